@@ -1,0 +1,101 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The Compose project of a component: what node, broker and agent have in common is said here, once."""
+
+from __future__ import annotations
+
+import copy
+
+NETWORK_KEY = "fleet"
+ENV_FILE = ".env"
+
+
+def service_name(component: str) -> str:
+    """Give the Compose service of a component: prover_node -> prover-node."""
+    return component.replace("_", "-")
+
+
+def image_reference(image: str, version: str, digest: str = "") -> str:
+    """Give the reference that Docker pulls: image:version, with @digest where one is pinned."""
+    reference = f"{image}:{version}"
+    return f"{reference}@{digest}" if digest else reference
+
+
+def healthcheck(port: int) -> dict:
+    """Give the Compose health check of a component that listens on `port` inside its container.
+
+    The port opens only once a component has started in full (the agent after its CRS, the node after its first
+    sync), so failures before that count as `starting`, for as long as Docker lets a start period last.
+    """
+    return {
+        "test": ["CMD", "curl", "-fsS", "-o", "/dev/null", "--max-time", "5", f"http://localhost:{port}/status"],
+        "interval": "5s",
+        "timeout": "10s",
+        "retries": 6,
+        "start_period": "72h",
+    }
+
+
+def merged(base: dict, extra: dict) -> dict:
+    """Merge `extra` into a copy of `base`: dicts key by key, anything else replaces what was there."""
+    result = copy.deepcopy(base)
+    for key, value in extra.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else copy.deepcopy(value)
+    return result
+
+
+def compose_project(
+    service: dict,
+    component: str,
+    release: dict,
+    aztec_network: str,
+    port: int,
+    docker_network: str,
+    extra: dict | None = None,
+) -> dict:
+    """Give the whole Compose model of a component.
+
+    service: what is the component's own (image, ports, volumes, restart, stop_grace_period).
+    release: the line of the release table (filter `release`), whose entrypoint and start flags are used.
+    port: where the component listens inside its container.
+    docker_network: the external network that the components of one host share.
+    extra: keys of the operator, merged over the service.
+    """
+    name = service_name(component)
+    common = {
+        "container_name": name,
+        "entrypoint": [*release["entrypoint"], *release["start_flags"][component], "--network", aztec_network],
+        "env_file": [ENV_FILE],
+        "networks": [NETWORK_KEY],
+        "healthcheck": healthcheck(int(port)),
+        "init": True,
+        "ulimits": {"core": 0},
+        "logging": {"driver": "json-file", "options": {"max-size": "100m", "max-file": "3"}},
+    }
+    return {
+        "name": f"aztec-{name}",
+        "services": {name: merged(merged(common, service), extra or {})},
+        "networks": {NETWORK_KEY: {"name": docker_network, "external": True}},
+    }
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ",".join(_as_text(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def container_environment(layers: list) -> dict:
+    """Merge layers of settings into one environment, later layers over earlier ones.
+
+    Lists are joined with commas and no space (Aztec does not trim), booleans are `true` and `false`. What is empty is
+    left out, since Aztec takes an empty variable as set.
+    """
+    together: dict = {}
+    for layer in layers:
+        together.update(layer or {})
+    texts = {key: _as_text(value) for key, value in together.items()}
+    return {key: text for key, text in texts.items() if text != ""}

@@ -1,0 +1,62 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The Compose model and the environment of a component."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
+    compose_project,
+    container_environment,
+    image_reference,
+    merged,
+)
+
+RELEASE = {"entrypoint": ["node", "start"], "start_flags": {"prover_agent": ["--prover-agent"]}}
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "digest", "reference"),
+    [
+        ("aztecprotocol/aztec", "2.1.5", "", "aztecprotocol/aztec:2.1.5"),
+        ("host:5000/aztec", "5.2.0", "sha256:ab", "host:5000/aztec:5.2.0@sha256:ab"),
+    ],
+)
+def test_image_reference(image, version, digest, reference):
+    assert image_reference(image, version, digest) == reference
+
+
+@pytest.mark.parametrize(
+    ("layers", "environment"),
+    [
+        ([], {}),
+        ([{"A": "1"}, {"A": "2"}], {"A": "2"}),
+        ([{"A": 0, "B": False, "C": True}], {"A": "0", "B": "false", "C": "true"}),
+        ([{"A": "", "B": None, "C": []}], {}),
+        ([{"A": "set"}, {"A": ""}], {}),
+        ([{"URLS": ["http://a", "http://b"]}], {"URLS": "http://a,http://b"}),
+        ([None, {"A": "$x 'y'"}], {"A": "$x 'y'"}),
+    ],
+)
+def test_container_environment(layers, environment):
+    assert container_environment(layers) == environment
+
+
+def test_merged_leaves_its_arguments_alone():
+    base = {"a": {"b": [1], "c": 2}}
+    assert merged(base, {"a": {"b": [3]}}) == {"a": {"b": [3], "c": 2}}
+    assert base == {"a": {"b": [1], "c": 2}}
+
+
+def test_compose_project_joins_common_own_and_extra_keys():
+    project = compose_project(
+        {"image": "aztec:1", "volumes": ["a:b"]}, "prover_agent", RELEASE, "testnet", 8082, "net", {"mem_limit": "1g"}
+    )
+    service = project["services"]["prover-agent"]
+    assert project["name"] == "aztec-prover-agent"
+    assert project["networks"] == {"fleet": {"name": "net", "external": True}}
+    assert service["entrypoint"] == ["node", "start", "--prover-agent", "--network", "testnet"]
+    assert service["image"] == "aztec:1"
+    assert service["mem_limit"] == "1g"
+    assert service["ulimits"] == {"core": 0}
+    assert "http://localhost:8082/status" in service["healthcheck"]["test"]
