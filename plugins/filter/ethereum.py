@@ -1,0 +1,20 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters for Ethereum keys and addresses."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
+from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
+
+
+class FilterModule:
+    """The filters of this file; each is documented in the YAML file of its name."""
+
+    def filters(self) -> dict:
+        """Give the filters by name."""
+        return {
+            name: one_line_errors(getattr(ethereum, name), AnsibleFilterError)
+            for name in ("ethereum_address", "ethereum_checksum", "ethereum_private_key", "keystore")
+        }

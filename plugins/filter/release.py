@@ -1,0 +1,22 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filter that looks a version up in the table of release lines."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
+
+
+def release(version: str) -> dict:
+    """Give the release line of a version as a dict."""
+    return release_of(version).as_dict()
+
+
+class FilterModule:
+    """The filters of this file; each is documented in the YAML file of its name."""
+
+    def filters(self) -> dict:
+        """Give the filters by name."""
+        return {"release": one_line_errors(release, AnsibleFilterError)}

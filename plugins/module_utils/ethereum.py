@@ -1,0 +1,77 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ethereum keys and addresses, on the controller. No message here holds a key or a part of one."""
+
+from __future__ import annotations
+
+import json
+import re
+
+try:
+    from eth_keys import keys as eth_keys
+    from eth_utils import to_checksum_address
+
+    ETH_IMPORT_ERROR = None
+except ImportError as error:  # the controller's Python, not the hosts'
+    eth_keys = to_checksum_address = None
+    ETH_IMPORT_ERROR = error
+
+MISSING = "the controller's Python has no eth_account: run pip install eth-account"
+
+_KEY = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64})\Z")
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
+
+# The order of secp256k1: a key is a number from 1 to one below it.
+_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+def _require() -> None:
+    if ETH_IMPORT_ERROR is not None:
+        raise ValueError(MISSING)
+
+
+def ethereum_private_key(key: object) -> str:
+    """Give a private key as Aztec wants it: 0x and 64 lower-case hex digits. ValueError for what is none."""
+    if isinstance(key, (int, float)) and not isinstance(key, bool):
+        raise ValueError("the private key is written without quotes, which YAML makes a number: put it in quotes")
+    match = _KEY.match(key) if isinstance(key, str) else None
+    if not match:
+        raise ValueError("the private key is not 32 bytes of hex: give 0x and 64 hex digits")
+    digits = match.group(1).lower()
+    if not 0 < int(digits, 16) < _ORDER:
+        raise ValueError("the private key is out of the range of Ethereum keys: make a new one")
+    return f"0x{digits}"
+
+
+def ethereum_address(key: object) -> str:
+    """Give the EIP-55 address of a private key (hex text, with or without 0x)."""
+    _require()
+    secret = bytes.fromhex(ethereum_private_key(key)[2:])
+    return eth_keys.PrivateKey(secret).public_key.to_checksum_address()
+
+
+def ethereum_checksum(address: object) -> str:
+    """Give an address with its EIP-55 checksum. ValueError where it is none, or where its mixed case does not match."""
+    if isinstance(address, (int, float)) and not isinstance(address, bool):
+        raise ValueError("the address is written without quotes, which YAML makes a number: put it in quotes")
+    if not isinstance(address, str) or not _ADDRESS.match(address):
+        raise ValueError("not an Ethereum address: give 0x and 40 hex digits")
+    _require()
+    right = to_checksum_address(address.lower())
+    digits = address[2:]
+    if address != right and digits not in (digits.lower(), digits.upper()):
+        raise ValueError("the address's capitals do not match its EIP-55 checksum: copy it again, a digit is wrong")
+    return right
+
+
+def keystore(private_keys: object, prover_id: str = "") -> str:
+    """Give Aztec's key store (schema 1) as JSON text, for one key or a list of them.
+
+    prover_id: the address for the rewards; empty means the first key's own.
+    """
+    listed = list(private_keys) if isinstance(private_keys, (list, tuple)) else [private_keys]
+    if not listed:
+        raise ValueError("no publisher key is given: set one")
+    publishers = [ethereum_private_key(key) for key in listed]
+    owner = ethereum_checksum(prover_id) if prover_id else ethereum_address(publishers[0])
+    return json.dumps({"schemaVersion": 1, "prover": {"id": owner, "publisher": publishers}}, indent=2) + "\n"

@@ -1,0 +1,203 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What follows from the inventory alone: who the broker is, where it is reached, who may reach it.
+
+hostvars hold no role defaults, so the few that are needed here stand in DEFAULTS; a test compares them with the roles'.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address, ethereum_checksum
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
+
+NODE, BROKER, AGENT = COMPONENTS
+
+DEFAULTS = {
+    "aztec_version": "2.1.5",
+    "aztec_network": "testnet",
+    "aztec_docker_bridge": "aztec0",
+    "prover_broker_port": 8080,
+}
+
+# The name of the broker's Compose service, by which its neighbours on the shared Docker network reach it.
+BROKER_SERVICE = "prover-broker"
+
+
+def ip_of(text: object):
+    """Give an address object for the text of an IP address, brackets and zone taken off, or None."""
+    try:
+        return ipaddress.ip_address(str(text).strip("[]").split("%", 1)[0])
+    except ValueError:
+        return None
+
+
+def in_url(address: str) -> str:
+    """Give an address as it stands in a URL: IPv6 in brackets."""
+    found = ip_of(address)
+    return f"[{found}]" if found is not None and found.version == 6 else address
+
+
+def resolve(name: str) -> list[str]:
+    """Give the addresses of a host name as the controller sees them, IPv4 first. ValueError where there is none."""
+    found = ip_of(name)
+    if found is not None:
+        return [str(found)]
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError("does not resolve") from error
+    addresses = dict.fromkeys(str(answer[4][0]).split("%", 1)[0] for answer in answers)
+    return sorted(addresses, key=lambda address: ip_of(address).version)
+
+
+def resolve_all(names: list, one=resolve) -> dict:
+    """Resolve many names at a time: name -> its addresses, or the ValueError that it ended with."""
+
+    def attempt(name: str):
+        try:
+            return one(name)
+        except ValueError as error:
+            return error
+
+    unique = list(dict.fromkeys(names))
+    distant = [name for name in unique if ip_of(name) is None]
+    answers = {name: attempt(name) for name in unique if ip_of(name) is not None}
+    if distant:
+        with ThreadPoolExecutor(max_workers=min(32, len(distant))) as pool:
+            answers.update(zip(distant, pool.map(attempt, distant)))
+    return answers
+
+
+def address_name(name: str, variables: dict) -> str:
+    """Give the name or address under which the fleet reaches a host: aztec_address, ansible_host or its name."""
+    return str(variables.get("aztec_address") or variables.get("ansible_host") or name)
+
+
+def effective(variables: dict, component: str, option: str):
+    """Give what a component's option comes to on a host: its own variable, the fleet's, or the default."""
+    for name in (f"{component}_{option}", f"aztec_{option}"):
+        if variables.get(name) not in (None, ""):
+            return variables[name]
+    return DEFAULTS.get(f"{component}_{option}", DEFAULTS.get(f"aztec_{option}"))
+
+
+def members_of(groups: dict, group_names: dict | None = None) -> dict:
+    """Give the hosts of each component: {"prover_node": ["node-1"], ...}, by the names that its groups have."""
+    names = group_names or {}
+    return {component: list(groups.get(names.get(component, component)) or []) for component in COMPONENTS}
+
+
+def admitted(hostvars: dict, members: dict, addresses: dict) -> list[str]:
+    """Give what may reach the broker: the node's and agents' addresses and every aztec_admit, as sorted CIDRs.
+
+    addresses: address name -> its resolved addresses.
+    """
+    networks = set()
+    for name in dict.fromkeys([*members[NODE], *members[AGENT]]):
+        answer = addresses.get(address_name(name, hostvars[name]))
+        networks.update(ipaddress.ip_network(one) for one in answer or [])
+    for name in dict.fromkeys(host for hosts in members.values() for host in hosts):
+        extra = hostvars[name].get("aztec_admit") or []
+        networks.update(ipaddress.ip_network(str(one), strict=False) for one in extra)
+    ordered = sorted(networks, key=lambda network: (network.version, network.network_address, network.prefixlen))
+    return [str(network) for network in ordered]
+
+
+def p2p_address(name: str, variables: dict) -> str:
+    """Give what the node announces to its peers, not yet resolved: what is set by hand, or where Ansible reaches it."""
+    for option in ("prover_node_p2p_ip", "aztec_public_address", "ansible_host"):
+        if variables.get(option):
+            return str(variables[option])
+    return name
+
+
+def publisher_id(variables: dict) -> str:
+    """Give PROVER_ID: what is set by hand, or the publisher key's address. ValueError where neither is good."""
+    given = variables.get("prover_node_prover_id")
+    if given:
+        return ethereum_checksum(given)
+    key = variables.get("prover_node_publisher_private_key")
+    return ethereum_address(key[0] if isinstance(key, list) and key else key)
+
+
+def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolved: dict | None = None) -> dict:
+    """Compute the fleet's values from the inventory: hostvars (host -> variables) and groups (group -> hosts).
+
+    group_names: the groups' names by component, where they differ. resolved: answers of resolve_all, to spare asking
+    twice. Raises ValueError with one line where the inventory does not hold a fleet.
+    """
+    members = members_of(groups, group_names)
+    for component in (NODE, BROKER):
+        if len(members[component]) != 1:
+            raise ValueError(f"the group of {component} has {len(members[component])} hosts: give it one")
+    everybody = list(dict.fromkeys(host for hosts in members.values() for host in hosts))
+    names = {host: address_name(host, hostvars[host]) for host in everybody}
+    node, broker = members[NODE][0], members[BROKER][0]
+    announced = p2p_address(node, hostvars[node])
+    answers = resolve_all([*names.values(), announced]) if resolved is None else resolved
+    for host, name in names.items():
+        if not isinstance(answers.get(name), list):
+            raise ValueError(f"{host}: the address {name} does not resolve: set aztec_address")
+
+    addresses = {host: answers[name][0] for host, name in names.items()}
+    port = int(effective(hostvars[broker], BROKER, "port"))
+    url = f"http://{in_url(addresses[broker])}:{port}"
+    sources = admitted(hostvars, members, {name: answers[name] for name in names.values()})
+    bridge = effective(hostvars[broker], BROKER, "docker_bridge")
+    version = effective(hostvars[broker], BROKER, "version")
+    p2p_ip = answers.get(announced)
+    return {
+        "version": version,
+        "network": effective(hostvars[broker], BROKER, "network"),
+        "line": release_of(version).line,
+        "broker": {
+            "host": broker,
+            "address": addresses[broker],
+            "port": port,
+            "url": url,
+            "admitted": sources,
+            "guard": {
+                "section": BROKER,
+                "ports": [{"port": port, "protocol": "tcp", "sources": sources}],
+                "bridges": [bridge],
+            },
+        },
+        "node": {
+            "host": node,
+            "address": addresses[node],
+            "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced,
+        },
+        "agents": members[AGENT],
+        "prover_id": publisher_id(hostvars[node]),
+        "hosts": {
+            host: {
+                "address": addresses[host],
+                # Beside its broker the node takes the Docker network, where the port guard has no say.
+                "broker_url": f"http://{BROKER_SERVICE}:{port}" if host == broker and host == node else url,
+                "components": [component for component in COMPONENTS if host in members[component]],
+            }
+            for host in everybody
+        },
+    }
+
+
+def prune_empty(values: dict) -> dict:
+    """Give a dict without the entries that are None, '', [] or {}; False and 0 stay."""
+    return {key: value for key, value in values.items() if value is not None and value not in ("", [], {}, ())}
+
+
+def as_env(values: dict) -> dict:
+    """Give a dict as environment: lists joined with commas, true/false, numbers as text; empty ones dropped."""
+
+    def text(value) -> str:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, (list, tuple)):
+            return ",".join(text(item) for item in value)
+        return str(value)
+
+    return {key: text(value) for key, value in prune_empty(values).items()}
