@@ -1,0 +1,273 @@
+# Copyright: Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host's container engine tells: asked over its socket, so that a look forks almost nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any, Callable
+from urllib.parse import quote, urlencode
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
+
+DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+MARKER = "etc/docker/.aztec_ops_prover"
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+PACKAGES = ("docker-ce", "docker.io", "docker-cli", "podman-docker", "containerd.io", "docker-compose",
+            "docker-compose-v2", "docker-compose-plugin", "nftables", "ca-certificates")
+PREFERENCES = "etc/apt/preferences.d/docker-engine"
+Runner = Callable[[list], tuple]
+
+
+class EngineError(Exception):
+    """The engine did not answer, or answered with an error; the text is one line."""
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        """Keep the socket's path."""
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Engine:
+    """The engine's API, for reading alone."""
+
+    def __init__(self, host: str = "", timeout: float = 10) -> None:
+        """Take an address as in DOCKER_HOST (unix:// or tcp://); the default is the usual socket."""
+        self.host = host or DEFAULT_SOCKET
+        self.timeout = timeout
+
+    def get(self, path: str, **query: Any) -> bytes:
+        """The body of a GET, or EngineError; the status code is the error's second argument."""
+        scheme, _sep, target = self.host.partition("://")
+        if scheme == "unix":
+            connection: http.client.HTTPConnection = SocketConnection(target, self.timeout)
+        elif scheme == "tcp":
+            connection = http.client.HTTPConnection(target.rstrip("/"), timeout=self.timeout)
+        else:
+            raise EngineError(f"DOCKER_HOST of kind {scheme} cannot be asked", 0)
+        try:
+            connection.request("GET", path + ("?" + urlencode(query) if query else ""))
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(getattr(error, "strerror", None) or str(error) or type(error).__name__, 0) from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise EngineError(f"the engine answers {response.status}", response.status)
+        return body
+
+    def json(self, path: str, **query: Any) -> Any:
+        """The same as JSON."""
+        try:
+            return json.loads(self.get(path, **query))
+        except ValueError as error:
+            raise EngineError("the engine's answer is no JSON", 0) from error
+
+
+def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:
+    """Name and version of those packages that are installed, out of dpkg's status file."""
+    wanted = "|".join(re.escape(name) for name in names)
+    found = {}
+    for match in re.finditer(rf"^Package: ({wanted})\n((?:.+\n)*)", text, re.MULTILINE):
+        body = match.group(2)
+        version = re.search(r"^Version: (.+)$", body, re.MULTILINE)
+        if re.search(r"^Status: \S+ \S+ installed$", body, re.MULTILINE) and version:
+            found[match.group(1)] = version.group(1)
+    return found
+
+
+def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
+    """The entries of one apt source file (one-line or deb822): file, URI and Signed-By of each that is in force."""
+    found = []
+    if path.endswith(".sources"):
+        for stanza in re.split(r"\n\s*\n", text):
+            plain = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
+            fields = {
+                name.lower(): value.strip()
+                for name, value in re.findall(r"^([A-Za-z-]+):((?:.*\n?)(?:[ \t].*\n?)*)", plain, re.MULTILINE)
+            }
+            if fields.get("enabled", "yes").lower() in ("no", "false", "0"):
+                continue
+            for uri in fields.get("uris", "").split():
+                found.append({"path": path, "uri": uri, "signed_by": fields.get("signed-by", "")})
+        return found
+    for line in text.splitlines():
+        match = re.match(r"^\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s+)?(\S+)", line)
+        if match:
+            signed = re.search(r"signed-by=(\S+)", match.group(1) or "", re.IGNORECASE)
+            found.append({"path": path, "uri": match.group(2), "signed_by": signed.group(1) if signed else ""})
+    return found
+
+
+def apt_sources(root: Path) -> list[dict[str, str]]:
+    """Those apt sources of the host that offer Docker's own packages: an address that names docker, or our file."""
+    files = [root / "etc/apt/sources.list"]
+    folder = root / "etc/apt/sources.list.d"
+    if folder.is_dir():
+        files += sorted(entry for entry in folder.iterdir() if entry.suffix in (".list", ".sources"))
+    found = []
+    for entry in files:
+        for source in parse_apt_sources("/" + str(entry.relative_to(root)), read(entry)):
+            if "docker" in source["uri"] or "docker" in entry.name:
+                # A mirror's address may hold a password.
+                found.append(dict(source, uri=re.sub(r"//[^/@]*@", "//", source["uri"])))
+    return found
+
+
+def engine_source(packages: dict[str, str], version: dict[str, Any], binary: bool) -> str:
+    """Where the engine comes from: docker-ce, docker.io, podman-docker, other or none."""
+    components = [str(item.get("Name", "")) for item in version.get("Components") or []]
+    if "podman-docker" in packages or any("Podman" in name for name in components):
+        return "podman-docker"
+    for name in ("docker-ce", "docker.io"):
+        if name in packages:
+            return name
+    return "other" if version or binary else "none"
+
+
+def compose_version(run: Runner, root: Path) -> str | None:
+    """Version of Compose's plugin, or None where the docker command has none."""
+    if not any((root / folder / "docker").exists() for folder in ("usr/bin", "usr/local/bin", "bin", "snap/bin")):
+        return None
+    code, out, _err = run(["docker", "compose", "version", "--short"])
+    match = re.match(r"^v?(\d+\.\d+\.\d+\S*)", out.strip())
+    return match.group(1) if code == 0 and match else None
+
+
+def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
+    """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
+    version: dict[str, Any] = {}
+    info: dict[str, Any] = {}
+    error = ""
+    try:
+        version, info = engine.json("/version"), engine.json("/info")
+    except EngineError as caught:
+        error = str(caught.args[0]).lower()
+    packages = parse_dpkg_status(read(root / "var/lib/dpkg/status"), PACKAGES)
+    binary = any((root / folder / "dockerd").exists() for folder in ("usr/bin", "usr/sbin", "usr/local/bin"))
+    settings = root / "etc/docker/daemon.json"
+    marker = root / MARKER
+    pin = re.search(r"^Pin: version (\S+)", read(root / PREFERENCES), re.MULTILINE)
+    return {
+        "serves": bool(version),
+        "error": error,
+        "version": version.get("Version", ""),
+        "api": version.get("ApiVersion", ""),
+        "source": engine_source(packages, version, binary),
+        "compose": compose_version(run, root),
+        "root": info.get("DockerRootDir", ""),
+        "ours": marker.exists(),
+        "daemon_json": hashlib.sha256(settings.read_bytes()).hexdigest() if os.access(settings, os.R_OK) else "",
+        "daemon_json_loaded": read(marker).strip(),
+        "pin": pin.group(1) if pin else "",
+        "packages": packages,
+        "apt_sources": apt_sources(root),
+    }
+
+
+def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
+    """Identity and digests of the images that are here: of those named, or of all that have a tag."""
+    if not references:
+        found = {}
+        for image in engine.json("/images/json"):
+            for tag in image.get("RepoTags") or []:
+                if tag != "<none>:<none>":
+                    found[tag] = {"id": image["Id"], "digests": image.get("RepoDigests") or []}
+        return found
+    found = {}
+    for reference in references:
+        try:
+            image = engine.json(f"/images/{quote(reference, safe='/:@')}/json")
+        except EngineError as error:
+            if error.args[1] == 404:
+                continue
+            raise
+        found[reference] = {"id": image["Id"], "digests": image.get("RepoDigests") or []}
+    return found
+
+
+def environment(inspected: dict[str, Any]) -> dict[str, str]:
+    """A container's environment. Holds secrets: for use inside of a look only."""
+    pairs = (item.partition("=") for item in (inspected.get("Config") or {}).get("Env") or [])
+    return {name: value for name, _sep, value in pairs}
+
+
+def container_address(inspected: dict[str, Any]) -> str:
+    """The container's own address on its first network, IPv4 before IPv6; loopback with the host's network."""
+    if (inspected.get("HostConfig") or {}).get("NetworkMode") == "host":
+        return "127.0.0.1"
+    networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+    for field in ("IPAddress", "GlobalIPv6Address"):
+        for network in networks.values():
+            if network.get(field):
+                return network[field]
+    return ""
+
+
+def container_facts(inspected: dict[str, Any], digests: list[str]) -> dict[str, Any]:
+    """What a look shows of a container; nothing of its environment."""
+    labels = (inspected.get("Config") or {}).get("Labels") or {}
+    state = inspected.get("State") or {}
+    return {
+        "service": labels.get(SERVICE_LABEL, ""),
+        "name": inspected.get("Name", "").lstrip("/"),
+        "id": inspected.get("Id", ""),
+        "image": (inspected.get("Config") or {}).get("Image", ""),
+        "image_id": inspected.get("Image", ""),
+        "image_digests": digests,
+        "state": state.get("Status", ""),
+        "health": (state.get("Health") or {}).get("Status", ""),
+        "restarts": inspected.get("RestartCount", 0),
+        "started_at": state.get("StartedAt", ""),
+        "exit_code": state.get("ExitCode", 0),
+        "oom_killed": bool(state.get("OOMKilled", False)),
+    }
+
+
+def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """(what a look shows, the engine's whole inspection) of each container of a Compose project."""
+    filters = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
+    found = []
+    for summary in engine.json("/containers/json", all="1", filters=filters):
+        try:
+            inspected = engine.json(f"/containers/{summary['Id']}/json")
+        except EngineError as error:
+            if error.args[1] == 404:
+                continue
+            raise
+        try:
+            digests = engine.json(f"/images/{inspected['Image']}/json").get("RepoDigests") or []
+        except EngineError:
+            digests = []
+        found.append((container_facts(inspected, digests), inspected))
+    return sorted(found, key=lambda pair: (pair[0]["service"], pair[0]["name"]))
+
+
+def decode_log(raw: bytes, tty: bool) -> str:
+    """The text of an engine's log answer: without a terminal, stdout and stderr come in framed pieces."""
+    if tty:
+        return raw.decode(errors="replace")
+    text, offset = [], 0
+    while offset + 8 <= len(raw):
+        size = int.from_bytes(raw[offset + 4:offset + 8], "big")
+        text.append(raw[offset + 8:offset + 8 + size])
+        offset += 8 + size
+    return b"".join(text).decode(errors="replace")

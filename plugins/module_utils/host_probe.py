@@ -1,0 +1,407 @@
+# Copyright: Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Questions to running Aztec containers: are they well, do agents reach the broker, how far is the node."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import ssl
+from base64 import b64encode
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Callable
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import (
+    Engine,
+    EngineError,
+    container_address,
+    decode_log,
+    environment,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text, parse_sockets
+
+TIMEOUT = 4
+LOG_SECONDS = 600
+LOG_LINES = 400
+# A contact older than this is lost: many times the longest poll interval that anybody sets.
+CONTACT_SECONDS = 60
+TIME_WAIT_SECONDS = 60
+# Registries that networks publish; a container that was told another one says so itself.
+REGISTRIES = {
+    "mainnet": "0x35b22e09ee0390539439e24f06da43d83f90e298",
+    "testnet": "0xa0bfb1b494fb49041e5c6e8c2c1be09cd171c6ba",
+}
+CANONICAL_ROLLUP = "0x971b0e6b"
+# Checkpoints are what 4 and later prove; for 2.1 a block was one. (pending, proven) each.
+TIP_SELECTORS = {"checkpoint": ("0x9891be8e", "0x1f8352e9"), "block": ("0x48b9e57b", "0xb67d057b")}
+BROKER_ERROR = re.compile(
+    r"fetch failed|ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ETIMEDOUT|UND_ERR|Error (?:while )?fetching", re.IGNORECASE
+)
+BROKER_WORK = re.compile(r"Job id=\S+ .*completed|Starting job id=")
+SYNCED = re.compile(
+    r"(?:Downloaded|Synced|Stored|Updated).{0,60}?\b(?:L2 )?(?:block|checkpoint)s?\b\D{0,12}(\d+)", re.IGNORECASE
+)
+SECRET_WORDS = ("KEY", "SECRET", "PASSWORD", "TOKEN", "MNEMONIC")
+
+
+def parse_time(text: str) -> float:
+    """Unix time of the engine's RFC 3339 time; 0 for none."""
+    match = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", text)
+    if not match or match.group(1).startswith("0001"):
+        return 0.0
+    zone = (match.group(3) or "Z").replace("Z", "+00:00")
+    base = datetime.fromisoformat(match.group(1) + zone).astimezone(timezone.utc).timestamp()
+    return base + float("0." + (match.group(2) or "0"))
+
+
+def mask(text: str, secrets: list[str]) -> str:
+    """A text without these secrets, and with URLs cut to scheme, host and port."""
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if len(secret) >= 4:
+            text = text.replace(secret, "***")
+    text = re.sub(r"\b(https?|wss?)://(?:[^\s/@\"']*@)?([^\s/\"'?#]+)[^\s\"']*", r"\1://\2/***", text)
+    return re.sub(r"\b0x[0-9a-fA-F]{64}\b", "0x***", text)
+
+
+def secrets_of(env: dict[str, str]) -> list[str]:
+    """The values of a container's environment that are secret: keys, L1 URLs and the hosts in them."""
+    found = []
+    for name, value in env.items():
+        if any(word in name for word in SECRET_WORDS):
+            found += [value, *value.split(",")]
+        elif name.startswith(("ETHEREUM_", "L1_")) and "://" in value:
+            for url in value.split(","):
+                found += [url, urlsplit(url).netloc]
+    return [value for value in found if value]
+
+
+class RpcError(Exception):
+    """A JSON-RPC call that brought no result; the text names no URL."""
+
+
+def ask(url: str, method: str, params: list, timeout: float = TIMEOUT) -> Any:
+    """The result of a JSON-RPC call, or RpcError. User and password of the URL become a header, as clients do."""
+    parts = urlsplit(url)
+    headers = {"Content-Type": "application/json"}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    try:
+        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+        try:
+            connection.request("POST", (parts.path or "/") + ("?" + parts.query if parts.query else ""), body, headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+    except (OSError, ssl.SSLError, http.client.HTTPException) as error:
+        raise RpcError(error_text(error)) from error
+    except ValueError as error:
+        raise RpcError("the answer is no JSON") from error
+    if not isinstance(answer, dict) or answer.get("error"):
+        fault = answer.get("error") if isinstance(answer, dict) else None
+        code = fault.get("code", "") if isinstance(fault, dict) else ""
+        raise RpcError(f"{method} is refused (code {code})" if code != "" else f"{method} is refused")
+    return answer.get("result")
+
+
+def ask_status(host: str, port: int, timeout: float = TIMEOUT) -> dict[str, Any]:
+    """GET /status of a container: code (None when nothing answers), body's start, x-aztec-* headers, error."""
+    result: dict[str, Any] = {"code": None, "body": "", "headers": {}, "error": ""}
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("GET", "/status")
+        response = connection.getresponse()
+        result["body"] = response.read(2000).decode(errors="replace").strip()[:300]
+        result["code"] = response.status
+        result["headers"] = {
+            name.lower(): value for name, value in response.getheaders() if name.lower().startswith("x-aztec-")
+        }
+    except (OSError, http.client.HTTPException) as error:
+        result["error"] = error_text(error)
+    finally:
+        connection.close()
+    return result
+
+
+def agent_methods(method: str, count: int) -> list[str]:
+    """The names that ask each agent of a process: agent_getStatus for one, agent0_getStatus... for several."""
+    if count == 1:
+        return [method]
+    space, sep, name = method.partition("_")
+    return [f"{space}{index}{sep}{name}" for index in range(count)]
+
+
+def broker_target(env: dict[str, str]) -> tuple[str, int]:
+    """Host and port of the container's broker."""
+    parts = urlsplit(env.get("PROVER_BROKER_HOST", ""))
+    try:
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "", 0
+
+
+def is_peer(address: str, host: str) -> bool:
+    """Whether a connection's other end may be the broker: its address, or any when the broker goes by a name."""
+    named = not re.match(r"^[0-9.]+$|:", host)
+    return named or address.strip("[]").lower().replace("::ffff:", "") == host.lower()
+
+
+def parse_ss(text: str, host: str, port: int) -> list[dict[str, Any]]:
+    """Established connections to the broker in the output of `ss -Htino state established`.
+
+    Gives each one's milliseconds since data came, bytes received, and bytes that wait for an acknowledgement.
+    """
+    rows = []
+    for line in re.sub(r"\n\s+", " ", text).splitlines():
+        fields = line.split()
+        # Filtered by state, ss leaves its column out: Recv-Q, Send-Q, local, peer.
+        if len(fields) < 4:
+            continue
+        address, _sep, peer_port = fields[3].rpartition(":")
+        if peer_port != str(port) or not is_peer(address, host):
+            continue
+        received = re.search(r"\blastrcv:(\d+)", line)
+        amount = re.search(r"\bbytes_received:(\d+)", line)
+        if received and amount:
+            rows.append({"last_ms": int(received.group(1)), "received": int(amount.group(1)), "unsent": int(fields[1])})
+    return rows
+
+
+def contact_of_connections(rows: list[dict[str, Any]], now: float) -> tuple[float, str]:
+    """(unix time, source) of the newest contact that the kernel's sockets prove; (0, '') for none.
+
+    rows are parse_ss's. A connection over which nothing ever came back proves nothing.
+    """
+    times = [now - row["last_ms"] / 1000 for row in rows if row["received"] > 0]
+    return (max(times), "connection") if times else (0.0, "")
+
+
+def contact_of_table(rows: list[dict[str, Any]], host: str, port: int, now: float) -> tuple[float, str]:
+    """The same out of /proc/net/tcp: a connection in TIME_WAIT was closed in good order so many seconds ago.
+
+    An established one without unacknowledged data counts as seen now, since this table has no finer word.
+    """
+    times = []
+    for row in rows:
+        if row["remote_port"] != port or not is_peer(row["remote_address"], host):
+            continue
+        if row["state"] == "time_wait":
+            times.append(now - max(0.0, TIME_WAIT_SECONDS - row["timer"]))
+        elif row["state"] == "established" and not row["retransmits"] and not row["unsent"]:
+            times.append(now)
+    return (max(times), "connection") if times else (0.0, "")
+
+
+def split_log(text: str) -> list[tuple[float, str]]:
+    """(unix time, line) of a log that the engine gave with its timestamps; colours are taken out."""
+    rows = []
+    for line in text.splitlines():
+        stamp, _sep, rest = line.partition(" ")
+        at = parse_time(stamp)
+        if at:
+            rows.append((at, re.sub(r"\x1b\[[0-9;]*m", "", rest)))
+    return rows
+
+
+def last_match(log: list[tuple[float, str]], pattern: re.Pattern) -> tuple[float, str]:
+    """Time and text of the last line that a pattern is found in; (0, '') for none."""
+    for at, line in reversed(log):
+        if pattern.search(line):
+            return at, line
+    return 0.0, ""
+
+
+def broker_contact(
+    connections: tuple[float, str], log: list[tuple[float, str]], port: int, env: dict[str, str], now: float
+) -> dict[str, Any]:
+    """An agent's last contact with its broker: when (unix, None for never), what tells so, and its state."""
+    worked = last_match(log, BROKER_WORK)[0]
+    failed, line = last_match(log, BROKER_ERROR)
+    at, source = max(connections, (worked, "log" if worked else ""))
+    fresh = at > 0 and now - at <= CONTACT_SECONDS + poll_seconds(env) * 3
+    lost = not fresh or (failed > at and now - failed < CONTACT_SECONDS)
+    return {
+        "at": round(at, 1) if at else None,
+        "seconds_ago": round(max(0.0, now - at), 1) if at else None,
+        "source": source,
+        "state": "lost" if lost else "ok",
+        "port": port,
+        "error": mask(line, secrets_of(env))[:200] if lost else "",
+    }
+
+
+def poll_seconds(env: dict[str, str]) -> float:
+    """The agent's poll interval in seconds."""
+    text = env.get("PROVER_AGENT_POLL_INTERVAL_MS", "1000")
+    return int(text) / 1000 if text.isdigit() else 1.0
+
+
+def tips_of(answer: Any) -> dict[str, Any]:
+    """The node's own tips out of any line's answer: latest and proven number, in blocks and in checkpoints.
+
+    2.1 answers {latest: {number}, proven: {number}}, 4 and later
+    {proposed: {number}, checkpointed: {block, checkpoint}, proven: {block, checkpoint}}.
+    """
+    tips: dict[str, Any] = {"block": None, "proven_block": None, "checkpoint": None, "proven_checkpoint": None}
+    if not isinstance(answer, dict):
+        return tips
+
+    def number(*path: str) -> int | None:
+        value: Any = answer
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str) and value.isdigit():
+            value = int(value)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def first(*values: int | None) -> int | None:
+        return next((value for value in values if value is not None), None)
+
+    tips["block"] = first(number("proposed", "number"), number("latest", "number"), number("latest", "block", "number"))
+    tips["proven_block"] = first(number("proven", "number"), number("proven", "block", "number"))
+    tips["checkpoint"] = first(number("checkpointed", "checkpoint", "number"))
+    tips["proven_checkpoint"] = number("proven", "checkpoint", "number")
+    return tips
+
+
+def registry_address(env: dict[str, str], inspected: dict[str, Any], root: Path) -> str:
+    """The registry that a node goes by: set by hand, from its network's configuration, or the known one."""
+    if env.get("REGISTRY_CONTRACT_ADDRESS"):
+        return env["REGISTRY_CONTRACT_ADDRESS"]
+    command = [str(word) for word in (inspected.get("Path"), *(inspected.get("Args") or [])) if word]
+    network = env.get("NETWORK", "")
+    if "--network" in command[:-1]:
+        network = command[command.index("--network") + 1]
+    inside = root / "proc" / str((inspected.get("State") or {}).get("Pid", 0)) / "root"
+    location = env.get("NETWORK_CONFIG_LOCATION", "")
+    files = [inside / env.get("DATA_DIRECTORY", "").lstrip("/") / "cache" / network / "network_config.json"]
+    if location and not location.startswith(("http://", "https://")):
+        files.insert(0, inside / location.replace("file://", "").lstrip("/"))
+    for path in files:
+        try:
+            return json.loads(read(path))[network]["registryAddress"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return REGISTRIES.get(network, "")
+
+
+def l1_tips(urls: list[str], registry: str) -> dict[str, Any]:
+    """What the L1 says of the rollup: its block, and the rollup's pending and proven number. Tries each URL in turn."""
+    result: dict[str, Any] = {"block": None, "unit": None, "pending": None, "proven": None, "error": ""}
+    for number, url in enumerate(urls, 1):
+        try:
+            result["block"] = int(ask(url, "eth_blockNumber", []), 16)
+            if not registry:
+                result["error"] = "the rollup's registry is not known"
+                return result
+            rollup = "0x" + ask(url, "eth_call", [{"to": registry, "data": CANONICAL_ROLLUP}, "latest"])[-40:]
+            for unit, selectors in TIP_SELECTORS.items():
+                try:
+                    pending, proven = (
+                        int(ask(url, "eth_call", [{"to": rollup, "data": data}, "latest"]), 16) for data in selectors
+                    )
+                except (RpcError, ValueError, TypeError):
+                    continue
+                result.update(unit=unit, pending=pending, proven=proven, error="")
+                return result
+            result["error"] = "the rollup does not tell its blocks"
+        except (RpcError, ValueError, TypeError) as error:
+            result["error"] = f"L1 URL {number}: {error}"
+    return result
+
+
+def sync_progress(log: list[tuple[float, str]]) -> int | None:
+    """The last block (or checkpoint) that a node's log says it has taken in, while its port is still shut."""
+    line = last_match(log, SYNCED)[1]
+    match = SYNCED.search(line)
+    return int(match.group(1)) if match else None
+
+
+class Prober:
+    """Asks one container all that a probe wants to know."""
+
+    def __init__(
+        self, engine: Engine, run: Callable, rpc: dict[str, str], l1_urls: list[str], root: Path, now: float
+    ) -> None:
+        """Take the engine, a runner of commands, RPC names, L1 URLs (else the container's own) and the time."""
+        self.engine, self.run, self.rpc, self.l1_urls, self.root, self.now = engine, run, rpc, l1_urls, root, now
+
+    def log(self, inspected: dict[str, Any]) -> list[tuple[float, str]]:
+        """The container's last log lines; none where the engine keeps none."""
+        try:
+            raw = self.engine.get(
+                f"/containers/{inspected['Id']}/logs", stdout="1", stderr="1", timestamps="1",
+                tail=str(LOG_LINES), since=str(int(self.now - LOG_SECONDS)),
+            )
+        except EngineError:
+            return []
+        return split_log(decode_log(raw, bool((inspected.get("Config") or {}).get("Tty"))))
+
+    def connections(self, pid: int, host: str, port: int) -> tuple[float, str]:
+        """The newest contact over the sockets of a container's network: by ss, or without it by the kernel's table."""
+        tables = self.root / "proc" / str(pid) / "net"
+        rows = parse_sockets(read(tables / "tcp")) + parse_sockets(read(tables / "tcp6"))
+        waiting = contact_of_table([row for row in rows if row["state"] == "time_wait"], host, port, self.now)
+        code, out, _err = self.run(
+            ["nsenter", f"--net=/proc/{pid}/ns/net", "ss", "-Htin", "state", "established", "dport", "=", f":{port}"]
+        )
+        if code != 0:
+            return contact_of_table(rows, host, port, self.now)
+        return max(contact_of_connections(parse_ss(out, host, port), self.now), waiting)
+
+    def probe(self, service: str, inspected: dict[str, Any]) -> dict[str, Any]:
+        """status, rpc, and by the service's kind broker_contact or tips, l1 and synced; log_error for any."""
+        env = environment(inspected)
+        host = container_address(inspected)
+        port = int(env["AZTEC_PORT"]) if env.get("AZTEC_PORT", "").isdigit() else 8080
+        log = self.log(inspected)
+        running = (inspected.get("State") or {}).get("Status") == "running" and host
+        found: dict[str, Any] = {
+            "status": ask_status(host, port) if running else {"code": None, "body": "", "headers": {}, "error": ""},
+            "rpc": {},
+            "log_error": mask(last_match(log, re.compile(r"\b(?:ERROR|FATAL)\b"))[1], secrets_of(env))[:200],
+        }
+        url = f"http://{'[' + host + ']' if ':' in host else host}:{port}/"
+        if service.startswith("prover-agent"):
+            self.probe_agent(found, url, env, inspected, log)
+        elif service.startswith("prover-node"):
+            self.probe_node(found, url, env, inspected, log)
+        return found
+
+    def probe_agent(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
+        """Each agent's word on itself, and the contact with the broker."""
+        count = int(env["PROVER_AGENT_COUNT"]) if env.get("PROVER_AGENT_COUNT", "").isdigit() else 1
+        if found["status"]["code"] is not None:
+            for method in agent_methods(self.rpc.get("agent_status", "agent_getStatus"), count):
+                found["rpc"][method] = self.answer(url, method)
+        broker, port = broker_target(env)
+        if broker:
+            pid = (inspected.get("State") or {}).get("Pid", 0)
+            seen = self.connections(pid, broker, port) if pid else (0.0, "")
+            found["broker_contact"] = dict(broker_contact(seen, log, port, env, self.now), host=broker)
+
+    def probe_node(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
+        """The node's tips beside what the L1 says."""
+        answer = None
+        if found["status"]["code"] is not None and self.rpc.get("l2_tips"):
+            answer = self.answer(url, self.rpc["l2_tips"])
+            found["rpc"][self.rpc["l2_tips"]] = answer
+        found["tips"] = tips_of(answer)
+        found["synced"] = sync_progress(log)
+        urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
+        found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root))
+
+    def answer(self, url: str, method: str) -> Any:
+        """A call's result, or its error as {error: text}."""
+        try:
+            return ask(url, method, [])
+        except RpcError as error:
+            return {"error": str(error)}
+

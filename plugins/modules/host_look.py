@@ -1,0 +1,240 @@
+# Copyright: Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: host_look
+short_description: Look once at a host of an Aztec prover
+description:
+  - Returns in one call all that the checks and roles of this collection need to know of a host, its hardware,
+    addresses, container engine, port guard, images and containers.
+  - Changes nothing. Works without Docker, and without root as far as the kernel shows things.
+options:
+  images:
+    description:
+      - Images to look for, with tag or digest. Empty lists all that have a tag.
+    type: list
+    elements: str
+    default: []
+  projects:
+    description: Compose projects whose containers are shown.
+    type: list
+    elements: str
+    default: []
+  paths:
+    description: Paths whose disk is shown. A path that is not there yet counts as the nearest directory above it.
+    type: list
+    elements: str
+    default: [/]
+  connect:
+    description: HTTP servers to connect to from this host, asking each for C(/status).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Name or address, IPv4 or IPv6.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        required: true
+  connect_timeout:
+    description: Seconds that a connection of O(connect) may take.
+    type: float
+    default: 3
+  probe:
+    description: Also ask the containers of O(projects) how they are, and the L1 how far a node is behind it.
+    type: bool
+    default: false
+  rpc:
+    description:
+      - Names of the JSON-RPC methods that the running release line has.
+      - C(l2_tips) is asked of a node, C(agent_status) of an agent.
+    type: dict
+    default: {}
+  l1_urls:
+    description:
+      - URLs of L1 execution clients, separated by commas, to compare a node with.
+      - Empty takes those that the node itself has.
+    type: str
+    default: ""
+author:
+  - Aztec Ops (@aztec-ops)
+attributes:
+  check_mode:
+    description: Looks in check mode just the same.
+    support: full
+  diff_mode:
+    description: There is never a difference to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  aztec_ops.prover.host_look:
+    paths: [/, /opt/aztec]
+    projects: [aztec-prover-agent]
+    connect:
+      - host: 10.0.0.10
+        port: 8080
+  register: look
+
+- name: Ask the running containers too
+  aztec_ops.prover.host_look:
+    projects: [aztec-prover-node]
+    probe: true
+    rpc:
+      l2_tips: node_getL2Tips
+"""
+
+RETURN = r"""
+look:
+  description: What was seen.
+  returned: always
+  type: dict
+  contains:
+    hostname:
+      description: The host's own name.
+      type: str
+    time:
+      description: The host's clock, in seconds since 1970.
+      type: float
+    addresses:
+      description: The host's addresses, without loopback and link-local ones.
+      type: list
+      elements: str
+    default_address:
+      description: The address that it speaks from over its default route.
+      type: str
+    os:
+      description: id, version_id, codename, architecture, kernel, and whether it has apt.
+      type: dict
+    hardware:
+      description: vcpus, cores, memory_bytes, link_mbps, interface, cpu_model, cpu_flags, disks. Unknown is null.
+      type: dict
+    engine:
+      description: Whether an engine serves, its version and source, Compose's version, and who installed it.
+      type: dict
+    nft:
+      description: Whether nftables is installed, and its version.
+      type: dict
+    guard:
+      description: Whether the port guard is installed, loaded and enabled, and its sections.
+      type: dict
+    listening:
+      description: Sockets that listen, with protocol, address, port and process.
+      type: list
+      elements: dict
+    images:
+      description: Id and digests of the images that are here, by reference.
+      type: dict
+    projects:
+      description: Containers of the projects. With O(probe) each has its status, rpc, broker_contact, tips, l1.
+      type: dict
+    connect:
+      description: Result of each connection of O(connect), with the source address that it used.
+      type: list
+      elements: dict
+"""
+
+import os
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import (
+    Engine,
+    EngineError,
+    engine_facts,
+    image_facts,
+    project_containers,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_guard import guard_facts, nft_facts
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import hardware, operating_system
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import (
+    addresses,
+    default_address,
+    listening,
+    try_connection,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
+
+
+def look(module: AnsibleModule, root: Path) -> dict:
+    """Everything that the module returns as look."""
+    params = module.params
+    engine = Engine(os.environ.get("DOCKER_HOST", ""))
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        connections = [
+            pool.submit(try_connection, target["host"], target["port"], params["connect_timeout"])
+            for target in params["connect"]
+        ]
+        engine_found = pool.submit(engine_facts, engine, module.run_command, root)
+        nft = pool.submit(nft_facts, module.run_command, root)
+        seen = {
+            "hostname": platform.node(),
+            "time": time.time(),
+            "addresses": addresses(root),
+            "default_address": default_address(),
+            "os": operating_system(root),
+            "hardware": hardware(root, params["paths"]),
+            "listening": listening(root),
+            "nft": nft.result(),
+            "engine": engine_found.result(),
+            "images": {},
+            "projects": {name: {"containers": []} for name in params["projects"]},
+        }
+        seen["guard"] = guard_facts(module.run_command, root, seen["nft"]["installed"])
+        if seen["engine"]["serves"]:
+            seen["images"] = image_facts(engine, params["images"])
+            pairs = [
+                (name, shown, inspected)
+                for name in params["projects"]
+                for shown, inspected in project_containers(engine, name)
+            ]
+            if params["probe"]:
+                l1_urls = [url.strip() for url in params["l1_urls"].split(",") if url.strip()]
+                prober = Prober(engine, module.run_command, params["rpc"], l1_urls, root, seen["time"])
+                probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
+                for (_name, shown, _inspected), probe in zip(pairs, probes):
+                    shown.update(probe.result())
+            for name, shown, _inspected in pairs:
+                seen["projects"][name]["containers"].append(shown)
+        seen["connect"] = [connection.result() for connection in connections]
+    return seen
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "images": {"type": "list", "elements": "str", "default": []},
+            "projects": {"type": "list", "elements": "str", "default": []},
+            "paths": {"type": "list", "elements": "str", "default": ["/"]},
+            "connect": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"host": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+            },
+            "connect_timeout": {"type": "float", "default": 3},
+            "probe": {"type": "bool", "default": False},
+            "rpc": {"type": "dict", "default": {}},
+            "l1_urls": {"type": "str", "default": "", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(changed=False, look=look(module, Path("/")))
+    except EngineError as error:
+        module.fail_json(msg=f"the container engine stopped answering: {error.args[0]}; look at its log and try again")
+
+
+if __name__ == "__main__":
+    main()
