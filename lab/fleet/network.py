@@ -1,0 +1,98 @@
+"""The lab's network and the containers on it: what the L1, the registry and the machines have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+from docker.models.containers import Container
+from docker.types import IPAMConfig, IPAMPool
+
+from lab.fleet.settings import Settings
+
+PREFIX = "aztec-lab"
+LABEL = "aztec_ops.lab"
+
+
+def container_name(name: str) -> str:
+    return f"{PREFIX}-{name}"
+
+
+def make_network(client: docker.DockerClient, settings: Settings) -> None:
+    """The lab's network, IPv4 and IPv6, unless it is there."""
+    try:
+        client.networks.get(PREFIX)
+    except NotFound:
+        pools = [IPAMPool(subnet=settings.ipv4_network), IPAMPool(subnet=settings.ipv6_network)]
+        options = {"com.docker.network.bridge.name": PREFIX}
+        client.networks.create(
+            PREFIX,
+            driver="bridge",
+            enable_ipv6=True,
+            ipam=IPAMConfig(pool_configs=pools),
+            options=options,
+            labels={LABEL: "network"},
+        )
+
+
+def find(client: docker.DockerClient, name: str) -> Container | None:
+    """The lab's container of that short name, or None."""
+    try:
+        return client.containers.get(container_name(name))
+    except NotFound:
+        return None
+
+
+def place(
+    client: docker.DockerClient,
+    name: str,
+    image: str,
+    address: str,
+    address6: str | None = None,
+    *,
+    host: dict[str, Any] | None = None,
+    **config: Any,
+) -> Container:
+    """Create (not start) a container at a fixed address of the lab's network.
+
+    `config` and `host` are the engine's own words (Env, Cmd, ... and HostConfig's), for the SDK knows no MaskedPaths.
+    """
+    addresses = {"IPv4Address": address, **({"IPv6Address": address6} if address6 else {})}
+    made = client.api.create_container_from_config(
+        {
+            "Image": image,
+            "Hostname": name,
+            "Labels": {LABEL: name},
+            "HostConfig": {"NetworkMode": PREFIX, **(host or {})},
+            "NetworkingConfig": {"EndpointsConfig": {PREFIX: {"IPAMConfig": addresses}}},
+            **config,
+        },
+        name=container_name(name),
+    )
+    return client.containers.get(made["Id"])
+
+
+def serve(client: docker.DockerClient, name: str, image: str, address: str, **options: Any) -> Container:
+    """A running service container of that image; one made from another image is replaced."""
+    found = find(client, name)
+    if found is not None and found.image.id != client.images.get(image).id:
+        found.remove(force=True, v=True)
+        found = None
+    if found is None:
+        found = place(client, name, image, address, **options)
+    if found.status != "running":
+        found.start()
+    return found
+
+
+def remove_all(client: docker.DockerClient) -> list[str]:
+    """Remove every container of the lab with its volumes, and its networks; gives the names of what was there."""
+    removed = []
+    for container in client.containers.list(all=True, filters={"label": LABEL}):
+        container.remove(force=True, v=True)
+        removed.append(container.name)
+    for network in client.networks.list(filters={"label": LABEL}):
+        network.remove()
+        removed.append(f"network {network.name}")
+    return removed

@@ -1,0 +1,166 @@
+"""Where the lab's things lie and what can be set, read from the environment and from the lab's inventory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+L1_PARAMETERS: dict[str, Any] = json.loads((ROOT / "lab/l1/l1.json").read_text())
+
+
+class LabError(Exception):
+    """What stops the lab, in one line that says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One host of the inventory that the lab has to make."""
+
+    name: str
+    address: str
+    address6: str | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the lab takes from outside."""
+
+    root: Path
+    state: Path
+    cache: Path
+    inventory: Path
+    suite: str
+    mirror: str | None
+    base_image: str | None
+    ipv4_network: str
+    ipv6_network: str
+    l1_address: str
+    registry_address: str
+    sequencer_address: str
+    aztec_image: str
+    aztec_version: str
+    machines: tuple[Machine, ...]
+    components: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def l1_url(self) -> str:
+        return f"http://{self.l1_address}:8545"
+
+    @property
+    def rollup(self) -> str:
+        return str(L1_PARAMETERS["rollupAddress"])
+
+    @property
+    def aztec_reference(self) -> str:
+        return f"{self.aztec_image}:{self.aztec_version}"
+
+    @property
+    def ssh_key(self) -> Path:
+        return self.state / "ssh" / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.state / "ssh" / "known_hosts"
+
+    @property
+    def run_directory(self) -> Path:
+        """Sockets lie here and not in the checkout, whose path may be longer than a socket's name may be."""
+        return Path("/run") / f"aztec-lab-{hashlib.sha256(str(self.root).encode()).hexdigest()[:8]}"
+
+
+def cache_directory() -> Path:
+    """The directory of all downloads; the environment may move it."""
+    given = os.environ.get("AZTEC_LAB_CACHE")
+    if given:
+        return Path(given).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "aztec-ops-prover"
+
+
+def debian_mirror(sources: list[str], os_release: str) -> str | None:
+    """The Debian mirror that this machine's apt uses (texts of its source files given), or None for the tools' default."""
+    found = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
+    codename = found.get("VERSION_CODENAME", "").strip('"')
+    if found.get("ID", "").strip('"') != "debian" or not codename:
+        return None
+    for text in sources:
+        for stanza in re.split(r"\n\s*\n", text):
+            fields = dict(re.findall(r"^(URIs|Suites|Types):\s*(.+)$", stanza, re.MULTILINE))
+            if "deb" in fields.get("Types", "").split() and codename in fields.get("Suites", "").split():
+                return fields["URIs"].split()[0].rstrip("/")
+        line = re.search(rf"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+{codename}\s", text, re.MULTILINE)
+        if line:
+            return line.group(1).rstrip("/")
+    return None
+
+
+def apt_sources(directory: Path = Path("/etc/apt")) -> list[str]:
+    files = [directory / "sources.list", *sorted((directory / "sources.list.d").glob("*"))]
+    return [path.read_text() for path in files if path.is_file() and path.suffix in (".list", ".sources")]
+
+
+def read_inventory(path: Path, root: Path = ROOT) -> dict[str, Any]:
+    """The inventory as Ansible reads it (ansible-inventory --list)."""
+    program = Path(sys.executable).with_name("ansible-inventory")
+    command = [str(program), "-i", str(path), "--list"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"{path}: ansible-inventory cannot read it: {done.stderr.strip().splitlines()[-1:]}")
+    return dict(json.loads(done.stdout))
+
+
+def members(inventory: dict[str, Any], group: str) -> list[str]:
+    """All hosts of a group, those of its children included."""
+    entry = inventory.get(group, {})
+    found = list(entry.get("hosts", []))
+    for child in entry.get("children", []):
+        found += [host for host in members(inventory, child) if host not in found]
+    return found
+
+
+def machines_of(inventory: dict[str, Any]) -> tuple[Machine, ...]:
+    """Every host of the inventory that has an address on the lab's network."""
+    variables = inventory["_meta"]["hostvars"]
+    made = []
+    for name in members(inventory, "all"):
+        found = variables.get(name, {})
+        if "ansible_host" not in found:
+            raise LabError(f"{name}: the lab's inventory gives it no ansible_host; add its address")
+        made.append(Machine(name, str(found["ansible_host"]), found.get("lab_address6")))
+    return tuple(made)
+
+
+def load(inventory: Path | None = None) -> Settings:
+    """The settings of this machine's lab."""
+    chosen = inventory or Path(os.environ.get("AZTEC_LAB_INVENTORY") or ROOT / "inventories/lab")
+    found = read_inventory(chosen)
+    machines = machines_of(found)
+    shared = found["_meta"]["hostvars"][machines[0].name]
+    groups = ("prover_node", "prover_broker", "prover_agent")
+    os_release = Path("/etc/os-release")
+    return Settings(
+        root=ROOT,
+        state=ROOT / ".lab",
+        cache=cache_directory(),
+        inventory=chosen,
+        suite=os.environ.get("AZTEC_LAB_SUITE") or "trixie",
+        mirror=os.environ.get("AZTEC_LAB_MIRROR") or debian_mirror(apt_sources(), os_release.read_text()),
+        base_image=os.environ.get("AZTEC_LAB_BASE_IMAGE") or None,
+        ipv4_network=shared["lab_ipv4_network"],
+        ipv6_network=shared["lab_ipv6_network"],
+        l1_address=shared["lab_l1_address"],
+        registry_address=shared["lab_registry_address"],
+        sequencer_address=shared["lab_sequencer_address"],
+        aztec_image=shared.get("aztec_image", "aztecprotocol/aztec"),
+        aztec_version=str(shared["aztec_version"]),
+        machines=machines,
+        components={group: tuple(members(found, group)) for group in groups},
+    )

@@ -1,0 +1,45 @@
+"""The outer machine: its packages and its programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.fleet.progress import step
+from lab.fleet.settings import LabError
+
+
+def run(command: Sequence[str | Path], *, cwd: Path | None = None, log: Path | None = None) -> str:
+    """Run a program to its end and give its output; on failure raise with the last lines of what it said."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if log is not None:
+        log.write_text(done.stdout)
+    if done.returncode != 0:
+        last = " / ".join(done.stdout.strip().splitlines()[-5:])
+        raise LabError(f"{command[0]} ended with {done.returncode}: {last}")
+    return done.stdout
+
+
+def need(programs: dict[str, str]) -> None:
+    """Install with apt what is missing of the programs, given as {program: package}."""
+    missing = sorted({package for program, package in programs.items() if shutil.which(program) is None})
+    if not missing:
+        return
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    wait = ["-o", "DPkg::Lock::Timeout=600"]
+    with step(f"installing {', '.join(missing)}"):
+        for command in (
+            ["apt-get", *wait, "update", "-q"],
+            ["apt-get", *wait, "install", "-y", "-q", "--no-install-recommends", *missing],
+        ):
+            done = subprocess.run(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            )
+            if done.returncode != 0:
+                last = " / ".join(done.stdout.strip().splitlines()[-3:])
+                raise LabError(f"{' '.join(command[:1] + command[3:])} failed: {last}")

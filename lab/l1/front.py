@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""The lab's L1 on one port: anvil with Aztec's contracts, and what an Aztec node asks of a consensus client.
+
+Runs in the lab's `l1` container: starts anvil with the saved state, passes JSON-RPC (POST) on to it, answers the few
+Beacon API GETs that Aztec's blob client makes, and serves the network configuration that Aztec reads from
+NETWORK_CONFIG_LOCATION.
+
+anvil's blocks have a zero parentBeaconBlockRoot; here block N says root = N-1 (as a 32-byte number) and the beacon
+header of root R has slot R, so that the client asks for the sidecars of slot N = the blobs of anvil's block N.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ANVIL = "http://127.0.0.1:8546"
+PARAMETERS = json.loads((HERE / "l1.json").read_text())
+
+
+def post(body: bytes) -> bytes:
+    request = urllib.request.Request(ANVIL, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
+
+
+def rpc(method: str, *params: Any) -> Any:
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    return json.loads(post(json.dumps(call).encode())).get("result")
+
+
+def with_beacon_roots(document: Any) -> Any:
+    """Give every block in a JSON-RPC answer (or batch) the beacon root that this front knows how to resolve."""
+    for answer in document if isinstance(document, list) else [document]:
+        block = answer.get("result") if isinstance(answer, dict) else None
+        if isinstance(block, dict) and block.get("parentBeaconBlockRoot") and block.get("number"):
+            block["parentBeaconBlockRoot"] = f"0x{max(0, int(block['number'], 16) - 1):064x}"
+    return document
+
+
+def network_config() -> dict[str, Any]:
+    return {
+        "testnet": {
+            "bootnodes": [],
+            "snapshots": [],
+            "registryAddress": PARAMETERS["registryAddress"],
+            "l1ChainId": PARAMETERS["chainId"],
+        }
+    }
+
+
+def beacon_header(which: str | None) -> dict[str, Any]:
+    if which in (None, "head"):
+        slot = int(rpc("eth_blockNumber"), 16)
+    else:
+        slot = int(which, 0)
+    header = {
+        "root": f"0x{slot:064x}",
+        "canonical": True,
+        "header": {"message": {"slot": str(slot)}, "signature": "0x"},
+    }
+    return {"data": [header] if which is None else header}
+
+
+def blob_sidecars(slot: str) -> dict[str, Any]:
+    found = rpc("anvil_getBlobSidecarsByBlockId", hex(int(slot))) or {}
+    parts = zip(found.get("blobs", []), found.get("commitments", []), found.get("proofs", []))
+    return {
+        "data": [
+            {"index": str(index), "blob": blob, "kzg_commitment": commitment, "kzg_proof": proof}
+            for index, (blob, commitment, proof) in enumerate(parts)
+        ]
+    }
+
+
+class Front(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def answer(self, code: int, body: Any) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        try:
+            data = post(body)
+        except (OSError, urllib.error.URLError) as error:
+            return self.answer(502, {"error": str(error)})
+        if b"parentBeaconBlockRoot" in data:
+            return self.answer(200, with_beacon_roots(json.loads(data)))
+        return self.answer(200, data)
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0].strip("/").split("/")
+        if path == ["network_config.json"]:
+            return self.answer(200, network_config())
+        if path == ["l1.json"]:
+            return self.answer(200, PARAMETERS)
+        if path == ["eth", "v1", "node", "health"]:
+            return self.answer(200, {})
+        if path[:4] == ["eth", "v1", "beacon", "headers"]:
+            return self.answer(200, beacon_header(path[4] if len(path) > 4 else None))
+        if path[:4] == ["eth", "v1", "beacon", "blob_sidecars"] and len(path) > 4:
+            return self.answer(200, blob_sidecars(path[4]))
+        return self.answer(404, {"code": 404, "message": "not found"})
+
+
+def start_anvil() -> subprocess.Popen[bytes]:
+    state = Path("/tmp/state.json")
+    with gzip.open(HERE / "state.json.gz") as packed, state.open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    command = ["anvil", "--silent", "--host", "127.0.0.1", "--port", "8546", "--load-state", str(state)]
+    command += ["--chain-id", str(PARAMETERS["chainId"]), "--slots-in-an-epoch", "1"]
+    command += ["--block-time", str(PARAMETERS["ethereumSlotDuration"])]
+    return subprocess.Popen(command)
+
+
+def main() -> int:
+    anvil = start_anvil()
+    server = ThreadingHTTPServer(("0.0.0.0", 8545), Front)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return anvil.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
