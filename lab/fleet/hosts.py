@@ -103,7 +103,7 @@ def one_file_archive(name: str, content: str, mode: int, owner: int) -> bytes:
 
 
 def make_machines(client: docker.DockerClient, settings: Settings, image: str) -> list[str]:
-    """Create the inventory's machines that are missing, start those that are stopped; gives the names of the new ones."""
+    """Create the machines that are missing, start those that are stopped; gives the names of the new ones."""
     public = make_key(settings)
     made = []
     unified = client.info().get("CgroupVersion") == "2"

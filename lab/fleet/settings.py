@@ -86,7 +86,7 @@ def cache_directory() -> Path:
 
 
 def debian_mirror(sources: list[str], os_release: str) -> str | None:
-    """The Debian mirror that this machine's apt uses (texts of its source files given), or None for the tools' default."""
+    """The Debian mirror of this machine's apt (its source files are given), or None for the tools' default."""
     found = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
     codename = found.get("VERSION_CODENAME", "").strip('"')
     if found.get("ID", "").strip('"') != "debian" or not codename:

@@ -15,7 +15,7 @@ from lab.fleet.settings import LabError
 def run(command: Sequence[str | Path], *, cwd: Path | None = None, log: Path | None = None) -> str:
     """Run a program to its end and give its output; on failure raise with the last lines of what it said."""
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        list(map(str, command)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if log is not None:
         log.write_text(done.stdout)

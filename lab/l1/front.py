@@ -60,10 +60,7 @@ def network_config() -> dict[str, Any]:
 
 
 def beacon_header(which: str | None) -> dict[str, Any]:
-    if which in (None, "head"):
-        slot = int(rpc("eth_blockNumber"), 16)
-    else:
-        slot = int(which, 0)
+    slot = int(rpc("eth_blockNumber"), 16) if which in (None, "head") else int(which, 0)
     header = {
         "root": f"0x{slot:064x}",
         "canonical": True,
