@@ -8,6 +8,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
     compose_project,
     container_environment,
     image_reference,
+    unreachable_broker,
 )
 
 
@@ -20,4 +21,5 @@ class FilterModule:
             "compose_project": compose_project,
             "container_environment": container_environment,
             "image_reference": image_reference,
+            "unreachable_broker": unreachable_broker,
         }

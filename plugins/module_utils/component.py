@@ -80,6 +80,17 @@ def compose_project(
     }
 
 
+def unreachable_broker(attempt: dict, admits: list) -> str:
+    """Give the line for a host that cannot reach its broker.
+
+    attempt: an element of host_look's `connect`. admits: the sources that the broker's port guard lets pass.
+    """
+    source = attempt.get("source") or "no address of its own"
+    where = f"the broker at {attempt['host']} port {attempt['port']} is not reached from {source}: {attempt['error']}"
+    known = f"the broker admits {', '.join(admits)}" if admits else "nobody said whom the broker admits"
+    return f"{where}; {known}: correct aztec_address of this host, or add the source to aztec_admit and run the broker too"
+
+
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -10,6 +10,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
     container_environment,
     image_reference,
     merged,
+    unreachable_broker,
 )
 
 RELEASE = {"entrypoint": ["node", "start"], "start_flags": {"prover_agent": ["--prover-agent"]}}
@@ -60,3 +61,16 @@ def test_compose_project_joins_common_own_and_extra_keys():
     assert service["mem_limit"] == "1g"
     assert service["ulimits"] == {"core": 0}
     assert "http://localhost:8082/status" in service["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize(
+    ("source", "admits", "parts"),
+    [
+        ("10.0.0.9", ["10.0.0.21/32", "10.0.9.0/24"], ["from 10.0.0.9", "admits 10.0.0.21/32, 10.0.9.0/24", "aztec_admit"]),
+        (None, [], ["no address of its own", "nobody said"]),
+    ],
+)
+def test_unreachable_broker_names_source_and_admitted(source, admits, parts):
+    line = unreachable_broker({"host": "10.0.0.10", "port": 8080, "source": source, "error": "timed out"}, admits)
+    assert "\n" not in line
+    assert all(part in line for part in ["10.0.0.10 port 8080", "timed out", *parts])
