@@ -189,8 +189,14 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
         found = {}
         for image in engine.json("/images/json"):
             for tag in image.get("RepoTags") or []:
-                if tag != "<none>:<none>":
-                    found[tag] = {"id": image["Id"], "digests": image.get("RepoDigests") or []}
+                if tag == "<none>:<none>":
+                    continue
+                digests = image.get("RepoDigests") or []
+                shown = {"id": image["Id"], "digests": digests}
+                found[tag] = shown
+                for name, _sep, digest in (item.partition("@") for item in digests):
+                    if tag.rpartition(":")[0] == name:
+                        found[f"{tag}@{digest}"] = shown
         return found
     found = {}
     for reference in references:

@@ -49,6 +49,7 @@ def operating_system(root: Path) -> dict[str, Any]:
         "architecture": platform.machine(),
         "kernel": platform.release(),
         "apt": (root / "usr/bin/apt-get").exists(),
+        "apparmor": read(root / "sys/module/apparmor/parameters/enabled").strip() == "Y",
     }
 
 

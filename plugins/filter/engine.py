@@ -1,0 +1,16 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters that the role docker_engine decides by."""
+
+from __future__ import annotations
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import engine_daemon, engine_plan
+from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import is_key_of
+
+
+class FilterModule:
+    """The filters of this file; each is documented in the YAML file of its name."""
+
+    def filters(self) -> dict:
+        """Give the filters by name."""
+        return {"engine_plan": engine_plan, "engine_daemon": engine_daemon, "is_key_of": is_key_of}

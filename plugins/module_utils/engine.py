@@ -1,0 +1,157 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What has to be done about a host's container engine, decided from a look at the host alone."""
+
+from __future__ import annotations
+
+import re
+
+COMPOSE_MINIMUM = (2, 20, 0)
+
+# The distributions that Docker's own repository is used for, and what their own packages are called.
+DOCKER_SUITES = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
+DOCKER_PACKAGES = ["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"]
+DISTRIBUTION_COMPOSE = {"debian": "docker-compose", "ubuntu": "docker-compose-v2"}
+
+# What each source's version stands in: Docker's own packages carry an epoch.
+VERSIONED = {"docker": (["docker-ce", "docker-ce-cli"], "5:"), "distribution": (["docker.io"], "")}
+SOURCES = {"docker": "docker-ce", "distribution": "docker.io"}
+REPOSITORY_FILE = "/etc/apt/sources.list.d/docker.sources"
+KEYRING = "/etc/apt/keyrings/docker.asc"
+
+
+def version_tuple(text: str | None) -> tuple[int, ...]:
+    """Give the leading numbers of a version: v2.26.1-4 is (2, 26, 1). Empty for none."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text or "")
+    return tuple(int(part) for part in match.group(1).split(".")) if match else ()
+
+
+def compose_serves(look: dict) -> bool:
+    """Whether the host has a Compose plugin that is new enough."""
+    return version_tuple(look["engine"]["compose"]) >= COMPOSE_MINIMUM
+
+
+def host_system(look: dict) -> str:
+    """Give the host's distribution as a person calls it."""
+    system = look["os"]
+    return f"{system['id'] or 'unknown'} {system['version_id'] or system['codename']}".strip()
+
+
+def system_problem(look: dict, source: str) -> str:
+    """Give what is wrong with the host's distribution for this source of an engine, or ''."""
+    system = look["os"]
+    name, version = system["id"], system["version_id"]
+    if not system["apt"] or name not in DOCKER_SUITES:
+        return f"{host_system(look)} is not supported: use Debian or Ubuntu, or install Docker and Compose yourself"
+    if source == "docker":
+        if version not in DOCKER_SUITES[name]:
+            return (
+                f"{host_system(look)} is not supported with Docker's repository: "
+                f"use {' or '.join(DOCKER_SUITES[name])}, set docker_engine_source to distribution, "
+                "or install Docker and Compose yourself"
+            )
+        return ""
+    # Debian's testing and unstable have no number: they are newer than any that has.
+    if name == "debian" and version and version_tuple(version) < (13,):
+        return f"{host_system(look)} has Compose v1 alone: set docker_engine_source to docker"
+    if name == "ubuntu" and version_tuple(version) < (22, 4):
+        return f"{host_system(look)} has no Compose v2: use Ubuntu 22.04 or later"
+    return ""
+
+
+def repository_problem(look: dict, url: str) -> str:
+    """Give the apt source of somebody else that names the same repository with another key, or ''.
+
+    apt refuses to work at all when two sources of one repository disagree about the key.
+    """
+    for entry in look["engine"]["apt_sources"]:
+        same = entry["uri"].rstrip("/") == url.rstrip("/")
+        if same and entry["path"] != REPOSITORY_FILE and entry["signed_by"] != KEYRING:
+            key = entry["signed_by"] or "none"
+            return f"{entry['path']} names {url} with another key ({key}): remove that file, the role writes its own"
+    return ""
+
+
+def compose_packages(look: dict) -> tuple[list[str], str]:
+    """Give the package that brings Compose to the engine that is here, and what is wrong where there is none."""
+    source = look["engine"]["source"]
+    if source == "docker-ce":
+        return ["docker-compose-plugin"], ""
+    if source == "docker.io":
+        problem = system_problem(look, "distribution")
+        return ([], problem) if problem else ([DISTRIBUTION_COMPOSE[look["os"]["id"]]], "")
+    return [], "its Docker is from no package: install Compose 2.20 or later as a plugin of it"
+
+
+def engine_packages(look: dict, source: str, version: str) -> list[str]:
+    """Give the packages of an engine and Compose as apt takes them, pinned ones with their version."""
+    if source == "docker":
+        names = list(DOCKER_PACKAGES)
+    else:
+        names = ["docker.io", DISTRIBUTION_COMPOSE[look["os"]["id"]]]
+        if look["os"]["id"] == "debian":
+            names.append("docker-cli")
+    versioned, _epoch = VERSIONED[source]
+    packages = [f"{name}={pin_of(source, version)}" if version and name in versioned else name for name in names]
+    # An engine on a kernel with AppArmor wants its parser.
+    return packages + (["apparmor"] if look["os"].get("apparmor") else [])
+
+
+def pin_of(source: str, version: str) -> str:
+    """Give apt's pattern for a version such as 28.5.2, '' for none."""
+    return f"{VERSIONED[source][1]}{version}*" if version else ""
+
+
+def engine_plan(look: dict, source: str = "docker", version: str = "", url: str = "") -> dict:
+    """Decide from a look what to do about the engine: {action, packages, pin, problem}.
+
+    action: leave (an engine and Compose serve), install (the whole), compose (Compose alone, to an engine of somebody
+    else's) or refuse (problem says why, in one line). url: the apt repository's.
+    """
+    plan = {"action": "leave", "packages": [], "pin": pin_of(source, version), "versioned": VERSIONED[source][0]}
+    engine = look["engine"]
+
+    def refuse(problem: str) -> dict:
+        return {**plan, "action": "refuse", "problem": problem}
+
+    def install() -> dict:
+        problem = system_problem(look, source) or (repository_problem(look, url) if source == "docker" else "")
+        if problem:
+            return refuse(problem)
+        return {**plan, "action": "install", "packages": engine_packages(look, source, version), "problem": ""}
+
+    if engine["source"] == "podman-docker":
+        return refuse("podman-docker stands in Docker's place: remove it (apt-get remove podman-docker) and run again")
+    if "permission denied" in engine["error"]:
+        return refuse("the engine may not be asked by this user: run with become")
+    if engine["serves"] and compose_serves(look):
+        own_source = engine["ours"] and engine["source"] == SOURCES[source]
+        return install() if own_source and plan["pin"] != engine["pin"] else {**plan, "problem": ""}
+    if engine["ours"]:
+        return install()
+    if engine["serves"]:
+        packages, problem = compose_packages(look)
+        if problem:
+            return refuse(f"Compose here is {engine['compose'] or 'missing'}, 2.20 or later is needed: {problem}")
+        return {**plan, "action": "compose", "packages": packages, "problem": ""}
+    if engine["source"] in (SOURCES[source], "none"):
+        return install()
+    name = engine["source"] if engine["source"] != "other" else "a Docker from no package"
+    return refuse(f"{name} is installed and does not serve: start it, or remove it, and run again")
+
+
+def engine_daemon(registry_mirrors: list, options: dict | None = None) -> dict:
+    """Give the content of daemon.json: containers outlive the engine's restart, logs rotate; options win over these."""
+    daemon = {
+        "live-restore": True,
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "100m", "max-file": "3"},
+    }
+    if registry_mirrors:
+        daemon["registry-mirrors"] = list(registry_mirrors)
+    for name, value in (options or {}).items():
+        if isinstance(value, dict) and isinstance(daemon.get(name), dict):
+            daemon[name] = {**daemon[name], **value}
+        else:
+            daemon[name] = value
+    return daemon
