@@ -11,6 +11,7 @@ import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import image_reference, service_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address, ethereum_checksum
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
 
@@ -20,6 +21,9 @@ DEFAULTS = {
     "aztec_version": "2.1.5",
     "aztec_network": "testnet",
     "aztec_docker_bridge": "aztec0",
+    "aztec_image": "aztecprotocol/aztec",
+    "aztec_image_digest": "",
+    "aztec_directory": "/opt/aztec",
     "prover_broker_port": 8080,
 }
 
@@ -85,6 +89,22 @@ def effective(variables: dict, component: str, option: str):
     return DEFAULTS.get(f"{component}_{option}", DEFAULTS.get(f"aztec_{option}"))
 
 
+def data_path(variables: dict, component: str) -> str:
+    """Give the directory that a component fills on a host: its data, or an agent's CRS."""
+    option, leaf = ("crs_directory", "crs") if component == AGENT else ("data_directory", "data")
+    own = variables.get(f"{component}_directory")
+    own = own or f"{variables.get('aztec_directory') or DEFAULTS['aztec_directory']}/{service_name(component)}"
+    return variables.get(f"{component}_{option}") or f"{own}/{leaf}"
+
+
+def image_of(variables: dict, component: str) -> str:
+    """Give the reference of a component's image on a host."""
+    image, version, digest = (
+        effective(variables, component, option) for option in ("image", "version", "image_digest")
+    )
+    return image_reference(image, version, digest or "")
+
+
 def members_of(groups: dict, group_names: dict | None = None) -> dict:
     """Give the hosts of each component: {"prover_node": ["node-1"], ...}, by the names that its groups have."""
     names = group_names or {}
@@ -143,6 +163,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
         if not isinstance(answers.get(name), list):
             raise ValueError(f"{host}: the address {name} does not resolve: set aztec_address")
 
+    running = {host: [component for component in COMPONENTS if host in members[component]] for host in everybody}
     addresses = {host: answers[name][0] for host, name in names.items()}
     port = int(effective(hostvars[broker], BROKER, "port"))
     url = f"http://{in_url(addresses[broker])}:{port}"
@@ -178,9 +199,12 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
                 "address": addresses[host],
                 # Beside its broker the node takes the Docker network, where the port guard has no say.
                 "broker_url": f"http://{BROKER_SERVICE}:{port}" if host == broker and host == node else url,
-                "components": [component for component in COMPONENTS if host in members[component]],
+                "components": components,
+                # What the one look at the host has to tell about.
+                "images": sorted({image_of(hostvars[host], component) for component in components}),
+                "paths": {component: data_path(hostvars[host], component) for component in components},
             }
-            for host in everybody
+            for host, components in running.items()
         },
     }
 

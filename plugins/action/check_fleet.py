@@ -1,0 +1,113 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Check the inventory of the whole fleet on the controller, with no connection to any host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+    CONNECTION_NAMES,
+    Broken,
+    Specs,
+    check_inventory,
+    problem_table,
+    together,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
+
+_UNDEFINED = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined")
+
+
+def read_specs(roles: Path) -> Specs:
+    """Read the argument_specs and the names of the defaults of every role in a directory."""
+    options, defaults = {}, {}
+    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
+        role = path.parents[1].name
+        specs = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        options[role] = ((specs.get("argument_specs") or {}).get("main") or {}).get("options") or {}
+        beside = path.parents[1] / "defaults" / "main.yml"
+        found = yaml.safe_load(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        defaults[role] = frozenset(found or {})
+    return Specs(options, defaults)
+
+
+def why_broken(error: BaseException) -> Broken:
+    """Say in a line why a value cannot be had, from the kind of error alone: its message may hold secrets."""
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    for one in chain:
+        if isinstance(one, AnsibleUndefinedVariable) or type(one).__name__ == "UndefinedError":
+            name = _UNDEFINED.search(str(one))
+            what = f"'{name.group(1)}'" if name else "something"
+            return Broken(f"uses {what}, which is not defined", "define it, or mend the template")
+    if any("Vault" in type(one).__name__ for one in chain):
+        return Broken("cannot be decrypted", "give its vault password: --ask-vault-pass or --vault-password-file")
+    return Broken(f"cannot be worked out ({type(chain[-1]).__name__})", "mend its template or look-up")
+
+
+def plain(value: object) -> object:
+    """Give a templated value as Python's own types, so that nothing in it is worked out later."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (bool, int, float)) or value is None:
+        return value
+    return str(value)
+
+
+def host_values(variables: Mapping, specs: Specs) -> dict:
+    """Give a host's variables for the check: those of the collection worked out, of all others the names alone."""
+    prefixes, values = specs.prefixes(), {}
+    for name in variables:
+        if name.startswith("_"):
+            continue
+        if not name.startswith(prefixes) and name not in CONNECTION_NAMES:
+            values[name] = ""
+            continue
+        try:
+            values[name] = plain(variables[name])
+        except Exception as error:  # look-ups raise what they like
+            values[name] = why_broken(error)
+    return values
+
+
+class ActionModule(ActionBase):
+    """Run once for all hosts; shows all problems as one table and fails with one line."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Check the inventory; the result holds the fleet's values."""
+        result = super().run(tmp, task_vars)
+        _validated, arguments = self.validate_argument_spec({"groups": {"type": "dict", "default": {}}})
+        group_names = arguments["groups"]
+        unknown = sorted(set(group_names) - set(COMPONENTS))
+        if unknown:
+            raise AnsibleError(f"check_fleet: groups has {', '.join(unknown)}, but there are {', '.join(COMPONENTS)}")
+        groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
+        names = {component: group_names.get(component, component) for component in COMPONENTS}
+        everybody = list(dict.fromkeys(host for name in names.values() for host in groups.get(name, [])))
+        specs = read_specs(Path(__file__).resolve().parents[2] / "roles")
+        hosts = {host: host_values(task_vars["hostvars"][host], specs) for host in everybody}
+
+        problems, fleet = check_inventory(hosts, groups, specs, names)
+        result["changed"] = False
+        if problems:
+            self._display.display(problem_table(problems, everybody), color="red")
+            count = len(together(problems, everybody))
+            what = "1 problem" if count == 1 else f"{count} problems"
+            result.update(failed=True, msg=f"{what} in the inventory, in the table above; no host was contacted.")
+        else:
+            result["fleet"] = fleet
+        return result
