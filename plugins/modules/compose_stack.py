@@ -1,0 +1,1145 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: compose_stack
+short_description: Bring one Docker Compose project to a state, or leave it as it was
+description:
+  - Writes a project's files, lets Docker Compose validate them, starts the project and waits until it is seen whether its
+    containers live. When they do not, the last files and images that were good are brought back.
+  - Makes one remote call when nothing is to be changed. Otherwise the work runs as a job on the host, whose progress is
+    shown. A run that is broken off and run again ends in the same state as one that was not.
+  - Secrets are written to files of mode 0600 only, and hidden in messages, logs and differences.
+author:
+  - Aztec Ops (@aztec-ops)
+options:
+  project:
+    description: Name of the Compose project.
+    type: str
+    required: true
+  directory:
+    description:
+      - Absolute path of the project's directory, which holds C(compose.yml), C(.env) and the key files, with mode 0700.
+      - Its subdirectory C(.stack) is the module's own and holds the last files that were good.
+    type: path
+    required: true
+  compose:
+    description:
+      - The whole Compose model, written as C(compose.yml). Its services read C(.env) by O(compose.services.*.env_file).
+      - Compose interpolates it as it does any of its files, so that a literal dollar sign is written twice.
+      - Needed unless O(state=absent).
+    type: dict
+    suboptions: {}
+  environment:
+    description:
+      - Public environment variables, written to C(.env) so that each value reaches the process byte for byte.
+      - Empty values are refused.
+    type: dict
+    default: {}
+  secrets:
+    description: Secret environment variables, as the text of a JSON object. Written to C(.env) as well.
+    type: str
+  files:
+    description:
+      - Key files, as the text of a JSON object that has paths below O(directory) as keys and contents as values.
+      - Each is replaced alone, so that a directory mounted into a container stays the same. A change of any makes every
+        container anew.
+    type: str
+  directories:
+    description: Directories for data that are made, with mode 0700, where they are missing. Relative ones lie in O(directory).
+    type: list
+    elements: path
+    default: []
+  network:
+    description: A bridge network that several projects share, made when it is missing.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the network.
+        type: str
+        required: true
+      bridge:
+        description: Name of the bridge's interface on the host.
+        type: str
+        required: true
+      ipv4_subnet:
+        description: IPv4 subnet of the network, chosen by Docker when it is not given.
+        type: str
+      ipv6_subnet:
+        description: IPv6 subnet of the network, which has no IPv6 when it is not given.
+        type: str
+  state:
+    description:
+      - V(present) brings the project up.
+      - V(pulled) only pulls the images that are missing.
+      - V(absent) takes the project down and removes its files. Data directories and the shared network stay.
+    type: str
+    choices: [present, pulled, absent]
+    default: present
+  wait_timeout:
+    description:
+      - Seconds to wait until the containers are healthy.
+      - One that runs and is not healthy by then is V(starting), which is no failure. A failure is to have exited, to be restarted
+        over and over, or to have lost health.
+    type: int
+    default: 120
+  opened_by:
+    description:
+      - A data directory. When a new version has changed anything in it, the old version is not brought back over it.
+      - Without it the old version is always brought back.
+    type: path
+notes:
+  - Needs Docker Compose 2.20 or newer on the host. In check mode Docker may be missing.
+attributes:
+  check_mode:
+    description: Says what would be done and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows the files, with secrets hidden.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Run the agent
+  aztec_ops.prover.compose_stack:
+    project: aztec-prover-agent
+    directory: /opt/aztec/prover-agent
+    compose:
+      services:
+        prover-agent:
+          image: aztecprotocol/aztec:2.1.5
+          env_file: [.env]
+          restart: unless-stopped
+    environment:
+      PROVER_BROKER_HOST: http://10.0.0.10:8080
+
+- name: Pull what the node needs
+  aztec_ops.prover.compose_stack:
+    project: aztec-prover-node
+    directory: /opt/aztec/prover-node
+    compose:
+      services:
+        prover-node:
+          image: aztecprotocol/aztec:2.1.5
+    state: pulled
+
+- name: Take the agent away
+  aztec_ops.prover.compose_stack:
+    project: aztec-prover-agent
+    directory: /opt/aztec/prover-agent
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be in check mode, one line each.
+  returned: always
+  type: list
+  elements: str
+status:
+  description:
+    - The state of each service. C(state) is V(running), V(starting), V(failed) or V(exited), the last for one that ended well.
+  returned: always
+  type: dict
+  sample:
+    prover-agent:
+      {state: running, health: healthy, image: "aztecprotocol/aztec:2.1.5", image_id: "sha256:0f3a", restarts: 0,
+       exit_code: null, meaning: ""}
+logs:
+  description: Last log lines of the containers that failed, with secrets hidden.
+  returned: on failure
+  type: list
+  elements: str
+rolled_back:
+  description: Whether the last good files and images run again.
+  returned: on failure
+  type: bool
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import posixpath
+import re
+import shutil
+import stat
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as logic
+from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, Masker
+
+NO_LOG_SHORTEST = 8
+LOG_LINES = 40
+LOCK_WAIT = 900.0
+
+
+class Problem(Exception):
+    """Something that stops the work; the text is one line for a person."""
+
+
+class Wanted:
+    """The whole state asked for: texts of all files, and what is needed to say it."""
+
+    def __init__(self, params: dict) -> None:
+        self.project = params["project"]
+        self.directory = posixpath.normpath(params["directory"])
+        self.state = params["state"]
+        self.secrets = _json_object(params["secrets"], "secrets")
+        self.files = _json_object(params["files"], "files")
+        self.masker = Masker(
+            {key: str(value) for key, value in self.secrets.items()}, list(map(str, self.files.values()))
+        )
+        self.network = params["network"]
+        self.timeout = float(max(params["wait_timeout"], 1))
+        self.opened_by = self._below(params["opened_by"]) if params["opened_by"] else None
+        self.directories = [self._below(path) for path in params["directories"]]
+        self._check(params)
+        values = {**params["environment"], **self.secrets}
+        self.values = {key: dotenv.as_text(value) for key, value in values.items()}
+        self.env_text = dotenv.encode(self.values)
+        self.model: dict = {}
+        if self.state != "absent":
+            self.model = logic.with_labels(params["compose"], self.env_text, self.files, self.directory)
+        self.images = logic.images_of(self.model) if self.model else {}
+        self.contents = {"compose.yml": logic.to_yaml(self.model), logic.ENV_FILE: self.env_text, **self.files}
+
+    def _below(self, path: str) -> str:
+        return posixpath.normpath(posixpath.join(self.directory, path))
+
+    def _check(self, params: dict) -> None:
+        """Raise Problem with one line for the first thing that is wrong about the arguments."""
+        if not re.match(r"[a-z0-9][a-z0-9_-]*\Z", self.project):
+            raise Problem(f"project {self.project!r} must be of lower-case letters, digits, - and _")
+        if not posixpath.isabs(self.directory) or self.directory == "/":
+            raise Problem(f"directory {self.directory!r} must be an absolute path below /")
+        both = sorted(set(params["environment"]) & set(self.secrets))
+        if both:
+            raise Problem(f"{', '.join(both)} stands in environment and in secrets: leave it in one of them")
+        for where, values in (("environment", params["environment"]), ("secrets", self.secrets)):
+            for key, value in values.items():
+                wrong = dotenv.problem(key, value)
+                if wrong:
+                    raise Problem(f"{where}: {wrong}")
+        for path, content in self.files.items():
+            wrong = logic.file_problem(path)
+            if wrong:
+                raise Problem(wrong)
+            if not isinstance(content, str):
+                raise Problem(f"files: the content of {path} must be a text")
+        if self.state != "absent":
+            wrong = logic.model_problem(params["compose"])
+            if wrong:
+                raise Problem(wrong)
+
+
+def _json_object(text: str | None, option: str) -> dict:
+    """Take the text of an option, give the object in it; the message of a failure says nothing of the text."""
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError as wrong:
+        raise Problem(f"{option} must be the text of a JSON object: use the filter to_json") from wrong
+    if not isinstance(found, dict):
+        raise Problem(f"{option} must be the text of a JSON object: use the filter to_json")
+    return found
+
+
+class Disk:
+    """The project's directory, and the module's own place in it."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.own = posixpath.join(directory, ".stack")
+        self.lock_descriptor: int | None = None
+
+    def path(self, name: str) -> str:
+        return posixpath.join(self.directory, name)
+
+    def read(self, name: str) -> str | None:
+        """Take a path below the directory, give the text, or None when it is no regular file."""
+        path = self.path(name)
+        try:
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                return None
+            with open(path, "rb") as handle:
+                return handle.read().decode("utf-8", "surrogateescape")
+        except OSError:
+            return None
+
+    def right(self, name: str, mode: int) -> bool:
+        """Take a path, give whether mode and owner are what they must be."""
+        try:
+            found = os.lstat(self.path(name))
+        except OSError:
+            return False
+        return stat.S_IMODE(found.st_mode) == mode and found.st_uid == os.geteuid()
+
+    def make_own(self) -> None:
+        os.makedirs(self.directory, mode=0o755, exist_ok=True)
+        for path in (self.directory, self.own):
+            if not os.path.isdir(path):
+                os.mkdir(path, 0o700)
+            _set(path, 0o700)
+
+    def write(self, name: str, text: str, mode: int = 0o600) -> None:
+        """Take a path below the directory and a text, replace the file in one step."""
+        path = self.path(name)
+        parent = posixpath.dirname(path)
+        self._make_parents(posixpath.dirname(name))
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise Problem(f"{path} is a directory and should be a file: move it away")
+        # Never beside the file: a program that reads a whole directory of keys would read a half-written one.
+        temporary = posixpath.join(self.own, f"writing.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as handle:
+            os.fchmod(handle.fileno(), mode)
+            handle.write(text.encode("utf-8", "surrogateescape"))
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.rename(temporary, path)
+        _sync(parent)
+
+    def _make_parents(self, relative: str) -> None:
+        path = self.directory
+        for part in [part for part in relative.split("/") if part]:
+            path = posixpath.join(path, part)
+            if not os.path.isdir(path):
+                os.mkdir(path, 0o700)
+
+    def remove(self, name: str) -> None:
+        """Take a path below the directory, remove the file, and the directories that it leaves empty."""
+        path = self.path(name)
+        if os.path.lexists(path):
+            os.unlink(path)
+        parent = posixpath.dirname(path)
+        while parent.startswith(self.directory + "/") and parent != self.directory:
+            try:
+                os.rmdir(parent)
+            except OSError:
+                return
+            parent = posixpath.dirname(parent)
+
+    def load(self, name: str) -> dict:
+        try:
+            return json.loads(self.read(f".stack/{name}") or "{}")
+        except ValueError:
+            return {}
+
+    def save(self, name: str, value: dict) -> None:
+        self.write(f".stack/{name}", json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+    def forget(self, name: str) -> None:
+        path = posixpath.join(self.own, name)
+        if os.path.lexists(path):
+            os.unlink(path)
+
+    def busy(self) -> bool:
+        """Give whether another run is at work here; changes nothing."""
+        try:
+            descriptor = os.open(posixpath.join(self.own, "lock"), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as wrong:
+            return wrong.errno in (errno.EAGAIN, errno.EACCES)
+        finally:
+            os.close(descriptor)
+        return False
+
+    def lock(self, tell) -> None:
+        """Wait until no other run is at work here. What this one starts keeps the lock while it lives."""
+        descriptor = os.open(posixpath.join(self.own, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        end = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as wrong:
+                if time.monotonic() > end:
+                    raise Problem(
+                        f"another run works on {self.directory} for {LOCK_WAIT:.0f} s: see what hangs there"
+                    ) from wrong
+                tell("waiting for another run that works on this project")
+                time.sleep(1)
+        self.lock_descriptor = descriptor
+        for name in os.listdir(self.own):
+            if name.startswith("writing."):
+                os.unlink(posixpath.join(self.own, name))
+
+
+def _set(path: str, mode: int) -> None:
+    found = os.stat(path)
+    if stat.S_IMODE(found.st_mode) != mode:
+        os.chmod(path, mode)
+    if found.st_uid != os.geteuid():
+        os.chown(path, os.geteuid(), os.getegid())
+
+
+def _sync(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fingerprint(path: str | None) -> str:
+    """Take a directory, give a text that changes when anything in it is made, removed or written to."""
+    if not path or not os.path.isdir(path):
+        return "none"
+    whole = hashlib.sha256()
+    for base, directories, names in os.walk(path):
+        directories.sort()
+        for name in [".", *sorted(names)]:
+            try:
+                found = os.lstat(os.path.join(base, name))
+            except OSError:
+                continue
+            seen = (os.path.join(base, name), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            whole.update(repr(seen).encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()
+
+
+def seconds_since(stamp: str, now: float) -> float:
+    """Take Docker's time stamp and the time now, give the seconds between; 0 for a stamp that says nothing."""
+    found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", stamp)
+    if not found or found.group(1) == "0001":
+        return 0.0
+    return now - datetime(*map(int, found.groups()), tzinfo=timezone.utc).timestamp()
+
+
+class Stack:
+    """One project on one host."""
+
+    def __init__(self, module: AnsibleModule, wanted: Wanted) -> None:
+        self.module = module
+        self.wanted = wanted
+        self.disk = Disk(wanted.directory)
+        self.done: list[str] = []
+        self.docker_path = module.get_bin_path("docker")
+        self.job = module.params["_job"]
+        self._told = ""
+
+    # --- the engine --------------------------------------------------------------------------------------------
+
+    def run(self, *arguments: str, cwd: str = "/") -> tuple:
+        """Take arguments for the docker command, give exit code, output and errors."""
+        if not self.docker_path:
+            return 127, "", "no docker command on this host"
+        descriptor = self.disk.lock_descriptor
+        return self.module.run_command(
+            [self.docker_path, *arguments],
+            cwd=cwd,
+            environ_update={"DOCKER_CLI_HINTS": "false", "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain"},
+            errors="surrogateescape",
+            pass_fds=[] if descriptor is None else [descriptor],
+        )
+
+    def must(self, what: str, *arguments: str) -> str:
+        """Take what is being done in words and the docker command's arguments, give its output or raise Problem."""
+        code, out, err = self.run(*arguments)
+        if code:
+            raise Problem(f"{what} failed: {self.last_error(err or out)}")
+        return out
+
+    def last_error(self, text: str) -> str:
+        """Take what a command printed, give the lines that tell of errors, on one line, masked."""
+        lines = [line.strip() for line in self.wanted.masker.lines(text) if line.strip()]
+        telling = [line for line in lines if re.search(r"error|invalid|fail|denied|cannot|not |no ", line, re.I)]
+        return logic.one_line("; ".join((telling or lines)[-3:])) or "it said nothing"
+
+    def compose(self, *arguments: str) -> tuple:
+        return self.run(
+            "compose",
+            "--project-name",
+            self.wanted.project,
+            "--project-directory",
+            self.wanted.directory,
+            "--file",
+            self.disk.path("compose.yml"),
+            *arguments,
+        )
+
+    def serves(self) -> str | None:
+        """Give None when the engine answers, or one line on why not."""
+        code, out, err = self.run("version", "--format", "{{.Server.Version}}")
+        return None if code == 0 and out.strip() else self.last_error(err or out)
+
+    def inspect(self, ids: list) -> list:
+        """Take ids of containers, give what Docker says of those that are there."""
+        if not ids:
+            return []
+        dummy, out, dummy2 = self.run("container", "inspect", *ids)
+        return json.loads(out or "[]")
+
+    def containers(self) -> list:
+        """Give the project's containers; raise Problem when the engine does not answer."""
+        out = self.must(
+            "Asking Docker for containers",
+            "ps",
+            "--all",
+            "--quiet",
+            "--no-trunc",
+            "--filter",
+            f"label={logic.LABEL_PROJECT}={self.wanted.project}",
+            "--filter",
+            "label=com.docker.compose.oneoff=False",
+        )
+        healthy = self.disk.load("state.json").get("healthy", {})
+        return [
+            logic.container(found, healthy.get(found["Id"]) == (found.get("State") or {}).get("StartedAt"))
+            for found in self.inspect(out.split())
+        ]
+
+    def image_ids(self, references: list) -> dict:
+        """Take image references, give the ids of those that are here."""
+        found = {}
+        for reference in sorted(set(references)):
+            code, out, dummy = self.run("image", "inspect", "--format", "{{.Id}}", reference)
+            if code == 0:
+                found[reference] = out.strip()
+        return found
+
+    def network_problem(self) -> str | None:
+        """Give None when the network is as it should be, `missing`, or raise Problem when it is another."""
+        wanted = self.wanted.network
+        if not wanted:
+            return None
+        code, out, err = self.run("network", "inspect", wanted["name"])
+        if code:
+            if "no such network" in err.lower() or "not found" in err.lower():
+                return "missing"
+            raise Problem(f"Asking Docker for network {wanted['name']} failed: {self.last_error(err)}")
+        found = json.loads(out)[0]
+        bridge = (found.get("Options") or {}).get(logic.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
+        remedy = f"stop what uses it and remove it (docker network rm {wanted['name']}), or give it another name"
+        if bridge != wanted["bridge"]:
+            raise Problem(f"network {wanted['name']} has bridge {bridge}, not {wanted['bridge']}: {remedy}")
+        subnets = [item.get("Subnet") for item in (found.get("IPAM") or {}).get("Config") or []]
+        for key in ("ipv4_subnet", "ipv6_subnet"):
+            if wanted[key] and wanted[key] not in subnets:
+                raise Problem(
+                    f"network {wanted['name']} has {', '.join(map(str, subnets))}, not {wanted[key]}: {remedy}"
+                )
+        return None
+
+    # --- looking -----------------------------------------------------------------------------------------------
+
+    def look(self) -> dict:
+        """Give what is to be done and how things stand; changes nothing."""
+        wanted, state = self.wanted, self.disk.load("state.json")
+        engine_problem = None
+        containers: list = []
+        images: dict = {}
+        network = None
+        if self.docker_path:
+            try:
+                containers = self.containers() if wanted.state != "pulled" else []
+                images = self.image_ids(list(wanted.images.values()))
+            except Problem as problem:
+                engine_problem = self.serves()
+                if engine_problem is None:
+                    raise problem
+        else:
+            engine_problem = "there is no docker command"
+        if engine_problem and not self.module.check_mode:
+            raise Problem(f"Docker does not serve on this host ({engine_problem}): install and start it first")
+        actions: list[dict] = []
+        if wanted.state == "absent":
+            actions += self._absent_actions(containers, state)
+        else:
+            for reference in sorted(set(wanted.images.values()) - set(images)):
+                actions.append({"do": "pull", "what": reference})
+        if wanted.state == "present":
+            network = "missing" if engine_problem and wanted.network else None
+            if not engine_problem:
+                network = self.network_problem()
+            if network:
+                actions.append({"do": "network", "what": wanted.network["name"]})
+            actions += self._file_actions(state)
+            if not engine_problem and self.disk.load("pending.json"):
+                actions.append({"do": "finish", "what": "what an earlier run left undone"})
+            now = time.time()
+            running_for = {each.id: seconds_since(each.started_at, now) for each in containers}
+            actions += logic.container_actions(
+                wanted.project,
+                wanted.model,
+                logic.Engine(tuple(containers), images),
+                state.get("services", {}),
+                running_for,
+            )
+        if self.disk.lock_descriptor is None and self.disk.busy():
+            actions.append({"do": "wait", "service": wanted.project, "why": "another run works on it"})
+        return {"actions": actions, "containers": containers, "images": images, "engine": engine_problem is None}
+
+    def _file_actions(self, state: dict) -> list:
+        wanted, actions = self.wanted, []
+        if not self.disk.right("", 0o700):
+            actions.append({"do": "directory", "what": wanted.directory})
+        for path in wanted.directories:
+            if not os.path.isdir(path):
+                actions.append({"do": "directory", "what": path})
+        for name, text in wanted.contents.items():
+            if self.disk.read(name) != text or not self.disk.right(name, 0o600):
+                actions.append({"do": "write", "what": name})
+        for parent in sorted({posixpath.dirname(name) for name in wanted.files} - {""}):
+            if os.path.isdir(self.disk.path(parent)) and not self.disk.right(parent, 0o700):
+                actions.append({"do": "directory", "what": self.disk.path(parent)})
+        for name in state.get("files", []):
+            if name not in wanted.files and os.path.lexists(self.disk.path(name)):
+                actions.append({"do": "unlink", "what": name})
+        return actions
+
+    def _absent_actions(self, containers: list, state: dict) -> list:
+        actions = [{"do": "remove", "service": each.service, "why": each.name} for each in containers]
+        names = ["compose.yml", logic.ENV_FILE, *state.get("files", []), *self.wanted.files]
+        for name in dict.fromkeys(names):
+            if os.path.lexists(self.disk.path(name)):
+                actions.append({"do": "unlink", "what": name})
+        if os.path.isdir(self.disk.own):
+            actions.append({"do": "unlink", "what": ".stack"})
+        return actions
+
+    def diff(self, state: dict) -> list:
+        """Give before and after of every file that differs, with secrets hidden."""
+        wanted, found = self.wanted, []
+        shown = [("compose.yml", self.disk.read("compose.yml") or "", wanted.contents["compose.yml"])]
+        if wanted.state == "absent":
+            shown = [("compose.yml", self.disk.read("compose.yml") or "", "")]
+        before = self.disk.read(logic.ENV_FILE) or ""
+        after = wanted.env_text if wanted.state == "present" else ""
+        secret = set(wanted.secrets) | set(state.get("secret_keys", []))
+        # What was set by another hand may be a secret, too.
+        secret |= set(dotenv.lines_by_key(before)) - set(self.module.params["environment"])
+        shown.append(
+            (
+                logic.ENV_FILE,
+                logic.env_lines(before, "", secret, MASK),
+                logic.env_lines(after, before, secret, MASK) if after else "",
+            )
+        )
+        names = dict.fromkeys([*wanted.files, *state.get("files", [])])
+        for name in names:
+            old, new = self.disk.read(name), wanted.files.get(name)
+            marked = f"{MASK} (changed)\n" if old is not None and old != new else f"{MASK}\n"
+            shown.append((name, "" if old is None else f"{MASK}\n", "" if new is None else marked))
+        for name, old, new in shown:
+            if old != new:
+                title = self.disk.path(name)
+                found.append(
+                    {
+                        "before_header": title,
+                        "after_header": title,
+                        "before": wanted.masker(old),
+                        "after": wanted.masker(new),
+                    }
+                )
+        return found
+
+    # --- doing -------------------------------------------------------------------------------------------------
+
+    def tell(self, text: str) -> None:
+        """Take what is going on, leave it where the controller asks for it."""
+        if text != self._told and os.path.isdir(self.disk.own):
+            self._told = text
+            self.disk.save("progress.json", {"job": self.job, "text": self.wanted.masker(text), "at": time.time()})
+
+    def note(self, text: str) -> None:
+        """Take what is about to be done, tell it and keep it for the result."""
+        self.done.append(text)
+        self.tell(text)
+
+    def validate(self) -> None:
+        """Let Compose read the new files with the final project directory, before anything is put in place."""
+        wanted = self.wanted
+        staging = posixpath.join(self.module.tmpdir, f"compose_stack.{os.getpid()}")
+        os.mkdir(staging, 0o700)
+        try:
+            env = posixpath.join(staging, ".env")
+            model = posixpath.join(staging, "compose.yml")
+            for path, text in (
+                (env, wanted.env_text),
+                (model, logic.to_yaml(logic.with_env_at(wanted.model, wanted.directory, env))),
+            ):
+                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+                    handle.write(text.encode("utf-8", "surrogateescape"))
+            code, out, err = self.run(
+                "compose",
+                "--project-name",
+                wanted.project,
+                "--project-directory",
+                wanted.directory,
+                "--env-file",
+                env,
+                "--file",
+                model,
+                "config",
+                "--format",
+                "json",
+            )
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        if code:
+            error = self.last_error(err or out).replace(staging, wanted.directory)
+            raise Problem(f"Compose refuses the files of {wanted.project}: {error}")
+        wrong = logic.garbled(json.loads(out), wanted.model, wanted.values, wanted.directory)
+        if wrong:
+            raise Problem(
+                f"Compose of this host would garble the value of {', '.join(wrong)} in {wanted.project}: "
+                "install a newer Docker Compose, or choose a value without special characters"
+            )
+
+    def pull(self, references: list) -> None:
+        for reference in references:
+            self.note(f"pull {reference}")
+            log = posixpath.join(self.disk.own, "pull.log")
+            self.disk.save(
+                "progress.json", {"job": self.job, "text": f"pull {reference}", "log": log, "at": time.time()}
+            )
+            descriptor = self.disk.lock_descriptor
+            code, dummy, dummy2 = self.module.run_command(
+                ["sh", "-c", 'umask 077; exec "$1" pull "$2" >"$3" 2>&1', "sh", self.docker_path, reference, log],
+                environ_update={"DOCKER_CLI_HINTS": "false"},
+                pass_fds=[descriptor],
+            )
+            with open(log, encoding="utf-8", errors="replace") as handle:
+                text = handle.read()
+            self.disk.forget("pull.log")
+            if code:
+                raise Problem(f"Pulling {reference} failed: {self.last_error(text)}")
+
+    def make_network(self) -> None:
+        wanted = self.wanted.network
+        self.note(f"make network {wanted['name']} on bridge {wanted['bridge']}")
+        arguments = ["network", "create", "--driver", "bridge", "--opt", f"{logic.OPTION_BRIDGE}={wanted['bridge']}"]
+        arguments += ["--label", "aztec_ops.prover=true"]
+        if wanted["ipv6_subnet"]:
+            arguments += ["--ipv6", "--subnet", wanted["ipv6_subnet"]]
+        if wanted["ipv4_subnet"]:
+            arguments += ["--subnet", wanted["ipv4_subnet"]]
+        self.must(f"Making network {wanted['name']} on bridge {wanted['bridge']}", *arguments, wanted["name"])
+
+    def put(self, contents: dict, unlink: list) -> None:
+        """Take files by name and names of files that must go, make the directory so."""
+        _set(self.disk.directory, 0o700)
+        for parent in sorted({posixpath.dirname(name) for name in contents} - {""}):
+            if os.path.isdir(self.disk.path(parent)):
+                _set(self.disk.path(parent), 0o700)
+        order = [name for name in contents if name not in ("compose.yml", logic.ENV_FILE)]
+        # compose.yml last: its labels tell whether all that it goes with is in place.
+        for name in [*order, logic.ENV_FILE, "compose.yml"]:
+            if self.disk.read(name) != contents[name] or not self.disk.right(name, 0o600):
+                self.disk.write(name, contents[name])
+        for name in unlink:
+            self.disk.remove(name)
+
+    def up(self, model: dict, force: list) -> None:
+        """Make and start what is not as the files say; raise Problem when Compose cannot."""
+        for each in self.containers():
+            known = each.service in model["services"]
+            if known and each.name not in logic.names_of(
+                self.wanted.project, each.service, model["services"][each.service]
+            ):
+                # What a recreation that was broken off leaves behind.
+                self.must(f"Removing container {each.name}", "rm", "--force", each.id)
+            elif each.status == "paused":
+                self.must(f"Unpausing container {each.name}", "unpause", each.id)
+        if force:
+            code, out, err = self.compose("up", "--detach", "--no-deps", "--force-recreate", *sorted(set(force)))
+            if code:
+                raise Problem(self.last_error(err or out))
+        code, out, err = self.compose("up", "--detach", "--remove-orphans")
+        if code:
+            raise Problem(self.last_error(err or out))
+
+    def watch(self, before: dict, timeout: float) -> tuple:
+        """Take restarts counted before (by container) and a time, give the verdict, who failed and all containers."""
+        begun = time.monotonic()
+        pause = 0.3
+        healthy: set = set()
+        while True:
+            now = time.time()
+            waited = time.monotonic() - begun
+            containers = [self._recall(each, healthy) for each in self.containers()]
+            watched = [
+                logic.Watched(each, before.get(each.id, 0), seconds_since(each.started_at, now)) for each in containers
+            ]
+            found, failed = logic.verdict(watched, waited, timeout)
+            if found != "wait":
+                return found, [each.now for each in failed], containers
+            states = [
+                f"{name} is {item['state']}"
+                for name, item in logic.status_of(containers).items()
+                if item["state"] != "exited"
+            ]
+            self.tell(f"waiting: {', '.join(states)}")
+            time.sleep(min(pause, max(timeout - waited, 0.05)))
+            pause = min(pause * 1.3, 2.0)
+
+    @staticmethod
+    def _recall(each, healthy: set):
+        key = (each.id, each.started_at)
+        if each.health == "healthy":
+            healthy.add(key)
+        if key in healthy and not each.was_healthy:
+            return replace(each, was_healthy=True)
+        return each
+
+    def logs(self, containers: list) -> list:
+        """Take containers, give their last log lines, masked."""
+        found = []
+        for each in containers:
+            code, out, err = self.run("logs", "--tail", str(LOG_LINES), each.id)
+            if code == 0:
+                found += self.wanted.masker.lines(out + err)
+        return found[-2 * LOG_LINES :]
+
+    def apply(self) -> dict:
+        """Bring the project to what is asked for; give the result."""
+        wanted = self.wanted
+        self.disk.make_own()
+        self.disk.lock(self.tell)
+        seen = self.look()
+        actions = seen["actions"]
+        if not actions:
+            return self.result(seen)
+        if wanted.state == "absent":
+            return self.absent(actions)
+        missing = [action["what"] for action in actions if action["do"] == "pull"]
+        if wanted.state == "present":
+            self.validate()
+        self.pull(missing)
+        if wanted.state == "pulled":
+            return {"changed": bool(missing), "actions": self.done, "status": {}}
+        return self.present(actions, seen["containers"])
+
+    def present(self, actions: list, containers: list) -> dict:
+        wanted = self.wanted
+        state = self.disk.load("state.json")
+        images = self.image_ids(list(wanted.images.values()))
+        if any(action["do"] == "network" for action in actions):
+            self.make_network()
+        for path in wanted.directories:
+            if not os.path.isdir(path):
+                self.note(f"make directory {path}")
+                os.makedirs(path, mode=0o700)
+        for action in actions:
+            if action["do"] not in ("pull", "network", "directory"):
+                self.done.append(describe(action))
+        only_wait = all(action["do"] == "wait" for action in actions)
+        before = {each.id: each.restarts for each in containers}
+        error = ""
+        if not only_wait:
+            self.prepare(state, containers, images)
+            unlink = [action["what"] for action in actions if action["do"] == "unlink"]
+            force = [action["service"] for action in actions if action.get("force")]
+            self.put(wanted.contents, unlink)
+            self.tell(f"starting {wanted.project}")
+            try:
+                self.up(wanted.model, force)
+            except Problem as problem:
+                error = str(problem)
+        if error:
+            verdict, containers = "failed", self.containers()
+            failed = [each for each in containers if each.state == "failed"]
+        else:
+            verdict, failed, containers = self.watch(before, wanted.timeout)
+        if verdict == "ok":
+            self.promote(state, containers, images)
+            changed = not only_wait
+            return {"changed": changed, "actions": self.done, "status": logic.status_of(containers)}
+        return self.failed(state, containers, failed, images, error, only_wait)
+
+    def prepare(self, state: dict, containers: list, images: dict) -> None:
+        """Stop an older version and note what its data looks like before the newer one is let in."""
+        pending = self.disk.load("pending.json")
+        good = {name: item.get("image_id") for name, item in state.get("services", {}).items()}
+        new_image = any(good.get(name) not in (None, images.get(ref)) for name, ref in self.wanted.images.items())
+        # While only the good version was there, what it wrote is what it can read again.
+        only_good = all(each.image_id == good.get(each.service) for each in containers)
+        mark = pending.get("mark")
+        if self.wanted.opened_by and new_image and (mark is None or (only_good and containers)):
+            if any(each.status in ("running", "restarting", "paused") for each in containers):
+                self.tell(f"stopping the version before of {self.wanted.project}")
+                for each in containers:
+                    if each.status == "paused":
+                        self.must(f"Unpausing container {each.name}", "unpause", each.id)
+                self.must(f"Stopping {self.wanted.project}", "compose", "--project-name", self.wanted.project, "stop")
+            mark = fingerprint(self.wanted.opened_by)
+        self.disk.save("pending.json", {"mark": mark, "images": images})
+        # Known to be ours before they are written, so that a run that is broken off leaves none behind.
+        state["files"] = sorted({*state.get("files", []), *self.wanted.files})
+        state["secret_keys"] = sorted({*state.get("secret_keys", []), *self.wanted.secrets})
+        self.disk.save("state.json", state)
+
+    def promote(self, state: dict, containers: list, images: dict) -> None:
+        """Keep what came up as what to go back to."""
+        wanted = self.wanted
+        number = 1 + int((re.match(r"good-(\d+)\Z", state.get("good") or "") or re.match(r"()", "")).group(1) or 0)
+        good = f"good-{number}"
+        current = state.get("good")
+        if not current or any(
+            self.disk.read(f".stack/{current}/{name}") != text for name, text in wanted.contents.items()
+        ):
+            shutil.rmtree(posixpath.join(self.disk.own, good), ignore_errors=True)
+            for name, text in wanted.contents.items():
+                self.disk.write(f".stack/{good}/{name}", text)
+        else:
+            good = current
+        services: dict = {}
+        for each in containers:
+            item = services.setdefault(each.service, {"hashes": [], "networks": list(each.networks)})
+            item["hashes"] = sorted({*item["hashes"], each.config_hash})
+            item.update(image=each.image, image_id=each.image_id)
+        self.disk.save(
+            "state.json",
+            {
+                "good": good,
+                "services": services,
+                "files": sorted(wanted.files),
+                "secret_keys": sorted(wanted.secrets),
+                "healthy": {each.id: each.started_at for each in containers if each.was_healthy},
+            },
+        )
+        self.disk.forget("pending.json")
+        for name in os.listdir(self.disk.own):
+            if name.startswith("good-") and name != good:
+                shutil.rmtree(posixpath.join(self.disk.own, name), ignore_errors=True)
+
+    def failed(self, state: dict, containers: list, failed: list, images: dict, error: str, only_wait: bool) -> dict:
+        """Go back to what was good if that is possible; give the result of the failure."""
+        logs = self.logs(failed)
+        said = [
+            f"{each.name} is {each.status}"
+            + (f" with exit code {each.exit_code}" if each.status not in ("running", "created") else "")
+            + (f" after {each.restarts} restarts" if each.restarts else "")
+            + (f", {each.meaning}" if each.meaning else "")
+            for each in failed
+        ]
+        if error and not (failed and any(each.error for each in failed)):
+            said.append(error)
+        status = logic.status_of(containers)
+        result = {"changed": not only_wait, "actions": self.done, "status": status, "logs": logs, "rolled_back": False}
+        told = [line for line in logs if line.strip()]
+        last = f"; last log line: {logic.one_line(told[-1], 200)}" if told else ""
+        after, rolled_back = self.go_back(state, containers, images, only_wait)
+        result["rolled_back"] = rolled_back
+        if rolled_back:
+            result["status"] = logic.status_of(self.containers())
+        result["msg"] = self.wanted.masker(f"{self.wanted.project} does not run: {'; '.join(said)}{last}. {after}")
+        result["failed"] = True
+        return result
+
+    def go_back(self, state: dict, containers: list, images: dict, only_wait: bool) -> tuple:
+        """Give what was done about going back, in words, and whether the good version runs."""
+        wanted, good = self.wanted, state.get("good")
+        services = state.get("services", {})
+        if not good or only_wait:
+            return (
+                "Nothing was changed: see its log" if only_wait else "There is no earlier state to go back to"
+            ), False
+        names = self._good_names(good)
+        contents = {name: self.disk.read(f".stack/{good}/{name}") for name in names}
+        good_images = {name: item.get("image_id") for name, item in services.items()}
+        if contents == wanted.contents and all(
+            images.get(ref) == good_images.get(n) for n, ref in wanted.images.items()
+        ):
+            self.disk.forget("pending.json")
+            return "It is what ran well before: see what has changed around it", False
+        pending = self.disk.load("pending.json")
+        newer = any(good_images.get(n) not in (None, images.get(ref)) for n, ref in wanted.images.items())
+        if newer and wanted.opened_by and pending.get("mark") != fingerprint(wanted.opened_by):
+            return (
+                f"The version before is not brought back, since the new one has opened {wanted.opened_by}: "
+                "mend the new one, or restore a backup of that directory and ask for the version before"
+            ), False
+        self.note("bring the last good files and images back")
+        try:
+            for item in services.values():
+                reference, image_id = item.get("image") or "", item.get("image_id") or ""
+                if "@" not in reference and self.image_ids([reference]).get(reference) != image_id:
+                    self.must(f"Bringing image {reference} back", "tag", image_id, reference)
+            self.put(contents, [name for name in [*wanted.files, *state.get("files", [])] if name not in contents])
+            before = {each.id: each.restarts for each in self.containers()}
+            self.compose("up", "--detach", "--remove-orphans")
+            found, failed, now = self.watch(before, wanted.timeout)
+        except Problem as problem:
+            return f"Going back failed too: {problem}", False
+        if found != "ok" or not now:
+            return f"Going back failed too: {', '.join(f'{each.name} is {each.status}' for each in failed)}", False
+        self.promote_good(state, now, good)
+        return "The last good files and images are back and run", True
+
+    def _good_names(self, good: str) -> list:
+        base = posixpath.join(self.disk.own, good)
+        return [
+            posixpath.relpath(posixpath.join(root, name), base)
+            for root, dummy, names in os.walk(base)
+            for name in names
+        ]
+
+    def promote_good(self, state: dict, containers: list, good: str) -> None:
+        """Note that the good state runs again, in containers that were made anew."""
+        names = [name for name in self._good_names(good) if name not in ("compose.yml", logic.ENV_FILE)]
+        for each in containers:
+            item = state["services"].setdefault(each.service, {})
+            item.update(
+                hashes=[each.config_hash], networks=list(each.networks), image=each.image, image_id=each.image_id
+            )
+        state["files"] = sorted(names)
+        state["healthy"] = {each.id: each.started_at for each in containers if each.was_healthy}
+        self.disk.save("state.json", state)
+        self.disk.forget("pending.json")
+
+    def absent(self, actions: list) -> dict:
+        self.done += [describe(action) for action in actions]
+        if any(action["do"] == "remove" for action in actions):
+            self.tell(f"taking {self.wanted.project} down")
+            self.must(
+                f"Taking {self.wanted.project} down",
+                "compose",
+                "--project-name",
+                self.wanted.project,
+                "down",
+                "--remove-orphans",
+            )
+        for action in actions:
+            if action["do"] == "unlink" and action["what"] != ".stack":
+                self.disk.remove(action["what"])
+        shutil.rmtree(self.disk.own, ignore_errors=True)
+        if os.path.isdir(self.disk.directory) and not os.listdir(self.disk.directory):
+            os.rmdir(self.disk.directory)
+        return {"changed": bool(actions), "actions": self.done, "status": {}}
+
+    def result(self, seen: dict) -> dict:
+        """Take what a look has found, give it as the result of a run that does nothing."""
+        return {
+            "changed": any(action["do"] != "wait" for action in seen["actions"]),
+            "actions": [describe(action) for action in seen["actions"]],
+            "status": logic.status_of(seen["containers"]),
+        }
+
+    def remember_health(self, containers: list) -> None:
+        """Keep that a container was healthy, which Docker forgets: only health that is lost is a failure."""
+        state = self.disk.load("state.json")
+        if not state or self.disk.busy():
+            return
+        healthy = {each.id: each.started_at for each in containers if each.was_healthy}
+        if healthy != state.get("healthy"):
+            state["healthy"] = healthy
+            self.disk.save("state.json", state)
+
+
+def describe(action: dict) -> str:
+    """Take an action, give it in words."""
+    if "service" in action:
+        return f"{action['do']} {action['service']}: {action['why']}"
+    words = {"directory": "make directory", "unlink": "remove", "network": "make network"}
+    return f"{words.get(action['do'], action['do'])} {action['what']}"
+
+
+def progress(directory: str, job: str) -> dict:
+    """Take the directory and the job asked for, give what it does now and whether it is alive."""
+    disk = Disk(directory)
+    found = disk.load("progress.json")
+    alive = disk.busy()
+    if found.get("job") != job:
+        return {"text": "", "alive": alive, "begun": False}
+    text = found.get("text", "")
+    if found.get("log"):
+        try:
+            with open(found["log"], encoding="utf-8", errors="replace") as handle:
+                lines = handle.read().splitlines()
+        except OSError:
+            lines = []
+        layers = sum(1 for line in lines if line.endswith(": Pulling fs layer"))
+        ready = sum(1 for line in lines if line.endswith((": Pull complete", ": Already exists")))
+        if layers:
+            text += f", {ready} of {max(layers, ready)} layers"
+    return {"text": text, "alive": alive, "begun": True}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "compose": {"type": "dict"},
+            "environment": {"type": "dict", "default": {}},
+            "secrets": {"type": "str", "no_log": True},
+            "files": {"type": "str", "no_log": True},
+            "directories": {"type": "list", "elements": "path", "default": []},
+            "network": {
+                "type": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "bridge": {"type": "str", "required": True},
+                    "ipv4_subnet": {"type": "str"},
+                    "ipv6_subnet": {"type": "str"},
+                },
+            },
+            "state": {"type": "str", "choices": ["present", "pulled", "absent"], "default": "present"},
+            "wait_timeout": {"type": "int", "default": 120},
+            "opened_by": {"type": "path"},
+            "_phase": {"type": "str", "choices": ["look", "apply", "progress"], "default": "apply"},
+            "_job": {"type": "str", "default": ""},
+        },
+        required_if=[("state", "present", ["compose"]), ("state", "pulled", ["compose"])],
+        supports_check_mode=True,
+    )
+    module.run_command_environ_update = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    phase = module.params["_phase"]
+    if phase == "progress":
+        module.exit_json(changed=False, **progress(module.params["directory"], module.params["_job"]))
+    try:
+        wanted = Wanted(module.params)
+    except Problem as problem:
+        module.fail_json(msg=str(problem))
+    module.no_log_values = {
+        value for value in module.no_log_values | wanted.masker.plain if len(value) >= NO_LOG_SHORTEST
+    }
+    stack = Stack(module, wanted)
+    try:
+        result = run(stack, phase)
+    except Problem as problem:
+        module.fail_json(
+            msg=wanted.masker(str(problem)), changed=False, actions=stack.done, status={}, logs=[], rolled_back=False
+        )
+    except OSError as wrong:
+        module.fail_json(
+            msg=wanted.masker(f"{wanted.directory}: {wrong.strerror}: {wrong.filename}"), actions=stack.done
+        )
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def run(stack: Stack, phase: str) -> dict:
+    """Take the project and the phase asked for, give the result."""
+    module = stack.module
+    if phase == "apply" and not module.check_mode:
+        return stack.apply()
+    seen = stack.look()
+    result = stack.result(seen)
+    if module._diff:
+        result["diff"] = stack.diff(stack.disk.load("state.json")) if stack.wanted.state != "pulled" else []
+    writes = any(action["do"] == "write" for action in seen["actions"])
+    if writes and seen["engine"] and stack.run("compose", "version", "--short")[0] == 0:
+        stack.validate()
+    if not module.check_mode and not seen["actions"]:
+        stack.remember_health(seen["containers"])
+    result["_todo"] = bool(seen["actions"])
+    return result
+
+
+if __name__ == "__main__":
+    main()
