@@ -13,8 +13,9 @@ if COLLECTIONS.is_dir():
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option with which the stages run."""
+    """Add the options of this project."""
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,0 +1,83 @@
+"""The real parts that tests need on this machine: the docker CLI, Compose v2, an engine.
+
+As a program it prints shell lines for a stage to evaluate: parts.py compose, or parts.py engine.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from lab.fleet.engine import start_engine
+from lab.fleet.settings import cache_directory, load
+from lab.fleet.system import need, run
+
+COMPOSE_SUITE = "trixie"  # the first Debian whose docker-compose is version 2; its program needs nothing of its suite
+DEFAULT_MIRROR = "http://deb.debian.org/debian"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+def has_compose(environment: dict[str, str]) -> bool:
+    """Does the docker CLI find Compose v2?"""
+    command = ["docker", "compose", "version"]
+    return shutil.which("docker") is not None and subprocess.run(command, env=environment, capture_output=True).returncode == 0
+
+
+def unpack_compose(mirror: str, plugins: Path) -> None:
+    """Take Compose out of Debian's package, fetched with apt into a place of its own, which checks its signature."""
+    work = plugins.parent / "compose.work"
+    shutil.rmtree(work, ignore_errors=True)
+    for directory in ("lists/partial", "archives/partial"):
+        (work / directory).mkdir(parents=True)
+    (work / "status").touch()
+    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {COMPOSE_SUITE} main\n")
+    options = {
+        "Dir::State::lists": work / "lists",
+        "Dir::State::status": work / "status",
+        "Dir::Cache": work,
+        "Dir::Etc::sourcelist": work / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "APT::Sandbox::User": "root",
+    }
+    apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
+    run([*apt, "update"], cwd=work)
+    run([*apt, "download", "docker-compose"], cwd=work)
+    (package,) = work.glob("docker-compose_*.deb")
+    run(["dpkg", "-x", package, work / "root"])
+    (program,) = (work / "root/usr").glob("**/cli-plugins/docker-compose")
+    plugins.mkdir(parents=True, exist_ok=True)
+    shutil.copy(program, plugins / "docker-compose")
+    shutil.rmtree(work)
+
+
+def compose() -> dict[str, str]:
+    """Give the environment in which `docker compose` is version 2."""
+    need({"docker": "docker.io", "xz": "xz-utils"})
+    if has_compose(dict(os.environ)):
+        return {}
+    config = cache_directory() / "docker-config"
+    if not has_compose({**os.environ, "DOCKER_CONFIG": str(config)}):
+        unpack_compose(load().mirror or DEFAULT_MIRROR, config / "cli-plugins")
+    return {"DOCKER_CONFIG": str(config)}
+
+
+def engine() -> dict[str, str]:
+    """Give the environment in which docker speaks with a running engine."""
+    settings = load()
+    need({"nft": "nftables"})
+    start_engine(settings).close()
+    return {**compose(), "DOCKER_HOST": (settings.state / "docker_host").read_text().strip()}
+
+
+if __name__ == "__main__":
+    with redirect_stdout(sys.stderr):
+        found = {"compose": compose, "engine": engine}[sys.argv[1]]()
+    for name, value in found.items():
+        print(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,71 @@
+"""The fleets whose files are rendered: one of each release line, and one where everything that can differ does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+KEY = "0x" + "01" * 31 + "02"
+COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
+
+_GROUP_VARS: dict[str, Any] = {
+    "aztec_network": "testnet",
+    "aztec_l1_execution_urls": ["https://l1.example/v3/one", "https://other.example:8545"],
+    "aztec_l1_consensus_urls": ["https://beacon.example"],
+    "prover_node_publisher_private_key": KEY,
+}
+_TOGETHER: dict[str, Any] = {
+    "prover_node": {"node-1": {"ansible_host": "203.0.113.10", "aztec_address": "10.0.0.10"}},
+    "prover_broker": {"node-1": {}},
+    "prover_agent": {"agent-1": {"ansible_host": "203.0.113.21", "aztec_address": "10.0.0.21"}},
+}
+_APART: dict[str, Any] = {
+    "prover_node": {"node-1": {"ansible_host": "203.0.113.10", "aztec_address": "fd00::10"}},
+    "prover_broker": {"broker-1": {"ansible_host": "203.0.113.11", "aztec_address": "fd00::11"}},
+    "prover_agent": {"agent-1": {"ansible_host": "203.0.113.21", "aztec_address": "fd00::21"}},
+}
+
+FLEETS: dict[str, dict[str, Any]] = {
+    "2.1.5": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "2.1.5"}},
+    "4.1.2": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "4.1.2"}},
+    "5.2.0": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "5.2.0"}},
+    "apart": {
+        "groups": _APART,
+        "vars": {
+            **_GROUP_VARS,
+            "aztec_version": "2.1.5",
+            "aztec_network": "mainnet",
+            "aztec_image": "registry.example:5000/aztec",
+            "aztec_image_digest": "sha256:" + "ab" * 32,
+            "aztec_directory": "/srv/aztec",
+            "aztec_docker_ipv6_subnet": "fd31:78::/64",
+            "aztec_environment": {"OTEL_SERVICE_NAME": 'a "quoted" $name #1', "LOG_JSON": True},
+            "aztec_l1_execution_urls": ["https://user:pa$$word@l1.example/x?key='q'"],
+            "prover_node_key_source": "env",
+            "prover_node_p2p_port": 40500,
+            "prover_node_prover_id": "0x00000000000000000000000000000000000000aa",
+            "prover_broker_port": 8090,
+            "prover_agent_count": "auto",
+            "prover_agent_restart_policy": "always",
+            "prover_agent_compose": {"cpus": 32, "mem_limit": "128g"},
+        },
+    },
+}
+
+# What a machine that carries two agents tells of itself
+LOOK: dict[str, Any] = {
+    "hardware": {
+        "vcpus": 128,
+        "cores": 64,
+        "memory_bytes": 256 * 1024**3,
+        "link_mbps": 1000,
+        "disks": {"/": {"size_bytes": 10**12, "free_bytes": 9 * 10**11, "kind": "nvme", "device": "nvme0n1"}},
+    },
+    "images": {},
+    "engine": {"serves": True, "version": "29.0.0", "compose": "2.40.0"},
+}
+
+
+def host_of(fleet: str, component: str) -> str:
+    """Give the one host of a component."""
+    (host,) = FLEETS[fleet]["groups"][component]
+    return host

@@ -1,0 +1,75 @@
+"""Render what a component's role hands to compose_stack, with Ansible's own templating and without a host."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.rendered.fleets import COMPONENTS, FLEETS, LOOK, host_of
+
+ROOT = Path(__file__).parents[2]
+MODULE = "aztec_ops.prover.compose_stack"
+
+
+def stack_task(component: str) -> dict[str, Any]:
+    """Give the one task of the role that applies its stack."""
+    (task,) = [task for task in yaml.safe_load((ROOT / f"roles/{component}/tasks/stack.yml").read_text()) if MODULE in task]
+    return task
+
+
+def play(fleet: str, component: str, where: Path) -> dict[str, Any]:
+    """Give a play that writes the arguments of the role's compose_stack task to a file in place of running it."""
+    task = stack_task(component)
+    role = ROOT / "roles" / component
+    return {
+        "hosts": host_of(fleet, component),
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [str(role / "defaults/main.yml"), str(role / "vars/main.yml"), str(where / "given.json")],
+        "tasks": [
+            {
+                "write_arguments": {**task[MODULE], "__file": str(where / f"{component}.json")},
+                "vars": {**task.get("vars", {}), f"__{component}_state": "present"},
+            }
+        ],
+    }
+
+
+def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:
+    """Give the arguments of compose_stack for each component of a fleet; `where` is a scratch directory."""
+    chosen = FLEETS[fleet]
+    groups = {name: {"hosts": hosts} for name, hosts in chosen["groups"].items()}
+    # What is given beats a role's defaults, as an inventory does; extra files stand last for that.
+    (where / "given.json").write_text(json.dumps(chosen["vars"]))
+    inventory, playbook = where / "inventory.json", where / "play.json"
+    inventory.write_text(json.dumps({"all": {"children": groups, "vars": chosen["vars"]}}))
+    facts = {
+        "__aztec_look": LOOK,
+        "__aztec_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}",
+        "ansible_python_interpreter": sys.executable,
+    }
+    (where / "facts.json").write_text(json.dumps(facts))
+    playbook.write_text(json.dumps([play(fleet, component, where) for component in COMPONENTS]))
+    run = subprocess.run(
+        [
+            *(str(Path(sys.executable).parent / "ansible-playbook"), str(playbook)),
+            *("-i", str(inventory), "-e", f"@{where / 'facts.json'}"),
+        ],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_ACTION_PLUGINS": str(ROOT / "tests/plugins/action"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return {component: json.loads((where / f"{component}.json").read_text()) for component in COMPONENTS}

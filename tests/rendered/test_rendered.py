@@ -1,0 +1,111 @@
+"""The files that each component's role writes, held by golden files and taken by the real Docker Compose.
+
+`pytest tests/rendered --update-golden` writes the golden files anew; read the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils import compose, dotenv
+
+from tests.rendered.fleets import COMPONENTS, FLEETS, KEY
+from tests.rendered.render import render
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = [pytest.param(fleet, component, id=f"{fleet}-{component}") for fleet in FLEETS for component in COMPONENTS]
+
+
+@functools.cache
+def rendered(fleet: str) -> dict[str, dict[str, Any]]:
+    """Give the arguments of compose_stack by component, rendered once for each fleet."""
+    with tempfile.TemporaryDirectory() as where:
+        return render(fleet, Path(where))
+
+
+def values_of(arguments: dict[str, Any]) -> dict[str, str]:
+    """Give the environment that is to reach the process."""
+    values = {**arguments.get("environment", {}), **json.loads(arguments.get("secrets") or "{}")}
+    return {name: dotenv.as_text(value) for name, value in values.items()}
+
+
+def files_of(arguments: dict[str, Any]) -> dict[str, str]:
+    """Give the text of each file of the component's directory, by its path there."""
+    files = json.loads(arguments.get("files") or "{}")
+    env = dotenv.encode(values_of(arguments))
+    model = compose.with_labels(arguments["compose"], env, files, arguments["directory"])
+    return {"compose.yml": compose.to_yaml(model), ".env": env, **files}
+
+
+def resolved(arguments: dict[str, Any], where: Path) -> dict[str, Any]:
+    """Give what Docker Compose makes of the files."""
+    for name, text in files_of(arguments).items():
+        (where / name).parent.mkdir(parents=True, exist_ok=True)
+        (where / name).write_text(text, encoding="utf-8")
+    command = ["docker", "compose", "--project-directory", str(where), "-f", str(where / "compose.yml")]
+    run = subprocess.run([*command, "config", "--format", "json"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "warn" not in run.stderr.lower(), run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize(("fleet", "component"), CASES)
+def test_files_are_the_golden_ones(fleet: str, component: str, request: pytest.FixtureRequest) -> None:
+    """Each file is byte for byte what was read and committed."""
+    directory = GOLDEN / fleet / component
+    files = files_of(rendered(fleet)[component])
+    if request.config.getoption("--update-golden"):
+        for name, text in files.items():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (directory / name).write_text(text, encoding="utf-8")
+    golden = {
+        str(path.relative_to(directory)): path.read_text(encoding="utf-8")
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+    assert files == golden
+
+
+@pytest.mark.parametrize(("fleet", "component"), CASES)
+def test_compose_takes_them(fleet: str, component: str, tmp_path: Path) -> None:
+    """Compose finds nothing wrong, and every value reaches the process byte for byte."""
+    arguments = rendered(fleet)[component]
+    (service,) = resolved(arguments, tmp_path)["services"].values()
+    # What Compose prints is a Compose file again, in which every $ stands doubled.
+    seen = {name: value.replace("$$", "$") for name, value in service["environment"].items()}
+    assert seen == values_of(arguments)
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_key_stands_in_one_place(fleet: str) -> None:
+    """The publisher's key is in the node's key file or in its .env, and in nothing else."""
+    places = [
+        (component, name)
+        for component, arguments in rendered(fleet).items()
+        for name, text in files_of(arguments).items()
+        if KEY.removeprefix("0x") in text
+    ]
+    in_env = FLEETS[fleet]["vars"].get("prover_node_key_source") == "env"
+    assert places == [("prover_node", ".env" if in_env else "keys/prover.json")]
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_published_ports(fleet: str) -> None:
+    """The admin port is never published, the RPC on loopback only, the broker's and the P2P port are."""
+    published = {
+        component: arguments["compose"]["services"][component.replace("_", "-")].get("ports", [])
+        for component, arguments in rendered(fleet).items()
+    }
+    p2p = FLEETS[fleet]["vars"].get("prover_node_p2p_port", 40400)
+    broker = FLEETS[fleet]["vars"].get("prover_broker_port", 8080)
+    assert published == {
+        "prover_node": ["127.0.0.1:8081:8081", f"{p2p}:{p2p}", f"{p2p}:{p2p}/udp"],
+        "prover_broker": [f"{broker}:{broker}"],
+        "prover_agent": [],
+    }
