@@ -1,0 +1,86 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Check all hosts of a run by what was seen on them, on the controller, with no connection to any host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import host_values, plain, read_specs
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
+    Settings,
+    check_hosts,
+    hardware_table,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+    Specs,
+    as_int,
+    problem_table,
+    together,
+)
+
+# What a component publishes on its host: option, protocol, on loopback alone.
+PUBLISHED = {
+    NODE: (("port", "tcp", True), ("p2p_port", "tcp", False), ("p2p_port", "udp", False)),
+    BROKER: (("port", "tcp", False),),
+    AGENT: (),
+}
+
+
+def settings_of(values: dict, components: list, specs: Specs) -> dict:
+    """Give the settings that count here for each component of a host, from its variables and the roles' defaults."""
+    found = {}
+    for component in components:
+
+        def value(option: str, component: str = component):
+            own = values.get(f"{component}_{option}")
+            return specs.default(component, option) if own is None else own
+
+        ports = tuple(
+            (f"{component}_{option}", protocol, as_int(value(option)), loopback_only)
+            for option, protocol, loopback_only in PUBLISHED[component]
+        )
+        wanted = values.get(f"{component}_requirements") or values.get("aztec_requirements") or "fail"
+        count = value("count") if component == AGENT else 1
+        found[component] = Settings(ports, str(wanted), 1 if count is None else count)
+    return found
+
+
+class ActionModule(ActionBase):
+    """Run once for all hosts; shows hardware and problems as tables and fails with one line where one is an error."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Check the hosts; the result names those that are gone."""
+        result = super().run(tmp, task_vars)
+        _validated, arguments = self.validate_argument_spec({"fleet": {"type": "dict", "required": True}})
+        fleet = plain(arguments["fleet"])
+        specs = read_specs(Path(__file__).resolve().parents[2] / "roles")
+        hostvars = task_vars["hostvars"]
+        looks, settings = {}, {}
+        for host in task_vars["ansible_play_hosts_all"]:
+            if host in fleet["hosts"]:
+                variables = hostvars[host]
+                looks[host] = plain(variables["__aztec_look"]) if "__aztec_look" in variables else None
+                settings[host] = settings_of(host_values(variables, specs), fleet["hosts"][host]["components"], specs)
+
+        findings = check_hosts(looks, fleet, settings)
+        result.update(changed=False, gone=findings.gone)
+        if findings.hardware:
+            self._display.display(hardware_table(findings.hardware))
+        joined = together(findings.problems, list(looks))
+        if joined:
+            failed = any(problem.level == "error" for problem in joined)
+            self._display.display(
+                "\n" + problem_table(findings.problems, list(looks)), color="red" if failed else "yellow"
+            )
+            if failed:
+                count = sum(problem.level == "error" for problem in joined)
+                what = "1 problem" if count == 1 else f"{count} problems"
+                result.update(failed=True, msg=f"{what} on the hosts, in the table above; nothing was changed.")
+        return result

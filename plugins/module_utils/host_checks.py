@@ -1,0 +1,164 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What can be found wrong with hosts that were looked at, as pure functions over the looks and the fleet's values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import service_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, ip_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import (
+    agent_count,
+    compare,
+    system_problem,
+)
+
+# Whose sockets belong to a container's published port.
+_ENGINE_PROCESSES = ("docker-proxy", "dockerd", "rootlesskit")
+
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of a component's settings on a host counts here. ports: (variable, protocol, number, on loopback alone)."""
+
+    ports: tuple = ()
+    requirements: str = "fail"
+    count: object = 1
+
+
+@dataclass
+class Findings:
+    """problems, the table rows of the hardware, and the hosts that leave the run."""
+
+    problems: list = field(default_factory=list)
+    hardware: list = field(default_factory=list)
+    gone: list = field(default_factory=list)
+
+
+def _runs(look: Mapping, component: str) -> bool:
+    project = (look.get("projects") or {}).get(f"aztec-{service_name(component)}") or {}
+    return any(container.get("state") == "running" for container in project.get("containers") or [])
+
+
+def _collides(listens_on: str, loopback_only: bool) -> bool:
+    if listens_on in _WILDCARDS or not loopback_only:
+        return True
+    found = ip_of(listens_on)
+    return found is None or found.is_loopback
+
+
+def port_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]:
+    """Give a problem for each port that somebody else listens on; the component's own container is nobody else."""
+    problems = []
+    for component, setting in settings.items():
+        for variable, protocol, number, loopback_only in setting.ports:
+            for socket in look.get("listening") or []:
+                if (socket["protocol"], socket["port"]) != (protocol, number):
+                    continue
+                if not _collides(socket["address"], loopback_only):
+                    continue
+                process = socket.get("process") or ""
+                if _runs(look, component) and (process in _ENGINE_PROCESSES or not process):
+                    continue
+                who = "another container" if process in _ENGINE_PROCESSES else process or "another process"
+                remedy = f"stop it, or set {variable} to a free port"
+                problems.append(Problem(host, variable, f"{protocol} port {number} is taken by {who}", remedy))
+                break
+    return problems
+
+
+def hardware_findings(host: str, look: Mapping, settings: Mapping, line: str, paths: Mapping) -> tuple:
+    """Give (problems, table row) of a host's hardware against the sum of what its components want."""
+    counts = {component: 1 for component in settings if component != AGENT}
+    if AGENT in settings:
+        beside = [component for component in settings if component != AGENT]
+        counts[AGENT] = agent_count(dict(look), settings[AGENT].count, line, beside)
+    checked = {name: count for name, count in counts.items() if settings[name].requirements != "ignore"}
+    strict = any(settings[name].requirements == "fail" for name in checked)
+    problems = [
+        Problem(
+            host,
+            row.what,
+            f"found {row.found}, needed {row.needed}",
+            f"give the host more, or set {min(checked)}_requirements: {'warn' if strict else 'ignore'}",
+            "error" if strict else "warning",
+        )
+        for row in compare(dict(look), checked, line, dict(paths))
+        if row.state == "short"
+    ]
+    marks = {"ok": "", "short": " SHORT", "unknown": ""}
+    cells: dict = {"vCPUs": [], "memory": [], "disk": [], "link": []}
+    for row in compare(dict(look), counts, line, dict(paths)):
+        cells[row.what.split(" ", 1)[0]].append(f"{row.found} of {row.needed}{marks[row.state]}")
+    runs = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in counts.items())
+    return problems, (host, runs, *("; ".join(cell) or "-" for cell in cells.values()))
+
+
+def _identity(look: Mapping) -> tuple:
+    return (look.get("hostname"), tuple(sorted(look.get("addresses") or [])))
+
+
+def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping) -> Findings:
+    """Check the hosts of a run. looks: host -> its look, or None where it could not be had.
+
+    settings: host -> component -> Settings. A host without a look leaves the run; it is an error where it is the node's
+    or the broker's.
+    """
+    findings = Findings()
+    machines: dict = {}
+    for host, look in looks.items():
+        here = fleet["hosts"].get(host)
+        if here is None:
+            continue
+        if look is None:
+            findings.gone.append(host)
+            vital = [component for component in (BROKER, NODE) if component in here["components"]]
+            wrong = "could not be looked at: unreachable, or the look failed"
+            if vital:
+                remedy = f"see its line above; without its {' and '.join(vital)} the run stops"
+                findings.problems.append(Problem(host, "ansible_host", wrong, remedy))
+            else:
+                remedy = "see its line above; the run goes on without it"
+                findings.problems.append(Problem(host, "ansible_host", wrong, remedy, "warning"))
+            continue
+        findings.problems += _system_problems(host, look)
+        findings.problems += port_problems(host, look, settings[host])
+        problems, row = hardware_findings(host, look, settings[host], fleet["line"], here["paths"])
+        findings.problems += problems
+        findings.hardware.append(row)
+        findings.problems += _address_problems(host, look, here["address"])
+        machines.setdefault(_identity(look), []).append(host)
+    for (name, addresses), hosts in machines.items():
+        if len(hosts) > 1 and name and addresses:
+            wrong = f"is the same machine as {', '.join(hosts[:-1])}"
+            findings.problems.append(Problem(hosts[-1], "ansible_host", wrong, "give each host its own address"))
+    return findings
+
+
+def _system_problems(host: str, look: Mapping) -> list[Problem]:
+    found = system_problem(look.get("os") or {})
+    if found is None:
+        return []
+    wrong, _but, known = found.partition(", but ")
+    complete = (look.get("engine") or {}).get("serves") and (look.get("nft") or {}).get("installed")
+    level = "warning" if complete else "error"
+    return [Problem(host, "operating system", wrong, known or "use another", level)]
+
+
+def _address_problems(host: str, look: Mapping, address: str) -> list[Problem]:
+    found, own = ip_of(address), look.get("addresses") or []
+    if found is None or not found.is_private or found.is_loopback or not own or str(found) in own:
+        return []
+    wrong = f"{address} is none of the host's own addresses ({', '.join(own[:4])})"
+    remedy = "correct aztec_address, unless the address is translated on the way"
+    return [Problem(host, "aztec_address", wrong, remedy, "warning")]
+
+
+def hardware_table(rows: Sequence) -> str:
+    """Give the hosts' hardware as the table that the operator reads: found of needed."""
+    return table(rows, ("HOST", "RUNS", "VCPUS", "MEMORY", "DISK", "LINK"))
