@@ -88,7 +88,8 @@ def unreachable_broker(attempt: dict, admits: list) -> str:
     source = attempt.get("source") or "no address of its own"
     where = f"the broker at {attempt['host']} port {attempt['port']} is not reached from {source}: {attempt['error']}"
     known = f"the broker admits {', '.join(admits)}" if admits else "nobody said whom the broker admits"
-    return f"{where}; {known}: correct aztec_address of this host, or add the source to aztec_admit and run the broker too"
+    mend = "correct aztec_address of this host, or add the source to aztec_admit and run the broker's host too"
+    return f"{where}; {known}: {mend}"
 
 
 def _as_text(value: object) -> str:

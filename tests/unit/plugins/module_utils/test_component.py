@@ -66,7 +66,7 @@ def test_compose_project_joins_common_own_and_extra_keys():
 @pytest.mark.parametrize(
     ("source", "admits", "parts"),
     [
-        ("10.0.0.9", ["10.0.0.21/32", "10.0.9.0/24"], ["from 10.0.0.9", "admits 10.0.0.21/32, 10.0.9.0/24", "aztec_admit"]),
+        ("10.0.0.9", ["10.0.0.21/32", "10.0.9.0/24"], ["from 10.0.0.9", "admits 10.0.0.21/32, 10.0.9.0/24", "admit"]),
         (None, [], ["no address of its own", "nobody said"]),
     ],
 )
