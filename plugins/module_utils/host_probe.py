@@ -42,9 +42,10 @@ BROKER_ERROR = re.compile(
     r"fetch failed|ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ETIMEDOUT|UND_ERR|Error (?:while )?fetching", re.IGNORECASE
 )
 BROKER_WORK = re.compile(r"Job id=\S+ .*completed|Starting job id=")
-SYNCED = re.compile(
-    r"(?:Downloaded|Synced|Stored|Updated).{0,60}?\b(?:L2 )?(?:block|checkpoint)s?\b\D{0,12}(\d+)", re.IGNORECASE
-)
+SYNCED = re.compile(r"Downloaded (?:L2 )?(?:block|checkpoint) (\d+)|World state updated with L2 block (\d+)")
+# What may be shown of a URL (and of it the userinfo is taken off), and the rest.
+USERINFO = re.compile(r"\b((?:https?|wss?)://)[^\s/\"']*@")
+URL = re.compile(r"\b((?:https?|wss?)://(?:\[[0-9a-fA-F:.]+\]|[^\s/\"'?#:]+)(?::\d+)?)([^\s\"']*)")
 SECRET_WORDS = ("KEY", "SECRET", "PASSWORD", "TOKEN", "MNEMONIC")
 
 
@@ -63,7 +64,8 @@ def mask(text: str, secrets: list[str]) -> str:
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= 4:
             text = text.replace(secret, "***")
-    text = re.sub(r"\b(https?|wss?)://(?:[^\s/@\"']*@)?([^\s/\"'?#]+)[^\s\"']*", r"\1://\2/***", text)
+    text = USERINFO.sub(r"\1", text)
+    text = URL.sub(lambda match: match.group(1) + ("/***" if len(match.group(2)) > 1 else match.group(2)), text)
     return re.sub(r"\b0x[0-9a-fA-F]{64}\b", "0x***", text)
 
 
@@ -233,8 +235,14 @@ def broker_contact(
         "source": source,
         "state": "lost" if lost else "ok",
         "port": port,
-        "error": mask(line, secrets_of(env))[:200] if lost else "",
+        "error": error_code(line) if lost else "",
     }
+
+
+def error_code(line: str) -> str:
+    """The word in a log line that says why a connection failed."""
+    match = re.search(r"\b(?:E[A-Z]{5,}|UND_ERR_\w+)\b", line.replace("ERROR", "")) or BROKER_ERROR.search(line)
+    return match.group(0) if match else ""
 
 
 def poll_seconds(env: dict[str, str]) -> float:
@@ -319,9 +327,8 @@ def l1_tips(urls: list[str], registry: str) -> dict[str, Any]:
 
 def sync_progress(log: list[tuple[float, str]]) -> int | None:
     """The last block (or checkpoint) that a node's log says it has taken in, while its port is still shut."""
-    line = last_match(log, SYNCED)[1]
-    match = SYNCED.search(line)
-    return int(match.group(1)) if match else None
+    match = SYNCED.search(last_match(log, SYNCED)[1])
+    return int(match.group(1) or match.group(2)) if match else None
 
 
 class Prober:
@@ -404,4 +411,3 @@ class Prober:
             return ask(url, method, [])
         except RpcError as error:
             return {"error": str(error)}
-

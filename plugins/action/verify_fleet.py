@@ -1,0 +1,57 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Judge a running fleet by what was seen on its hosts, on the controller, with no connection to any host."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import plain
+from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import report_table, verify
+
+GONE = "could not be reached: see the error above, then run again"
+LEFT = "left the run earlier: see the error above, then run again"
+
+
+def look_of(result: object) -> object:
+    """Give the look in a host's registered result, or a text that says why there is none."""
+    if not isinstance(result, dict):
+        return LEFT
+    return result.get("look", GONE)
+
+
+class ActionModule(ActionBase):
+    """Run once for all hosts; shows the fleet as a table and fails with one line where anything is wrong."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Judge the hosts of the play, those that it lost included."""
+        result = super().run(tmp, task_vars)
+        _validated, arguments = self.validate_argument_spec({
+            "fleet": {"type": "dict", "required": True},
+            "register": {"type": "str", "required": True},
+        })
+        fleet, hostvars = plain(arguments["fleet"]), task_vars["hostvars"]
+        looks = {}
+        for host in task_vars["ansible_play_hosts_all"]:
+            if host in fleet["hosts"]:
+                variables = hostvars[host]
+                name = arguments["register"]
+                looks[host] = look_of(plain(variables[name]) if name in variables else None)
+        report = verify(looks, fleet)
+        self._display.display("\n" + report_table(report) + "\n", color="red" if report.problems else None)
+        result.update(
+            changed=False,
+            notes=[" ".join(note) for note in report.notes],
+            problems=[" ".join(problem) for problem in report.problems],
+        )
+        if report.problems:
+            count = len(report.problems)
+            result.update(
+                failed=True, msg=f"{count} {'problem' if count == 1 else 'problems'} in the fleet, in the table above."
+            )
+        else:
+            result["msg"] = "The fleet is well." if not report.notes else "Nothing is wrong; see the notes above."
+        return result

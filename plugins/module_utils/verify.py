@@ -1,0 +1,273 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether a running fleet is well, judged from one look at each host, and how the operator is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
+
+HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION", "AGENTS", "BROKER SEEN", "GUARD",
+         "BLOCK")
+NODE, BROKER, AGENT = "prover_node", "prover_broker", "prover_agent"
+PROJECTS = {NODE: "aztec-prover-node", BROKER: "aztec-prover-broker", AGENT: "aztec-prover-agent"}
+# All that a component refuses another for, and its version.
+VERSION_HEADERS = ("x-aztec-packageversion", "x-aztec-l2circuitsvktreeroot", "x-aztec-l2protocolcontractshash")
+# A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
+RECENT_SECONDS = 600
+START_SECONDS = 1800
+# A node that is this near to the L1 is not called behind.
+NEAR = 2
+EXITS = {
+    78: "AUTO_UPDATE saw a new rollup: upgrade",
+    79: "AUTO_UPDATE saw a new version: upgrade",
+    137: "it was killed",
+    139: "it crashed",
+    143: "it was told to stop",
+}
+
+
+@dataclass
+class Report:
+    """Rows of the table, problems as (host, component, what is wrong), and notes alike that are no fault."""
+
+    rows: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+
+def short_image(container: dict) -> str:
+    """Give a container's image as repository's last part, tag and the digest's first twelve digits."""
+    reference = container["image"].partition("@")[0]
+    digests = [item.partition("@")[2] for item in container["image_digests"]]
+    digest = (digests or [container["image_id"]])[0].rpartition(":")[2][:12]
+    return f"{reference.rpartition('/')[2]} {digest}".strip()
+
+
+def age(seconds: float) -> str:
+    """Give a time span in its largest whole unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+def own_tip(container: dict) -> int | None:
+    """Give the node's own tip in the unit that the L1 counts in, or None while it does not answer."""
+    unit = (container.get("l1") or {}).get("unit")
+    tips = container.get("tips") or {}
+    own = tips.get("checkpoint") if unit == "checkpoint" and tips.get("checkpoint") is not None else tips.get("block")
+    return own
+
+
+def block_cell(container: dict) -> str:
+    """Give the node's tip beside the L1's, and what is proven."""
+    l1 = container.get("l1") or {}
+    own = own_tip(container)
+    own = container.get("synced") if own is None else own
+    proven = f", {l1['proven']} proven" if l1.get("proven") is not None else ""
+    return f"{'?' if own is None else own} of {'?' if l1.get('pending') is None else l1['pending']}{proven}"
+
+
+def agent_states(container: dict) -> list[str]:
+    """Give what each agent of a process says of itself: running, proving, stopped, or 'no answer'."""
+    states = []
+    for answer in (container.get("rpc") or {}).values():
+        if isinstance(answer, dict) and answer.get("error"):
+            states.append("no answer")
+        else:
+            states.append(str(answer.get("status", "unknown") if isinstance(answer, dict) else answer))
+    return states
+
+
+def guard_problem(guard: dict, section: str) -> str:
+    """Give what is wrong with the port guard for a component, or ''."""
+    if not guard["installed"]:
+        return "the port guard is not installed: run site.yml"
+    if not guard["loaded"]:
+        return "the port guard is not loaded: run systemctl restart aztec-port-guard on the host"
+    if section not in guard["sections"]:
+        return "the port guard has no section for it: run site.yml"
+    if not guard["enabled"]:
+        return "the port guard is not enabled, it will be gone after a reboot: run site.yml"
+    return ""
+
+
+def guard_cell(guard: dict, section: str) -> str:
+    """Give the guard's state in a word."""
+    if not guard["loaded"]:
+        return "NOT LOADED"
+    return "loaded" if section in guard["sections"] else "NO SECTION"
+
+
+def state_problem(container: dict, now: float) -> str:
+    """Give what is wrong with a container as the engine sees it, or ''."""
+    if container["state"] != "running":
+        code = container["exit_code"]
+        why = "it ran out of memory" if container["oom_killed"] else EXITS.get(code, "")
+        text = f"is {container['state']} with exit code {code}" + (f" ({why})" if why else "")
+        return text + (f": {container['log_error']}" if container.get("log_error") else "")
+    up = now - parse_time(container["started_at"])
+    if container["restarts"] and up < RECENT_SECONDS:
+        error = container.get("log_error") or "see its log"
+        return f"restarted {container['restarts']} times, last {age(up)} ago: {error}"
+    return ""
+
+
+def is_starting(container: dict, component: str, now: float) -> bool:
+    """Whether a running container is still on its way: its port is not open yet, and that is no wonder."""
+    up = now - parse_time(container["started_at"])
+    if container["health"] == "starting" or (not container["health"] and container["status"]["code"] is None):
+        return component == NODE or up < START_SECONDS
+    # A health check gives up long before a first sync of hours is through.
+    return component == NODE and container["status"]["code"] is None and container.get("synced") is not None
+
+
+def judge_node(container: dict, starting: bool) -> tuple[str, str]:
+    """Give (problem, note) on a node's way to the L1's tip."""
+    l1 = container.get("l1") or {}
+    answers = [item for item in (container.get("rpc") or {}).values() if isinstance(item, dict)]
+    error = next((str(item["error"]) for item in answers if "error" in item), "")
+    if l1.get("error"):
+        return f"the L1 cannot be asked: {l1['error']}", ""
+    if error:
+        return f"does not tell its tips: {error}", ""
+    own = own_tip(container)
+    own = container.get("synced") if own is None else own
+    pending = l1.get("pending")
+    if starting or (own is not None and pending is not None and pending - own > NEAR):
+        unit = l1.get("unit") or "block"
+        shown = "?" if own is None else own
+        return "", f"node is syncing, {unit} {shown} of {'?' if pending is None else pending}"
+    return "", ""
+
+
+def judge_agent(container: dict) -> list[str]:
+    """Give what is wrong with an agent that is up: its own word, and its contact with the broker."""
+    found = [f"an agent in it is {state}" for state in agent_states(container) if state in ("stopped", "no answer")]
+    contact = container.get("broker_contact")
+    if contact is None:
+        found.append("has no broker set")
+    elif contact["state"] != "ok":
+        seen = "never seen" if contact["at"] is None else f"last seen {age(contact['seconds_ago'])} ago"
+        why = f" ({contact['error']})" if contact["error"] else ""
+        found.append(f"has no contact with the broker {contact['host']}:{contact['port']}, {seen}{why}")
+    return found
+
+
+def broker_cell(container: dict) -> str:
+    """Give when the broker was last seen."""
+    contact = container.get("broker_contact")
+    if not contact:
+        return "-"
+    seen = "never" if contact["at"] is None else f"{age(contact['seconds_ago'])} ago"
+    return seen if contact["state"] == "ok" else f"LOST, {seen}"
+
+
+def judge_container(report: Report, host: str, component: str, container: dict, look: dict, images: list) -> None:
+    """Add a container's row and what is to be said of it."""
+    now, status = look["time"], container.get("status") or {"code": None, "headers": {}, "error": ""}
+    container = {**container, "status": status}
+    problems, notes = [], []
+    wrong = state_problem(container, now)
+    starting = not wrong and is_starting(container, component, now)
+    if wrong:
+        problems.append(wrong)
+    elif starting and component != NODE:
+        notes.append(f"is starting, for {age(now - parse_time(container['started_at']))} now")
+    elif not starting:
+        if container["health"] == "unhealthy":
+            problems.append(f"is unhealthy: {container.get('log_error') or 'see its log'}")
+        if status["code"] != 200:
+            answer = "does not answer" if status["code"] is None else f"answers {status['code']}"
+            problems.append(f"{answer} at /status" + (f" ({status['error']})" if status.get("error") else ""))
+    if images and container["image"] not in images:
+        problems.append(f"runs {container['image']}, the inventory says {' or '.join(images)}: run site.yml")
+    if component == NODE and container["state"] == "running":
+        problem, note = judge_node(container, starting)
+        problems += [problem] if problem else []
+        notes += [note] if note else []
+    if component == AGENT and not wrong and not starting:
+        problems += judge_agent(container)
+    guard = guard_problem(look["guard"], component)
+    problems += [guard] if guard else []
+    report.problems += [(host, component, text) for text in problems]
+    report.notes += [(host, component, text) for text in notes]
+    state = container["state"] if container["state"] != "exited" else f"exited ({container['exit_code']})"
+    report.rows.append((
+        host, component, short_image(container), "starting" if starting else state, container["restarts"],
+        container["health"] or "-", status["headers"].get(VERSION_HEADERS[0], "-"),
+        ", ".join(agent_states(container)) if component == AGENT and agent_states(container) else "-",
+        broker_cell(container), guard_cell(look["guard"], component),
+        block_cell(container) if component == NODE else "-",
+    ))
+
+
+def compare_fleet(report: Report, seen: list) -> None:
+    """Add what differs over the fleet. seen: (host, component, container) of all; the broker is the measure."""
+    answered = [item for item in seen if (item[2].get("status") or {}).get("headers")]
+    if answered:
+        measure = next((item for item in answered if item[1] == BROKER), answered[0])
+        for host, component, container in answered:
+            for name in VERSION_HEADERS:
+                own, wanted = (one["status"]["headers"].get(name, "") for one in (container, measure[2]))
+                if own and wanted and own != wanted:
+                    report.problems.append((
+                        host, component,
+                        f"{name} is {own[:18]}, that of {measure[1]} on {measure[0]} is {wanted[:18]}: "
+                        "they refuse each other, run site.yml for the whole fleet",
+                    ))
+    by_reference: dict = {}
+    for host, component, container in seen:
+        first = by_reference.setdefault(container["image"], (host, container))
+        # An image of this machine's own making has no digest to compare.
+        ours, theirs = set(container["image_digests"]), set(first[1]["image_digests"])
+        if ours and theirs and not ours & theirs:
+            report.problems.append((
+                host, component,
+                f"{container['image']} is another image here than on {first[0]}: set aztec_image_digest",
+            ))
+
+
+def verify(looks: dict, fleet: dict) -> Report:
+    """Judge a fleet. looks: host -> its look, or a text that says why there is none; fleet: the fleet's values."""
+    report = Report()
+    seen = []
+    for host, look in looks.items():
+        wanted = fleet["hosts"].get(host, {})
+        components = list(wanted.get("components", []))
+        if isinstance(look, str):
+            for component in components or ["-"]:
+                report.rows.append((host, component, "-", "UNREACHABLE", *["-"] * (len(HEADS) - 4)))
+            report.problems.append((host, ", ".join(components), look))
+            continue
+        if not look["engine"]["serves"]:
+            error = look["engine"]["error"] or "no answer"
+            report.problems.append((host, ", ".join(components), f"the container engine does not serve ({error})"))
+        for component in components:
+            containers = look["projects"].get(PROJECTS[component], {}).get("containers", [])
+            if not containers:
+                report.rows.append((host, component, "-", "MISSING", *["-"] * (len(HEADS) - 4)))
+                if look["engine"]["serves"]:
+                    report.problems.append((host, component, "has no container: run site.yml"))
+            for container in containers:
+                judge_container(report, host, component, container, look, wanted.get("images") or [])
+                seen.append((host, component, container))
+    compare_fleet(report, seen)
+    return report
+
+
+def report_table(report: Report) -> str:
+    """Give the report as the operator reads it: columns in which nobody has anything to say are left out."""
+    kept = [
+        number for number in range(len(HEADS))
+        if number < 4 or any(str(row[number]) != "-" for row in report.rows)
+    ]
+    parts = [table([[row[number] for number in kept] for row in report.rows], [HEADS[number] for number in kept])]
+    if report.notes:
+        parts.append(table(report.notes, ("HOST", "COMPONENT", "NOTE")))
+    if report.problems:
+        parts.append(table(report.problems, ("HOST", "COMPONENT", "PROBLEM")))
+    return "\n\n".join(parts)
