@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 
 display = Display()
 
-# Seconds that a job may take over and above its waiting: pulls of several gigabytes over slow lines are the longest part.
+# Seconds that a job may take besides its waiting: pulling several gigabytes over a slow line is the longest part.
 JOB_LIMIT = 7200
 POLL_FIRST = 1.0
 POLL_LONGEST = 5.0
@@ -113,12 +113,12 @@ class ActionModule(ActionBase):
                 return self._ended(status)
             # Between being started and taking the lock a job gives no sign of life either.
             silent += 1
-            if silent >= SILENT and now.get("begun") or silent > 10 * SILENT:
+            if (silent >= SILENT and now.get("begun")) or silent > 10 * SILENT:
                 break
         return {
             "failed": True,
             "changed": True,
-            "msg": f"the work on {arguments['project']} broke off on the host without a result: run the same again, it takes up from there",
+            "msg": f"the work on {arguments['project']} broke off on the host: run the same again",
         }
 
     @staticmethod

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What compose_stack decides, as pure functions: files to write, what a container's state means, when waiting is over."""
+"""What compose_stack decides, as pure functions: files to write, what states mean, when waiting is over."""
 
 from __future__ import annotations
 
@@ -358,19 +358,22 @@ class Watched:
     now: Container
     restarts_before: int
     running_for: float
+    seen_healthy: bool = False
 
 
 def verdict(watched: list[Watched], waited: float, timeout: float) -> tuple[str, list[Watched]]:
     """Take the containers and how long they are waited for, give `ok`, `wait` or `failed` and which have failed.
 
-    One restart is forgiven, since a program may come up before what it needs; two are a loop.
+    One restart is forgiven, since a program may come up before what it needs; two are a loop. Health that was lost before
+    the waiting began may come back while it lasts.
     """
     failed, open_ = [], False
     over = waited >= timeout
     for each in watched:
         again = each.now.restarts - each.restarts_before
         if each.now.state == "failed":
-            if each.now.definite or each.now.status == "running" or again >= 2 or over:
+            lost = each.now.status == "running"
+            if over or again >= 2 or (each.seen_healthy if lost else each.now.definite):
                 failed.append(each)
             else:
                 open_ = True

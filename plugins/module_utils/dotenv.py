@@ -2,8 +2,8 @@
 """Write a `.env` file whose values reach the process byte for byte through `env_file` of Docker Compose.
 
 Compose reads the file with a parser of its own, whose handling of backslashes and quotes changed between its releases
-(compose-go before 2023-07, before 2023-12, and after). The encoding here holds no quote and no backslash that any of them
-reads in another way: quotes and backslashes are written as octal escapes, which all of them know.
+(compose-go before 2023-07, before 2023-12, and after). The encoding here holds no quote and no backslash that any of
+them reads in another way: quotes and backslashes are written as octal escapes, which all of them know.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Take secrets out of text that a person will read: messages, logs, diffs.
 
-A secret is hidden whole, in the forms that programs print it in (quoted for JSON, for a URL, in base64), and of a secret
-that is a URL the telling parts are hidden wherever they stand: user and password, path, query. Scheme, host and port
-stay, since they are what an operator looks for in a failure.
+A secret is hidden whole, in the forms that programs print it in (quoted for JSON, for a URL, in base64), and of a
+secret that is a URL the telling parts are hidden wherever they stand: user and password, path, query. Scheme, host and
+port stay, since they are what an operator looks for in a failure.
 """
 
 from __future__ import annotations

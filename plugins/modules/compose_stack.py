@@ -6,8 +6,8 @@ DOCUMENTATION = r"""
 module: compose_stack
 short_description: Bring one Docker Compose project to a state, or leave it as it was
 description:
-  - Writes a project's files, lets Docker Compose validate them, starts the project and waits until it is seen whether its
-    containers live. When they do not, the last files and images that were good are brought back.
+  - Writes a project's files, lets Docker Compose validate them, starts the project and waits until it is seen whether
+    its containers live. When they do not, the last files and images that were good are brought back.
   - Makes one remote call when nothing is to be changed. Otherwise the work runs as a job on the host, whose progress is
     shown. A run that is broken off and run again ends in the same state as one that was not.
   - Secrets are written to files of mode 0600 only, and hidden in messages, logs and differences.
@@ -47,7 +47,8 @@ options:
         container anew.
     type: str
   directories:
-    description: Directories for data that are made, with mode 0700, where they are missing. Relative ones lie in O(directory).
+    description:
+      - Directories for data that are made, with mode 0700, where they are missing. Relative ones lie in O(directory).
     type: list
     elements: path
     default: []
@@ -80,8 +81,8 @@ options:
   wait_timeout:
     description:
       - Seconds to wait until the containers are healthy.
-      - One that runs and is not healthy by then is V(starting), which is no failure. A failure is to have exited, to be restarted
-        over and over, or to have lost health.
+      - One that runs and is not healthy by then is V(starting), which is no failure. A failure is to have exited,
+        to be restarted over and over, or to have lost health.
     type: int
     default: 120
   opened_by:
@@ -139,7 +140,7 @@ actions:
   elements: str
 status:
   description:
-    - The state of each service. C(state) is V(running), V(starting), V(failed) or V(exited), the last for one that ended well.
+    - The state of each service. C(state) is V(running), V(starting), V(failed), or V(exited) for one that ended well.
   returned: always
   type: dict
   sample:
@@ -287,7 +288,7 @@ class Disk:
         for path in (self.directory, self.own):
             if not os.path.isdir(path):
                 os.mkdir(path, 0o700)
-            _set(path, 0o700)
+        _set(self.own, 0o700)
 
     def write(self, name: str, text: str, mode: int = 0o600) -> None:
         """Take a path below the directory and a text, replace the file in one step."""
@@ -771,7 +772,13 @@ class Stack:
             waited = time.monotonic() - begun
             containers = [self._recall(each, healthy) for each in self.containers()]
             watched = [
-                logic.Watched(each, before.get(each.id, 0), seconds_since(each.started_at, now)) for each in containers
+                logic.Watched(
+                    each,
+                    before.get(each.id, 0),
+                    seconds_since(each.started_at, now),
+                    (each.id, each.started_at) in healthy,
+                )
+                for each in containers
             ]
             found, failed = logic.verdict(watched, waited, timeout)
             if found != "wait":

@@ -1,0 +1,657 @@
+"""compose_stack against a real engine and a real Compose.
+
+Wants a running engine (DOCKER_HOST or the default socket) on this machine, and busybox-static, of which the tests make
+their images. Projects, networks and images of these tests carry a name of their own and are removed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="wants root: files belong to root")
+
+NAME = f"cs{os.getpid()}"
+OLD, NEW, BAD = (f"{NAME}/{tag}:1" for tag in ("old", "new", "bad"))
+RUNNER = """
+import sys
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
+basic._ANSIBLE_PROFILE = "legacy"
+from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack
+compose_stack.main()
+"""
+SERVE = "mkdir -p /www; echo ok >/www/status; httpd -p 8080 -h /www; exec sleep 100000"
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Take arguments of the docker command, give its output."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def inspect(name: str) -> dict:
+    """Take a container's name, give what Docker says of it."""
+    return json.loads(docker("container", "inspect", name))[0]
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> None:
+    """Images of busybox: one that serves, a newer one that does too, and one that writes to its data and gives up."""
+    busybox = shutil.which("busybox")
+    assert busybox, "install busybox-static"
+    root = tmp_path_factory.mktemp("image")
+    binary = root / "bin"
+    binary.mkdir()
+    shutil.copy(busybox, binary / "busybox")
+    applets = ("sh", "sleep", "cat", "env", "wget", "httpd", "mkdir", "touch", "rm", "test", "kill", "true")
+    for applet in applets:
+        (binary / applet).symlink_to("busybox")
+    for reference in (OLD, NEW, BAD):
+        (root / "version").write_text(reference)
+        archive = root.parent / "root.tar"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(root, arcname=".")
+        docker("import", "--change", 'CMD ["sleep", "100000"]', str(archive), reference)
+    yield
+    docker("image", "rm", "--force", OLD, NEW, BAD, check=False)
+
+
+class Project:
+    """One project on the engine, and the way to call the module for it."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.extra: dict = {}
+        self.calls: list[list[str]] = []
+
+    def service(self, **changes) -> dict:
+        """Give a service that answers /status."""
+        service = {
+            "image": OLD,
+            "env_file": [".env"],
+            "restart": "unless-stopped",
+            "stop_grace_period": "1s",
+            "command": ["sh", "-c", SERVE],
+            "volumes": ["./data:/data", "./keys:/keys:ro"],
+            "healthcheck": {
+                "test": ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/status"],
+                "interval": "1s",
+                "timeout": "2s",
+                "retries": 2,
+                "start_period": "30s",
+            },
+        }
+        service.update(changes)
+        return {key: value for key, value in service.items() if value is not None}
+
+    def arguments(self, service: dict | None = None, **changes) -> dict:
+        arguments = {
+            "project": self.name,
+            "directory": str(self.directory),
+            "compose": {"services": {"s": service or self.service()}},
+            "environment": {"A": "a"},
+            "secrets": json.dumps({"URL": "https://user:hunter2secret@l1.example/v3/pathsecret9?key=querysecret7"}),
+            "files": json.dumps({"keys/k.json": json.dumps({"prover": {"publisher": "0x" + "ab" * 32}})}),
+            "directories": ["data"],
+            "wait_timeout": 25,
+            **changes,
+        }
+        return {key: value for key, value in arguments.items() if value is not None}
+
+    def start(self, arguments: dict, check: bool = False, diff: bool = False, path: str | None = None):
+        """Take the module's arguments, give its process."""
+        text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}})
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+        if path is not None:
+            environment["PATH"] = path
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        process.stdin.write(text)
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def run(self, arguments: dict | None = None, check: bool = False, diff: bool = False, **other) -> dict:
+        """Take the module's arguments, give its result."""
+        process = self.start(arguments or self.arguments(), check, diff, **other)
+        out, err = process.communicate(timeout=180)
+        assert "Traceback" not in out + err, out + err
+        return json.loads(out)
+
+    def again(self, arguments: dict | None = None) -> dict:
+        """Give what a look says after all is done: nothing."""
+        return self.run({**(arguments or self.arguments()), "_phase": "look"})
+
+    def container(self, name: str = "s") -> dict:
+        return inspect(f"{self.name}-{name}-1")
+
+    def tree(self) -> dict:
+        """Give the project's files with their texts and modes, without the module's own."""
+        found = {}
+        for path in sorted(self.directory.rglob("*")):
+            relative = str(path.relative_to(self.directory))
+            if not relative.startswith((".stack", "data")):
+                text = path.read_text() if path.is_file() else ""
+                found[relative] = (text, stat.S_IMODE(path.lstat().st_mode))
+        return found
+
+
+@pytest.fixture
+def project(images, tmp_path, request):
+    """A project with a name and a directory of its own, taken away at the end."""
+    name = f"{NAME}-{abs(hash(request.node.name)) % 10**8}"
+    made = Project(name, tmp_path / "stack")
+    yield made
+    docker("compose", "-p", name, "down", "-t", "0", "--volumes", "--remove-orphans", check=False)
+
+
+def good(result: dict) -> dict:
+    assert not result.get("failed"), result
+    return result
+
+
+# --- the way it is meant to go ------------------------------------------------------------------------------------
+
+
+def test_up_then_nothing(project):
+    first = good(project.run())
+    assert first["changed"]
+    assert first["status"]["s"]["state"] == "running"
+    assert first["status"]["s"]["health"] == "healthy"
+    assert stat.S_IMODE(project.directory.stat().st_mode) == 0o700
+    modes = {name: mode for name, (dummy, mode) in project.tree().items()}
+    assert modes == {".env": 0o600, "compose.yml": 0o600, "keys": 0o700, "keys/k.json": 0o600}
+    begun = time.monotonic()
+    second = good(project.again())
+    took = time.monotonic() - begun
+    assert (second["changed"], second["actions"], second["_todo"]) == (False, [], False)
+    assert took < 5, took
+
+
+def test_check_mode_changes_nothing_and_says_so(project):
+    result = good(project.run(check=True, diff=True))
+    assert result["changed"]
+    assert not project.directory.exists()
+    assert not docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={project.name}")
+    shown = json.dumps(result)
+    for secret in ("hunter2secret", "pathsecret9", "querysecret7", "ab" * 16):
+        assert secret not in shown
+    assert "URL=***" in shown
+    good(project.run())
+    assert not good(project.run(check=True))["changed"]
+
+
+def test_check_mode_on_a_host_without_docker(project, tmp_path):
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    result = good(project.run(check=True, path=str(empty)))
+    assert result["changed"]
+    refused = project.run(path=str(empty))
+    assert refused["failed"] and "Docker does not serve on this host" in refused["msg"]
+
+
+def test_check_mode_with_an_engine_that_is_down(project, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent.sock")
+    assert good(project.run(check=True))["changed"]
+    refused = project.run()
+    assert refused["failed"] and "\n" not in refused["msg"]
+
+
+# --- drift --------------------------------------------------------------------------------------------------------
+
+
+def _edit(project, name: str) -> None:
+    path = project.directory / name
+    path.write_text(path.read_text() + "# by hand\n")
+
+
+DRIFT = {
+    "stopped": lambda project: docker("stop", "-t", "0", f"{project.name}-s-1"),
+    "removed": lambda project: docker("rm", "-f", f"{project.name}-s-1"),
+    "paused": lambda project: docker("pause", f"{project.name}-s-1"),
+    "compose.yml": lambda project: _edit(project, "compose.yml"),
+    ".env": lambda project: _edit(project, ".env"),
+    "key file": lambda project: _edit(project, "keys/k.json"),
+    "mode": lambda project: (project.directory / ".env").chmod(0o644),
+    "mode of the directory": lambda project: project.directory.chmod(0o755),
+    "renamed": lambda project: docker("rename", f"{project.name}-s-1", f"{project.name}-other"),
+    "disconnected": lambda project: docker("network", "disconnect", f"{project.name}_default", f"{project.name}-s-1"),
+    "another image by the same name": lambda project: docker("tag", NEW, OLD),
+    "made by hand from other files": lambda project: _by_hand(project),
+}
+
+
+def _by_hand(project) -> None:
+    other = project.directory / "other.yml"
+    other.write_text((project.directory / "compose.yml").read_text().replace("sleep 100000", "sleep 90000"))
+    docker("compose", "-p", project.name, "-f", str(other), "up", "-d", "-t", "0")
+    other.unlink()
+
+
+@pytest.mark.parametrize("drift", DRIFT)
+def test_drift_is_seen_and_mended(project, drift):
+    before = docker("image", "inspect", "--format", "{{.Id}}", OLD)
+    try:
+        good(project.run())
+        files = project.tree()
+        DRIFT[drift](project)
+        assert good(project.again())["changed"]
+        mended = good(project.run())
+        assert mended["changed"]
+        assert mended["status"]["s"]["state"] == "running"
+        assert project.container()["State"]["Status"] == "running"
+        assert project.tree() == files
+        assert not good(project.again())["_todo"]
+    finally:
+        docker("tag", before, OLD)
+
+
+# --- what makes a container anew ----------------------------------------------------------------------------------
+
+
+CHANGES = {
+    "key file": {"files": json.dumps({"keys/k.json": "{}"})},
+    "another key file": {"files": json.dumps({"keys/k.json": "{}", "keys/l.json": "{}"})},
+    "secret": {"secrets": json.dumps({"URL": "https://l1.example/other"})},
+    "environment": {"environment": {"A": "b"}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_made_anew_exactly_when_something_changed(project, change):
+    good(project.run())
+    first = project.container()["Id"]
+    keys = (project.directory / "keys").stat().st_ino
+    good(project.run())
+    assert project.container()["Id"] == first
+    changed = project.arguments(**CHANGES[change])
+    assert good(project.run(changed))["changed"]
+    assert project.container()["Id"] != first
+    assert (project.directory / "keys").stat().st_ino == keys
+    seen = docker("exec", f"{project.name}-s-1", "cat", "/keys/k.json")
+    assert seen == json.loads(changed["files"])["keys/k.json"]
+
+
+def test_key_file_that_is_not_asked_for_any_more_goes(project):
+    good(project.run(project.arguments(files=json.dumps({"keys/k.json": "a", "keys/l.json": "b"}))))
+    assert (project.directory / "keys/l.json").exists()
+    good(project.run(project.arguments(files=json.dumps({"keys/k.json": "a"}))))
+    assert not (project.directory / "keys/l.json").exists()
+
+
+def test_service_that_is_not_asked_for_any_more_goes(project):
+    both = {"services": {"s": project.service(), "t": project.service()}}
+    good(project.run(project.arguments(compose=both)))
+    assert good(project.run())["changed"]
+    assert docker("ps", "-a", "--format", "{{.Names}}", "--filter", f"name={project.name}") == f"{project.name}-s-1"
+
+
+# --- failing ------------------------------------------------------------------------------------------------------
+
+FAIL = {
+    "gives up at once": ({"command": ["sh", "-c", "echo key hunter2secret; exit 1"]}, "exit code 1"),
+    "gives up after a while": ({"command": ["sh", "-c", "sleep 1; exit 1"]}, "restarts"),
+    "wants another version": ({"command": ["sh", "-c", "exit 79"], "restart": "no"}, "newer version"),
+    "wants another version over and over": ({"command": ["sh", "-c", "exit 78"]}, "new rollup"),
+    "no such program": ({"command": ["nothing-here"]}, "nothing-here"),
+    "killed": ({"command": ["sh", "-c", "kill -9 $$$$"], "restart": "no"}, "killed"),
+    "health lost": (
+        {"command": ["sh", "-c", f"{SERVE.replace('exec sleep 100000', 'sleep 4; rm /www/status; exec sleep 1000')}"],
+         "healthcheck": {"test": ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/status"],
+                         "interval": "1s", "retries": 1, "start_period": "1s"}},
+        "no longer",
+    ),
+    "no such mount": ({"volumes": ["type=nothing:/x/../..:bad"]}, "Compose refuses"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [way for way in FAIL if way != "health lost"])
+def test_failure_brings_the_last_good_state_back(project, way):
+    changes, said = FAIL[way]
+    good(project.run())
+    files = project.tree()
+    command = project.container()["Config"]["Cmd"]
+    result = project.run(project.arguments(project.service(**changes), environment={"A": "new"}))
+    assert result["failed"]
+    assert said in result["msg"] and "\n" not in result["msg"]
+    assert "hunter2secret" not in json.dumps(result)
+    assert project.tree() == files
+    after = project.container()
+    assert (after["State"]["Status"], after["Config"]["Cmd"]) == ("running", command)
+    if not said.startswith("Compose refuses"):
+        assert result["rolled_back"]
+    if way == "gives up at once":
+        assert any("key ***" in line for line in result["logs"])
+    assert not good(project.again())["_todo"]
+
+
+def test_first_start_that_fails_has_nothing_to_go_back_to(project):
+    result = project.run(project.arguments(project.service(command=["sh", "-c", "exit 3"])))
+    assert result["failed"] and not result["rolled_back"]
+    assert "no earlier state" in result["msg"]
+    assert good(project.run())["status"]["s"]["state"] == "running"
+    assert not good(project.again())["_todo"]
+
+
+def test_health_that_is_lost_is_a_failure(project):
+    changes, said = FAIL["health lost"]
+    first = project.run(project.arguments(project.service(**changes), wait_timeout=20))
+    assert good(first)["status"]["s"]["health"] == "healthy"
+    arguments = project.arguments(project.service(**changes), wait_timeout=5)
+    end = time.monotonic() + 30
+    while project.container()["State"]["Health"]["Status"] != "unhealthy" and time.monotonic() < end:
+        time.sleep(0.5)
+    looked = project.again(arguments)
+    assert looked["_todo"] and looked["status"]["s"]["state"] == "failed"
+    result = project.run(arguments)
+    assert result["failed"] and said in result["msg"] and not result["rolled_back"] and not result["changed"]
+
+
+def test_running_and_never_healthy_is_starting(project):
+    never = {"test": ["CMD", "false"], "interval": "1s", "retries": 1, "start_period": "0s"}
+    arguments = project.arguments(project.service(healthcheck=never), wait_timeout=5)
+    result = good(project.run(arguments))
+    assert project.container()["State"]["Health"]["Status"] == "unhealthy"
+    assert result["status"]["s"]["state"] == "starting"
+    assert not good(project.again(arguments))["_todo"]
+
+
+def test_memory_that_ran_out_is_named(project):
+    eat = ["sh", "-c", "x=x; while true; do x=$$x$$x; done"]
+    changes = {"command": eat, "restart": "no", "mem_limit": "20m", "memswap_limit": "20m"}
+    result = project.run(project.arguments(project.service(**changes)))
+    assert result["failed"] and result["status"]["s"]["exit_code"] == 137
+    assert "memory" in result["msg"]
+
+
+def test_one_restart_is_forgiven(project):
+    once = "test -e /data/once && exec sleep 1000; touch /data/once; exit 1"
+    arguments = project.arguments(project.service(command=["sh", "-c", once], healthcheck=None))
+    result = good(project.run(arguments))
+    assert result["status"]["s"]["restarts"] == 1
+
+
+def test_service_that_ends_well_is_exited(project):
+    seed = project.service(command=["true"], restart="no", healthcheck=None)
+    arguments = project.arguments(compose={"services": {"s": project.service(), "seed": seed}})
+    result = good(project.run(arguments))
+    assert result["status"]["seed"]["state"] == "exited"
+    assert not good(project.again(arguments))["_todo"]
+
+
+# --- data that a newer version has opened -------------------------------------------------------------------------
+
+
+def test_going_back_to_an_older_image_while_the_data_is_untouched(project):
+    good(project.run(project.arguments(opened_by="data")))
+    newer = project.service(image=NEW, command=["sh", "-c", "cat /data/x; exit 1"])
+    result = project.run(project.arguments(newer, opened_by="data"))
+    assert result["rolled_back"], result
+    assert project.container()["Config"]["Image"] == OLD
+
+
+@pytest.mark.parametrize("touch", ["touch /data/x", "mkdir /data/db", "cat /version >/data/old"])
+def test_not_going_back_once_the_data_was_opened(project, touch):
+    good(project.run(project.arguments(opened_by="data")))
+    (project.directory / "data/old").write_text("old")
+    newer = project.service(image=NEW, command=["sh", "-c", f"{touch}; exit 1"])
+    arguments = project.arguments(newer, opened_by="data")
+    for dummy in range(2):
+        result = project.run(arguments)
+        assert result["failed"] and not result["rolled_back"]
+        assert "has opened" in result["msg"]
+        assert project.container()["Config"]["Image"] == NEW
+    # The way out that the message names.
+    assert good(project.run(project.arguments(opened_by="data")))["status"]["s"]["state"] == "running"
+
+
+def test_same_image_goes_back_even_if_data_was_written(project):
+    good(project.run(project.arguments(opened_by="data")))
+    other = project.service(command=["sh", "-c", "touch /data/x; exit 1"])
+    assert project.run(project.arguments(other, opened_by="data"))["rolled_back"]
+
+
+def test_image_by_the_same_name_comes_back(project):
+    good(project.run())
+    before = docker("image", "inspect", "--format", "{{.Id}}", OLD)
+    try:
+        docker("tag", NEW, OLD)
+        result = project.run(project.arguments(project.service(command=["sh", "-c", "exit 1"])))
+        assert result["rolled_back"], result
+        assert project.container()["Image"] == before
+        assert not good(project.again())["_todo"]
+    finally:
+        docker("tag", before, OLD)
+
+
+# --- broken off ---------------------------------------------------------------------------------------------------
+
+
+def end_state(project) -> tuple:
+    found = project.container()
+    state = json.loads((project.directory / ".stack/state.json").read_text())
+    labels = {key: value for key, value in found["Config"]["Labels"].items() if "aztec" in key}
+    own = sorted(path.name for path in (project.directory / ".stack").iterdir() if not path.name.startswith("good-"))
+    return (
+        project.tree(),
+        found["Name"],
+        found["Image"],
+        found["Config"]["Env"],
+        labels,
+        found["State"]["Status"],
+        state["files"],
+        state["secret_keys"],
+        own,
+        len(list((project.directory / ".stack").glob("good-*"))),
+    )
+
+
+def test_broken_off_at_any_point_and_run_again(project):
+    project.directory.parent.mkdir(exist_ok=True)
+    old = project.arguments(opened_by="data")
+    new = project.arguments(
+        project.service(image=NEW),
+        environment={"A": "b"},
+        files=json.dumps({"keys/other.json": "{}"}),
+        opened_by="data",
+    )
+    good(project.run(old))
+    begun = time.monotonic()
+    good(project.run(new))
+    whole = time.monotonic() - begun
+    expected = end_state(project)
+    random.seed(7)
+    for turn in range(8):
+        good(project.run(old))
+        process = project.start(new)
+        time.sleep(whole * (turn + random.random()) / 8)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        good(project.run(new))
+        assert end_state(project) == expected, turn
+        assert not good(project.again(new))["_todo"]
+
+
+def test_two_runs_at_once_end_as_one(project):
+    one, two = project.start(project.arguments()), project.start(project.arguments())
+    results = [json.loads(process.communicate(timeout=180)[0]) for process in (one, two)]
+    assert sorted(good(result)["changed"] for result in results) == [False, True]
+
+
+# --- pulled, absent, network --------------------------------------------------------------------------------------
+
+
+def test_pulled_says_what_cannot_be_pulled_and_leaves_all_as_it_was(project):
+    assert not good(project.run(project.arguments(state="pulled")))["changed"]
+    good(project.run())
+    files = project.tree()
+    missing = project.service(image="127.0.0.1:9/none/none:1")
+    for state in ("pulled", "present"):
+        result = project.run(project.arguments(missing, state=state))
+        assert result["failed"] and "Pulling 127.0.0.1:9/none/none:1 failed" in result["msg"]
+        assert "\n" not in result["msg"]
+        assert project.tree() == files
+        assert project.container()["State"]["Status"] == "running"
+
+
+def test_absent_keeps_data(project):
+    good(project.run())
+    (project.directory / "data/precious").write_text("x")
+    gone = {"project": project.name, "directory": str(project.directory), "state": "absent"}
+    assert good(project.run(gone, check=True))["changed"]
+    assert good(project.run(gone))["changed"]
+    assert not docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={project.name}")
+    assert [path.name for path in project.directory.rglob("*")] == ["data", "precious"]
+    assert not good(project.run(gone))["changed"]
+
+
+@pytest.fixture
+def network():
+    name = f"{NAME}-net"
+    yield {"name": name, "bridge": f"b{os.getpid()}", "ipv6_subnet": "fd5a:77::/64", "ipv4_subnet": "10.213.7.0/24"}
+    docker("network", "rm", name, check=False)
+
+
+def test_network_is_made_and_a_wrong_one_refused(project, network):
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    arguments = project.arguments(compose=model, network=network)
+    good(project.run(arguments))
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    assert made["Options"]["com.docker.network.bridge.name"] == network["bridge"]
+    assert Path("/sys/class/net").joinpath(network["bridge"]).exists() or os.environ.get("DOCKER_HOST", "").startswith(
+        "tcp"
+    )
+    assert {item["Subnet"] for item in made["IPAM"]["Config"]} == {"10.213.7.0/24", "fd5a:77::/64"}
+    assert not good(project.again(arguments))["_todo"]
+    for change in ({"bridge": "other0"}, {"ipv4_subnet": "10.9.9.0/24"}):
+        for check in (True, False):
+            result = project.run({**arguments, "network": {**network, **change}}, check=check)
+            assert result["failed"] and network["name"] in result["msg"] and "\n" not in result["msg"]
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+WRONG = {
+    "empty value": ({"environment": {"A": ""}}, "A is empty"),
+    "empty secret": ({"secrets": '{"S": ""}'}, "S is empty"),
+    "none": ({"environment": {"A": None}}, "A is empty"),
+    "list": ({"environment": {"A": ["x"]}}, "A is a list"),
+    "bad name": ({"environment": {"A-B": "x"}}, "A-B"),
+    "twice": ({"environment": {"URL": "x"}}, "URL stands in environment and in secrets"),
+    "no JSON": ({"secrets": "hunter2secret"}, "secrets must be the text of a JSON object"),
+    "JSON list": ({"files": '["hunter2secret"]'}, "files must be the text of a JSON object"),
+    "file outside": ({"files": '{"../x": "y"}'}, "'../x'"),
+    "absolute file": ({"files": '{"/etc/x": "y"}'}, "'/etc/x'"),
+    "the project's own file": ({"files": '{".env": "y"}'}, "'.env'"),
+    "file that is no text": ({"files": '{"k": {}}'}, "content of k must be a text"),
+    "no services": ({"compose": {"services": {}}}, "no services"),
+    "no image": ({"compose": {"services": {"s": {}}}}, "service s in compose has no image"),
+    "relative directory": ({"directory": "here"}, "absolute path"),
+    "bad project": ({"project": "Upper"}, "project 'Upper'"),
+    "no compose": ({"compose": None}, "compose"),
+    "unknown key": ({"compose": {"services": {"s": {"image": OLD, "imagee": 1}}}}, "imagee"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("check", [True, False])
+def test_wrong_arguments_are_one_line_and_touch_nothing(project, case, check):
+    changes, said = WRONG[case]
+    result = project.run(project.arguments(**changes), check=check)
+    assert result["failed"] and said in result["msg"] and "\n" not in result["msg"], result
+    assert "hunter2secret" not in json.dumps(result)
+    assert not project.directory.joinpath("compose.yml").exists()
+
+
+# --- values that hurt ---------------------------------------------------------------------------------------------
+
+HURTS = {
+    "DOLLAR": "a$b$$c${d}$",
+    "HASH": "a #b # c",
+    "LEADING_HASH": "#x",
+    "QUOTES": "'a' \"b\" `c`",
+    "BACKSLASHES": "\\ \\\\ \\n \\$ \\\" \\' \\042 a\\",
+    "ENDS_WITH_BACKSLASH": "x\\",
+    "SPACES": "  a  b  ",
+    "PERCENT": "%20 %s %%",
+    "NON_ASCII": "žluťoučký 猫 🐈",
+    "NEWLINES": "a\nb\r\nc\r",
+    "TRAILING_NEWLINE": "a\n",
+    "ONLY_NEWLINE": "\n",
+    "CONTROL": "\x01\x07\x08\x0b\x0c\x1b\x7f\x85\u2028\ufeff",
+    "EXPORT": "export A=b",
+    "YAML": "{a: [b, c]}",
+    "INTERPOLATED": "${A:-b} $A ${A:?no}",
+}
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=40)
+nasty = st.text(st.sampled_from("$\\\"'`#{}=: \n\r\t%0179nae;~!"), min_size=1, max_size=20)
+
+
+def environment_of(container: str) -> dict:
+    found = inspect(container)["Config"]["Env"]
+    return dict(item.partition("=")[::2] for item in found)
+
+
+def test_values_reach_the_process_byte_for_byte(project):
+    arguments = project.arguments(environment=HURTS)
+    good(project.run(arguments))
+    seen = environment_of(f"{project.name}-s-1")
+    assert {key: seen.get(key) for key in HURTS} == HURTS
+    raw = subprocess.run(
+        ["docker", "exec", f"{project.name}-s-1", "cat", "/proc/1/environ"], capture_output=True, check=True
+    ).stdout
+    process = dict(item.partition(b"=")[::2] for item in raw.split(b"\0") if item)
+    assert {key: process.get(key.encode()) for key in HURTS} == {key: text.encode() for key, text in HURTS.items()}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.one_of(texts, nasty), min_size=1, max_size=30))
+def test_any_value_is_read_by_compose_as_it_was(tmp_path, values):
+    wanted = {f"K{number}": value for number, value in enumerate(values)}
+    (tmp_path / ".env").write_bytes(dotenv.encode(wanted).encode())
+    (tmp_path / "compose.yml").write_text("services: {s: {image: x, env_file: [.env]}}")
+    done = subprocess.run(
+        ["docker", "compose", "--project-directory", str(tmp_path), "-f", str(tmp_path / "compose.yml"),
+         "config", "--format", "json"], capture_output=True, check=True,
+    )  # fmt: skip
+    seen = json.loads(done.stdout)["services"]["s"]["environment"]
+    assert seen == {key: value.replace("$", "$$") for key, value in wanted.items()}
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.one_of(texts, nasty), min_size=20, max_size=60))
+def test_any_value_reaches_a_container_as_it_was(project, values):
+    wanted = {f"K{number}": value for number, value in enumerate(values)}
+    project.directory.mkdir(exist_ok=True)
+    (project.directory / ".env").write_bytes(dotenv.encode(wanted).encode())
+    (project.directory / "compose.yml").write_text(f"services: {{s: {{image: '{OLD}', env_file: [.env]}}}}")
+    docker("compose", "--project-directory", str(project.directory), "-p", project.name, "create")
+    seen = environment_of(f"{project.name}-s-1")
+    assert {key: seen[key] for key in wanted} == wanted
