@@ -1,6 +1,6 @@
 """The real parts that tests need on this machine: the docker CLI, Compose v2, an engine.
 
-As a program it prints shell lines for a stage to evaluate: parts.py compose, or parts.py engine.
+As a program it prints shell lines for a stage to evaluate: python -m tests.harness.parts compose, or engine.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from lab.fleet.engine import start_engine
 from lab.fleet.settings import cache_directory, load
 from lab.fleet.system import need, run
@@ -26,8 +24,10 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 def has_compose(environment: dict[str, str]) -> bool:
     """Does the docker CLI find Compose v2?"""
-    command = ["docker", "compose", "version"]
-    return shutil.which("docker") is not None and subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "compose", "version"], env=environment, capture_output=True, check=False)
+    return asked.returncode == 0
 
 
 def unpack_compose(mirror: str, plugins: Path) -> None:

@@ -1,4 +1,4 @@
-"""The call counter counts what it says: modules, retries, loops, polls, delegated calls, and nothing of the controller's own."""
+"""The call counter counts modules, retries, loops and delegated calls, and nothing of the controller's own."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ MODULE = "aztec_ops.prover.compose_stack"
 
 def stack_task(component: str) -> dict[str, Any]:
     """Give the one task of the role that applies its stack."""
-    (task,) = [task for task in yaml.safe_load((ROOT / f"roles/{component}/tasks/stack.yml").read_text()) if MODULE in task]
+    tasks = yaml.safe_load((ROOT / f"roles/{component}/tasks/stack.yml").read_text())
+    (task,) = [task for task in tasks if MODULE in task]
     return task
 
 

@@ -59,7 +59,7 @@ class _Journal:
     def counting(
         self, method: Callable[..., Any], name: Callable[[ActionBase, tuple, dict], str | None]
     ) -> Callable[..., Any]:
-        """Give `method` wrapped so that each outermost call of it is written down under `name`, where that gives one."""
+        """Give `method` wrapped so that each outermost call is written down, where `name` gives it a name."""
 
         @functools.wraps(method)
         def counted(action: ActionBase, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,28 @@
+"""The agent's role alone: it runs, and talks with the broker that it was given."""
+
+from __future__ import annotations
+
+from tests.fleet.fleet import OUTPUT, Fleet, last_run, wait_for
+
+NAME = "alone-agent"
+
+
+def test_second_run_changed_nothing() -> None:
+    """The run that Molecule made for idempotence."""
+    run = last_run(OUTPUT / "calls-prover_agent.jsonl")
+    assert run["stats"][NAME]["changed"] == 0
+    assert len(run["calls"][NAME]) <= 4
+
+
+def test_runs(fleet: Fleet) -> None:
+    """The container is healthy, has not been restarted, and carries the agents that were asked for."""
+    fleet.wait_until_healthy(NAME, "prover-agent")
+    assert fleet.container(NAME, "prover-agent")["RestartCount"] == 0
+    assert fleet.environment(NAME, "prover-agent")["PROVER_AGENT_COUNT"] == "2"
+
+
+def test_speaks_with_the_broker(fleet: Fleet) -> None:
+    """It has connections to the broker's port and logs no failure of one."""
+    command = "nsenter -t $(docker inspect -f '{{.State.Pid}}' prover-agent) -n ss -Htan dst 172.31.77.31:8080"
+    assert wait_for("a connection to the broker", lambda: fleet.execute(NAME, command).out.strip(), 30)
+    assert "ECONNREFUSED" not in fleet.log(NAME, "prover-agent", since="30s")

@@ -1,0 +1,32 @@
+"""The broker's role alone: it runs, and only who was named reaches it."""
+
+from __future__ import annotations
+
+from tests.fleet.fleet import OUTPUT, Fleet, last_run
+
+NAME = "alone-broker"
+
+
+def test_second_run_changed_nothing() -> None:
+    """The run that Molecule made for idempotence."""
+    run = last_run(OUTPUT / "calls-prover_broker.jsonl")
+    assert run["stats"][NAME]["changed"] == 0
+
+
+def test_runs(fleet: Fleet) -> None:
+    """The container is healthy and has not been restarted."""
+    fleet.wait_until_healthy(NAME, "prover-broker")
+    assert fleet.container(NAME, "prover-broker")["RestartCount"] == 0
+
+
+def test_stranger_is_out(fleet: Fleet) -> None:
+    """The stranger was not named."""
+    machine = fleet.machines[NAME]
+    for address in (machine.address, machine.address6):
+        assert fleet.reach("stranger", str(address), 8080) == "shut"
+
+
+def test_guard_is_needed_by_the_engine(fleet: Fleet) -> None:
+    """The engine does not start without the guard."""
+    needs = fleet.host(NAME).check_output("systemctl show -P Requires docker.service")
+    assert "aztec-port-guard.service" in needs

@@ -1,0 +1,39 @@
+"""The node's role alone, with the publisher's key in the guide's place."""
+
+from __future__ import annotations
+
+from tests.fleet.fleet import OUTPUT, Fleet, last_run
+
+NAME = "alone-node"
+KEY = "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6"
+
+
+def test_second_run_changed_nothing() -> None:
+    """The run that Molecule made for idempotence."""
+    run = last_run(OUTPUT / "calls-prover_node.jsonl")
+    assert run["stats"][NAME]["changed"] == 0
+
+
+def test_runs(fleet: Fleet) -> None:
+    """The container is healthy, has not been restarted, and speaks with the broker that it was given."""
+    fleet.wait_until_healthy(NAME, "prover-node")
+    assert fleet.container(NAME, "prover-node")["RestartCount"] == 0
+    assert fleet.environment(NAME, "prover-node")["PROVER_BROKER_HOST"] == "http://172.31.77.31:8080"
+
+
+def test_key_in_env_file(fleet: Fleet) -> None:
+    """The key stands in .env, which only root reads, and in no key file."""
+    host = fleet.host(NAME)
+    env = host.file("/opt/aztec/prover-node/.env")
+    assert env.mode == 0o600
+    assert f"PROVER_PUBLISHER_PRIVATE_KEY={KEY}" in env.content_string
+    assert not host.file("/opt/aztec/prover-node/keys/prover.json").exists
+
+
+def test_only_p2p_is_open(fleet: Fleet) -> None:
+    """The stranger reaches 40400, and neither RPC nor admin port."""
+    machine = fleet.machines[NAME]
+    for address in (machine.address, str(machine.address6)):
+        assert fleet.reach("stranger", address, 40400) == "in"
+        assert fleet.reach("stranger", address, 8081) != "in"
+        assert fleet.reach("stranger", address, 8880) != "in"

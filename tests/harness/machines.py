@@ -1,0 +1,52 @@
+"""Make machines of the lab that its own inventory does not name.
+
+usage: python -m tests.harness.machines --inventory PATH NAME...
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+
+from lab.fleet import engine, hosts, network
+from lab.fleet.images import Images
+from lab.fleet.settings import LabError, Machine, Settings, load, machines_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def known_machines(settings: Settings, inventories: list[Path]) -> tuple[Machine, ...]:
+    """Give the machines that the lab's inventory and these others name together."""
+    program = str(Path(sys.executable).with_name("ansible-inventory"))
+    sources = [option for path in (settings.inventory, *inventories) for option in ("-i", str(path))]
+    run = subprocess.run([program, *sources, "--list"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return machines_of(json.loads(run.stdout))
+
+
+def make(names: list[str], inventories: list[Path]) -> docker.DockerClient:
+    """Make the named machines, beside those that the lab has; give the client of the lab's engine."""
+    settings = load()
+    client = engine.start_engine(settings)
+    known = known_machines(settings, inventories)
+    unknown = set(names) - {machine.name for machine in known}
+    if unknown:
+        raise LabError(f"no inventory names {', '.join(sorted(unknown))}")
+    # The machines' keys are noted for all at once, so those that are there belong to the call.
+    wanted = [machine for machine in known if machine.name in names or network.find(client, machine.name)]
+    there = replace(settings, machines=tuple(wanted))
+    hosts.make_machines(client, there, Images(client, settings).host())
+    return client
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inventory", type=Path, action="append", required=True)
+    parser.add_argument("names", nargs="+")
+    arguments = parser.parse_args()
+    make(arguments.names, arguments.inventory).close()
