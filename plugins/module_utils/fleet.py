@@ -69,7 +69,7 @@ def resolve_all(names: list, one=resolve) -> dict:
 
     unique = list(dict.fromkeys(names))
     distant = [name for name in unique if ip_of(name) is None]
-    answers = {name: attempt(name) for name in unique if ip_of(name) is not None}
+    answers = {name: [str(ip_of(name))] for name in unique if ip_of(name) is not None}
     if distant:
         with ThreadPoolExecutor(max_workers=min(32, len(distant))) as pool:
             answers.update(zip(distant, pool.map(attempt, distant)))

@@ -79,13 +79,18 @@ def hardware_findings(host: str, look: Mapping, settings: Mapping, line: str, pa
         beside = [component for component in settings if component != AGENT]
         counts[AGENT] = agent_count(dict(look), settings[AGENT].count, line, beside)
     checked = {name: count for name, count in counts.items() if settings[name].requirements != "ignore"}
-    strict = any(settings[name].requirements == "fail" for name in checked)
+    deciding = [name for name in checked if settings[name].requirements == "fail"]
+    strict = bool(deciding)
+    # The sum is compared, so one component's setting alone would not let a host of two pass.
+    option = (
+        f"{next(iter(deciding or checked), '')}_requirements" if len(deciding or checked) < 2 else "aztec_requirements"
+    )
     problems = [
         Problem(
             host,
             row.what,
             f"found {row.found}, needed {row.needed}",
-            f"give the host more, or set {min(checked)}_requirements: {'warn' if strict else 'ignore'}",
+            f"give the host more, or set {option}: {'warn' if strict else 'ignore'}",
             "error" if strict else "warning",
         )
         for row in compare(dict(look), checked, line, dict(paths))

@@ -1,0 +1,169 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The fleet's derived values, from the inventory alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.aztec_ops.prover.plugins.filter.fleet import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import DEFAULTS, fleet, in_url, resolve_all
+
+KEY = "0x" + "ab" * 32
+ID = "0xe239cdc5fbe977a8a141B72194D3CF8c41bC5BC6"
+ROLES = Path(__file__).resolve().parents[4] / "roles"
+
+
+def inventory(node: dict | None = None, agents: dict | None = None, broker: dict | None = None, **everywhere) -> tuple:
+    """Give hostvars and groups; a broker of its own where one is given."""
+    hosts = {"node-1": {"aztec_address": "10.0.0.10", "prover_node_publisher_private_key": KEY, **(node or {})}}
+    hosts.update(agents if agents is not None else {"agent-1": {"aztec_address": "10.0.0.21"}})
+    groups = {"prover_node": ["node-1"], "prover_broker": ["node-1"]}
+    groups["prover_agent"] = [name for name in hosts if name.startswith("agent")]
+    if broker is not None:
+        hosts["broker-1"] = broker
+        groups["prover_broker"] = ["broker-1"]
+    return {name: {**everywhere, **values} for name, values in hosts.items()}, groups
+
+
+def test_node_and_broker_on_one_host() -> None:
+    found = fleet(*inventory(aztec_version="4.1.2"))
+    assert found["broker"]["url"] == "http://10.0.0.10:8080"
+    assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32"]
+    assert found["broker"]["guard"] == {
+        "section": "prover_broker",
+        "ports": [{"port": 8080, "protocol": "tcp", "sources": ["10.0.0.10/32", "10.0.0.21/32"]}],
+        "bridges": ["aztec0"],
+    }
+    assert found["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"
+    assert found["hosts"]["node-1"]["components"] == ["prover_node", "prover_broker"]
+    assert found["hosts"]["agent-1"]["broker_url"] == "http://10.0.0.10:8080"
+    assert (found["version"], found["line"], found["network"]) == ("4.1.2", "4", "testnet")
+    assert (found["prover_id"], found["agents"]) == (ID, ["agent-1"])
+
+
+def test_broker_on_its_own_host_and_another_port() -> None:
+    found = fleet(*inventory(broker={"aztec_address": "10.0.0.11", "prover_broker_port": "9090"}))
+    assert found["broker"]["url"] == "http://10.0.0.11:9090"
+    assert {host["broker_url"] for host in found["hosts"].values()} == {"http://10.0.0.11:9090"}
+    assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32"]
+
+
+def test_ipv6() -> None:
+    found = fleet(*inventory({"aztec_address": "fd00::10"}, {"agent-1": {"aztec_address": "[fd00::21]"}}))
+    assert found["broker"]["url"] == "http://[fd00::10]:8080"
+    assert found["broker"]["admitted"] == ["fd00::10/128", "fd00::21/128"]
+
+
+def test_extra_sources_of_any_host_are_admitted_once() -> None:
+    agents = {"agent-1": {"aztec_address": "10.0.0.21", "aztec_admit": ["10.0.9.7/24", "fd00::/64", "10.1.1.1"]}}
+    hosts, groups = inventory(None, agents, aztec_admit=["10.0.9.0/24"])
+    assert fleet(hosts, groups)["broker"]["admitted"] == [
+        "10.0.0.10/32",
+        "10.0.0.21/32",
+        "10.0.9.0/24",
+        "10.1.1.1/32",
+        "fd00::/64",
+    ]
+
+
+def test_names_are_resolved_to_all_their_addresses() -> None:
+    hosts, groups = inventory({"aztec_address": "node.lan"}, {"agent-1": {"ansible_host": "agent.lan"}})
+    known = {"node.lan": ["10.0.0.10"], "agent.lan": ["10.0.0.21", "fd00::21"]}
+    found = fleet(hosts, groups, None, known)
+    assert found["broker"]["url"] == "http://10.0.0.10:8080"
+    assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32", "fd00::21/128"]
+    with pytest.raises(ValueError, match=r"agent-1: the address agent\.lan does not resolve"):
+        fleet(hosts, groups, None, {**known, "agent.lan": ValueError("no")})
+
+
+@pytest.mark.parametrize(
+    ("node", "announced"),
+    [
+        ({"prover_node_p2p_ip": "9.9.9.9", "aztec_public_address": "8.8.8.8"}, "9.9.9.9"),
+        ({"aztec_public_address": "8.8.8.8", "ansible_host": "1.1.1.1"}, "8.8.8.8"),
+        ({"ansible_host": "1.1.1.1"}, "1.1.1.1"),
+    ],
+)
+def test_announced_address(node: dict, announced: str) -> None:
+    assert fleet(*inventory(node))["node"]["p2p_ip"] == announced
+
+
+def test_what_is_set_by_hand_wins() -> None:
+    cold = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"
+    hosts, groups = inventory(
+        {"prover_node_prover_id": cold.lower(), "prover_broker_version": "5.2.0"}, aztec_version="4.1.2"
+    )
+    found = fleet(hosts, groups)
+    assert (found["prover_id"], found["version"], found["line"]) == (cold, "5.2.0", "5")
+
+
+def test_what_the_look_is_asked_for() -> None:
+    node = {
+        "prover_node_data_directory": "/data",
+        "prover_broker_directory": "/srv/b",
+        "aztec_image_digest": "sha256:1",
+    }
+    here = fleet(*inventory(node, aztec_directory="/opt/x"))["hosts"]
+    assert here["node-1"]["paths"] == {"prover_node": "/data", "prover_broker": "/srv/b/data"}
+    assert here["node-1"]["images"] == ["aztecprotocol/aztec:2.1.5@sha256:1"]
+    assert here["agent-1"]["paths"] == {"prover_agent": "/opt/x/prover-agent/crs"}
+
+
+def test_groups_of_other_names() -> None:
+    hosts, groups = inventory()
+    renamed = {f"my_{name}": members for name, members in groups.items()}
+    names = {name: f"my_{name}" for name in groups}
+    assert fleet(hosts, renamed, names) == fleet(hosts, groups)
+
+
+@pytest.mark.parametrize("group", ["prover_node", "prover_broker"])
+@pytest.mark.parametrize("members", [[], ["node-1", "agent-1"]])
+def test_one_node_and_one_broker(group: str, members: list) -> None:
+    hosts, groups = inventory()
+    with pytest.raises(AnsibleFilterError, match=f"fleet: the group of {group} has {len(members)} hosts: give it one"):
+        FilterModule().filters()["fleet"](hosts, {**groups, group: members})
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [("10.0.0.1", "10.0.0.1"), ("fd00::1", "[fd00::1]"), ("[fd00::1]", "[fd00::1]"), ("a.lan", "a.lan")],
+)
+def test_in_url(address: str, text: str) -> None:
+    assert in_url(address) == text
+
+
+def test_names_are_asked_for_once() -> None:
+    asked = []
+
+    def one(name: str) -> list:
+        asked.append(name)
+        return ["10.0.0.1"]
+
+    assert resolve_all(["a.lan", "b.lan", "a.lan"], one) == {"a.lan": ["10.0.0.1"], "b.lan": ["10.0.0.1"]}
+    assert sorted(asked) == ["a.lan", "b.lan"]
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [({"a": None, "b": "", "c": [], "d": {}}, {}), ({"a": 0, "b": False, "c": "x"}, {"a": 0, "b": False, "c": "x"})],
+)
+def test_prune_empty(values: dict, left: dict) -> None:
+    assert FilterModule().filters()["prune_empty"](values) == left
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(["a", "b"], "a,b"), (True, "true"), (False, "false"), (0, "0"), (8080, "8080"), ("$x", "$x")]
+)
+def test_as_env(value: object, text: str) -> None:
+    assert FilterModule().filters()["as_env"]({"A": value, "B": ""}) == {"A": text}
+
+
+def test_defaults_agree_with_the_roles() -> None:
+    specs = {}
+    for path in ROLES.glob("*/meta/argument_specs.yml"):
+        specs.update(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"])
+    assert {name: specs[name]["default"] for name in DEFAULTS} == DEFAULTS

@@ -1,0 +1,195 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is said of hosts that were looked at."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import settings_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
+    Settings,
+    check_hosts,
+    hardware_table,
+    port_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Specs
+
+TB, GIB = 1000**4, 1024**3
+
+FLEET = {
+    "line": "4",
+    "hosts": {
+        "node-1": {"components": ["prover_node", "prover_broker"], "address": "10.0.0.10", "paths": {}},
+        "agent-1": {"components": ["prover_agent"], "address": "10.0.0.21", "paths": {}},
+    },
+}
+NODE_PORTS = (
+    ("prover_node_port", "tcp", 8081, True),
+    ("prover_node_p2p_port", "tcp", 40400, False),
+    ("prover_node_p2p_port", "udp", 40400, False),
+)
+SETTINGS = {
+    "node-1": {
+        "prover_node": Settings(NODE_PORTS),
+        "prover_broker": Settings((("prover_broker_port", "tcp", 8080, False),)),
+    },
+    "agent-1": {"prover_agent": Settings(count="auto")},
+}
+
+
+def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **more) -> dict:
+    """Give the look of a host on which nothing is wrong, with these changes."""
+    disk = {"size_bytes": 4 * TB, "free_bytes": 3 * TB, "kind": "nvme", "device": "/dev/a"}
+    return {
+        "hostname": name,
+        "addresses": [address],
+        "os": {"id": "debian", "version_id": "13"},
+        "hardware": {"vcpus": vcpus, "cores": 1, "memory_bytes": memory, "link_mbps": None, "disks": {"/": disk}},
+        "engine": {"serves": False},
+        "nft": {"installed": False},
+        "listening": [],
+        "projects": {},
+        **more,
+    }
+
+
+def listens(port: int, process: str, protocol: str = "tcp", address: str = "0.0.0.0") -> dict:
+    return {"listening": [{"protocol": protocol, "address": address, "port": port, "process": process}]}
+
+
+def runs(project: str, state: str = "running") -> dict:
+    return {"projects": {project: {"containers": [{"state": state}]}}}
+
+
+def lines(looks: dict, settings: dict | None = None) -> list:
+    """Give the problems of these looks as texts; hosts left out have nothing wrong."""
+    every = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21"), **looks}
+    found = check_hosts(every, FLEET, {**SETTINGS, **(settings or {})})
+    return [" | ".join((one.level, one.host, one.variable, one.wrong, one.remedy)) for one in found.problems]
+
+
+def test_nothing_wrong() -> None:
+    assert lines({}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            listens(8080, "nginx"),
+            "error | node-1 | prover_broker_port | tcp port 8080 is taken by nginx | stop it, or set",
+        ),
+        (
+            listens(8080, "docker-proxy"),
+            "error | node-1 | prover_broker_port | tcp port 8080 is taken by another container",
+        ),
+        (listens(8080, ""), "error | node-1 | prover_broker_port | tcp port 8080 is taken by another process"),
+        (
+            listens(8080, "nginx", address="127.0.0.1"),
+            "error | node-1 | prover_broker_port | tcp port 8080 is taken by nginx",
+        ),
+        (listens(40400, "geth", "udp"), "error | node-1 | prover_node_p2p_port | udp port 40400 is taken by geth"),
+        (listens(8081, "x", address="::"), "error | node-1 | prover_node_port | tcp port 8081 is taken by x"),
+        (
+            {**listens(8080, "nginx"), **runs("aztec-prover-broker")},
+            "error | node-1 | prover_broker_port | tcp port 8080 is",
+        ),
+        (
+            {**listens(8080, "docker-proxy"), **runs("aztec-prover-broker", "exited")},
+            "error | node-1 | prover_broker_port |",
+        ),
+        (
+            {"os": {"id": "fedora", "version_id": "41"}},
+            "error | node-1 | operating system | fedora 41 is not supported | thes",
+        ),
+        (
+            {"os": {"id": "fedora", "version_id": "41"}, "engine": {"serves": True}, "nft": {"installed": True}},
+            "warning | node-1 | operating system | fedora 41 is not supported",
+        ),
+        (
+            {"addresses": ["10.0.0.11"]},
+            "warning | node-1 | aztec_address | 10.0.0.10 is none of the host's own addresses (10",
+        ),
+    ],
+)
+def test_one_thing_wrong_with_the_node(changes: dict, line: str) -> None:
+    found = lines({"node-1": look("node-1", "10.0.0.10", **changes)})
+    assert len(found) == 1
+    assert found[0].startswith(line)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**listens(8080, "docker-proxy"), **runs("aztec-prover-broker")},
+        {**listens(8080, ""), **runs("aztec-prover-broker")},
+        listens(8081, "x", address="10.0.0.10"),
+        listens(8082, "nginx"),
+        listens(40400, "x", "sctp"),
+    ],
+)
+def test_ports_that_are_free_or_our_own(changes: dict) -> None:
+    assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}) == []
+
+
+def test_a_port_taken_on_several_addresses_is_one_line() -> None:
+    seen = {"listening": listens(8080, "nginx")["listening"] + listens(8080, "nginx", address="::")["listening"]}
+    assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 1
+
+
+def test_short_hardware_by_enforcement() -> None:
+    small = {"node-1": look("node-1", "10.0.0.10", 4)}
+
+    def found(node: str, broker: str) -> list:
+        modes = {"prover_node": Settings((), node), "prover_broker": Settings((), broker)}
+        return lines(small, {"node-1": modes})
+
+    need = "node-1 | vCPUs | found 4 (1 cores), needed 8 (4 cores) | give the host more, or set"
+    assert found("fail", "fail") == [f"error | {need} aztec_requirements: warn"]
+    assert found("fail", "warn") == [f"error | {need} prover_node_requirements: warn"]
+    assert found("warn", "warn") == [f"warning | {need} aztec_requirements: ignore"]
+    assert found("ignore", "fail") == []
+    assert found("ignore", "ignore") == []
+
+
+def test_count_of_agents_decides() -> None:
+    assert lines({}, {"agent-1": {"prover_agent": Settings(count=4)}}) == []
+    found = lines({}, {"agent-1": {"prover_agent": Settings(count=5)}})
+    assert found[0].startswith(
+        "error | agent-1 | vCPUs | found 256 (1 cores), needed 320 (160 cores) | give the host more"
+    )
+
+
+def test_an_agent_that_is_gone_is_a_warning_and_the_node_an_error() -> None:
+    assert lines({"agent-1": None}) == [
+        "warning | agent-1 | ansible_host | could not be looked at: unreachable, or the look failed | "
+        "see its line above; the run goes on without it"
+    ]
+    assert lines({"node-1": None})[0].startswith("error | node-1 | ansible_host | could not be looked at")
+
+
+def test_one_machine_under_two_names() -> None:
+    found = lines({"agent-1": look("node-1", "10.0.0.10")})
+    assert "error | agent-1 | ansible_host | is the same machine as node-1 | give each host its own address" in found
+
+
+def test_the_table_shows_found_and_needed() -> None:
+    found = check_hosts({"agent-1": look("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS)
+    text = hardware_table(found.hardware).splitlines()
+    assert len(text) == 3
+    assert "prover_agent x 3" in text[2]
+    assert "200 (1 cores) of 192 (96 cores)" in text[2]
+
+
+def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
+    options = {
+        "prover_broker": {"prover_broker_port": {"default": 8080}},
+        "prover_agent": {"prover_agent_count": {"default": 1}},
+    }
+    found = settings_of(
+        {"aztec_requirements": "warn", "prover_agent_requirements": "ignore", "prover_broker_port": "9090"},
+        ["prover_broker", "prover_agent"],
+        Specs(options, {}),
+    )
+    assert found["prover_broker"] == Settings((("prover_broker_port", "tcp", 9090, False),), "warn", 1)
+    assert found["prover_agent"] == Settings((), "ignore", 1)
