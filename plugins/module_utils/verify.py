@@ -146,7 +146,8 @@ def judge_node(container: dict, starting: bool) -> tuple[str, str]:
 
 def judge_agent(container: dict) -> list[str]:
     """Give what is wrong with an agent that is up: its own word, and its contact with the broker."""
-    found = [f"an agent in it is {state}" for state in agent_states(container) if state in ("stopped", "no answer")]
+    words = {"stopped": "an agent in it is stopped", "no answer": "an agent in it gives no answer"}
+    found = [words[state] for state in agent_states(container) if state in words]
     contact = container.get("broker_contact")
     if contact is None:
         found.append("has no broker set")

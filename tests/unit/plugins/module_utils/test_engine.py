@@ -1,0 +1,154 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is done about each engine that a host may have."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
+    engine_daemon,
+    engine_plan,
+    version_tuple,
+)
+
+URL = "https://download.docker.com/linux/debian"
+DOCKER = ["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"]
+DEBIAN = ["docker.io", "docker-compose", "docker-cli"]
+UBUNTU = ["docker.io", "docker-compose-v2"]
+
+
+def look(system="debian 13", apparmor=False, **engine):
+    """Give the look at a host: bare, but for what is said of its engine."""
+    name, _sep, version = system.partition(" ")
+    seen = {
+        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "ours": False,
+        "pin": "", "apt_sources": [],
+    }
+    seen.update(engine)
+    return {
+        "os": {
+            "id": name, "version_id": version, "codename": "any", "apt": name in ("debian", "ubuntu", "mint"),
+            "apparmor": apparmor,
+        },
+        "engine": seen,
+    }
+
+
+SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "source", "version", "action", "packages"),
+    [
+        # bare hosts
+        (look("debian 12"), "docker", "", "install", DOCKER),
+        (look("debian 13"), "docker", "", "install", DOCKER),
+        (look("ubuntu 22.04"), "docker", "", "install", DOCKER),
+        (look("ubuntu 24.04"), "docker", "", "install", DOCKER),
+        (look("debian 13"), "distribution", "", "install", DEBIAN),
+        (look("debian "), "distribution", "", "install", DEBIAN),
+        (look("ubuntu 22.04"), "distribution", "", "install", UBUNTU),
+        (look("debian 13", apparmor=True), "distribution", "", "install", [*DEBIAN, "apparmor"]),
+        (look(), "docker", "28.5.2", "install", ["docker-ce=5:28.5.2*", "docker-ce-cli=5:28.5.2*", *DOCKER[2:]]),
+        (look(), "distribution", "26.1.5", "install", ["docker.io=26.1.5*", *DEBIAN[1:]]),
+        # engines that serve
+        (look(source="docker-ce", **SERVES), "docker", "", "leave", []),
+        (look(source="docker.io", **SERVES), "docker", "", "leave", []),
+        (look("fedora 42", source="other", **SERVES), "docker", "", "leave", []),
+        (look(source="docker-ce", **SERVES), "docker", "27.0.0", "leave", []),
+        (look("debian 12", source="docker-ce", **{**SERVES, "compose": "v2.20.0"}), "docker", "", "leave", []),
+        # engines that serve without a Compose that is new enough
+        (look(source="docker-ce", **{**SERVES, "compose": "2.19.1"}), "docker", "", "compose", DOCKER[3:]),
+        (look(source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", ["docker-compose"]),
+        (look("ubuntu 24.04", source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", UBUNTU[1:]),
+        # this role's own
+        (look(source="docker-ce", ours=True, **SERVES), "docker", "", "leave", []),
+        (look(source="docker-ce", ours=True), "docker", "", "install", DOCKER),
+        (look(source="none", ours=True), "distribution", "", "install", DEBIAN),
+        (look(source="docker-ce", ours=True, pin="5:28.5.2*", **SERVES), "docker", "28.5.2", "leave", []),
+        (
+            look(source="docker-ce", ours=True, pin="5:28.5.1*", **SERVES), "docker", "28.5.2", "install",
+            ["docker-ce=5:28.5.2*", "docker-ce-cli=5:28.5.2*", *DOCKER[2:]],
+        ),
+        (look(source="docker-ce", ours=True, pin="5:28.5.1*", **SERVES), "docker", "", "install", DOCKER),
+        (look(source="docker.io", ours=True, **SERVES), "docker", "28.5.2", "leave", []),
+        # the same source's package that is there and stands still
+        (look(source="docker.io"), "distribution", "", "install", DEBIAN),
+    ],
+)
+def test_plan(seen, source, version, action, packages):
+    """What serves is left; what is missing is installed."""
+    plan = engine_plan(seen, source, version, URL)
+    assert (plan["action"], plan["packages"], plan["problem"]) == (action, packages, "")
+
+
+@pytest.mark.parametrize(
+    ("seen", "source", "words"),
+    [
+        (look("debian 12"), "distribution", "set docker_engine_source to docker"),
+        (look("debian 11"), "docker", "use 12 or 13"),
+        (look("debian "), "docker", "set docker_engine_source to distribution"),
+        (look("ubuntu 20.04"), "docker", "use 22.04 or 24.04"),
+        (look("ubuntu 20.04"), "distribution", "use Ubuntu 22.04 or later"),
+        (look("fedora 42"), "docker", "use Debian or Ubuntu"),
+        (look("mint 22"), "docker", "use Debian or Ubuntu"),
+        (look(" "), "docker", "unknown"),
+        (look(source="podman-docker", **SERVES), "docker", "remove it"),
+        (look(source="podman-docker"), "docker", "remove it"),
+        (look(error="Permission denied".lower()), "docker", "become"),
+        (look(source="docker.io"), "docker", "docker.io is installed and does not serve"),
+        (look(source="docker-ce"), "distribution", "docker-ce is installed and does not serve"),
+        (look(source="other"), "docker", "start it, or remove it"),
+        (look("debian 12", source="docker.io", **{**SERVES, "compose": None}), "docker", "Compose here is missing"),
+        (look(source="other", **{**SERVES, "compose": "2.12.0"}), "docker", "Compose here is 2.12.0"),
+        (
+            look(apt_sources=[{"path": "/etc/apt/sources.list.d/docker.list", "uri": URL + "/", "signed_by": ""}]),
+            "docker", "/etc/apt/sources.list.d/docker.list",
+        ),
+    ],
+)
+def test_refused(seen, source, words):
+    """What cannot be made to serve is told in one line with what to do."""
+    plan = engine_plan(seen, source, "", URL)
+    assert plan["action"] == "refuse"
+    assert words in plan["problem"]
+    assert "\n" not in plan["problem"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"path": "/etc/apt/sources.list.d/docker.sources", "uri": URL, "signed_by": "/elsewhere.gpg"},
+        {"path": "/etc/apt/sources.list.d/docker.list", "uri": URL, "signed_by": "/etc/apt/keyrings/docker.asc"},
+        {"path": "/etc/apt/sources.list.d/docker.list", "uri": URL.replace("debian", "ubuntu"), "signed_by": ""},
+    ],
+)
+def test_sources_that_get_along(entry):
+    """The role's own file, one with the same key, and another repository stand in nobody's way."""
+    assert engine_plan(look(apt_sources=[entry]), "docker", "", URL)["action"] == "install"
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "options", "wanted"),
+    [
+        ([], {}, {}),
+        ([], None, {}),
+        (["http://a:5000"], {}, {"registry-mirrors": ["http://a:5000"]}),
+        ([], {"mtu": 1400}, {"mtu": 1400}),
+        ([], {"live-restore": False}, {"live-restore": False}),
+        ([], {"log-opts": {"max-file": "5"}}, {"log-opts": {"max-size": "100m", "max-file": "5"}}),
+    ],
+)
+def test_daemon(mirrors, options, wanted):
+    """The role's own settings, with what is given on top."""
+    base = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-size": "100m", "max-file": "3"}}
+    assert engine_daemon(mirrors, options) == {**base, **wanted}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("2.26.1-4", (2, 26, 1)), ("v2.20", (2, 20)), ("5.0.0", (5, 0, 0)), ("", ()), (None, ()), ("dev", ())],
+)
+def test_version_tuple(text, wanted):
+    """The leading numbers."""
+    assert version_tuple(text) == wanted

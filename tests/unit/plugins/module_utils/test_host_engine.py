@@ -1,0 +1,189 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is read out of the engine's answers and of dpkg's and apt's files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils import host_engine as he
+
+DPKG = """\
+Package: docker-cli
+Status: install ok installed
+Version: 26.1.5+dfsg1-9+deb13u1
+
+Package: docker.io
+Status: deinstall ok config-files
+Version: 20.10.24
+
+Package: docker-ce
+Status: hold ok installed
+Priority: optional
+Version: 5:28.5.2-1~debian.13~trixie
+Description: Docker
+ Package: nftables
+
+Package: docker-ce-rootless-extras
+Status: install ok installed
+Version: 1
+"""
+
+INSPECTED = {
+    "Id": "464152f1021a", "Name": "/aztec-prover-agent-prover-agent-1", "RestartCount": 2, "Image": "sha256:aacd",
+    "State": {"Status": "running", "Pid": 42, "ExitCode": 0, "OOMKilled": False,
+              "StartedAt": "2026-11-23T03:46:32.051416319Z", "Health": {"Status": "healthy"}},
+    "Config": {"Image": "aztecprotocol/aztec:4.1.2",
+               "Env": ["PROVER_BROKER_HOST=http://10.0.0.1:8080", "A=b=c", "EMPTY="],
+               "Labels": {"com.docker.compose.service": "prover-agent"}},
+    "HostConfig": {"NetworkMode": "aztec-prover"},
+    "NetworkSettings": {"Networks": {"aztec-prover": {"IPAddress": "172.18.0.2", "GlobalIPv6Address": "fd31:78::2"}}},
+}
+
+
+class Answers(he.Engine):
+    """An engine whose answers are given by path."""
+
+    def __init__(self, answers):
+        """Keep the answers."""
+        super().__init__()
+        self.answers = answers
+
+    def get(self, path, **query):
+        """Give the answer as the engine's bytes."""
+        if path not in self.answers:
+            raise he.EngineError("the engine answers 404", 404)
+        return json.dumps(self.answers[path]).encode()
+
+
+def run_nothing(_command):
+    """A runner where nothing is installed."""
+    return 127, "", "not found"
+
+
+def test_dpkg():
+    """Packages that are installed, held ones too, but not those of which settings alone are left."""
+    names = ("docker-ce", "docker.io", "docker-cli", "nftables")
+    assert he.parse_dpkg_status(DPKG, names) == {
+        "docker-cli": "26.1.5+dfsg1-9+deb13u1", "docker-ce": "5:28.5.2-1~debian.13~trixie",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("docker.list", "deb [arch=amd64 signed-by=/k.gpg] https://d/a trixie stable", [("https://d/a", "/k.gpg")]),
+        ("docker.list", "# deb https://d/a trixie stable\n", []),
+        ("docker.list", "deb https://d/a trixie stable\n", [("https://d/a", "")]),
+        ("d.sources", "URIs: https://d/a https://d/b\nSigned-By: /k\n", [("https://d/a", "/k"), ("https://d/b", "/k")]),
+        ("d.sources", "Types: deb\nURIs: https://d/a\nEnabled: no\n", []),
+        ("d.sources", "# why\n#\nURIs: https://d/a\n\nURIs: https://d/b\n", [("https://d/a", ""), ("https://d/b", "")]),
+        ("d.sources", "", []),
+    ],
+)
+def test_apt_sources(name, text, wanted):
+    """Both forms of apt's sources; what is switched off does not count."""
+    assert [(entry["uri"], entry["signed_by"]) for entry in he.parse_apt_sources(name, text)] == wanted
+
+
+def test_apt_source_without_password(tmp_path):
+    """A mirror's password does not leave the host."""
+    folder = tmp_path / "etc/apt/sources.list.d"
+    folder.mkdir(parents=True)
+    (folder / "docker.list").write_text("deb https://me:secret@mirror/docker trixie stable\n")
+    (folder / "debian.sources").write_text("URIs: http://deb.debian.org/debian\n")
+    assert he.apt_sources(tmp_path) == [
+        {"path": "/etc/apt/sources.list.d/docker.list", "uri": "https://mirror/docker", "signed_by": ""}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("packages", "version", "binary", "wanted"),
+    [
+        ({}, {}, False, "none"),
+        ({"docker-ce": "1"}, {}, True, "docker-ce"),
+        ({"docker.io": "1"}, {"Version": "26"}, True, "docker.io"),
+        ({"podman-docker": "1"}, {}, False, "podman-docker"),
+        ({}, {"Version": "5.4", "Components": [{"Name": "Podman Engine"}]}, False, "podman-docker"),
+        ({}, {"Version": "28", "Components": [{"Name": "Engine"}]}, False, "other"),
+        ({}, {}, True, "other"),
+        ({"docker-cli": "1"}, {}, False, "none"),
+    ],
+)
+def test_source(packages, version, binary, wanted):
+    """By package, and by what the engine calls itself."""
+    assert he.engine_source(packages, version, binary) == wanted
+
+
+def test_bare_host(tmp_path):
+    """Without Docker all is told as missing, and nothing fails."""
+    found = he.engine_facts(he.Engine("unix://" + str(tmp_path / "none.sock")), run_nothing, tmp_path)
+    assert (found["serves"], found["source"], found["compose"], found["ours"]) == (False, "none", None, False)
+    assert "no such file" in found["error"]
+
+
+def test_engine_of_the_role(tmp_path):
+    """Marker, settings' digest and pin are told."""
+    for path, text in (
+        ("etc/docker/.aztec_ops_prover", "abc\n"),
+        ("etc/docker/daemon.json", "{}"),
+        ("etc/apt/preferences.d/docker-engine", "Package: docker-ce\nPin: version 5:28.5.2*\nPin-Priority: 1001\n"),
+        ("usr/bin/docker", ""),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    engine = Answers({"/version": {"Version": "28.5.2", "ApiVersion": "1.51"}, "/info": {"DockerRootDir": "/d"}})
+    found = he.engine_facts(engine, lambda _command: (0, "v2.40.1\n", ""), tmp_path)
+    assert (found["ours"], found["daemon_json_loaded"], found["pin"]) == (True, "abc", "5:28.5.2*")
+    assert found["daemon_json"] == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert (found["compose"], found["version"], found["root"]) == ("2.40.1", "28.5.2", "/d")
+
+
+def test_images():
+    """All that have a tag, by tag and by tag with digest; or those asked for that are here."""
+    digests = ["a/b@sha256:dd", "c/d@sha256:ee"]
+    image = {"Id": "sha256:aa", "RepoTags": ["a/b:1", "<none>:<none>"], "RepoDigests": digests}
+    shown = {"id": "sha256:aa", "digests": digests}
+    engine = Answers({"/images/json": [image, {"Id": "sha256:bb", "RepoTags": None}], "/images/a/b:1/json": image})
+    assert he.image_facts(engine, []) == {"a/b:1": shown, "a/b:1@sha256:dd": shown}
+    assert he.image_facts(engine, ["a/b:1", "a/b:2"]) == {"a/b:1": shown}
+
+
+def test_container():
+    """What is shown holds nothing of the environment."""
+    shown = he.container_facts(INSPECTED, [])
+    assert (shown["service"], shown["name"]) == ("prover-agent", "aztec-prover-agent-prover-agent-1")
+    assert (shown["state"], shown["health"], shown["restarts"]) == ("running", "healthy", 2)
+    assert "10.0.0.1" not in json.dumps(shown)
+    assert he.environment(INSPECTED) == {"PROVER_BROKER_HOST": "http://10.0.0.1:8080", "A": "b=c", "EMPTY": ""}
+
+
+@pytest.mark.parametrize(
+    ("networks", "mode", "wanted"),
+    [
+        ({"a": {"IPAddress": "172.18.0.2", "GlobalIPv6Address": "fd::2"}}, "a", "172.18.0.2"),
+        ({"a": {"IPAddress": "", "GlobalIPv6Address": "fd::2"}}, "a", "fd::2"),
+        ({"a": {"IPAddress": ""}, "b": {"IPAddress": "10.1.1.1"}}, "a", "10.1.1.1"),
+        ({}, "a", ""),
+        ({}, "host", "127.0.0.1"),
+    ],
+)
+def test_container_address(networks, mode, wanted):
+    """The first address that there is."""
+    inspected = {"HostConfig": {"NetworkMode": mode}, "NetworkSettings": {"Networks": networks}}
+    assert he.container_address(inspected) == wanted
+
+
+@pytest.mark.parametrize(
+    ("raw", "tty", "wanted"),
+    [
+        (b"\x01\0\0\0\0\0\0\x03ab\n\x02\0\0\0\0\0\0\x02c\n", False, "ab\nc\n"),
+        (b"plain\n", True, "plain\n"),
+        (b"", False, ""),
+        (b"\x01\0\0\0\0\0\0\x09cut", False, "cut"),
+    ],
+)
+def test_decode_log(raw, tty, wanted):
+    """Both streams in their order."""
+    assert he.decode_log(raw, tty) == wanted

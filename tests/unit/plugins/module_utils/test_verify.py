@@ -1,0 +1,212 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Each way in which a fleet can be unwell, and those that only look like it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import age, report_table, verify
+
+NOW = 1795405649.0
+DIGEST = "aztecprotocol/aztec@sha256:d240b4af35189421c515ae0b12b670427ced177fcc16bfcc48c59b1e73a25600"
+HEADERS = {
+    "x-aztec-packageversion": "4.1.2",
+    "x-aztec-l2circuitsvktreeroot": "0x1dd2644a",
+    "x-aztec-l2protocolcontractshash": "0x2672340d",
+}
+FLEET = {
+    "version": "4.1.2",
+    "hosts": {
+        "node-1": {"components": ["prover_node", "prover_broker"], "images": ["aztecprotocol/aztec:4.1.2"]},
+        "agent-1": {"components": ["prover_agent"], "images": ["aztecprotocol/aztec:4.1.2"]},
+    },
+}
+
+
+def container(service, **more):
+    """Give a container of a service as the look shows one that is well."""
+    shown = {
+        "service": service, "name": service, "id": "1", "image": "aztecprotocol/aztec:4.1.2", "image_id": "sha256:aa",
+        "image_digests": [DIGEST], "state": "running", "health": "healthy", "restarts": 0,
+        "started_at": "2026-11-23T02:46:32.051416319Z", "exit_code": 0, "oom_killed": False, "log_error": "",
+        "status": {"code": 200, "body": "OK", "headers": dict(HEADERS), "error": ""}, "rpc": {},
+    }
+    if service == "prover-node":
+        shown["rpc"] = {"node_getL2Tips": {}}
+        shown["tips"] = {"block": 14, "proven_block": 2, "checkpoint": 14, "proven_checkpoint": 2}
+        shown["l1"] = {"block": 123, "unit": "checkpoint", "pending": 14, "proven": 2, "error": ""}
+        shown["synced"] = 14
+    if service == "prover-agent":
+        shown["rpc"] = {"agent_getStatus": {"status": "proving"}}
+        shown["broker_contact"] = {
+            "at": NOW - 1, "seconds_ago": 1.0, "source": "connection", "state": "ok", "error": "",
+            "host": "10.0.0.1", "port": 8080,
+        }
+    shown.update(more)
+    return shown
+
+
+def look(components, *containers):
+    """Give the look at a host with these components and containers."""
+    projects = {f"aztec-{name}": {"containers": []} for name in ("prover-node", "prover-broker", "prover-agent")}
+    for item in containers:
+        projects[f"aztec-{item['service']}"]["containers"].append(item)
+    return {
+        "time": NOW,
+        "engine": {"serves": True, "error": ""},
+        "guard": {"installed": True, "loaded": True, "enabled": True, "sections": list(components)},
+        "projects": projects,
+    }
+
+
+def fleet(node=None, broker=None, agent=None):
+    """Give the looks at a whole fleet, its containers changed by what is given."""
+    return {
+        "node-1": look(
+            ["prover_node", "prover_broker"],
+            container("prover-node", **(node or {})), container("prover-broker", **(broker or {})),
+        ),
+        "agent-1": look(["prover_agent"], container("prover-agent", **(agent or {}))),
+    }
+
+
+NO_ANSWER = {"code": None, "body": "", "headers": {}, "error": "connection refused"}
+JUST_NOW = "2026-11-23T03:46:29Z"
+
+
+def test_well():
+    """A fleet that is well has neither problems nor notes, and its table names all."""
+    report = verify(fleet(), FLEET)
+    assert (report.problems, report.notes) == ([], [])
+    text = report_table(report)
+    for word in ("node-1", "prover_broker", "aztec:4.1.2 d240b4af3518", "14 of 14, 2 proven", "1 s ago", "proving"):
+        assert word in text
+
+
+LOST = {"at": NOW - 300, "seconds_ago": 300.0, "source": "connection", "state": "lost", "error": "ECONNREFUSED",
+        "host": "10.0.0.1", "port": 8080}
+
+
+PLACES = {"node": ("node-1", "prover_node"), "broker": ("node-1", "prover_broker"), "agent": ("agent-1", "prover_agent")}
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "words"),
+    [
+        ("agent", {"state": "exited", "exit_code": 1, "log_error": "no host"}, "is exited with exit code 1: no host"),
+        ("agent", {"state": "exited", "exit_code": 79}, "upgrade"),
+        ("agent", {"state": "exited", "exit_code": 137, "oom_killed": True}, "out of memory"),
+        ("agent", {"state": "restarting", "exit_code": 1}, "is restarting"),
+        ("broker", {"restarts": 3, "started_at": JUST_NOW}, "restarted 3 times, last 1 min ago"),
+        ("broker", {"health": "unhealthy"}, "is unhealthy"),
+        ("broker", {"status": {**NO_ANSWER, "code": 500, "error": ""}}, "answers 500"),
+        ("broker", {"status": NO_ANSWER}, "does not answer at /status (connection refused)"),
+        ("agent", {"health": "starting", "status": NO_ANSWER}, "does not answer"),
+        ("agent", {"image": "aztecprotocol/aztec:4.1.1"}, "run site.yml"),
+        ("agent", {"image_digests": ["aztecprotocol/aztec@sha256:ff"]}, "another image here"),
+        ("agent", {"rpc": {"agent_getStatus": {"status": "stopped"}}}, "an agent in it is stopped"),
+        ("agent", {"rpc": {"agent0_getStatus": {"status": "running"}, "agent1_getStatus": {"error": "x"}}}, "no answer"),
+        ("agent", {"broker_contact": LOST}, "last seen 5 min ago (ECONNREFUSED)"),
+        ("agent", {"broker_contact": {**LOST, "at": None, "seconds_ago": None, "error": ""}}, "never seen"),
+        ("agent", {"broker_contact": None}, "no broker"),
+        ("node", {"l1": {"pending": None, "proven": None, "error": "URL 1: timed out"}}, "asked: URL 1: timed out"),
+        ("node", {"rpc": {"node_getL2Tips": {"error": "refused"}}}, "does not tell its tips"),
+        ("node", {"health": "unhealthy", "status": NO_ANSWER, "synced": None}, "is unhealthy"),
+    ],
+)
+def test_problems(part, changes, words):
+    """One fault is told where it is, in a line, and nobody else is blamed."""
+    report = verify(fleet(**{part: changes}), FLEET)
+    assert {item[:2] for item in report.problems} == {PLACES[part]}
+    assert any(words in item[2] for item in report.problems), report.problems
+    assert all("\n" not in item[2] for item in report.problems)
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
+         "node is syncing, checkpoint 5 of 14"),
+        ({"node": {"health": "unhealthy", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
+         "node is syncing, checkpoint 5 of 14"),
+        ({"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": None}},
+         "node is syncing, checkpoint ? of 14"),
+        ({"node": {"tips": {"block": 30, "checkpoint": 4}}}, "node is syncing, checkpoint 4 of 14"),
+        ({"node": {"tips": {"block": 8, "checkpoint": None},
+                   "l1": {"block": 1, "unit": "block", "pending": 90, "proven": 2, "error": ""}}},
+         "node is syncing, block 8 of 90"),
+        ({"agent": {"health": "starting", "status": NO_ANSWER, "started_at": JUST_NOW, "broker_contact": LOST}},
+         "is starting, for 1 min now"),
+        ({"node": {"tips": {"block": 13, "checkpoint": 13}}}, None),
+        ({"broker": {"restarts": 3}}, None),
+        ({"agent": {"image_digests": [], "image_id": "sha256:own"}}, None),
+    ],
+)
+def test_no_problems(changes, note):
+    """What takes its time, or was got over, is no fault."""
+    report = verify(fleet(**changes), FLEET)
+    assert report.problems == []
+    assert [item[2] for item in report.notes] == ([note] if note else [])
+
+
+@pytest.mark.parametrize("name", sorted(HEADERS))
+def test_versions_differ(name):
+    """An agent of other versions than the broker is the one that is wrong."""
+    headers = {**HEADERS, name: "0x9"}
+    report = verify(fleet(agent={"status": {"code": 200, "body": "OK", "headers": headers, "error": ""}}), FLEET)
+    assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent")]
+    assert name in report.problems[0][2]
+
+
+@pytest.mark.parametrize(
+    ("guard", "words"),
+    [
+        ({"installed": False, "loaded": False, "enabled": False, "sections": []}, "not installed"),
+        ({"loaded": False}, "not loaded"),
+        ({"sections": []}, "no section"),
+        ({"enabled": False}, "not enabled"),
+    ],
+)
+def test_guard(guard, words):
+    """Each way in which ports stand open, now or after a reboot."""
+    looks = fleet()
+    looks["agent-1"]["guard"].update(guard)
+    report = verify(looks, FLEET)
+    assert [item[0] for item in report.problems] == ["agent-1"]
+    assert words in report.problems[0][2]
+
+
+def test_lost_host():
+    """A host that could not be looked at is a line and a problem."""
+    looks = {**fleet(), "agent-1": "could not be reached"}
+    report = verify(looks, FLEET)
+    assert report.problems == [("agent-1", "prover_agent", "could not be reached")]
+    assert "UNREACHABLE" in report_table(report)
+
+
+@pytest.mark.parametrize(("serves", "words"), [(True, "has no container"), (False, "does not serve (no answer)")])
+def test_missing(serves, words):
+    """No container: of the engine or of the component."""
+    looks = fleet()
+    looks["agent-1"] = look(["prover_agent"])
+    looks["agent-1"]["engine"]["serves"] = serves
+    report = verify(looks, FLEET)
+    assert [item[0] for item in report.problems] == ["agent-1"]
+    assert words in report.problems[0][2]
+    assert "MISSING" in report_table(report)
+
+
+def test_part_of_the_fleet():
+    """With a limit, what is in the run is compared among itself."""
+    looks = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
+    assert verify(looks, FLEET).problems == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"), [(-1, "0 s"), (0.4, "0 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h"), (90000, "1 d")]
+)
+def test_age(seconds, wanted):
+    """In the largest whole unit."""
+    assert age(seconds) == wanted
