@@ -200,6 +200,38 @@ def test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret(tmp_path, door) 
     assert_no_secret(run.stdout)
 
 
+# A host that is this machine itself: nothing on it is checked that this machine may lack.
+HERE = {
+    "ansible_connection": "local",
+    "ansible_become": False,
+    "ansible_python_interpreter": sys.executable,
+    "aztec_requirements": "ignore",
+    "prover_broker_port": 28080,
+    "prover_node_port": 28081,
+    "prover_node_p2p_port": 28400,
+}
+
+
+def rows_of(run: subprocess.CompletedProcess) -> list:
+    return [" ".join(line.split()) for line in run.stdout.splitlines()]
+
+
+def test_an_agent_that_does_not_answer_leaves_the_run_alone(tmp_path, door) -> None:
+    run = play(write_inventory(tmp_path, door, {}, {"node-1": HERE}), playbook="preflight.yml")
+    assert run.returncode == 4, run.stdout
+    line = "ansible_host (warning) could not be looked at: unreachable, or the look failed"
+    assert f"agent-1, agent-2 {line} see its line above; the run goes on without it" in rows_of(run)
+    assert re.search(r"^node-1 .*unreachable=0 +failed=0", run.stdout, re.MULTILINE)
+
+
+def test_a_node_that_does_not_answer_stops_all(tmp_path, door) -> None:
+    run = play(write_inventory(tmp_path, door, {}, {"agent-1": HERE}), playbook="preflight.yml")
+    assert run.returncode != 0
+    assert any(row.startswith("node-1 ansible_host could not be looked at: unreachable") for row in rows_of(run))
+    assert "1 problem on the hosts, in the table above; nothing was changed." in run.stdout
+    assert re.search(r"^agent-1 .*failed=1", run.stdout, re.MULTILINE)
+
+
 def test_the_search_finds_a_planted_secret(tmp_path, door) -> None:
     run = play(write_inventory(tmp_path, door, {"aztec_S3cret": 1}))
     assert run.returncode == 2

@@ -146,6 +146,9 @@ NODE = [
     ({"prover_broker_l1_execution_urls": ["x"]}, "prover_broker_l1_execution_urls | entry 1 has no scheme"),
     # ports
     ({"prover_broker_port": 0}, "prover_broker_port | 0 is no port | give a number from 1 to 65535"),
+    ({"prover_broker_port": int(KEY, 16)}, "prover_broker_port | a number is no port"),
+    ({"prover_node_key_source": KEY}, "prover_node_key_source | a text is not a choice"),
+    ({"aztec_network": KEY}, "aztec_network | a text is an unknown network"),
     ({"prover_broker_port": 65536}, "prover_broker_port | 65536 is no port"),
     (
         {"prover_node_p2p_port": "40400/udp"},
