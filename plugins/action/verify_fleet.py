@@ -47,11 +47,12 @@ class ActionModule(ActionBase):
             notes=[" ".join(note) for note in report.notes],
             problems=[" ".join(problem) for problem in report.problems],
         )
-        if report.problems:
+        # What a run in check mode would have mended is no fault of the fleet.
+        if report.problems and not self._task.check_mode:
             count = len(report.problems)
             result.update(
                 failed=True, msg=f"{count} {'problem' if count == 1 else 'problems'} in the fleet, in the table above."
             )
         else:
-            result["msg"] = "The fleet is well." if not report.notes else "Nothing is wrong; see the notes above."
+            result["msg"] = "See the table above." if report.notes or report.problems else "The fleet is well."
         return result

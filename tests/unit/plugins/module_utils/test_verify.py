@@ -89,7 +89,11 @@ LOST = {"at": NOW - 300, "seconds_ago": 300.0, "source": "connection", "state": 
         "host": "10.0.0.1", "port": 8080}
 
 
-PLACES = {"node": ("node-1", "prover_node"), "broker": ("node-1", "prover_broker"), "agent": ("agent-1", "prover_agent")}
+PLACES = {
+    "node": ("node-1", "prover_node"),
+    "broker": ("node-1", "prover_broker"),
+    "agent": ("agent-1", "prover_agent"),
+}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ PLACES = {"node": ("node-1", "prover_node"), "broker": ("node-1", "prover_broker
         ("agent", {"image": "aztecprotocol/aztec:4.1.1"}, "run site.yml"),
         ("agent", {"image_digests": ["aztecprotocol/aztec@sha256:ff"]}, "another image here"),
         ("agent", {"rpc": {"agent_getStatus": {"status": "stopped"}}}, "an agent in it is stopped"),
-        ("agent", {"rpc": {"agent0_getStatus": {"status": "running"}, "agent1_getStatus": {"error": "x"}}}, "no answer"),
+        ("agent", {"rpc": {"agent0_getStatus": "running", "agent1_getStatus": {"error": "x"}}}, "gives no answer"),
         ("agent", {"broker_contact": LOST}, "last seen 5 min ago (ECONNREFUSED)"),
         ("agent", {"broker_contact": {**LOST, "at": None, "seconds_ago": None, "error": ""}}, "never seen"),
         ("agent", {"broker_contact": None}, "no broker"),
