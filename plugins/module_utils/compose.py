@@ -364,8 +364,8 @@ class Watched:
 def verdict(watched: list[Watched], waited: float, timeout: float) -> tuple[str, list[Watched]]:
     """Take the containers and how long they are waited for, give `ok`, `wait` or `failed` and which have failed.
 
-    One restart is forgiven, since a program may come up before what it needs; two are a loop. Health that was lost before
-    the waiting began may come back while it lasts.
+    One restart is forgiven, since a program may come up before what it needs; two are a loop. Health that was lost
+    before the waiting began may come back while it lasts.
     """
     failed, open_ = [], False
     over = waited >= timeout

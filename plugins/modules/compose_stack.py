@@ -26,11 +26,10 @@ options:
     required: true
   compose:
     description:
-      - The whole Compose model, written as C(compose.yml). Its services read C(.env) by O(compose.services.*.env_file).
+      - The whole Compose model, written as C(compose.yml). Its services read C(.env) by C(env_file).
       - Compose interpolates it as it does any of its files, so that a literal dollar sign is written twice.
       - Needed unless O(state=absent).
     type: dict
-    suboptions: {}
   environment:
     description:
       - Public environment variables, written to C(.env) so that each value reaches the process byte for byte.
@@ -90,6 +89,15 @@ options:
       - A data directory. When a new version has changed anything in it, the old version is not brought back over it.
       - Without it the old version is always brought back.
     type: path
+  _phase:
+    description: Which part of the work is done. Set by the action plugin, never by hand.
+    type: str
+    choices: [look, apply, progress]
+    default: apply
+  _job:
+    description: Name of the job whose progress is asked for. Set by the action plugin, never by hand.
+    type: str
+    default: ""
 notes:
   - Needs Docker Compose 2.20 or newer on the host. In check mode Docker may be missing.
 attributes:
@@ -179,6 +187,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MA
 NO_LOG_SHORTEST = 8
 LOG_LINES = 40
 LOCK_WAIT = 900.0
+# Seconds to wait for the next end of a container that is restarted over and over, to learn its exit code.
+LOOP_PATIENCE = 20.0
 
 
 class Problem(Exception):
@@ -801,6 +811,15 @@ class Stack:
             return replace(each, was_healthy=True)
         return each
 
+    def ended(self, each):
+        """Take a container that failed, give it as it is when it has ended: in a loop it may run just now."""
+        end = time.monotonic() + LOOP_PATIENCE
+        now = each
+        while now.status == "running" and now.restarts and now.health != "unhealthy" and time.monotonic() < end:
+            time.sleep(0.1)
+            now = next((logic.container(found) for found in self.inspect([each.id])), each)
+        return now if now.status in ("restarting", "exited") else each
+
     def logs(self, containers: list) -> list:
         """Take containers, give their last log lines, masked."""
         found = []
@@ -813,6 +832,10 @@ class Stack:
     def apply(self) -> dict:
         """Bring the project to what is asked for; give the result."""
         wanted = self.wanted
+        if wanted.state == "absent" and not os.path.isdir(self.disk.own):
+            seen = self.look()
+            if not seen["actions"]:
+                return self.result(seen)
         self.disk.make_own()
         self.disk.lock(self.tell)
         seen = self.look()
@@ -924,6 +947,7 @@ class Stack:
 
     def failed(self, state: dict, containers: list, failed: list, images: dict, error: str, only_wait: bool) -> dict:
         """Go back to what was good if that is possible; give the result of the failure."""
+        failed = [self.ended(each) for each in failed]
         logs = self.logs(failed)
         said = [
             f"{each.name} is {each.status}"
