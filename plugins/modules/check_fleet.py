@@ -1,0 +1,47 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The documentation of an action that runs on the controller; there is no module to send to a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: check_fleet
+short_description: Check the inventory of a whole prover fleet
+description:
+  - Checks the variables of every host of the fleet together, on the controller. No host is contacted.
+  - Every role's argument_specs are read, and what they cannot say is checked besides, such as one broker, addresses that
+    resolve, and a key of 32 bytes.
+  - All problems are shown as one table; then the task fails with one line. No message holds a secret's value.
+  - Run it once for all hosts, with C(run_once).
+author:
+  - Aztec Ops (@aztec-ops)
+options:
+  groups:
+    description: Name of the inventory group of each component, where it is not the component's own.
+    type: dict
+    default: {}
+    suboptions:
+      prover_node:
+        description: Group of the node's host.
+        type: str
+      prover_broker:
+        description: Group of the broker's host.
+        type: str
+      prover_agent:
+        description: Group of the agents' hosts.
+        type: str
+"""
+
+EXAMPLES = r"""
+- name: Check the inventory
+  aztec_ops.prover.check_fleet:
+  register: checked
+  run_once: true
+"""
+
+RETURN = r"""
+fleet:
+  description: The fleet's values, with version, network, line, broker, node, agents, prover_id and hosts.
+  returned: when nothing is wrong
+  type: dict
+"""

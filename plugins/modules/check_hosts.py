@@ -1,0 +1,38 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The documentation of an action that runs on the controller; there is no module to send to a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: check_hosts
+short_description: Check all hosts of a run by what was seen on them
+description:
+  - Compares what the play's hosts showed with the minimum requirements, and looks for unsupported systems and for ports that
+    somebody else has taken. Works on the controller; no host is contacted.
+  - Reads the fact C(__aztec_look) that the role P(aztec_ops.prover.preflight#role) keeps of each host. A host without it
+    counts as unreachable, which is an error for the node's and the broker's host and a warning for an agent's.
+  - Run it once for all hosts, with C(run_once).
+author:
+  - Aztec Ops (@aztec-ops)
+options:
+  fleet:
+    description: The fleet's values, from M(aztec_ops.prover.check_fleet).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Check the hosts
+  aztec_ops.prover.check_hosts:
+    fleet: "{{ checked.fleet }}"
+  run_once: true
+"""
+
+RETURN = r"""
+gone:
+  description: Hosts that could not be looked at.
+  returned: always
+  type: list
+  elements: str
+"""
