@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The port guard as text: checks what a section asks for and renders table, unit and drop-in. Touches no host."""
+"""The port guard as text: checks what a section asks for and renders table, unit and drop-ins. Touches no host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ UNIT = "aztec-port-guard.service"
 DIRECTORY = "/etc/aztec-port-guard"
 TABLE_FILE = f"{DIRECTORY}/table.nft"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-DROP_IN_FILE = "/etc/systemd/system/docker.service.d/aztec-port-guard.conf"
+DOCKER_FILE = "/etc/systemd/system/docker.service.d/aztec-port-guard.conf"
+NFTABLES_FILE = "/etc/systemd/system/nftables.service.d/aztec-port-guard.conf"
+# Units that the guard has drop-ins for.
+NEIGHBOURS = ("nftables.service", "docker.service")
 PROTOCOLS = ("tcp", "udp")
 
 # After conntrack (-200), whose direction the table asks for, and after mangle (-150), whose marks may choose a route;
@@ -254,7 +257,23 @@ WantedBy=sysinit.target
 """
 
 
-def drop_in(nft: str) -> str:
+def nftables_drop_in(nft: str) -> str:
+    """Give nftables.service's drop-in, with the path of the nft program.
+
+    PartOf= follows its stop and restart and ReloadPropagatedFrom= its reload, but nothing follows a plain start, which
+    flushes the ruleset as well and would leave a guard that is active without a table.
+    """
+    return f"""\
+# Written by the Ansible module aztec_ops.prover.port_guard: a change made here is lost on its next run.
+[Unit]
+Wants={UNIT}
+
+[Service]
+ExecStartPost=-{nft} -f {TABLE_FILE}
+"""
+
+
+def docker_drop_in(nft: str) -> str:
     """Give docker.service's drop-in, with the path of the nft program.
 
     Requires= would stop Docker whenever the guard is restarted, as a restart of nftables.service does. Asking the

@@ -178,9 +178,7 @@ class Host:
             try:
                 found.append(guard.section_from_text(path.stem, path.read_text(encoding="utf-8")))
             except ValueError as error:
-                raise Failed(
-                    f"{path} is damaged ({error}): delete it and run the role of {path.stem} again"
-                ) from error
+                raise Failed(f"{path} is damaged ({error}): delete it and run the role of {path.stem} again") from error
         return found
 
     def loaded(self) -> str:
@@ -205,12 +203,16 @@ class Host:
             return self.command("unshare", "--net", "sh", "-c", script, "sh", self.nft, file.name, guard.TABLE)
 
     def unit_state(self) -> dict[str, str]:
-        """Give systemd's view of the unit."""
+        """Give systemd's view of the unit; NeedDaemonReload is yes too when a drop-in waits for a daemon-reload."""
         if not self.systemd:
             return {}
-        properties = "LoadState,ActiveState,UnitFileState,NeedDaemonReload"
-        output = self.command("systemctl", "show", "--property", properties, guard.UNIT)
-        return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+        properties = "ActiveState,UnitFileState,NeedDaemonReload"
+        # The blocks come in the order of the units, with an empty line between them.
+        output = self.command("systemctl", "show", "--property", properties, guard.UNIT, *guard.NEIGHBOURS)
+        own, *others = (dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n"))
+        if any(other.get("NeedDaemonReload") == "yes" for other in others):
+            own["NeedDaemonReload"] = "yes"
+        return own
 
     # What is done
 
@@ -253,11 +255,12 @@ class Host:
         if path.is_dir() and not self.check and not any(path.iterdir()):
             path.rmdir()
 
-    def write_units(self, unit: str, drop_in: str) -> None:
-        """Bring the unit and Docker's drop-in to their texts and let systemd know of a change."""
-        changed = [self.write(guard.UNIT_FILE, unit), self.write(guard.DROP_IN_FILE, drop_in)]
-        if not drop_in:
-            self.remove_directory(os.path.dirname(guard.DROP_IN_FILE))
+    def write_units(self, texts: dict[str, str]) -> None:
+        """Bring the unit and the drop-ins to their texts, in that order, and let systemd know of a change."""
+        changed = [self.write(name, text) for name, text in texts.items()]
+        for name in (guard.NFTABLES_FILE, guard.DOCKER_FILE):
+            if not texts[name]:
+                self.remove_directory(os.path.dirname(name))
         # A run that broke off between the write and the reload left NeedDaemonReload for this one.
         stale = self.unit_state().get("NeedDaemonReload") == "yes"
         if self.systemd and (any(changed) or stale):
@@ -284,7 +287,13 @@ class Host:
         rewritten = self.write(guard.TABLE_FILE, text)
         nft = self.nft or "/usr/sbin/nft"
         required = any(item.required_by_docker for item in sections)
-        self.write_units(guard.unit(nft), guard.drop_in(nft) if required else "")
+        self.write_units(
+            {
+                guard.UNIT_FILE: guard.unit(nft),
+                guard.NFTABLES_FILE: guard.nftables_drop_in(nft),
+                guard.DOCKER_FILE: guard.docker_drop_in(nft) if required else "",
+            }
+        )
         if wanted != loaded and not rewritten:
             self.diff.append({"before_header": "loaded", "after_header": "loaded", "before": loaded, "after": wanted})
         self.load(reload=wanted != loaded or not self.nft)
@@ -318,7 +327,7 @@ class Host:
             self.act("stop the unit", "systemctl", "stop", guard.UNIT)
         if self.loaded() and not (stops and self.check):
             self.act("unload the table", str(self.nft), "delete", "table", "inet", guard.TABLE)
-        self.write_units("", "")
+        self.write_units(dict.fromkeys((guard.DOCKER_FILE, guard.NFTABLES_FILE, guard.UNIT_FILE), ""))
         self.write(guard.TABLE_FILE, "")
         self.write(f"{guard.DIRECTORY}/{section.name}.json", "")
         self.remove_directory(guard.DIRECTORY)

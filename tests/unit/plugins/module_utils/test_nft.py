@@ -204,6 +204,12 @@ def test_unit_comes_back_with_nftables_and_before_docker() -> None:
 
 
 def test_drop_in_stops_no_running_docker() -> None:
-    text = guard.drop_in("/usr/sbin/nft")
+    text = guard.docker_drop_in("/usr/sbin/nft")
     assert not any(word in text for word in ("Requires=", "BindsTo=", "Requisite="))
     assert "ExecStartPre=/bin/sh -c '/usr/sbin/nft list chain inet aztec_prover prerouting" in text
+
+
+def test_a_start_of_nftables_loads_the_table_again_and_never_fails_by_it() -> None:
+    lines = guard.nftables_drop_in("/usr/sbin/nft").splitlines()
+    assert "ExecStartPost=-/usr/sbin/nft -f /etc/aztec-port-guard/table.nft" in lines
+    assert "Wants=aztec-port-guard.service" in lines

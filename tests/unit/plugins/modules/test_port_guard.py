@@ -20,7 +20,7 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.root = root
         (root / "etc").mkdir(parents=True)
-        self.table, self.active, self.enabled, self.stale, self.refuses = "", "inactive", "", "no", ""
+        self.table, self.active, self.enabled, self.stale, self.refuses = "", "inactive", "", "", ""
         self.commands: list[list[str]] = []
 
     def file(self, name: str) -> Path:
@@ -40,15 +40,20 @@ class Machine:
             return 0, "", ""
         verb = command[1]
         if verb == "show":
-            state = {"ActiveState": self.active, "UnitFileState": self.enabled, "NeedDaemonReload": self.stale}
-            return 0, "".join(f"{key}={value}\n" for key, value in state.items()), ""
+            blocks = [
+                f"ActiveState={self.active if unit == guard.UNIT else 'inactive'}\n"
+                f"UnitFileState={self.enabled if unit == guard.UNIT else ''}\n"
+                f"NeedDaemonReload={'yes' if unit == self.stale else 'no'}\n"
+                for unit in command[4:]
+            ]
+            return 0, "\n".join(blocks), ""
         if verb in ("start", "reload"):
             self.load()
             self.active = "active"
         elif verb == "stop":
             self.table, self.active = "", "inactive"
         elif verb == "daemon-reload":
-            self.stale = "no"
+            self.stale = ""
         else:
             self.enabled = {"enable": "enabled", "disable": "disabled"}[verb]
         return 0, "", ""
@@ -73,6 +78,7 @@ def test_first_section(machine: Machine) -> None:
         "write /etc/aztec-port-guard/prover_broker.json",
         "write /etc/aztec-port-guard/table.nft",
         "write /etc/systemd/system/aztec-port-guard.service",
+        "write /etc/systemd/system/nftables.service.d/aztec-port-guard.conf",
         "write /etc/systemd/system/docker.service.d/aztec-port-guard.conf",
         "reload systemd",
         "enable the unit",
@@ -97,7 +103,8 @@ def test_no_change(machine: Machine) -> None:
         pytest.param({"active": "inactive"}, ["load the table"], id="stopped"),
         pytest.param({"active": "failed", "table": ""}, ["load the table"], id="failed"),
         pytest.param({"enabled": "disabled"}, ["enable the unit"], id="disabled"),
-        pytest.param({"stale": "yes"}, ["reload systemd"], id="broken_off_before_daemon_reload"),
+        pytest.param({"stale": guard.UNIT}, ["reload systemd"], id="broken_off_before_daemon_reload"),
+        pytest.param({"stale": "docker.service"}, ["reload systemd"], id="broken_off_after_a_drop_in"),
     ],
 )
 def test_what_was_harmed_is_mended(machine: Machine, harm: dict, actions: list[str]) -> None:
@@ -126,7 +133,7 @@ def test_docker_waits_as_long_as_one_section_asks_for_it(
 ) -> None:
     for section in sections:
         machine.host().apply(section, present=True)
-    assert machine.file(guard.DROP_IN_FILE).exists() is there
+    assert machine.file(guard.DOCKER_FILE).exists() is there
 
 
 def test_sections_are_taken_away_one_by_one(machine: Machine) -> None:
@@ -134,7 +141,7 @@ def test_sections_are_taken_away_one_by_one(machine: Machine) -> None:
     machine.host().apply(NODE, present=True)
     text, sections = machine.host().apply(BROKER, present=False)
     assert sections == ["prover_node"] and "8080" not in text
-    assert not machine.file(guard.DROP_IN_FILE).parent.exists()
+    assert not machine.file(guard.DOCKER_FILE).parent.exists()
     text, sections = machine.host().apply(NODE, present=False)
     assert (text, sections, machine.table, machine.files()) == ("", [], "", [])
     assert (machine.active, machine.enabled) == ("inactive", "disabled")
@@ -144,7 +151,7 @@ def test_sections_are_taken_away_one_by_one(machine: Machine) -> None:
 
 
 def test_anothers_drop_in_directory_stays(machine: Machine) -> None:
-    other = machine.file(guard.DROP_IN_FILE).with_name("other.conf")
+    other = machine.file(guard.DOCKER_FILE).with_name("other.conf")
     other.parent.mkdir(parents=True)
     other.write_text("[Service]\n")
     machine.host().apply(BROKER, present=True)
@@ -192,14 +199,14 @@ def test_a_run_that_broke_off_is_finished_by_the_next(machine: Machine, breaks_a
 
     def breaks(command: list) -> tuple[int, str, str]:
         if breaks_at in command:
-            machine.stale = "yes" if breaks_at == "daemon-reload" else machine.stale
+            machine.stale = guard.UNIT if breaks_at == "daemon-reload" else machine.stale
             return 1, "", "killed"
         return whole(command)
 
     with pytest.raises(Failed, match="killed"):
         Host(breaks, nft="nft", root=str(machine.root)).apply(BROKER, present=True)
     machine.host().apply(BROKER, present=True)
-    assert (machine.active, machine.enabled, machine.stale) == ("active", "enabled", "no")
+    assert (machine.active, machine.enabled, machine.stale) == ("active", "enabled", "")
     assert machine.table == machine.file(guard.TABLE_FILE).read_text()
     last = machine.host()
     last.apply(BROKER, present=True)
