@@ -141,7 +141,7 @@ def files_digest(files: dict[str, str]) -> str:
 
 def file_problem(path: str) -> str | None:
     """Take the path of a key file, give one line on why it cannot lie under the project's directory, or None."""
-    if not path or path.startswith("/") or path != posixpath.normpath(path) or path.startswith(".."):
+    if path in ("", ".") or path.startswith("/") or path != posixpath.normpath(path) or path.startswith(".."):
         return f"{path!r} in files must be a path below the project's directory, without . and .. in it"
     if path.split("/", 1)[0] in (".stack", ENV_FILE, "compose.yml"):
         return f"{path!r} in files is taken by the project itself: choose another name"

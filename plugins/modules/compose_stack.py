@@ -325,13 +325,14 @@ class Disk:
             if not os.path.isdir(path):
                 os.mkdir(path, 0o700)
 
-    def remove(self, name: str) -> None:
-        """Take a path below the directory, remove the file, and the directories that it leaves empty."""
+    def remove(self, name: str, keep: list) -> None:
+        """Take a path below the directory, remove the file, and directories left empty but those to keep."""
         path = self.path(name)
         if os.path.lexists(path):
             os.unlink(path)
         parent = posixpath.dirname(path)
-        while parent.startswith(self.directory + "/") and parent != self.directory:
+        # One that is mounted into a container must stay the same.
+        while parent.startswith(self.directory + "/") and parent not in keep:
             try:
                 os.rmdir(parent)
             except OSError:
@@ -751,7 +752,7 @@ class Stack:
             if self.disk.read(name) != contents[name] or not self.disk.right(name, 0o600):
                 self.disk.write(name, contents[name])
         for name in unlink:
-            self.disk.remove(name)
+            self.disk.remove(name, self.wanted.directories)
 
     def up(self, model: dict, force: list) -> None:
         """Make and start what is not as the files say; raise Problem when Compose cannot."""
@@ -1045,7 +1046,7 @@ class Stack:
             )
         for action in actions:
             if action["do"] == "unlink" and action["what"] != ".stack":
-                self.disk.remove(action["what"])
+                self.disk.remove(action["what"], [])
         shutil.rmtree(self.disk.own, ignore_errors=True)
         if os.path.isdir(self.disk.directory) and not os.listdir(self.disk.directory):
             os.rmdir(self.disk.directory)
