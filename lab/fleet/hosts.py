@@ -15,9 +15,9 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from lab.fleet.network import container_name, find, place
+from lab.fleet.network import find, place
 from lab.fleet.progress import step
-from lab.fleet.settings import LabError, Machine, Settings
+from lab.fleet.settings import LabError, Settings
 from lab.fleet.system import need, run
 
 CAP_SYS_RESOURCE = 24
@@ -135,12 +135,14 @@ def wait_for_boot(client: docker.DockerClient, name: str, seconds: float = BOOT_
 
 
 def note_host_keys(client: docker.DockerClient, settings: Settings) -> None:
-    """Write the known_hosts file, from what each machine itself says to be its key."""
-    lines = []
+    """Note in known_hosts what each machine itself says to be its key; lines of other machines stay."""
+    addresses = {machine.address for machine in settings.machines}
+    known = settings.known_hosts.read_text().splitlines() if settings.known_hosts.exists() else []
+    lines = [line for line in known if line.split()[0] not in addresses]
     for machine in settings.machines:
         key = execute(client, machine.name, ["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).out.split()
-        lines.append(f"{machine.name},{machine.address} {key[0]} {key[1]}\n")
-    settings.known_hosts.write_text("".join(lines))
+        lines.append(f"{machine.address} {key[0]} {key[1]}")
+    settings.known_hosts.write_text("\n".join(lines) + "\n")
 
 
 def container_of(client: docker.DockerClient, name: str) -> Container:
@@ -203,7 +205,3 @@ def containers_on(client: docker.DockerClient, name: str) -> list[dict[str, obje
     script = "command -v docker > /dev/null || exit 0; docker ps -aq | xargs -r docker inspect"
     said = execute(client, name, script, check=False).out.strip()
     return list(json.loads(said)) if said else []
-
-
-__all__ = ["Machine", "Result", "add_route", "container_name", "containers_on", "cut_power", "drop_route", "execute"]
-__all__ += ["make_machines", "reachable", "reboot", "remove_machine", "wait_for_boot"]

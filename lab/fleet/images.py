@@ -170,6 +170,7 @@ class Images:
             run(["tar", "-C", work, *order, "-cf", packed, "usr"])
             packed.rename(target)
             shutil.rmtree(work)
+            shutil.rmtree(modules)
         return target
 
     def aztec(self) -> str:

@@ -1,0 +1,142 @@
+"""The lab's own decisions, as tables; that its machines boot and prove is for the scenarios to show."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive
+from lab.fleet.images import content_hash, prune
+from lab.fleet.report import row, table
+from lab.fleet.settings import LabError, Machine, debian_mirror, machines_of
+
+BOOKWORM = 'ID=debian\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian"\n'
+DEB822 = """\
+Types: deb
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+
+Types: deb
+URIs: http://mirror.example/security
+Suites: bookworm-security
+"""
+
+
+@pytest.mark.parametrize(
+    ("sources", "os_release", "expected"),
+    [
+        pytest.param([DEB822], BOOKWORM, "http://mirror.example/debian", id="deb822"),
+        pytest.param(["deb http://a.example/d/ bookworm main\n"], BOOKWORM, "http://a.example/d", id="one line"),
+        pytest.param(
+            ["deb [arch=amd64] http://a.example/d bookworm main"], BOOKWORM, "http://a.example/d", id="options"
+        ),
+        pytest.param(["deb http://a.example/d bookworm-security main"], BOOKWORM, None, id="security only"),
+        pytest.param(["", DEB822], BOOKWORM, "http://mirror.example/debian", id="second file"),
+        pytest.param(["# deb http://a.example/d bookworm main"], BOOKWORM, None, id="comment"),
+        pytest.param([DEB822], "ID=ubuntu\nVERSION_CODENAME=noble\n", None, id="ubuntu"),
+        pytest.param([], BOOKWORM, None, id="no sources"),
+    ],
+)
+def test_debian_mirror(sources: list[str], os_release: str, expected: str | None) -> None:
+    assert debian_mirror(sources, os_release) == expected
+
+
+def inventory(**variables: dict[str, Any]) -> dict[str, Any]:
+    return {"all": {"children": ["fleet"]}, "fleet": {"hosts": list(variables)}, "_meta": {"hostvars": variables}}
+
+
+def test_machines_have_the_addresses_of_the_inventory() -> None:
+    found = machines_of(
+        inventory(a={"ansible_host": "10.0.0.1", "lab_address6": "fd00::1"}, b={"ansible_host": "10.0.0.2"})
+    )
+    assert found == (Machine("a", "10.0.0.1", "fd00::1"), Machine("b", "10.0.0.2", None))
+
+
+def test_a_machine_without_address_is_refused() -> None:
+    with pytest.raises(LabError, match="a: the lab's inventory gives it no ansible_host"):
+        machines_of(inventory(a={}))
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [("000001ffffffffff", True), ("000001fffeffffff", False), ("00000000a80425fb", False)],
+)
+def test_capabilities(bound: str, expected: bool) -> None:
+    assert may_be_privileged(f"Name:\tx\nCapEff:\t0\nCapBnd:\t{bound}\n") is expected
+
+
+@pytest.mark.parametrize(
+    ("unified", "privileged", "namespace", "binds", "command_line"),
+    [
+        (False, False, "host", True, True),
+        (False, True, "host", True, True),
+        (True, False, "host", True, False),
+        (True, True, "private", False, False),
+    ],
+)
+def test_boot_options(unified: bool, privileged: bool, namespace: str, binds: bool, command_line: bool) -> None:
+    options = boot_options(unified, privileged)
+    host = options["host"]
+    assert host["CgroupnsMode"] == namespace
+    assert ("Binds" in host) is binds
+    assert any(entry.startswith("SYSTEMD_PROC_CMDLINE=") for entry in options["Env"]) is command_line
+    assert host.get("Privileged", False) is privileged
+    assert (host.get("CapDrop") == ["SYS_RESOURCE"]) is not privileged
+    assert options["StopSignal"] == "SIGRTMIN+3"
+
+
+def test_one_file_archive() -> None:
+    with tarfile.open(fileobj=io.BytesIO(one_file_archive("keys", "a\n", 0o600, 1000))) as archive:
+        (entry,) = archive.getmembers()
+        assert (entry.name, entry.mode, entry.uid, entry.gid, entry.size) == ("keys", 0o600, 1000, 1000, 2)
+
+
+def test_content_hash_knows_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = content_hash("x", tmp_path)
+    assert content_hash("x", tmp_path) == first
+    (tmp_path / "a").write_text("2")
+    second = content_hash("x", tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len({first, second, content_hash("x", tmp_path), content_hash("y", tmp_path)}) == 4
+
+
+def test_prune_leaves_what_runs(tmp_path: Path) -> None:
+    kept = ["@aztec/aztec/dest/bin/index.js", "viem/index.js", "plain/src/index.js"]
+    gone = [
+        "@aztec/aztec/src/x.ts",
+        "viem/_types/x.js",
+        "plain/a.d.ts",
+        "plain/a.js.map",
+        "typescript/lib.js",
+        "ox/_cjs/x.js",
+    ]
+    for name in (*kept, *gone):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    prune(tmp_path)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)
+
+
+@pytest.mark.parametrize(
+    ("containers", "state", "version"),
+    [
+        ([], "missing", "-"),
+        ([{"State": {"Status": "running", "Health": {"Status": "healthy"}}}], "running, healthy", "4.1.2"),
+        ([{"State": {"Status": "exited"}}], "exited", "4.1.2"),
+    ],
+)
+def test_row(containers: list[dict[str, Any]], state: str, version: str) -> None:
+    config = {"Image": "registry:5000/aztec:4.1.2", "Labels": {"com.docker.compose.service": "prover-agent"}}
+    said = [{**container, "Config": config} for container in containers]
+    assert row("agent-1", "prover-agent", said) == ("agent-1", "prover-agent", state, version)
+
+
+def test_table_is_as_wide_as_its_words() -> None:
+    assert table(("a", "b"), [("long", "x")]) == "a     b\n----  -\nlong  x"
