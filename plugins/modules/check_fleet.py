@@ -9,8 +9,8 @@ module: check_fleet
 short_description: Check the inventory of a whole prover fleet
 description:
   - Checks the variables of every host of the fleet together, on the controller. No host is contacted.
-  - Every role's argument_specs are read, and what they cannot say is checked besides, such as one broker, addresses that
-    resolve, and a key of 32 bytes.
+  - Every role's argument_specs are read, and what they cannot say is checked besides, such as one broker, addresses
+    that resolve, and a key of 32 bytes.
   - All problems are shown as one table; then the task fails with one line. No message holds a secret's value.
   - Run it once for all hosts, with C(run_once).
 author:

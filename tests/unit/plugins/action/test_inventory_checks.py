@@ -402,6 +402,40 @@ def test_every_real_name_is_known() -> None:
     assert misspelt(SPECS.names(), SPECS) == {}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        KEY,
+        KEY[2:] + "\n",
+        int(KEY, 16),
+        float(int(KEY, 16)),
+        None,
+        True,
+        [],
+        {},
+        [KEY, int(KEY, 16), None, [KEY]],
+        {"A": KEY, KEY: 1, "B": [KEY], 3: 4},
+        f"https://{KEY}@h.lan:{KEY}/{KEY}",
+        f"http://[{KEY}",
+        "",
+        -1,
+        1.5,
+        "\x00",
+        "{{ x }}",
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_value_in_any_variable_ends_in_lines_without_it(value: object) -> None:
+    hosts, groups = good()
+    hosts = {name: hosts[name] for name in ("node-1", "agent-1")}
+    groups["prover_agent"] = ["agent-1"]
+    for name in [*SPECS.names(), "ansible_host", "ansible_port"]:
+        changed = {host: {**values, name: value} for host, values in hosts.items()}
+        text = problem_table(check_inventory(changed, groups, SPECS, None, resolve_one)[0])
+        for secret in ("abababab", str(int(KEY, 16))[:9]):
+            assert secret not in text, name
+
+
 def test_two_hundred_agents_take_a_moment() -> None:
     hosts, groups = good()
     for number in range(200):
