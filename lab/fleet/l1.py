@@ -71,7 +71,11 @@ def sequencer_environment(settings: Settings) -> dict[str, str]:
 
 
 def start_sequencer(client: docker.DockerClient, settings: Settings, image: str) -> None:
-    """Start what makes L2 blocks (empty ones); it is not waited for."""
+    """Start what makes L2 blocks (empty ones); it is not waited for. With another L1 it begins anew."""
+    chain = find(client, "l1")
+    if chain is None:
+        raise LabError("the sequencer needs the lab's L1; run lab/up --machines")
+    environment = {**sequencer_environment(settings), "LAB_CHAIN": chain.attrs["State"]["StartedAt"]}
     serve(
         client,
         "sequencer",
@@ -79,7 +83,7 @@ def start_sequencer(client: docker.DockerClient, settings: Settings, image: str)
         settings.sequencer_address,
         Entrypoint=[*ENTRYPOINT, "--node", "--archiver", "--sequencer"],
         Cmd=[],
-        Env=[f"{name}={value}" for name, value in sequencer_environment(settings).items()],
+        Env=[f"{name}={value}" for name, value in environment.items()],
         Volumes={"/var/lib/data": {}},
         host={"Init": True, "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 5}},
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import docker
@@ -13,6 +15,7 @@ from lab.fleet.settings import Settings
 
 PREFIX = "aztec-lab"
 LABEL = "aztec_ops.lab"
+RECIPE = "aztec_ops.lab.recipe"
 
 
 def container_name(name: str) -> str:
@@ -74,13 +77,14 @@ def place(
 
 
 def serve(client: docker.DockerClient, name: str, image: str, address: str, **options: Any) -> Container:
-    """A running service container of that image; one made from another image is replaced."""
+    """A running service container, made just so; one that was made otherwise is replaced."""
     found = find(client, name)
-    if found is not None and found.image.id != client.images.get(image).id:
+    recipe = hashlib.sha256(json.dumps([image, address, options], sort_keys=True).encode()).hexdigest()
+    if found is not None and found.labels.get(RECIPE) != recipe:
         found.remove(force=True, v=True)
         found = None
     if found is None:
-        found = place(client, name, image, address, **options)
+        found = place(client, name, image, address, Labels={LABEL: name, RECIPE: recipe}, **options)
     if found.status != "running":
         found.start()
     return found
