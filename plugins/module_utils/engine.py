@@ -98,8 +98,11 @@ def engine_packages(look: dict, source: str, version: str) -> list[str]:
 
 
 def pin_of(source: str, version: str) -> str:
-    """Give apt's pattern for a version such as 28.5.2, '' for none."""
-    return f"{VERSIONED[source][1]}{version}*" if version else ""
+    """Give apt's pattern for a version such as 28.5.1, '' for none. 28.5.1 is not 28.5.10."""
+    if not version:
+        return ""
+    end = "-*" if source == "docker" and "-" not in version else "*"
+    return f"{VERSIONED[source][1]}{version}{end}"
 
 
 def engine_plan(look: dict, source: str = "docker", version: str = "", url: str = "") -> dict:

@@ -49,7 +49,7 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         (look("debian "), "distribution", "", "install", DEBIAN),
         (look("ubuntu 22.04"), "distribution", "", "install", UBUNTU),
         (look("debian 13", apparmor=True), "distribution", "", "install", [*DEBIAN, "apparmor"]),
-        (look(), "docker", "28.5.2", "install", ["docker-ce=5:28.5.2*", "docker-ce-cli=5:28.5.2*", *DOCKER[2:]]),
+        (look(), "docker", "28.5.2", "install", ["docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *DOCKER[2:]]),
         (look(), "distribution", "26.1.5", "install", ["docker.io=26.1.5*", *DEBIAN[1:]]),
         # engines that serve
         (look(source="docker-ce", **SERVES), "docker", "", "leave", []),
@@ -65,12 +65,12 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         (look(source="docker-ce", ours=True, **SERVES), "docker", "", "leave", []),
         (look(source="docker-ce", ours=True), "docker", "", "install", DOCKER),
         (look(source="none", ours=True), "distribution", "", "install", DEBIAN),
-        (look(source="docker-ce", ours=True, pin="5:28.5.2*", **SERVES), "docker", "28.5.2", "leave", []),
+        (look(source="docker-ce", ours=True, pin="5:28.5.2-*", **SERVES), "docker", "28.5.2", "leave", []),
         (
-            look(source="docker-ce", ours=True, pin="5:28.5.1*", **SERVES), "docker", "28.5.2", "install",
-            ["docker-ce=5:28.5.2*", "docker-ce-cli=5:28.5.2*", *DOCKER[2:]],
+            look(source="docker-ce", ours=True, pin="5:28.5.1-*", **SERVES), "docker", "28.5.2", "install",
+            ["docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *DOCKER[2:]],
         ),
-        (look(source="docker-ce", ours=True, pin="5:28.5.1*", **SERVES), "docker", "", "install", DOCKER),
+        (look(source="docker-ce", ours=True, pin="5:28.5.1-*", **SERVES), "docker", "", "install", DOCKER),
         (look(source="docker.io", ours=True, **SERVES), "docker", "28.5.2", "leave", []),
         # the same source's package that is there and stands still
         (look(source="docker.io"), "distribution", "", "install", DEBIAN),
