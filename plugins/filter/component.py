@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
     compose_project,
     container_environment,
+    guarded_ports,
     image_reference,
     unreachable_broker,
 )
@@ -20,6 +21,7 @@ class FilterModule:
         return {
             "compose_project": compose_project,
             "container_environment": container_environment,
+            "guarded_ports": guarded_ports,
             "image_reference": image_reference,
             "unreachable_broker": unreachable_broker,
         }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 
+ADMIN_PORT = 8880
 NETWORK_KEY = "fleet"
 ENV_FILE = ".env"
 
@@ -78,6 +79,17 @@ def compose_project(
         "services": {name: merged(merged(common, service), extra or {})},
         "networks": {NETWORK_KEY: {"name": docker_network, "external": True}},
     }
+
+
+def guarded_ports(port: int, sources: list | None = None, admin_port: int = ADMIN_PORT) -> list:
+    """Give what the port guard shuts on a component's host: its port to all but `sources`, the admin port to all.
+
+    The admin port is shut on every host: which component of which release serves it is Aztec's affair.
+    """
+    return [
+        {"port": int(port), "protocol": "tcp", "sources": list(sources or [])},
+        {"port": int(admin_port), "protocol": "tcp", "sources": []},
+    ]
 
 
 def unreachable_broker(attempt: dict, admits: list) -> str:

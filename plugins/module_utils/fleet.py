@@ -11,7 +11,11 @@ import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.component import image_reference, service_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
+    guarded_ports,
+    image_reference,
+    service_name,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address, ethereum_checksum
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
 
@@ -183,7 +187,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
             "admitted": sources,
             "guard": {
                 "section": BROKER,
-                "ports": [{"port": port, "protocol": "tcp", "sources": sources}],
+                "ports": guarded_ports(port, sources),
                 "bridges": [bridge],
             },
         },

@@ -35,7 +35,10 @@ def test_node_and_broker_on_one_host() -> None:
     assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32"]
     assert found["broker"]["guard"] == {
         "section": "prover_broker",
-        "ports": [{"port": 8080, "protocol": "tcp", "sources": ["10.0.0.10/32", "10.0.0.21/32"]}],
+        "ports": [
+            {"port": 8080, "protocol": "tcp", "sources": ["10.0.0.10/32", "10.0.0.21/32"]},
+            {"port": 8880, "protocol": "tcp", "sources": []},
+        ],
         "bridges": ["aztec0"],
     }
     assert found["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"
