@@ -825,9 +825,13 @@ class Stack:
         """Take containers, give their last log lines, masked."""
         found = []
         for each in containers:
-            code, out, err = self.run("logs", "--tail", str(LOG_LINES), each.id)
+            # One stream, so that lines stay in the order in which they were written.
+            code, out, dummy = self.module.run_command(
+                ["sh", "-c", 'exec "$1" logs --tail "$2" "$3" 2>&1', "sh", self.docker_path, str(LOG_LINES), each.id],
+                errors="surrogateescape",
+            )
             if code == 0:
-                found += self.wanted.masker.lines(out + err)
+                found += self.wanted.masker.lines(out)
         return found[-2 * LOG_LINES :]
 
     def apply(self) -> dict:
