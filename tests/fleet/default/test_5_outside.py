@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fleet.doors import NODE, STRANGER, addresses, no_guard, published, routed, routes, tried
-from tests.fleet.fleet import Fleet
+from tests.fleet.fleet import Fleet, wait_for
 
 SEND_UDP = """
 import socket, sys
@@ -64,7 +64,8 @@ def test_p2p_is_open(fleet: Fleet, family: str) -> None:
     assert fleet.reach(STRANGER, address, 40400) == "in"
     before = datagrams(fleet)
     fleet.execute(STRANGER, ["python3", "-c", SEND_UDP, address])
-    assert datagrams(fleet) >= before + 20
+    # A busy machine may lose some of the twenty; of none that is shut out does one arrive.
+    wait_for("the datagrams to arrive", lambda: datagrams(fleet) >= before + 10, 15)
 
 
 def datagrams(fleet: Fleet) -> int:
