@@ -24,7 +24,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text, parse_sockets
 
-TIMEOUT = 4
+# An agent that proves answers nothing for many seconds: the same thread does both.
+TIMEOUT = 10
 LOG_SECONDS = 600
 LOG_LINES = 400
 # A contact older than this is lost: many times the longest poll interval that anybody sets.

@@ -71,12 +71,17 @@ def block_cell(container: dict) -> str:
     return f"{'?' if own is None else own} of {'?' if l1.get('pending') is None else l1['pending']}{proven}"
 
 
+def is_busy(container: dict, error: str) -> bool:
+    """Whether an unanswered question is no fault: the engine, which asks again and again, finds it healthy."""
+    return error == "timed out" and container["health"] == "healthy"
+
+
 def agent_states(container: dict) -> list[str]:
     """Give what each agent of a process says of itself: running, proving, stopped, or 'no answer'."""
     states = []
     for answer in (container.get("rpc") or {}).values():
         if isinstance(answer, dict) and answer.get("error"):
-            states.append("no answer")
+            states.append("busy" if is_busy(container, answer["error"]) else "no answer")
         else:
             states.append(str(answer.get("status", "unknown") if isinstance(answer, dict) else answer))
     return states
@@ -132,6 +137,8 @@ def judge_node(container: dict, starting: bool) -> tuple[str, str]:
     error = next((str(item["error"]) for item in answers if "error" in item), "")
     if l1.get("error"):
         return f"the L1 cannot be asked: {l1['error']}", ""
+    if is_busy(container, error):
+        return "", "is busy and did not tell its tips"
     if error:
         return f"does not tell its tips: {error}", ""
     own = own_tip(container)
@@ -181,7 +188,9 @@ def judge_container(report: Report, host: str, component: str, container: dict, 
     elif not starting:
         if container["health"] == "unhealthy":
             problems.append(f"is unhealthy: {container.get('log_error') or 'see its log'}")
-        if status["code"] != 200:
+        if is_busy(container, status.get("error", "")):
+            notes.append("is healthy, but too busy to answer at /status just now")
+        elif status["code"] != 200:
             answer = "does not answer" if status["code"] is None else f"answers {status['code']}"
             problems.append(f"{answer} at /status" + (f" ({status['error']})" if status.get("error") else ""))
     if images and container["image"] not in images:

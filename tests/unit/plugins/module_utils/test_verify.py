@@ -73,6 +73,7 @@ def fleet(node=None, broker=None, agent=None):
 
 
 NO_ANSWER = {"code": None, "body": "", "headers": {}, "error": "connection refused"}
+OLD = "2026-11-22T03:46:29Z"
 JUST_NOW = "2026-11-23T03:46:29Z"
 
 
@@ -108,6 +109,7 @@ PLACES = {
         ("broker", {"status": {**NO_ANSWER, "code": 500, "error": ""}}, "answers 500"),
         ("broker", {"status": NO_ANSWER}, "does not answer at /status (connection refused)"),
         ("agent", {"health": "starting", "status": NO_ANSWER}, "does not answer"),
+        ("agent", {"health": "", "status": {**NO_ANSWER, "error": "timed out"}, "started_at": OLD}, "does not answer"),
         ("agent", {"image": "aztecprotocol/aztec:4.1.1"}, "run site.yml"),
         ("agent", {"image_digests": ["aztecprotocol/aztec@sha256:ff"]}, "another image here"),
         ("agent", {"rpc": {"agent_getStatus": {"status": "stopped"}}}, "an agent in it is stopped"),
@@ -144,6 +146,10 @@ def test_problems(part, changes, words):
         ({"agent": {"health": "starting", "status": NO_ANSWER, "started_at": JUST_NOW, "broker_contact": LOST}},
          "is starting, for 1 min now"),
         ({"node": {"tips": {"block": 13, "checkpoint": 13}}}, None),
+        ({"agent": {"status": {**NO_ANSWER, "error": "timed out"}, "rpc": {}}},
+         "is healthy, but too busy to answer at /status just now"),
+        ({"agent": {"rpc": {"agent_getStatus": {"error": "timed out"}}}}, None),
+        ({"node": {"rpc": {"node_getL2Tips": {"error": "timed out"}}}}, "is busy and did not tell its tips"),
         ({"broker": {"restarts": 3}}, None),
         ({"agent": {"image_digests": [], "image_id": "sha256:own"}}, None),
     ],
