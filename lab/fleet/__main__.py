@@ -13,7 +13,7 @@ from pathlib import Path
 import docker
 
 from lab.fleet import engine, hosts, l1, network, proof, registry, report, settings
-from lab.fleet.images import Images
+from lab.fleet.images import SUITE, Images
 from lab.fleet.progress import say, step
 from lab.fleet.settings import LabError, Settings
 
@@ -34,7 +34,7 @@ def machines_up(found: Settings) -> docker.DockerClient:
         made = hosts.make_machines(client, found, host.result())
         if made:
             say(f"new machines: {', '.join(made)}")
-        registry.publish(client, found, images.base(), "library/debian", f"{found.suite}-slim")
+        registry.publish(client, found, images.base(), "library/debian", f"{SUITE}-slim")
         registry.publish(client, found, aztec.result(), found.aztec_image, found.aztec_version)
     l1.start_sequencer(client, found, aztec.result())
     owner = os.environ.get("SUDO_UID")

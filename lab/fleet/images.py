@@ -19,6 +19,8 @@ from lab.fleet.settings import ROOT, LabError, Settings
 from lab.fleet.system import need, run
 
 IMAGES = ROOT / "lab/images"
+# The Debian of services and of Aztec, whose compiled parts need glibc 2.39; the machines' is a setting
+SUITE = "trixie"
 BASE_PACKAGES = "ca-certificates,curl,libstdc++6"
 LEFT_OUT = ("man", "doc", "info", "locale", "lintian")
 WORK_DIRECTORY = "/usr/src/yarn-project"
@@ -62,7 +64,7 @@ class Images:
         except ImageNotFound:
             return None
 
-    def base(self) -> str:
+    def base(self, suite: str = SUITE) -> str:
         """Debian as small as it gets, made from Debian's packages; or the image that the settings name."""
         given = self.settings.base_image
         if given:
@@ -71,10 +73,10 @@ class Images:
                     self.client.images.pull(given)
             return given
         with self._lock:
-            return self._bootstrapped()
+            return self._bootstrapped(suite)
 
-    def _bootstrapped(self) -> str:
-        suite, mirror = self.settings.suite, self.settings.mirror or ""
+    def _bootstrapped(self, suite: str) -> str:
+        mirror = self.settings.mirror or ""
         reference = f"aztec-lab/base:{content_hash(suite, mirror, BASE_PACKAGES, *LEFT_OUT)}"
         if self.has(reference):
             return reference
@@ -95,9 +97,8 @@ class Images:
         if self.has(reference) is None:
             raise LabError(f"the engine did not take {archive} as an image")
 
-    def _build(self, name: str, directory: Path, extra: dict[str, Path]) -> str:
+    def _build(self, name: str, base: str, directory: Path, extra: dict[str, Path]) -> str:
         """Build lab/images/<name> over the base, with more files or directories put into its context."""
-        base = self.base()
         reference = f"aztec-lab/{name}:{content_hash(base, directory, *extra.values())}"
         if self.has(reference):
             return reference
@@ -120,12 +121,12 @@ class Images:
 
     def host(self) -> str:
         """The machine's image."""
-        return self._build("host", IMAGES / "host", {})
+        return self._build("host", self.base(self.settings.suite), IMAGES / "host", {})
 
     def services(self) -> str:
         """The image of the registry and of the L1."""
         anvil = self.npm(IMAGES / "services") / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
-        return self._build("services", IMAGES / "services", {"anvil": anvil, "l1": ROOT / "lab/l1"})
+        return self._build("services", self.base(), IMAGES / "services", {"anvil": anvil, "l1": ROOT / "lab/l1"})
 
     def npm(self, package: Path) -> Path:
         """A directory with what a package.json and its lock name, installed from npm once and kept in the cache."""
