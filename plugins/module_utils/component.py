@@ -30,9 +30,9 @@ def healthcheck(port: int) -> dict:
     """
     return {
         "test": ["CMD", "curl", "-fsS", "-o", "/dev/null", "--max-time", "5", f"http://localhost:{port}/status"],
-        "interval": "5s",
+        "interval": "10s",
         "timeout": "10s",
-        "retries": 6,
+        "retries": 4,
         "start_period": "72h",
     }
 
