@@ -10,6 +10,8 @@ import posixpath
 import re
 from dataclasses import dataclass
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+
 LABEL_FILES = "aztec_ops.prover.files"
 LABEL_CONFIG = "aztec_ops.prover.config"
 LABEL_PROJECT = "com.docker.compose.project"
@@ -458,8 +460,6 @@ def env_lines(text: str, other: str, secret: set, mask: str) -> str:
 
     A hidden value that differs from the other side's is marked, so that a diff shows that it changed.
     """
-    from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
-
     theirs = dotenv.lines_by_key(other)
     shown = []
     for key, line in dotenv.lines_by_key(text).items():

@@ -6,6 +6,7 @@ their images. Projects, networks and images of these tests carry a name of their
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -344,7 +345,7 @@ def test_failure_brings_the_last_good_state_back(project, way):
     if not said.startswith("Compose refuses"):
         assert result["rolled_back"]
     if way == "gives up at once":
-        assert any("key ***" in line for line in result["logs"])
+        assert "key ***" in result["logs"]
     assert not good(project.again())["_todo"]
 
 
@@ -493,6 +494,32 @@ def test_broken_off_at_any_point_and_run_again(project):
         good(project.run(new))
         assert end_state(project) == expected, turn
         assert not good(project.again(new))["_todo"]
+
+
+def _locked(project) -> bool:
+    with open(project.directory / ".stack/lock", "rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_what_a_killed_run_has_started_ends_before_the_next_begins(project):
+    slow = project.service(stop_signal="SIGTERM", stop_grace_period="6s")
+    good(project.run(project.arguments(slow)))
+    process = project.start(project.arguments(slow, environment={"A": "b"}))
+    progress = project.directory / ".stack/progress.json"
+    end = time.monotonic() + 60
+    while "starting" not in progress.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert _locked(project)
+    good(project.run(project.arguments(slow, environment={"A": "b"})))
+    assert not _locked(project)
+    assert environment_of(f"{project.name}-s-1")["A"] == "b"
 
 
 def test_two_runs_at_once_end_as_one(project):
