@@ -19,8 +19,8 @@ from lab.fleet.settings import Machine, load
 from tests.harness.machines import known_machines
 
 ROOT = Path(__file__).parents[2]
-SCALE_OUT = ROOT / "molecule/scale_out"
-ALONE = ROOT / "molecule/alone"
+SCALE_OUT = ROOT / "tests/scale_out"
+ALONE = ROOT / "tests/alone"
 OUTPUT = ROOT / "tests/output"
 HEALTHY_WITHIN = 180
 
