@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
+from docker.errors import APIError
 
 from lab.fleet import engine, hosts, l1, network, proof, registry, report, settings
 from lab.fleet.images import SUITE, Images
@@ -111,7 +112,9 @@ def main() -> int:
         return {"up": up, "down": down, "shell": shell}[arguments.what](found, arguments) or 0
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
-        return 1
+    except APIError as error:
+        print(f"lab: the engine refused: {error.explanation or error}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from lab.fleet.settings import LabError, Settings
 from lab.fleet.system import need, run
 
 CAP_SYS_RESOURCE = 24
+KNOWS_ITS_CAPABILITIES = 23
 BOOT_TIME = 60
 # Docker's option names the signal that systemd takes for a shutdown
 STOP_SIGNAL = "SIGRTMIN+3"
@@ -53,10 +54,11 @@ def may_be_privileged(status: str) -> bool:
     return bool(int(bound, 16) >> CAP_SYS_RESOURCE & 1)
 
 
-def boot_options(unified: bool, privileged: bool) -> dict[str, Any]:
+def boot_options(unified: bool, privileged: bool, engine: int) -> dict[str, Any]:
     """How a container is created for systemd to boot in it and for an engine to run in it, in the engine's own words.
 
-    `unified`: the outer machine has cgroup v2. `privileged`: the outer engine may give all capabilities.
+    `unified`: the outer machine has cgroup v2. `privileged`: the outer engine may give all capabilities. `engine`: its
+    major version.
     """
     host: dict[str, Any] = {
         "Tmpfs": {"/run": "exec", "/run/lock": ""},
@@ -66,8 +68,9 @@ def boot_options(unified: bool, privileged: bool) -> dict[str, Any]:
         host["Privileged"] = True
     else:
         # What the CLI calls systempaths=unconfined is these two empty lists
-        host |= {"CapAdd": ["ALL"], "CapDrop": ["SYS_RESOURCE"], "SecurityOpt": ["seccomp=unconfined"]}
-        host |= {"MaskedPaths": [], "ReadonlyPaths": []}
+        host |= {"CapAdd": ["ALL"], "SecurityOpt": ["seccomp=unconfined"], "MaskedPaths": [], "ReadonlyPaths": []}
+        # Before 23 ALL means what the kernel knows; since then what the engine has, and dropping another is an error
+        host |= {"CapDrop": ["SYS_RESOURCE"]} if engine < KNOWS_ITS_CAPABILITIES else {}
     if unified and privileged:
         host["CgroupnsMode"] = "private"
     else:
@@ -107,7 +110,8 @@ def make_machines(client: docker.DockerClient, settings: Settings, image: str) -
     public = make_key(settings)
     made = []
     unified = client.info().get("CgroupVersion") == "2"
-    options = boot_options(unified, may_be_privileged(Path("/proc/self/status").read_text()))
+    version = int(client.version()["Version"].split(".")[0])
+    options = boot_options(unified, may_be_privileged(Path("/proc/self/status").read_text()), version)
     for machine in settings.machines:
         container = find(client, machine.name)
         if container is None:

@@ -71,22 +71,31 @@ def test_capabilities(bound: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unified", "privileged", "namespace", "binds", "command_line"),
+    ("unified", "privileged", "engine", "namespace", "binds", "command_line", "dropped"),
     [
-        (False, False, "host", True, True),
-        (False, True, "host", True, True),
-        (True, False, "host", True, False),
-        (True, True, "private", False, False),
+        pytest.param(False, False, 20, "host", True, True, ["SYS_RESOURCE"], id="cgroup v1, bounded, old engine"),
+        pytest.param(False, False, 26, "host", True, True, None, id="cgroup v1, bounded"),
+        pytest.param(False, True, 26, "host", True, True, None, id="cgroup v1"),
+        pytest.param(True, False, 26, "host", True, False, None, id="cgroup v2, bounded"),
+        pytest.param(True, True, 26, "private", False, False, None, id="cgroup v2"),
     ],
 )
-def test_boot_options(unified: bool, privileged: bool, namespace: str, binds: bool, command_line: bool) -> None:
-    options = boot_options(unified, privileged)
+def test_boot_options(
+    unified: bool,
+    privileged: bool,
+    engine: int,
+    namespace: str,
+    binds: bool,
+    command_line: bool,
+    dropped: list[str] | None,
+) -> None:
+    options = boot_options(unified, privileged, engine)
     host = options["host"]
     assert host["CgroupnsMode"] == namespace
     assert ("Binds" in host) is binds
     assert any(entry.startswith("SYSTEMD_PROC_CMDLINE=") for entry in options["Env"]) is command_line
     assert host.get("Privileged", False) is privileged
-    assert (host.get("CapDrop") == ["SYS_RESOURCE"]) is not privileged
+    assert host.get("CapDrop") == dropped
     assert options["StopSignal"] == "SIGRTMIN+3"
 
 
