@@ -17,8 +17,9 @@ display = Display()
 JOB_LIMIT = 7200
 POLL_FIRST = 1.0
 POLL_LONGEST = 5.0
-# Polls in a row without a sign of life after which a job counts as dead.
-SILENT = 3
+# Seconds without a sign of life after which a job counts as dead. Before it takes the lock, and from giving it up until
+# its result is written, a job that lives gives none either, and on a busy host both take a while.
+SILENT_SECONDS = 120
 
 
 def as_json_text(value: object) -> object:
@@ -93,8 +94,9 @@ class ActionModule(ActionBase):
         """Take a job, show what it does until it ends, give its result."""
         host = (task_vars or {}).get("inventory_hostname", "")
         asked = {key: arguments[key] for key in ("project", "directory")}
-        pause, silent, shown, end = POLL_FIRST, 0, "", time.monotonic() + limit
-        while time.monotonic() < end:
+        pause, shown, alive_at = POLL_FIRST, "", time.monotonic()
+        end = alive_at + limit
+        while time.monotonic() < min(end, alive_at + SILENT_SECONDS):
             time.sleep(pause)
             pause = min(pause * 1.5, POLL_LONGEST)
             now = self._execute_module(
@@ -106,15 +108,11 @@ class ActionModule(ActionBase):
                 shown = now["text"]
                 display.display(f"  {host}: {arguments['project']}: {shown}")
             if now.get("alive"):
-                silent = 0
+                alive_at = time.monotonic()
                 continue
             status = self._status(started, "status", task_vars)
             if status.get("finished"):
                 return self._ended(status)
-            # Between being started and taking the lock a job gives no sign of life either.
-            silent += 1
-            if (silent >= SILENT and now.get("begun")) or silent > 10 * SILENT:
-                break
         return {
             "failed": True,
             "changed": True,

@@ -1089,7 +1089,7 @@ def progress(directory: str, job: str) -> dict:
     found = disk.load("progress.json")
     alive = disk.busy()
     if found.get("job") != job:
-        return {"text": "", "alive": alive, "begun": False}
+        return {"text": "", "alive": alive}
     text = found.get("text", "")
     if found.get("log"):
         try:
@@ -1101,7 +1101,7 @@ def progress(directory: str, job: str) -> dict:
         ready = sum(1 for line in lines if line.endswith((": Pull complete", ": Already exists")))
         if layers:
             text += f", {ready} of {max(layers, ready)} layers"
-    return {"text": text, "alive": alive, "begun": True}
+    return {"text": text, "alive": alive}
 
 
 def main() -> None:

@@ -27,8 +27,21 @@ def plugin(answers, check_mode=False):
     return made, calls
 
 
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
 def run(made):
-    with mock.patch.object(compose_stack.time, "sleep"), mock.patch.object(ActionBase, "run", return_value={}):
+    with mock.patch.object(compose_stack, "time", Clock()), mock.patch.object(ActionBase, "run", return_value={}):
         return made.run(task_vars={"inventory_hostname": "h"})
 
 
@@ -54,8 +67,8 @@ def test_change_runs_as_a_job_that_is_followed():
         [
             {"changed": True, "_todo": True, "diff": ["d"]},
             STARTED,
-            {"text": "pull x", "alive": True, "begun": True},
-            {"text": "pull x", "alive": False, "begun": True},
+            {"text": "pull x", "alive": True},
+            {"text": "pull x", "alive": False},
             {"finished": True, "changed": True, "status": {"s": {}}},
             {},
         ]
@@ -66,9 +79,17 @@ def test_change_runs_as_a_job_that_is_followed():
     assert made._task.async_val == 0
 
 
+SILENCE = [{"text": "x", "alive": False}, {"finished": False}]
+
+
+def test_job_that_is_busy_ending_is_waited_for():
+    alive = [{"text": "x", "alive": True}]
+    made, dummy = plugin([{"_todo": True}, STARTED, *alive, *SILENCE * 10, {"alive": False}, {"finished": True}, {}])
+    assert run(made) == {}
+
+
 def test_job_that_is_killed_is_a_failure_and_not_waited_for():
-    dead = [{"text": "x", "alive": False, "begun": True}, {"finished": False}] * compose_stack.SILENT
-    made, calls = plugin([{"_todo": True}, STARTED, *dead, {}])
+    made, calls = plugin([{"_todo": True}, STARTED, *SILENCE * 27, {}])
     result = run(made)
     assert result["failed"] and "run the same again" in result["msg"]
     assert calls[-1][1] == "cleanup"
