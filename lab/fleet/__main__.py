@@ -59,8 +59,9 @@ def up(found: Settings, arguments: argparse.Namespace) -> None:
     client = machines_up(found)
     if arguments.machines:
         return
-    beyond, block = proof.proven_checkpoint(found), proof.block_number(found)
     provision(found, arguments.ansible)
+    # Only a proof that comes after provisioning shows that what was provisioned proves.
+    beyond, block = proof.proven_checkpoint(found), proof.block_number(found)
     with step("waiting for an epoch proof on the L1"):
         accepted = proof.wait_for_proof(found, beyond, block)
     print("\n" + report.report(client, found, accepted), flush=True)

@@ -14,11 +14,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from lab.fleet.engine import start_engine
-from lab.fleet.settings import cache_directory, load
+from lab.fleet.settings import LabError, cache_directory, load
 from lab.fleet.system import need, run
 
 COMPOSE_SUITE = "trixie"  # the first Debian whose docker-compose is version 2; its program needs nothing of its suite
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -64,7 +63,10 @@ def compose() -> dict[str, str]:
         return {}
     config = cache_directory() / "docker-config"
     if not has_compose({**os.environ, "DOCKER_CONFIG": str(config)}):
-        unpack_compose(load().mirror or DEFAULT_MIRROR, config / "cli-plugins")
+        mirror = load().mirror
+        if mirror is None:
+            raise LabError("this machine's apt names no Debian mirror: set AZTEC_LAB_MIRROR to one")
+        unpack_compose(mirror, config / "cli-plugins")
     return {"DOCKER_CONFIG": str(config)}
 
 

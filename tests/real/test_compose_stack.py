@@ -24,8 +24,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="wants root: files belong to root")
-
 NAME = f"cs{os.getpid()}"
 OLD, NEW, BAD = (f"{NAME}/{tag}:1" for tag in ("old", "new", "bad"))
 RUNNER = """

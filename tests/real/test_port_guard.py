@@ -25,8 +25,6 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import nft as guard
 from ansible_collections.aztec_ops.prover.plugins.modules.port_guard import Failed, Host
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="wants root: network namespaces")
-
 PREFIX = f"pg{os.getpid()}"
 NAMES = ("lan", "host", "agent", "stranger", "container", "neighbour")
 ADDRESS = {
