@@ -17,6 +17,9 @@ from lab.fleet.progress import say, step
 from lab.fleet.settings import LabError, Settings
 from lab.fleet.system import need
 
+# What an engine writes into the machine's network, and leaves there when it ends
+ENGINE_TABLES = {(family, name) for family in ("ip", "ip6") for name in ("nat", "filter", "raw", "docker-bridges")}
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 SYSTEM_SOCKET = "unix:///var/run/docker.sock"
 TIMEOUT = 900
 
@@ -58,10 +61,33 @@ def start_engine(settings: Settings) -> docker.DockerClient:
     """The engine that serves; if none does, Debian's is installed and, if need be, started as the lab's own."""
     client = find_engine(settings)
     if client is None:
-        need({"dockerd": "docker.io", "iptables": "iptables"})
+        need({"dockerd": "docker.io", "iptables": "iptables", "nft": "nftables", "ip": "iproute2"})
         client = find_engine(settings) or start_own(settings)
     say(f"engine {client.version()['Version']} at {(settings.state / 'docker_host').read_text().strip()}")
     return client
+
+
+def engine_tables() -> list[list[str]]:
+    """The nftables tables of the machine that an engine would use."""
+    listed = subprocess.run(["nft", "--json", "list", "tables"], capture_output=True, text=True, check=True)
+    tables = [item["table"] for item in json.loads(listed.stdout)["nftables"] if "table" in item]
+    return [[table["family"], table["name"]] for table in tables if (table["family"], table["name"]) in ENGINE_TABLES]
+
+
+def network_before() -> dict[str, object]:
+    """What stop_own needs to leave the machine's network as it was."""
+    bridge = Path("/sys/class/net/docker0").exists()
+    return {"bridge": bridge, "tables": engine_tables(), "forwarding": FORWARDING.read_text()}
+
+
+def restore_network(before: dict[str, object]) -> None:
+    """Remove the bridge and the tables that came with the engine."""
+    if not before["bridge"] and Path("/sys/class/net/docker0").exists():
+        subprocess.run(["ip", "link", "delete", "docker0"], check=True)
+    for table in engine_tables():
+        if table not in before["tables"]:
+            subprocess.run(["nft", "delete", "table", *table], check=True)
+    FORWARDING.write_text(str(before["forwarding"]))
 
 
 def start_own(settings: Settings) -> docker.DockerClient:
@@ -72,12 +98,12 @@ def start_own(settings: Settings) -> docker.DockerClient:
         directory.mkdir(parents=True, exist_ok=True)
     pid_file = settings.state / "engine.pid"
     pid_file.unlink(missing_ok=True)
-    made_bridge = not Path("/sys/class/net/docker0").exists()
+    before = network_before()
     command = ["dockerd", "--data-root", str(store), "--exec-root", str(run_directory / "exec")]
     command += ["--pidfile", str(pid_file), "--host", own_url(settings)]
     with step("starting an engine"), (settings.state / "engine.log").open("w") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        note = {"pid": process.pid, "store": str(store), "bridge": made_bridge}
+        note = {"pid": process.pid, "store": str(store), "before": before}
         (settings.state / "engine.json").write_text(json.dumps(note))
         for _ in range(120):
             client = find_engine(settings)
@@ -112,7 +138,6 @@ def stop_own(settings: Settings) -> None:
                 if time.monotonic() > deadline:
                     raise LabError(f"the lab's engine (process {note['pid']}) does not end; end it by hand")
                 time.sleep(0.2)
-    if note.get("bridge"):
-        subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
+    restore_network(note["before"])
     shutil.rmtree(settings.run_directory, ignore_errors=True)
     path.unlink()
