@@ -27,6 +27,7 @@ def test_stranger_is_out(fleet: Fleet) -> None:
 
 
 def test_guard_is_needed_by_the_engine(fleet: Fleet) -> None:
-    """The engine does not start without the guard."""
-    needs = fleet.host(NAME).check_output("systemctl show -P Requires docker.service")
-    assert "aztec-port-guard.service" in needs
+    """The engine's unit has the guard's drop-in, which keeps it from starting without the table."""
+    shown = fleet.host(NAME).check_output("systemctl cat docker.service")
+    assert "/docker.service.d/aztec-port-guard.conf" in shown
+    assert "aztec_prover" in shown
