@@ -144,7 +144,7 @@ def note_host_keys(client: docker.DockerClient, settings: Settings) -> None:
     known = settings.known_hosts.read_text().splitlines() if settings.known_hosts.exists() else []
     lines = [line for line in known if line.split()[0] not in addresses]
     for machine in settings.machines:
-        key = execute(client, machine.name, ["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).out.split()
+        key = read_file(client, machine.name, "/etc/ssh/ssh_host_ed25519_key.pub").split()
         lines.append(f"{machine.address} {key[0]} {key[1]}")
     settings.known_hosts.write_text("\n".join(lines) + "\n")
 
@@ -154,6 +154,16 @@ def container_of(client: docker.DockerClient, name: str) -> Container:
     if found is None:
         raise LabError(f"{name}: the lab has no such machine; `lab/up --machines` makes what the inventory names")
     return found
+
+
+def read_file(client: docker.DockerClient, name: str, path: str) -> str:
+    """A file of a machine, by the engine's archive: a busy engine has been seen to lose the output of a short `cat`."""
+    stream, _ = container_of(client, name).get_archive(path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+        member = archive.extractfile(archive.getmembers()[0])
+        if member is None:
+            raise LabError(f"{name}: {path} is no file")
+        return member.read().decode()
 
 
 def execute(client: docker.DockerClient, name: str, command: str | Sequence[str], *, check: bool = True) -> Result:

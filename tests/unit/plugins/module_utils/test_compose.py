@@ -211,8 +211,8 @@ def test_one_that_failed_decides():
     assert (verdict, len(failed)) == ("failed", 1)
 
 
-def labels(model=MODEL, env="A=1\n", files=None, directory="/d"):
-    made = compose.with_labels(model, env, files or {}, directory)
+def labels(model=None, env="A=1\n", files=None, directory="/d"):
+    made = compose.with_labels(model or MODEL, env, files or {}, directory)
     return {name: service["labels"] for name, service in made["services"].items()}
 
 
@@ -309,9 +309,11 @@ LABELLED = {"services": {"s": {"image": "i:1", "labels": {compose.LABEL_CONFIG: 
 NOTED = {"s": {"hashes": ["h"], "networks": ["n"]}}
 
 
-def actions(*containers, images=None, memory=NOTED, model=LABELLED, running_for=None):
+def actions(*containers, images=None, memory=None, model=None, running_for=None):
     engine = compose.Engine(tuple(containers), {"i:1": "sha256:1"} if images is None else images)
-    return [item["do"] for item in compose.container_actions("p", model, engine, memory, running_for or {})]
+    noted = NOTED if memory is None else memory
+    done = compose.container_actions("p", model or LABELLED, engine, noted, running_for or {})
+    return [item["do"] for item in done]
 
 
 GOOD = compose.container(found())
