@@ -26,6 +26,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils import nft as gua
 from ansible_collections.aztec_ops.prover.plugins.modules.port_guard import Failed, Host
 
 PREFIX = f"pg{os.getpid()}"
+# Long enough for a connection whose first packet a busy machine loses: the kernel sends another after a second.
+PATIENCE = 1.5
 NAMES = ("lan", "host", "agent", "stranger", "container", "neighbour")
 ADDRESS = {
     "host": ("10.66.0.1", "fd66::1"),
@@ -211,7 +213,7 @@ def section(*sources: str, name: str = "prover_broker") -> guard.Section:
     return guard.section_of(name, ports(*sources), ["aztec0"])
 
 
-def connection(source: str, target: str, port: int, from_port: int = 0, patience: float = 0.5) -> socket.socket:
+def connection(source: str, target: str, port: int, from_port: int = 0, patience: float = PATIENCE) -> socket.socket:
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     client = new_socket(source, family, socket.SOCK_STREAM)
     client.settimeout(patience)
@@ -244,7 +246,7 @@ def reaches(source: str, target: str, port: int, protocol: str = "tcp", size: in
         except OSError:
             return False
     with new_socket(source, socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(0.5)
+        client.settimeout(PATIENCE)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         try:
             destination = (target, port)
