@@ -4,13 +4,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
-    compose_project,
-    container_environment,
-    guarded_ports,
-    image_reference,
-    unreachable_broker,
-)
+from ansible.errors import AnsibleFilterError
+from ansible_collections.aztec_ops.prover.plugins.module_utils import component
+from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
 
 
 class FilterModule:
@@ -19,9 +15,13 @@ class FilterModule:
     def filters(self) -> dict:
         """Give the filters by name."""
         return {
-            "compose_project": compose_project,
-            "container_environment": container_environment,
-            "guarded_ports": guarded_ports,
-            "image_reference": image_reference,
-            "unreachable_broker": unreachable_broker,
+            name: one_line_errors(getattr(component, name), AnsibleFilterError)
+            for name in (
+                "compose_project",
+                "container_environment",
+                "guarded_ports",
+                "image_reference",
+                "reached",
+                "unreachable_broker",
+            )
         }

@@ -92,6 +92,14 @@ def guarded_ports(port: int, sources: list | None = None, admin_port: int = ADMI
     ]
 
 
+def reached(look: dict, server: dict) -> bool:
+    """Tell whether a look at a host has shown that a server, by host and port, answers it."""
+    return any(
+        attempt["ok"] and attempt["host"] == server["host"] and int(attempt["port"]) == int(server["port"])
+        for attempt in look.get("connect", [])
+    )
+
+
 def unreachable_broker(attempt: dict, admits: list) -> str:
     """Give the line for a host that cannot reach its broker.
 
@@ -104,11 +112,13 @@ def unreachable_broker(attempt: dict, admits: list) -> str:
     return f"{where}; {known}: {mend}"
 
 
-def _as_text(value: object) -> str:
+def _as_text(name: str, value: object) -> str:
+    if isinstance(value, dict):
+        raise ValueError(f"{name} is a dictionary, an environment holds text: give text, a number, a boolean or a list")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
-        return ",".join(_as_text(item) for item in value)
+        return ",".join(_as_text(name, item) for item in value)
     return "" if value is None else str(value)
 
 
@@ -116,10 +126,10 @@ def container_environment(layers: list) -> dict:
     """Merge layers of settings into one environment, later layers over earlier ones.
 
     Lists are joined with commas and no space (Aztec does not trim), booleans are `true` and `false`. What is empty is
-    left out, since Aztec takes an empty variable as set.
+    left out, since Aztec takes an empty variable as set. ValueError where a value is a dictionary.
     """
     together: dict = {}
     for layer in layers:
         together.update(layer or {})
-    texts = {key: _as_text(value) for key, value in together.items()}
+    texts = {key: _as_text(key, value) for key, value in together.items()}
     return {key: text for key, text in texts.items() if text != ""}

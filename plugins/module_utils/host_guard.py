@@ -8,9 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Callable
 
-UNIT = "aztec-port-guard.service"
-TABLE = "aztec_prover"
-DIRECTORY = "etc/aztec-port-guard"
+from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import DIRECTORY, TABLE, UNIT, UNIT_FILE
 
 
 def nft_facts(run: Callable, root: Path) -> dict[str, Any]:
@@ -34,7 +32,7 @@ def enabled(root: Path) -> bool:
 
 def sections(root: Path) -> list[str]:
     """The names of the sections that are laid down."""
-    return sorted(entry.stem for entry in (root / DIRECTORY).glob("*.json"))
+    return sorted(entry.stem for entry in (root / DIRECTORY.lstrip("/")).glob("*.json"))
 
 
 def guard_facts(run: Callable, root: Path, nft_installed: bool) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def guard_facts(run: Callable, root: Path, nft_installed: bool) -> dict[str, Any
         code, _out, _err = run(["nft", "list", "chain", "inet", TABLE, "prerouting"])
         loaded = code == 0
     return {
-        "installed": (root / "etc/systemd/system" / UNIT).exists(),
+        "installed": (root / UNIT_FILE.lstrip("/")).exists(),
         "loaded": loaded,
         "enabled": enabled(root),
         "sections": sections(root),

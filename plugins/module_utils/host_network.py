@@ -156,7 +156,7 @@ def error_text(error: Exception) -> str:
 def try_connection(host: str, port: int, timeout: float) -> dict[str, Any]:
     """Connect to a port and ask for /status.
 
-    ok says that the port answered HTTP at all; status is the code, None when no answer came.
+    ok says that /status answered 200; status is the code, None when no answer came.
     """
     host = host.strip("[]")
     result: dict[str, Any] = {
@@ -168,7 +168,9 @@ def try_connection(host: str, port: int, timeout: float) -> dict[str, Any]:
         result["source"] = connection.sock.getsockname()[0]
         connection.request("GET", "/status")
         result["status"] = connection.getresponse().status
-        result["ok"] = True
+        result["ok"] = result["status"] == 200
+        if not result["ok"]:
+            result["error"] = f"answers {result['status']} at /status"
     except (OSError, http.client.HTTPException) as error:
         result["error"] = error_text(error)
     finally:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import meaning
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
 
@@ -20,13 +21,6 @@ RECENT_SECONDS = 600
 START_SECONDS = 1800
 # A node that is this near to the L1 is not called behind.
 NEAR = 2
-EXITS = {
-    78: "AUTO_UPDATE saw a new rollup: upgrade",
-    79: "AUTO_UPDATE saw a new version: upgrade",
-    137: "it was killed",
-    139: "it crashed",
-    143: "it was told to stop",
-}
 
 
 @dataclass
@@ -111,7 +105,7 @@ def state_problem(container: dict, now: float) -> str:
     """Give what is wrong with a container as the engine sees it, or ''."""
     if container["state"] != "running":
         code = container["exit_code"]
-        why = "it ran out of memory" if container["oom_killed"] else EXITS.get(code, "")
+        why = meaning(code, container["oom_killed"])
         text = f"is {container['state']} with exit code {code}" + (f" ({why})" if why else "")
         return text + (f": {container['log_error']}" if container.get("log_error") else "")
     up = now - parse_time(container["started_at"])

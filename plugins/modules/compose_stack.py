@@ -919,9 +919,8 @@ class Stack:
     def promote(self, state: dict, containers: list, images: dict) -> None:
         """Keep what came up as what to go back to."""
         wanted = self.wanted
-        number = 1 + int((re.match(r"good-(\d+)\Z", state.get("good") or "") or re.match(r"()", "")).group(1) or 0)
-        good = f"good-{number}"
         current = state.get("good")
+        good = f"good-{int((current or 'good-0').rpartition('-')[2]) + 1}"
         if not current or any(
             self.disk.read(f".stack/{current}/{name}") != text for name, text in wanted.contents.items()
         ):
@@ -1006,12 +1005,15 @@ class Stack:
                     self.must(f"Bringing image {reference} back", "tag", image_id, reference)
             self.put(contents, [name for name in [*wanted.files, *state.get("files", [])] if name not in contents])
             before = {each.id: each.restarts for each in self.containers()}
-            self.compose("up", "--detach", "--remove-orphans")
+            code, out, err = self.compose("up", "--detach", "--remove-orphans")
+            if code != 0:
+                raise Problem(self.last_error(err or out))
             found, failed, now = self.watch(before, wanted.timeout)
         except Problem as problem:
             return f"Going back failed too: {problem}", False
         if found != "ok" or not now:
-            return f"Going back failed too: {', '.join(f'{each.name} is {each.status}' for each in failed)}", False
+            states = ", ".join(f"{each.name} is {each.status}" for each in failed)
+            return f"Going back failed too: {states or 'no container came up'}", False
         self.promote_good(state, now, good)
         return "The last good files and images are back and run", True
 

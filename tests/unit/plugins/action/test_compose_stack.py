@@ -95,6 +95,14 @@ def test_job_that_is_killed_is_a_failure_and_not_waited_for():
     assert calls[-1][1] == "cleanup"
 
 
+@pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"files"})])
+def test_a_pull_is_given_no_secrets(state, sent):
+    made, dummy = plugin([{"_todo": True}, {"failed": True, "msg": "no room"}])
+    made._task.args["state"] = state
+    run(made)
+    assert {"secrets", "files"} & set(made._execute_module.arguments) == sent
+
+
 def test_job_that_cannot_be_started_is_a_failure():
     made, dummy = plugin([{"_todo": True}, {"failed": True, "msg": "no room"}])
     assert run(made)["msg"] == "no room"

@@ -10,6 +10,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
     container_environment,
     image_reference,
     merged,
+    reached,
     unreachable_broker,
 )
 
@@ -74,3 +75,22 @@ def test_unreachable_broker_names_source_and_admitted(source, admits, parts):
     line = unreachable_broker({"host": "10.0.0.10", "port": 8080, "source": source, "error": "timed out"}, admits)
     assert "\n" not in line
     assert all(part in line for part in ["10.0.0.10 port 8080", "timed out", *parts])
+
+
+@pytest.mark.parametrize(
+    ("attempts", "answered"),
+    [
+        ([], False),
+        ([{"host": "10.0.0.10", "port": 8080, "ok": True}], True),
+        ([{"host": "10.0.0.10", "port": 8080, "ok": False}], False),
+        ([{"host": "10.0.0.10", "port": 8081, "ok": True}], False),
+        ([{"host": "10.0.0.11", "port": 8080, "ok": True}], False),
+    ],
+)
+def test_reached_asks_for_host_and_port(attempts, answered):
+    assert reached({"connect": attempts}, {"host": "10.0.0.10", "port": "8080"}) is answered
+
+
+def test_container_environment_refuses_a_dictionary():
+    with pytest.raises(ValueError, match="KEY is a dictionary"):
+        container_environment([{"KEY": {"secret": "s"}}])

@@ -100,8 +100,8 @@ PLACES = {
 @pytest.mark.parametrize(
     ("part", "changes", "words"),
     [
-        ("agent", {"state": "exited", "exit_code": 1, "log_error": "no host"}, "is exited with exit code 1: no host"),
-        ("agent", {"state": "exited", "exit_code": 79}, "upgrade"),
+        ("agent", {"state": "exited", "exit_code": 1, "log_error": "no host"}, "its last log lines say why): no host"),
+        ("agent", {"state": "exited", "exit_code": 79}, "update needed"),
         ("agent", {"state": "exited", "exit_code": 137, "oom_killed": True}, "out of memory"),
         ("agent", {"state": "restarting", "exit_code": 1}, "is restarting"),
         ("broker", {"restarts": 3, "started_at": JUST_NOW}, "restarted 3 times, last 1 min ago"),
