@@ -95,7 +95,7 @@ def test_job_that_is_killed_is_a_failure_and_not_waited_for():
     assert calls[-1][1] == "cleanup"
 
 
-@pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"files"})])
+@pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"secrets", "files"})])
 def test_a_pull_is_given_no_secrets(state, sent):
     made, dummy = plugin([{"_todo": True}, {"failed": True, "msg": "no room"}])
     made._task.args["state"] = state
