@@ -36,14 +36,15 @@ def sections(root: Path) -> list[str]:
 
 
 def guard_facts(run: Callable, root: Path, nft_installed: bool) -> dict[str, Any]:
-    """installed (its unit is there), loaded (its chain is in the kernel), enabled, and its sections."""
+    """installed (its unit is there), loaded (the kernel has a rule for each section), enabled, and its sections."""
+    laid_down = sections(root)
     loaded = False
     if nft_installed:
-        code, _out, _err = run(["nft", "list", "chain", "inet", TABLE, "prerouting"])
-        loaded = code == 0
+        code, out, _err = run(["nft", "list", "chain", "inet", TABLE, "prerouting"])
+        loaded = code == 0 and all(f"jump shut_{name}" in out for name in laid_down)
     return {
         "installed": (root / UNIT_FILE.lstrip("/")).exists(),
         "loaded": loaded,
         "enabled": enabled(root),
-        "sections": sections(root),
+        "sections": laid_down,
     }
