@@ -15,24 +15,19 @@ COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 
 ENTRYPOINT = ("node", "--no-warnings", "/usr/src/yarn-project/aztec/dest/bin/index.js", "start")
 
-IMAGE = "aztecprotocol/aztec"
-
 
 @dataclass(frozen=True)
 class Release:
     """A release line: what a component of that line is started with and how it is asked.
 
-    start_flags and environment go by component; rpc gives the JSON-RPC method for each thing that is asked, or None
-    where the line has none that is harmless.
+    start_flags and environment go by component; rpc gives the JSON-RPC method for each thing that is asked.
     """
 
     line: str
     start_flags: dict
     environment: dict
-    health_body: str
     rpc: dict
     networks: tuple
-    agent_image: str | None = None
     entrypoint: tuple = field(default=ENTRYPOINT)
 
     def as_dict(self) -> dict:
@@ -41,13 +36,8 @@ class Release:
         return {**plain, "entrypoint": list(self.entrypoint), "networks": list(self.networks)}
 
 
-# Agents' and brokers' methods have the same names in every line (those of 5 were not seen running).
-# The broker is asked for a job that does not exist: its other methods hand out jobs or drain notices.
-_COMMON_RPC = {
-    "peers": "p2p_getPeers",
-    "agent_status": "agent_getStatus",
-    "broker_job_status": "proverBroker_getProvingJobStatus",
-}
+# Agents' methods have the same names in every line (those of 5 were not seen running).
+_COMMON_RPC = {"agent_status": "agent_getStatus"}
 
 # 4 and 5 take 1mb by default, which makes epochs fail with entity.too.large; 2.1 has 50mb fixed.
 _BODY_SIZE = {"RPC_MAX_BODY_SIZE": "50mb"}
@@ -65,13 +55,7 @@ RELEASES = {
             "prover_agent": ["--prover-agent"],
         },
         environment={"prover_node": _NO_UPDATE, "prover_broker": _NO_UPDATE, "prover_agent": _NO_UPDATE},
-        health_body="OK",
-        rpc={
-            **_COMMON_RPC,
-            "l2_tips": "proverNode_getL2Tips",
-            "world_state": "proverNode_getWorldStateSyncStatus",
-            "jobs": "proverNode_getJobs",
-        },
+        rpc={**_COMMON_RPC, "l2_tips": "proverNode_getL2Tips"},
         networks=("testnet", "mainnet", "staging-public", "staging-ignition"),
     ),
     "4": Release(
@@ -83,15 +67,8 @@ RELEASES = {
             "prover_agent": ["--prover-agent"],
         },
         environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
-        health_body="OK",
-        rpc={
-            **_COMMON_RPC,
-            "l2_tips": "node_getL2Tips",
-            "world_state": "node_getWorldStateSyncStatus",
-            "jobs": "prover_getJobs",
-        },
+        rpc={**_COMMON_RPC, "l2_tips": "node_getL2Tips"},
         networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
-        agent_image="aztecprotocol/aztec-prover-agent",
     ),
     "5": Release(
         line="5",
@@ -102,19 +79,13 @@ RELEASES = {
             "prover_agent": ["--prover-agent"],
         },
         environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
-        # 5.2 answers with a JSON object; for 5.0 and 5.1 it is not known, so a reader of the body takes both.
-        health_body="json",
         rpc={
             **_COMMON_RPC,
             # The namespace node_ lives on as an alias of aztec_ in 5 and is to go afterwards.
             "l2_tips": "aztec_getL2Tips",
-            "world_state": "aztec_getWorldStateSyncStatus",
-            # prover_* moved to the admin port, which is never published.
-            "jobs": None,
         },
         # The names of 5 were not read in its source: those of 4.
         networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
-        agent_image="aztecprotocol/aztec-prover-agent",
     ),
 }
 
