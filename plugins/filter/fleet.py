@@ -1,11 +1,11 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters for the fleet's derived values and for environments."""
+"""The filter that gives the fleet's derived values."""
 
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.module_utils import fleet
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet
 from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
 
 
@@ -14,7 +14,4 @@ class FilterModule:
 
     def filters(self) -> dict:
         """Give the filters by name."""
-        return {
-            name: one_line_errors(getattr(fleet, name), AnsibleFilterError)
-            for name in ("as_env", "fleet", "prune_empty")
-        }
+        return {"fleet": one_line_errors(fleet, AnsibleFilterError)}

@@ -16,6 +16,11 @@ def service_name(component: str) -> str:
     return component.replace("_", "-")
 
 
+def project_name(component: str) -> str:
+    """Give the Compose project of a component: prover_node -> aztec-prover-node."""
+    return f"aztec-{service_name(component)}"
+
+
 def image_reference(image: str, version: str, digest: str = "") -> str:
     """Give the reference that Docker pulls: image:version, with @digest where one is pinned."""
     reference = f"{image}:{version}"
@@ -75,7 +80,7 @@ def compose_project(
         "logging": {"driver": "json-file", "options": {"max-size": "100m", "max-file": "3"}},
     }
     return {
-        "name": f"aztec-{name}",
+        "name": project_name(component),
         "services": {name: merged(merged(common, service), extra or {})},
         "networks": {NETWORK_KEY: {"name": docker_network, "external": True}},
     }

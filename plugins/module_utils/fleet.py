@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
     guarded_ports,
     image_reference,
+    project_name,
     service_name,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address, ethereum_checksum
@@ -33,6 +35,8 @@ DEFAULTS = {
 
 # The name of the broker's Compose service, by which its neighbours on the shared Docker network reach it.
 BROKER_SERVICE = "prover-broker"
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 def ip_of(text: object):
@@ -85,20 +89,36 @@ def address_name(name: str, variables: dict) -> str:
     return str(variables.get("aztec_address") or variables.get("ansible_host") or name)
 
 
-def effective(variables: dict, component: str, option: str):
+def as_bool(value: object) -> bool | None:
+    """Give the boolean that a value stands for (-e makes texts of them), or None where it is none."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower() if isinstance(value, (str, int)) else ""
+    return True if text in _TRUE else False if text in _FALSE else None
+
+
+def deciding(variables: Mapping, component: str, option: str) -> str | None:
+    """Give the variable that decides a component's option on a host: its own, the fleet's, or None for the default.
+
+    One that is there decides, be it empty, as for the roles' defaults.
+    """
+    return next((name for name in (f"{component}_{option}", f"aztec_{option}") if name in variables), None)
+
+
+def effective(variables: Mapping, component: str, option: str):
     """Give what a component's option comes to on a host: its own variable, the fleet's, or the default."""
-    for name in (f"{component}_{option}", f"aztec_{option}"):
-        if variables.get(name) not in (None, ""):
-            return variables[name]
+    name = deciding(variables, component, option)
+    if name is not None:
+        return variables[name]
     return DEFAULTS.get(f"{component}_{option}", DEFAULTS.get(f"aztec_{option}"))
 
 
 def data_path(variables: dict, component: str) -> str:
     """Give the directory that a component fills on a host: its data, or an agent's CRS."""
     option, leaf = ("crs_directory", "crs") if component == AGENT else ("data_directory", "data")
-    own = variables.get(f"{component}_directory")
-    own = own or f"{variables.get('aztec_directory') or DEFAULTS['aztec_directory']}/{service_name(component)}"
-    return variables.get(f"{component}_{option}") or f"{own}/{leaf}"
+    wide = variables.get("aztec_directory", DEFAULTS["aztec_directory"])
+    own = variables.get(f"{component}_directory", f"{wide}/{service_name(component)}")
+    return variables.get(f"{component}_{option}", f"{own}/{leaf}")
 
 
 def image_of(variables: dict, component: str) -> str:
@@ -129,6 +149,17 @@ def admitted(hostvars: dict, members: dict, addresses: dict) -> list[str]:
         networks.update(ipaddress.ip_network(str(one), strict=False) for one in extra)
     ordered = sorted(networks, key=lambda network: (network.version, network.network_address, network.prefixlen))
     return [str(network) for network in ordered]
+
+
+def broker_guard(variables: Mapping, sources: list) -> dict:
+    """Give what the broker's role asks of the port guard, for a run that leaves the broker's host out."""
+    required = as_bool(variables.get("port_guard_required_by_docker", True))
+    return {
+        "section": BROKER,
+        "ports": guarded_ports(int(effective(variables, BROKER, "port")), sources),
+        "bridges": [effective(variables, BROKER, "docker_bridge")],
+        "required_by_docker": required is not False,
+    }
 
 
 def p2p_address(name: str, variables: dict) -> str:
@@ -171,25 +202,24 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
     addresses = {host: answers[name][0] for host, name in names.items()}
     port = int(effective(hostvars[broker], BROKER, "port"))
     url = f"http://{in_url(addresses[broker])}:{port}"
-    sources = admitted(hostvars, members, {name: answers[name] for name in names.values()})
-    bridge = effective(hostvars[broker], BROKER, "docker_bridge")
+    if "prover_broker_admitted" in hostvars[broker]:
+        sources = [str(source) for source in hostvars[broker]["prover_broker_admitted"]]
+    else:
+        sources = admitted(hostvars, members, {name: answers[name] for name in names.values()})
     version = effective(hostvars[broker], BROKER, "version")
     p2p_ip = answers.get(announced)
     return {
         "version": version,
         "network": effective(hostvars[broker], BROKER, "network"),
         "line": release_of(version).line,
+        "projects": [project_name(component) for component in COMPONENTS],
         "broker": {
             "host": broker,
             "address": addresses[broker],
             "port": port,
             "url": url,
             "admitted": sources,
-            "guard": {
-                "section": BROKER,
-                "ports": guarded_ports(port, sources),
-                "bridges": [bridge],
-            },
+            "guard": broker_guard(hostvars[broker], sources),
         },
         "node": {
             "host": node,
@@ -211,21 +241,3 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
             for host, components in running.items()
         },
     }
-
-
-def prune_empty(values: dict) -> dict:
-    """Give a dict without the entries that are None, '', [] or {}; False and 0 stay."""
-    return {key: value for key, value in values.items() if value is not None and value not in ("", [], {}, ())}
-
-
-def as_env(values: dict) -> dict:
-    """Give a dict as environment: lists joined with commas, true/false, numbers as text; empty ones dropped."""
-
-    def text(value) -> str:
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if isinstance(value, (list, tuple)):
-            return ",".join(text(item) for item in value)
-        return str(value)
-
-    return {key: text(value) for key, value in prune_empty(values).items()}

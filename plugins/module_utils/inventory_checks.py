@@ -21,6 +21,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     BROKER,
     NODE,
     address_name,
+    as_bool,
+    deciding,
     fleet,
     ip_of,
     members_of,
@@ -51,7 +53,6 @@ _TOO_LONG = 10**15
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,10 @@ class Specs:
         """Give the default that a component's option is declared with."""
         return self.options.get(component, {}).get(f"{component}_{option}", {}).get("default")
 
+    def nearest_role(self, name: str) -> str:
+        """Give the role whose documentation lists what a variable of this name could have been."""
+        return next((role for role in self.options if name.startswith(role + "_")), "preflight")
+
     def prefixes(self) -> tuple:
         """Give how the collection's variables begin, for each role with specifications."""
         own = {role + "_" for role in self.options}
@@ -122,14 +127,6 @@ def kind(value: object) -> str:
     if isinstance(value, Mapping):
         return "dict"
     return "list" if isinstance(value, Sequence) else "value of another kind"
-
-
-def as_bool(value: object) -> bool | None:
-    """Give the boolean that a value stands for (-e makes texts of them), or None where it is none."""
-    if isinstance(value, bool):
-        return value
-    text = str(value).lower() if isinstance(value, (str, int)) else ""
-    return True if text in _TRUE else False if text in _FALSE else None
 
 
 def as_int(value: object) -> int | None:
@@ -299,10 +296,10 @@ class _Inventory:
     def setting(self, host: str, component: str, option: str) -> tuple:
         """Give (the variable that decides, its value) for a component's option, by the order of the role's defaults."""
         values = self.hosts[host]
+        name = deciding(values, component, option)
+        if name is not None:
+            return name, values[name]
         own, wide = f"{component}_{option}", f"aztec_{option}"
-        for name in (own, wide):
-            if name in values:
-                return name, values[name]
         shared = self.specs.owner(wide) is not None
         return (wide if shared else own), self.specs.default(component, option)
 
@@ -333,7 +330,8 @@ class _Inventory:
             for name in values:
                 if name in wrong:
                     near = wrong[name]
-                    remedy = f"did you mean {near}?" if near else "take it out; docs/ lists all that there are"
+                    manual = f"ansible-doc -t role aztec_ops.prover.{self.specs.nearest_role(name)}"
+                    remedy = f"did you mean {near}?" if near else f"take it out; {manual} lists all that there are"
                     self.add(host, name, ("there is no such variable", remedy))
 
     def check_types(self) -> None:

@@ -304,6 +304,16 @@ AGENT = [
         "prover_agent_broker_url | has a path or a user, which Aztec leaves",
     ),
     ({"prover_agent_conut": 2}, "prover_agent_conut | there is no such variable | did you mean prover_agent_count?"),
+    (
+        {"prover_agent_zzzzzzzzzzzzzzzzzzzzzzzz": 2},
+        "prover_agent_zzzzzzzzzzzzzzzzzzzzzzzz | there is no such variable | take it out; ansible-doc -t role "
+        "aztec_ops.prover.prover_agent lists all that there are",
+    ),
+    (
+        {"aztec_zzzzzzzzzzzzzzzzzzzzzzzz": 2},
+        "aztec_zzzzzzzzzzzzzzzzzzzzzzzz | there is no such variable | take it out; ansible-doc -t role "
+        "aztec_ops.prover.preflight lists all that there are",
+    ),
 ]
 
 

@@ -40,11 +40,13 @@ def test_node_and_broker_on_one_host() -> None:
             {"port": 8880, "protocol": "tcp", "sources": []},
         ],
         "bridges": ["aztec0"],
+        "required_by_docker": True,
     }
     assert found["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"
     assert found["hosts"]["node-1"]["components"] == ["prover_node", "prover_broker"]
     assert found["hosts"]["agent-1"]["broker_url"] == "http://10.0.0.10:8080"
     assert (found["version"], found["line"], found["network"]) == ("4.1.2", "4", "testnet")
+    assert found["projects"] == ["aztec-prover-node", "aztec-prover-broker", "aztec-prover-agent"]
     assert (found["prover_id"], found["agents"]) == (ID, ["agent-1"])
 
 
@@ -104,6 +106,32 @@ def test_what_is_set_by_hand_wins() -> None:
     assert (found["prover_id"], found["version"], found["line"]) == (cold, "5.2.0", "5")
 
 
+@pytest.mark.parametrize(
+    ("given", "required"), [(False, False), ("false", False), ("no", False), (True, True), ("true", True)]
+)
+def test_the_guard_is_what_the_broker_s_role_asks_for(given: object, required: bool) -> None:
+    broker = {
+        "aztec_address": "10.0.0.11",
+        "prover_broker_admitted": ["10.9.0.0/16"],
+        "prover_broker_docker_bridge": "own0",
+        "port_guard_required_by_docker": given,
+    }
+    found = fleet(*inventory(broker=broker, aztec_docker_bridge="fleet0", aztec_admit=["10.1.1.1"]))["broker"]
+    assert found["admitted"] == found["guard"]["ports"][0]["sources"] == ["10.9.0.0/16"]
+    assert found["guard"]["bridges"] == ["own0"]
+    assert found["guard"]["required_by_docker"] is required
+
+
+def test_nobody_may_be_admitted_by_hand() -> None:
+    found = fleet(*inventory({"prover_broker_admitted": []}))["broker"]
+    assert found["admitted"] == found["guard"]["ports"][0]["sources"] == []
+
+
+def test_what_is_empty_by_hand_wins_too() -> None:
+    found = fleet(*inventory({"prover_broker_image_digest": ""}, aztec_image_digest="sha256:1"))["hosts"]
+    assert found["node-1"]["images"] == ["aztecprotocol/aztec:2.1.5", "aztecprotocol/aztec:2.1.5@sha256:1"]
+
+
 def test_what_the_look_is_asked_for() -> None:
     node = {
         "prover_node_data_directory": "/data",
@@ -148,21 +176,6 @@ def test_names_are_asked_for_once() -> None:
 
     assert resolve_all(["a.lan", "b.lan", "a.lan"], one) == {"a.lan": ["10.0.0.1"], "b.lan": ["10.0.0.1"]}
     assert sorted(asked) == ["a.lan", "b.lan"]
-
-
-@pytest.mark.parametrize(
-    ("values", "left"),
-    [({"a": None, "b": "", "c": [], "d": {}}, {}), ({"a": 0, "b": False, "c": "x"}, {"a": 0, "b": False, "c": "x"})],
-)
-def test_prune_empty(values: dict, left: dict) -> None:
-    assert FilterModule().filters()["prune_empty"](values) == left
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(["a", "b"], "a,b"), (True, "true"), (False, "false"), (0, "0"), (8080, "8080"), ("$x", "$x")]
-)
-def test_as_env(value: object, text: str) -> None:
-    assert FilterModule().filters()["as_env"]({"A": value, "B": ""}) == {"A": text}
 
 
 def test_defaults_agree_with_the_roles() -> None:
