@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import host_values, plain, read_specs
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, deciding
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
+    Engine,
     Settings,
     check_hosts,
     hardware_table,
@@ -35,17 +36,21 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
     for component in components:
 
         def value(option: str, component: str = component):
-            own = values.get(f"{component}_{option}")
-            return specs.default(component, option) if own is None else own
+            name = deciding(values, component, option)
+            return values[name] if name else specs.default(component, option)
 
         ports = tuple(
             (f"{component}_{option}", protocol, as_int(value(option)), loopback_only)
             for option, protocol, loopback_only in PUBLISHED[component]
         )
-        wanted = values.get(f"{component}_requirements") or values.get("aztec_requirements") or "fail"
-        count = value("count") if component == AGENT else 1
-        found[component] = Settings(ports, str(wanted), 1 if count is None else count)
+        found[component] = Settings(ports, str(value("requirements")), value("count") if component == AGENT else 1)
     return found
+
+
+def engine_of(values: dict, specs: Specs) -> Engine:
+    """Give what a host's variables and the defaults of docker_engine ask of the host's engine."""
+    wanted = ("docker_engine_source", "docker_engine_version", "docker_engine_apt_url")
+    return Engine(*(str(values.get(name, specs.options["docker_engine"][name]["default"])) for name in wanted))
 
 
 class ActionModule(ActionBase):
@@ -62,14 +67,16 @@ class ActionModule(ActionBase):
         fleet = plain(arguments["fleet"])
         specs = read_specs(Path(__file__).resolve().parents[2] / "roles")
         hostvars = task_vars["hostvars"]
-        looks, settings = {}, {}
+        looks, settings, engines = {}, {}, {}
         for host in task_vars["ansible_play_hosts_all"]:
             if host in fleet["hosts"]:
                 variables = hostvars[host]
                 looks[host] = plain(variables["__aztec_look"]) if "__aztec_look" in variables else None
-                settings[host] = settings_of(host_values(variables, specs), fleet["hosts"][host]["components"], specs)
+                values = host_values(variables, specs)
+                settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
+                engines[host] = engine_of(values, specs)
 
-        findings = check_hosts(looks, fleet, settings)
+        findings = check_hosts(looks, fleet, settings, engines)
         result.update(changed=False, gone=findings.gone)
         if findings.hardware:
             self._display.display(hardware_table(findings.hardware))

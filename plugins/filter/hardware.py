@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters that compare a host's hardware with the minimum requirements."""
+"""Filters that divide a host's hardware among agents."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class FilterModule:
         """Give the filters by name."""
         return {
             name: one_line_errors(getattr(requirements, name), AnsibleFilterError)
-            for name in ("agent_count", "hardware_concurrency", "hardware_shortfalls")
+            for name in ("agent_count", "hardware_concurrency")
         }

@@ -59,6 +59,16 @@ def system_problem(look: dict, source: str) -> str:
     return ""
 
 
+def is_supported(look: dict) -> bool:
+    """Whether an engine could be installed on the host's distribution, from one source or the other."""
+    return not all(system_problem(look, source) for source in SOURCES)
+
+
+def repository_of(apt_url: str, look: dict) -> str:
+    """Give the repository for the host's distribution below Docker's address for all of them."""
+    return f"{apt_url.rstrip('/')}/{look['os']['id']}"
+
+
 def repository_problem(look: dict, url: str) -> str:
     """Give the apt source of somebody else that names the same repository with another key, or ''.
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.component import service_name
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, ip_of
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
-from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import (
-    agent_count,
-    compare,
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
+    DOCKER_SUITES,
+    engine_plan,
+    host_system,
+    is_supported,
+    repository_of,
     system_problem,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, ip_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import agent_count, compare
 
 # Whose sockets belong to a container's published port.
 _ENGINE_PROCESSES = ("docker-proxy", "dockerd", "rootlesskit")
@@ -31,6 +35,15 @@ class Settings:
     count: object = 1
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What a host's settings ask of its container engine: source, version and the address of Docker's packages."""
+
+    source: str = "docker"
+    version: str = ""
+    apt_url: str = "https://download.docker.com/linux"
+
+
 @dataclass
 class Findings:
     """problems, the table rows of the hardware, and the hosts that leave the run."""
@@ -41,7 +54,7 @@ class Findings:
 
 
 def _runs(look: Mapping, component: str) -> bool:
-    project = (look.get("projects") or {}).get(f"aztec-{service_name(component)}") or {}
+    project = (look.get("projects") or {}).get(project_name(component)) or {}
     return any(container.get("state") == "running" for container in project.get("containers") or [])
 
 
@@ -104,15 +117,34 @@ def hardware_findings(host: str, look: Mapping, settings: Mapping, line: str, pa
     return problems, (host, runs, *("; ".join(cell) or "-" for cell in cells.values()))
 
 
+def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
+    """Give what docker_engine would refuse, and where the host's distribution is not one that it is made for."""
+    seen = dict(look)
+    plan = engine_plan(seen, engine.source, engine.version, repository_of(engine.apt_url, seen))
+    if plan["action"] == "refuse":
+        wrong, _colon, remedy = plan["problem"].rpartition(": ")
+        foreign = plan["problem"] == system_problem(seen, engine.source)
+        return [Problem(host, "operating system" if foreign else "container engine", wrong, remedy)]
+    if is_supported(seen):
+        return []
+    wrong = f"{host_system(seen)} is not supported"
+    if not look["nft"]["installed"] and not look["os"]["apt"]:
+        remedy = "install nftables yourself: without apt only what is there already can be used"
+        return [Problem(host, "operating system", wrong, remedy)]
+    known = "; ".join(f"{name.capitalize()} {', '.join(versions)}" for name, versions in DOCKER_SUITES.items())
+    remedy = f"what is there is used as it is; these are supported: {known}"
+    return [Problem(host, "operating system", wrong, remedy, "warning")]
+
+
 def _identity(look: Mapping) -> tuple:
     return (look.get("hostname"), tuple(sorted(look.get("addresses") or [])))
 
 
-def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping) -> Findings:
+def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapping) -> Findings:
     """Check the hosts of a run. looks: host -> its look, or None where it could not be had.
 
-    settings: host -> component -> Settings. A host without a look leaves the run; it is an error where it is the node's
-    or the broker's.
+    settings: host -> component -> Settings. engines: host -> Engine. A host without a look leaves
+    the run; it is an error where it is the node's or the broker's.
     """
     findings = Findings()
     machines: dict = {}
@@ -131,7 +163,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping) -> Findings:
                 remedy = "see its line above; the run goes on without it"
                 findings.problems.append(Problem(host, "ansible_host", wrong, remedy, "warning"))
             continue
-        findings.problems += _system_problems(host, look)
+        findings.problems += engine_problems(host, look, engines[host])
         findings.problems += port_problems(host, look, settings[host])
         problems, row = hardware_findings(host, look, settings[host], fleet["line"], here["paths"])
         findings.problems += problems
@@ -143,16 +175,6 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping) -> Findings:
             wrong = f"is the same machine as {', '.join(hosts[:-1])}"
             findings.problems.append(Problem(hosts[-1], "ansible_host", wrong, "give each host its own address"))
     return findings
-
-
-def _system_problems(host: str, look: Mapping) -> list[Problem]:
-    found = system_problem(look.get("os") or {})
-    if found is None:
-        return []
-    wrong, _but, known = found.partition(", but ")
-    complete = (look.get("engine") or {}).get("serves") and (look.get("nft") or {}).get("installed")
-    level = "warning" if complete else "error"
-    return [Problem(host, "operating system", wrong, known or "use another", level)]
 
 
 def _address_problems(host: str, look: Mapping, address: str) -> list[Problem]:

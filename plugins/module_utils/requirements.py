@@ -46,11 +46,8 @@ DISK_FREE_GB = 2
 
 KINDS = ("hdd", "ssd", "nvme")
 
-# Where docker_engine and port_guard have been made to work.
-SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 
-
-def needs_of(component: str, line: str = "2.1") -> Needs:
+def needs_of(component: str, line: str) -> Needs:
     """Give what one instance of a component wants in a release line; KeyError names what is unknown."""
     return REQUIREMENTS[line][component]
 
@@ -100,7 +97,7 @@ def _number_row(
     return Row(what, shown if shown is not None else f"{found}{unit}", f"{needed}{unit}", state)
 
 
-def compare(look: dict, counts: dict, line: str = "2.1", paths: dict | None = None) -> list[Row]:
+def compare(look: dict, counts: dict, line: str, paths: dict | None = None) -> list[Row]:
     """Compare a host's look with what its components want together.
 
     counts: how many of each component the host runs, {"prover_node": 1, "prover_agent": 2}; they want the sum.
@@ -166,12 +163,7 @@ def _disk_rows(disks: dict, wanted: dict, paths: dict) -> list[Row]:
     return rows
 
 
-def hardware_shortfalls(look: dict, counts: dict, line: str = "2.1", paths: dict | None = None) -> list[str]:
-    """Give one line for each thing of which the host has too little; arguments as for compare."""
-    return [row.as_line() for row in compare(look, counts, line, paths) if row.state == "short"]
-
-
-def agent_count(look: dict, wanted, line: str = "2.1", beside: list | None = None) -> int:
+def agent_count(look: dict, wanted, line: str, beside: list | None = None) -> int:
     """Give the number of agents for a host: `wanted`, or, where it is auto, what the hardware carries, at least 1.
 
     beside: the other components on the host, whose needs are taken off first.
@@ -194,12 +186,3 @@ def agent_count(look: dict, wanted, line: str = "2.1", beside: list | None = Non
 def hardware_concurrency(vcpus: int, count: int) -> int:
     """Give the threads for each of `count` agents on `vcpus`: the prover sees all of them and not Docker's limits."""
     return max(1, int(vcpus) // max(1, int(count)))
-
-
-def system_problem(system: dict) -> str | None:
-    """Give why an operating system (the look's `os`) is not supported, or None when it is."""
-    name, version = str(system.get("id", "unknown")), str(system.get("version_id", ""))
-    if version in SYSTEMS.get(name, ()):
-        return None
-    known = "; ".join(f"{known.capitalize()} {', '.join(versions)}" for known, versions in SYSTEMS.items())
-    return f"{name} {version or 'of unknown version'} is not supported, but these are: {known}"

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import settings_of
+from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of, settings_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
+    Engine,
     Settings,
     check_hosts,
     hardware_table,
@@ -36,6 +37,23 @@ SETTINGS = {
     "agent-1": {"prover_agent": Settings(count="auto")},
 }
 
+ENGINES = {"node-1": Engine(), "agent-1": Engine()}
+
+
+def system(name: str, version: str, apt: bool = True) -> dict:
+    return {"id": name, "version_id": version, "codename": "", "apt": apt}
+
+
+def engine(**seen) -> dict:
+    """Give the look at no engine at all, with these changes."""
+    bare = {"serves": False, "error": "", "source": "none", "compose": None, "ours": False, "pin": ""}
+    return {**bare, "apt_sources": [], **seen}
+
+
+SERVES = {"serves": True, "source": "other", "compose": "2.30.0"}
+REPOSITORY = "https://download.docker.com/linux/debian"
+FEDORA = {"os": system("fedora", "41", apt=False)}
+
 
 def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **more) -> dict:
     """Give the look of a host on which nothing is wrong, with these changes."""
@@ -43,9 +61,9 @@ def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **m
     return {
         "hostname": name,
         "addresses": [address],
-        "os": {"id": "debian", "version_id": "13"},
+        "os": system("debian", "13"),
         "hardware": {"vcpus": vcpus, "cores": 1, "memory_bytes": memory, "link_mbps": None, "disks": {"/": disk}},
-        "engine": {"serves": False},
+        "engine": engine(),
         "nft": {"installed": False},
         "listening": [],
         "projects": {},
@@ -61,10 +79,11 @@ def runs(project: str, state: str = "running") -> dict:
     return {"projects": {project: {"containers": [{"state": state}]}}}
 
 
-def lines(looks: dict, settings: dict | None = None) -> list:
+def lines(looks: dict, settings: dict | None = None, wanted: Engine | None = None) -> list:
     """Give the problems of these looks as texts; hosts left out have nothing wrong."""
     every = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21"), **looks}
-    found = check_hosts(every, FLEET, {**SETTINGS, **(settings or {})})
+    engines = {**ENGINES, **({"node-1": wanted} if wanted else {})}
+    found = check_hosts(every, FLEET, {**SETTINGS, **(settings or {})}, engines)
     return [" | ".join((one.level, one.host, one.variable, one.wrong, one.remedy)) for one in found.problems]
 
 
@@ -99,12 +118,42 @@ def test_nothing_wrong() -> None:
             "error | node-1 | prover_broker_port |",
         ),
         (
-            {"os": {"id": "fedora", "version_id": "41"}},
-            "error | node-1 | operating system | fedora 41 is not supported | thes",
+            FEDORA,
+            "error | node-1 | operating system | fedora 41 is not supported | use Debian or Ubuntu, or install Docker",
         ),
         (
-            {"os": {"id": "fedora", "version_id": "41"}, "engine": {"serves": True}, "nft": {"installed": True}},
-            "warning | node-1 | operating system | fedora 41 is not supported",
+            {**FEDORA, "engine": engine(**SERVES)},
+            "error | node-1 | operating system | fedora 41 is not supported | install nftables yourself",
+        ),
+        (
+            {**FEDORA, "engine": engine(**SERVES), "nft": {"installed": True}},
+            "warning | node-1 | operating system | fedora 41 is not supported | what is there is used as it is",
+        ),
+        (
+            {"os": system("debian", "11"), "engine": engine(**SERVES)},
+            "warning | node-1 | operating system | debian 11 is not supported | what is there is used as it is",
+        ),
+        (
+            {"os": system("debian", "")},
+            "error | node-1 | operating system | debian is not supported with Docker's repository | use 12 or 13, set",
+        ),
+        (
+            {"engine": engine(source="podman-docker", **{"serves": True})},
+            "error | node-1 | container engine | podman-docker stands in Docker's place | remove it (apt-get remove",
+        ),
+        (
+            {"engine": engine(**{**SERVES, "compose": "1.29.2"})},
+            "error | node-1 | container engine | Compose here is 1.29.2, 2.20 or later is needed: its Docker is from "
+            "no package | install Compose 2.20",
+        ),
+        (
+            {"engine": engine(apt_sources=[{"uri": REPOSITORY, "path": "/etc/apt/docker.list", "signed_by": ""}])},
+            f"error | node-1 | container engine | /etc/apt/docker.list names {REPOSITORY} with another key (none) | "
+            "remove that file",
+        ),
+        (
+            {"engine": engine(source="docker.io")},
+            "error | node-1 | container engine | docker.io is installed and does not serve | start it, or remove it",
         ),
         (
             {"addresses": ["10.0.0.11"]},
@@ -116,6 +165,25 @@ def test_one_thing_wrong_with_the_node(changes: dict, line: str) -> None:
     found = lines({"node-1": look("node-1", "10.0.0.10", **changes)})
     assert len(found) == 1
     assert found[0].startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"os": system("debian", "")}, Engine("distribution")),
+        ({"os": system("ubuntu", "25.10")}, Engine("distribution")),
+        ({"os": system("ubuntu", "24.04")}, Engine("docker", "28.5.2")),
+        # Debian 12 has no Compose v2 of its own, and here needs none.
+        ({"os": system("debian", "12"), "engine": engine(**SERVES)}, Engine("distribution")),
+        ({"os": system("debian", ""), "engine": engine(**SERVES)}, Engine()),
+        (
+            {"engine": engine(apt_sources=[{"uri": REPOSITORY, "path": "/etc/apt/docker.list", "signed_by": ""}])},
+            Engine(apt_url="https://mirror.lan/linux/"),
+        ),
+    ],
+)
+def test_engines_that_can_be_had(changes: dict, wanted: Engine) -> None:
+    assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}, None, wanted) == []
 
 
 @pytest.mark.parametrize(
@@ -174,7 +242,7 @@ def test_one_machine_under_two_names() -> None:
 
 
 def test_the_table_shows_found_and_needed() -> None:
-    found = check_hosts({"agent-1": look("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS)
+    found = check_hosts({"agent-1": look("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS, ENGINES)
     text = hardware_table(found.hardware).splitlines()
     assert len(text) == 3
     assert "prover_agent x 3" in text[2]
@@ -184,6 +252,11 @@ def test_the_table_shows_found_and_needed() -> None:
 def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
     options = {
         "prover_broker": {"prover_broker_port": {"default": 8080}},
+        "docker_engine": {
+            "docker_engine_source": {"default": "docker"},
+            "docker_engine_version": {"default": ""},
+            "docker_engine_apt_url": {"default": "https://download.docker.com/linux"},
+        },
         "prover_agent": {"prover_agent_count": {"default": 1}},
     }
     found = settings_of(
@@ -193,3 +266,5 @@ def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
     )
     assert found["prover_broker"] == Settings((("prover_broker_port", "tcp", 9090, False),), "warn", 1)
     assert found["prover_agent"] == Settings((), "ignore", 1)
+    assert engine_of({}, Specs(options, {})) == Engine()
+    assert engine_of({"docker_engine_source": "distribution"}, Specs(options, {})) == Engine("distribution")
