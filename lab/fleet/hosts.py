@@ -189,8 +189,10 @@ def add_route(client: docker.DockerClient, name: str, subnet: str, via: str) -> 
 
 
 def drop_route(client: docker.DockerClient, name: str, subnet: str) -> None:
+    """Take a route away again; one that is gone by itself (after a reboot) is no failure."""
     family = "-6" if ":" in subnet else "-4"
-    execute(client, name, ["ip", family, "route", "del", subnet], check=False)
+    if execute(client, name, ["ip", family, "route", "show", "exact", subnet]).out.strip():
+        execute(client, name, ["ip", family, "route", "del", subnet])
 
 
 def reboot(client: docker.DockerClient, name: str) -> None:
@@ -199,23 +201,9 @@ def reboot(client: docker.DockerClient, name: str) -> None:
     wait_for_boot(client, name)
 
 
-def cut_power(client: docker.DockerClient, name: str) -> None:
-    """Take a machine's power away, and give it back."""
-    container = container_of(client, name)
-    container.kill()
-    container.start()
-    wait_for_boot(client, name)
-
-
-def remove_machine(client: docker.DockerClient, name: str) -> None:
-    """Remove one machine with its engine's store."""
-    found = find(client, name)
-    if found is not None:
-        found.remove(force=True, v=True)
-
-
 def containers_on(client: docker.DockerClient, name: str) -> list[dict[str, object]]:
-    """What `docker inspect` says of every container that a machine's own engine has."""
-    script = "command -v docker > /dev/null || exit 0; docker ps -aq | xargs -r docker inspect"
-    said = execute(client, name, script, check=False).out.strip()
+    """What `docker inspect` says of every container that a machine's own engine has; nothing where it has no engine."""
+    script = 'command -v docker > /dev/null || exit 0; all=$(docker ps -aq) || exit; '
+    script += '[ -z "$all" ] || docker inspect $all'
+    said = execute(client, name, script).out.strip()
     return list(json.loads(said)) if said else []

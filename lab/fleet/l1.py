@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.error
 import urllib.request
 from typing import Any
 
@@ -38,10 +37,11 @@ def start_l1(client: docker.DockerClient, settings: Settings, image: str) -> Non
         try:
             if int(rpc(settings.l1_url, "eth_blockNumber"), 16) > 0:
                 return
-        except (OSError, urllib.error.URLError, LabError):
-            pass
+            said = "it makes no block"
+        except (OSError, LabError) as error:
+            said = str(error)
         if time.monotonic() > deadline:
-            raise LabError("the lab's L1 does not answer; see `docker logs aztec-lab-l1`")
+            raise LabError(f"the lab's L1 does not serve ({said}); see `docker logs aztec-lab-l1`")
         time.sleep(0.3)
 
 
@@ -87,10 +87,3 @@ def start_sequencer(client: docker.DockerClient, settings: Settings, image: str)
         Volumes={"/var/lib/data": {}},
         host={"Init": True, "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 5}},
     )
-
-
-def sequencer_serves(client: docker.DockerClient) -> bool:
-    container = find(client, "sequencer")
-    if container is None:
-        return False
-    return container.exec_run(["curl", "-fsS", "-m", "3", "http://localhost:8080/status"]).exit_code == 0

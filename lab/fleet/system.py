@@ -12,13 +12,11 @@ from lab.fleet.progress import step
 from lab.fleet.settings import LabError
 
 
-def run(command: Sequence[str | Path], *, cwd: Path | None = None, log: Path | None = None) -> str:
+def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
     """Run a program to its end and give its output; on failure raise with the last lines of what it said."""
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    if log is not None:
-        log.write_text(done.stdout)
     if done.returncode != 0:
         last = " / ".join(done.stdout.strip().splitlines()[-5:])
         raise LabError(f"{command[0]} ended with {done.returncode}: {last}")

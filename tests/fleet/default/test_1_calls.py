@@ -9,9 +9,8 @@ import pytest
 
 from tests.fleet.fleet import OUTPUT, last_run, playbook
 
-# What a run without changes costs today. It may fall; the bound is what it must never pass.
+# Exact, so that one task more is seen; the limits to keep are 4 and 7.
 COSTS = {"agent-1": 4, "agent-2": 4, "node-1": 6}
-BOUNDS = {"agent-1": 4, "agent-2": 4, "node-1": 7}
 
 
 def problems(run: dict[str, Any]) -> list[str]:
@@ -25,11 +24,6 @@ def problems(run: dict[str, Any]) -> list[str]:
     found += [f"{host} was asked and is no part of the run" for host in counts if host not in COSTS]
     found += [f"{host}: changed={of['changed']}" for host, of in run["stats"].items() if of["changed"]]
     return found
-
-
-def test_costs_are_within_bounds() -> None:
-    """What is expected is never more than what may be."""
-    assert all(COSTS[host] <= BOUNDS[host] for host in BOUNDS)
 
 
 def test_second_run() -> None:

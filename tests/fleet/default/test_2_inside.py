@@ -16,6 +16,8 @@ COMPONENTS = [
     ("agent-1", "prover-agent"),
     ("agent-2", "prover-agent"),
 ]
+# Data directories, below the component's own
+DATA = {"prover-node": "data", "prover-broker": "data", "prover-agent": "crs"}
 EACH = pytest.mark.parametrize(("name", "service"), COMPONENTS)
 EACH_HOST = pytest.mark.parametrize("name", ["node-1", "agent-1", "agent-2"])
 
@@ -34,13 +36,15 @@ def test_container(fleet: Fleet, name: str, service: str) -> None:
 
 @EACH
 def test_files(fleet: Fleet, name: str, service: str) -> None:
-    """The component's directory holds its files, and only root reads what is secret."""
+    """The component's directory, its data and its files are root's, and nobody else reads them."""
     host = fleet.host(name)
     directory = f"/opt/aztec/{service}"
-    env = host.file(f"{directory}/.env")
-    assert (env.user, env.group, env.mode) == ("root", "root", 0o600)
-    assert host.file(f"{directory}/compose.yml").is_file
-    assert host.file(directory).mode & 0o002 == 0
+    for path in (directory, f"{directory}/{DATA[service]}"):
+        found = host.file(path)
+        assert (path, found.is_directory, found.user, found.mode) == (path, True, "root", 0o700)
+    for path in (f"{directory}/compose.yml", f"{directory}/.env"):
+        found = host.file(path)
+        assert (path, found.is_file, found.user, found.group, found.mode) == (path, True, "root", "root", 0o600)
 
 
 def test_key_file(fleet: Fleet) -> None:

@@ -39,7 +39,7 @@ def test_guarded_and_not(fleet: Fleet) -> None:
 
 
 def test_agents_are_let_in(fleet: Fleet) -> None:
-    """The agents reach the broker's published port, and by a route no more than the stranger."""
+    """The agents reach the broker's published port."""
     answers = tried(fleet, published(fleet)[:1], "agent-1")
     all_of(answers, "in")
 
