@@ -19,6 +19,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
     service_name,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address, ethereum_checksum
+from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import network_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
 
 NODE, BROKER, AGENT = COMPONENTS
@@ -146,7 +147,7 @@ def admitted(hostvars: dict, members: dict, addresses: dict) -> list[str]:
         networks.update(ipaddress.ip_network(one) for one in answer or [])
     for name in dict.fromkeys(host for hosts in members.values() for host in hosts):
         extra = hostvars[name].get("aztec_admit") or []
-        networks.update(ipaddress.ip_network(str(one), strict=False) for one in extra)
+        networks.update(network_of(one) for one in extra)
     ordered = sorted(networks, key=lambda network: (network.version, network.network_address, network.prefixlen))
     return [str(network) for network in ordered]
 
@@ -231,8 +232,8 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
         "hosts": {
             host: {
                 "address": addresses[host],
-                # Beside its broker the node takes the Docker network, where the port guard has no say.
-                "broker_url": f"http://{BROKER_SERVICE}:{port}" if host == broker and host == node else url,
+                # Beside its broker a component takes the Docker network, where the port guard has no say.
+                "broker_url": f"http://{BROKER_SERVICE}:{port}" if host == broker else url,
                 "components": components,
                 # What the one look at the host has to tell about.
                 "images": sorted({image_of(hostvars[host], component) for component in components}),

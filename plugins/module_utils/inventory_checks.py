@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import ADMIN_PORT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     AGENT,
     BROKER,
@@ -30,6 +31,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     resolve,
     resolve_all,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import network_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
 
 INVENTORY = "the inventory"
@@ -436,6 +438,8 @@ class _Inventory:
             ssh = as_int(self.hosts[host].get("ansible_port", 22))
             if ssh is not None:
                 used[ssh] = "ansible_port"
+            if NODE not in self.components(host):
+                used[ADMIN_PORT] = "the admin port, which the port guard shuts on every host,"
             for component in self.components(host):
                 for option in options[component]:
                     name = f"{component}_{option}"
@@ -534,21 +538,28 @@ class _Inventory:
                 wrong = "puts the broker on a public address, where it asks for no password"
                 remedy = "set aztec_address to a private one, or aztec_allow_public_broker: true"
                 self.add(host, source, (wrong, remedy))
-        for host, values in self.hosts.items():
-            entries = values.get("aztec_admit")
-            if not isinstance(entries, list) or (host, "aztec_admit") in self.bad:
+        for host in self.hosts:
+            self._check_sources(host, "aztec_admit")
+        for host in self.members[BROKER]:
+            self._check_sources(host, "prover_broker_admitted")
+
+    def _check_sources(self, host: str, name: str) -> None:
+        """Addresses and CIDRs that are let in are what the port guard takes, and not everybody by mistake."""
+        values = self.hosts[host]
+        entries = values.get(name)
+        if not isinstance(entries, list) or (host, name) in self.bad:
+            return
+        public = as_bool(values.get("aztec_allow_public_broker", False))
+        for number, entry in enumerate(entries, 1):
+            try:
+                network = network_of(entry)
+            except ValueError as error:
+                wrong, _colon, remedy = str(error).partition(": ")
+                self.add(host, name, (f"entry {number}, {wrong}", remedy))
                 continue
-            for number, entry in enumerate(entries, 1):
-                try:
-                    network = ipaddress.ip_network(str(entry), strict=False)
-                except ValueError:
-                    wrong = f"entry {number} is neither an IP address nor a CIDR"
-                    self.add(host, "aztec_admit", (wrong, "write it as 10.0.0.5 or 10.0.0.0/24"))
-                    continue
-                public = as_bool(values.get("aztec_allow_public_broker", False))
-                if network.prefixlen == 0 and not public:
-                    wrong = f"entry {number} admits everybody to the broker"
-                    self.add(host, "aztec_admit", (wrong, "name the networks, or set aztec_allow_public_broker: true"))
+            if network.prefixlen == 0 and not public:
+                wrong = f"entry {number} admits everybody to the broker"
+                self.add(host, name, (wrong, "name the networks, or set aztec_allow_public_broker: true"))
 
     def check_p2p(self) -> None:
         """What the node announces is an address that its peers reach."""

@@ -191,12 +191,18 @@ NODE = [
     ({"ansible_host": "203.0.113.10"}, "ansible_host | is still the example's | put your host's address there"),
     (
         {"aztec_admit": ["10.0.0.0/33"]},
-        "aztec_admit | entry 1 is neither an IP address nor a CIDR | write it as 10.0.0.5",
+        "aztec_admit | entry 1, '10.0.0.0/33' is no address | give an IPv4 or IPv6 address or CIDR",
     ),
     (
         {"aztec_admit": ["10.0.0.0/8", "0.0.0.0/0"]},
         "aztec_admit | entry 2 admits everybody to the broker | name the networks",
     ),
+    (
+        {"aztec_admit": ["10.7.0.5/16"]},
+        "aztec_admit | entry 1, '10.7.0.5/16' has host bits set | write 10.7.0.0/16 for the network",
+    ),
+    ({"prover_broker_admitted": ["nonsense"]}, "prover_broker_admitted | entry 1, 'nonsense' is no address"),
+    ({"prover_broker_admitted": ["0.0.0.0/0"]}, "prover_broker_admitted | entry 1 admits everybody to the broker"),
     ({"aztec_admit": "10.0.0.0/8"}, "aztec_admit | is a text, no list"),
     # names
     (
@@ -256,6 +262,7 @@ NODE = [
 ]
 
 AGENT = [
+    ({"prover_agent_port": 8880}, "prover_agent_port | port 8880 is used twice on this host, by the admin port"),
     (
         {"aztec_address": "typo.lan"},
         "aztec_address | the host name typo.lan does not resolve on the controller | mend the name",

@@ -53,8 +53,18 @@ def test_node_and_broker_on_one_host() -> None:
 def test_broker_on_its_own_host_and_another_port() -> None:
     found = fleet(*inventory(broker={"aztec_address": "10.0.0.11", "prover_broker_port": "9090"}))
     assert found["broker"]["url"] == "http://10.0.0.11:9090"
-    assert {host["broker_url"] for host in found["hosts"].values()} == {"http://10.0.0.11:9090"}
+    assert {name: host["broker_url"] for name, host in found["hosts"].items()} == {
+        "node-1": "http://10.0.0.11:9090",
+        "agent-1": "http://10.0.0.11:9090",
+        "broker-1": "http://prover-broker:9090",
+    }
     assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32"]
+
+
+def test_an_agent_beside_the_broker_takes_the_docker_network() -> None:
+    hosts, groups = inventory(agents={})
+    groups["prover_agent"] = ["node-1"]
+    assert fleet(hosts, groups)["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"
 
 
 def test_ipv6() -> None:
@@ -64,7 +74,7 @@ def test_ipv6() -> None:
 
 
 def test_extra_sources_of_any_host_are_admitted_once() -> None:
-    agents = {"agent-1": {"aztec_address": "10.0.0.21", "aztec_admit": ["10.0.9.7/24", "fd00::/64", "10.1.1.1"]}}
+    agents = {"agent-1": {"aztec_address": "10.0.0.21", "aztec_admit": ["10.0.9.0/24", "fd00::/64", "10.1.1.1"]}}
     hosts, groups = inventory(None, agents, aztec_admit=["10.0.9.0/24"])
     assert fleet(hosts, groups)["broker"]["admitted"] == [
         "10.0.0.10/32",
