@@ -74,16 +74,21 @@ def engine_tables() -> list[list[str]]:
     return [[table["family"], table["name"]] for table in tables if (table["family"], table["name"]) in ENGINE_TABLES]
 
 
+def bridges() -> list[str]:
+    """The bridges of the machine."""
+    return sorted(path.parent.name for path in Path("/sys/class/net").glob("*/bridge"))
+
+
 def network_before() -> dict[str, object]:
     """What stop_own needs to leave the machine's network as it was."""
-    bridge = Path("/sys/class/net/docker0").exists()
-    return {"bridge": bridge, "tables": engine_tables(), "forwarding": FORWARDING.read_text()}
+    return {"bridges": bridges(), "tables": engine_tables(), "forwarding": FORWARDING.read_text()}
 
 
 def restore_network(before: dict[str, object]) -> None:
-    """Remove the bridge and the tables that came with the engine."""
-    if not before["bridge"] and Path("/sys/class/net/docker0").exists():
-        subprocess.run(["ip", "link", "delete", "docker0"], check=True)
+    """Remove the bridges and the tables that came with the engine."""
+    for bridge in bridges():
+        if bridge not in before["bridges"]:
+            subprocess.run(["ip", "link", "delete", bridge], check=True)
     for table in engine_tables():
         if table not in before["tables"]:
             subprocess.run(["nft", "delete", "table", *table], check=True)
