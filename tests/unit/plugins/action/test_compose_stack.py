@@ -58,7 +58,7 @@ def test_check_mode_and_failure_are_one_call(answer):
     assert len(calls) == 1
 
 
-STARTED = {"ansible_job_id": "j1", "results_file": "/root/.ansible_async/j1"}
+STARTED = {"ansible_job_id": "j1", "results_file": "/home/admin/.ansible_async/j1"}
 STATUS = "ansible.legacy.async_status"
 
 

@@ -92,7 +92,7 @@ def test_apt_source_without_password(tmp_path):
     folder = tmp_path / "etc/apt/sources.list.d"
     folder.mkdir(parents=True)
     (folder / "docker.list").write_text("deb https://me:secret@mirror/docker trixie stable\n")
-    (folder / "debian.sources").write_text("URIs: http://deb.debian.org/debian\n")
+    (folder / "debian.sources").write_text("URIs: http://mirror.example/debian\n")
     assert he.apt_sources(tmp_path) == [
         {"path": "/etc/apt/sources.list.d/docker.list", "uri": "https://mirror/docker", "signed_by": ""}
     ]
