@@ -16,6 +16,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     Broken,
     Specs,
     check_inventory,
+    counted,
     problem_table,
     together,
 )
@@ -105,8 +106,7 @@ class ActionModule(ActionBase):
         result["changed"] = False
         if problems:
             self._display.display(problem_table(problems, everybody), color="red")
-            count = len(together(problems, everybody))
-            what = "1 problem" if count == 1 else f"{count} problems"
+            what = counted(len(together(problems, everybody)))
             result.update(failed=True, msg=f"{what} in the inventory, in the table above; no host was contacted.")
         else:
             result["fleet"] = fleet

@@ -18,6 +18,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks impor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
     Specs,
     as_int,
+    counted,
     problem_table,
     together,
 )
@@ -87,7 +88,6 @@ class ActionModule(ActionBase):
                 "\n" + problem_table(findings.problems, list(looks)), color="red" if failed else "yellow"
             )
             if failed:
-                count = sum(problem.level == "error" for problem in joined)
-                what = "1 problem" if count == 1 else f"{count} problems"
+                what = counted(sum(problem.level == "error" for problem in joined))
                 result.update(failed=True, msg=f"{what} on the hosts, in the table above; nothing was changed.")
         return result

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import plain
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import counted
 from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import report_table, verify
 
 GONE = "could not be reached: see the error above, then run again"
@@ -49,10 +50,7 @@ class ActionModule(ActionBase):
         )
         # What a run in check mode would have mended is no fault of the fleet.
         if report.problems and not self._task.check_mode:
-            count = len(report.problems)
-            result.update(
-                failed=True, msg=f"{count} {'problem' if count == 1 else 'problems'} in the fleet, in the table above."
-            )
+            result.update(failed=True, msg=f"{counted(len(report.problems))} in the fleet, in the table above.")
         else:
             result["msg"] = "See the table above." if report.notes or report.problems else "The fleet is well."
         return result

@@ -618,6 +618,11 @@ def check_inventory(
     return [], fleet(dict(hosts), dict(groups), dict(group_names or {}), inventory.resolved)
 
 
+def counted(number: int) -> str:
+    """Give a number of problems in words: 1 problem, 2 problems."""
+    return "1 problem" if number == 1 else f"{number} problems"
+
+
 def together(problems: Iterable, everybody: Sequence = ()) -> list:
     """Join problems that many hosts have alike into one, the hosts named or counted; errors first."""
     alike: dict = {}

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import meaning
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, NODE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
 
 HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION", "AGENTS", "BROKER SEEN", "GUARD",
          "BLOCK")
-NODE, BROKER, AGENT = "prover_node", "prover_broker", "prover_agent"
-PROJECTS = {NODE: "aztec-prover-node", BROKER: "aztec-prover-broker", AGENT: "aztec-prover-agent"}
 # All that a component refuses another for, and its version.
 VERSION_HEADERS = ("x-aztec-packageversion", "x-aztec-l2circuitsvktreeroot", "x-aztec-l2protocolcontractshash")
 # A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
@@ -251,7 +251,7 @@ def verify(looks: dict, fleet: dict) -> Report:
             error = look["engine"]["error"] or "no answer"
             report.problems.append((host, ", ".join(components), f"the container engine does not serve ({error})"))
         for component in components:
-            containers = look["projects"].get(PROJECTS[component], {}).get("containers", [])
+            containers = look["projects"].get(project_name(component), {}).get("containers", [])
             if not containers:
                 report.rows.append((host, component, "-", "MISSING", *["-"] * (len(HEADS) - 4)))
                 if look["engine"]["serves"]:
