@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import meaning
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, NODE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
 
