@@ -11,6 +11,7 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
     guarded_ports,
@@ -36,6 +37,9 @@ DEFAULTS = {
 
 # The name of the broker's Compose service, by which its neighbours on the shared Docker network reach it.
 BROKER_SERVICE = "prover-broker"
+
+# What the Docker network gets where its containers cannot do without IPv6: a subnet that is nobody else's (RFC 4193).
+DOCKER_IPV6_SUBNET = "fd61:7a74:6563::/64"
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -90,6 +94,36 @@ def address_name(name: str, variables: dict) -> str:
     return str(variables.get("aztec_address") or variables.get("ansible_host") or name)
 
 
+def addresses_of(name: str, variables: dict, answers: dict) -> list[str] | None:
+    """Give a host's addresses, those of its name before aztec_address6; None where its name does not resolve."""
+    found = answers.get(address_name(name, variables))
+    if not isinstance(found, list):
+        return None
+    six = ip_of(variables.get("aztec_address6"))
+    return list(dict.fromkeys([*found, *([str(six)] if six else [])]))
+
+
+def families(addresses: list[str]) -> set[int]:
+    """Give the IP versions of addresses."""
+    return {ip_of(one).version for one in addresses}
+
+
+def way_to(addresses: list[str], source: list[str]) -> str | None:
+    """Give the first of a host's addresses that is of a family which the source has too, or None."""
+    return next((one for one in addresses if families([one]) <= families(source)), None)
+
+
+def broker_urls(variables: Mapping, components: list, url: str) -> dict:
+    """Give the broker's URL of each component here that asks the broker: what is set by hand, or the given one."""
+    return {one: variables.get(f"{one}_broker_url") or url for one in components if one != BROKER}
+
+
+def needs_ipv6(addresses: list[str], urls: dict) -> bool:
+    """Tell whether a host's containers cannot do without IPv6: it has nothing else, or the broker is reached by it."""
+    asked = (ip_of(urlsplit(str(url)).hostname) for url in urls.values())
+    return families(addresses) == {6} or any(one is not None and one.version == 6 for one in asked)
+
+
 def as_bool(value: object) -> bool | None:
     """Give the boolean that a value stands for (-e makes texts of them), or None where it is none."""
     if isinstance(value, bool):
@@ -139,12 +173,11 @@ def members_of(groups: dict, group_names: dict | None = None) -> dict:
 def admitted(hostvars: dict, members: dict, addresses: dict) -> list[str]:
     """Give what may reach the broker: the node's and agents' addresses and every aztec_admit, as sorted CIDRs.
 
-    addresses: address name -> its resolved addresses.
+    addresses: host -> its addresses.
     """
     networks = set()
     for name in dict.fromkeys([*members[NODE], *members[AGENT]]):
-        answer = addresses.get(address_name(name, hostvars[name]))
-        networks.update(ipaddress.ip_network(one) for one in answer or [])
+        networks.update(ipaddress.ip_network(one) for one in addresses[name])
     for name in dict.fromkeys(host for hosts in members.values() for host in hosts):
         extra = hostvars[name].get("aztec_admit") or []
         networks.update(network_of(one) for one in extra)
@@ -191,22 +224,27 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
         if len(members[component]) != 1:
             raise ValueError(f"the group of {component} has {len(members[component])} hosts: give it one")
     everybody = list(dict.fromkeys(host for hosts in members.values() for host in hosts))
-    names = {host: address_name(host, hostvars[host]) for host in everybody}
     node, broker = members[NODE][0], members[BROKER][0]
     announced = p2p_address(node, hostvars[node])
+    names = {host: address_name(host, hostvars[host]) for host in everybody}
     answers = resolve_all([*names.values(), announced]) if resolved is None else resolved
-    for host, name in names.items():
-        if not isinstance(answers.get(name), list):
-            raise ValueError(f"{host}: the address {name} does not resolve: set aztec_address")
+    addresses = {host: addresses_of(host, hostvars[host], answers) for host in everybody}
+    for host, found in addresses.items():
+        if found is None:
+            raise ValueError(f"{host}: the address {names[host]} does not resolve: set aztec_address")
 
     running = {host: [component for component in COMPONENTS if host in members[component]] for host in everybody}
-    addresses = {host: answers[name][0] for host, name in names.items()}
+    # Each host reaches the broker by a family that it has itself.
+    ways = {host: way_to(addresses[broker], addresses[host]) or addresses[broker][0] for host in everybody}
     port = int(effective(hostvars[broker], BROKER, "port"))
-    url = f"http://{in_url(addresses[broker])}:{port}"
+    # Beside its broker a component takes the Docker network, where the port guard has no say.
+    urls = {
+        host: f"http://{BROKER_SERVICE if host == broker else in_url(way)}:{port}" for host, way in ways.items()
+    }
     if "prover_broker_admitted" in hostvars[broker]:
         sources = [str(source) for source in hostvars[broker]["prover_broker_admitted"]]
     else:
-        sources = admitted(hostvars, members, {name: answers[name] for name in names.values()})
+        sources = admitted(hostvars, members, addresses)
     version = effective(hostvars[broker], BROKER, "version")
     p2p_ip = answers.get(announced)
     return {
@@ -216,24 +254,24 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
         "projects": [project_name(component) for component in COMPONENTS],
         "broker": {
             "host": broker,
-            "address": addresses[broker],
             "port": port,
-            "url": url,
             "admitted": sources,
             "guard": broker_guard(hostvars[broker], sources),
         },
         "node": {
             "host": node,
-            "address": addresses[node],
             "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced,
         },
         "agents": members[AGENT],
         "prover_id": publisher_id(hostvars[node]),
         "hosts": {
             host: {
-                "address": addresses[host],
-                # Beside its broker a component takes the Docker network, where the port guard has no say.
-                "broker_url": f"http://{BROKER_SERVICE}:{port}" if host == broker else url,
+                "addresses": addresses[host],
+                "broker_address": ways[host],
+                "broker_url": urls[host],
+                "docker_ipv6_subnet": DOCKER_IPV6_SUBNET
+                if needs_ipv6(addresses[host], broker_urls(hostvars[host], components, urls[host]))
+                else "",
                 "components": components,
                 # What the one look at the host has to tell about.
                 "images": sorted({image_of(hostvars[host], component) for component in components}),

@@ -168,7 +168,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
         problems, row = hardware_findings(host, look, settings[host], fleet["line"], here["paths"])
         findings.problems += problems
         findings.hardware.append(row)
-        findings.problems += _address_problems(host, look, here["address"])
+        findings.problems += _address_problems(host, look, here["addresses"])
         machines.setdefault(_identity(look), []).append(host)
     for (name, addresses), hosts in machines.items():
         if len(hosts) > 1 and name and addresses:
@@ -177,13 +177,20 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
     return findings
 
 
-def _address_problems(host: str, look: Mapping, address: str) -> list[Problem]:
-    found, own = ip_of(address), look.get("addresses") or []
-    if found is None or not found.is_private or found.is_loopback or not own or str(found) in own:
-        return []
-    wrong = f"{address} is none of the host's own addresses ({', '.join(own[:4])})"
-    remedy = "correct aztec_address, unless the address is translated on the way"
-    return [Problem(host, "aztec_address", wrong, remedy, "warning")]
+def _address_problems(host: str, look: Mapping, addresses: Sequence) -> list[Problem]:
+    own = look.get("addresses") or []
+    private = [one for one in addresses if ip_of(one).is_private and not ip_of(one).is_loopback]
+    return [
+        Problem(
+            host,
+            "aztec_address",
+            f"{one} is none of the host's own addresses ({', '.join(own[:4])})",
+            "correct aztec_address, unless the address is translated on the way",
+            "warning",
+        )
+        for one in private
+        if own and one not in own
+    ]
 
 
 def hardware_table(rows: Sequence) -> str:

@@ -20,16 +20,22 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     AGENT,
     BROKER,
+    DOCKER_IPV6_SUBNET,
     NODE,
     address_name,
+    addresses_of,
     as_bool,
+    broker_urls,
     deciding,
     fleet,
+    in_url,
     ip_of,
     members_of,
+    needs_ipv6,
     p2p_address,
     resolve,
     resolve_all,
+    way_to,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import network_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
@@ -240,6 +246,11 @@ def url_problem(url: object) -> tuple | None:
     return None
 
 
+def _settable(name: str) -> str:
+    """Give the variable that decides a host's address in the fleet, for one that does so in its absence."""
+    return "aztec_address" if name == "ansible_host" else name
+
+
 def _is_dummy(address: object) -> bool:
     found = ip_of(address)
     return found is not None and any(found in network for network in DUMMY_NETWORKS)
@@ -310,6 +321,9 @@ class _Inventory:
 
     def _address(self, host: str) -> str:
         return address_name(host, self._plain(host))
+
+    def _addresses(self, host: str) -> list | None:
+        return addresses_of(host, self._plain(host), self.resolved)
 
     def _announced(self, host: str) -> str:
         return p2p_address(host, self._plain(host))
@@ -509,7 +523,16 @@ class _Inventory:
     def check_addresses(self) -> None:
         """Each host has an address that resolves, is no example's and can be reached from others."""
         for host, values in self.hosts.items():
-            for name in ("ansible_host", "aztec_address", "aztec_public_address", "prover_node_p2p_ip"):
+            six = ip_of(values.get("aztec_address6"))
+            if values.get("aztec_address6") and (six is None or six.version != 6):
+                self.add(host, "aztec_address6", ("is no IPv6 address", "give one, such as fd00::10, or take it out"))
+            for name in (
+                "ansible_host",
+                "aztec_address",
+                "aztec_address6",
+                "aztec_public_address",
+                "prover_node_p2p_ip",
+            ):
                 if _is_dummy(values.get(name)) or DUMMY_DOMAINS.search(str(values.get(name, ""))):
                     self.add(host, name, ("is still the example's", "put your host's address there"))
             source = next((name for name in ("aztec_address", "ansible_host") if values.get(name)), None)
@@ -524,19 +547,23 @@ class _Inventory:
                 else:
                     wrong = f"the host name {shown_name(address)} does not resolve on the controller"
                     self.add(host, source, (wrong, "mend the name, or set aztec_address to an IP address"))
-            elif len(self.hosts) > 1 and any(ip_of(one).is_loopback or ip_of(one).is_unspecified for one in answer):
-                wrong = "leads back to the host itself, where no other host reaches it"
-                self.add(host, source or "aztec_address", (wrong, "set aztec_address to one that the fleet reaches"))
+            elif len(self.hosts) > 1:
+                for one in self._addresses(host):
+                    if ip_of(one).is_loopback or ip_of(one).is_unspecified:
+                        wrong = "leads back to the host itself, where no other host reaches it"
+                        name = (source or "aztec_address") if one in answer else "aztec_address6"
+                        self.add(host, name, (wrong, f"set {_settable(name)} to one that the fleet reaches"))
 
     def check_broker(self) -> None:
         """A broker, which asks nobody for a password, is on no global address, and admits no one unforeseen."""
         for host in self.members[BROKER]:
             public = as_bool(self.hosts[host].get("aztec_allow_public_broker", False))
-            answer = self.resolved.get(self._address(host))
-            if not public and isinstance(answer, list) and any(ip_of(one).is_global for one in answer):
-                source = "aztec_address" if self.hosts[host].get("aztec_address") else "ansible_host"
+            answer = [one for one in self._addresses(host) or [] if ip_of(one).is_global]
+            if not public and answer:
+                named = "aztec_address" if self.hosts[host].get("aztec_address") else "ansible_host"
+                source = named if answer[0] in self.resolved[self._address(host)] else "aztec_address6"
                 wrong = "puts the broker on a public address, where it asks for no password"
-                remedy = "set aztec_address to a private one, or aztec_allow_public_broker: true"
+                remedy = f"set {_settable(source)} to a private one, or aztec_allow_public_broker: true"
                 self.add(host, source, (wrong, remedy))
         for host in self.hosts:
             self._check_sources(host, "aztec_admit")
@@ -560,6 +587,30 @@ class _Inventory:
             if network.prefixlen == 0 and not public:
                 wrong = f"entry {number} admits everybody to the broker"
                 self.add(host, name, (wrong, "name the networks, or set aztec_allow_public_broker: true"))
+
+    def check_ways(self) -> None:
+        """Who asks the broker has a family of addresses in common with it, and IPv6 in its containers where need be."""
+        broker = next(iter(self.members[BROKER]), None)
+        there = self._addresses(broker) if broker else None
+        for host in self.hosts:
+            own, components = self._addresses(host), self.components(host)
+            if not there or not own:
+                continue
+            urls = broker_urls(self.good(host), components, "")
+            way = way_to(there, own)
+            if way is None and "" in urls.values():
+                wrong = f"has no IPv{ip_of(there[0]).version} address, and the broker on {broker} no other"
+                six, four = ("this host", broker) if ip_of(own[0]).version == 4 else (broker, "this host")
+                remedy = f"set aztec_address6 of {six}, or give {four} an IPv4 address in aztec_address"
+                self.add(host, "aztec_address", (wrong, remedy))
+                continue
+            beside = "" if host == broker else f"http://{in_url(way or there[0])}"
+            for component in components:
+                name, subnet = self.setting(host, component, "docker_ipv6_subnet")
+                given = name in self.hosts[host]
+                if given and subnet == "" and needs_ipv6(own, broker_urls(self.good(host), components, beside)):
+                    wrong = "is empty, but the containers of this host need IPv6 to reach the broker or the L1"
+                    self.add(host, name, (wrong, f"take it out, or give a subnet such as {DOCKER_IPV6_SUBNET}"))
 
     def check_p2p(self) -> None:
         """What the node announces is an address that its peers reach."""
@@ -612,6 +663,7 @@ def check_inventory(
     inventory.check_urls()
     inventory.check_addresses()
     inventory.check_broker()
+    inventory.check_ways()
     inventory.check_p2p()
     if inventory.problems:
         return inventory.problems, None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import meaning
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, COMPONENTS, NODE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
 
@@ -235,6 +235,15 @@ def compare_fleet(report: Report, seen: list) -> None:
             ))
 
 
+def left_over(report: Report, host: str, component: str, container: dict) -> None:
+    """Add a container of a component that the inventory does not put on its host."""
+    report.rows.append((host, component, short_image(container), container["state"], *["-"] * (len(HEADS) - 4)))
+    report.problems.append((
+        host, component,
+        f"is here, but the host is not in its group: put the host there, or run docker rm -f {container['name']} on it",
+    ))
+
+
 def verify(looks: dict, fleet: dict) -> Report:
     """Judge a fleet. looks: host -> its look, or a text that says why there is none; fleet: the fleet's values."""
     report = Report()
@@ -250,8 +259,12 @@ def verify(looks: dict, fleet: dict) -> Report:
         if not look["engine"]["serves"]:
             error = look["engine"]["error"] or "no answer"
             report.problems.append((host, ", ".join(components), f"the container engine does not serve ({error})"))
-        for component in components:
+        for component in COMPONENTS:
             containers = look["projects"].get(project_name(component), {}).get("containers", [])
+            if component not in components:
+                for container in containers:
+                    left_over(report, host, component, container)
+                continue
             if not containers:
                 report.rows.append((host, component, "-", "MISSING", *["-"] * (len(HEADS) - 4)))
                 if look["engine"]["serves"]:

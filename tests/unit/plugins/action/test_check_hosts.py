@@ -20,8 +20,8 @@ TB, GIB = 1000**4, 1024**3
 FLEET = {
     "line": "4",
     "hosts": {
-        "node-1": {"components": ["prover_node", "prover_broker"], "address": "10.0.0.10", "paths": {}},
-        "agent-1": {"components": ["prover_agent"], "address": "10.0.0.21", "paths": {}},
+        "node-1": {"components": ["prover_node", "prover_broker"], "addresses": ["10.0.0.10"], "paths": {}},
+        "agent-1": {"components": ["prover_agent"], "addresses": ["10.0.0.21"], "paths": {}},
     },
 }
 NODE_PORTS = (

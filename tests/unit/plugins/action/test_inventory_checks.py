@@ -183,6 +183,13 @@ NODE = [
     ),
     ({"aztec_address": GONE}, "ansible_host | puts the broker on a public address"),
     (
+        {"aztec_address6": "2a00::10"},
+        "aztec_address6 | puts the broker on a public address, where it asks for no password | set aztec_a",
+    ),
+    ({"aztec_address6": "10.0.0.10"}, "aztec_address6 | is no IPv6 address | give one, such as"),
+    ({"aztec_address6": "2001:db8::1"}, "aztec_address6 | is still the example's"),
+    ({"aztec_address6": "::1"}, "aztec_address6 | leads back to the host itself"),
+    (
         {"aztec_address": "127.0.0.1"},
         "aztec_address | leads back to the host itself, where no other host reaches it | set az",
     ),
@@ -262,6 +269,14 @@ NODE = [
 ]
 
 AGENT = [
+    (
+        {"aztec_address": "fd00::21"},
+        "aztec_address | has no IPv4 address, and the broker on node-1 no other | set aztec_address6 of no",
+    ),
+    (
+        {"prover_agent_broker_url": "http://[fd00::10]:8080", "aztec_docker_ipv6_subnet": ""},
+        "aztec_docker_ipv6_subnet | is empty, but the containers of this host need IPv6 to reach the broker or the L1",
+    ),
     ({"prover_agent_port": 8880}, "prover_agent_port | port 8880 is used twice on this host, by the admin port"),
     (
         {"aztec_address": "typo.lan"},
@@ -357,7 +372,8 @@ FINE = [
     {P2P: "10.0.0.10", "prover_node_allow_private_p2p_ip": "true"},
     {"aztec_address": "8.8.8.8", "aztec_allow_public_broker": True},
     {"aztec_address": "node.lan"},
-    {"aztec_address": "[fd00::10]"},
+    {"aztec_address6": "[fd00::10]"},
+    {"aztec_address6": "fd00::10", "aztec_docker_ipv6_subnet": ""},
     {"aztec_admit": ["0.0.0.0/0"], "aztec_allow_public_broker": True},
     {"aztec_admit": ["10.0.9.0/24", "fd00::/64", "10.0.0.7"]},
     {"aztec_image": "registry.lan:5000/aztec"},
@@ -372,6 +388,15 @@ FINE = [
     {"__aztec_fleet": {}, "ansible_user": "me"},
     {"vault_aztec_version": "1", "our_prover_agent_count": 3},
 ]
+
+
+def test_a_broker_of_ipv6_alone() -> None:
+    """Agents with IPv4 alone do not reach it."""
+    found = checked(node={"aztec_address": "fd00::10"})
+    assert [line.split(" | ")[0] for line in found] == ["agent-1", "agent-2"]
+    wrong, remedy = found[0].split(" | ")[2:]
+    assert wrong == "has no IPv6 address, and the broker on node-1 no other"
+    assert remedy == "set aztec_address6 of this host, or give node-1 an IPv4 address in aztec_address"
 
 
 @pytest.mark.parametrize("changes", FINE)

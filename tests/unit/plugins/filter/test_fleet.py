@@ -31,7 +31,6 @@ def inventory(node: dict | None = None, agents: dict | None = None, broker: dict
 
 def test_node_and_broker_on_one_host() -> None:
     found = fleet(*inventory(aztec_version="4.1.2"))
-    assert found["broker"]["url"] == "http://10.0.0.10:8080"
     assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32"]
     assert found["broker"]["guard"] == {
         "section": "prover_broker",
@@ -52,7 +51,7 @@ def test_node_and_broker_on_one_host() -> None:
 
 def test_broker_on_its_own_host_and_another_port() -> None:
     found = fleet(*inventory(broker={"aztec_address": "10.0.0.11", "prover_broker_port": "9090"}))
-    assert found["broker"]["url"] == "http://10.0.0.11:9090"
+    assert {host["broker_address"] for host in found["hosts"].values()} == {"10.0.0.11"}
     assert {name: host["broker_url"] for name, host in found["hosts"].items()} == {
         "node-1": "http://10.0.0.11:9090",
         "agent-1": "http://10.0.0.11:9090",
@@ -69,8 +68,55 @@ def test_an_agent_beside_the_broker_takes_the_docker_network() -> None:
 
 def test_ipv6() -> None:
     found = fleet(*inventory({"aztec_address": "fd00::10"}, {"agent-1": {"aztec_address": "[fd00::21]"}}))
-    assert found["broker"]["url"] == "http://[fd00::10]:8080"
+    assert found["hosts"]["agent-1"]["broker_url"] == "http://[fd00::10]:8080"
     assert found["broker"]["admitted"] == ["fd00::10/128", "fd00::21/128"]
+
+
+BOTH = {"dual.lan": ["10.0.0.11", "fd00::11"]}
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        pytest.param({"aztec_address": "10.0.0.11", "aztec_address6": "fd00::11"}, id="two addresses"),
+        pytest.param({"aztec_address": "dual.lan"}, id="a name with both"),
+        pytest.param({"ansible_host": "10.0.0.11", "aztec_address6": "[FD00::11]"}, id="beside ansible_host"),
+    ],
+)
+def test_each_host_reaches_the_broker_by_a_family_that_it_has(broker: dict) -> None:
+    agents = {
+        "agent-4": {"aztec_address": "10.0.0.24"},
+        "agent-6": {"aztec_address": "fd00::26"},
+        "agent-46": {"aztec_address": "10.0.0.25", "aztec_address6": "fd00::25"},
+        "agent-64": {"aztec_address": "fd00::27", "aztec_address6": "fd00::28"},
+    }
+    hosts, groups = inventory({}, agents, broker)
+    known = {values[name]: [values[name]] for values in hosts.values() for name in values if name.endswith("_address")}
+    found = fleet(hosts, groups, None, {**known, "10.0.0.11": ["10.0.0.11"], **BOTH})
+    here = found["hosts"]
+    four, six = "http://10.0.0.11:8080", "http://[fd00::11]:8080"
+    assert {name: here[name]["broker_url"] for name in ["node-1", *agents]} == {
+        "node-1": four, "agent-4": four, "agent-6": six, "agent-46": four, "agent-64": six
+    }  # fmt: skip
+    assert (here["agent-4"]["broker_address"], here["agent-6"]["broker_address"]) == ("10.0.0.11", "fd00::11")
+    assert here["agent-46"]["addresses"] == ["10.0.0.25", "fd00::25"]
+    assert found["broker"]["admitted"] == [
+        "10.0.0.10/32", "10.0.0.24/32", "10.0.0.25/32", "fd00::25/128", "fd00::26/128", "fd00::27/128", "fd00::28/128"
+    ]  # fmt: skip
+    assert [name for name, host in here.items() if host["docker_ipv6_subnet"]] == ["agent-6", "agent-64"]
+
+
+@pytest.mark.parametrize(
+    ("node", "agent", "wanted"),
+    [
+        pytest.param({}, {}, [], id="IPv4"),
+        pytest.param({"aztec_address": "fd00::10"}, {"aztec_address": "fd00::21"}, ["node-1", "agent-1"], id="IPv6"),
+        pytest.param({}, {"prover_agent_broker_url": "http://[fd00::10]"}, ["agent-1"], id="a URL set by hand"),
+    ],
+)
+def test_containers_get_ipv6_where_they_need_it(node: dict, agent: dict, wanted: list) -> None:
+    here = fleet(*inventory(node, {"agent-1": {"aztec_address": "10.0.0.21", **agent}}))["hosts"]
+    assert [name for name, host in here.items() if host["docker_ipv6_subnet"]] == wanted
 
 
 def test_extra_sources_of_any_host_are_admitted_once() -> None:
@@ -89,7 +135,7 @@ def test_names_are_resolved_to_all_their_addresses() -> None:
     hosts, groups = inventory({"aztec_address": "node.lan"}, {"agent-1": {"ansible_host": "agent.lan"}})
     known = {"node.lan": ["10.0.0.10"], "agent.lan": ["10.0.0.21", "fd00::21"]}
     found = fleet(hosts, groups, None, known)
-    assert found["broker"]["url"] == "http://10.0.0.10:8080"
+    assert found["hosts"]["agent-1"]["broker_url"] == "http://10.0.0.10:8080"
     assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32", "fd00::21/128"]
     with pytest.raises(ValueError, match=r"agent-1: the address agent\.lan does not resolve"):
         fleet(hosts, groups, None, {**known, "agent.lan": ValueError("no")})

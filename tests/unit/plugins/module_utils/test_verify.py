@@ -208,6 +208,16 @@ def test_missing(serves, words):
     assert "MISSING" in report_table(report)
 
 
+def test_left_over():
+    """A component that runs where the inventory no longer puts it is named, with the way out."""
+    looks = fleet()
+    looks["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
+    report = verify(looks, FLEET)
+    assert [item[:2] for item in report.problems] == [("agent-1", "prover_broker")]
+    assert "is not in its group" in report.problems[0][2] and "docker rm -f prover-broker" in report.problems[0][2]
+    assert ("agent-1", "prover_broker") in [row[:2] for row in report.rows]
+
+
 def test_part_of_the_fleet():
     """With a limit, what is in the run is compared among itself."""
     looks = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
