@@ -1,0 +1,113 @@
+"""The ansible-core that the collection names is what is tested, and no collection is used that it does not name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+CORE = re.compile(r"^ansible-core==([\d.]+)", re.MULTILINE)
+NAME = r"([a-z]\w*\.[a-z]\w*)\.[a-z]\w*"
+# In a template: after a pipe, after `is`, and the first argument of a lookup
+TEMPLATED = re.compile(rf"(?:\|\s*|\bis\s+(?:not\s+)?|\b(?:lookup|query|q)\(\s*['\"]){NAME}\b")
+
+
+def supported() -> SpecifierSet:
+    """Give the range of meta/runtime.yml."""
+    return SpecifierSet(yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"])
+
+
+def versions_in_use() -> list[Version]:
+    """Give the versions that tests/run and its stage `cores` use; the stage reads the floor from the range."""
+    cores = (ROOT / "tests/stages/cores").read_text()
+    between = re.findall(r"^between=([\d.]+)$", cores, re.MULTILINE)
+    floor = [one.version for one in supported() if one.operator == ">="] if "$floor" in cores else []
+    pinned = CORE.findall((ROOT / "tests/requirements.txt").read_text())
+    return [Version(one) for one in pinned + between + floor]
+
+
+def test_each_line_in_the_range_is_tested() -> None:
+    """No version is tested that the range leaves out, and no line of the range is left untested."""
+    versions = versions_in_use()
+    assert all(version in supported() for version in versions)
+    (above,) = (Version(one.version) for one in supported() if one.operator == "<")
+    (floor,) = (Version(one.version) for one in supported() if one.operator == ">=")
+    assert floor in versions
+    assert {version.release[:2] for version in versions} == {(2, minor) for minor in range(floor.minor, above.minor)}
+
+
+def test_readme_installs_the_range() -> None:
+    """The controller's command in the README takes a version that is supported."""
+    (wanted,) = re.findall(r"pip install 'ansible-core([^']*)'", (ROOT / "README.md").read_text())
+    assert SpecifierSet(wanted) == supported()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/meta/main.yml")), ids=lambda path: path.parts[-3])
+def test_roles_name_the_floor(path: Path) -> None:
+    """Each role's metadata name the floor's line."""
+    (floor,) = (Version(one.version) for one in supported() if one.operator == ">=")
+    assert yaml.safe_load(path.read_text())["galaxy_info"]["min_ansible_version"] == f"{floor.major}.{floor.minor}"
+
+
+def collections_in_yaml(node: Any) -> Iterator[str]:
+    """Give the collections of actions, roles and playbooks in tasks, and of what their templates use."""
+    if isinstance(node, dict):
+        yield from collections_in_yaml([*node, *node.values()])
+    elif isinstance(node, list):
+        for item in node:
+            yield from collections_in_yaml(item)
+    elif isinstance(node, str):
+        yield from re.findall(rf"^{NAME}$", node)
+        yield from TEMPLATED.findall(node)
+
+
+def collections_in_python(source: str) -> Iterator[str]:
+    """Give the collections that Python code imports from, and those of the modules that it names."""
+    yield from re.findall(r"\bansible_collections\.([a-z]\w*\.[a-z]\w*)", source)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(rf"^{NAME}$", node.value)
+
+
+def collections_in(path: Path) -> set[str]:
+    """Give the collections that a file uses."""
+    text = path.read_text()
+    return set(collections_in_python(text) if path.suffix == ".py" else collections_in_yaml(yaml.safe_load(text)))
+
+
+USED = sorted(path for folder in ("roles", "playbooks", "plugins") for path in (ROOT / folder).rglob("*.[py][my]*"))
+
+
+@pytest.mark.parametrize("path", USED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_named_collections_are_used(path: Path) -> None:
+    """A file uses ansible-core, this collection, and what galaxy.yml depends on: today nothing."""
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text())
+    own = f"{galaxy['namespace']}.{galaxy['name']}"
+    assert collections_in(path) <= {"ansible.builtin", "ansible.legacy", own, *galaxy["dependencies"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("x.yml", "- {name: Run, community.docker.docker_compose_v2: {}}", id="action"),
+        pytest.param("x.yml", "- {block: [{community.docker.docker_image: }]}", id="action in a block"),
+        pytest.param("x.yml", "- {hosts: all, roles: [{role: community.docker.engine}]}", id="role"),
+        pytest.param("x.yml", "a: \"{{ b | community.docker.filter('x') }}\"", id="filter"),
+        pytest.param("x.yml", "a: \"{{ lookup('community.docker.secret', 'x') }}\"", id="lookup"),
+        pytest.param("x.yml", 'a: "{{ b is not community.docker.test }}"', id="test"),
+        pytest.param("x.py", "from ansible_collections.community.docker.plugins.module_utils import x", id="import"),
+        pytest.param("x.py", "run(module_name='community.docker.docker_container')", id="module"),
+    ],
+)
+def test_another_collection_is_seen(tmp_path: Path, name: str, text: str) -> None:
+    """Each way of using a collection is found."""
+    (tmp_path / name).write_text(text)
+    assert collections_in(tmp_path / name) == {"community.docker"}
