@@ -26,7 +26,7 @@ _UNDEFINED = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined")
 
 
 def read_specs(roles: Path) -> Specs:
-    """Read the argument_specs and the names of the defaults of every role in a directory."""
+    """Read the argument_specs and the defaults of every role in a directory."""
     options, defaults = {}, {}
     for path in sorted(roles.glob("*/meta/argument_specs.yml")):
         role = path.parents[1].name
@@ -34,7 +34,7 @@ def read_specs(roles: Path) -> Specs:
         options[role] = ((specs.get("argument_specs") or {}).get("main") or {}).get("options") or {}
         beside = path.parents[1] / "defaults" / "main.yml"
         found = yaml.safe_load(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-        defaults[role] = frozenset(found or {})
+        defaults[role] = found or {}
     return Specs(options, defaults)
 
 
@@ -81,6 +81,9 @@ def host_values(variables: Mapping, specs: Specs) -> dict:
     return values
 
 
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
 class ActionModule(ActionBase):
     """Run once for all hosts; shows all problems as one table and fails with one line."""
 
@@ -99,7 +102,7 @@ class ActionModule(ActionBase):
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
         names = {component: group_names.get(component, component) for component in COMPONENTS}
         everybody = list(dict.fromkeys(host for name in names.values() for host in groups.get(name, [])))
-        specs = read_specs(Path(__file__).resolve().parents[2] / "roles")
+        specs = read_specs(ROLES)
         hosts = {host: host_values(task_vars["hostvars"][host], specs) for host in everybody}
 
         problems, fleet = check_inventory(hosts, groups, specs, names)

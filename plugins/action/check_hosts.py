@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ansible.plugins.action import ActionBase
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import host_values, plain, read_specs
+from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, host_values, plain, read_specs
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, deciding
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
     Engine,
@@ -66,7 +64,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec({"fleet": {"type": "dict", "required": True}})
         fleet = plain(arguments["fleet"])
-        specs = read_specs(Path(__file__).resolve().parents[2] / "roles")
+        specs = read_specs(ROLES)
         hostvars = task_vars["hostvars"]
         looks, settings, engines = {}, {}, {}
         for host in task_vars["ansible_play_hosts_all"]:

@@ -9,7 +9,6 @@ short and the variable is none that may hold a secret.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,16 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     way_to,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import network_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
+    DUMMY_DOMAINS,
+    TOO_LONG,
+    as_int,
+    is_dummy,
+    kind,
+    range_problem,
+    shown,
+    url_problem,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
 
 INVENTORY = "the inventory"
@@ -51,16 +60,6 @@ CONNECTION_NAMES = ("ansible_host", "ansible_port")
 
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
 DUMMY_KEYS = ("0" * 64, "0" * 63 + "1")
-DUMMY_NETWORKS = tuple(
-    ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
-)
-DUMMY_DOMAINS = re.compile(r"(\A|\.)(example|invalid|example\.(com|net|org))\.?\Z", re.IGNORECASE)
-
-# No number that YAML writes this long was meant as one: it was hex without quotes.
-_TOO_LONG = 10**15
-
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Specs:
-    """What the roles' argument_specs say: role -> option -> specification, and which options have a default."""
+    """What the roles' argument_specs say, role -> option -> specification, and their defaults, not templated."""
 
     options: Mapping
     defaults: Mapping
@@ -111,41 +110,6 @@ class Specs:
         return sorted(name for options in self.options.values() for name in options)
 
 
-def shown(value: object, option: Mapping | None = None) -> str:
-    """Give a value for a message: as it is where that is harmless, else what kind of thing it is."""
-    if option and option.get("no_log"):
-        return "the value"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)) and abs(value) < _TOO_LONG:
-        return str(value)
-    if isinstance(value, str) and 0 < len(value) <= 20 and value.isprintable():
-        return f"'{value}'"
-    return f"a {kind(value)}"
-
-
-def kind(value: object) -> str:
-    """Give what a value is, in a word."""
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, (int, float)):
-        return "number"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, Mapping):
-        return "dict"
-    return "list" if isinstance(value, Sequence) else "value of another kind"
-
-
-def as_int(value: object) -> int | None:
-    """Give the whole number that a value stands for, or None where it is none."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return int(value)
-    return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value.strip()) else None
-
-
 def _unquoted(value: object) -> tuple:
     made = "true or false" if isinstance(value, bool) else "a number"
     return f"is written without quotes, which YAML makes {made}", "put it in quotes"
@@ -167,9 +131,7 @@ def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
     elif wanted == "list":
         found = _list_problem(name, option, value)
     elif wanted == "dict":
-        found = (
-            None if isinstance(value, Mapping) else (f"is a {kind(value)}, no dict", "write it as NAME: value lines")
-        )
+        found = _dict_problem(option, value)
     else:
         found = None
     if found is None and option.get("choices") and not _is_choice(value, option["choices"]):
@@ -191,7 +153,7 @@ def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
     if isinstance(value, (bool, float)):
         return _unquoted(value)
     if isinstance(value, int):
-        return _unquoted(value) if abs(value) >= _TOO_LONG or name.endswith(_QUOTED) else None
+        return _unquoted(value) if abs(value) >= TOO_LONG or name.endswith(_QUOTED) else None
     if not isinstance(value, str):
         return f"is a {kind(value)}, no text", "write one text, in quotes"
     if wanted == "path" and value and not value.startswith("/"):
@@ -202,7 +164,7 @@ def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
 def _list_problem(name: str, option: Mapping, value: object) -> tuple | None:
     if not isinstance(value, (list, tuple)):
         return f"is a {kind(value)}, no list", "write it as a list, [one, two]"
-    element = {"type": option.get("elements", "raw")}
+    element = {"type": option.get("elements", "raw"), "options": option.get("options")}
     for number, item in enumerate(value, 1):
         found = type_problem(name, element, item)
         if found:
@@ -210,39 +172,23 @@ def _list_problem(name: str, option: Mapping, value: object) -> tuple | None:
     return None
 
 
-def environment_problem(value: Mapping) -> tuple | None:
-    """Give what is wrong with extra environment variables: their names, or values that are no single value."""
-    for number, (key, item) in enumerate(value.items(), 1):
-        if not isinstance(key, str) or not _ENVIRONMENT_NAME.match(key):
-            return f"entry {number}'s name is no name of an environment variable", "use letters, digits and _"
-        if isinstance(item, Broken):
-            return f"{key}: {item.reason}", item.remedy
-        if isinstance(item, (int, float)) and not isinstance(item, bool) and abs(item) >= _TOO_LONG:
-            return f"{key} is written without quotes, which YAML makes a number", "put it in quotes"
-        if isinstance(item, Mapping):
-            return f"{key} is a dict, no text", "write one text, in quotes"
-    return None
-
-
-def url_problem(url: object) -> tuple | None:
-    """Give what is wrong with an http(s) URL; the URL may hold an API key and is not quoted."""
-    if not isinstance(url, str):
-        return f"is a {kind(url)}, no URL", "write it in quotes"
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        return "is no URL", "write it as http://host:port or https://host"
-    if "://" not in url or not parts.scheme:
-        return "has no scheme", "begin it with http:// or https://"
-    if parts.scheme not in ("http", "https"):
-        return "has a scheme other than http and https", "begin it with http:// or https://"
-    if not host:
-        return "has no host", "write it as http://host:port or https://host"
-    if re.search(r"[\s,]", url):
-        return "holds a comma or a space, which would end it", "write one URL a list entry, and %2C or %20 inside it"
-    if DUMMY_DOMAINS.search(host) or _is_dummy(host):
-        return "is still the example's", "put your own URL there"
+def _dict_problem(option: Mapping, value: object) -> tuple | None:
+    if not isinstance(value, Mapping):
+        return f"is a {kind(value)}, no dict", "write it as NAME: value lines"
+    inner = option.get("options")
+    if not inner:
+        return None
+    for name in value:
+        if name not in inner:
+            return f"has {shown(name)}, which there is not", f"choose from {', '.join(inner)}"
+    for name, one in inner.items():
+        if name not in value:
+            if one.get("required"):
+                return f"has no {name}", "give it one"
+            continue
+        found = type_problem(name, one, value[name]) or range_problem(name, value[name])
+        if found:
+            return f"has a wrong {name}: {found[0]}", found[1]
     return None
 
 
@@ -251,15 +197,13 @@ def _settable(name: str) -> str:
     return "aztec_address" if name == "ansible_host" else name
 
 
-def _is_dummy(address: object) -> bool:
-    found = ip_of(address)
-    return found is not None and any(found in network for network in DUMMY_NETWORKS)
+def misspelt(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> dict:
+    """Give, for each name that looks like one of the collection's and is none, the nearest real name or None.
 
-
-def misspelt(names: Iterable, specs: Specs) -> dict:
-    """Give, for each name that looks like one of the collection's and is none, the nearest real name or None."""
+    prefixes: how the names begin that the collection claims; all of its own where it is not given.
+    """
     known = specs.names()
-    known_set, prefixes = set(known), specs.prefixes()
+    known_set, prefixes = set(known), specs.prefixes() if prefixes is None else prefixes
     wrong: dict = {}
     for name in names:
         if name in known_set or name.startswith(("_", "ansible_")):
@@ -275,19 +219,28 @@ def misspelt(names: Iterable, specs: Specs) -> dict:
 
 
 class _Inventory:
-    """The inventory under check; each method looks at one matter and adds what it finds to problems."""
+    """The inventory under check; each method looks at one matter and adds what it finds to problems.
 
-    def __init__(self, hosts: Mapping, members: Mapping, group_names: Mapping, specs: Specs, resolve_one) -> None:
+    alone: a role is used by itself, on one host, with no fleet around it to derive values from.
+    """
+
+    def __init__(
+        self, hosts: Mapping, members: Mapping, group_names: Mapping, specs: Specs, alone: bool = False
+    ) -> None:
         self.hosts = hosts
         self.members = members
         self.group_names = group_names
         self.specs = specs
+        self.alone = alone
         self.problems: list = []
         self.bad: set = set()  # (host, variable) that already has a line
-        names = {host: self._address(host) for host in hosts}
-        node = members[NODE][0] if members[NODE] else None
-        announced = [self._announced(node)] if node else []
-        self.resolved = resolve_all([name for name in [*names.values(), *announced] if name], resolve_one)
+        self.resolved: dict = {}
+
+    def resolve(self, resolve_one) -> None:
+        """Resolve the hosts' addresses, and what the node announces."""
+        names = [self._address(host) for host in self.hosts]
+        announced = [self._announced(host) for host in self.members[NODE][:1]]
+        self.resolved = resolve_all([name for name in [*names, *announced] if name], resolve_one)
 
     def add(self, host: str, variable: str, found: tuple, level: str = "error") -> None:
         """Note a problem, unless the same variable of the same host has one."""
@@ -313,7 +266,7 @@ class _Inventory:
         if name is not None:
             return name, values[name]
         own, wide = f"{component}_{option}", f"aztec_{option}"
-        shared = self.specs.owner(wide) is not None
+        shared = self.specs.owner(wide) is not None and not self.alone
         return (wide if shared else own), self.specs.default(component, option)
 
     def _plain(self, host: str) -> dict:
@@ -326,7 +279,10 @@ class _Inventory:
         return addresses_of(host, self._plain(host), self.resolved)
 
     def _announced(self, host: str) -> str:
-        return p2p_address(host, self._plain(host))
+        values = self._plain(host)
+        if self.alone:
+            return p2p_address("", {name: value for name, value in values.items() if name != "ansible_host"})
+        return p2p_address(host, values)
 
     def check_groups(self) -> None:
         """Exactly one node and one broker."""
@@ -338,10 +294,10 @@ class _Inventory:
             elif found > 1:
                 self.add(INVENTORY, group, (f"this group has {found} hosts", "leave one host in it"))
 
-    def check_names(self) -> None:
+    def check_names(self, prefixes: tuple | None = None) -> None:
         """No variable that looks like one of the collection's and is none."""
         every = {name for values in self.hosts.values() for name in values}
-        wrong = misspelt(sorted(every), self.specs)
+        wrong = misspelt(sorted(every), self.specs, prefixes)
         for host, values in self.hosts.items():
             for name in values:
                 if name in wrong:
@@ -362,10 +318,8 @@ class _Inventory:
                     continue
                 option = self.specs.options[role][name] if role else {"type": "raw"}
                 found = type_problem(name, option, value)
-                if found is None and name.endswith("environment") and isinstance(value, Mapping):
-                    found = environment_problem(value)
                 if found is None:
-                    found = self._range_problem(name, option, value)
+                    found = range_problem(name, value)
                 if found:
                     self.add(host, name, found)
             # The other roles are handed what they require by those that call them.
@@ -373,36 +327,6 @@ class _Inventory:
                 for name, option in self.specs.options.get(role, {}).items():
                     if option.get("required") and name not in values and name not in self.specs.defaults.get(role, ()):
                         self.add(host, name, ("is not set", "set it"))
-
-    def _range_problem(self, name: str, option: Mapping, value: object) -> tuple | None:
-        number = as_int(value)
-        if name.endswith("_port"):
-            if number is None or not 1 <= number <= 65535:
-                return f"{shown(value)} is no port", "give a number from 1 to 65535"
-        elif name.endswith(("_agent_count", "_hardware_concurrency")):
-            if value != "auto" and (number is None or number < 1):
-                return f"{shown(value)} is neither auto nor a number from 1", "give a number from 1, or auto"
-        elif name.endswith("_poll_interval_ms"):
-            if number is None or not 1 <= number < 30000:
-                return (
-                    f"{shown(value)} is out of range",
-                    "give milliseconds below 30000, when the broker gives a job up",
-                )
-        elif option.get("type") == "int" and number is not None and number < 0:
-            return f"{shown(value)} is below 0", "give a number from 0"
-        elif name.endswith("_docker_bridge"):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", str(value)):
-                return f"{shown(value)} is no name of a bridge", "give 1 to 15 letters, digits, - and _"
-        elif name.endswith("_docker_ipv6_subnet") and value != "":
-            try:
-                ipaddress.IPv6Network(str(value))
-            except ValueError:
-                return f"{shown(value)} is no IPv6 subnet", "give one in CIDR form, such as fd00:1::/64"
-        elif name.endswith("_image_digest") and value != "" and not _DIGEST.match(str(value)):
-            return "is no digest", "give sha256: and 64 hex digits"
-        elif name.endswith("_image") and (":" in str(value).rsplit("/", 1)[-1] or "@" in str(value) or not value):
-            return "is empty, or has a tag or digest in it", "give the image alone; aztec_version names the tag"
-        return None
 
     def check_versions(self) -> None:
         """A known release, and the same one everywhere; a network that this release knows."""
@@ -412,12 +336,7 @@ class _Inventory:
                 name, version = self.setting(host, component, "version")
                 if (host, name) in self.bad or isinstance(version, Broken):
                     continue
-                try:
-                    release = release_of(version)
-                except ValueError as error:
-                    wrong, _colon, remedy = str(error).partition(": ")
-                    self.add(host, name, (wrong, remedy))
-                    continue
+                release = release_of(version)
                 seen.setdefault(("version", str(version).lstrip("v")), []).append((component, host, name))
                 name, network = self.setting(host, component, "network")
                 if (host, name) in self.bad or isinstance(network, Broken):
@@ -523,9 +442,6 @@ class _Inventory:
     def check_addresses(self) -> None:
         """Each host has an address that resolves, is no example's and can be reached from others."""
         for host, values in self.hosts.items():
-            six = ip_of(values.get("aztec_address6"))
-            if values.get("aztec_address6") and (six is None or six.version != 6):
-                self.add(host, "aztec_address6", ("is no IPv6 address", "give one, such as fd00::10, or take it out"))
             for name in (
                 "ansible_host",
                 "aztec_address",
@@ -533,7 +449,7 @@ class _Inventory:
                 "aztec_public_address",
                 "prover_node_p2p_ip",
             ):
-                if _is_dummy(values.get(name)) or DUMMY_DOMAINS.search(str(values.get(name, ""))):
+                if is_dummy(values.get(name)) or DUMMY_DOMAINS.search(str(values.get(name, ""))):
                     self.add(host, name, ("is still the example's", "put your host's address there"))
             source = next((name for name in ("aztec_address", "ansible_host") if values.get(name)), None)
             if source and ((host, source) in self.bad or isinstance(values[source], Broken)):
@@ -555,7 +471,7 @@ class _Inventory:
                         self.add(host, name, (wrong, f"set {_settable(name)} to one that the fleet reaches"))
 
     def check_broker(self) -> None:
-        """A broker, which asks nobody for a password, is on no global address, and admits no one unforeseen."""
+        """A broker, which asks nobody for a password, is on no global address."""
         for host in self.members[BROKER]:
             public = as_bool(self.hosts[host].get("aztec_allow_public_broker", False))
             answer = [one for one in self._addresses(host) or [] if ip_of(one).is_global]
@@ -565,26 +481,22 @@ class _Inventory:
                 wrong = "puts the broker on a public address, where it asks for no password"
                 remedy = f"set {_settable(source)} to a private one, or aztec_allow_public_broker: true"
                 self.add(host, source, (wrong, remedy))
+
+    def check_admitted(self) -> None:
+        """The broker admits not everybody by mistake."""
         for host in self.hosts:
             self._check_sources(host, "aztec_admit")
         for host in self.members[BROKER]:
             self._check_sources(host, "prover_broker_admitted")
 
     def _check_sources(self, host: str, name: str) -> None:
-        """Addresses and CIDRs that are let in are what the port guard takes, and not everybody by mistake."""
         values = self.hosts[host]
         entries = values.get(name)
         if not isinstance(entries, list) or (host, name) in self.bad:
             return
         public = as_bool(values.get("aztec_allow_public_broker", False))
         for number, entry in enumerate(entries, 1):
-            try:
-                network = network_of(entry)
-            except ValueError as error:
-                wrong, _colon, remedy = str(error).partition(": ")
-                self.add(host, name, (f"entry {number}, {wrong}", remedy))
-                continue
-            if network.prefixlen == 0 and not public:
+            if network_of(entry).prefixlen == 0 and not public:
                 wrong = f"entry {number} admits everybody to the broker"
                 self.add(host, name, (wrong, "name the networks, or set aztec_allow_public_broker: true"))
 
@@ -621,6 +533,10 @@ class _Inventory:
             if (host, name) in self.bad or (host, "ansible_host") in self.bad:
                 continue
             announced = self._announced(host)
+            if not announced:
+                if not self._finds_its_own_address(values):
+                    self.add(host, name, ("is not set", "give the address that peers reach the node at"))
+                continue
             if name in values and ip_of(announced) is None:
                 self.add(host, name, ("is no IP address", "give the address that peers reach the node at"))
                 continue
@@ -632,6 +548,21 @@ class _Inventory:
                 wrong = f"the node would announce {answer[0]}, which no peer on {network} reaches"
                 remedy = f"set {option} to its public address (closed network: prover_node_allow_private_p2p_ip: true)"
                 self.add(host, name, (wrong, remedy))
+
+    def _finds_its_own_address(self, values: Mapping) -> bool:
+        """Tell whether the node's environment has it learn its address by itself."""
+        layers = [values.get(name) for name in ("aztec_environment", "prover_node_environment")]
+        return any({"P2P_IP", "P2P_QUERY_FOR_IP"} & set(layer) for layer in layers if isinstance(layer, Mapping))
+
+    def check_required(self, role: str) -> None:
+        """What a role cannot do without, where no fleet gives it: not missing, and not empty."""
+        for host in self.hosts:
+            for name, option in self.specs.options[role].items():
+                if not option.get("required"):
+                    continue
+                _name, value = self.setting(host, role, name[len(role) + 1 :])
+                if value in (None, "", []):
+                    self.add(host, name, ("is not set", "set it"))
 
 
 def shown_name(name: str) -> str:
@@ -653,7 +584,8 @@ def check_inventory(
     """
     members = members_of(groups, group_names)
     everybody = dict.fromkeys(host for some in members.values() for host in some)
-    inventory = _Inventory({host: hosts[host] for host in everybody}, members, group_names or {}, specs, resolve_one)
+    inventory = _Inventory({host: hosts[host] for host in everybody}, members, group_names or {}, specs)
+    inventory.resolve(resolve_one)
     inventory.check_groups()
     inventory.check_names()
     inventory.check_types()
@@ -663,11 +595,43 @@ def check_inventory(
     inventory.check_urls()
     inventory.check_addresses()
     inventory.check_broker()
+    inventory.check_admitted()
     inventory.check_ways()
     inventory.check_p2p()
     if inventory.problems:
         return inventory.problems, None
     return [], fleet(dict(hosts), dict(groups), dict(group_names or {}), inventory.resolved)
+
+
+def _unresolved(name: str) -> list:
+    raise ValueError(f"{name} is not asked for")
+
+
+def check_settings(role: str, host: str, values: Mapping, specs: Specs) -> list:
+    """Check what one role is used with on one host, where no fleet is around it. Gives the problems.
+
+    values: the host's variables but for the role's own defaults, templated, Broken where that failed.
+    """
+    roles = roles_of(role)
+    members = {component: [host] if component == role else [] for component in COMPONENTS}
+    own = {name: value for name, value in values.items() if specs.owner(name) in (None, *roles)}
+    inventory = _Inventory({host: own}, members, {}, specs, alone=True)
+    inventory.resolve(_unresolved)
+    inventory.check_names(tuple(f"{one}_" for one in roles if one != "preflight"))
+    inventory.check_types()
+    inventory.check_versions()
+    inventory.check_ports()
+    inventory.check_publisher()
+    inventory.check_urls()
+    inventory.check_admitted()
+    inventory.check_p2p()
+    inventory.check_required(role)
+    return inventory.problems
+
+
+def roles_of(role: str) -> tuple:
+    """Give the roles whose settings count where this one is used alone: its own, and those of the roles it calls."""
+    return (*FLEET_ROLES, role) if role in COMPONENTS else (role,)
 
 
 def counted(number: int) -> str:

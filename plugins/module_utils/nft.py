@@ -24,8 +24,8 @@ PROTOCOLS = ("tcp", "udp")
 # before dstnat (-100), where Docker rewrites the port that a stranger asked for.
 PRIORITY = -140
 
-_SECTION = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_BRIDGE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
+SECTION = re.compile(r"[a-z][a-z0-9_]{0,39}")
+BRIDGE = re.compile(r"(?!lo\Z)[A-Za-z0-9_.:@-]{1,15}")
 
 _HEADER = f"""\
 # Written by the Ansible module aztec_ops.prover.port_guard: a change made here is lost on its next run.
@@ -102,10 +102,10 @@ def collapsed(networks: list) -> tuple[str, ...]:
 def section_of(name: str, ports: list[dict], bridges: list[str], required_by_docker: bool = True) -> Section:
     """Check what a caller asks for and give the section; raise Refused with all that is wrong."""
     problems = []
-    if not _SECTION.fullmatch(name):
+    if not SECTION.fullmatch(name):
         problems.append(f"section '{name}': use lower-case letters, digits and _, a letter first, at most 40")
     for bridge in bridges:
-        if not _BRIDGE.fullmatch(bridge) or bridge == "lo":
+        if not BRIDGE.fullmatch(bridge):
             problems.append(
                 f"section {name}: '{bridge}' is no bridge: give the exact name, 15 characters at most, no *"
             )

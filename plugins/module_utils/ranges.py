@@ -1,0 +1,323 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one place that says which values an option takes beyond its type: range, form and unit, in words and as a check.
+
+The checks, the argument_specs' descriptions and the documentation go by this table; tests hold them together.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils import nft
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import ip_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
+
+# What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
+DUMMY_NETWORKS = tuple(
+    ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+)
+DUMMY_DOMAINS = re.compile(r"(\A|\.)(example|invalid|example\.(com|net|org))\.?\Z", re.IGNORECASE)
+
+# No number that YAML writes this long was meant as one: it was hex without quotes.
+TOO_LONG = 10**15
+
+# What an agent's heartbeat must stay below, in milliseconds: then the broker gives its job to another one.
+JOB_TIMEOUT_MS = 30000
+
+# The engine's own networks, which are no bridge for the components to share.
+ENGINE_NETWORKS = ("bridge", "default", "host", "none")
+
+_LEVEL = "(silent|fatal|error|warn|info|verbose|debug|trace)"
+_LOG_LEVEL = re.compile(rf"{_LEVEL}(; *(?i:{_LEVEL}) *:[^;:]+)*")
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DOCKER_BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+_DOCKER_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(us|ms|s|m|h))+")
+_ENGINE_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+([-+~.][0-9A-Za-z.+~-]*)?")
+_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}")
+
+
+def kind(value: object) -> str:
+    """Give what a value is, in a word."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        return "dict"
+    return "list" if isinstance(value, Sequence) else "value of another kind"
+
+
+def shown(value: object, option: Mapping | None = None) -> str:
+    """Give a value for a message: as it is where that is harmless, else what kind of thing it is."""
+    if option and option.get("no_log"):
+        return "the value"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)) and abs(value) < TOO_LONG:
+        return str(value)
+    if isinstance(value, str) and 0 < len(value) <= 20 and value.isprintable():
+        return f"'{value}'"
+    return f"a {kind(value)}"
+
+
+def as_int(value: object) -> int | None:
+    """Give the whole number that a value stands for, or None where it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return int(value)
+    return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value.strip()) else None
+
+
+def is_dummy(address: object) -> bool:
+    """Tell whether an address is one of those that stand in examples."""
+    found = ip_of(address)
+    return found is not None and any(found in network for network in DUMMY_NETWORKS)
+
+
+def url_problem(url: object) -> tuple | None:
+    """Give what is wrong with an http(s) URL; the URL may hold an API key and is not quoted."""
+    if not isinstance(url, str):
+        return f"is a {kind(url)}, no URL", "write it in quotes"
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL", "write it as http://host:port or https://host"
+    if "://" not in url or not parts.scheme:
+        return "has no scheme", "begin it with http:// or https://"
+    if parts.scheme not in ("http", "https"):
+        return "has a scheme other than http and https", "begin it with http:// or https://"
+    if not host:
+        return "has no host", "write it as http://host:port or https://host"
+    if re.search(r"[\s,]", url):
+        return "holds a comma or a space, which would end it", "write one URL a list entry, and %2C or %20 inside it"
+    if DUMMY_DOMAINS.search(host) or is_dummy(host):
+        return "is still the example's", "put your own URL there"
+    return None
+
+
+def environment_problem(value: object) -> tuple | None:
+    """Give what is wrong with extra environment variables: their names, or values that are no single value."""
+    for number, (key, item) in enumerate(value.items(), 1):
+        if not isinstance(key, str) or not _ENVIRONMENT_NAME.fullmatch(key):
+            return f"entry {number}'s name is no name of an environment variable", "use letters, digits and _"
+        if isinstance(item, (int, float)) and not isinstance(item, bool) and abs(item) >= TOO_LONG:
+            return f"{key} is written without quotes, which YAML makes a number", "put it in quotes"
+        if isinstance(item, Mapping):
+            return f"{key} is a dict, no text", "write one text, in quotes"
+    return None
+
+
+def _port(value: object) -> tuple | None:
+    number = as_int(value)
+    if number is None or not 1 <= number <= 65535:
+        return f"{shown(value)} is no port", "give a number from 1 to 65535"
+    return None
+
+
+def _auto_or_number(value: object) -> tuple | None:
+    number = as_int(value)
+    if value != "auto" and (number is None or number < 1):
+        return f"{shown(value)} is neither auto nor a number from 1", "give a number from 1, or auto"
+    return None
+
+
+def _poll_interval(value: object) -> tuple | None:
+    number = as_int(value)
+    if number is None or not 1 <= number < JOB_TIMEOUT_MS:
+        return f"{shown(value)} is out of range", "give milliseconds below 30000, when the broker gives a job up"
+    return None
+
+
+def _from_zero(value: object) -> tuple | None:
+    number = as_int(value)
+    if number is not None and number < 0:
+        return f"{shown(value)} is below 0", "give a number from 0"
+    return None
+
+
+def _release(value: object) -> tuple | None:
+    try:
+        release_of(value)
+    except ValueError as error:
+        wrong, _colon, remedy = str(error).partition(": ")
+        return wrong, remedy
+    return None
+
+
+def _ipv6_subnet(value: object) -> tuple | None:
+    try:
+        ipaddress.IPv6Network(str(value))
+    except ValueError:
+        return f"{shown(value)} is no IPv6 subnet", "give one in CIDR form, such as fd00:1::/64"
+    return None
+
+
+def _ipv6_address(value: object) -> tuple | None:
+    found = ip_of(value)
+    if found is None or found.version != 6:
+        return "is no IPv6 address", "give one, such as fd00::10, or take it out"
+    return None
+
+
+def _image(value: object) -> tuple | None:
+    text = str(value)
+    if not text or ":" in text.rsplit("/", 1)[-1] or "@" in text:
+        return "is empty, or has a tag or digest in it", "give the image alone; aztec_version names the tag"
+    return None
+
+
+def _docker_network(value: object) -> tuple | None:
+    if value in ENGINE_NETWORKS:
+        return f"{shown(value)} is a network of the engine's own", "give the fleet's network a name of its own"
+    if not _DOCKER_NETWORK.fullmatch(str(value)):
+        return f"{shown(value)} is no name of a Docker network", "give letters, digits, -, . and _"
+    return None
+
+
+def _directory(value: object) -> tuple | None:
+    text = str(value)
+    if not text.strip("/"):
+        return "is no directory of the component's own", "name one below /"
+    if ":" in text:
+        return "holds a colon, at which Compose would end it", "name a directory without one"
+    return None
+
+
+def _source(value: object) -> tuple | None:
+    try:
+        nft.network_of(value)
+    except ValueError as error:
+        wrong, _colon, remedy = str(error).rpartition(": ")
+        # What is no address may be anything.
+        known = re.fullmatch(r"[0-9A-Fa-f.:/]{1,43}", str(value)) or shown(value) == f"'{value}'"
+        return (wrong if known else f"{shown(value)} is no address"), remedy
+    return None
+
+
+def _fingerprint(value: object) -> tuple | None:
+    if not _FINGERPRINT.fullmatch(re.sub(r"\s", "", str(value))):
+        return "is no fingerprint", "give 40 hex digits"
+    return None
+
+
+def _matches(pattern: re.Pattern, wrong: str, remedy: str, quoted: bool = True) -> Callable[[object], tuple | None]:
+    """Give a check of a text's form."""
+
+    def problem(value: object) -> tuple | None:
+        if pattern.fullmatch(str(value)):
+            return None
+        return (f"{shown(value)} {wrong}" if quoted else wrong), remedy
+
+    return problem
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values an option takes: unit and form say it in words, problem gives (what is wrong, what to do) or None.
+
+    Without problem it takes more than the value to tell: inventory_checks does. empty: an empty text stands for none.
+    each: what is said holds for each entry of a list.
+    """
+
+    form: str
+    problem: Callable[[object], tuple | None] | None = None
+    unit: str = ""
+    empty: bool = False
+    each: bool = False
+
+    @property
+    def words(self) -> str:
+        """Give range and unit in words."""
+        one = f"{self.unit} {self.form}".strip()
+        return f"{'a list, each entry ' if self.each else ''}{one}{', or nothing' if self.empty else ''}"
+
+    @property
+    def sentence(self) -> str:
+        """Give the sentence that ends the option's description."""
+        return f"Takes {self.words}."
+
+
+_BRIDGE_NAME = _matches(_DOCKER_BRIDGE, "is no name of a bridge", "give 1 to 15 letters, digits, - and _")
+_NFT_BRIDGE = _matches(nft.BRIDGE, "is no name of a bridge", "give its exact name, 15 characters at most, no *")
+_SECTION_NAME = _matches(
+    nft.SECTION, "is no name of a section", "use lower-case letters, digits and _, a letter first, at most 40"
+)
+_ENGINE_RELEASE = _matches(_ENGINE_VERSION, "is no version of an engine", "give a whole one, such as 28.5.2")
+_IMAGE_DIGEST = _matches(_DIGEST, "is no digest", "give sha256: and 64 hex digits", quoted=False)
+_GRACE = _matches(_DURATION, "is no duration", "give number and unit, such as 60s or 1m30s")
+_LOGGING = _matches(_LOG_LEVEL, "is no log level", "give one such as info, with filters as info;debug:prover")
+
+# By an option's name or by how it ends; the longest that fits counts.
+RANGES = {
+    "port": Range("a number from 1 to 65535", _port),
+    "prover_agent_count": Range("C(auto) or a number from 1", _auto_or_number),
+    "hardware_concurrency": Range("C(auto) or a number from 1", _auto_or_number),
+    "poll_interval_ms": Range("from 1 to 29999", _poll_interval, unit="milliseconds"),
+    "timeout": Range("from 0", _from_zero, unit="seconds"),
+    "stop_grace_period": Range("a duration in C(h), C(m), C(s), C(ms) and C(us), such as C(1m30s)", _GRACE),
+    "version": Range("a whole version of a known release line, such as C(2.1.5)", _release),
+    "network": Range("a network that the release line knows"),
+    "image": Range("an image without tag and digest", _image),
+    "image_digest": Range("C(sha256:) and 64 hex digits", _IMAGE_DIGEST, empty=True),
+    "directory": Range("an absolute path below C(/), without a colon", _directory),
+    "log_level": Range(
+        "one of silent, fatal, error, warn, info, verbose, debug, trace, with C(;level:module,module) for each filter",
+        _LOGGING,
+        empty=True,
+    ),
+    "environment": Range("names of letters, digits and C(_), each with one value", environment_problem),
+    "docker_network": Range("letters, digits, C(-), C(.) and C(_)", _docker_network),
+    "docker_bridge": Range("1 to 15 letters, digits, C(-), C(.) and C(_)", _BRIDGE_NAME),
+    "docker_ipv6_subnet": Range("an IPv6 network in CIDR form, such as C(fd00:1::/64)", _ipv6_subnet, empty=True),
+    "l1_execution_urls": Range("a URL of http or https", each=True),
+    "l1_consensus_urls": Range("a URL of http or https", each=True),
+    "broker_url": Range("a URL of http or https with host and port alone"),
+    "publisher_private_key": Range("C(0x) and 64 hex digits"),
+    "prover_id": Range("C(0x) and 40 hex digits", empty=True),
+    "p2p_ip": Range("an IP address"),
+    "address": Range("an IP address or a host name"),
+    "address6": Range("an IPv6 address", _ipv6_address, empty=True),
+    "admit": Range("an address or a CIDR", _source, each=True),
+    "admitted": Range("an address or a CIDR", _source, each=True),
+    "admits": Range("an address or a CIDR", _source, each=True),
+    "sources": Range("an address or a CIDR", _source, each=True),
+    "group": Range("the name of a group of the inventory"),
+    "docker_engine_version": Range("a whole version such as C(28.5.2)", _ENGINE_RELEASE, empty=True),
+    "docker_engine_apt_url": Range("a URL of http or https", url_problem),
+    "docker_engine_apt_key_fingerprint": Range("40 hex digits", _fingerprint),
+    "docker_engine_registry_mirrors": Range("a URL of http or https", url_problem, each=True),
+    "port_guard_section": Range("up to 40 lower-case letters, digits and C(_), a letter first", _SECTION_NAME),
+    "port_guard_bridges": Range("a name of up to 15 characters", _NFT_BRIDGE, each=True),
+}
+
+
+def range_of(name: str) -> Range | None:
+    """Give which values the option of this name takes, or None where its type or its choices say all."""
+    fitting = [key for key in RANGES if name == key or name.endswith(f"_{key}")]
+    return RANGES[max(fitting, key=len)] if fitting else None
+
+
+def range_problem(name: str, value: object) -> tuple | None:
+    """Give (what is wrong, what to do) where a value of the right type is none that its option takes."""
+    wanted = range_of(name)
+    if wanted is None or wanted.problem is None or (wanted.empty and value == ""):
+        return None
+    if not wanted.each:
+        return wanted.problem(value)
+    for number, item in enumerate(value, 1):
+        found = wanted.problem(item)
+        if found:
+            # A value that is quoted stands apart from the entry's number.
+            return f"entry {number}{',' if found[0].startswith(chr(39)) else ''} {found[0]}", found[1]
+    return None

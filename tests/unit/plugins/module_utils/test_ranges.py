@@ -1,0 +1,109 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Each range by values inside and outside of it, and which range an option has."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import RANGES, range_of, range_problem
+
+ADDRESSES = (
+    [["10.0.0.1"], ["10.0.0.0/8", "fd00::/64"], [], ["0.0.0.0/0"]],
+    [["10.0.0.0/33"], ["10.0.0.1", "10.0.0.1/8"], ["host.lan"], [10]],
+)
+URLS = (["https://mirror.lan/docker"], ["mirror.lan", "ftp://mirror.lan", "https://mirror.example"])
+AUTO = (["auto", 1, "2"], [0, -1, "many", "2.5", True])
+
+# Range -> values that it takes, values that it refuses.
+VALUES = {
+    "port": ([1, 65535, "8080"], [0, 65536, -1, "http", True]),
+    "prover_agent_count": AUTO,
+    "hardware_concurrency": AUTO,
+    "poll_interval_ms": ([1, 29999], [0, 30000]),
+    "timeout": ([0, 600, "5"], [-1]),
+    "stop_grace_period": (["60s", "1m30s", "1.5h", "500ms", "1h5m30s20ms"], [60, "60", "", "60 s", "1d", "-1s", "s"]),
+    "version": (["2.1.5", "v4.1.2", "5.2.0-rc.1"], ["", "latest", "4.1", "3.0.0"]),
+    "image": (["aztecprotocol/aztec", "registry.lan:5000/aztec"], ["", "aztec:1", "aztec@sha256:00"]),
+    "image_digest": (["", "sha256:" + "0a" * 32], ["sha256:0a", "0a" * 32, "sha256:" + "0A" * 32]),
+    "directory": (["/opt/aztec", "/srv/a b/"], ["/", "//", "/opt/a:b"]),
+    "log_level": (
+        ["", "info", "info;debug:prover", "warn; debug: p2p,prover; TRACE:x"],
+        ["INFO", "loud", "debug:prover", "info;", "info;prover", "info;loud:prover"],
+    ),
+    "environment": ([{}, {"A": 1, "_B": True, "C1": "x"}], [{"A-B": 1}, {"1A": 1}, {"A": {}}, {"A": 10**20}, {1: 1}]),
+    "docker_network": (["aztec-prover", "a.b_c"], ["", "host", "bridge", "none", "default", "-a", "a b"]),
+    "docker_bridge": (["aztec0", "br-1.2_3"], ["", "a" * 16, "-a", "a b", "a/b"]),
+    "docker_ipv6_subnet": (["", "fd00:1::/64"], ["10.0.0.0/8", "fd00:1::1/64", "fd00"]),
+    "address6": (["", "fd00::10"], ["10.0.0.1", "node.lan", "fd00::/64"]),
+    "admit": ADDRESSES,
+    "admitted": ADDRESSES,
+    "admits": ADDRESSES,
+    "sources": ADDRESSES,
+    "docker_engine_version": (["", "28.5.2", "28.5.2-1", "26.1.5+dfsg1"], ["28", "28.5", "latest", "v28.5.2"]),
+    "docker_engine_apt_url": URLS,
+    "docker_engine_apt_key_fingerprint": (["0A" * 20, "9dc8 " * 10], ["", "0A" * 19, "0x" + "0A" * 19, "ZZ" * 20]),
+    "docker_engine_registry_mirrors": ([[], *([url] for url in URLS[0])], [[url] for url in URLS[1]]),
+    "port_guard_section": (["prover_node", "a"], ["", "A", "1a", "a-b", "a" * 41]),
+    "port_guard_bridges": ([[], ["aztec0", "br-1.2:3@4"]], [[""], ["a" * 16], ["br-*"], ["lo"]]),
+}
+
+GOOD = [pytest.param(name, value, id=f"{name}-{value}") for name, (values, _bad) in VALUES.items() for value in values]
+BAD = [pytest.param(name, value, id=f"{name}-{value}") for name, (_good, values) in VALUES.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD)
+def test_inside(name: str, value: object) -> None:
+    assert range_problem(name, value) is None
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_outside(name: str, value: object) -> None:
+    wrong, remedy = range_problem(name, value)
+    assert wrong and remedy
+    assert "\n" not in wrong + remedy
+
+
+def test_every_check_has_values_on_both_sides() -> None:
+    assert set(VALUES) == {name for name, one in RANGES.items() if one.problem}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("prover_node_admin_port", "port"),
+        ("ansible_port", "port"),
+        ("port", "port"),
+        ("aztec_docker_network", "docker_network"),
+        ("prover_node_network", "network"),
+        ("docker_engine_version", "docker_engine_version"),
+        ("prover_agent_version", "version"),
+        ("prover_node_secret_environment", "environment"),
+        ("prover_agent_crs_directory", "directory"),
+        ("port_guard_lock_timeout", "timeout"),
+    ],
+)
+def test_the_longest_name_that_fits_counts(name: str, key: str) -> None:
+    assert range_of(name) is RANGES[key]
+
+
+def test_names_that_only_look_alike_have_none() -> None:
+    assert range_of("passport") is None
+    assert range_of("prover_node_compose") is None
+
+
+def test_an_entry_is_named_by_its_number() -> None:
+    assert range_problem("admit", ["10.0.0.1", "10.0.0.0/33"])[0] == "entry 2, '10.0.0.0/33' is no address"
+    assert range_problem("docker_engine_registry_mirrors", ["x"])[0] == "entry 1 has no scheme"
+
+
+def test_what_may_be_a_secret_is_not_quoted() -> None:
+    assert range_problem("admit", ["0x" + "ab" * 32]) == (
+        "entry 1 a text is no address",
+        "give an IPv4 or IPv6 address or CIDR",
+    )
+
+
+def test_the_words_name_unit_and_emptiness() -> None:
+    assert RANGES["timeout"].sentence == "Takes seconds from 0."
+    assert RANGES["image_digest"].sentence == "Takes C(sha256:) and 64 hex digits, or nothing."
+    assert RANGES["admit"].sentence == "Takes a list, each entry an address or a CIDR."
