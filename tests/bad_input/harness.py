@@ -1,0 +1,170 @@
+"""What the tables of wrong inputs are tried with: an inventory to spoil, the real commands, a door that counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = Path(__file__).parent / "tables"
+TOOLS = Path(sys.executable).parent
+
+# Secrets of the inventory that is spoilt, in every form in which one could be shown.
+KEY = "0x" + "5ec2e7ab" * 8
+SECRETS = ("5ec2e7ab", "5EC2E7AB", str(int(KEY, 16))[:20], "S3cret", "LookupS3cret")
+
+# What no run may show, whatever it was given.
+CRASHES = ("Traceback (most recent call last)", "MODULE FAILURE", "Unexpected failure", "No start of json")
+
+GROUPS = """\
+prover_node: {hosts: {node-1: }}
+prover_broker: {hosts: {node-1: }}
+prover_agent: {hosts: {agent-1: , agent-2: }}
+"""
+HOSTS = {
+    "node-1": {"ansible_host": "127.0.0.10", "aztec_address": "10.0.0.10", "prover_node_p2p_ip": "9.9.9.9"},
+    "agent-1": {"ansible_host": "127.0.0.21", "aztec_address": "10.0.0.21"},
+    "agent-2": {"ansible_host": "127.0.0.22", "aztec_address": "10.0.0.22"},
+}
+EVERYWHERE = {
+    "aztec_version": "4.1.2",
+    "aztec_network": "testnet",
+    "aztec_l1_execution_urls": ["https://me:S3cret@rpc.lan/S3cret?key=S3cret"],
+    "aztec_l1_consensus_urls": ["https://rpc.lan/S3cret"],
+    "prover_node_publisher_private_key": KEY,
+}
+
+
+class Door:
+    """Where every ssh connection of a run ends, whatever host and port it was to: notes who knocks and hangs up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._notes = folder / "knocks"
+        self.program = folder / "door"
+        self.program.write_text(f'#!/bin/sh\necho "$@" >>"{self._notes}"\nexit 1\n', encoding="utf-8")
+        self.program.chmod(0o755)
+
+    @property
+    def knocks(self) -> list[str]:
+        """Who was asked for."""
+        return self._notes.read_text(encoding="utf-8").splitlines() if self._notes.exists() else []
+
+    def variables(self) -> dict[str, str]:
+        """Give the variables that lead a host's ssh here."""
+        return {"ansible_ssh_common_args": f"-o ConnectTimeout=5 -o ProxyCommand='{self.program} %h %p'"}
+
+
+def rows(table: str) -> list[dict]:
+    """Give the rows of a table; says as a list of lines, each as the run shows it."""
+    found = yaml.safe_load((TABLES / f"{table}.yml").read_text(encoding="utf-8"))
+    for row in found:
+        lines = row["says"] if isinstance(row["says"], list) else [row["says"]]
+        row["says"] = [plain(line) for line in lines]
+    return found
+
+
+def parameters(*tables: str) -> list:
+    """Give pytest a case for each row of the tables, named by what is given."""
+    return [
+        pytest.param(table, row, id=f"{table}-{number}-{row_name(row)}")
+        for table in tables
+        for number, row in enumerate(rows(table), 1)
+    ]
+
+
+def row_name(row: dict) -> str:
+    """Give what is wrong about a row, on one short line."""
+    given = row.get("name") or next(value for key, value in row.items() if key != "says")
+    text = given if isinstance(given, str) else json.dumps(given)
+    return re.sub(r"[^A-Za-z0-9_.:/@{} -]", "", " ".join(text.split()))[:60]
+
+
+def write_inventory(folder: Path, door: Door, row: dict) -> Path:
+    """Write an inventory with nothing wrong but what the row says, each part as text that the operator would write.
+
+    all, node-1, agent-1, agent-2: variables that are added; without: variables that are left out; groups: the groups.
+    """
+    everywhere = {**EVERYWHERE, **door.variables()}
+    taken = set(row.get("without", ()))
+    place = folder / "inventory"
+    texts = {"hosts.yml": row.get("groups", GROUPS), "group_vars/all/1.yml": _variables(everywhere, taken)}
+    texts["group_vars/all/2.yml"] = row.get("all", "")
+    for host, variables in HOSTS.items():
+        texts[f"host_vars/{host}/1.yml"] = _variables(variables, taken)
+        texts[f"host_vars/{host}/2.yml"] = row.get(host, "")
+    for name, text in texts.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return place
+
+
+def _variables(values: dict, without: set) -> str:
+    kept = {name: value for name, value in values.items() if name not in without}
+    return yaml.safe_dump(kept) if kept else ""
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run one of Ansible's commands in the checkout; stdout and stderr together."""
+    variables = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
+    variables["PATH"] = f"{TOOLS}:{variables['PATH']}"
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**variables, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def play(inventory: Path, *arguments: str, playbook: str = "site.yml") -> subprocess.CompletedProcess:
+    """Run a playbook of the collection."""
+    return run("ansible-playbook", "-i", str(inventory), str(ROOT / "playbooks" / playbook), *arguments)
+
+
+def assert_clean(text: str, secrets: tuple = SECRETS) -> None:
+    """Assert that nothing crashed and no secret is shown."""
+    for crash in CRASHES:
+        assert crash not in text, text
+    for secret in secrets:
+        assert secret not in text, f"{secret} is shown"
+
+
+def assert_refused(shown: subprocess.CompletedProcess, door: Door, lines: list[str]) -> None:
+    """Assert that a run ended at the inventory's table, with these lines and no other, and contacted no host."""
+    assert shown.returncode == 2, shown.stdout
+    assert_clean(shown.stdout)
+    assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
+    what = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    assert f"{what} in the inventory, in the table above; no host was contacted." in shown.stdout
+    assert len(re.findall(r"^PLAY \[", shown.stdout, re.MULTILINE)) == 1
+    assert door.knocks == []
+
+
+def table_of(text: str) -> list[str]:
+    """Give the lines of the table of problems in a run's output, sorted, with single spaces."""
+    lines = iter(text.splitlines())
+    assert any(line.split()[:2] == ["HOST", "VARIABLE"] for line in lines), text
+    assert next(lines).startswith("----")
+    found = []
+    for line in lines:
+        if not line or re.match(r"\[ERROR\]|fatal: |ok: |task path: ", line):
+            break
+        found.append(" ".join(line.split()))
+    return sorted(found)
+
+
+def plain(line: str) -> str:
+    """Give a line of a table of rows (columns between |) as the run shows it."""
+    return " ".join(line.replace(" | ", " ").split())

@@ -1,0 +1,18 @@
+"""Wrong inventories through the real site.yml: each ends with its line, with no host contacted and no secret shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bad_input.harness import Door, assert_refused, parameters, play, write_inventory
+
+TABLES = ("fleet", "publisher", "l1", "addresses", "ports", "components", "environment", "engine")
+
+
+@pytest.mark.parametrize(("table", "row"), parameters(*TABLES))
+def test_refused(table: str, row: dict, tmp_path: Path, door: Door, record_property) -> None:
+    record_property("table", table)
+    shown = play(write_inventory(tmp_path, door, row), "-vvv", *row.get("arguments", ()))
+    assert_refused(shown, door, row["says"])

@@ -1,0 +1,102 @@
+"""What a table cannot hold: many faults at once, vaults, and whether the tests can fail."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.bad_input.harness import KEY, ROOT, TOOLS, assert_clean, assert_refused, play, write_inventory
+
+NAME, ID = "prover_node_publisher_private_key", "prover_node_prover_id"
+
+
+def test_all_faults_at_once(tmp_path, door) -> None:
+    row = {
+        "all": """\
+aztec_version: 5.2
+aztec_netwrok: mainnet
+aztec_environment: {A: "{{ lookup('ansible.builtin.file', '/nowhere/LookupS3cret') }}"}
+""",
+        "node-1": f"""\
+{NAME}: {KEY}
+aztec_l1_execution_urls: [rpc.lan/S3cret]
+{ID}: "{{{{ nobody_set_this }}}}"
+""",
+        "agent-1": "prover_agent_count: 0",
+        "agent-2": "prover_agent_count: 0",
+    }
+    quoted = "is written without quotes, which YAML makes a number | put it in quotes"
+    lines = [
+        f"all 3 hosts | aztec_version | {quoted}",
+        "all 3 hosts | aztec_netwrok | there is no such variable | did you mean aztec_network?",
+        "all 3 hosts | aztec_environment | cannot be worked out (AnsibleError) | mend its template or look-up",
+        f"node-1 | {NAME} | {quoted}",
+        "node-1 | aztec_l1_execution_urls | entry 1 has no scheme | begin it with http:// or https://",
+        f"node-1 | {ID} | uses 'nobody_set_this', which is not defined | define it, or mend the template",
+        "agent-1, agent-2 | prover_agent_count | 0 is neither auto nor a number from 1 | give a number from 1, or auto",
+    ]
+    assert_refused(play(write_inventory(tmp_path, door, row), "-vvv"), door, lines)
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "preflight.yml", "verify.yml"])
+def test_every_playbook_refuses(playbook: str, tmp_path, door) -> None:
+    line = "node-1 | prover_broker_port | 99999 is no port | give a number from 1 to 65535"
+    inventory = write_inventory(tmp_path, door, {"node-1": "prover_broker_port: 99999"})
+    assert_refused(play(inventory, "-vvv", playbook=playbook), door, [line])
+
+
+def test_the_example_inventory_is_refused(tmp_path, door) -> None:
+    copied = tmp_path / "prod"
+    shutil.copytree(ROOT / "inventories" / "prod", copied)
+    (copied / "group_vars/all/vault.yml.example").rename(copied / "group_vars/all/vault.yml")
+    (copied / "group_vars/all/door.yml").write_text(yaml.safe_dump(door.variables()), encoding="utf-8")
+    lines = [
+        f"node-1 | {NAME} | is still the example's | put your publisher's key into the vault file",
+        "all 3 hosts | ansible_host | is still the example's | put your host's address there",
+        "node-1 | aztec_l1_execution_urls | entry 1 is still the example's | put your own URL there",
+        "node-1 | aztec_l1_consensus_urls | entry 1 is still the example's | put your own URL there",
+    ]
+    assert_refused(play(copied), door, lines)
+
+
+def vaulted(folder: Path, text: str) -> str:
+    """Give a variable with a text encrypted in it, whose password is then in folder/password."""
+    (folder / "password").write_text("vault-S3cret-password", encoding="utf-8")
+    command = [str(TOOLS / "ansible-vault"), "encrypt_string", "--stdin-name", NAME]
+    command += ["--vault-password-file", str(folder / "password")]
+    return subprocess.run(command, input=text, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_a_vaulted_key_is_read_and_a_missing_password_is_one_line(tmp_path, door) -> None:
+    inventory = write_inventory(tmp_path, door, {"node-1": vaulted(tmp_path, KEY)})
+    line = f"node-1 | {NAME} | cannot be decrypted | give its vault password: --ask-vault-pass or --vault-password-file"
+    assert_refused(play(inventory, "-vvv"), door, [line])
+    short = write_inventory(tmp_path, door, {"node-1": vaulted(tmp_path, KEY[:-2])})
+    line = f"node-1 | {NAME} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
+    assert_refused(play(short, "-vvv", "--vault-password-file", str(tmp_path / "password")), door, [line])
+
+
+def test_a_key_looked_up_and_wrong_is_not_shown(tmp_path, door, monkeypatch) -> None:
+    monkeypatch.setenv("THE_KEY", "LookupS3cret")
+    row = {"node-1": f"{NAME}: \"{{{{ lookup('ansible.builtin.env', 'THE_KEY') }}}}\""}
+    line = f"node-1 | {NAME} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
+    assert_refused(play(write_inventory(tmp_path, door, row), "-vvv"), door, [line])
+
+
+def test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret(tmp_path, door) -> None:
+    shown = play(write_inventory(tmp_path, door, {}), "-vvv", playbook="preflight.yml")
+    assert shown.returncode == 4, shown.stdout
+    assert sorted(door.knocks) == ["127.0.0.10 22", "127.0.0.21 22", "127.0.0.22 22"]
+    assert "in the inventory, in the table above" not in shown.stdout
+    assert_clean(shown.stdout)
+
+
+def test_the_search_finds_a_planted_secret(tmp_path, door) -> None:
+    shown = play(write_inventory(tmp_path, door, {"all": "aztec_S3cret: 1"}))
+    assert shown.returncode == 2
+    with pytest.raises(AssertionError, match="S3cret is shown"):
+        assert_clean(shown.stdout)

@@ -1,0 +1,40 @@
+"""Hosts that do not answer, through the real preflight.yml; the one that does is this machine with its engine."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from tests.bad_input.harness import Door, play, write_inventory
+
+# A host that is this machine itself: nothing on it is checked that this machine may lack.
+HERE = f"""\
+ansible_connection: local
+ansible_become: false
+ansible_python_interpreter: {sys.executable}
+aztec_requirements: ignore
+prover_broker_port: 28080
+prover_node_port: 28081
+prover_node_p2p_port: 28400
+"""
+
+
+def lines_of(text: str) -> list:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_an_agent_that_does_not_answer_leaves_the_run_alone(tmp_path) -> None:
+    shown = play(write_inventory(tmp_path, Door(tmp_path), {"node-1": HERE}), playbook="preflight.yml")
+    assert shown.returncode == 4, shown.stdout
+    line = "ansible_host (warning) could not be looked at: unreachable, or the look failed"
+    assert f"agent-1, agent-2 {line} see its line above; the run goes on without it" in lines_of(shown.stdout)
+    assert re.search(r"^node-1 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
+
+
+def test_a_node_that_does_not_answer_stops_all(tmp_path) -> None:
+    shown = play(write_inventory(tmp_path, Door(tmp_path), {"agent-1": HERE}), playbook="preflight.yml")
+    assert shown.returncode != 0
+    line = "node-1 ansible_host could not be looked at: unreachable"
+    assert any(found.startswith(line) for found in lines_of(shown.stdout))
+    assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
+    assert re.search(r"^agent-1 .*failed=1", shown.stdout, re.MULTILINE)
