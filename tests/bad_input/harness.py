@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.bad_input.commands import ROOT, run
+
 TABLES = Path(__file__).parent / "tables"
 TOOLS = Path(sys.executable).parent
 
@@ -111,26 +111,12 @@ def _variables(values: dict, without: set) -> str:
     return yaml.safe_dump(kept) if kept else ""
 
 
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run one of Ansible's commands in the checkout; stdout and stderr together."""
-    variables = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
-    variables["PATH"] = f"{TOOLS}:{variables['PATH']}"
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**variables, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-
-
-def play(inventory: Path, *arguments: str, playbook: str = "site.yml") -> subprocess.CompletedProcess:
+def play(
+    inventory: Path, *arguments: str, playbook: str = "site.yml", **environment: str
+) -> subprocess.CompletedProcess:
     """Run a playbook of the collection."""
-    return run("ansible-playbook", "-i", str(inventory), str(ROOT / "playbooks" / playbook), *arguments)
+    command = ("ansible-playbook", "-i", str(inventory), str(ROOT / "playbooks" / playbook))
+    return run(*command, *arguments, **environment)
 
 
 def assert_clean(text: str, secrets: tuple = SECRETS) -> None:

@@ -80,11 +80,11 @@ def test_a_vaulted_key_is_read_and_a_missing_password_is_one_line(tmp_path, door
     assert_refused(play(short, "-vvv", "--vault-password-file", str(tmp_path / "password")), door, [line])
 
 
-def test_a_key_looked_up_and_wrong_is_not_shown(tmp_path, door, monkeypatch) -> None:
-    monkeypatch.setenv("THE_KEY", "LookupS3cret")
+def test_a_key_looked_up_and_wrong_is_not_shown(tmp_path, door) -> None:
     row = {"node-1": f"{NAME}: \"{{{{ lookup('ansible.builtin.env', 'THE_KEY') }}}}\""}
     line = f"node-1 | {NAME} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
-    assert_refused(play(write_inventory(tmp_path, door, row), "-vvv"), door, [line])
+    shown = play(write_inventory(tmp_path, door, row), "-vvv", THE_KEY="LookupS3cret")
+    assert_refused(shown, door, [line])
 
 
 def test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret(tmp_path, door) -> None:

@@ -1,0 +1,78 @@
+"""Ansible's commands, each in a process of its own that is forked from one which has Ansible loaded.
+
+Most of a run that ends at its first check is the loading, and there are hundreds of them. As a program it takes orders,
+one in JSON on each line, and answers each with the exit code.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = {"ansible-playbook": ("ansible.cli.playbook", "PlaybookCLI"), "ansible": ("ansible.cli.adhoc", "AdHocCLI")}
+LONGEST = 180
+
+
+@functools.cache
+def loaded() -> subprocess.Popen:
+    """Start the program, once in a process; it ends with the process that started it."""
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    return subprocess.Popen(
+        [sys.executable, __file__],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run a command with these variables besides; its stdout holds stdout and stderr."""
+    program = loaded()
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as output:
+        order = {"command": command, "environment": environment, "output": output.name}
+        program.stdin.write(json.dumps(order) + "\n")
+        program.stdin.flush()
+        code = int(program.stdout.readline())
+        return subprocess.CompletedProcess(command, code, stdout=output.read())
+
+
+def obey(command: list, environment: dict, output: str) -> int:
+    """Become the command."""
+    signal.alarm(LONGEST)
+    for number, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), *[os.open(output, os.O_WRONLY)] * 2)):
+        os.dup2(descriptor, number)
+    os.environ.update(environment)
+    module, name = CLASSES[command[0]]
+    try:
+        getattr(import_module(module), name).cli_executor(command)
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def main() -> None:
+    """Load Ansible, then obey."""
+    for module in ("eth_keys", "eth_utils", *(module for module, _name in CLASSES.values())):
+        import_module(module)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os._exit(obey(**json.loads(line)))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
