@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import docker
@@ -14,25 +15,27 @@ HEADERS = ("host", "component", "state", "version")
 GROUPS = {"prover_broker": "prover-broker", "prover_node": "prover-node", "prover_agent": "prover-agent"}
 
 
-def row(host: str, component: str, containers: list[dict[str, Any]]) -> tuple[str, str, str, str]:
-    """One component's line, from what the host's engine says of its containers."""
+def rows_of(host: str, component: str, containers: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """One component's lines, from what the host's engine says of its containers: agents may have one each."""
+    found = []
     for container in containers:
-        labels = container["Config"].get("Labels") or {}
-        if labels.get("com.docker.compose.service") == component:
+        service = (container["Config"].get("Labels") or {}).get("com.docker.compose.service", "")
+        if re.fullmatch(rf"{component}(-[0-9]+)?", service):
             state = container["State"]
             health = state.get("Health", {}).get("Status")
             words = f"{state['Status']}, {health}" if health else state["Status"]
-            return host, component, words, container["Config"]["Image"].rsplit(":", 1)[-1]
-    return host, component, "missing", "-"
+            found.append((host, service, words, container["Config"]["Image"].rsplit(":", 1)[-1]))
+    return sorted(found) or [(host, component, "missing", "-")]
 
 
 def rows(client: docker.DockerClient, settings: Settings) -> list[tuple[str, str, str, str]]:
     """A line for every component that the inventory puts on a host."""
     said = {machine.name: containers_on(client, machine.name) for machine in settings.machines}
     return [
-        row(host, component, said.get(host, []))
+        line
         for group, component in GROUPS.items()
         for host in settings.components.get(group, ())
+        for line in rows_of(host, component, said.get(host, []))
     ]
 
 

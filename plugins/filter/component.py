@@ -17,6 +17,7 @@ class FilterModule:
         return {
             name: one_line_errors(getattr(component, name), AnsibleFilterError)
             for name in (
+                "agent_layout",
                 "compose_project",
                 "container_environment",
                 "guarded_ports",

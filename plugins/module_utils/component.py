@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 ADMIN_PORT = 8880
 NETWORK_KEY = "fleet"
@@ -14,6 +15,19 @@ ENV_FILE = ".env"
 def service_name(component: str) -> str:
     """Give the Compose service of a component: prover_node -> prover-node."""
     return component.replace("_", "-")
+
+
+def is_service_of(service: str, component: str) -> bool:
+    """Tell whether a Compose service is a component, or one of several alike: prover-agent, prover-agent-2."""
+    return re.fullmatch(rf"{service_name(component)}(-[0-9]+)?", service) is not None
+
+
+def agent_layout(count: int, separate: bool) -> dict:
+    """Give how the agents of a host lie in containers: the names of the Compose services, and the agents in each."""
+    name = service_name("prover_agent")
+    if separate:
+        return {"services": [f"{name}-{number}" for number in range(1, int(count) + 1)], "agents": 1}
+    return {"services": [name], "agents": int(count)}
 
 
 def project_name(component: str) -> str:
@@ -59,29 +73,34 @@ def compose_project(
     port: int,
     docker_network: str,
     extra: dict | None = None,
+    services: list | None = None,
 ) -> dict:
     """Give the whole Compose model of a component.
 
-    service: what is the component's own (image, ports, volumes, restart, stop_grace_period).
+    service: what is the component's own (image, ports, volumes, restart, ...); keys that are empty or 0 are left out.
     release: the line of the release table (filter `release`), whose entrypoint and start flags are used.
     port: where the component listens inside its container.
     docker_network: the external network that the components of one host share.
     extra: keys of the operator, merged over the service.
+    services: names of services that are alike, where there is more than the one of the component's name.
     """
-    name = service_name(component)
+    own = {key: value for key, value in service.items() if value not in ("", 0, None)}
+    extra = extra or {}
+    if "driver" in (extra.get("logging") or {}):
+        # Another driver refuses the options of this one.
+        own.pop("logging", None)
     common = {
-        "container_name": name,
         "entrypoint": [*release["entrypoint"], *release["start_flags"][component], "--network", aztec_network],
         "env_file": [ENV_FILE],
         "networks": [NETWORK_KEY],
         "healthcheck": healthcheck(int(port)),
         "init": True,
         "ulimits": {"core": 0},
-        "logging": {"driver": "json-file", "options": {"max-size": "100m", "max-file": "3"}},
     }
+    names = services or [service_name(component)]
     return {
         "name": project_name(component),
-        "services": {name: merged(merged(common, service), extra or {})},
+        "services": {name: merged(merged({"container_name": name, **common}, own), extra) for name in names},
         "networks": {NETWORK_KEY: {"name": docker_network, "external": True}},
     }
 

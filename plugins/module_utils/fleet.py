@@ -33,6 +33,8 @@ DEFAULTS = {
     "aztec_image_digest": "",
     "aztec_directory": "/opt/aztec",
     "prover_broker_port": 8080,
+    "prover_agent_count": 1,
+    "prover_agent_separate_containers": False,
 }
 
 # The name of the broker's Compose service, by which its neighbours on the shared Docker network reach it.
@@ -156,6 +158,12 @@ def data_path(variables: dict, component: str) -> str:
     return variables.get(f"{component}_{option}", f"{own}/{leaf}")
 
 
+def agents_of(variables: Mapping) -> dict:
+    """Give how many agents a host's variables ask for, which may be auto, and whether in containers of their own."""
+    count, separate = (effective(variables, AGENT, option) for option in ("count", "separate_containers"))
+    return {"count": count, "separate": as_bool(separate) is True}
+
+
 def image_of(variables: dict, component: str) -> str:
     """Give the reference of a component's image on a host."""
     image, version, digest = (
@@ -276,6 +284,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
                 # What the one look at the host has to tell about.
                 "images": sorted({image_of(hostvars[host], component) for component in components}),
                 "paths": {component: data_path(hostvars[host], component) for component in components},
+                **({"agents": agents_of(hostvars[host])} if AGENT in components else {}),
             }
             for host, components in running.items()
         },

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import is_service_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import (
     Engine,
     EngineError,
@@ -377,9 +378,9 @@ class Prober:
             "log_error": mask(last_match(log, re.compile(r"\b(?:ERROR|FATAL)\b"))[1], secrets_of(env))[:200],
         }
         url = f"http://{'[' + host + ']' if ':' in host else host}:{port}/"
-        if service.startswith("prover-agent"):
+        if is_service_of(service, "prover_agent"):
             self.probe_agent(found, url, env, inspected, log)
-        elif service.startswith("prover-node"):
+        elif is_service_of(service, "prover_node"):
             self.probe_node(found, url, env, inspected, log)
         return found
 

@@ -41,6 +41,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(us|ms|s|m|h))+")
 _ENGINE_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+([-+~.][0-9A-Za-z.+~-]*)?")
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}")
+# As Docker takes sizes, with the unit that nobody leaves out on purpose.
+_SIZE = re.compile(r"[1-9][0-9]*[kmgKMG][bB]?")
 
 
 def kind(value: object) -> str:
@@ -76,6 +78,14 @@ def as_int(value: object) -> int | None:
     if isinstance(value, int):
         return int(value)
     return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value.strip()) else None
+
+
+def as_float(value: object) -> float | None:
+    """Give the number that a value stands for, or None where it is none."""
+    if isinstance(value, bool):
+        return None
+    number = str(value).strip() if isinstance(value, (int, float, str)) else ""
+    return float(number) if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", number) else None
 
 
 def is_dummy(address: object) -> bool:
@@ -143,6 +153,20 @@ def _from_zero(value: object) -> tuple | None:
     number = as_int(value)
     if number is not None and number < 0:
         return f"{shown(value)} is below 0", "give a number from 0"
+    return None
+
+
+def _from_one(value: object) -> tuple | None:
+    number = as_int(value)
+    if number is None or number < 1:
+        return f"{shown(value)} is no number from 1", "give a number from 1"
+    return None
+
+
+def _cpus(value: object) -> tuple | None:
+    number = as_float(value)
+    if number is None or not (number == 0 or number >= 0.01):
+        return f"{shown(value)} is no number of CPUs", "give a number from 0.01, or 0 for no limit"
     return None
 
 
@@ -255,6 +279,7 @@ _SECTION_NAME = _matches(
 )
 _ENGINE_RELEASE = _matches(_ENGINE_VERSION, "is no version of an engine", "give a whole one, such as 28.5.2")
 _IMAGE_DIGEST = _matches(_DIGEST, "is no digest", "give sha256: and 64 hex digits", quoted=False)
+_BYTES = _matches(_SIZE, "is no size", "give a number and its unit, such as 500m or 16g")
 _GRACE = _matches(_DURATION, "is no duration", "give number and unit, such as 60s or 1m30s")
 _LOGGING = _matches(_LOG_LEVEL, "is no log level", "give one such as info, with filters as info;debug:prover")
 
@@ -265,6 +290,10 @@ RANGES = {
     "hardware_concurrency": Range("C(auto) or a number from 1", _auto_or_number),
     "poll_interval_ms": Range("from 1 to 29999", _poll_interval, unit="milliseconds"),
     "timeout": Range("from 0", _from_zero, unit="seconds"),
+    "memory_limit": Range("a size in C(k), C(m) or C(g), such as C(16g)", _BYTES, empty=True),
+    "cpu_limit": Range("from 0.01, or 0 for none", _cpus, unit="CPUs"),
+    "log_max_size": Range("a size in C(k), C(m) or C(g), such as C(100m)", _BYTES),
+    "log_max_files": Range("a number from 1", _from_one),
     "stop_grace_period": Range("a duration in C(h), C(m), C(s), C(ms) and C(us), such as C(1m30s)", _GRACE),
     "version": Range("a whole version of a known release line, such as C(2.1.5)", _release),
     "network": Range("a network that the release line knows"),

@@ -6,11 +6,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
+    agent_layout,
+    project_name,
+    service_name,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import meaning
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, COMPONENTS, NODE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
+from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import agent_count
 
 HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION", "AGENTS", "BROKER SEEN", "GUARD",
          "BLOCK")
@@ -168,6 +173,20 @@ def broker_cell(container: dict) -> str:
     return seen if contact["state"] == "ok" else f"LOST, {seen}"
 
 
+def services_wanted(component: str, wanted: dict, look: dict, line: str) -> list:
+    """Give the services that the inventory asks for on a host, of which an agent may have several."""
+    if component != AGENT or "agents" not in wanted:
+        return [service_name(component)]
+    beside = [name for name in wanted["components"] if name != AGENT]
+    count = agent_count(look, wanted["agents"]["count"], line, beside)
+    return agent_layout(count, wanted["agents"]["separate"])["services"]
+
+
+def label(component: str, service: str) -> str:
+    """Give a component's name for the operator, with its number where it is one of several alike."""
+    return f"{component} {service.removeprefix(service_name(component)).lstrip('-')}".strip()
+
+
 def judge_container(report: Report, host: str, component: str, container: dict, look: dict, images: list) -> None:
     """Add a container's row and what is to be said of it."""
     now, status = look["time"], container.get("status") or {"code": None, "headers": {}, "error": ""}
@@ -197,11 +216,12 @@ def judge_container(report: Report, host: str, component: str, container: dict, 
         problems += judge_agent(container)
     guard = guard_problem(look["guard"], component)
     problems += [guard] if guard else []
-    report.problems += [(host, component, text) for text in problems]
-    report.notes += [(host, component, text) for text in notes]
+    shown = label(component, container["service"])
+    report.problems += [(host, shown, text) for text in problems]
+    report.notes += [(host, shown, text) for text in notes]
     state = container["state"] if container["state"] != "exited" else f"exited ({container['exit_code']})"
     report.rows.append((
-        host, component, short_image(container), "starting" if starting else state, container["restarts"],
+        host, shown, short_image(container), "starting" if starting else state, container["restarts"],
         container["health"] or "-", status["headers"].get(VERSION_HEADERS[0], "-"),
         ", ".join(agent_states(container)) if component == AGENT and agent_states(container) else "-",
         broker_cell(container), guard_cell(look["guard"], component),
@@ -219,7 +239,7 @@ def compare_fleet(report: Report, seen: list) -> None:
                 own, wanted = (one["status"]["headers"].get(name, "") for one in (container, measure[2]))
                 if own and wanted and own != wanted:
                     report.problems.append((
-                        host, component,
+                        host, label(component, container["service"]),
                         f"{name} is {own[:18]}, that of {measure[1]} on {measure[0]} is {wanted[:18]}: "
                         "they refuse each other, run site.yml for the whole fleet",
                     ))
@@ -230,7 +250,7 @@ def compare_fleet(report: Report, seen: list) -> None:
         ours, theirs = set(container["image_digests"]), set(first[1]["image_digests"])
         if ours and theirs and not ours & theirs:
             report.problems.append((
-                host, component,
+                host, label(component, container["service"]),
                 f"{container['image']} is another image here than on {first[0]}: set aztec_image_digest",
             ))
 
@@ -265,11 +285,18 @@ def verify(looks: dict, fleet: dict) -> Report:
                 for container in containers:
                     left_over(report, host, component, container)
                 continue
-            if not containers:
-                report.rows.append((host, component, "-", "MISSING", *["-"] * (len(HEADS) - 4)))
+            services = services_wanted(component, wanted, look, fleet["line"])
+            for service in services:
+                if service in [container["service"] for container in containers]:
+                    continue
+                shown = label(component, service)
+                report.rows.append((host, shown, "-", "MISSING", *["-"] * (len(HEADS) - 4)))
                 if look["engine"]["serves"]:
-                    report.problems.append((host, component, "has no container: run site.yml"))
+                    report.problems.append((host, shown, "has no container: run site.yml"))
             for container in containers:
+                if container["service"] not in services:
+                    shown = label(component, container["service"])
+                    report.problems.append((host, shown, "is not what the inventory asks for: run site.yml"))
                 judge_container(report, host, component, container, look, wanted.get("images") or [])
                 seen.append((host, component, container))
     compare_fleet(report, seen)

@@ -73,7 +73,7 @@ def compose() -> dict[str, str]:
 def engine() -> dict[str, str]:
     """Give the environment in which docker speaks with a running engine."""
     settings = load()
-    need({"nft": "nftables"})
+    need({"nft": "nftables", "busybox": "busybox-static"})
     start_engine(settings).close()
     return {**compose(), "DOCKER_HOST": (settings.state / "docker_host").read_text().strip()}
 

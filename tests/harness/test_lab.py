@@ -11,7 +11,7 @@ import pytest
 
 from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive
 from lab.fleet.images import content_hash, prune
-from lab.fleet.report import row, table
+from lab.fleet.report import rows_of, table
 from lab.fleet.settings import LabError, Machine, debian_mirror, machines_of
 
 BOOKWORM = 'ID=debian\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian"\n'
@@ -141,10 +141,20 @@ def test_prune_leaves_what_runs(tmp_path: Path) -> None:
         ([{"State": {"Status": "exited"}}], "exited", "4.1.2"),
     ],
 )
-def test_row(containers: list[dict[str, Any]], state: str, version: str) -> None:
+def test_rows_of_one(containers: list[dict[str, Any]], state: str, version: str) -> None:
     config = {"Image": "registry:5000/aztec:4.1.2", "Labels": {"com.docker.compose.service": "prover-agent"}}
     said = [{**container, "Config": config} for container in containers]
-    assert row("agent-1", "prover-agent", said) == ("agent-1", "prover-agent", state, version)
+    assert rows_of("agent-1", "prover-agent", said) == [("agent-1", "prover-agent", state, version)]
+
+
+def test_rows_of_agents_in_containers_of_their_own() -> None:
+    label = "com.docker.compose.service"
+    said = [
+        {"State": {"Status": "running"}, "Config": {"Image": "aztec:4.1.2", "Labels": {label: name}}}
+        for name in ("prover-agent-2", "prover-agent-1", "prover-agent-crs")
+    ]
+    lines = rows_of("agent-1", "prover-agent", said)
+    assert [line[1] for line in lines] == ["prover-agent-1", "prover-agent-2"]
 
 
 def test_table_is_as_wide_as_its_words() -> None:

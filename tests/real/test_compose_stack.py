@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import agent_layout, compose_project
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -578,6 +579,51 @@ def test_network_is_made_and_a_wrong_one_refused(project, network):
         for check in (True, False):
             result = project.run({**arguments, "network": {**network, **change}}, check=check)
             assert result["failed"] and network["name"] in result["msg"] and "\n" not in result["msg"]
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+# --- agents in containers of their own ----------------------------------------------------------------------------
+
+
+def agents(project, network: dict, count: int, separate: bool) -> dict:
+    """Give the module's arguments for agents as the role lays them out, with a program that serves in Aztec's place."""
+    layout = agent_layout(count, separate)
+    release = {"entrypoint": ["sh"], "start_flags": {"prover_agent": ["-c", SERVE]}}
+    service = {"image": OLD, "restart": "unless-stopped", "mem_limit": "64m", "cpus": 0.5}
+    extra = {"healthcheck": project.service()["healthcheck"], "stop_signal": "SIGKILL"}
+    model = compose_project(
+        service, "prover_agent", release, "testnet", 8080, network["name"], extra, layout["services"]
+    )
+    environment = {"PROVER_AGENT_COUNT": layout["agents"]}
+    return project.arguments(compose=model, environment=environment, secrets=None, files=None, network=network)
+
+
+def test_agents_move_between_layouts_and_numbers(project, network):
+    layouts = [
+        ((2, True), ["prover-agent-1", "prover-agent-2"]),
+        ((3, True), ["prover-agent-1", "prover-agent-2", "prover-agent-3"]),
+        ((1, True), ["prover-agent-1"]),
+        ((2, False), ["prover-agent"]),
+        ((2, True), ["prover-agent-1", "prover-agent-2"]),
+    ]
+    before: dict = {}
+    for (count, separate), names in layouts:
+        arguments = agents(project, network, count, separate)
+        result = good(project.run(arguments))
+        assert result["changed"] and sorted(result["status"]) == names
+        filters = ["--filter", f"label=com.docker.compose.project={project.name}"]
+        assert sorted(docker("ps", "-a", "--format", "{{.Names}}", *filters).split()) == names
+        found = {name: inspect(name) for name in names}
+        # An agent that stays as it is, is not disturbed by another that comes or goes.
+        assert {name: found[name]["Id"] for name in names if name in before} == {
+            name: before[name] for name in names if name in before
+        }
+        before = {name: each["Id"] for name, each in found.items()}
+        for each in found.values():
+            assert each["State"]["Health"]["Status"] == "healthy"
+            assert (each["HostConfig"]["Memory"], each["HostConfig"]["NanoCpus"]) == (64 * 1024**2, 5 * 10**8)
+        again = good(project.again(arguments))
+        assert (again["changed"], again["actions"], again["_todo"]) == (False, [], False)
     docker("compose", "-p", project.name, "down", "-t", "0")
 
 

@@ -49,6 +49,26 @@ FLEETS: dict[str, dict[str, Any]] = {
             "prover_agent_compose": {"cpus": 32, "mem_limit": "128g"},
         },
     },
+    "separate": {
+        "groups": _TOGETHER,
+        "vars": {
+            **_GROUP_VARS,
+            "aztec_version": "4.1.2",
+            "aztec_log_max_size": "20m",
+            "aztec_log_max_files": 5,
+            "prover_node_memory_limit": "16g",
+            "prover_node_cpu_limit": 3.5,
+            "prover_broker_memory_limit": "8g",
+            "prover_broker_cpu_limit": 2,
+            "prover_broker_log_max_size": "1g",
+            "prover_broker_log_max_files": 2,
+            "prover_agent_count": 2,
+            "prover_agent_separate_containers": True,
+            "prover_agent_memory_limit": "120g",
+            "prover_agent_cpu_limit": 60,
+            "prover_agent_compose": {"logging": {"driver": "journald"}},
+        },
+    },
 }
 
 # What a machine that carries two agents tells of itself

@@ -76,10 +76,12 @@ def test_files_are_the_golden_ones(fleet: str, component: str, request: pytest.F
 def test_compose_takes_them(fleet: str, component: str, tmp_path: Path) -> None:
     """Compose finds nothing wrong, and every value reaches the process byte for byte."""
     arguments = rendered(fleet)[component]
-    (service,) = resolved(arguments, tmp_path)["services"].values()
-    # What Compose prints is a Compose file again, in which every $ stands doubled.
-    seen = {name: value.replace("$$", "$") for name, value in service["environment"].items()}
-    assert seen == values_of(arguments)
+    services = resolved(arguments, tmp_path)["services"]
+    assert services.keys() == arguments["compose"]["services"].keys()
+    for service in services.values():
+        # What Compose prints is a Compose file again, in which every $ stands doubled.
+        seen = {name: value.replace("$$", "$") for name, value in service["environment"].items()}
+        assert seen == values_of(arguments)
 
 
 @pytest.mark.parametrize("fleet", FLEETS)
@@ -99,7 +101,7 @@ def test_key_stands_in_one_place(fleet: str) -> None:
 def test_published_ports(fleet: str) -> None:
     """The admin port is never published, the RPC on loopback only, the broker's and the P2P port are."""
     published = {
-        component: arguments["compose"]["services"][component.replace("_", "-")].get("ports", [])
+        component: [port for service in arguments["compose"]["services"].values() for port in service.get("ports", [])]
         for component, arguments in rendered(fleet).items()
     }
     p2p = FLEETS[fleet]["vars"].get("prover_node_p2p_port", 40400)
@@ -109,3 +111,33 @@ def test_published_ports(fleet: str) -> None:
         "prover_broker": [f"{broker}:{broker}"],
         "prover_agent": [],
     }
+
+
+def test_limits_and_rotation() -> None:
+    """What is set of them stands in the service, what is not stands nowhere."""
+    keys = ("mem_limit", "cpus", "logging")
+    found = {
+        name: [service.get(key) for key in keys]
+        for arguments in rendered("separate").values()
+        for name, service in arguments["compose"]["services"].items()
+    }
+    agent = ["120g", 60, {"driver": "journald"}]
+    assert found == {
+        "prover-node": ["16g", 3.5, {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}],
+        "prover-broker": ["8g", 2, {"driver": "json-file", "options": {"max-size": "1g", "max-file": "2"}}],
+        "prover-agent-1": agent,
+        "prover-agent-2": agent,
+    }
+    for arguments in rendered("4.1.2").values():
+        for service in arguments["compose"]["services"].values():
+            assert not {"mem_limit", "cpus"} & service.keys()
+            assert service["logging"] == {"driver": "json-file", "options": {"max-size": "100m", "max-file": "3"}}
+
+
+def test_threads_are_shared_either_way() -> None:
+    """In one container or in two, each of two agents gets half of the machine's 128 vCPUs."""
+    values = {fleet: values_of(rendered(fleet)["prover_agent"]) for fleet in ("apart", "separate")}
+    shown = {
+        fleet: (found["PROVER_AGENT_COUNT"], found["HARDWARE_CONCURRENCY"]) for fleet, found in values.items()
+    }
+    assert shown == {"apart": ("2", "64"), "separate": ("1", "64")}

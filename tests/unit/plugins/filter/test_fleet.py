@@ -66,6 +66,20 @@ def test_an_agent_beside_the_broker_takes_the_docker_network() -> None:
     assert fleet(hosts, groups)["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"
 
 
+@pytest.mark.parametrize(
+    ("variables", "agents"),
+    [
+        ({}, {"count": 1, "separate": False}),
+        ({"prover_agent_count": "auto"}, {"count": "auto", "separate": False}),
+        ({"prover_agent_count": 2, "prover_agent_separate_containers": "true"}, {"count": 2, "separate": True}),
+    ],
+)
+def test_agents_of_a_host(variables: dict, agents: dict) -> None:
+    hosts = fleet(*inventory(agents={"agent-1": {"aztec_address": "10.0.0.21", **variables}}))["hosts"]
+    assert hosts["agent-1"]["agents"] == agents
+    assert "agents" not in hosts["node-1"]
+
+
 def test_ipv6() -> None:
     found = fleet(*inventory({"aztec_address": "fd00::10"}, {"agent-1": {"aztec_address": "[fd00::21]"}}))
     assert found["hosts"]["agent-1"]["broker_url"] == "http://[fd00::10]:8080"

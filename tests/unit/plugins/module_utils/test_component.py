@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
+    agent_layout,
     compose_project,
     container_environment,
     image_reference,
+    is_service_of,
     merged,
     reached,
     unreachable_broker,
@@ -62,6 +64,65 @@ def test_compose_project_joins_common_own_and_extra_keys():
     assert service["mem_limit"] == "1g"
     assert service["ulimits"] == {"core": 0}
     assert "http://localhost:8082/status" in service["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("nothing", ["", 0, 0.0, None])
+def test_empty_keys_of_a_service_are_left_out(nothing):
+    project = compose_project({"image": "a:1", "mem_limit": nothing}, "prover_agent", RELEASE, "testnet", 8082, "net")
+    assert "mem_limit" not in project["services"]["prover-agent"]
+
+
+def test_services_that_are_alike():
+    names = ["prover-agent-1", "prover-agent-2"]
+    project = compose_project({"image": "a:1"}, "prover_agent", RELEASE, "testnet", 8082, "net", {}, names)
+    services = project["services"]
+    assert {name: service.pop("container_name") for name, service in services.items()} == dict(zip(names, names))
+    assert services["prover-agent-1"] == services["prover-agent-2"]
+
+
+SIZE = {"max-size": "100m"}
+LOGGING = {"driver": "json-file", "options": SIZE}
+
+
+@pytest.mark.parametrize(
+    ("extra", "logging"),
+    [
+        ({}, LOGGING),
+        ({"logging": {"options": {"mode": "x"}}}, {"driver": "json-file", "options": {**SIZE, "mode": "x"}}),
+        # journald takes none of json-file's options.
+        ({"logging": {"driver": "journald"}}, {"driver": "journald"}),
+    ],
+)
+def test_logging(extra, logging):
+    own = {"image": "a:1", "logging": LOGGING}
+    project = compose_project(own, "prover_agent", RELEASE, "testnet", 8082, "net", extra)
+    assert project["services"]["prover-agent"]["logging"] == logging
+
+
+@pytest.mark.parametrize(
+    ("count", "separate", "layout"),
+    [
+        (1, False, {"services": ["prover-agent"], "agents": 1}),
+        ("3", False, {"services": ["prover-agent"], "agents": 3}),
+        (1, True, {"services": ["prover-agent-1"], "agents": 1}),
+        (2, True, {"services": ["prover-agent-1", "prover-agent-2"], "agents": 1}),
+    ],
+)
+def test_agent_layout(count, separate, layout):
+    assert agent_layout(count, separate) == layout
+
+
+@pytest.mark.parametrize(
+    ("service", "component", "is_one"),
+    [
+        ("prover-agent", "prover_agent", True),
+        ("prover-agent-12", "prover_agent", True),
+        ("prover-agent-crs", "prover_agent", False),
+        ("prover-node", "prover_agent", False),
+    ],
+)
+def test_is_service_of(service, component, is_one):
+    assert is_service_of(service, component) is is_one
 
 
 @pytest.mark.parametrize(

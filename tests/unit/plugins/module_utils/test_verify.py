@@ -18,9 +18,14 @@ HEADERS = {
 }
 FLEET = {
     "version": "4.1.2",
+    "line": "4",
     "hosts": {
         "node-1": {"components": ["prover_node", "prover_broker"], "images": ["aztecprotocol/aztec:4.1.2"]},
-        "agent-1": {"components": ["prover_agent"], "images": ["aztecprotocol/aztec:4.1.2"]},
+        "agent-1": {
+            "components": ["prover_agent"],
+            "images": ["aztecprotocol/aztec:4.1.2"],
+            "agents": {"count": 1, "separate": False},
+        },
     },
 }
 
@@ -38,7 +43,7 @@ def container(service, **more):
         shown["tips"] = {"block": 14, "proven_block": 2, "checkpoint": 14, "proven_checkpoint": 2}
         shown["l1"] = {"block": 123, "unit": "checkpoint", "pending": 14, "proven": 2, "error": ""}
         shown["synced"] = 14
-    if service == "prover-agent":
+    if service.startswith("prover-agent"):
         shown["rpc"] = {"agent_getStatus": {"status": "proving"}}
         shown["broker_contact"] = {
             "at": NOW - 1, "seconds_ago": 1.0, "source": "connection", "state": "ok", "error": "",
@@ -52,9 +57,10 @@ def look(components, *containers):
     """Give the look at a host with these components and containers."""
     projects = {f"aztec-{name}": {"containers": []} for name in ("prover-node", "prover-broker", "prover-agent")}
     for item in containers:
-        projects[f"aztec-{item['service']}"]["containers"].append(item)
+        projects[f"aztec-{item['service'].rstrip('-0123456789')}"]["containers"].append(item)
     return {
         "time": NOW,
+        "hardware": {"vcpus": 128, "memory_bytes": 256 * 1000**3},
         "engine": {"serves": True, "error": ""},
         "guard": {"installed": True, "loaded": True, "enabled": True, "sections": list(components)},
         "projects": projects,
@@ -216,6 +222,40 @@ def test_left_over():
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_broker")]
     assert "is not in its group" in report.problems[0][2] and "docker rm -f prover-broker" in report.problems[0][2]
     assert ("agent-1", "prover_broker") in [row[:2] for row in report.rows]
+
+
+@pytest.mark.parametrize("count", [2, "auto"])
+@pytest.mark.parametrize(
+    ("services", "problems"),
+    [
+        (["prover-agent-1", "prover-agent-2"], []),
+        (["prover-agent-2"], [("prover_agent 1", "has no container: run site.yml")]),
+        (["prover-agent-1", "prover-agent-2", "prover-agent-3"],
+         [("prover_agent 3", "is not what the inventory asks for: run site.yml")]),
+        (["prover-agent"],
+         [("prover_agent 1", "has no container: run site.yml"), ("prover_agent 2", "has no container: run site.yml"),
+          ("prover_agent", "is not what the inventory asks for: run site.yml")]),
+    ],
+)
+def test_agents_in_containers_of_their_own(count, services, problems):
+    """Each has a row of its own, and the inventory says which there must be."""
+    wanted = copy.deepcopy(FLEET)
+    wanted["hosts"]["agent-1"]["agents"] = {"count": count, "separate": True}
+    looks = {"agent-1": look(["prover_agent"], *(container(service) for service in services))}
+    report = verify(looks, wanted)
+    assert report.problems == [("agent-1", *problem) for problem in problems]
+    names = {row[1] for row in report.rows}
+    assert names >= {"prover_agent 1", "prover_agent 2"} and len(names) == len(report.rows)
+
+
+def test_versions_differ_in_one_of_several_containers():
+    """The line names the container."""
+    wanted = copy.deepcopy(FLEET)
+    wanted["hosts"]["agent-1"]["agents"] = {"count": 2, "separate": True}
+    headers = {**HEADERS, "x-aztec-packageversion": "9"}
+    other = container("prover-agent-2", status={"code": 200, "body": "OK", "headers": headers, "error": ""})
+    report = verify({"agent-1": look(["prover_agent"], container("prover-agent-1"), other)}, wanted)
+    assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent 2")]
 
 
 def test_part_of_the_fleet():
