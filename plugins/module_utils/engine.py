@@ -69,17 +69,25 @@ def repository_of(apt_url: str, look: dict) -> str:
     return f"{apt_url.rstrip('/')}/{look['os']['id']}"
 
 
-def repository_problem(look: dict, url: str) -> str:
-    """Give the apt source of somebody else that names the same repository with another key, or ''.
+def same_repository(look: dict, url: str) -> tuple[list[str], str]:
+    """Give the source files of somebody else that name nothing but this repository, and what is wrong with another one.
 
-    apt refuses to work at all when two sources of one repository disagree about the key.
+    apt refuses to work at all when two sources of one repository and suite disagree about the key.
     """
-    for entry in look["engine"]["apt_sources"]:
-        same = entry["uri"].rstrip("/") == url.rstrip("/")
-        if same and entry["path"] != REPOSITORY_FILE and entry["signed_by"] != KEYRING:
-            key = entry["signed_by"] or "none"
-            return f"{entry['path']} names {url} with another key ({key}): remove that file, the role writes its own"
-    return ""
+    entries, wanted = look["engine"]["apt_sources"], url.rstrip("/")
+    aside, problem = [], ""
+    for entry in entries:
+        path, key = entry["path"], entry["signed_by"]
+        if path == REPOSITORY_FILE or (entry["uri"].rstrip("/"), entry["suite"]) != (wanted, look["os"]["codename"]):
+            continue
+        if all(other["uri"].rstrip("/") == wanted for other in entries if other["path"] == path):
+            aside.append(path)
+        elif key != KEYRING:
+            problem = problem or (
+                f"{path} names {url} with another key ({key or 'none'}), among other sources: "
+                "take that entry out, the role writes its own"
+            )
+    return sorted(set(aside)), problem
 
 
 def compose_packages(look: dict) -> tuple[list[str], str]:
@@ -89,18 +97,20 @@ def compose_packages(look: dict) -> tuple[list[str], str]:
         return ["docker-compose-plugin"], ""
     if source == "docker.io":
         problem = system_problem(look, "distribution")
-        return ([], problem) if problem else ([DISTRIBUTION_COMPOSE[look["os"]["id"]]], "")
+        # Debian's docker.io may be there without the docker command.
+        return ([], problem) if problem else (distribution_packages(look)[1:], "")
     return [], "its Docker is from no package: install Compose 2.20 or later as a plugin of it"
+
+
+def distribution_packages(look: dict) -> list[str]:
+    """Give the distribution's packages of an engine and of what commands it, Compose among them."""
+    name = look["os"]["id"]
+    return ["docker.io", DISTRIBUTION_COMPOSE[name], *(["docker-cli"] if name == "debian" else [])]
 
 
 def engine_packages(look: dict, source: str, version: str) -> list[str]:
     """Give the packages of an engine and Compose as apt takes them, pinned ones with their version."""
-    if source == "docker":
-        names = list(DOCKER_PACKAGES)
-    else:
-        names = ["docker.io", DISTRIBUTION_COMPOSE[look["os"]["id"]]]
-        if look["os"]["id"] == "debian":
-            names.append("docker-cli")
+    names = list(DOCKER_PACKAGES) if source == "docker" else distribution_packages(look)
     versioned, _epoch = VERSIONED[source]
     packages = [f"{name}={pin_of(source, version)}" if version and name in versioned else name for name in names]
     # An engine on a kernel with AppArmor wants its parser.
@@ -116,22 +126,27 @@ def pin_of(source: str, version: str) -> str:
 
 
 def engine_plan(look: dict, source: str = "docker", version: str = "", url: str = "") -> dict:
-    """Decide from a look what to do about the engine: {action, packages, pin, problem}.
+    """Decide from a look what to do about the engine: {action, packages, pin, aside, problem}.
 
     action: leave (an engine and Compose serve), install (the whole), compose (Compose alone, to an engine of somebody
-    else's) or refuse (problem says why, in one line). url: the apt repository's.
+    else's) or refuse (problem says why, in one line). url: the apt repository's. aside: other files that name it.
     """
-    plan = {"action": "leave", "packages": [], "pin": pin_of(source, version), "versioned": VERSIONED[source][0]}
+    plan = {
+        "action": "leave", "packages": [], "pin": pin_of(source, version), "versioned": VERSIONED[source][0],
+        "aside": [],
+    }
     engine = look["engine"]
 
     def refuse(problem: str) -> dict:
         return {**plan, "action": "refuse", "problem": problem}
 
     def install() -> dict:
-        problem = system_problem(look, source) or (repository_problem(look, url) if source == "docker" else "")
+        aside, problem = same_repository(look, url) if source == "docker" else ([], "")
+        problem = system_problem(look, source) or problem
         if problem:
             return refuse(problem)
-        return {**plan, "action": "install", "packages": engine_packages(look, source, version), "problem": ""}
+        packages = engine_packages(look, source, version)
+        return {**plan, "action": "install", "packages": packages, "aside": aside, "problem": ""}
 
     if engine["source"] == "podman-docker":
         return refuse("podman-docker stands in Docker's place: remove it (apt-get remove podman-docker) and run again")

@@ -126,7 +126,11 @@ def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
         foreign = plan["problem"] == system_problem(seen, engine.source)
         return [Problem(host, "operating system" if foreign else "container engine", wrong, remedy)]
     if is_supported(seen):
-        return []
+        wrong, remedy = "{} names Docker's repository too", "docker_engine moves it to {}.disabled, which apt ignores"
+        return [
+            Problem(host, "container engine", wrong.format(path), remedy.format(path), "warning")
+            for path in plan["aside"]
+        ]
     wrong = f"{host_system(seen)} is not supported"
     if not look["nft"]["installed"] and not look["os"]["apt"]:
         remedy = "install nftables yourself: without apt only what is there already can be used"

@@ -95,8 +95,14 @@ def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:
 
 
 def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
-    """The entries of one apt source file (one-line or deb822): file, URI and Signed-By of each that is in force."""
+    """The entries of one apt source file (one-line or deb822): file, URI, suite and key of each that is in force."""
     found = []
+
+    def add(uri: str, suite: str, key: str) -> None:
+        # A mirror's address may hold a password; a key that stands in the file itself has many lines.
+        plain = re.sub(r"//[^/@]*@", "//", uri)
+        found.append({"path": path, "uri": plain, "suite": suite, "signed_by": "embedded" if "\n" in key else key})
+
     if path.endswith(".sources"):
         for stanza in re.split(r"\n\s*\n", text):
             plain = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
@@ -107,29 +113,26 @@ def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
             if fields.get("enabled", "yes").lower() in ("no", "false", "0"):
                 continue
             for uri in fields.get("uris", "").split():
-                found.append({"path": path, "uri": uri, "signed_by": fields.get("signed-by", "")})
+                for suite in fields.get("suites", "").split():
+                    add(uri, suite, fields.get("signed-by", ""))
         return found
     for line in text.splitlines():
-        match = re.match(r"^\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s+)?(\S+)", line)
+        match = re.match(r"^\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)", line)
         if match:
             signed = re.search(r"signed-by=(\S+)", match.group(1) or "", re.IGNORECASE)
-            found.append({"path": path, "uri": match.group(2), "signed_by": signed.group(1) if signed else ""})
+            add(match.group(2), match.group(3), signed.group(1) if signed else "")
     return found
 
 
 def apt_sources(root: Path) -> list[dict[str, str]]:
-    """Those apt sources of the host that offer Docker's own packages: an address that names docker, or our file."""
+    """All apt sources of the host."""
     files = [root / "etc/apt/sources.list"]
     folder = root / "etc/apt/sources.list.d"
     if folder.is_dir():
         files += sorted(entry for entry in folder.iterdir() if entry.suffix in (".list", ".sources"))
-    found = []
-    for entry in files:
-        for source in parse_apt_sources("/" + str(entry.relative_to(root)), read(entry)):
-            if "docker" in source["uri"] or "docker" in entry.name:
-                # A mirror's address may hold a password.
-                found.append(dict(source, uri=re.sub(r"//[^/@]*@", "//", source["uri"])))
-    return found
+    return [
+        source for entry in files for source in parse_apt_sources("/" + str(entry.relative_to(root)), read(entry))
+    ]
 
 
 def engine_source(packages: dict[str, str], version: dict[str, Any], binary: bool) -> str:

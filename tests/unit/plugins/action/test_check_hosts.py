@@ -52,6 +52,7 @@ def engine(**seen) -> dict:
 
 SERVES = {"serves": True, "source": "other", "compose": "2.30.0"}
 REPOSITORY = "https://download.docker.com/linux/debian"
+OLD_SOURCE = {"path": "/etc/apt/docker.list", "uri": REPOSITORY, "suite": "", "signed_by": ""}
 FEDORA = {"os": system("fedora", "41", apt=False)}
 
 
@@ -147,9 +148,14 @@ def test_nothing_wrong() -> None:
             "no package | install Compose 2.20",
         ),
         (
-            {"engine": engine(apt_sources=[{"uri": REPOSITORY, "path": "/etc/apt/docker.list", "signed_by": ""}])},
-            f"error | node-1 | container engine | /etc/apt/docker.list names {REPOSITORY} with another key (none) | "
-            "remove that file",
+            {"engine": engine(apt_sources=[OLD_SOURCE])},
+            "warning | node-1 | container engine | /etc/apt/docker.list names Docker's repository too | docker_engine "
+            "moves it to /etc/apt/docker.list.disabled, which apt ignores",
+        ),
+        (
+            {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
+            f"error | node-1 | container engine | /etc/apt/docker.list names {REPOSITORY} with another key (none), "
+            "among other sources | take that entry out",
         ),
         (
             {"engine": engine(source="docker.io")},
@@ -177,7 +183,7 @@ def test_one_thing_wrong_with_the_node(changes: dict, line: str) -> None:
         ({"os": system("debian", "12"), "engine": engine(**SERVES)}, Engine("distribution")),
         ({"os": system("debian", ""), "engine": engine(**SERVES)}, Engine()),
         (
-            {"engine": engine(apt_sources=[{"uri": REPOSITORY, "path": "/etc/apt/docker.list", "signed_by": ""}])},
+            {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
             Engine(apt_url="https://mirror.lan/linux/"),
         ),
     ],

@@ -59,7 +59,7 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         (look("debian 12", source="docker-ce", **{**SERVES, "compose": "v2.20.0"}), "docker", "", "leave", []),
         # engines that serve without a Compose that is new enough
         (look(source="docker-ce", **{**SERVES, "compose": "2.19.1"}), "docker", "", "compose", DOCKER[3:]),
-        (look(source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", ["docker-compose"]),
+        (look(source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", DEBIAN[1:]),
         (look("ubuntu 24.04", source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", UBUNTU[1:]),
         # this role's own
         (look(source="docker-ce", ours=True, **SERVES), "docker", "", "leave", []),
@@ -101,10 +101,6 @@ def test_plan(seen, source, version, action, packages):
         (look(source="other"), "docker", "start it, or remove it"),
         (look("debian 12", source="docker.io", **{**SERVES, "compose": None}), "docker", "Compose here is missing"),
         (look(source="other", **{**SERVES, "compose": "2.12.0"}), "docker", "Compose here is 2.12.0"),
-        (
-            look(apt_sources=[{"path": "/etc/apt/sources.list.d/docker.list", "uri": URL + "/", "signed_by": ""}]),
-            "docker", "/etc/apt/sources.list.d/docker.list",
-        ),
     ],
 )
 def test_refused(seen, source, words):
@@ -115,17 +111,49 @@ def test_refused(seen, source, words):
     assert "\n" not in plan["problem"]
 
 
+LIST, DEB822 = "/etc/apt/sources.list.d/docker.list", "/etc/apt/sources.list.d/docker.sources"
+KEY = "/etc/apt/keyrings/docker.asc"
+
+
+def entry(path=LIST, uri=URL, suite="any", signed_by=""):
+    """Give one entry of an apt source file."""
+    return {"path": path, "uri": uri, "suite": suite, "signed_by": signed_by}
+
+
 @pytest.mark.parametrize(
-    "entry",
+    ("entries", "aside"),
     [
-        {"path": "/etc/apt/sources.list.d/docker.sources", "uri": URL, "signed_by": "/elsewhere.gpg"},
-        {"path": "/etc/apt/sources.list.d/docker.list", "uri": URL, "signed_by": "/etc/apt/keyrings/docker.asc"},
-        {"path": "/etc/apt/sources.list.d/docker.list", "uri": URL.replace("debian", "ubuntu"), "signed_by": ""},
+        ([entry()], [LIST]),
+        ([entry(uri=URL + "/")], [LIST]),
+        ([entry(signed_by="/usr/share/keyrings/docker-archive-keyring.gpg")], [LIST]),
+        ([entry(signed_by=KEY)], [LIST]),
+        ([entry(), entry(suite="older")], [LIST]),
+        ([entry(), entry()], [LIST]),
+        ([entry(), entry("/etc/apt/sources.list")], ["/etc/apt/sources.list", LIST]),
+        # the role's own file, another suite, another repository, and the same key beside other sources
+        ([entry(DEB822, signed_by="/elsewhere.gpg")], []),
+        ([entry(suite="older")], []),
+        ([entry(uri=URL.replace("debian", "ubuntu"))], []),
+        ([entry(signed_by=KEY), entry(uri="https://other.example")], []),
     ],
 )
-def test_sources_that_get_along(entry):
-    """The role's own file, one with the same key, and another repository stand in nobody's way."""
-    assert engine_plan(look(apt_sources=[entry]), "docker", "", URL)["action"] == "install"
+def test_sources_of_the_same_repository(entries, aside):
+    """A file that names nothing else makes way; one that stands in nobody's way stays."""
+    plan = engine_plan(look(apt_sources=entries), "docker", "", URL)
+    assert (plan["action"], plan["aside"]) == ("install", aside)
+
+
+@pytest.mark.parametrize("key", ["", "/usr/share/keyrings/docker-archive-keyring.gpg", "embedded"])
+def test_source_among_others(key):
+    """What else a file holds is not taken away: the operator is asked."""
+    seen = look(apt_sources=[entry(uri="https://other.example"), entry(signed_by=key)])
+    plan = engine_plan(seen, "docker", "", URL)
+    assert (plan["action"], plan["aside"]) == ("refuse", [])
+    assert plan["problem"] == (
+        f"{LIST} names {URL} with another key ({key or 'none'}), among other sources: "
+        "take that entry out, the role writes its own"
+    )
+    assert engine_plan(seen, "distribution", "", URL)["action"] == "install"
 
 
 @pytest.mark.parametrize(

@@ -73,28 +73,43 @@ def test_dpkg():
 @pytest.mark.parametrize(
     ("name", "text", "wanted"),
     [
-        ("docker.list", "deb [arch=amd64 signed-by=/k.gpg] https://d/a trixie stable", [("https://d/a", "/k.gpg")]),
+        ("docker.list", "deb [arch=amd64 signed-by=/k.gpg] https://d/a x stable", [("https://d/a", "x", "/k.gpg")]),
         ("docker.list", "# deb https://d/a trixie stable\n", []),
-        ("docker.list", "deb https://d/a trixie stable\n", [("https://d/a", "")]),
-        ("d.sources", "URIs: https://d/a https://d/b\nSigned-By: /k\n", [("https://d/a", "/k"), ("https://d/b", "/k")]),
-        ("d.sources", "Types: deb\nURIs: https://d/a\nEnabled: no\n", []),
-        ("d.sources", "# why\n#\nURIs: https://d/a\n\nURIs: https://d/b\n", [("https://d/a", ""), ("https://d/b", "")]),
+        ("docker.list", "deb https://d/a trixie stable\n", [("https://d/a", "trixie", "")]),
+        ("docker.list", "deb https://me:secret@d/a trixie stable\n", [("https://d/a", "trixie", "")]),
+        ("docker.list", "deb https://d/a ./\n", [("https://d/a", "./", "")]),
+        (
+            "d.sources", "URIs: https://d/a https://d/b\nSuites: x\nSigned-By: /k\n",
+            [("https://d/a", "x", "/k"), ("https://d/b", "x", "/k")],
+        ),
+        ("d.sources", "URIs: https://d/a\nSuites: x y\n", [("https://d/a", "x", ""), ("https://d/a", "y", "")]),
+        (
+            "d.sources", "URIs: https://d/a\nSuites: x\nSigned-By:\n -----BEGIN PGP\n .\n a\nComponents: c\n",
+            [("https://d/a", "x", "embedded")],
+        ),
+        ("d.sources", "Types: deb\nURIs: https://d/a\nSuites: x\nEnabled: no\n", []),
+        (
+            "d.sources", "# why\n#\nURIs: https://d/a\nSuites: x\n\nURIs: https://d/b\nSuites: x\n",
+            [("https://d/a", "x", ""), ("https://d/b", "x", "")],
+        ),
         ("d.sources", "", []),
     ],
 )
 def test_apt_sources(name, text, wanted):
-    """Both forms of apt's sources; what is switched off does not count."""
-    assert [(entry["uri"], entry["signed_by"]) for entry in he.parse_apt_sources(name, text)] == wanted
+    """Both forms of apt's sources; what is switched off does not count, and no mirror's password leaves the host."""
+    found = he.parse_apt_sources(name, text)
+    assert [(entry["uri"], entry["suite"], entry["signed_by"]) for entry in found] == wanted
 
 
-def test_apt_source_without_password(tmp_path):
-    """A mirror's password does not leave the host."""
+def test_apt_source_files(tmp_path):
+    """The files that apt reads, and no others."""
     folder = tmp_path / "etc/apt/sources.list.d"
     folder.mkdir(parents=True)
-    (folder / "docker.list").write_text("deb https://me:secret@mirror/docker trixie stable\n")
-    (folder / "debian.sources").write_text("URIs: http://mirror.example/debian\n")
-    assert he.apt_sources(tmp_path) == [
-        {"path": "/etc/apt/sources.list.d/docker.list", "uri": "https://mirror/docker", "signed_by": ""}
+    for name in ("../sources.list", "docker.list", "docker.list.disabled", "docker.sources.save"):
+        (folder / name).write_text("deb https://d/a trixie stable\n")
+    (folder / "debian.sources").write_text("URIs: https://d/b\nSuites: trixie\n")
+    assert [entry["path"] for entry in he.apt_sources(tmp_path)] == [
+        "/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list.d/docker.list",
     ]
 
 
