@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.fleet.progress import step
-from lab.fleet.settings import LabError
+from lab.fleet.settings import LabError, cache_directory
 
 
 def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
@@ -24,16 +25,27 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
 
 
 def need(programs: dict[str, str]) -> None:
-    """Install with apt what is missing of the programs, given as {program: package}."""
+    """Install with apt what is missing of the programs, given as {program: package}.
+
+    apt waits for dpkg's lock alone, not for the one on its lists: stages that run side by side wait for each other here.
+    """
     missing = sorted({package for program, package in programs.items() if shutil.which(program) is None})
     if not missing:
         return
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    with (cache_directory() / "apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        install(missing)
+
+
+def install(packages: list[str]) -> None:
+    """Install packages with apt."""
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     wait = ["-o", "DPkg::Lock::Timeout=600"]
-    with step(f"installing {', '.join(missing)}"):
+    with step(f"installing {', '.join(packages)}"):
         for command in (
             ["apt-get", *wait, "update", "-q"],
-            ["apt-get", *wait, "install", "-y", "-q", "--no-install-recommends", *missing],
+            ["apt-get", *wait, "install", "-y", "-q", "--no-install-recommends", *packages],
         ):
             done = subprocess.run(
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
