@@ -27,7 +27,7 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
 def need(programs: dict[str, str]) -> None:
     """Install with apt what is missing of the programs, given as {program: package}.
 
-    apt waits for dpkg's lock alone, not for the one on its lists: stages that run side by side wait for each other here.
+    apt waits for dpkg's lock alone, not for that of its lists: stages that run side by side wait for each other here.
     """
     missing = sorted({package for program, package in programs.items() if shutil.which(program) is None})
     if not missing:

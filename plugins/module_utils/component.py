@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 
 ADMIN_PORT = 8880
@@ -57,11 +56,15 @@ def healthcheck(port: int) -> dict:
 
 
 def merged(base: dict, extra: dict) -> dict:
-    """Merge `extra` into a copy of `base`: dicts key by key, anything else replaces what was there."""
-    result = copy.deepcopy(base)
+    """Merge `extra` into `base`, giving a new dict: dicts key by key, anything else replaces what was there.
+
+    The values are shared with the result and not copied in depth: a copy of a variable of Ansible takes its whole
+    templating engine along, and ansible-core 2.21 warns of it.
+    """
+    result = {key: value for key, value in base.items()}
     for key, value in extra.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else copy.deepcopy(value)
+        result[key] = merged(result[key], value) if both else value
     return result
 
 

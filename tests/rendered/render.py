@@ -73,4 +73,5 @@ def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+    assert "WARNING]" not in run.stdout + run.stderr, run.stdout + run.stderr
     return {component: json.loads((where / f"{component}.json").read_text()) for component in COMPONENTS}
