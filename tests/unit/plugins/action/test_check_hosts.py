@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of, settings_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
     Engine,
@@ -274,3 +275,18 @@ def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
     assert found["prover_agent"] == Settings((), "ignore", 1)
     assert engine_of({}, Specs(options, {})) == Engine()
     assert engine_of({"docker_engine_source": "distribution"}, Specs(options, {})) == Engine("distribution")
+
+
+NAMES = {
+    "prover_node": "prover_node_requirements",
+    "prover_broker": "prover_broker_requirements",
+    "prover_agent": "prover_agent_requirements",
+}
+
+
+@pytest.mark.parametrize("component", NAMES)
+def test_each_component_has_its_own_requirements(component: str) -> None:
+    found = settings_of({"aztec_requirements": "warn", NAMES[component]: "ignore"}, list(NAMES), read_specs(ROLES))
+    assert {name: setting.requirements for name, setting in found.items()} == {
+        name: "ignore" if name == component else "warn" for name in NAMES
+    }
