@@ -175,6 +175,7 @@ import posixpath
 import re
 import shutil
 import stat
+import tempfile
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -673,9 +674,8 @@ class Stack:
     def validate(self) -> None:
         """Let Compose read the new files with the final project directory, before anything is put in place."""
         wanted = self.wanted
-        staging = posixpath.join(self.module.tmpdir, f"compose_stack.{os.getpid()}")
-        os.mkdir(staging, 0o700)
-        try:
+        # In memory, as there are secrets among them; and Ansible's own place warns when it is the first to use it.
+        with tempfile.TemporaryDirectory(prefix="compose_stack.", dir="/run") as staging:
             env = posixpath.join(staging, ".env")
             model = posixpath.join(staging, "compose.yml")
             for path, text in (
@@ -698,8 +698,6 @@ class Stack:
                 "--format",
                 "json",
             )
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         if code:
             error = self.last_error(err or out).replace(staging, wanted.directory)
             raise Problem(f"Compose refuses the files of {wanted.project}: {error}")
