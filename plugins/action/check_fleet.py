@@ -99,6 +99,9 @@ class ActionModule(ActionBase):
         unknown = sorted(set(group_names) - set(COMPONENTS))
         if unknown:
             raise AnsibleError(f"check_fleet: groups has {', '.join(unknown)}, but there are {', '.join(COMPONENTS)}")
+        for component, name in group_names.items():
+            if not isinstance(name, str) or not name:
+                raise AnsibleError(f"check_fleet: groups.{component} is no name of a group: write one text, in quotes")
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
         names = {component: group_names.get(component, component) for component in COMPONENTS}
         everybody = list(dict.fromkeys(host for name in names.values() for host in groups.get(name, [])))

@@ -150,12 +150,20 @@ def effective(variables: Mapping, component: str, option: str):
     return DEFAULTS.get(f"{component}_{option}", DEFAULTS.get(f"aztec_{option}"))
 
 
-def data_path(variables: dict, component: str) -> str:
-    """Give the directory that a component fills on a host: its data, or an agent's CRS."""
+def directories(variables: Mapping, component: str) -> dict:
+    """Give a component's directories on a host, its own and the one that it fills, by the variables that decide."""
     option, leaf = ("crs_directory", "crs") if component == AGENT else ("data_directory", "data")
     wide = variables.get("aztec_directory", DEFAULTS["aztec_directory"])
     own = variables.get(f"{component}_directory", f"{wide}/{service_name(component)}")
-    return variables.get(f"{component}_{option}", f"{own}/{leaf}")
+    return {
+        f"{component}_directory": own,
+        f"{component}_{option}": variables.get(f"{component}_{option}", f"{own}/{leaf}"),
+    }
+
+
+def data_path(variables: Mapping, component: str) -> str:
+    """Give the directory that a component fills on a host: its data, or an agent's CRS."""
+    return list(directories(variables, component).values())[-1]
 
 
 def agents_of(variables: Mapping) -> dict:

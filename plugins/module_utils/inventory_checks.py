@@ -9,6 +9,7 @@ short and the variable is none that may hold a secret.
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     as_bool,
     broker_urls,
     deciding,
+    directories,
     fleet,
     in_url,
     ip_of,
@@ -37,6 +39,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     way_to,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import network_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.owned import (
+    environment_owned,
+    secret_shown,
+    service_owned,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
     DUMMY_DOMAINS,
     TOO_LONG,
@@ -192,6 +199,15 @@ def _dict_problem(option: Mapping, value: object) -> tuple | None:
     return None
 
 
+def _own_url_problem(url: str) -> tuple | None:
+    """Give what is wrong with a URL that a component asks from inside of its container."""
+    host = urlsplit(url).hostname
+    found = ip_of(host)
+    if host == "localhost" or (found is not None and (found.is_loopback or found.is_unspecified)):
+        return "leads back to the component's own container", "give the address of the machine that serves it"
+    return None
+
+
 def _settable(name: str) -> str:
     """Give the variable that decides a host's address in the fleet, for one that does so in its absence."""
     return "aztec_address" if name == "ansible_host" else name
@@ -284,14 +300,22 @@ class _Inventory:
             return p2p_address("", {name: value for name, value in values.items() if name != "ansible_host"})
         return p2p_address(host, values)
 
-    def check_groups(self) -> None:
-        """Exactly one node and one broker."""
-        for component in (NODE, BROKER):
+    def check_groups(self, groups: Mapping) -> None:
+        """Exactly one node and one broker, and no hosts left out by a group's misspelt name."""
+        wanted = {component: self.group_names.get(component, component) for component in COMPONENTS}
+        strange = [name for name in groups if groups[name] and name not in wanted.values()]
+        for component, group in wanted.items():
             found = len(self.members[component])
-            group = self.group_names.get(component, component)
-            if found == 0:
+            near = difflib.get_close_matches(group, strange, n=1, cutoff=0.9)
+            # A group of the operator's own, of hosts that are in the fleet anyway, may be called what it likes.
+            if near and (found == 0 or not set(groups[near[0]]) <= set(self.hosts)):
+                wrong = "there is no such group, so that its hosts are left out"
+                self.add(INVENTORY, near[0], (wrong, f"did you mean {group}?"))
+            elif component != AGENT and found == 0:
                 self.add(INVENTORY, group, ("this group has no host", "put one host into it"))
-            elif found > 1:
+            elif component == AGENT and group != component and group not in groups:
+                self.add(INVENTORY, group, ("there is no such group", "correct preflight_agent_group"))
+            elif component != AGENT and found > 1:
                 self.add(INVENTORY, group, (f"this group has {found} hosts", "leave one host in it"))
 
     def check_names(self, prefixes: tuple | None = None) -> None:
@@ -385,6 +409,61 @@ class _Inventory:
                         self.add(host, name, (wrong, "give one of the two another port"))
                     used.setdefault(number, name)
 
+    def check_directories(self) -> None:
+        """No directory for two things: each component brings its own to its own files and owner."""
+        for host in self.hosts:
+            values = self.good(host)
+            used: dict = {}
+            for component in self.components(host):
+                for name, path in directories(values, component).items():
+                    path = posixpath.normpath(str(path).replace("//", "/"))
+                    other = used.setdefault(path, name)
+                    if other != name:
+                        blamed, other = (name, other) if name in values else (other, name)
+                        self.add(host, blamed, (f"is the directory of {other} too", "give each one of its own"))
+
+    def check_owned(self) -> None:
+        """Nothing behind the roles' back in environment and Compose, no secret where it is shown."""
+        for host in self.hosts:
+            values = self.good(host)
+            components = tuple(self.components(host))
+            places = [("aztec_environment", COMPONENTS)]
+            for component in components:
+                places += [(f"{component}_{kind_of}environment", (component,)) for kind_of in ("fleet_", "", "secret_")]
+            for name, of in places:
+                found = values.get(name)
+                if isinstance(found, Mapping):
+                    wrong = environment_owned(of, found)
+                    if wrong is None and NODE in of and not name.endswith("_secret_environment"):
+                        wrong = secret_shown(found)
+                    if wrong:
+                        self.add(host, name, wrong)
+            for component in components:
+                name = f"{component}_compose"
+                extra = values.get(name)
+                wrong = service_owned(component, extra) if isinstance(extra, Mapping) else None
+                if wrong:
+                    self.add(host, name, wrong)
+            if NODE in components:
+                name, secret = "prover_node_secret_environment", values.get("prover_node_secret_environment") or {}
+                for public in ("aztec_environment", "prover_node_environment"):
+                    both = sorted(set(secret) & set(values.get(public) or {}))
+                    if both:
+                        self.add(host, name, (f"holds {both[0]}, and so does {public}", "leave it in one of them"))
+
+    def check_networks(self) -> None:
+        """The components of one host share one Docker network, by which the node reaches a broker beside it."""
+        for host in self.hosts:
+            first: dict = {}
+            for component in self.components(host):
+                for option in ("docker_network", "docker_bridge", "docker_ipv6_subnet"):
+                    name, value = self.setting(host, component, option)
+                    other, theirs = first.setdefault(option, (name, value))
+                    if value != theirs and (host, name) not in self.bad and (host, other) not in self.bad:
+                        blamed, other = (name, other) if name in self.hosts[host] else (other, name)
+                        wrong = f"differs from {other}, but the components of one host share one network"
+                        self.add(host, blamed, (wrong, f"take it out, and set aztec_{option}"))
+
     def check_publisher(self) -> None:
         """The node's key, and PROVER_ID wherever it is set."""
         for host in self.members[NODE]:
@@ -426,21 +505,24 @@ class _Inventory:
                     if not urls:
                         self.add(host, name, ("names no URL", "give at least one"))
                     for number, url in enumerate(urls or [], 1):
-                        found = url_problem(url)
+                        found = url_problem(url) or _own_url_problem(url)
                         if found:
                             self.add(host, name, (f"entry {number} {found[0]}", found[1]))
                 name = f"{component}_broker_url"
                 url = self.hosts[host].get(name)
+                if url == "" and not self.alone:
+                    self.add(host, name, ("is empty", "give it a value, or take the line out"))
                 if url in (None, "") or (host, name) in self.bad:
                     continue
-                found = url_problem(url)
+                found = url_problem(url) or _own_url_problem(url)
                 if found is None and (urlsplit(url).path not in ("", "/") or urlsplit(url).username):
                     found = ("has a path or a user, which Aztec leaves out", "write it as http://host:port")
                 if found:
                     self.add(host, name, found)
 
     def check_addresses(self) -> None:
-        """Each host has an address that resolves, is no example's and can be reached from others."""
+        """Each host has an address of its own that resolves, is no example's and can be reached from others."""
+        taken: dict = {}
         for host, values in self.hosts.items():
             for name in (
                 "ansible_host",
@@ -465,10 +547,16 @@ class _Inventory:
                     self.add(host, source, (wrong, "mend the name, or set aztec_address to an IP address"))
             elif len(self.hosts) > 1:
                 for one in self._addresses(host):
+                    name = (source or "aztec_address") if one in answer else "aztec_address6"
+                    remedy = f"set {_settable(name)} to one that the fleet reaches"
                     if ip_of(one).is_loopback or ip_of(one).is_unspecified:
-                        wrong = "leads back to the host itself, where no other host reaches it"
-                        name = (source or "aztec_address") if one in answer else "aztec_address6"
-                        self.add(host, name, (wrong, f"set {_settable(name)} to one that the fleet reaches"))
+                        self.add(host, name, ("leads back to the host itself, where no other host reaches it", remedy))
+                    elif ip_of(one).is_multicast or ip_of(one).is_link_local:
+                        self.add(host, name, ("is no address of one host in the whole fleet", remedy))
+                    elif taken.setdefault(one, host) != host:
+                        wrong = f"{one} is the address of {taken[one]} too"
+                        remedy = "give each host its own; name a machine once, in the group of each of its components"
+                        self.add(host, name, (wrong, remedy))
 
     def check_broker(self) -> None:
         """A broker, which asks nobody for a password, is on no global address."""
@@ -552,7 +640,7 @@ class _Inventory:
     def _finds_its_own_address(self, values: Mapping) -> bool:
         """Tell whether the node's environment has it learn its address by itself."""
         layers = [values.get(name) for name in ("aztec_environment", "prover_node_environment")]
-        return any({"P2P_IP", "P2P_QUERY_FOR_IP"} & set(layer) for layer in layers if isinstance(layer, Mapping))
+        return any("P2P_QUERY_FOR_IP" in layer for layer in layers if isinstance(layer, Mapping))
 
     def check_required(self, role: str) -> None:
         """What a role cannot do without, where no fleet gives it: not missing, and not empty."""
@@ -586,11 +674,14 @@ def check_inventory(
     everybody = dict.fromkeys(host for some in members.values() for host in some)
     inventory = _Inventory({host: hosts[host] for host in everybody}, members, group_names or {}, specs)
     inventory.resolve(resolve_one)
-    inventory.check_groups()
+    inventory.check_groups(groups)
     inventory.check_names()
     inventory.check_types()
     inventory.check_versions()
     inventory.check_ports()
+    inventory.check_directories()
+    inventory.check_owned()
+    inventory.check_networks()
     inventory.check_publisher()
     inventory.check_urls()
     inventory.check_addresses()
@@ -621,6 +712,9 @@ def check_settings(role: str, host: str, values: Mapping, specs: Specs) -> list:
     inventory.check_types()
     inventory.check_versions()
     inventory.check_ports()
+    inventory.check_directories()
+    inventory.check_owned()
+    inventory.check_networks()
     inventory.check_publisher()
     inventory.check_urls()
     inventory.check_admitted()

@@ -8,6 +8,7 @@ The checks, the argument_specs' descriptions and the documentation go by this ta
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,8 +35,17 @@ ENGINE_NETWORKS = ("bridge", "default", "host", "none")
 
 _LEVEL = "(silent|fatal|error|warn|info|verbose|debug|trace)"
 _LOG_LEVEL = re.compile(rf"{_LEVEL}(; *(?i:{_LEVEL}) *:[^;:]+)*")
+_COMPONENT = "[a-z0-9]+((\\.|__?|-+)[a-z0-9]+)*"
+_REGISTRY = r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:))(:[0-9]+)?/"
+_IMAGE = re.compile(rf"({_REGISTRY})?{_COMPONENT}(/{_COMPONENT})*")
+_VOLATILE = ("dev", "proc", "run", "sys", "tmp")
+# A component's directory gets an owner and a mode of its own.
+_SYSTEM = (
+    *(f"/{name}" for name in ("bin", "boot", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "root", "sbin")),
+    *(f"/{name}" for name in ("srv", "usr", "var", "usr/local", "var/lib", "var/log", "var/lib/docker")),
+)
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_DOCKER_BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+_DOCKER_BRIDGE = re.compile(r"(?!(?:lo|docker0)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _DOCKER_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(us|ms|s|m|h))+")
@@ -98,10 +108,14 @@ def url_problem(url: object) -> tuple | None:
     """Give what is wrong with an http(s) URL; the URL may hold an API key and is not quoted."""
     if not isinstance(url, str):
         return f"is a {kind(url)}, no URL", "write it in quotes"
+    if re.search(r"[\x00-\x20\x7f\s,]", url):
+        return "holds a comma, a space or a line break", "write one URL alone, and %2C or %20 inside it"
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
     except ValueError:
+        if re.match(r"https?://[0-9A-Fa-f]*:[0-9A-Fa-f:]*:", url):
+            return "has an IPv6 address without brackets", "write it as http://[fd00::1]:8080"
         return "is no URL", "write it as http://host:port or https://host"
     if "://" not in url or not parts.scheme:
         return "has no scheme", "begin it with http:// or https://"
@@ -109,8 +123,6 @@ def url_problem(url: object) -> tuple | None:
         return "has a scheme other than http and https", "begin it with http:// or https://"
     if not host:
         return "has no host", "write it as http://host:port or https://host"
-    if re.search(r"[\s,]", url):
-        return "holds a comma or a space, which would end it", "write one URL a list entry, and %2C or %20 inside it"
     if DUMMY_DOMAINS.search(host) or is_dummy(host):
         return "is still the example's", "put your own URL there"
     return None
@@ -121,10 +133,16 @@ def environment_problem(value: object) -> tuple | None:
     for number, (key, item) in enumerate(value.items(), 1):
         if not isinstance(key, str) or not _ENVIRONMENT_NAME.fullmatch(key):
             return f"entry {number}'s name is no name of an environment variable", "use letters, digits and _"
-        if isinstance(item, (int, float)) and not isinstance(item, bool) and abs(item) >= TOO_LONG:
-            return f"{key} is written without quotes, which YAML makes a number", "put it in quotes"
-        if isinstance(item, Mapping):
-            return f"{key} is a dict, no text", "write one text, in quotes"
+        # A list is joined with commas.
+        for one in item if isinstance(item, list) else [item]:
+            if isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) >= TOO_LONG:
+                return f"{key} is written without quotes, which YAML makes a number", "put it in quotes"
+            if isinstance(one, (Mapping, list)):
+                return f"{key} is a {kind(one)}, no text" if one is item else f"{key} holds a {kind(one)}", (
+                    "write one text, in quotes"
+                )
+            if "\0" in str(one):
+                return f"{key} holds a NUL character, which no environment variable can carry", "take it out"
     return None
 
 
@@ -198,6 +216,8 @@ def _image(value: object) -> tuple | None:
     text = str(value)
     if not text or ":" in text.rsplit("/", 1)[-1] or "@" in text:
         return "is empty, or has a tag or digest in it", "give the image alone; aztec_version names the tag"
+    if not _IMAGE.fullmatch(text):
+        return "is no name of an image", "write it as name or registry:port/name, in lower-case letters"
     return None
 
 
@@ -211,11 +231,28 @@ def _docker_network(value: object) -> tuple | None:
 
 def _directory(value: object) -> tuple | None:
     text = str(value)
+    if text and not text.startswith("/"):
+        return "is not an absolute path", "begin it with /"
     if not text.strip("/"):
         return "is no directory of the component's own", "name one below /"
     if ":" in text:
         return "holds a colon, at which Compose would end it", "name a directory without one"
+    if "$" in text:
+        return "holds a dollar sign, which Compose would replace", "name a directory without one"
+    if text != text.strip() or not text.isprintable():
+        return "begins or ends with a space, or holds a line break", "write the path alone"
+    if ".." in text.split("/"):
+        return "leads through ..", "write the path that it comes to"
+    if text.strip("/").split("/")[0] in _VOLATILE:
+        return "is gone after a reboot", "name one that stays, such as below /opt"
     return None
+
+
+def _own_directory(value: object) -> tuple | None:
+    found = _directory(value)
+    if found is None and posixpath.normpath(f"/{value}".replace("//", "/")) in _SYSTEM:
+        return "is a directory of the system's", "name one of the component's own below it"
+    return found
 
 
 def _source(value: object) -> tuple | None:
@@ -299,7 +336,8 @@ RANGES = {
     "network": Range("a network that the release line knows"),
     "image": Range("an image without tag and digest", _image),
     "image_digest": Range("C(sha256:) and 64 hex digits", _IMAGE_DIGEST, empty=True),
-    "directory": Range("an absolute path below C(/), without a colon", _directory),
+    "directory": Range("an absolute path below C(/), without a colon", _own_directory),
+    "aztec_directory": Range("an absolute path below C(/), without a colon", _directory),
     "log_level": Range(
         "one of silent, fatal, error, warn, info, verbose, debug, trace, with C(;level:module,module) for each filter",
         _LOGGING,

@@ -12,6 +12,9 @@ ADDRESSES = (
     [["10.0.0.0/33"], ["10.0.0.1", "10.0.0.1/8"], ["host.lan"], [10]],
 )
 URLS = (["https://mirror.lan/docker"], ["mirror.lan", "ftp://mirror.lan", "https://mirror.example"])
+DIRECTORIES = ["", "/", "//", "opt", -1, "/opt/a:b", "/opt/$a", "/opt/a ", "/opt/a\n", "/opt/../etc", "/tmp/a", "//run"]
+IMAGES = ["", "aztec:1", "aztec@sha256:00", "https://a.lan/b", "Aztec/a", "a b"]
+ENVIRONMENTS = [{"A-B": 1}, {"1A": 1}, {"A": {}}, {"A": 10**20}, {1: 1}, {"A": [{}]}, {"A": "\0"}]
 AUTO = (["auto", 1, "2"], [0, -1, "many", "2.5", True])
 
 # Range -> values that it takes, values that it refuses.
@@ -27,16 +30,17 @@ VALUES = {
     "log_max_files": ([1, "3"], [0, -1, "many", 1.5]),
     "stop_grace_period": (["60s", "1m30s", "1.5h", "500ms", "1h5m30s20ms"], [60, "60", "", "60 s", "1d", "-1s", "s"]),
     "version": (["2.1.5", "v4.1.2", "5.2.0-rc.1"], ["", "latest", "4.1", "3.0.0"]),
-    "image": (["aztecprotocol/aztec", "registry.lan:5000/aztec"], ["", "aztec:1", "aztec@sha256:00"]),
+    "image": (["aztecprotocol/aztec", "registry.lan:5000/aztec"], IMAGES),
     "image_digest": (["", "sha256:" + "0a" * 32], ["sha256:0a", "0a" * 32, "sha256:" + "0A" * 32]),
-    "directory": (["/opt/aztec", "/srv/a b/"], ["/", "//", "/opt/a:b"]),
+    "directory": (["/opt/aztec", "/srv/a b/", "/data"], [*DIRECTORIES, "/opt", "/var/lib/", "//etc"]),
+    "aztec_directory": (["/opt/aztec", "/opt", "/srv/"], DIRECTORIES),
     "log_level": (
         ["", "info", "info;debug:prover", "warn; debug: p2p,prover; TRACE:x"],
         ["INFO", "loud", "debug:prover", "info;", "info;prover", "info;loud:prover"],
     ),
-    "environment": ([{}, {"A": 1, "_B": True, "C1": "x"}], [{"A-B": 1}, {"1A": 1}, {"A": {}}, {"A": 10**20}, {1: 1}]),
+    "environment": ([{}, {"A": 1, "_B": True, "C1": "x"}], ENVIRONMENTS),
     "docker_network": (["aztec-prover", "a.b_c"], ["", "host", "bridge", "none", "default", "-a", "a b"]),
-    "docker_bridge": (["aztec0", "br-1.2_3"], ["", "a" * 16, "-a", "a b", "a/b"]),
+    "docker_bridge": (["aztec0", "br-1.2_3"], ["", "a" * 16, "-a", "a b", "a/b", "lo", "docker0"]),
     "docker_ipv6_subnet": (["", "fd00:1::/64"], ["10.0.0.0/8", "fd00:1::1/64", "fd00"]),
     "address6": (["", "fd00::10"], ["10.0.0.1", "node.lan", "fd00::/64"]),
     "admit": ADDRESSES,

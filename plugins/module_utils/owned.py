@@ -1,0 +1,104 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the roles alone decide of a component's environment and Compose service, and which variable to set in its place.
+
+Set behind the roles' back it would part port guard, health check, looks or other components from what runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, as_bool
+
+# Name in the environment -> the option that decides it; an empty one: nothing does.
+ENVIRONMENT = {
+    NODE: {
+        "AZTEC_PORT": "port",
+        "AZTEC_ADMIN_PORT": "admin_port",
+        "DATA_DIRECTORY": "data_directory",
+        "ETHEREUM_HOSTS": "l1_execution_urls",
+        "KEY_STORE_DIRECTORY": "key_source",
+        "L1_CONSENSUS_HOST_URLS": "l1_consensus_urls",
+        "P2P_IP": "p2p_ip",
+        "P2P_PORT": "p2p_port",
+        "PROVER_AGENT_COUNT": "",
+        "PROVER_BROKER_HOST": "broker_url",
+        "PROVER_ID": "prover_id",
+        "PROVER_PUBLISHER_PRIVATE_KEY": "publisher_private_key",
+    },
+    BROKER: {
+        "AZTEC_PORT": "port",
+        "AZTEC_ADMIN_PORT": "",
+        "DATA_DIRECTORY": "data_directory",
+        "ETHEREUM_HOSTS": "l1_execution_urls",
+    },
+    AGENT: {
+        "AZTEC_PORT": "port",
+        "AZTEC_ADMIN_PORT": "",
+        "CRS_PATH": "crs_directory",
+        "PROVER_AGENT_COUNT": "count",
+        "PROVER_AGENT_POLL_INTERVAL_MS": "poll_interval_ms",
+        "PROVER_BROKER_HOST": "broker_url",
+        "PROVER_ID": "prover_id",
+    },
+}
+# What the roles set and anybody may set otherwise: nothing else goes by it.
+FREE = ("HARDWARE_CONCURRENCY", "LOG_LEVEL")
+
+# Key of the Compose service -> the option that decides it.
+SERVICE = {
+    "container_name": "",
+    "deploy": "",
+    "env_file": "environment",
+    "environment": "environment",
+    "image": "image",
+    "network_mode": "docker_network",
+    "networks": "docker_network",
+    "ports": "port",
+    "restart": "restart_policy",
+    "scale": "",
+    "stop_grace_period": "stop_grace_period",
+}
+
+_SECRET = re.compile(r"PRIVATE_KEY|PASSWORD|PASSPHRASE|MNEMONIC|SECRET|API_KEY|TOKEN")
+
+
+def _instead(names: list) -> str:
+    return f"take it out, and set {' or '.join(names)}" if names else "take it out"
+
+
+def environment_owned(components: tuple, environment: Mapping) -> tuple | None:
+    """Give (what is wrong, what to do) where an environment for these components holds what their roles decide."""
+    for name in environment:
+        owners = [component for component in components if name in ENVIRONMENT[component]]
+        if owners:
+            options = [(component, ENVIRONMENT[component][name]) for component in owners]
+            remedy = _instead([f"{component}_{option}" for component, option in options if option])
+            return f"holds {name}, which the role decides", remedy
+    return None
+
+
+def secret_shown(environment: Mapping) -> tuple | None:
+    """Give (what is wrong, what to do) where a public environment holds what is a secret by its name."""
+    for name, value in environment.items():
+        if _SECRET.search(name) and isinstance(value, str) and as_bool(value) is None:
+            wrong = f"holds {name}, a secret by its name, and is shown in diffs"
+            return wrong, "take it out, and put it into prover_node_secret_environment"
+    return None
+
+
+def service_owned(component: str, extra: Mapping) -> tuple | None:
+    """Give (what is wrong, what to do) where extra keys of a component's Compose service are the role's to decide."""
+    if "services" in extra:
+        return "holds services, but its keys are those of the service", "write them without services and the name"
+    for name in extra:
+        # Limits of resources are the operator's, copies are not.
+        if name == "deploy" and not (isinstance(extra[name], Mapping) and "replicas" in extra[name]):
+            continue
+        if name in SERVICE:
+            return f"holds {name}, which the role decides", _instead(
+                [f"{component}_{SERVICE[name]}"] if SERVICE[name] else []
+            )
+    return None
