@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, host_values, plain, read_specs
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, deciding
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, deciding, fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
     Engine,
     Settings,
@@ -64,6 +65,9 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec({"fleet": {"type": "dict", "required": True}})
         fleet = plain(arguments["fleet"])
+        wrong = fleet_problem(fleet)
+        if wrong:
+            raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
         hostvars = task_vars["hostvars"]
         looks, settings, engines = {}, {}, {}

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import plain
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import counted
 from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import report_table, verify
 
@@ -35,6 +37,9 @@ class ActionModule(ActionBase):
             "register": {"type": "str", "required": True},
         })
         fleet, hostvars = plain(arguments["fleet"]), task_vars["hostvars"]
+        wrong = fleet_problem(fleet)
+        if wrong:
+            raise AnsibleError(f"verify_fleet: {wrong}")
         looks = {}
         for host in task_vars["ansible_play_hosts_all"]:
             if host in fleet["hosts"]:

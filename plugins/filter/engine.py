@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import engine_daemon, engine_plan
+from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
 from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import is_key_of
 
 
@@ -13,4 +15,7 @@ class FilterModule:
 
     def filters(self) -> dict:
         """Give the filters by name."""
-        return {"engine_plan": engine_plan, "engine_daemon": engine_daemon, "is_key_of": is_key_of}
+        return {
+            function.__name__: one_line_errors(function, AnsibleFilterError)
+            for function in (engine_plan, engine_daemon, is_key_of)
+        }

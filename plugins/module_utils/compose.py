@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import ipaddress
 import json
 import posixpath
 import re
 from dataclasses import dataclass
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv, nft
 
 LABEL_FILES = "aztec_ops.prover.files"
 LABEL_CONFIG = "aztec_ops.prover.config"
@@ -143,7 +144,8 @@ def files_digest(files: dict[str, str]) -> str:
 
 def file_problem(path: str) -> str | None:
     """Take the path of a key file, give one line on why it cannot lie under the project's directory, or None."""
-    if path in ("", ".") or path.startswith("/") or path != posixpath.normpath(path) or path.startswith(".."):
+    plain = path == posixpath.normpath(path) and "\0" not in path
+    if not plain or path in ("", ".") or path.startswith(("/", "..")):
         return f"{path!r} in files must be a path below the project's directory, without . and .. in it"
     if path.split("/", 1)[0] in (".stack", ENV_FILE, "compose.yml"):
         return f"{path!r} in files is taken by the project itself: choose another name"
@@ -158,14 +160,61 @@ def model_problem(model: object) -> str | None:
     for name, service in services.items():
         if not isinstance(service, dict) or not isinstance(service.get("image"), str) or not service["image"]:
             return f"service {name} in compose has no image: name one"
-        if not isinstance(service.get("labels") or {}, (dict, list)):
-            return f"labels of service {name} in compose must be a mapping or a list"
+        wrong = _service_problem(service)
+        if wrong:
+            return f"service {name} in compose: {wrong}"
+    return None
+
+
+def _service_problem(service: dict) -> str | None:
+    """Give what is wrong with the keys of a service that are read here."""
+    for key in ("labels", "environment"):
+        found = service.get(key) or {}
+        if not isinstance(found, dict) and not (isinstance(found, list) and all(isinstance(one, str) for one in found)):
+            return f"{key} must be a mapping, or a list of texts"
+    if not all(isinstance(one, (str, dict)) for one in _env_files(service)):
+        return "env_file must be a path, or a list of paths"
+    if not isinstance(service.get("container_name") or "", str):
+        return "container_name must be a text"
+    if not isinstance(service.get("deploy") or {}, dict):
+        return "deploy must be a mapping"
+    for key, count in (("scale", service.get("scale")), ("replicas", (service.get("deploy") or {}).get("replicas"))):
+        if count is not None and not re.fullmatch(r"[0-9]{1,6}", str(count)):
+            return f"{key} must be a number from 0"
+    return None
+
+
+def files_problem(paths: list) -> str | None:
+    """Take the paths of all key files, give one line on why they cannot lie beside each other, or None."""
+    for path in paths:
+        wrong = file_problem(path)
+        if wrong:
+            return wrong
+        above = [other for other in paths if path.startswith(f"{other}/")]
+        if above:
+            return f"{above[0]!r} in files is a file, and {path!r} lies in it: rename one of them"
+    return None
+
+
+def network_problem(network: dict) -> str | None:
+    """Take the shared network that is asked for, give one line on why Docker cannot make it, or None."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", network["name"]):
+        return f"network.name {network['name']!r} is no name of a Docker network: use letters, digits, -, . and _"
+    if not nft.BRIDGE.fullmatch(network["bridge"]):
+        return f"network.bridge {network['bridge']!r} is no name of a bridge: use 1 to 15 letters, digits, - and _"
+    for key, version in (("ipv4_subnet", 4), ("ipv6_subnet", 6)):
+        try:
+            found = ipaddress.ip_network(network[key]) if network[key] else None
+        except ValueError:
+            return f"network.{key} {network[key]!r} is no subnet: write it in CIDR form, without host bits"
+        if found is not None and found.version != version:
+            return f"network.{key} {network[key]!r} is of IPv{found.version}: give an IPv{version} subnet"
     return None
 
 
 def _env_files(service: dict) -> list:
     wanted = service.get("env_file") or []
-    return [wanted] if isinstance(wanted, (str, dict)) else list(wanted)
+    return list(wanted) if isinstance(wanted, list) else [wanted]
 
 
 def reads_env(service: dict, directory: str) -> bool:

@@ -229,6 +229,17 @@ def publisher_id(variables: dict) -> str:
     return ethereum_address(key[0] if isinstance(key, list) and key else key)
 
 
+def fleet_problem(found: Mapping) -> str | None:
+    """Give what is wrong with a task's argument that is to hold the fleet's values, or None."""
+    hosts = found.get("hosts")
+    whole = isinstance(hosts, Mapping) and all(
+        isinstance(here, Mapping) and {"components", "paths", "addresses"} <= set(here) for here in hosts.values()
+    )
+    if not whole or not {"line", "broker", "node"} <= set(found):
+        return "fleet does not hold a fleet's values: give it the fleet that check_fleet returns"
+    return None
+
+
 def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolved: dict | None = None) -> dict:
     """Compute the fleet's values from the inventory: hostvars (host -> variables) and groups (group -> hosts).
 

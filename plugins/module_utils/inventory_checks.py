@@ -416,7 +416,7 @@ class _Inventory:
             used: dict = {}
             for component in self.components(host):
                 for name, path in directories(values, component).items():
-                    path = posixpath.normpath(str(path).replace("//", "/"))
+                    path = posixpath.normpath(re.sub("/+", "/", str(path)))
                     other = used.setdefault(path, name)
                     if other != name:
                         blamed, other = (name, other) if name in values else (other, name)

@@ -73,7 +73,7 @@ def network_of(source: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         interface = ipaddress.ip_interface(text)
     except ValueError as error:
         hint = "put it in quotes" if text.isdigit() else "give an IPv4 or IPv6 address or CIDR"
-        raise ValueError(f"'{text}' is no address: {hint}") from error
+        raise ValueError(f"{text!r} is no address: {hint}") from error
     network = interface.network
     if getattr(interface, "scope_id", None):
         raise ValueError(f"'{text}' names a zone: leave out the part from % on")
@@ -102,17 +102,18 @@ def collapsed(networks: list) -> tuple[str, ...]:
 def section_of(name: str, ports: list[dict], bridges: list[str], required_by_docker: bool = True) -> Section:
     """Check what a caller asks for and give the section; raise Refused with all that is wrong."""
     problems = []
-    if not SECTION.fullmatch(name):
-        problems.append(f"section '{name}': use lower-case letters, digits and _, a letter first, at most 40")
+    shown = name if SECTION.fullmatch(name) else repr(name)
+    if shown != name:
+        problems.append(f"section {shown}: use lower-case letters, digits and _, a letter first, at most 40")
     for bridge in bridges:
         if not BRIDGE.fullmatch(bridge):
             problems.append(
-                f"section {name}: '{bridge}' is no bridge: give the exact name, 15 characters at most, no *"
+                f"section {shown}: {bridge!r} is no bridge: give the exact name, 15 characters at most, no *"
             )
     parsed = {}
     for entry in ports:
         number, protocol = entry["port"], entry.get("protocol") or "tcp"
-        where = f"section {name}, port {number}/{protocol}"
+        where = f"section {shown}, port {number}/{protocol}"
         if not 1 <= number <= 65535:
             problems.append(f"{where}: a port is a number from 1 to 65535")
         if protocol not in PROTOCOLS:

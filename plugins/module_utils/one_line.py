@@ -19,6 +19,9 @@ def one_line_errors(function, error_class: type):
             return function(*args, **kwargs)
         except ValueError as error:
             message = str(error).splitlines()[0]
+            # Python's own, which quote the value.
+            if message.startswith(("invalid literal", "could not convert", "dictionary update")):
+                message = "cannot work with what it was given (ValueError)"
         except (TypeError, KeyError, AttributeError) as error:
             message = f"cannot work with what it was given ({type(error).__name__})"
         raise error_class(f"{function.__name__}: {message}")

@@ -250,7 +250,7 @@ def _directory(value: object) -> tuple | None:
 
 def _own_directory(value: object) -> tuple | None:
     found = _directory(value)
-    if found is None and posixpath.normpath(f"/{value}".replace("//", "/")) in _SYSTEM:
+    if found is None and posixpath.normpath(re.sub("/+", "/", str(value))) in _SYSTEM:
         return "is a directory of the system's", "name one of the component's own below it"
     return found
 

@@ -229,8 +229,16 @@ class Wanted:
         """Raise Problem with one line for the first thing that is wrong about the arguments."""
         if not re.match(r"[a-z0-9][a-z0-9_-]*\Z", self.project):
             raise Problem(f"project {self.project!r} must be of lower-case letters, digits, - and _")
-        if not posixpath.isabs(self.directory) or self.directory == "/":
+        if not posixpath.isabs(self.directory) or not self.directory.strip("/"):
             raise Problem(f"directory {self.directory!r} must be an absolute path below /")
+        for path in (self.directory, *self.directories, self.opened_by or ""):
+            if "\0" in path:
+                raise Problem(f"directory {path!r} holds a NUL character: no path can carry it")
+        if params["wait_timeout"] < 0:
+            raise Problem(f"wait_timeout {params['wait_timeout']} is below 0: give seconds from 0")
+        wrong = logic.network_problem(self.network) if self.network else None
+        if wrong:
+            raise Problem(wrong)
         both = sorted(set(params["environment"]) & set(self.secrets))
         if both:
             raise Problem(f"{', '.join(both)} stands in environment and in secrets: leave it in one of them")
@@ -239,10 +247,10 @@ class Wanted:
                 wrong = dotenv.problem(key, value)
                 if wrong:
                     raise Problem(f"{where}: {wrong}")
+        wrong = logic.files_problem(list(self.files))
+        if wrong:
+            raise Problem(wrong)
         for path, content in self.files.items():
-            wrong = logic.file_problem(path)
-            if wrong:
-                raise Problem(wrong)
             if not isinstance(content, str):
                 raise Problem(f"files: the content of {path} must be a text")
         if self.state != "absent":

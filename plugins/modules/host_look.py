@@ -143,6 +143,7 @@ look:
 
 import os
 import platform
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -164,6 +165,30 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
     try_connection,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
+
+# Seconds above which a connection is not waited for by anybody.
+LONGEST = 3600
+
+
+def wrong_argument(params: dict) -> str | None:
+    """Give one line on what is wrong with the arguments beyond their types, or None; no line holds an URL."""
+    for path in params["paths"]:
+        if not path.startswith("/") or "\0" in path:
+            return f"paths: {path!r} is not an absolute path: begin it with /"
+    for target in params["connect"]:
+        if not re.fullmatch(r"[A-Za-z0-9_.:%-]+", target["host"]):
+            return f"connect: {target['host']!r} is no name or address: give it without scheme, port and brackets"
+        if not 1 <= target["port"] <= 65535:
+            return f"connect: {target['port']} is no port: give a number from 1 to 65535"
+    if not 0 <= params["connect_timeout"] < LONGEST:
+        return f"connect_timeout {params['connect_timeout']} is out of range: give seconds from 0 and below {LONGEST}"
+    for name, method in params["rpc"].items():
+        if not isinstance(method, str):
+            return f"rpc: {name} is no text: give the name of a method"
+    for number, url in enumerate(params["l1_urls"].split(",") if params["l1_urls"] else [], 1):
+        if not re.fullmatch(r"\s*https?://[^/\s]\S*\s*", url):
+            return f"l1_urls: entry {number} is no URL: begin it with http:// or https://"
+    return None
 
 
 def look(module: AnsibleModule, root: Path) -> dict:
@@ -230,6 +255,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    wrong = wrong_argument(module.params)
+    if wrong:
+        module.fail_json(msg=wrong)
     try:
         module.exit_json(changed=False, look=look(module, Path("/")))
     except EngineError as error:
