@@ -13,7 +13,7 @@ from pathlib import Path
 import docker
 from docker.errors import APIError
 
-from lab.fleet import engine, hosts, l1, network, proof, registry, report, settings
+from lab.fleet import engine, hosts, l1, names, network, proof, registry, report, settings
 from lab.fleet.images import SUITE, Images
 from lab.fleet.progress import say, step
 from lab.fleet.settings import LabError, Settings
@@ -27,12 +27,14 @@ def machines_up(found: Settings) -> docker.DockerClient:
     with ThreadPoolExecutor(max_workers=3) as pool:
         aztec = pool.submit(images.aztec)
         services = pool.submit(images.services)
-        host = pool.submit(images.host)
+        host = pool.submit(lambda: [images.host(kind) for kind in {machine.engine for machine in found.machines}])
         with step("registry and L1"):
             image = services.result()
             registry.start_registry(client, found, image)
             l1.start_l1(client, found, image)
-        made = hosts.make_machines(client, found, host.result())
+            names.start_dns(client, found, image)
+        host.result()
+        made = hosts.make_machines(client, found, images)
         if made:
             say(f"new machines: {', '.join(made)}")
         registry.publish(client, found, images.base(), "library/debian", f"{SUITE}-slim")

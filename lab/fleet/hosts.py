@@ -15,9 +15,10 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from lab.fleet.images import Images
 from lab.fleet.network import find, place
 from lab.fleet.progress import step
-from lab.fleet.settings import LabError, Settings
+from lab.fleet.settings import SSH_PORT, LabError, Machine, Settings
 from lab.fleet.system import need, run
 
 CAP_SYS_RESOURCE = 24
@@ -105,7 +106,53 @@ def one_file_archive(name: str, content: str, mode: int, owner: int) -> bytes:
     return packed.getvalue()
 
 
-def make_machines(client: docker.DockerClient, settings: Settings, image: str) -> list[str]:
+def make_user(client: docker.DockerClient, machine: Machine, public: str) -> None:
+    """The ordinary user that the inventory names, with the lab's key, and sudo with or without a password."""
+    user, password = machine.user, machine.sudo_password
+    directory = f"/home/{user}/.ssh"
+    rule = f"{user} ALL=(ALL) {'' if password else 'NOPASSWD: '}ALL"
+    script = f"""
+        set -e
+        useradd --create-home --shell /bin/bash {user}
+        install -d -m 700 -o {user} -g {user} {directory}
+        umask 337
+        echo {shlex.quote(rule)} > /etc/sudoers.d/lab
+    """
+    if password:
+        script += f"echo {shlex.quote(f'{user}:{password}')} | chpasswd"
+    execute(client, machine.name, script)
+    owner = int(execute(client, machine.name, ["id", "-u", user]).out)
+    put_file(client, machine.name, f"{directory}/authorized_keys", public, 0o600, owner)
+
+
+def put_file(
+    client: docker.DockerClient, name: str, path: str, content: str, mode: int = 0o644, owner: int = 0
+) -> None:
+    """A file of a machine, running or not; its directory is there."""
+    directory, _, file = path.rpartition("/")
+    container_of(client, name).put_archive(directory, one_file_archive(file, content, mode, owner))
+
+
+def put_settings(client: docker.DockerClient, settings: Settings, machine: Machine) -> None:
+    """What makes a machine other than its image, before it boots for the first time."""
+    if machine.ssh_port != SSH_PORT:
+        put_file(client, machine.name, "/etc/ssh/sshd_config.d/lab.conf", f"Port {machine.ssh_port}\n")
+    if machine.address is None:
+        put_file(client, machine.name, "/etc/lab-no-ipv4", "")
+    if machine.engine:
+        put_file(client, machine.name, "/etc/docker/daemon.json", json.dumps(engine_options(settings)))
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """daemon.json of an engine that is there already: where it pulls from, and IPv6 for its containers."""
+    mirrors = [f"http://{settings.registry_address}:5000"]
+    if settings.registry_address6:
+        mirrors.append(f"http://[{settings.registry_address6}]:5000")
+    # An engine before 27 translates the addresses of IPv6 only when asked
+    return {"registry-mirrors": mirrors, "experimental": True, "ip6tables": True}
+
+
+def make_machines(client: docker.DockerClient, settings: Settings, images: Images) -> list[str]:
     """Create the machines that are missing, start those that are stopped; gives the names of the new ones."""
     public = make_key(settings)
     made = []
@@ -115,14 +162,17 @@ def make_machines(client: docker.DockerClient, settings: Settings, image: str) -
     for machine in settings.machines:
         container = find(client, machine.name)
         if container is None:
+            image = images.host(machine.engine)
             container = place(client, machine.name, image, machine.address, machine.address6, **options)
-            container.put_archive("/home/admin/.ssh", one_file_archive("authorized_keys", public, 0o600, 1000))
+            put_settings(client, settings, machine)
             made.append(machine.name)
         if container.status != "running":
             container.start()
     with step(f"waiting for {', '.join(machine.name for machine in settings.machines)}"):
         for machine in settings.machines:
             wait_for_boot(client, machine.name)
+            if machine.name in made:
+                make_user(client, machine, public)
         note_host_keys(client, settings)
     return made
 
@@ -132,20 +182,22 @@ def wait_for_boot(client: docker.DockerClient, name: str, seconds: float = BOOT_
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         state = execute(client, name, ["systemctl", "is-system-running"], check=False).out.strip()
-        if state in ("running", "degraded") and reachable(client, name, "127.0.0.1", 22) == "in":
-            return
+        if state in ("running", "degraded"):
+            sshd = execute(client, name, ["systemctl", "is-active", "ssh.service"], check=False).out.strip()
+            if sshd == "active":
+                return
         time.sleep(0.3)
     raise LabError(f"{name}: did not boot in {seconds:.0f} s; see `lab/shell {name} journalctl -b`")
 
 
 def note_host_keys(client: docker.DockerClient, settings: Settings) -> None:
     """Note in known_hosts what each machine itself says to be its key; lines of other machines stay."""
-    addresses = {machine.address for machine in settings.machines}
+    names = {machine.known_as for machine in settings.machines}
     known = settings.known_hosts.read_text().splitlines() if settings.known_hosts.exists() else []
-    lines = [line for line in known if line.split()[0] not in addresses]
+    lines = [line for line in known if line.split()[0] not in names]
     for machine in settings.machines:
         key = read_file(client, machine.name, "/etc/ssh/ssh_host_ed25519_key.pub").split()
-        lines.append(f"{machine.address} {key[0]} {key[1]}")
+        lines.append(f"{machine.known_as} {key[0]} {key[1]}")
     settings.known_hosts.write_text("\n".join(lines) + "\n")
 
 
@@ -203,7 +255,7 @@ def reboot(client: docker.DockerClient, name: str) -> None:
 
 def containers_on(client: docker.DockerClient, name: str) -> list[dict[str, object]]:
     """What `docker inspect` says of every container that a machine's own engine has; nothing where it has no engine."""
-    script = 'command -v docker > /dev/null || exit 0; all=$(docker ps -aq) || exit; '
+    script = "command -v docker > /dev/null || exit 0; all=$(docker ps -aq) || exit; "
     script += '[ -z "$all" ] || docker inspect $all'
     said = execute(client, name, script).out.strip()
     return list(json.loads(said)) if said else []

@@ -119,12 +119,13 @@ class Images:
                 raise LabError(f"the image {name} cannot be built: {error.msg}: {' / '.join(said)}") from error
         return reference
 
-    def host(self) -> str:
-        """The machine's image."""
-        return self._build("host", self.base(self.settings.suite), IMAGES / "host", {})
+    def host(self, engine: bool = False) -> str:
+        """The image of a machine: a bare one, or one that has an engine already."""
+        bare = self._build("host", self.base(self.settings.suite), IMAGES / "host", {})
+        return self._build("engine", bare, IMAGES / "engine", {}) if engine else bare
 
     def services(self) -> str:
-        """The image of the registry and of the L1."""
+        """The image of the registry, the L1 and the DNS server."""
         anvil = self.npm(IMAGES / "services") / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
         return self._build("services", self.base(), IMAGES / "services", {"anvil": anvil, "l1": ROOT / "lab/l1"})
 

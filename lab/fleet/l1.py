@@ -31,7 +31,8 @@ def rpc(url: str, method: str, *params: Any, seconds: float = 10) -> Any:
 
 def start_l1(client: docker.DockerClient, settings: Settings, image: str) -> None:
     """Start the L1 and wait until it makes blocks."""
-    serve(client, "l1", image, settings.l1_address, Cmd=["python3", "/opt/l1/front.py"], host={"Init": True})
+    command = ["python3", "/opt/l1/front.py"]
+    serve(client, "l1", image, settings.l1_address, settings.l1_address6, Cmd=command, host={"Init": True})
     deadline = time.monotonic() + 60
     while True:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from typing import Any
 
@@ -27,7 +28,13 @@ def make_network(client: docker.DockerClient, settings: Settings) -> None:
     try:
         client.networks.get(PREFIX)
     except NotFound:
-        pools = [IPAMPool(subnet=settings.ipv4_network), IPAMPool(subnet=settings.ipv6_network)]
+        # A machine without IPv4 gets an address all the same: from the upper half, which no inventory gives away
+        network = ipaddress.IPv4Network(settings.ipv4_network)
+        _lower, upper = network.subnets()
+        pools = [
+            IPAMPool(subnet=str(network), iprange=str(upper), gateway=str(network[1])),
+            IPAMPool(subnet=settings.ipv6_network),
+        ]
         options = {"com.docker.network.bridge.name": PREFIX}
         client.networks.create(
             PREFIX,
@@ -51,7 +58,7 @@ def place(
     client: docker.DockerClient,
     name: str,
     image: str,
-    address: str,
+    address: str | None,
     address6: str | None = None,
     *,
     host: dict[str, Any] | None = None,
@@ -61,7 +68,7 @@ def place(
 
     `config` and `host` are the engine's own words (Env, Cmd, ... and HostConfig's), for the SDK knows no MaskedPaths.
     """
-    addresses = {"IPv4Address": address, **({"IPv6Address": address6} if address6 else {})}
+    addresses = {key: value for key, value in (("IPv4Address", address), ("IPv6Address", address6)) if value}
     made = client.api.create_container_from_config(
         {
             "Image": image,
@@ -76,15 +83,17 @@ def place(
     return client.containers.get(made["Id"])
 
 
-def serve(client: docker.DockerClient, name: str, image: str, address: str, **options: Any) -> Container:
+def serve(
+    client: docker.DockerClient, name: str, image: str, address: str, address6: str | None = None, **options: Any
+) -> Container:
     """A running service container, made just so; one that was made otherwise is replaced."""
     found = find(client, name)
-    recipe = hashlib.sha256(json.dumps([image, address, options], sort_keys=True).encode()).hexdigest()
+    recipe = hashlib.sha256(json.dumps([image, address, address6, options], sort_keys=True).encode()).hexdigest()
     if found is not None and found.labels.get(RECIPE) != recipe:
         found.remove(force=True, v=True)
         found = None
     if found is None:
-        found = place(client, name, image, address, Labels={LABEL: name, RECIPE: recipe}, **options)
+        found = place(client, name, image, address, address6, Labels={LABEL: name, RECIPE: recipe}, **options)
     if found.status != "running":
         found.start()
     return found

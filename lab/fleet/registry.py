@@ -31,6 +31,7 @@ def start_registry(client: docker.DockerClient, settings: Settings, image: str) 
         NAME,
         image,
         settings.registry_address,
+        settings.registry_address6,
         Cmd=["docker-registry", "serve", "/etc/lab/registry.yml"],
         ExposedPorts={"5000/tcp": {}},
         host={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+SSH_PORT = 22
 ROOT = Path(__file__).resolve().parents[2]
 L1_PARAMETERS: dict[str, Any] = json.loads((ROOT / "lab/l1/l1.json").read_text())
 
@@ -25,8 +27,18 @@ class Machine:
     """One host of the inventory that the lab has to make."""
 
     name: str
-    address: str
-    address6: str | None
+    address: str | None
+    address6: str | None = None
+    ssh_name: str = ""
+    ssh_port: int = SSH_PORT
+    user: str = "admin"
+    sudo_password: str | None = None
+    engine: bool = False
+
+    @property
+    def known_as(self) -> str:
+        """What ssh looks for in known_hosts."""
+        return self.ssh_name if self.ssh_port == SSH_PORT else f"[{self.ssh_name}]:{self.ssh_port}"
 
 
 @dataclass(frozen=True)
@@ -43,8 +55,11 @@ class Settings:
     ipv4_network: str
     ipv6_network: str
     l1_address: str
+    l1_address6: str | None
     registry_address: str
+    registry_address6: str | None
     sequencer_address: str
+    dns_address: str | None
     aztec_image: str
     aztec_version: str
     machines: tuple[Machine, ...]
@@ -69,6 +84,11 @@ class Settings:
     @property
     def known_hosts(self) -> Path:
         return self.state / "ssh" / "known_hosts"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """How this machine would ask the lab's DNS server."""
+        return self.state / "resolv.conf"
 
     @property
     def run_directory(self) -> Path:
@@ -126,16 +146,38 @@ def members(inventory: dict[str, Any], group: str) -> list[str]:
     return found
 
 
+def ip_version(text: object) -> int | None:
+    """The version of an IP address, or None where the text is none."""
+    try:
+        return ipaddress.ip_address(str(text)).version
+    except ValueError:
+        return None
+
+
+def machine_of(name: str, variables: dict[str, Any]) -> Machine:
+    """A machine as its host's variables describe it: where ssh finds it, and what the lab has to make for that."""
+    ssh_name = str(variables.get("ansible_host") or name)
+    by_version = {ip_version(ssh_name): ssh_name}
+    address = variables.get("lab_address", by_version.get(4))
+    address6 = variables.get("lab_address6", by_version.get(6))
+    if not address and not address6:
+        raise LabError(f"{name}: the lab's inventory gives it no address: set ansible_host or lab_address")
+    return Machine(
+        name,
+        address,
+        address6,
+        ssh_name,
+        int(variables.get("ansible_port", SSH_PORT)),
+        str(variables.get("ansible_user", "admin")),
+        variables.get("ansible_become_password"),
+        bool(variables.get("lab_engine", False)),
+    )
+
+
 def machines_of(inventory: dict[str, Any]) -> tuple[Machine, ...]:
     """Every host of the inventory that has an address on the lab's network."""
     variables = inventory["_meta"]["hostvars"]
-    made = []
-    for name in members(inventory, "all"):
-        found = variables.get(name, {})
-        if "ansible_host" not in found:
-            raise LabError(f"{name}: the lab's inventory gives it no ansible_host; add its address")
-        made.append(Machine(name, str(found["ansible_host"]), found.get("lab_address6")))
-    return tuple(made)
+    return tuple(machine_of(name, variables.get(name, {})) for name in members(inventory, "all"))
 
 
 def load(inventory: Path | None = None) -> Settings:
@@ -157,8 +199,11 @@ def load(inventory: Path | None = None) -> Settings:
         ipv4_network=shared["lab_ipv4_network"],
         ipv6_network=shared["lab_ipv6_network"],
         l1_address=shared["lab_l1_address"],
+        l1_address6=shared.get("lab_l1_address6"),
         registry_address=shared["lab_registry_address"],
+        registry_address6=shared.get("lab_registry_address6"),
         sequencer_address=shared["lab_sequencer_address"],
+        dns_address=shared.get("lab_dns_address"),
         aztec_image=shared.get("aztec_image", "aztecprotocol/aztec"),
         aztec_version=str(shared["aztec_version"]),
         machines=machines,

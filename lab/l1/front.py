@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -119,6 +120,12 @@ class Front(BaseHTTPRequestHandler):
         return self.answer(404, {"code": 404, "message": "not found"})
 
 
+class Server(ThreadingHTTPServer):
+    """Serves IPv4 as well: Linux takes it on a socket of IPv6."""
+
+    address_family = socket.AF_INET6
+
+
 def start_anvil() -> subprocess.Popen[bytes]:
     state = Path("/tmp/state.json")
     with gzip.open(HERE / "state.json.gz") as packed, state.open("wb") as plain:
@@ -131,7 +138,7 @@ def start_anvil() -> subprocess.Popen[bytes]:
 
 def main() -> int:
     anvil = start_anvil()
-    server = ThreadingHTTPServer(("0.0.0.0", 8545), Front)
+    server = Server(("::", 8545), Front)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return anvil.wait()
 

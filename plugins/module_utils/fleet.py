@@ -126,6 +126,13 @@ def needs_ipv6(addresses: list[str], urls: dict) -> bool:
     return families(addresses) == {6} or any(one is not None and one.version == 6 for one in asked)
 
 
+def docker_ipv6_subnet(variables: Mapping, components: list, addresses: list[str], url: str) -> str:
+    """Give the Docker network's IPv6 subnet where containers need one and nobody set it, else ''."""
+    by_hand = all(deciding(variables, one, "docker_ipv6_subnet") for one in components)
+    needed = needs_ipv6(addresses, broker_urls(variables, components, url))
+    return DOCKER_IPV6_SUBNET if needed and not by_hand else ""
+
+
 def as_bool(value: object) -> bool | None:
     """Give the boolean that a value stands for (-e makes texts of them), or None where it is none."""
     if isinstance(value, bool):
@@ -296,9 +303,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
                 "addresses": addresses[host],
                 "broker_address": ways[host],
                 "broker_url": urls[host],
-                "docker_ipv6_subnet": DOCKER_IPV6_SUBNET
-                if needs_ipv6(addresses[host], broker_urls(hostvars[host], components, urls[host]))
-                else "",
+                "docker_ipv6_subnet": docker_ipv6_subnet(hostvars[host], components, addresses[host], urls[host]),
                 "components": components,
                 # What the one look at the host has to tell about.
                 "images": sorted({image_of(hostvars[host], component) for component in components}),

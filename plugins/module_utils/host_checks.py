@@ -140,6 +140,16 @@ def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     return [Problem(host, "operating system", wrong, remedy, "warning")]
 
 
+def ipv6_problems(host: str, look: Mapping, subnet: str) -> list[Problem]:
+    """Give a problem where containers need IPv6, have private addresses, and an engine that does not translate them."""
+    engine = look["engine"]
+    if not subnet or not engine["serves"] or engine["translates_ipv6"]:
+        return []
+    wrong = f"Docker {engine['version']} gives containers no way to IPv6 here, and the host's need one"
+    remedy = "update it to 27 or later, or set experimental and ip6tables to true in its daemon.json"
+    return [Problem(host, "container engine", wrong, remedy)]
+
+
 def _identity(look: Mapping) -> tuple:
     return (look.get("hostname"), tuple(sorted(look.get("addresses") or [])))
 
@@ -168,6 +178,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
                 findings.problems.append(Problem(host, "ansible_host", wrong, remedy, "warning"))
             continue
         findings.problems += engine_problems(host, look, engines[host])
+        findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
         findings.problems += port_problems(host, look, settings[host])
         problems, row = hardware_findings(host, look, settings[host], fleet["line"], here["paths"])
         findings.problems += problems

@@ -155,6 +155,16 @@ def compose_version(run: Runner, root: Path) -> str | None:
     return match.group(1) if code == 0 and match else None
 
 
+def translates_ipv6(version: str, daemon: str) -> bool:
+    """Whether containers with private IPv6 addresses reach others: from 27 on, before when daemon.json says so."""
+    try:
+        options = json.loads(daemon or "{}")
+    except ValueError:
+        options = {}
+    default = int(version.partition(".")[0] or 0) >= 27
+    return bool(options.get("ip6tables", default)) if isinstance(options, dict) else default
+
+
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
     version: dict[str, Any] = {}
@@ -180,6 +190,7 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "ours": marker.exists(),
         "daemon_json": hashlib.sha256(settings.read_bytes()).hexdigest() if os.access(settings, os.R_OK) else "",
         "daemon_json_loaded": read(marker).strip(),
+        "translates_ipv6": translates_ipv6(version.get("Version", ""), read(settings)),
         "pin": pin.group(1) if pin else "",
         "packages": packages,
         "apt_sources": apt_sources(root),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,31 +30,31 @@ class Door:
 def addresses(fleet: Fleet, name: str) -> dict[str, str]:
     """Give a machine's addresses by family."""
     machine = fleet.machines[name]
-    assert machine.address6 is not None
-    return {"v4": machine.address, "v6": machine.address6}
+    both = {"v4": machine.address, "v6": machine.address6}
+    return {family: address for family, address in both.items() if address is not None}
 
 
-def published(fleet: Fleet) -> list[Door]:
-    """Give the broker's published port on the host's own addresses."""
-    return [Door(f"published {family}", address, 8080) for family, address in addresses(fleet, NODE).items()]
+def published(fleet: Fleet, name: str = NODE, port: int = 8080) -> list[Door]:
+    """Give the broker's published port on its host's own addresses."""
+    return [Door(f"published {family}", address, port) for family, address in addresses(fleet, name).items()]
 
 
-def routed(fleet: Fleet) -> list[Door]:
-    """Give the containers' own ports at the containers' own addresses."""
+def routed(fleet: Fleet, name: str = NODE, inside: Mapping[str, tuple[int, ...]] = INSIDE) -> list[Door]:
+    """Give the containers' own ports, by service, at the containers' own addresses."""
     return [
         Door(f"route to {service} {family}", address, port)
-        for service, ports in INSIDE.items()
-        for family, (address, _subnet) in fleet.container_addresses(NODE, service).items()
+        for service, ports in inside.items()
+        for family, (address, _subnet) in fleet.container_addresses(name, service).items()
         for port in ports
     ]
 
 
 @contextmanager
-def routes(fleet: Fleet) -> Iterator[None]:
-    """Give the stranger routes to the containers' networks by way of their host, as a bad neighbour takes them."""
-    via = addresses(fleet, NODE)
-    subnets = {family: subnet for family, (_, subnet) in fleet.container_addresses(NODE, "prover-broker").items()}
-    assert set(subnets) == {"v4", "v6"}
+def routes(fleet: Fleet, name: str = NODE, service: str = "prover-broker") -> Iterator[None]:
+    """Give the stranger routes to a host's container network by way of the host, as a bad neighbour takes them."""
+    via = addresses(fleet, name)
+    found = fleet.container_addresses(name, service)
+    subnets = {family: subnet for family, (_, subnet) in found.items() if family in via}
     for family, subnet in subnets.items():
         hosts.add_route(fleet.client, STRANGER, subnet, via[family])
     try:
@@ -65,15 +65,31 @@ def routes(fleet: Fleet) -> Iterator[None]:
 
 
 @contextmanager
-def no_guard(fleet: Fleet) -> Iterator[None]:
-    """Unload the guard of the node's host for a while."""
-    fleet.execute(NODE, "systemctl stop aztec-port-guard")
+def forwarding(fleet: Fleet, name: str) -> Iterator[None]:
+    """Let a host forward IPv6 of which no rule speaks: an engine with rules for IPv6 shuts that, others do not."""
+    fleet.execute(name, "ip6tables -P FORWARD ACCEPT")
     try:
         yield
     finally:
-        fleet.execute(NODE, "systemctl start aztec-port-guard")
+        fleet.execute(name, "ip6tables -P FORWARD DROP")
+
+
+@contextmanager
+def no_guard(fleet: Fleet, name: str = NODE) -> Iterator[None]:
+    """Unload a host's guard for a while."""
+    fleet.execute(name, "systemctl stop aztec-port-guard")
+    try:
+        yield
+    finally:
+        fleet.execute(name, "systemctl start aztec-port-guard")
 
 
 def tried(fleet: Fleet, doors: list[Door], source: str = STRANGER) -> dict[str, str]:
     """Try each door from a machine and give what came of it."""
     return {str(door): fleet.reach(source, door.address, door.port) for door in doors}
+
+
+def all_of(answers: dict[str, str], wanted: str) -> None:
+    """Hold every answer against the wanted one."""
+    assert answers
+    assert {door: answer for door, answer in answers.items() if answer != wanted} == {}

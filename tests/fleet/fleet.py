@@ -51,7 +51,7 @@ class Fleet:
         """Give testinfra's connection to a machine, as root over ssh."""
         if name not in self._hosts:
             self._hosts[name] = testinfra.get_host(
-                f"ssh://admin@{self.machines[name].address}",
+                f"ssh://{self.machines[name].user}@{self.machines[name].address}",
                 ssh_identity_file=str(self.settings.ssh_key),
                 ssh_extra_args=f"-o UserKnownHostsFile={self.settings.known_hosts} -o IdentitiesOnly=yes",
                 sudo=True,
@@ -137,12 +137,27 @@ def playbook(path: str, *arguments: str, report: Path | None = None) -> subproce
             "REMOTE_CALLS_REPORT": str(report),
         }
     program = str(Path(sys.executable).with_name("ansible-playbook"))
-    command = [program, "-i", "inventories/lab", *arguments, path]
+    inventory = os.environ.get("AZTEC_LAB_INVENTORY") or "inventories/lab"
+    command = [program, "-i", inventory, *arguments, path]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert [line for line in (run.stdout + run.stderr).splitlines() if "WARNING]" in line] == []
     return run
 
 
+def runs(report: Path) -> list[dict[str, Any]]:
+    """Give the entries of a report of remote calls, the newest last."""
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
 def last_run(report: Path) -> dict[str, Any]:
     """Give the newest entry of a report of remote calls."""
-    return json.loads(report.read_text().splitlines()[-1])
+    return runs(report)[-1]
+
+
+def changes(scenario: str) -> dict[str, dict[str, int]]:
+    """Give how many tasks changed each host in Molecule's last two runs: the second one, and the one in check mode."""
+    second, checked = runs(OUTPUT / f"calls-{scenario}.jsonl")[-2:]
+    return {
+        what: {host: of["changed"] for host, of in run["stats"].items()}
+        for what, run in (("again", second), ("check mode", checked))
+    }

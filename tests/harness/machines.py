@@ -40,7 +40,7 @@ def make(names: list[str], inventories: list[Path]) -> docker.DockerClient:
     # The machines' keys are noted for all at once, so those that are there belong to the call.
     wanted = [machine for machine in known if machine.name in names or network.find(client, machine.name)]
     there = replace(settings, machines=tuple(wanted))
-    hosts.make_machines(client, there, Images(client, settings).host())
+    hosts.make_machines(client, there, Images(client, settings))
     return client
 
 

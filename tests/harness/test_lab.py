@@ -11,6 +11,7 @@ import pytest
 
 from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive
 from lab.fleet.images import content_hash, prune
+from lab.fleet.names import records
 from lab.fleet.report import rows_of, table
 from lab.fleet.settings import LabError, Machine, debian_mirror, machines_of
 
@@ -50,16 +51,56 @@ def inventory(**variables: dict[str, Any]) -> dict[str, Any]:
     return {"all": {"children": ["fleet"]}, "fleet": {"hosts": list(variables)}, "_meta": {"hostvars": variables}}
 
 
-def test_machines_have_the_addresses_of_the_inventory() -> None:
-    found = machines_of(
-        inventory(a={"ansible_host": "10.0.0.1", "lab_address6": "fd00::1"}, b={"ansible_host": "10.0.0.2"})
+FOUR, SIX = "10.0.0.1", "fd00::1"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        pytest.param({"ansible_host": FOUR}, Machine("a", FOUR, None, FOUR), id="IPv4"),
+        pytest.param({"ansible_host": FOUR, "lab_address6": SIX}, Machine("a", FOUR, SIX, FOUR), id="both"),
+        pytest.param({"ansible_host": SIX}, Machine("a", None, SIX, SIX), id="IPv6 alone"),
+        pytest.param({"lab_address": FOUR}, Machine("a", FOUR, None, "a"), id="by its own name"),
+        pytest.param(
+            {"ansible_host": "a.lan", "lab_address6": SIX}, Machine("a", None, SIX, "a.lan"), id="name and IPv6 alone"
+        ),
+        pytest.param(
+            {"ansible_host": FOUR, "ansible_port": "2222", "ansible_user": "u", "ansible_become_password": "p"},
+            Machine("a", FOUR, None, FOUR, 2222, "u", "p"),
+            id="user and port",
+        ),
+        pytest.param(
+            {"ansible_host": FOUR, "lab_engine": True}, Machine("a", FOUR, None, FOUR, engine=True), id="engine"
+        ),
+    ],
+)
+def test_machines_are_made_as_the_inventory_describes_them(variables: dict[str, Any], expected: Machine) -> None:
+    assert machines_of(inventory(a=variables)) == (expected,)
+
+
+@pytest.mark.parametrize("variables", [{}, {"ansible_host": "a.lan"}])
+def test_a_machine_without_address_is_refused(variables: dict[str, Any]) -> None:
+    with pytest.raises(LabError, match="a: the lab's inventory gives it no address"):
+        machines_of(inventory(a=variables))
+
+
+@pytest.mark.parametrize(("port", "known"), [(22, "a.lan"), (2222, "[a.lan]:2222")])
+def test_known_hosts_names_the_port(port: int, known: str) -> None:
+    assert Machine("a", FOUR, ssh_name="a.lan", ssh_port=port).known_as == known
+
+
+def test_names_of_machines_are_served() -> None:
+    machines = (
+        Machine("a", FOUR, SIX, "a.lan"),
+        Machine("b", None, SIX, "b.lan"),
+        Machine("c", FOUR, None, "c"),
+        Machine("d", FOUR, None, FOUR),
     )
-    assert found == (Machine("a", "10.0.0.1", "fd00::1"), Machine("b", "10.0.0.2", None))
-
-
-def test_a_machine_without_address_is_refused() -> None:
-    with pytest.raises(LabError, match="a: the lab's inventory gives it no ansible_host"):
-        machines_of(inventory(a={}))
+    assert records(machines) == [
+        f"--host-record=a.lan,{FOUR},{SIX}",
+        f"--host-record=b.lan,{SIX}",
+        f"--host-record=c,{FOUR}",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fleet.doors import NODE, STRANGER, addresses, no_guard, published, routed, routes, tried
+from tests.fleet.doors import NODE, STRANGER, addresses, all_of, no_guard, published, routed, routes, tried
 from tests.fleet.fleet import Fleet, wait_for
 
 SEND_UDP = """
@@ -13,12 +13,6 @@ out = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, s
 for _ in range(20):
     out.sendto(b"x" * 64, (sys.argv[1], 40400))
 """
-
-
-def all_of(answers: dict[str, str], wanted: str) -> None:
-    """Hold every answer against the wanted one."""
-    assert answers
-    assert {door: answer for door, answer in answers.items() if answer != wanted} == {}
 
 
 def the_stranger_is_out(fleet: Fleet) -> None:

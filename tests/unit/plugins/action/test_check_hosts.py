@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks impor
     Settings,
     check_hosts,
     hardware_table,
+    ipv6_problems,
     port_problems,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Specs
@@ -21,8 +22,13 @@ TB, GIB = 1000**4, 1024**3
 FLEET = {
     "line": "4",
     "hosts": {
-        "node-1": {"components": ["prover_node", "prover_broker"], "addresses": ["10.0.0.10"], "paths": {}},
-        "agent-1": {"components": ["prover_agent"], "addresses": ["10.0.0.21"], "paths": {}},
+        "node-1": {
+            "components": ["prover_node", "prover_broker"],
+            "addresses": ["10.0.0.10"],
+            "paths": {},
+            "docker_ipv6_subnet": "",
+        },
+        "agent-1": {"components": ["prover_agent"], "addresses": ["10.0.0.21"], "paths": {}, "docker_ipv6_subnet": ""},
     },
 }
 NODE_PORTS = (
@@ -290,3 +296,28 @@ def test_each_component_has_its_own_requirements(component: str) -> None:
     assert {name: setting.requirements for name, setting in found.items()} == {
         name: "ignore" if name == component else "warn" for name in NAMES
     }
+
+
+@pytest.mark.parametrize(
+    ("subnet", "seen", "words"),
+    [
+        pytest.param(
+            "fd00::/64", {"translates_ipv6": False}, "Docker 26.1.5 gives containers no way to IPv6", id="no way"
+        ),
+        pytest.param("fd00::/64", {"translates_ipv6": True}, "", id="translates"),
+        pytest.param("", {"translates_ipv6": False}, "", id="not needed"),
+        pytest.param("fd00::/64", {"serves": False}, "", id="no engine yet"),
+    ],
+)
+def test_ipv6_of_containers(subnet: str, seen: dict, words: str) -> None:
+    seen = {**SERVES, "version": "26.1.5", **seen}
+    assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet)] == (
+        [f"{words} here, and the host's need one"] if words else []
+    )
+
+
+def test_ipv6_is_part_of_the_check() -> None:
+    fleet = {**FLEET, "hosts": {"agent-1": {**FLEET["hosts"]["agent-1"], "docker_ipv6_subnet": "fd00::/64"}}}
+    seen = look("a", "10.0.0.21", engine=engine(**SERVES, version="26.1.5", translates_ipv6=False))
+    found = check_hosts({"agent-1": seen}, fleet, SETTINGS, ENGINES)
+    assert [one.variable for one in found.problems] == ["container engine"]

@@ -126,6 +126,12 @@ def test_each_host_reaches_the_broker_by_a_family_that_it_has(broker: dict) -> N
         pytest.param({}, {}, [], id="IPv4"),
         pytest.param({"aztec_address": "fd00::10"}, {"aztec_address": "fd00::21"}, ["node-1", "agent-1"], id="IPv6"),
         pytest.param({}, {"prover_agent_broker_url": "http://[fd00::10]"}, ["agent-1"], id="a URL set by hand"),
+        pytest.param(
+            {"aztec_address": "fd00::10", "aztec_docker_ipv6_subnet": "fd01::/64"},
+            {"aztec_address": "fd00::21", "prover_agent_docker_ipv6_subnet": ""},
+            [],
+            id="subnets set by hand",
+        ),
     ],
 )
 def test_containers_get_ipv6_where_they_need_it(node: dict, agent: dict, wanted: list) -> None:

@@ -155,6 +155,22 @@ def test_engine_of_the_role(tmp_path):
     assert (found["compose"], found["version"], found["root"]) == ("2.40.1", "28.5.2", "/d")
 
 
+@pytest.mark.parametrize(
+    ("version", "daemon", "wanted"),
+    [
+        ("26.1.5+dfsg1", "", False),
+        ("26.1.5", '{"experimental": true, "ip6tables": true}', True),
+        ("27.0.1", "", True),
+        ("29.1.0", '{"ip6tables": false}', False),
+        ("29.1.0", "no json", True),
+        ("", "[]", False),
+    ],
+)
+def test_translates_ipv6(version, daemon, wanted):
+    """By version, and by what daemon.json says."""
+    assert he.translates_ipv6(version, daemon) is wanted
+
+
 def test_images():
     """All that have a tag, by tag and by tag with digest; or those asked for that are here."""
     digests = ["a/b@sha256:dd", "c/d@sha256:ee"]
