@@ -21,6 +21,7 @@ from tests.harness.machines import known_machines
 ROOT = Path(__file__).parents[2]
 SCALE_OUT = ROOT / "tests/scale_out"
 ALONE = ROOT / "tests/alone"
+BARE = ROOT / "tests/bare"
 OUTPUT = ROOT / "tests/output"
 HEALTHY_WITHIN = 180
 
@@ -43,7 +44,7 @@ class Fleet:
         self.settings = load()
         self.client = engine.start_engine(self.settings)
         self.machines: dict[str, Machine] = {
-            machine.name: machine for machine in known_machines(self.settings, [SCALE_OUT, ALONE])
+            machine.name: machine for machine in known_machines(self.settings, [SCALE_OUT, ALONE, BARE])
         }
         self._hosts: dict[str, Host] = {}
 

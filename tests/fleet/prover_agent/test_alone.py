@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.fleet.fleet import OUTPUT, Fleet, last_run, wait_for
+from tests.fleet.alone import molecule_runs, problems
+from tests.fleet.fleet import Fleet, wait_for
 
 NAME = "alone-agent"
 
 
-def test_second_run_changed_nothing() -> None:
-    """The run that Molecule made for idempotence."""
-    run = last_run(OUTPUT / "calls-prover_agent.jsonl")
-    assert run["stats"][NAME]["changed"] == 0
-    assert len(run["calls"][NAME]) <= 4
+def test_check_mode_and_second_run_change_nothing() -> None:
+    """Check mode on a bare host, the role, the role again, check mode again, all with the installed artifact."""
+    assert problems("prover_agent", [NAME], bare=[NAME]) == []
+    assert len(molecule_runs("prover_agent")[2]["calls"][NAME]) <= 4
 
 
 def test_runs(fleet: Fleet) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.fleet.fleet import OUTPUT, Fleet, last_run
+from tests.fleet.alone import problems
+from tests.fleet.fleet import Fleet
 
 NAME = "alone-node"
 KEY = "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6"
 
 
-def test_second_run_changed_nothing() -> None:
-    """The run that Molecule made for idempotence."""
-    run = last_run(OUTPUT / "calls-prover_node.jsonl")
-    assert run["stats"][NAME]["changed"] == 0
+def test_check_mode_and_second_run_change_nothing() -> None:
+    """Check mode on a bare host, the role, the role again, check mode again, all with the installed artifact."""
+    assert problems("prover_node", [NAME], bare=[NAME]) == []
 
 
 def test_runs(fleet: Fleet) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import tempfile
@@ -11,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Callable
 
+from ansible import context
 from ansible.executor.task_executor import TaskExecutor
 from ansible.plugins.action import ActionBase
 from ansible.plugins.callback import CallbackBase
@@ -23,6 +25,7 @@ description:
   - Counts each module and each command that goes to a host, where it is sent, so that fact gathering, retries, polls of
     asynchronous tasks, loops, delegated tasks and calls made inside action plugins are all in the sum.
   - A delegated call is counted for the host that it reaches.
+  - The report says too whether the run was in check mode and where the collection was loaded from.
 requirements: [none]
 options:
   report:
@@ -104,6 +107,14 @@ def _housekeeping(action: ActionBase, args: tuple, kwargs: dict) -> None:
     """A module's temporary directory is part of the call of that module."""
 
 
+def _collection() -> str:
+    """Give the directory that this run's collection was loaded from, '' where it used none."""
+    try:
+        return os.path.realpath(importlib.import_module("ansible_collections.aztec_ops.prover").__path__[0])
+    except ModuleNotFoundError:
+        return ""
+
+
 class CallbackModule(CallbackBase):
     """Shows the counts at the end of the run and adds them to the report."""
 
@@ -143,4 +154,11 @@ class CallbackModule(CallbackBase):
         report = self.get_option("report")
         if report:
             with open(report, "a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"playbook": self.playbook, "calls": calls, "stats": summaries}) + "\n")
+                run = {
+                    "playbook": self.playbook,
+                    "check": bool(context.CLIARGS["check"]),
+                    "collection": _collection(),
+                    "calls": calls,
+                    "stats": summaries,
+                }
+                lines.write(json.dumps(run) + "\n")
