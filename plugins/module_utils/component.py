@@ -87,7 +87,7 @@ def compose_project(
     extra: keys of the operator, merged over the service.
     services: names of services that are alike, where there is more than the one of the component's name.
     """
-    own = {key: value for key, value in service.items() if value not in ("", 0, None)}
+    own = {key: value for key, value in service.items() if value not in ("", 0, None, [])}
     extra = extra or {}
     if "driver" in (extra.get("logging") or {}):
         # Another driver refuses the options of this one.

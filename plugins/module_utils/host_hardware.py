@@ -161,6 +161,17 @@ def disk(root: Path, path: str) -> dict[str, Any]:
     }
 
 
+def file_sizes(root: Path, directories: list[str]) -> dict[str, int]:
+    """Path and bytes of each file that lies in one of these directories; nothing of one that is not there."""
+    found = {}
+    for directory in directories:
+        place = root / directory.lstrip("/")
+        if place.is_dir():
+            files = [entry for entry in place.iterdir() if entry.is_file()]
+            found.update({f"{directory}/{entry.name}": entry.stat().st_size for entry in files})
+    return found
+
+
 def default_interface(route: str, ipv6_route: str) -> str:
     """The interface of the default route with the lowest metric, IPv4 before IPv6; '' when there is none."""
     found = []

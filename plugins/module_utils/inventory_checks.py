@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import ADMIN_PORT
+from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import crs_to_copy
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     AGENT,
     BROKER,
@@ -612,6 +613,18 @@ class _Inventory:
                     wrong = "is empty, but the containers of this host need IPv6 to reach the broker or the L1"
                     self.add(host, name, (wrong, f"take it out, or give a subnet such as {DOCKER_IPV6_SUBNET}"))
 
+    def check_crs(self) -> None:
+        """A directory of the controller that the CRS comes from holds some."""
+        name = "prover_agent_crs_source"
+        for host in self.members[AGENT]:
+            source = self.good(host).get(name)
+            if isinstance(source, str) and source.startswith("/"):
+                try:
+                    crs_to_copy(source, "", {})
+                except ValueError as error:
+                    wrong, _colon, remedy = str(error).partition(": ")
+                    self.add(host, name, (wrong, remedy))
+
     def check_p2p(self) -> None:
         """What the node announces is an address that its peers reach."""
         for host in self.members[NODE]:
@@ -688,6 +701,7 @@ def check_inventory(
     inventory.check_broker()
     inventory.check_admitted()
     inventory.check_ways()
+    inventory.check_crs()
     inventory.check_p2p()
     if inventory.problems:
         return inventory.problems, None
@@ -717,6 +731,7 @@ def check_settings(role: str, host: str, values: Mapping, specs: Specs) -> list:
     inventory.check_networks()
     inventory.check_publisher()
     inventory.check_urls()
+    inventory.check_crs()
     inventory.check_admitted()
     inventory.check_p2p()
     inventory.check_required(role)

@@ -188,6 +188,25 @@ def _cpus(value: object) -> tuple | None:
     return None
 
 
+def _crs_source(value: object) -> tuple | None:
+    text = str(value)
+    if text == "image" or (text.startswith("/") and text.strip("/")):
+        return None
+    found = url_problem(text)
+    if found is None and (urlsplit(text).username or re.search(r"[?#'$\\]", text)):
+        found = "has a user, a query or a quote in it", "give the URL of a directory that asks for nothing"
+    return (f"is neither image nor a directory, and as a URL {found[0]}", found[1]) if found else None
+
+
+def _crs_digests(value: object) -> tuple | None:
+    for number, (name, digest) in enumerate(value.items(), 1):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(name)):
+            return f"entry {number}'s name is no name of a file", "give one such as bn254_g1.dat"
+        if not _DIGEST.fullmatch(str(digest)):
+            return f"{name} is no digest", "give sha256: and 64 hex digits"
+    return None
+
+
 def _release(value: object) -> tuple | None:
     try:
         release_of(value)
@@ -331,6 +350,8 @@ RANGES = {
     "cpu_limit": Range("from 0.01, or 0 for none", _cpus, unit="CPUs"),
     "log_max_size": Range("a size in C(k), C(m) or C(g), such as C(100m)", _BYTES),
     "log_max_files": Range("a number from 1", _from_one),
+    "crs_source": Range("C(image), a URL of http or https or the controller's absolute path", _crs_source, empty=True),
+    "crs_digests": Range("C(sha256:) and 64 hex digits for each name of a file", _crs_digests),
     "stop_grace_period": Range("a duration in C(h), C(m), C(s), C(ms) and C(us), such as C(1m30s)", _GRACE),
     "version": Range("a whole version of a known release line, such as C(2.1.5)", _release),
     "network": Range("a network that the release line knows"),

@@ -20,7 +20,9 @@ ENTRYPOINT = ("node", "--no-warnings", "/usr/src/yarn-project/aztec/dest/bin/ind
 class Release:
     """A release line: what a component of that line is started with and how it is asked.
 
-    start_flags and environment go by component; rpc gives the JSON-RPC method for each thing that is asked.
+    start_flags and environment go by component; rpc gives the JSON-RPC method for each thing that is asked; crs_image
+    is the image of agents that carries the CRS, where the line has one. Of GET /status the code alone is read, 200 in
+    every line: the body is OK in 2.1 and 4, and JSON in 5.2.
     """
 
     line: str
@@ -28,6 +30,7 @@ class Release:
     environment: dict
     rpc: dict
     networks: tuple
+    crs_image: str = ""
     entrypoint: tuple = field(default=ENTRYPOINT)
 
     def as_dict(self) -> dict:
@@ -42,8 +45,13 @@ _COMMON_RPC = {"agent_status": "agent_getStatus"}
 # 4 and 5 take 1mb by default, which makes epochs fail with entity.too.large; 2.1 has 50mb fixed.
 _BODY_SIZE = {"RPC_MAX_BODY_SIZE": "50mb"}
 
-# A pinned image that ends itself when a newer one is out only restarts for ever (exit 78 and 79).
+# A pinned image that ends itself when a newer one is out only restarts for ever (exit 78 and 79). 2.1 does so on
+# testnet, 5 where it is told to; 4 only warns of a newer version (ENABLE_VERSION_CHECK) and needs no telling.
 _NO_UPDATE = {"AUTO_UPDATE": "disabled"}
+_NO_SHUTDOWN = {"ENABLE_AUTO_SHUTDOWN": "false"}
+
+# aztecprotocol/aztec of the same tag and the CRS at a CRS_PATH of its own (release-image/Dockerfile.prover-agent).
+_CRS_IMAGE = "aztecprotocol/aztec-prover-agent"
 
 RELEASES = {
     "2.1": Release(
@@ -69,6 +77,7 @@ RELEASES = {
         environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
         rpc={**_COMMON_RPC, "l2_tips": "node_getL2Tips"},
         networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
+        crs_image=_CRS_IMAGE,
     ),
     "5": Release(
         line="5",
@@ -78,7 +87,11 @@ RELEASES = {
             "prover_broker": ["--prover-broker"],
             "prover_agent": ["--prover-agent"],
         },
-        environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
+        environment={
+            "prover_node": _NO_SHUTDOWN,
+            "prover_broker": {**_BODY_SIZE, **_NO_SHUTDOWN},
+            "prover_agent": _NO_SHUTDOWN,
+        },
         rpc={
             **_COMMON_RPC,
             # The namespace node_ lives on as an alias of aztec_ in 5 and is to go afterwards.
@@ -86,6 +99,7 @@ RELEASES = {
         },
         # The names of 5 were not read in its source: those of 4.
         networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
+        crs_image=_CRS_IMAGE,
     ),
 }
 

@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
     service_name,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import meaning
+from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import SERVICE as CRS_SERVICE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, COMPONENTS, NODE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
@@ -255,6 +256,16 @@ def compare_fleet(report: Report, seen: list) -> None:
             ))
 
 
+def judge_seed(report: Report, host: str, component: str, containers: list, look: dict) -> None:
+    """Add what is to be said of the service that fills the CRS directory: nothing once it has ended well."""
+    for container in containers:
+        if container["state"] == "running":
+            report.notes.append((host, component, "waits for the CRS, which is being fetched"))
+        elif container["state"] != "exited" or container["exit_code"] != 0:
+            wrong = state_problem(container, look["time"])
+            report.problems.append((host, component, f"the container {container['name']} that fetches the CRS {wrong}"))
+
+
 def left_over(report: Report, host: str, component: str, container: dict) -> None:
     """Add a container of a component that the inventory does not put on its host."""
     report.rows.append((host, component, short_image(container), container["state"], *["-"] * (len(HEADS) - 4)))
@@ -285,6 +296,8 @@ def verify(looks: dict, fleet: dict) -> Report:
                 for container in containers:
                     left_over(report, host, component, container)
                 continue
+            judge_seed(report, host, component, [one for one in containers if one["service"] == CRS_SERVICE], look)
+            containers = [one for one in containers if one["service"] != CRS_SERVICE]
             services = services_wanted(component, wanted, look, fleet["line"])
             for service in services:
                 if service in [container["service"] for container in containers]:

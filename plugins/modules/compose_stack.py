@@ -30,6 +30,10 @@ options:
       - Compose interpolates it as it does any of its files, so that a literal dollar sign is written twice.
       - Needed unless O(state=absent).
     type: dict
+  set_by:
+    description: Name of the variable by which keys of O(compose) were set, named when Compose refuses them.
+    type: str
+    default: ""
   environment:
     description:
       - Public environment variables, written to C(.env) so that each value reaches the process byte for byte.
@@ -708,7 +712,8 @@ class Stack:
             )
         if code:
             error = self.last_error(err or out).replace(staging, wanted.directory)
-            raise Problem(f"Compose refuses the files of {wanted.project}: {error}")
+            remedy = f": correct {self.module.params['set_by']}" if self.module.params["set_by"] else ""
+            raise Problem(f"Compose refuses the files of {wanted.project}: {error}{remedy}")
         wrong = logic.garbled(json.loads(out), wanted.model, wanted.values, wanted.directory)
         if wrong:
             raise Problem(
@@ -957,6 +962,8 @@ class Stack:
 
     def failed(self, state: dict, containers: list, failed: list, images: dict, error: str, only_wait: bool) -> dict:
         """Go back to what was good if that is possible; give the result of the failure."""
+        # One that waits in vain for another is not what failed.
+        failed = [each for each in failed if each.status != "created" or each.error] or failed
         failed = [self.ended(each) for each in failed]
         logs = self.logs(failed)
         said = [
@@ -1118,6 +1125,7 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "compose": {"type": "dict"},
+            "set_by": {"type": "str", "default": ""},
             "environment": {"type": "dict", "default": {}},
             "secrets": {"type": "str", "no_log": True},
             "files": {"type": "str", "no_log": True},

@@ -28,6 +28,11 @@ options:
     type: list
     elements: str
     default: [/]
+  listed:
+    description: Directories whose files are shown with their sizes.
+    type: list
+    elements: str
+    default: []
   connect:
     description: HTTP servers to connect to from this host, asking each for C(/status).
     type: list
@@ -129,6 +134,9 @@ look:
       description: Sockets that listen, with protocol, address, port and process.
       type: list
       elements: dict
+    files:
+      description: Bytes of each file of the directories of O(listed), by path.
+      type: dict
     images:
       description: Id and digests of the images that are here, by reference.
       type: dict
@@ -157,7 +165,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
     project_containers,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_guard import guard_facts, nft_facts
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import hardware, operating_system
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import (
+    file_sizes,
+    hardware,
+    operating_system,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import (
     addresses,
     default_address,
@@ -209,6 +221,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
             "default_address": default_address(),
             "os": operating_system(root),
             "hardware": hardware(root, params["paths"]),
+            "files": file_sizes(root, params["listed"]),
             "listening": listening(root),
             "nft": nft.result(),
             "engine": engine_found.result(),
@@ -242,6 +255,7 @@ def main() -> None:
             "images": {"type": "list", "elements": "str", "default": []},
             "projects": {"type": "list", "elements": "str", "default": []},
             "paths": {"type": "list", "elements": "str", "default": ["/"]},
+            "listed": {"type": "list", "elements": "str", "default": []},
             "connect": {
                 "type": "list",
                 "elements": "dict",

@@ -402,6 +402,16 @@ def test_service_that_ends_well_is_exited(project):
     assert not good(project.again(arguments))["_todo"]
 
 
+def test_service_that_others_wait_for_is_named_when_it_fails(project):
+    seed = project.service(command=["sh", "-c", "echo the CRS is not whole; exit 3"], restart="no", healthcheck=None)
+    waiting = project.service(depends_on={"seed": {"condition": "service_completed_successfully"}})
+    result = project.run(project.arguments(compose={"services": {"seed": seed, "s": waiting}}))
+    assert result["failed"] and "\n" not in result["msg"]
+    assert f"{project.name}-seed-1 is exited with exit code 3" in result["msg"]
+    assert "last log line: the CRS is not whole" in result["msg"]
+    assert "never started" not in result["msg"]
+
+
 # --- data that a newer version has opened -------------------------------------------------------------------------
 
 
@@ -661,6 +671,25 @@ def test_wrong_arguments_are_one_line_and_touch_nothing(project, case, check):
     assert not project.directory.joinpath("compose.yml").exists()
 
 
+KEYS = {
+    "unknown": {"memory": "1g"},
+    "of the wrong type": {"cpus": {"limit": 2}},
+    "of the wrong form": {"mem_limit": "lots"},
+    "at odds with another": {"mem_limit": "1g", "deploy": {"resources": {"limits": {"memory": "2g"}}}},
+}
+
+
+@pytest.mark.parametrize("keys", KEYS)
+@pytest.mark.parametrize("check", [True, False])
+def test_wrong_keys_of_the_operator_are_named_by_the_option(project, keys, check):
+    arguments = project.arguments(project.service(**KEYS[keys]), set_by="prover_agent_compose")
+    result = project.run(arguments, check=check)
+    assert result["failed"] and "\n" not in result["msg"]
+    assert result["msg"].startswith(f"Compose refuses the files of {project.name}: ")
+    assert result["msg"].endswith(": correct prover_agent_compose")
+    assert not project.directory.joinpath("compose.yml").exists()
+
+
 # --- values that hurt ---------------------------------------------------------------------------------------------
 
 HURTS = {
@@ -690,16 +719,20 @@ def environment_of(container: str) -> dict:
     return dict(item.partition("=")[::2] for item in found)
 
 
+def process_environment(container: str) -> dict:
+    """Take a running container's name, give what its process has got, by name."""
+    cat = ["docker", "exec", container, "cat", "/proc/1/environ"]
+    raw = subprocess.run(cat, capture_output=True, check=True).stdout
+    return dict(item.decode("utf-8", "surrogateescape").partition("=")[::2] for item in raw.split(b"\0") if item)
+
+
 def test_values_reach_the_process_byte_for_byte(project):
     arguments = project.arguments(environment=HURTS)
     good(project.run(arguments))
     seen = environment_of(f"{project.name}-s-1")
     assert {key: seen.get(key) for key in HURTS} == HURTS
-    raw = subprocess.run(
-        ["docker", "exec", f"{project.name}-s-1", "cat", "/proc/1/environ"], capture_output=True, check=True
-    ).stdout
-    process = dict(item.partition(b"=")[::2] for item in raw.split(b"\0") if item)
-    assert {key: process.get(key.encode()) for key in HURTS} == {key: text.encode() for key, text in HURTS.items()}
+    process = process_environment(f"{project.name}-s-1")
+    assert {key: process.get(key) for key in HURTS} == HURTS
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -718,11 +751,12 @@ def test_any_value_is_read_by_compose_as_it_was(tmp_path, values):
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.one_of(texts, nasty), min_size=20, max_size=60))
-def test_any_value_reaches_a_container_as_it_was(project, values):
+def test_any_value_reaches_the_process_as_it_was(project, values):
     wanted = {f"K{number}": value for number, value in enumerate(values)}
     project.directory.mkdir(exist_ok=True)
     (project.directory / ".env").write_bytes(dotenv.encode(wanted).encode())
-    (project.directory / "compose.yml").write_text(f"services: {{s: {{image: '{OLD}', env_file: [.env]}}}}")
-    docker("compose", "--project-directory", str(project.directory), "-p", project.name, "create")
-    seen = environment_of(f"{project.name}-s-1")
+    service = f"{{image: '{OLD}', env_file: [.env], stop_signal: SIGKILL}}"
+    (project.directory / "compose.yml").write_text(f"services: {{s: {service}}}")
+    docker("compose", "--project-directory", str(project.directory), "-p", project.name, "up", "--detach")
+    seen = process_environment(f"{project.name}-s-1")
     assert {key: seen[key] for key in wanted} == wanted

@@ -46,6 +46,8 @@ FLEETS: dict[str, dict[str, Any]] = {
             "prover_broker_port": 8090,
             "prover_agent_count": "auto",
             "prover_agent_restart_policy": "always",
+            "prover_agent_crs_source": "https://mirror.lan/crs",
+            "prover_agent_crs_digests": {"bn254_g2.dat": "sha256:" + "cd" * 32},
             "prover_agent_compose": {"cpus": 32, "mem_limit": "128g"},
         },
     },
@@ -69,6 +71,14 @@ FLEETS: dict[str, dict[str, Any]] = {
             "prover_agent_compose": {"logging": {"driver": "journald"}},
         },
     },
+    "carried": {
+        "groups": _TOGETHER,
+        "vars": {
+            **_GROUP_VARS,
+            "aztec_version": "5.2.0",
+            "prover_agent_image": "aztecprotocol/aztec-prover-agent",
+        },
+    },
 }
 
 # What a machine that carries two agents tells of itself
@@ -81,6 +91,7 @@ LOOK: dict[str, Any] = {
         "disks": {"/": {"size_bytes": 10**12, "free_bytes": 9 * 10**11, "kind": "nvme", "device": "nvme0n1"}},
     },
     "images": {},
+    "files": {},
     "engine": {"serves": True, "version": "29.0.0", "compose": "2.40.0"},
 }
 

@@ -125,6 +125,7 @@ def test_limits_and_rotation() -> None:
     assert found == {
         "prover-node": ["16g", 3.5, {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}],
         "prover-broker": ["8g", 2, {"driver": "json-file", "options": {"max-size": "1g", "max-file": "2"}}],
+        "prover-agent-crs": agent,
         "prover-agent-1": agent,
         "prover-agent-2": agent,
     }
@@ -141,3 +142,15 @@ def test_threads_are_shared_either_way() -> None:
         fleet: (found["PROVER_AGENT_COUNT"], found["HARDWARE_CONCURRENCY"]) for fleet, found in values.items()
     }
     assert shown == {"apart": ("2", "64"), "separate": ("1", "64")}
+
+
+def test_where_the_crs_comes_from() -> None:
+    """By default a service fetches it first; an image that carries it gets neither service nor directory."""
+    agents = {fleet: rendered(fleet)["prover_agent"] for fleet in ("4.1.2", "carried")}
+    services = {fleet: found["compose"]["services"] for fleet, found in agents.items()}
+    assert list(services["4.1.2"]) == ["prover-agent-crs", "prover-agent"]
+    assert list(services["carried"]) == ["prover-agent"]
+    assert services["4.1.2"]["prover-agent"]["volumes"] == ["/opt/aztec/prover-agent/crs:/var/lib/crs"]
+    assert "volumes" not in services["carried"]["prover-agent"]
+    assert values_of(agents["4.1.2"])["CRS_PATH"] == "/var/lib/crs"
+    assert "CRS_PATH" not in values_of(agents["carried"])

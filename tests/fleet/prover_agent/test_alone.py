@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import yaml
+
 from tests.fleet.alone import molecule_runs, problems
-from tests.fleet.fleet import Fleet, wait_for
+from tests.fleet.fleet import ALONE, Fleet, wait_for
 
 NAME = "alone-agent"
 
@@ -19,6 +21,29 @@ def test_runs(fleet: Fleet) -> None:
     fleet.wait_until_healthy(NAME, "prover-agent")
     assert fleet.container(NAME, "prover-agent")["RestartCount"] == 0
     assert fleet.environment(NAME, "prover-agent")["PROVER_AGENT_COUNT"] == "2"
+
+
+class Values(yaml.SafeLoader):
+    """Reads an inventory's values as they are written."""
+
+
+Values.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+
+
+def test_values_reach_the_process(fleet: Fleet) -> None:
+    """From the inventory through templates, role, Compose and engine: byte for byte, and nothing for an empty one."""
+    given = yaml.load((ALONE / "host_vars/alone-agent.yml").read_text(encoding="utf-8"), Values)
+    wanted = {
+        **given["prover_agent_environment"],
+        "HURTS_TEMPLATE": f"${NAME}#",
+        "HURTS_NUMBER": "1.5",
+        "HURTS_YES": "true",
+        "HURTS_LIST": "a b,c$d",
+    }
+    del wanted["HURTS_NOTHING"]
+    process = fleet.execute(NAME, ["docker", "exec", "prover-agent", "cat", "/proc/1/environ"]).out
+    found = dict(entry.split("=", 1) for entry in process.split("\0") if entry.startswith("HURTS_"))
+    assert found == wanted
 
 
 def test_speaks_with_the_broker(fleet: Fleet) -> None:

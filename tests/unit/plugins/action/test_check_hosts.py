@@ -219,13 +219,13 @@ def test_a_port_taken_on_several_addresses_is_one_line() -> None:
 
 
 def test_short_hardware_by_enforcement() -> None:
-    small = {"node-1": look("node-1", "10.0.0.10", 4)}
+    small = {"node-1": look("node-1", "10.0.0.10", 16)}
 
     def found(node: str, broker: str) -> list:
         modes = {"prover_node": Settings((), node), "prover_broker": Settings((), broker)}
         return lines(small, {"node-1": modes})
 
-    need = "node-1 | vCPUs | found 4 (1 cores), needed 8 (4 cores) | give the host more, or set"
+    need = "node-1 | vCPUs | found 16 (1 cores), needed 48 (24 cores) | give the host more, or set"
     assert found("fail", "fail") == [f"error | {need} aztec_requirements: warn"]
     assert found("fail", "warn") == [f"error | {need} prover_node_requirements: warn"]
     assert found("warn", "warn") == [f"warning | {need} aztec_requirements: ignore"]

@@ -151,3 +151,13 @@ def test_filters() -> None:
     filters = FilterModule().filters()
     assert filters["agent_count"](look(), "auto", "2.1") == 1
     assert filters["hardware_concurrency"](64, 2) == 32
+
+
+@pytest.mark.parametrize(
+    ("line", "node", "broker"), [("2.1", (2, 4), (2, 4)), ("4", (16, 32), (8, 16)), ("5", (16, 32), (8, 16))]
+)
+def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None:
+    needs = REQUIREMENTS[line]
+    assert (needs["prover_node"].cores, needs["prover_node"].vcpus) == node
+    assert (needs["prover_broker"].cores, needs["prover_broker"].vcpus) == broker
+    assert (needs["prover_agent"].vcpus, needs["prover_agent"].memory_gb) == (64, 128)

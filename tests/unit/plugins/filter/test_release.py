@@ -58,6 +58,7 @@ def test_every_line_says_everything(line: str) -> None:
         "rpc",
         "networks",
         "entrypoint",
+        "crs_image",
     }
     assert set(release["start_flags"]) == set(release["environment"]) == set(COMPONENTS)
     assert set(release["rpc"]) == {"agent_status", "l2_tips"}
@@ -71,3 +72,7 @@ def test_what_the_lines_differ_in() -> None:
     assert RELEASES["2.1"].environment["prover_node"] == {"AUTO_UPDATE": "disabled"}
     assert RELEASES["4"].environment["prover_broker"]["RPC_MAX_BODY_SIZE"] == "50mb"
     assert "AUTO_UPDATE" not in RELEASES["4"].environment["prover_agent"]
+    for component in COMPONENTS:
+        assert RELEASES["5"].environment[component]["ENABLE_AUTO_SHUTDOWN"] == "false"
+    images = {line: release.crs_image for line, release in RELEASES.items()}
+    assert images == {"2.1": "", "4": "aztecprotocol/aztec-prover-agent", "5": "aztecprotocol/aztec-prover-agent"}

@@ -183,3 +183,10 @@ def test_operating_system(tmp_path, text, wanted):
     found = hw.operating_system(tmp_path)
     assert (found["id"], found["version_id"], found["codename"]) == wanted
     assert found["apt"] is False
+
+
+def test_file_sizes(tmp_path):
+    """Files of the named directories alone, with their whole paths; a directory in one is no file."""
+    put(tmp_path, "srv/crs/a.dat", "abc")
+    put(tmp_path, "srv/crs/deeper/b.dat", "abcd")
+    assert hw.file_sizes(tmp_path, ["/srv/crs", "/nowhere"]) == {"/srv/crs/a.dat": 3}

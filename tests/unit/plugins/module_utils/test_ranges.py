@@ -28,6 +28,14 @@ VALUES = {
     "cpu_limit": ([0, 0.0, 0.01, 3.5, "2", 64], [-1, 0.001, "two", "", True]),
     "log_max_size": (["100m", "1g", "20k"], ["", "100", 100, "m"]),
     "log_max_files": ([1, "3"], [0, -1, "many", 1.5]),
+    "crs_source": (
+        ["", "image", "/srv/crs", "https://mirror.lan/crs", "http://10.0.0.5:8000"],
+        ["/", "srv/crs", "mirror.lan", "https://me:S3cret@m.lan", "https://m.lan/?k=v", "http://m.lan/'", "http://m.lan/$x"],
+    ),
+    "crs_digests": (
+        [{}, {"bn254_g1.dat": "sha256:" + "0a" * 32}],
+        [{"bn254_g1.dat": "0a" * 32}, {"../x": "sha256:" + "0a" * 32}, {"a b": "sha256:" + "0a" * 32}, {"a": ""}],
+    ),
     "stop_grace_period": (["60s", "1m30s", "1.5h", "500ms", "1h5m30s20ms"], [60, "60", "", "60 s", "1d", "-1s", "s"]),
     "version": (["2.1.5", "v4.1.2", "5.2.0-rc.1"], ["", "latest", "4.1", "3.0.0"]),
     "image": (["aztecprotocol/aztec", "registry.lan:5000/aztec"], IMAGES),

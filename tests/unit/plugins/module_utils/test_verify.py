@@ -248,6 +248,33 @@ def test_agents_in_containers_of_their_own(count, services, problems):
     assert names >= {"prover_agent 1", "prover_agent 2"} and len(names) == len(report.rows)
 
 
+@pytest.mark.parametrize(
+    ("state", "notes", "problem"),
+    [
+        ({"state": "exited"}, [], ""),
+        ({"state": "running"}, ["waits for the CRS, which is being fetched"], ""),
+        ({"state": "exited", "exit_code": 1}, [], "prover-agent-crs that fetches the CRS is exited with exit code 1"),
+        ({"state": "created"}, [], "prover-agent-crs that fetches the CRS is created"),
+    ],
+)
+def test_seed(state, notes, problem):
+    """The container that fetches the CRS has no row; it is named where it hinders the agents."""
+    looks = fleet()
+    seed = container("prover-agent-crs", health="", **state)
+    looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"].append(seed)
+    report = verify(looks, FLEET)
+    assert [note[2] for note in report.notes] == notes
+    assert [problem in item[2] for item in report.problems] == ([True] if problem else [])
+    assert len(report.rows) == 3
+
+
+@pytest.mark.parametrize("body", ["OK", '{"status":"ok","checks":{}}', ""])
+def test_any_body_of_a_status_is_well(body):
+    """Release lines differ in what /status says beside 200."""
+    report = verify(fleet(broker={"status": {"code": 200, "body": body, "headers": dict(HEADERS), "error": ""}}), FLEET)
+    assert (report.problems, report.notes) == ([], [])
+
+
 def test_versions_differ_in_one_of_several_containers():
     """The line names the container."""
     wanted = copy.deepcopy(FLEET)

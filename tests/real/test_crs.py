@@ -1,0 +1,274 @@
+"""The service that fills the CRS directory, in a real Compose on a real engine: whence, how often, and what it refuses.
+
+The real subcommand of the real image fetches the real 2 GiB once, of zeros, from a server of this test that stands for
+Aztec's. What stands around it, digests and a mirror, is tried with small files, for which a script takes Aztec's place:
+the sizes are fixed in Aztec's program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import ssl
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import compose_project
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import to_yaml
+from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import FILES, LEAST_BYTES, SERVICE, with_crs_seed
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
+
+from lab.fleet.images import Images
+from lab.fleet.settings import load
+
+NAME = f"crs{os.getpid()}"
+RELEASE = release_of("4.1.2").as_dict()
+# Aztec's hosts, first and second, as 4.1.2 has them.
+HOSTS = ("crs.aztec-cdn.foundation", "crs.aztec-labs.com")
+SIZES = {"g1.dat": 64 * (2**25 + 1), "g2.dat": 128, "grumpkin_g1.dat": 64 * (2**18 + 1)}
+SUBCOMMAND = """#!/bin/sh
+echo "$*" >>/var/lib/crs/asked
+for name in bn254_g1.dat bn254_g2.dat grumpkin_g1.flat.dat; do
+  [ -e "$name" ] || { echo "$name is not there"; exit 1; }
+done
+truncate -s 2G bn254_g1.dat
+truncate -s 20M grumpkin_g1.flat.dat
+"""
+
+
+def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a program and give what came of it."""
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+class Server:
+    """An HTTP server on the address of the engine's own bridge, which counts who asks for what."""
+
+    def __init__(self, address: str, answer, context: ssl.SSLContext | None = None, port: int = 0) -> None:
+        self.asked: Counter[str] = Counter()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_arguments: object) -> None:
+                """Say nothing."""
+
+            def do_GET(self) -> None:
+                """Count, and answer with so many bytes or a text."""
+                name = self.path.rsplit("/", 1)[-1]
+                outer.asked[name] += 1
+                found = answer(name)
+                self.send_response(200 if found is not None else 404)
+                size = found if isinstance(found, int) else len(found or b"")
+                self.send_header("Content-Length", str(size))
+                self.end_headers()
+                if not isinstance(found, int):
+                    self.wfile.write(found or b"")
+                    return
+                zeros = bytes(4 * 1024**2)
+                while size:
+                    size -= self.wfile.write(zeros[:size])
+
+        self.server = http.server.ThreadingHTTPServer((address, port), Handler)
+        if context is not None:
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Where it is reached from a container."""
+        host, port = self.server.server_address[:2]
+        return f"http://{host}:{port}"
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    """Give the lab's images on the engine of this run."""
+    return Images(docker.from_env(), load())
+
+
+@pytest.fixture(scope="session")
+def gateway() -> str:
+    """Give the address at which containers of the engine's own bridge find this machine."""
+    found = json.loads(run("docker", "network", "inspect", "bridge").stdout)[0]
+    return found["IPAM"]["Config"][0]["Gateway"]
+
+
+class Agents:
+    """A project of two agents in containers of their own, which wait for the CRS."""
+
+    def __init__(self, directory: Path, name: str, image: str, entrypoint: list) -> None:
+        self.directory, self.name, self.image, self.entrypoint = directory, name, image, entrypoint
+        self.crs = directory / "crs"
+        self.crs.mkdir()
+
+    def up(self, way: str, source: str = "", digests: dict | None = None, **extra) -> subprocess.CompletedProcess[str]:
+        """Bring the project up as compose_stack does."""
+        release = {**RELEASE, "entrypoint": self.entrypoint}
+        volumes = [f"{self.crs}:/var/lib/crs", *extra.pop("volumes", [])]
+        service = {"image": self.image, "volumes": volumes, "restart": "no"}
+        own = {"network_mode": "bridge", "container_name": None, "stop_signal": "SIGKILL", **extra}
+        names = ["prover-agent-1", "prover-agent-2"]
+        model = compose_project(service, "prover_agent", release, "testnet", 8082, "none", own, names)
+        model["name"] = self.name
+        model.pop("networks")
+        for each in model["services"].values():
+            each.pop("networks")
+            each.pop("container_name")
+        model = with_crs_seed(model, way, release, source, digests)
+        model["services"][SERVICE].pop("container_name")
+        environment = {
+            # An agent asks for these before it looks at the CRS; no proof is made.
+            "ACVM_BINARY_PATH": "/bin/true",
+            "BB_BINARY_PATH": "/bin/true",
+            "CRS_PATH": "/var/lib/crs",
+            "NETWORK_CONFIG_LOCATION": "/network_config.json",
+            "NODE_BACKEND": "js",
+            "NODE_EXTRA_CA_CERTS": "/ca.pem",
+            "PROVER_BROKER_HOST": "http://127.0.0.1:9",
+        }
+        (self.directory / ".env").write_text(dotenv.encode(environment))
+        (self.directory / "compose.yml").write_text(to_yaml(model))
+        return run("docker", "compose", "--file", str(self.directory / "compose.yml"), "up", "--detach", check=False)
+
+    def log(self, service: str) -> str:
+        """Give what a service has said."""
+        done = run("docker", "compose", "-p", self.name, "logs", "--no-log-prefix", service)
+        return done.stdout + done.stderr
+
+    def started(self) -> list[str]:
+        """Give the agents that have ever started."""
+        found = run("docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={self.name}").stdout.split()
+        each = json.loads(run("docker", "container", "inspect", *found).stdout)
+        service = "com.docker.compose.service"
+        return sorted(
+            one["Config"]["Labels"][service]
+            for one in each
+            if one["Config"]["Labels"][service] != SERVICE and not one["State"]["StartedAt"].startswith("0001")
+        )
+
+
+@pytest.fixture
+def small(images: Images, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agents]:
+    """Agents whose image has a script in the place of Aztec."""
+    (tmp_path / "node").write_text(SUBCOMMAND)
+    (tmp_path / "node").chmod(0o755)
+    name = f"{NAME}-{abs(hash(request.node.name)) % 10**8}"
+    made = Agents(tmp_path, name, images.base(), ["/node", "start"])
+    yield made
+    run("docker", "compose", "-p", name, "down", "-t", "0")
+
+
+CONTENT = {name: f"points of {name}".encode().ljust(128) for name in FILES}
+DIGESTS = {name: "sha256:" + hashlib.sha256(text).hexdigest() for name, text in CONTENT.items()}
+
+
+def start(agents: Agents, *arguments: object) -> subprocess.CompletedProcess:
+    """Bring agents up that sleep, with the script mounted."""
+    return agents.up(*arguments, volumes=[f"{agents.directory}/node:/node:ro"], command=["x"], tmpfs=["/tmp"])
+
+
+def test_mirror(small: Agents, gateway: str) -> None:
+    """Each file is fetched once, whatever comes after it; agents start when all is there."""
+    mirror = Server(gateway, CONTENT.get)
+    done = start(small, "url", f"{mirror.url}/crs", DIGESTS)
+    assert done.returncode == 0, done.stderr + small.log(SERVICE)
+    assert small.started() == ["prover-agent-1", "prover-agent-2"]
+    assert (small.crs / "asked").read_text().splitlines()[0] == "preload-crs"
+    assert mirror.asked == dict.fromkeys(FILES, 1)
+    assert not list(small.crs.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("content", "digests", "said", "left"),
+    [
+        ({**CONTENT, "bn254_g2.dat": b"others"}, DIGESTS, "bn254_g2.dat has another digest", "bn254_g1.dat"),
+        ({}, {}, "bn254_g1.dat cannot be fetched from http://", None),
+    ],
+)
+def test_bad_mirror(small: Agents, gateway: str, content: dict, digests: dict, said: str, left: str | None) -> None:
+    """No agent starts, Aztec is not asked for a download of its own, and the last line says what is wrong."""
+    done = start(small, "url", Server(gateway, content.get).url, digests)
+    assert done.returncode != 0
+    assert small.started() == []
+    assert said in small.log(SERVICE).splitlines()[-1]
+    assert not (small.crs / "asked").exists()
+    assert not (small.crs / "bn254_g2.dat").exists()
+    assert left is None or (small.crs / left).exists()
+
+
+def test_files_that_were_brought_are_taken(small: Agents) -> None:
+    """What lies in the directory already is checked and kept."""
+    for name, text in CONTENT.items():
+        (small.crs / name).write_bytes(text)
+    done = start(small, "copy", "", DIGESTS)
+    assert done.returncode == 0, done.stderr + small.log(SERVICE)
+    assert small.started() == ["prover-agent-1", "prover-agent-2"]
+
+
+def test_what_was_fetched_is_not_whole(small: Agents) -> None:
+    """Where the subcommand ends well with too little, no agent starts."""
+    (small.directory / "node").write_text("#!/bin/sh\necho not found >/var/lib/crs/bn254_g1.dat\n")
+    done = start(small, "download")
+    assert done.returncode != 0
+    assert small.started() == []
+    assert "the CRS is not whole, no bn254_g1*.dat" in small.log(SERVICE).splitlines()[-1]
+
+
+def certificate(where: Path) -> ssl.SSLContext:
+    """Make a CA and with it a certificate of Aztec's hosts; the CA's own is where/ca.pem."""
+    ca = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    run("openssl", "req", *ca, "-keyout", f"{where}/ca.key", "-out", f"{where}/ca.pem")
+    run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=crs",
+        "-keyout", f"{where}/key.pem", "-out", f"{where}/request.pem")  # fmt: skip
+    (where / "names").write_text("subjectAltName=" + ",".join(f"DNS:{host}" for host in HOSTS))
+    run("openssl", "x509", "-req", "-in", f"{where}/request.pem", "-CA", f"{where}/ca.pem", "-CAkey", f"{where}/ca.key",
+        "-CAcreateserial", "-days", "2", "-extfile", f"{where}/names", "-out", f"{where}/cert.pem")  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(where / "cert.pem", where / "key.pem")
+    return context
+
+
+def test_the_real_subcommand_fetches_once_for_two_agents(images: Images, gateway: str, tmp_path: Path) -> None:
+    """Two agents that start at a time find a full directory; Aztec's host is asked for each file once."""
+    server = Server(gateway, SIZES.get, certificate(tmp_path), 443)
+    network = {"bootnodes": [], "snapshots": [], "registryAddress": "0x" + "01" * 20, "l1ChainId": 31337}
+    (tmp_path / "network_config.json").write_text(json.dumps({"testnet": network}))
+    name = f"{NAME}-real"
+    agents = Agents(tmp_path, name, images.aztec(), RELEASE["entrypoint"])
+    try:
+        done = agents.up(
+            "download",
+            volumes=[f"{tmp_path}/ca.pem:/ca.pem:ro", f"{tmp_path}/network_config.json:/network_config.json:ro"],
+            extra_hosts=[f"{host}:{gateway}" for host in HOSTS],
+        )
+        assert done.returncode == 0, done.stderr + agents.log(SERVICE)
+        assert server.asked == dict.fromkeys(SIZES, 1)
+        found = {path.name: path.stat().st_size for path in agents.crs.iterdir()}
+        assert {name: found[name] for name in FILES} == dict(zip(FILES, SIZES.values()))
+        assert agents.started() == ["prover-agent-1", "prover-agent-2"]
+        assert "Downloading CRS of size 33554433" in agents.log(SERVICE)
+        deadline = time.monotonic() + 120
+        while not all("Using cached CRS of size 33554433" in agents.log(one) for one in agents.started()):
+            assert time.monotonic() < deadline, agents.log("prover-agent-1")
+            time.sleep(1)
+        assert server.asked == dict.fromkeys(SIZES, 1)
+        # What is held for the least is what Aztec asks for, of which later releases halve the first.
+        assert LEAST_BYTES["bn254_g1*.dat"] * 2 == SIZES["g1.dat"]
+        assert (LEAST_BYTES["bn254_g2.dat"], LEAST_BYTES["grumpkin_g1*.dat"]) == tuple(SIZES.values())[1:]
+    finally:
+        run("docker", "compose", "-p", name, "down", "-t", "0")
+        server.server.shutdown()
+        server.server.server_close()
