@@ -372,6 +372,7 @@ RANGES = {
     "l1_consensus_urls": Range("a URL of http or https", each=True),
     "broker_url": Range("a URL of http or https with host and port alone"),
     "publisher_private_key": Range("C(0x) and 64 hex digits"),
+    "publisher_mnemonic": Range("12, 15, 18, 21 or 24 words of BIP-39", empty=True),
     "prover_id": Range("C(0x) and 40 hex digits", empty=True),
     "p2p_ip": Range("an IP address"),
     "address": Range("an IP address or a host name"),

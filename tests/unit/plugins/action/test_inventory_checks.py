@@ -71,6 +71,11 @@ def test_the_good_one() -> None:
     assert checked() == []
 
 
+def test_the_mnemonic_that_is_kept_for_backup_is_known() -> None:
+    words = {"prover_node_publisher_mnemonic": "S3cret words"}
+    assert checked(words, words) == []
+
+
 PRIVATE_KEY, ID, P2P = "prover_node_publisher_private_key", "prover_node_prover_id", "prover_node_p2p_ip"
 
 FINE = [

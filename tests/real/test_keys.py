@@ -1,0 +1,595 @@
+"""playbooks/keys.yml through the real ansible-playbook: what it writes and refuses; it leaves no secret anywhere."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address
+from ansible_collections.aztec_ops.prover.plugins.module_utils.qr import qr_lines
+from ansible_collections.aztec_ops.prover.plugins.module_utils.wallet import from_mnemonic
+from eth_keyfile import create_keyfile_json
+
+from tests.bad_input.commands import run
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = Path(sys.executable).parent
+KEY, MNEMONIC = "prover_node_publisher_private_key", "prover_node_publisher_mnemonic"
+VAULT = "group_vars/all/vault.yml"
+PASSWORD = "vault-S3cret-password"
+
+# Published: account 0 and 1 of a well-known mnemonic.
+WORDS = "tag volcano eight thank tide danger coast health above argue embrace heavy"
+FIRST, SECOND = "0xC49926C4124cEe1cbA0Ea94Ea31a6c12318df947", "0x8230645aC28A4EdD1b0B53E7Cd8019744E9dD559"
+FIRST_KEY = "0x63e21d10fd50155dbba0e7d3f7431a400b84b4c2ac1ee38872f82448fe3ecfb9"
+STORE_PASSWORD = "store-S3cret-password"
+
+
+class Run:
+    """What became of a program: its status and all that it wrote to the terminal."""
+
+    def __init__(self, status: int, output: str) -> None:
+        self.status, self.output = status, output
+        self.lines = [" ".join(line.split()) for line in output.splitlines()]
+
+    def message(self) -> str:
+        """Give the error that the run ended with, and make sure that it is one line."""
+        assert self.status != 0, self.output
+        found = [line.split("Action failed: ")[-1] for line in self.lines if line.startswith("[ERROR]: ")]
+        assert len(found) == 1, self.output
+        return found[0]
+
+
+class Place:
+    """An inventory, and every place in which a run could leave something, in a folder of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.given, self.inventory, self.log = folder / "given", folder / "inventory", folder / "log"
+        for name in ("given", "inventory", "home", "tmp", "facts", "kept"):
+            (folder / name).mkdir()
+        (self.inventory / "hosts.yml").write_text(
+            "prover_node: {hosts: {node-1: }}\nprover_agent: {hosts: {agent-1: }}\n"
+        )
+        self.password = self.give("password", PASSWORD)
+        self.vault = self.inventory / VAULT
+        self.environment = {
+            "PATH": f"{TOOLS}:{os.environ['PATH']}",
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(folder / "tmp"),
+            "LANG": "C.UTF-8",
+            "COLUMNS": "500",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOG_PATH": str(self.log),
+            "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts"),
+            "PYTHONPATH": str(Path(__file__).parent / "witness"),
+            "WITNESS_KEPT": str(folder / "kept"),
+        }
+
+    def give(self, name: str, text: str) -> str:
+        """Write a file that the run is given; give its path."""
+        (self.given / name).write_text(text, encoding="utf-8")
+        return str(self.given / name)
+
+    def command(self, options: dict, *arguments: str, password: bool = True) -> list:
+        """Give the command line that runs keys.yml."""
+        command = ["ansible-playbook", str(ROOT / "playbooks/keys.yml"), *arguments]
+        if "-i" not in arguments:
+            command += ["-i", str(self.inventory)]
+        if password:
+            command += ["--vault-password-file", self.password]
+        for name, value in options.items():
+            command += ["-e", json.dumps({f"publisher_key_{name}": value})]
+        return command
+
+    def keys(self, options: dict | None = None, *arguments: str, password: bool = True, **environment: str) -> Run:
+        """Run keys.yml with no terminal."""
+        return self.run(self.command(options or {}, *arguments, password=password), **environment)
+
+    def start(self, command: list, **environment: str) -> subprocess.Popen:
+        """Start a program with no terminal."""
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            encoding="utf-8",
+        )
+
+    def run(self, command: list, **environment: str) -> Run:
+        """Run a program with no terminal."""
+        process = self.start(command, **environment)
+        output, _none = process.communicate(timeout=300)
+        return Run(process.returncode, output)
+
+    def type(self, command: list, *answers: tuple) -> Run:
+        """Run a program at a terminal of its own, and type an answer once it asks and has shut off the echo."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        output, todo, end, seen = b"", list(answers), time.monotonic() + 180, 0
+        while time.monotonic() < end:
+            if select.select([ours], [], [], 0.05)[0]:
+                output += os.read(ours, 65536)
+            elif process.poll() is not None:
+                break
+            silent = not termios.tcgetattr(ours)[3] & termios.ECHO
+            if todo and silent and todo[0][0] in output[seen:].decode("utf-8", "replace"):
+                # What is typed before the program reads is thrown away.
+                time.sleep(0.3)
+                seen = len(output)
+                answer = todo.pop(0)[1]
+                os.write(ours, (answer() if callable(answer) else answer).encode() + b"\n")
+        os.close(theirs)
+        os.close(ours)
+        assert process.wait(5) is not None and not todo, output.decode("utf-8", "replace")
+        # Without what moves the cursor
+        return Run(process.returncode, re.sub(r"\x1b\[([0-9;]*[A-Za-z])?|\r", "", output.decode("utf-8", "replace")))
+
+    def clear(self) -> str:
+        """Give the vault file's text, decrypted by Ansible's own program."""
+        shown = subprocess.run(
+            ["ansible-vault", "view", "--vault-password-file", self.password, str(self.vault)],
+            env={**self.environment, "PYTHONPATH": "", "ANSIBLE_LOG_PATH": ""},
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=300,
+        )
+        return shown.stdout
+
+    def tree(self) -> dict:
+        """Give each file of the inventory with its content."""
+        return {str(path): path.read_bytes() for path in self.inventory.rglob("*") if path.is_file()}
+
+    def leaks(self, run: Run, *secrets: str) -> list:
+        """Give the places in which a secret of the run stands, those that it was given apart."""
+        texts = {"the output": run.output.encode()}
+        for path in self.folder.rglob("*"):
+            if path.is_file() and not path.is_relative_to(self.given):
+                texts[str(path.relative_to(self.folder))] = path.read_bytes()
+        wanted = {form for secret in secrets for form in forms(secret)}
+        found = []
+        for name, content in texts.items():
+            for text in (content, b" ".join(content.split())):
+                if any(form in text.lower() for form in wanted):
+                    found.append(name)
+                    break
+        return found
+
+
+def forms(secret: str) -> list:
+    """Give a secret, in lower case, in the forms that a program writes it in; of words each three in a row."""
+    words = secret.split()
+    if len(words) > 1:
+        return [" ".join(words[number : number + 3]).encode() for number in range(len(words) - 2)]
+    digits = secret.removeprefix("0x").lower()
+    found = [digits.encode(), base64.b64encode(secret.encode()).lower().rstrip(b"=")]
+    if re.fullmatch("[0-9a-f]{64}", digits):
+        raw = bytes.fromhex(digits)
+        found += [str(int(digits, 16)).encode(), base64.b64encode(raw).lower().rstrip(b"="), repr(raw).encode().lower()]
+    return found
+
+
+@pytest.fixture
+def place(tmp_path) -> Place:
+    """Give an inventory with a node and an agent, and no key."""
+    return Place(tmp_path)
+
+
+def test_a_new_publisher_and_no_trace_of_its_secrets(place) -> None:
+    run = place.keys({}, "-vvvv", "--diff")
+    assert run.status == 0, run.output
+    assert place.vault.stat().st_mode & 0o7777 == 0o600
+    assert place.vault.read_bytes().startswith(b"$ANSIBLE_VAULT;1.1;AES256\n")
+    stored = yaml.safe_load(place.clear())
+    assert list(stored) == [KEY, MNEMONIC]
+    address = ethereum_address(stored[KEY])
+    account = from_mnemonic(stored[MNEMONIC])
+    assert (account.key, account.address, len(stored[MNEMONIC].split())) == (stored[KEY], address, 24)
+    assert address in run.lines
+    assert "\n".join(qr_lines(f"ethereum:{address}")) in run.output
+    assert place.leaks(run, stored[KEY], stored[MNEMONIC], PASSWORD) == []
+    assert any((place.folder / "kept").iterdir()) and place.log.stat().st_size > 0
+
+    before = place.tree()
+    again = place.keys()
+    assert again.message() == (
+        f"{KEY} is already set in {place.vault}, and no key is overwritten: "
+        "take it out there first, if nobody needs it; nothing was written."
+    )
+    assert place.tree() == before
+
+
+def test_the_mnemonic_is_shown_where_it_is_asked_for_and_the_search_finds_it(place) -> None:
+    run = place.keys({"show_mnemonic": True, "qr": "address"}, ANSIBLE_FORCE_COLOR="1")
+    stored = yaml.safe_load(place.clear())
+    code = "\n".join(f"\x1b[97;40m{line}\x1b[0m" for line in qr_lines(ethereum_address(stored[KEY])))
+    assert code in run.output
+    assert stored[MNEMONIC] in run.lines
+    assert place.leaks(run, stored[MNEMONIC]) == ["the output"]
+    assert place.leaks(run, stored[KEY]) == []
+
+
+def test_the_search_finds_what_stood_in_a_file_for_a_moment(place) -> None:
+    assert place.keys().status == 0
+    stored = yaml.safe_load(place.clear())
+    edited = place.run(
+        ["ansible-vault", "edit", "--vault-password-file", place.password, str(place.vault)], EDITOR="true"
+    )
+    assert edited.status == 0
+    assert list((place.folder / "tmp").rglob("*.yml")) == list((place.folder / "home").rglob("*.yml")) == []
+    found = place.leaks(edited, stored[KEY])
+    assert found and all(name.startswith("kept/") for name in found)
+    assert place.leaks(edited, stored[MNEMONIC]) == found
+
+    telling = place.run([sys.executable, "-c", f"import subprocess; subprocess.run(['true', '{stored[KEY]}'])"])
+    assert "kept/arguments" in place.leaks(telling, stored[KEY])
+    place.log.write_text(str(int(stored[KEY], 16)))
+    assert "log" in place.leaks(telling, stored[KEY])
+
+
+def store(key: str, password: str) -> str:
+    """Give a key store's text that opens quickly."""
+    return json.dumps(create_keyfile_json(bytes.fromhex(key[2:]), password.encode(), kdf="pbkdf2", iterations=2))
+
+
+IMPORTS = {
+    "a key from a file": ({"source": "private_key", "file": "{key}"}, FIRST, [KEY]),
+    "a key from the environment": ({"source": "private_key", "environment": "THE_KEY"}, FIRST, [KEY]),
+    "a mnemonic from a file": ({"source": "mnemonic", "file": "{words}"}, FIRST, [KEY, MNEMONIC]),
+    "a mnemonic's second address": ({"source": "mnemonic", "file": "{words}", "index": 1}, SECOND, [KEY, MNEMONIC]),
+    "a key store": ({"source": "keystore", "file": "{store}", "password_file": "{store_password}"}, FIRST, [KEY]),
+    "a key store, its password from the environment": (
+        {"source": "keystore", "file": "{store}", "password_environment": "STORE_PASSWORD"},
+        FIRST,
+        [KEY],
+    ),
+}
+
+
+def give_all(place: Place, options: dict) -> dict:
+    """Write the files that imports are from; give the options with their paths."""
+    files = {
+        "key": place.give("key", f" {FIRST_KEY.upper().replace('X', 'x')}\n"),
+        "words": place.give("words", WORDS.replace(" ", "\n") + "\n"),
+        "store": place.give("store", store(FIRST_KEY, STORE_PASSWORD)),
+        "store_password": place.give("store_password", f"{STORE_PASSWORD}\n"),
+        "bad_words": place.give("bad_words", WORDS.replace("coast", "coost")),
+        "bad_check": place.give("bad_check", WORDS.replace("heavy", "tag")),
+        "bad_key": place.give("bad_key", FIRST_KEY[:-2]),
+    }
+    return {name: value.format(**files) if isinstance(value, str) else value for name, value in options.items()}
+
+
+@pytest.mark.parametrize("case", IMPORTS)
+def test_imports(place, case: str) -> None:
+    options, address, names = IMPORTS[case]
+    run = place.keys(give_all(place, options), "-vvvv", THE_KEY=FIRST_KEY, STORE_PASSWORD=STORE_PASSWORD)
+    assert run.status == 0, run.output
+    stored = yaml.safe_load(place.clear())
+    assert list(stored) == names
+    assert ethereum_address(stored[KEY]) == address
+    assert address in run.lines
+    told = "The file that publisher_key_file names still holds the secret in clear: delete it."
+    assert (told in run.lines) == ("file" in options and options["source"] != "keystore")
+    assert place.leaks(run, FIRST_KEY, stored[KEY], WORDS, STORE_PASSWORD, PASSWORD) == []
+
+
+def test_secrets_that_are_typed(place) -> None:
+    """The vault's password is asked for by Ansible, and by the playbook again for a file that is new."""
+    options = give_all(place, {"source": "keystore", "file": "{store}"})
+    command = place.command(options, "--ask-vault-pass", password=False)
+    asked, again = ("Vault password: ", PASSWORD), ("The vault password once more, since", PASSWORD)
+    store_password = ("The key store's password (it is not shown):", STORE_PASSWORD)
+
+    mistyped = place.type(command, asked, (again[0], PASSWORD + "x"))
+    assert mistyped.message() == "the vault password was typed in two ways: run it again; nothing was written."
+    assert not place.vault.exists()
+
+    run = place.type(command, asked, again, store_password)
+    assert run.status == 0, run.output
+    assert yaml.safe_load(place.clear()) == {KEY: FIRST_KEY}
+    assert place.leaks(run, FIRST_KEY, STORE_PASSWORD, PASSWORD) == []
+
+
+@pytest.mark.parametrize(("source", "typed"), [("private_key", FIRST_KEY), ("mnemonic", WORDS)])
+def test_a_key_or_a_mnemonic_that_is_typed(place, source: str, typed: str) -> None:
+    question = f"The publisher's {source.replace('_', ' ')} (it is not shown):"
+    run = place.type(place.command({"source": source}), (question, typed))
+    assert run.status == 0, run.output
+    assert ethereum_address(yaml.safe_load(place.clear())[KEY]) == FIRST
+    assert place.leaks(run, FIRST_KEY, WORDS, PASSWORD) == []
+
+
+CONTENT = """---
+# The URLs hold API keys.
+aztec_l1_execution_urls:   [ 'https://rpc.lan/S3cret' ]   # the first counts
+
+zebra: 1
+ape: !unsafe "{{ as it is }}"
+"""
+
+
+def vaulted(place: Place, path: Path, text: str, vault_id: str) -> None:
+    """Write a vault file with a vault id."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    password = f"{vault_id}@{place.password}"
+    command = ["ansible-vault", "encrypt", "--vault-id", password, "--encrypt-vault-id", vault_id, str(path)]
+    subprocess.run(command, env={**place.environment, "PYTHONPATH": ""}, check=True, capture_output=True, timeout=300)
+
+
+def test_a_vault_file_keeps_content_comments_order_and_vault_id(place) -> None:
+    vaulted(place, place.vault, CONTENT, "prod")
+    place.vault.chmod(0o644)
+    other = place.give("other", "another-password")
+    options = give_all(place, {"source": "private_key", "file": "{key}"})
+    run = place.keys(options, "--vault-id", f"dev@{other}", "--vault-id", f"prod@{place.password}", password=False)
+    assert run.status == 0, run.output
+    assert place.vault.read_bytes().startswith(b"$ANSIBLE_VAULT;1.2;AES256;prod\n")
+    assert place.vault.stat().st_mode & 0o7777 == 0o600
+    assert place.clear() == f'{CONTENT}# The publisher\'s key, of account {FIRST}.\n{KEY}: "{FIRST_KEY}"\n'
+    assert os.listdir(place.vault.parent) == ["vault.yml"]
+
+
+@pytest.mark.parametrize("name", ["host_vars/node-1/keys.yml", "group_vars/prover_node.yml"])
+def test_another_file_of_the_inventory(place, name: str) -> None:
+    place.vault = place.inventory / name
+    assert place.keys({"vault_file": name, "vault_id": "default"}).status == 0
+    assert list(yaml.safe_load(place.clear())) == [KEY, MNEMONIC]
+    # The file that would be taken by default does not hold it, and it is found all the same.
+    assert place.keys().message().startswith(f"{KEY} is already set in {place.vault}, and no key is overwritten: ")
+    assert not (place.inventory / VAULT).exists()
+
+
+@pytest.mark.parametrize("source", ["new", "private_key"])
+def test_check_mode_writes_nothing(place, source: str) -> None:
+    options = give_all(place, {"source": source, **({"file": "{key}"} if source != "new" else {})})
+    before = place.tree()
+    run = place.keys(options, "--check", "-v")
+    assert run.status == 0, run.output
+    assert place.tree() == before and not (place.inventory / "group_vars").exists()
+    assert (FIRST in run.output) == (source == "private_key")
+    assert "changed=1" in run.output
+    assert place.leaks(run, FIRST_KEY) == []
+
+
+def test_a_key_that_came_while_the_run_waited_for_an_answer_stays(place) -> None:
+    vaulted(place, place.vault, "a: 1\n", "default")
+    made = {}
+
+    def meanwhile() -> str:
+        assert place.keys().status == 0
+        made.update(place.tree())
+        return FIRST_KEY
+
+    run = place.type(place.command({"source": "private_key"}), ("The publisher's private key (it", meanwhile))
+    assert run.message().startswith(f"{KEY} is already set in {place.vault}, and no key is overwritten: ")
+    assert place.tree() == made
+
+
+def test_without_segno_the_address_is_shown_as_text_alone(place) -> None:
+    run = place.keys(WITNESS_WITHOUT="segno")
+    assert run.status == 0, run.output
+    assert "(no QR code: the controller's Python has no segno: run pip install segno)" in run.lines
+    assert ethereum_address(yaml.safe_load(place.clear())[KEY]) in run.lines
+
+
+# Options, arguments after them (None: no vault password), files of the inventory, and how the one line begins.
+REFUSED = {
+    "no vault password": ({}, None, {}, "no vault password is given: add --ask-vault-pass or --vault-password-file"),
+    "an inventory's file": (
+        {},
+        ["-i", "{inventory}/hosts.yml"],
+        {},
+        "the inventory {inventory}/hosts.yml is a single file",
+    ),
+    "two inventories": ({}, ["-i", "{inventory}", "-i", "{inventory}/hosts.yml"], {}, "2 inventories are given"),
+    "no inventory": ({}, ["-i", "{inventory}/gone"], {}, "the inventory {inventory}/gone does not exist"),
+    "a list of hosts": ({}, ["-i", "a,b"], {}, "the inventory is a list of hosts"),
+    "a plain vault file": (
+        {},
+        [],
+        {VAULT: "aztec_S3cret: 1\n"},
+        "{inventory}/group_vars/all/vault.yml is plain text: encr",
+    ),
+    "a key elsewhere": (
+        {},
+        [],
+        {"host_vars/node-1.yml": f'{KEY}: "S3cret"\n'},
+        KEY + " is already set in {inventory}/host_vars/node-1.yml, and no key is overwritten",
+    ),
+    "a key among the hosts": (
+        {},
+        [],
+        {"hosts.yml": f'prover_node: {{hosts: {{node-1: {{{KEY}: "S3cret"}}}}}}\n'},
+        KEY + " is already set for node-1, and no key is overwritten",
+    ),
+    "a key and no host": (
+        {},
+        [],
+        {"hosts.yml": "{}\n", "group_vars/all/main.yml": f'{MNEMONIC}: "S3cret"\n'},
+        MNEMONIC + " is already set in {inventory}/group_vars/all/main.yml, and no key is overwritten",
+    ),
+    "a file that would hide another": (
+        {},
+        [],
+        {"group_vars/all.yml": "a: 1\n"},
+        "beside {inventory}/group_vars/all/vault.yml Ansible would no longer read {inventory}/group_vars/all.yml",
+    ),
+    "a file outside": (
+        {"vault_file": "../v.yml"},
+        [],
+        {},
+        "the vault file ../v.yml is no YAML file that Ansible reads from",
+    ),
+    "an agent's file": (
+        {"vault_file": "host_vars/agent-1/vault.yml"},
+        [],
+        {},
+        "the vault file host_vars/agent-1/vault.yml would not reach the node's host: "
+        "put it under one of group_vars/all, group_vars/prover_node, host_vars/node-1",
+    ),
+    "a misspelt option": (
+        {"sorce": "mnemonic"},
+        [],
+        {},
+        "there is no variable publisher_key_sorce: did you mean publisher",
+    ),
+    "an option without its source": (
+        {"file": "{words}"},
+        [],
+        {},
+        "publisher_key_file goes with publisher_key_source priv",
+    ),
+    "no terminal": (
+        {"source": "mnemonic"},
+        [],
+        {},
+        "there is no terminal to ask on: set publisher_key_file or publisher_",
+    ),
+    "a word that is none": (
+        {"source": "mnemonic", "file": "{bad_words}"},
+        [],
+        {},
+        "the mnemonic's word 7 is not in the BIP",
+    ),
+    "a wrong word": (
+        {"source": "mnemonic", "file": "{bad_check}"},
+        [],
+        {},
+        "the mnemonic's words do not match their check",
+    ),
+    "a short key": (
+        {"source": "private_key", "file": "{bad_key}"},
+        [],
+        {},
+        "the private key is not 32 bytes of hex: give",
+    ),
+    "no key store": (
+        {"source": "keystore", "file": "{words}", "password_file": "{store_password}"},
+        [],
+        {},
+        "not a JSON V3 key store: give the file",
+    ),
+    "a wrong password": (
+        {"source": "keystore", "file": "{store}", "password_file": "{words}"},
+        [],
+        {},
+        "the password does not open the key store: give its own",
+    ),
+    "a file that is not there": (
+        {"source": "private_key", "file": "/gone"},
+        [],
+        {},
+        "publisher_key_file names a file that ",
+    ),
+    "two vault ids": (
+        {},
+        ["--vault-id", "dev@{password}", "--vault-id", "prod@{password}"],
+        {},
+        "several vault passwords are given (",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_in_one_line_before_anything_is_written(place, case: str) -> None:
+    options, arguments, files, line = REFUSED[case]
+    for name, text in files.items():
+        (place.inventory / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.inventory / name).write_text(text, encoding="utf-8")
+    known = {"inventory": place.inventory, "password": place.password}
+    before = place.tree()
+    given = [argument.format(**known) for argument in arguments or []]
+    command = place.command(give_all(place, options), *given, "-vvv", password=arguments is not None)
+    shown = run(*command, HOME=place.environment["HOME"], TMPDIR=place.environment["TMPDIR"])
+    ended = Run(shown.returncode, shown.stdout)
+    message = ended.message()
+    assert message.startswith(line.format(**known).replace("{{", "{")), message
+    assert message.endswith("; nothing was written.")
+    assert place.tree() == before
+    assert place.leaks(ended, FIRST_KEY, WORDS, "S3cret", STORE_PASSWORD, "coost") == (
+        ["inventory/" + name for name, text in files.items() if "S3cret" in text]
+    )
+
+
+def test_a_vault_file_s_other_password_is_one_line(place) -> None:
+    vaulted(place, place.inventory / "host_vars/node-1/vault.yml", "a: 1\n", "default")
+    other = place.give("other", "another-password")
+    message = place.keys({}, "--vault-password-file", other, password=False).message()
+    assert message.startswith("the variables of node-1 cannot be read, for a file of theirs cannot be decrypted: ")
+    # Ansible itself ends at a file for all hosts, before any task.
+    vaulted(place, place.vault, "a: 1\n", "default")
+    before = place.tree()
+    assert "Decryption failed" in place.keys({}, "--vault-password-file", other, password=False).message()
+    assert "no vault secrets found" in place.keys(password=False).message()
+    assert place.tree() == before
+
+
+def test_without_eth_account_is_one_line(place) -> None:
+    message = place.keys(WITNESS_WITHOUT="eth_account").message()
+    assert message == ("the controller's Python has no eth_account: run pip install eth-account; nothing was written.")
+    assert not place.vault.exists()
+
+
+# A fleet whose only host is this machine, of which nothing is asked that it may lack.
+FLEET = {
+    "ansible_connection": "local",
+    "ansible_host": "10.0.0.10",
+    "ansible_python_interpreter": sys.executable,
+    "aztec_version": "4.1.2",
+    "aztec_requirements": "ignore",
+    "aztec_l1_execution_urls": ["https://rpc.lan/x"],
+    "aztec_l1_consensus_urls": ["https://beacon.lan/x"],
+    "prover_node_p2p_ip": "9.9.9.9",
+    "prover_node_port": 28081,
+    "prover_node_p2p_port": 28400,
+    "prover_broker_port": 28080,
+}
+
+
+def test_preflight_takes_the_inventory_and_derives_the_same_prover_id(place) -> None:
+    hosts = {"node-1": FLEET}
+    groups = {"prover_node": {"hosts": hosts}, "prover_broker": {"hosts": {"node-1": None}}}
+    (place.inventory / "hosts.yml").write_text(yaml.safe_dump(groups), encoding="utf-8")
+    preflight = ["ansible-playbook", str(ROOT / "playbooks/preflight.yml"), "-i", str(place.inventory)]
+    preflight += ["--vault-password-file", place.password, "-vvv", "-e", "ansible_become=false"]
+    assert f"{KEY} " in " ".join(line for line in place.run(preflight).lines if line.startswith("node-1 "))
+
+    made = place.keys()
+    assert made.status == 0, made.output
+    run = place.run(preflight)
+    # The inventory is taken, and the run goes on to the host; what is found there is the machine's affair.
+    assert any(line.startswith("TASK [aztec_ops.prover.preflight : Check the hosts]") for line in run.lines), run.output
+    stored = yaml.safe_load(place.clear())
+    assert any(line.startswith("prover_id: ") and ethereum_address(stored[KEY]) in line for line in run.lines), (
+        run.output
+    )
+    assert place.leaks(run, stored[KEY], stored[MNEMONIC]) == []
