@@ -68,6 +68,7 @@ CONNECTION_NAMES = ("ansible_host", "ansible_port")
 
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
 DUMMY_KEYS = ("0" * 64, "0" * 63 + "1")
+ZERO_ADDRESS = "0x" + "0" * 40
 
 
 @dataclass(frozen=True)
@@ -481,7 +482,11 @@ class _Inventory:
             for component in self.components(host):
                 name = f"{component}_prover_id"
                 value = self.hosts[host].get(name)
-                if value not in (None, "") and not isinstance(value, Broken):
+                if value == ZERO_ADDRESS:
+                    self.add(
+                        host, name, ("is the zero address, whose rewards nobody can take", "name an address of yours")
+                    )
+                elif value not in (None, "") and not isinstance(value, Broken):
                     self._check_ethereum(host, name, ethereum.ethereum_checksum, value)
 
     def _check_ethereum(self, host: str, name: str, function, value: object) -> None:
