@@ -262,7 +262,7 @@ def _directory(value: object) -> tuple | None:
         return "begins or ends with a space, or holds a line break", "write the path alone"
     if ".." in text.split("/"):
         return "leads through ..", "write the path that it comes to"
-    if text.strip("/").split("/")[0] in _VOLATILE:
+    if text.strip("/").split("/", maxsplit=1)[0] in _VOLATILE:
         return "is gone after a reboot", "name one that stays, such as below /opt"
     return None
 
