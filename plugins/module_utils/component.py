@@ -61,7 +61,7 @@ def merged(base: dict, extra: dict) -> dict:
     The values are shared with the result and not copied in depth: a copy of a variable of Ansible takes its whole
     templating engine along, and ansible-core 2.21 warns of it.
     """
-    result = {key: value for key, value in base.items()}
+    result = dict(base.items())
     for key, value in extra.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
         result[key] = merged(result[key], value) if both else value

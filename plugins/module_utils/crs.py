@@ -8,7 +8,6 @@ side would spoil each other's. So a service of its own, which ends before the fi
 
 from __future__ import annotations
 
-import copy
 import os
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import service_name
@@ -107,22 +106,22 @@ def with_crs_seed(project: dict, way: str, release: dict, source: str = "", dige
     """Give an agents' Compose model with the service that fills the CRS directory before the first agent starts."""
     if way in ("none", "image"):
         return project
-    model = copy.deepcopy(project)
-    agents = model["services"]
+    agents = project["services"]
     # As an agent in all that the operator may have set for it: mounts, names of hosts, proxies, limits.
-    seed = copy.deepcopy(next(iter(agents.values())))
-    seed.update(
-        container_name=SERVICE,
-        entrypoint=seed_entrypoint(way, release, source, digests),
-        restart="no",
-        healthcheck={"disable": True},
-    )
-    for service in agents.values():
-        before = service.get("depends_on") or {}
-        if isinstance(before, list):
-            before = {name: {"condition": "service_started"} for name in before}
-        service["depends_on"] = {SERVICE: {"condition": "service_completed_successfully"}, **before}
-    for key in ("depends_on", "ports"):
-        seed.pop(key, None)
-    model["services"] = {SERVICE: seed, **agents}
-    return model
+    like = next(iter(agents.values()))
+    seed = {
+        **{key: value for key, value in like.items() if key not in ("depends_on", "ports")},
+        "container_name": SERVICE,
+        "entrypoint": seed_entrypoint(way, release, source, digests),
+        "restart": "no",
+        "healthcheck": {"disable": True},
+    }
+    services = {name: {**service, "depends_on": _after_seed(service)} for name, service in agents.items()}
+    return {**project, "services": {SERVICE: seed, **services}}
+
+
+def _after_seed(service: dict) -> dict:
+    before = service.get("depends_on") or {}
+    if isinstance(before, list):
+        before = {name: {"condition": "service_started"} for name in before}
+    return {SERVICE: {"condition": "service_completed_successfully"}, **before}
