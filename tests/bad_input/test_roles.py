@@ -1,0 +1,35 @@
+"""Each role used alone with wrong settings: its line of the table, no host contacted and no secret shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.bad_input.commands import run
+from tests.bad_input.harness import Door, assert_clean, parameters, table_of
+
+
+def apply(row: dict, folder: Path, door: Door) -> tuple[str, subprocess.CompletedProcess]:
+    """Use a row's role on the host `machine`, whose settings stand in a file; give the role and the run."""
+    (role,) = set(row) - {"says"}
+    (folder / "host_vars/machine").mkdir(parents=True)
+    (folder / "host_vars/machine/1.json").write_text(json.dumps(door.variables()), encoding="utf-8")
+    (folder / "host_vars/machine/2.yml").write_text(row[role], encoding="utf-8")
+    (folder / "hosts").write_text("machine\n", encoding="utf-8")
+    play = {"hosts": "all", "gather_facts": False, "roles": [f"aztec_ops.prover.{role}"]}
+    (folder / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    return role, run("ansible-playbook", "-vvv", "-i", str(folder / "hosts"), str(folder / "play.yml"))
+
+
+@pytest.mark.parametrize(("table", "row"), parameters("roles"))
+def test_refused(table: str, row: dict, tmp_path: Path, door: Door, record_property) -> None:
+    record_property("table", table)
+    role, shown = apply(row, tmp_path, door)
+    assert shown.returncode == 2, shown.stdout
+    assert_clean(shown.stdout)
+    assert table_of(shown.stdout) == sorted(row["says"]), shown.stdout
+    assert f"in the settings of {role}, in the table above; nothing was touched." in shown.stdout
+    assert door.knocks == []
