@@ -126,8 +126,12 @@ class Images:
 
     def services(self) -> str:
         """The image of the registry, the L1 and the DNS server."""
-        anvil = self.npm(IMAGES / "services") / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
-        return self._build("services", self.base(), IMAGES / "services", {"anvil": anvil, "l1": ROOT / "lab/l1"})
+        extra = {"anvil": self.anvil(), "l1": ROOT / "lab/l1"}
+        return self._build("services", self.base(), IMAGES / "services", extra)
+
+    def anvil(self) -> Path:
+        """The program that is the lab's L1."""
+        return self.npm(IMAGES / "services") / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 
     def npm(self, package: Path) -> Path:
         """A directory with what a package.json and its lock name, installed from npm once and kept in the cache."""

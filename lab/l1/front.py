@@ -2,8 +2,8 @@
 """The lab's L1 on one port: anvil with Aztec's contracts, and what an Aztec node asks of a consensus client.
 
 Runs in the lab's `l1` container: starts anvil with the saved state, passes JSON-RPC (POST) on to it, answers the few
-Beacon API GETs that Aztec's blob client makes, and serves the network configuration that Aztec reads from
-NETWORK_CONFIG_LOCATION.
+Beacon API GETs that Aztec's blob client and the preflight make, and serves the network configuration that Aztec reads
+from NETWORK_CONFIG_LOCATION.
 
 anvil's blocks have a zero parentBeaconBlockRoot; here block N says root = N-1 (as a 32-byte number) and the beacon
 header of root R has slot R, so that the client asks for the sidecars of slot N = the blobs of anvil's block N.
@@ -23,6 +23,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 HERE = Path(__file__).parent
 ANVIL = "http://127.0.0.1:8546"
@@ -60,25 +61,55 @@ def network_config() -> dict[str, Any]:
     }
 
 
+def head() -> int:
+    return int(rpc("eth_blockNumber"), 16)
+
+
 def beacon_header(which: str | None) -> dict[str, Any]:
-    slot = int(rpc("eth_blockNumber"), 16) if which in (None, "head") else int(which, 0)
+    slot = head() if which in (None, "head") else int(which, 0)
     header = {
         "root": f"0x{slot:064x}",
         "canonical": True,
         "header": {"message": {"slot": str(slot)}, "signature": "0x"},
     }
-    return {"data": [header] if which is None else header}
+    return {"execution_optimistic": False, "finalized": False, "data": [header] if which is None else header}
 
 
-def blob_sidecars(slot: str) -> dict[str, Any]:
-    found = rpc("anvil_getBlobSidecarsByBlockId", hex(int(slot))) or {}
+def blobs_of(which: str) -> list[dict[str, str]] | None:
+    """The sidecars of a slot, or None where the chain has not come to it."""
+    slot = head() if which == "head" else int(which, 0)
+    if not 0 <= slot <= head():
+        return None
+    found = rpc("anvil_getBlobSidecarsByBlockId", hex(slot)) or {}
     parts = zip(found.get("blobs", []), found.get("commitments", []), found.get("proofs", []))
-    return {
-        "data": [
-            {"index": str(index), "blob": blob, "kzg_commitment": commitment, "kzg_proof": proof}
-            for index, (blob, commitment, proof) in enumerate(parts)
-        ]
-    }
+    return [
+        {"index": str(index), "blob": blob, "kzg_commitment": commitment, "kzg_proof": proof}
+        for index, (blob, commitment, proof) in enumerate(parts)
+    ]
+
+
+def blob_sidecars(which: str, indices: list[str]) -> dict[str, Any] | None:
+    found = blobs_of(which)
+    wanted = {index for part in indices for index in part.split(",")}
+    return None if found is None else {"data": [one for one in found if not wanted or one["index"] in wanted]}
+
+
+def blobs(which: str) -> dict[str, Any] | None:
+    found = blobs_of(which)
+    return None if found is None else {"data": [one["blob"] for one in found]}
+
+
+def syncing() -> dict[str, Any]:
+    state = {"is_syncing": False, "is_optimistic": False, "el_offline": False}
+    return {"data": {"head_slot": str(head()), "sync_distance": "0", **state}}
+
+
+def deposit_contract() -> dict[str, Any]:
+    return {"data": {"chain_id": str(int(rpc("eth_chainId"), 16)), "address": "0x" + "00" * 20}}
+
+
+def identity() -> dict[str, Any]:
+    return {"data": {"peer_id": "", "enr": "", "metadata": {"seq_number": "0", "custody_group_count": "128"}}}
 
 
 class Front(BaseHTTPRequestHandler):
@@ -106,7 +137,8 @@ class Front(BaseHTTPRequestHandler):
         return self.answer(200, data)
 
     def do_GET(self) -> None:
-        path = self.path.split("?")[0].strip("/").split("/")
+        below, _mark, query = self.path.partition("?")
+        path = below.strip("/").split("/")
         if path == ["network_config.json"]:
             return self.answer(200, network_config())
         if path == ["l1.json"]:
@@ -115,9 +147,15 @@ class Front(BaseHTTPRequestHandler):
             return self.answer(200, {})
         if path[:4] == ["eth", "v1", "beacon", "headers"]:
             return self.answer(200, beacon_header(path[4] if len(path) > 4 else None))
+        plain = {"node/syncing": syncing, "node/identity": identity, "config/deposit_contract": deposit_contract}
+        if path[:2] == ["eth", "v1"] and "/".join(path[2:]) in plain:
+            return self.answer(200, plain["/".join(path[2:])]())
+        found = None
         if path[:4] == ["eth", "v1", "beacon", "blob_sidecars"] and len(path) > 4:
-            return self.answer(200, blob_sidecars(path[4]))
-        return self.answer(404, {"code": 404, "message": "not found"})
+            found = blob_sidecars(path[4], parse_qs(query).get("indices", []))
+        elif path[:4] == ["eth", "v1", "beacon", "blobs"] and len(path) > 4:
+            found = blobs(path[4])
+        return self.answer(404, {"code": 404, "message": "not found"}) if found is None else self.answer(200, found)
 
 
 class Server(ThreadingHTTPServer):

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
     CONNECTION_NAMES,
+    KEY_NAMES,
     Broken,
     Specs,
     check_inventory,
@@ -84,6 +85,21 @@ def host_values(variables: Mapping, specs: Specs) -> dict:
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
+def host_keys(variables: Mapping) -> dict:
+    """Give a host's variables that may hold a key, anybody's, as they are written: no template of others is run.
+
+    Where one is a template, the variable that it takes the key from is there too. What no password opens stays shut.
+    """
+    values = {}
+    for name, value in variables.items():
+        if KEY_NAMES.search(name) and not name.startswith(("_", "ansible_")):
+            try:
+                values[name] = plain(value)
+            except AnsibleError as error:
+                values[name] = why_broken(error)
+    return values
+
+
 class ActionModule(ActionBase):
     """Run once for all hosts; shows all problems as one table and fails with one line."""
 
@@ -107,12 +123,14 @@ class ActionModule(ActionBase):
         everybody = list(dict.fromkeys(host for name in names.values() for host in groups.get(name, [])))
         specs = read_specs(ROLES)
         hosts = {host: host_values(task_vars["hostvars"][host], specs) for host in everybody}
+        keys = {host: host_keys(task_vars["hostvars"].raw_get(host)) for host in groups["all"]}
 
-        problems, fleet = check_inventory(hosts, groups, specs, names)
+        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys)
         result["changed"] = False
         if problems:
-            self._display.display(problem_table(problems, everybody), color="red")
-            what = counted(len(together(problems, everybody)))
+            self._display.display(problem_table(problems, everybody), color="red" if fleet is None else "yellow")
+        if fleet is None:
+            what = counted(sum(problem.level == "error" for problem in together(problems, everybody)))
             result.update(failed=True, msg=f"{what} in the inventory, in the table above; no host was contacted.")
         else:
             result["fleet"] = fleet

@@ -21,6 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     problem_table,
     together,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables
 
 # What a component publishes on its host: option, protocol, on loopback alone.
 PUBLISHED = {
@@ -70,7 +71,7 @@ class ActionModule(ActionBase):
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
         hostvars = task_vars["hostvars"]
-        looks, settings, engines = {}, {}, {}
+        looks, settings, engines, verdicts = {}, {}, {}, []
         for host in task_vars["ansible_play_hosts_all"]:
             if host in fleet["hosts"]:
                 variables = hostvars[host]
@@ -78,11 +79,20 @@ class ActionModule(ActionBase):
                 values = host_values(variables, specs)
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)
+                if looks[host]:
+                    verdicts.append(check_l1(host, values, fleet, looks[host].get("l1")))
 
         findings = check_hosts(looks, fleet, settings, engines)
+        findings.problems += [problem for verdict in verdicts for problem in verdict.problems]
         result.update(changed=False, gone=findings.gone)
         if findings.hardware:
             self._display.display(hardware_table(findings.hardware))
+        seen = l1_tables(
+            [row for verdict in verdicts for row in verdict.clients],
+            [row for verdict in verdicts for row in verdict.publishers],
+        )
+        if seen:
+            self._display.display("\n" + seen)
         joined = together(findings.problems, list(looks))
         if joined:
             failed = any(problem.level == "error" for problem in joined)

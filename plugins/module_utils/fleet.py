@@ -35,6 +35,14 @@ DEFAULTS = {
     "prover_broker_port": 8080,
     "prover_agent_count": 1,
     "prover_agent_separate_containers": False,
+    "aztec_l1_checks": "fail",
+    "aztec_l1_needed": "all",
+    "aztec_l1_chain_id": 0,
+    "aztec_l1_registry": "",
+    "aztec_l1_timeout": 10,
+    "aztec_l1_max_head_age": 300,
+    "aztec_l1_balance_warn": 0.1,
+    "aztec_l1_balance_fail": 0,
 }
 
 # The name of the broker's Compose service, by which its neighbours on the shared Docker network reach it.
@@ -247,6 +255,13 @@ def fleet_problem(found: Mapping) -> str | None:
     return None
 
 
+def publisher_addresses(variables: dict) -> list[str]:
+    """Give the addresses that pay for submitting proofs, of a host's publisher keys. ValueError for what is no key."""
+    key = variables.get("prover_node_publisher_private_key")
+    listed = key if isinstance(key, list) else [key] if key else []
+    return list(dict.fromkeys(ethereum_address(one) for one in listed))
+
+
 def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolved: dict | None = None) -> dict:
     """Compute the fleet's values from the inventory: hostvars (host -> variables) and groups (group -> hosts).
 
@@ -298,6 +313,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
         },
         "agents": members[AGENT],
         "prover_id": publisher_id(hostvars[node]),
+        "publishers": publisher_addresses(hostvars[node]),
         "hosts": {
             host: {
                 "addresses": addresses[host],

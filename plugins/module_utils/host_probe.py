@@ -24,6 +24,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text, parse_sockets
+from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
 
 # An agent that proves answers nothing for many seconds: the same thread does both.
 TIMEOUT = 10
@@ -32,11 +33,6 @@ LOG_LINES = 400
 # A contact older than this is lost: many times the longest poll interval that anybody sets.
 CONTACT_SECONDS = 60
 TIME_WAIT_SECONDS = 60
-# Registries that networks publish; a container that was told another one says so itself.
-REGISTRIES = {
-    "mainnet": "0x35b22e09ee0390539439e24f06da43d83f90e298",
-    "testnet": "0xa0bfb1b494fb49041e5c6e8c2c1be09cd171c6ba",
-}
 CANONICAL_ROLLUP = "0x971b0e6b"
 # Checkpoints are what 4 and later prove; for 2.1 a block was one. (pending, proven) each.
 TIP_SELECTORS = {"checkpoint": ("0x9891be8e", "0x1f8352e9"), "block": ("0x48b9e57b", "0xb67d057b")}
@@ -299,7 +295,8 @@ def registry_address(env: dict[str, str], inspected: dict[str, Any], root: Path)
             return json.loads(read(path))[network]["registryAddress"]
         except (ValueError, KeyError, TypeError):
             continue
-    return REGISTRIES.get(network, "")
+    known = NETWORKS.get(network)
+    return known.registry if known else ""
 
 
 def l1_tips(urls: list[str], registry: str) -> dict[str, Any]:

@@ -70,6 +70,9 @@ CONNECTION_NAMES = ("ansible_host", "ansible_port")
 DUMMY_KEYS = ("0" * 64, "0" * 63 + "1")
 ZERO_ADDRESS = "0x" + "0" * 40
 
+# Names of variables, anybody's, that a key which sends transactions may stand under.
+KEY_NAMES = re.compile(r"key|publisher|sequencer|validator|attester|signer|mnemonic|wallet", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -155,7 +158,7 @@ def _is_choice(value: object, choices: Iterable) -> bool:
 
 
 # Texts that look like a number when they are written without quotes.
-_QUOTED = ("_version", "_private_key", "_prover_id", "_digest", "_address", "_ip", "_fingerprint")
+_QUOTED = ("_version", "_private_key", "_prover_id", "_digest", "_address", "_ip", "_fingerprint", "_registry")
 
 
 def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
@@ -489,6 +492,40 @@ class _Inventory:
                 elif value not in (None, "") and not isinstance(value, Broken):
                     self._check_ethereum(host, name, ethereum.ethereum_checksum, value)
 
+    def check_other_users(self, keys: Mapping, groups: Mapping) -> None:
+        """Nobody else in the inventory sends with the publisher's key: two senders take each other's nonces.
+
+        keys: host -> its variables that may hold a key, for every host of the inventory. A variable that a whole group
+        has, node and other host in it, is inherited and says nothing of its use; so is all that the node has itself.
+        """
+        for node in self.members[NODE]:
+            mode = self.hosts[node].get("aztec_l1_checks", "fail")
+            wanted = key_digits(self.hosts[node].get("prover_node_publisher_private_key"))
+            if mode == "ignore" or not wanted:
+                continue
+            for host, values in keys.items():
+                for name, value in values.items():
+                    if not wanted & key_digits(value):
+                        continue
+                    inherited = any(
+                        node in group and host in group and all(name in keys.get(one, {}) for one in group)
+                        for group in groups.values()
+                    )
+                    # A component's variable says nothing on a host of the fleet that is not the component's.
+                    ours = host in self.hosts and self.specs.owner(name) is not None
+                    if ours or inherited:
+                        continue
+                    wrong = f"holds the publisher's key of {node}; two that send with one key take each other's nonces"
+                    level = "warning" if mode == "warn" else "error"
+                    self.add(host, name, (wrong, "give each a key of its own"), level)
+
+    def check_registry(self) -> None:
+        """The registry's address, where it is set by hand."""
+        for host in self.hosts:
+            value = self.hosts[host].get("aztec_l1_registry")
+            if value not in (None, "") and not isinstance(value, Broken):
+                self._check_ethereum(host, "aztec_l1_registry", ethereum.ethereum_checksum, value)
+
     def _check_ethereum(self, host: str, name: str, function, value: object) -> None:
         try:
             function(value)
@@ -671,6 +708,17 @@ class _Inventory:
                     self.add(host, name, ("is not set", "set it"))
 
 
+def key_digits(value: object) -> set:
+    """Give the private keys that a value holds, be it a list, a dict or a text with commas, as hex digits."""
+    if isinstance(value, Mapping):
+        return {key for item in value.values() for key in key_digits(item)}
+    if isinstance(value, (list, tuple)):
+        return {key for item in value for key in key_digits(item)}
+    texts = str(value).split(",") if isinstance(value, str) else []
+    found = (re.fullmatch(r"(?:0[xX])?([0-9a-fA-F]{64})", text.strip()) for text in texts)
+    return {match.group(1).lower() for match in found if match}
+
+
 def shown_name(name: str) -> str:
     """Give a host name for a message, or what it is where it is no name at all."""
     return name if re.fullmatch(r"[A-Za-z0-9._:%-]{1,253}", name) and len(name) < 60 else "(a text)"
@@ -682,11 +730,13 @@ def check_inventory(
     specs: Specs,
     group_names: Mapping | None = None,
     resolve_one=resolve,
+    keys: Mapping | None = None,
 ) -> tuple:
-    """Check a whole inventory. Gives (problems, the fleet's values or None where there are problems).
+    """Check a whole inventory. Gives (problems, the fleet's values or None where a problem is an error).
 
     hosts: host -> its variables, templated, Broken where that failed. groups: group -> hosts. group_names: the groups'
-    names by component. resolve_one: gives a host name's addresses or raises ValueError.
+    names by component. resolve_one: gives a host name's addresses or raises ValueError. keys: host -> its variables
+    that may hold a key, for every host of the inventory.
     """
     members = members_of(groups, group_names)
     everybody = dict.fromkeys(host for some in members.values() for host in some)
@@ -701,6 +751,8 @@ def check_inventory(
     inventory.check_owned()
     inventory.check_networks()
     inventory.check_publisher()
+    inventory.check_registry()
+    inventory.check_other_users(keys or {}, groups)
     inventory.check_urls()
     inventory.check_addresses()
     inventory.check_broker()
@@ -708,9 +760,9 @@ def check_inventory(
     inventory.check_ways()
     inventory.check_crs()
     inventory.check_p2p()
-    if inventory.problems:
+    if any(problem.level == "error" for problem in inventory.problems):
         return inventory.problems, None
-    return [], fleet(dict(hosts), dict(groups), dict(group_names or {}), inventory.resolved)
+    return inventory.problems, fleet(dict(hosts), dict(groups), dict(group_names or {}), inventory.resolved)
 
 
 def _unresolved(name: str) -> list:

@@ -207,6 +207,13 @@ def _crs_digests(value: object) -> tuple | None:
     return None
 
 
+def _ether(value: object) -> tuple | None:
+    number = as_float(value)
+    if number is None or number < 0:
+        return f"{shown(value)} is no amount of ETH", "give a number from 0, without a unit"
+    return None
+
+
 def _release(value: object) -> tuple | None:
     try:
         release_of(value)
@@ -370,6 +377,12 @@ RANGES = {
     "docker_ipv6_subnet": Range("an IPv6 network in CIDR form, such as C(fd00:1::/64)", _ipv6_subnet, empty=True),
     "l1_execution_urls": Range("a URL of http or https", each=True),
     "l1_consensus_urls": Range("a URL of http or https", each=True),
+    "l1_chain_id": Range("from 1, or 0 for the network's own", _from_zero),
+    "l1_registry": Range("C(0x) and 40 hex digits", empty=True),
+    "l1_max_head_age": Range("from 1", _from_one, unit="seconds"),
+    "l1_timeout": Range("from 1", _from_one, unit="seconds"),
+    "l1_balance_warn": Range("from 0", _ether, unit="ETH"),
+    "l1_balance_fail": Range("from 0", _ether, unit="ETH"),
     "broker_url": Range("a URL of http or https with host and port alone"),
     "publisher_private_key": Range("C(0x) and 64 hex digits"),
     "publisher_mnemonic": Range("12, 15, 18, 21 or 24 words of BIP-39", empty=True),

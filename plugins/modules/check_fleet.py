@@ -41,7 +41,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: The fleet's values, with version, network, line, projects, broker, node, agents, prover_id and hosts.
+  description: The fleet's values, version, network, line, projects, broker, node, agents, prover_id, publishers, hosts.
   returned: when nothing is wrong
   type: dict
 """

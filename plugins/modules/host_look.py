@@ -67,6 +67,13 @@ options:
       - Empty takes those that the node itself has.
     type: str
     default: ""
+  l1:
+    description:
+      - What to ask of L1 clients, as JSON text of the filter P(aztec_ops.prover.l1_questions#filter). It holds API keys
+        and is never shown. Empty asks nothing.
+      - All clients are asked at a time, and each for its C(seconds) at most.
+    type: str
+    default: ""
 author:
   - Aztec Ops (@aztec-ops)
 attributes:
@@ -147,8 +154,21 @@ look:
       description: Result of each connection of O(connect), with the source address that it used.
       type: list
       elements: dict
+    l1:
+      description: Answers of the L1 clients of O(l1), in the same order, without URLs. Null where none was asked.
+      type: dict
+      contains:
+        execution:
+          description: chain_id, head, timestamp, syncing, code_bytes, balances; fault or refused where one is missing.
+          type: list
+          elements: dict
+        consensus:
+          description: chain_id, head, sync, blobs, custody_groups; fault or refused where one is missing.
+          type: list
+          elements: dict
 """
 
+import json
 import os
 import platform
 import re
@@ -177,6 +197,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
     try_connection,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
 
 # Seconds above which a connection is not waited for by anybody.
 LONGEST = 3600
@@ -212,6 +233,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
             pool.submit(try_connection, target["host"], target["port"], params["connect_timeout"])
             for target in params["connect"]
         ]
+        l1 = pool.submit(ask_l1, json.loads(params["l1"])) if params["l1"] else None
         engine_found = pool.submit(engine_facts, engine, module.run_command, root)
         nft = pool.submit(nft_facts, module.run_command, root)
         seen = {
@@ -245,6 +267,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
             for name, shown, _inspected in pairs:
                 seen["projects"][name]["containers"].append(shown)
         seen["connect"] = [connection.result() for connection in connections]
+        seen["l1"] = l1.result() if l1 else None
     return seen
 
 
@@ -266,6 +289,7 @@ def main() -> None:
             "probe": {"type": "bool", "default": False},
             "rpc": {"type": "dict", "default": {}},
             "l1_urls": {"type": "str", "default": "", "no_log": True},
+            "l1": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )

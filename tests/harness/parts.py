@@ -1,4 +1,4 @@
-"""The real parts that tests need on this machine: the docker CLI, Compose v2, an engine.
+"""The real parts that tests need on this machine: the docker CLI, Compose v2, an engine, anvil.
 
 As a program it prints shell lines for a stage to evaluate: python -m tests.harness.parts compose, or engine.
 """
@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from lab.fleet.engine import start_engine
+from lab.fleet.images import Images
 from lab.fleet.settings import LabError, cache_directory, load
 from lab.fleet.system import need, run
 
@@ -71,11 +72,13 @@ def compose() -> dict[str, str]:
 
 
 def engine() -> dict[str, str]:
-    """Give the environment in which docker speaks with a running engine."""
+    """Give the environment in which docker speaks with a running engine, and where anvil is, the L1 of the tests."""
     settings = load()
     need({"nft": "nftables", "busybox": "busybox-static"})
-    start_engine(settings).close()
-    return {**compose(), "DOCKER_HOST": (settings.state / "docker_host").read_text().strip()}
+    client = start_engine(settings)
+    anvil = Images(client, settings).anvil()
+    client.close()
+    return {**compose(), "DOCKER_HOST": (settings.state / "docker_host").read_text().strip(), "ANVIL": str(anvil)}
 
 
 if __name__ == "__main__":

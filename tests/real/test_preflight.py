@@ -13,6 +13,7 @@ ansible_connection: local
 ansible_become: false
 ansible_python_interpreter: {sys.executable}
 aztec_requirements: ignore
+aztec_l1_checks: ignore
 prover_broker_port: 28080
 prover_node_port: 28081
 prover_node_p2p_port: 28400

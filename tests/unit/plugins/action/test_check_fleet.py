@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import host_values, plain, read_specs, why_broken
+from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
+    host_keys,
+    host_values,
+    plain,
+    read_specs,
+    why_broken,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Broken
 
 SPECS = read_specs(Path(__file__).resolve().parents[4] / "roles")
@@ -73,6 +79,26 @@ def test_only_the_collection_s_variables_are_worked_out() -> None:
     assert found["somebody_elses"] == found["ansible_password"] == ""
     assert isinstance(found["prover_node_publisher_private_key"], Broken)
     assert "__aztec_fleet" not in found
+
+
+class Shut(str):
+    """A text that no password opens."""
+
+    def __str__(self) -> str:
+        raise AnsibleVaultError("S3cret")
+
+
+def test_variables_that_may_hold_a_key_are_read_as_they_are_written() -> None:
+    found = host_keys({
+        "sequencer_key": "{{ not_run }}",
+        "my_publishers": ["a"],
+        "signer": Shut("S3cret"),
+        "other": "x",
+        "ansible_ssh_private_key_file": "x",
+        "__key": "x",
+    })
+    assert found.pop("signer").reason == "cannot be decrypted"
+    assert found == {"sequencer_key": "{{ not_run }}", "my_publishers": ["a"]}
 
 
 def test_plain() -> None:

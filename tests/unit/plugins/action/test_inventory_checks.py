@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import read_specs
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+    Broken,
     Problem,
     check_inventory,
     misspelt,
@@ -204,3 +205,66 @@ def test_two_hundred_agents_take_a_moment() -> None:
     assert problems == []
     assert len(fleet["agents"]) == 200
     assert time.process_time() - start < 3
+
+
+NONCES = "holds the publisher's key of node-1; two that send with one key take each other's nonces"
+EVERYBODY = ["node-1", "agent-1", "agent-2", "guest"]
+
+
+def other_users(keys: dict, node: dict | None = None, groups: dict | None = None) -> tuple:
+    """Give (problems, fleet) where these hosts of the inventory have these variables with names of keys."""
+    hosts, inventory_groups = good()
+    hosts["node-1"].update(node or {})
+    every = {**inventory_groups, "all": EVERYBODY, "guests": ["guest"], **(groups or {})}
+    own = {host: {PRIVATE_KEY: values[PRIVATE_KEY]} for host, values in hosts.items()}
+    problems, fleet = check_inventory(hosts, every, SPECS, None, resolve_one, {**own, "guest": {}, **keys})
+    assert KEY[2:20] not in problem_table(problems)
+    return [(one.level, one.host, one.variable, one.wrong) for one in problems], fleet
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"guest": {"sequencer_key": KEY}},
+        {"guest": {"sequencer_key": KEY[2:].upper()}},
+        {"guest": {"sequencer_key": f"0x{'cd' * 32},{KEY}"}},
+        {"guest": {"sequencer_key": [{"a": KEY}]}},
+        # The node's own variable, set for the guest as well and not for all.
+        {"guest": {PRIVATE_KEY: KEY}, "agent-1": {}},
+        {"agent-1": {"sequencer_key": KEY}},
+    ],
+)
+def test_another_host_with_the_publisher_s_key(keys: dict) -> None:
+    host = next(iter(keys))
+    name = next(iter(keys[host]))
+    assert other_users(keys) == ([("error", host, name, NONCES)], None)
+    problems, fleet = other_users(keys, {"aztec_l1_checks": "warn"})
+    assert problems == [("warning", host, name, NONCES)]
+    assert fleet["publishers"] == [OWNER]
+    assert other_users(keys, {"aztec_l1_checks": "ignore"})[0] == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"guest": {"sequencer_key": "0x" + "cd" * 32}},
+        {"guest": {"sequencer_key": Broken("cannot be decrypted")}},
+        {"guest": {"publisher_address": OWNER}},
+        # Of group_vars/all, with and without a key of the guest's own.
+        {"guest": {PRIVATE_KEY: KEY}},
+        {"guest": {PRIVATE_KEY: "0x" + "cd" * 32}},
+        {host: {"vault_key": KEY} for host in EVERYBODY},
+        # On the node's host the same key under two names is one sender.
+        {"node-1": {"vault_key": KEY}},
+    ],
+)
+def test_the_publisher_s_key_where_nobody_else_uses_it(keys: dict) -> None:
+    problems, fleet = other_users(keys)
+    assert problems == []
+    assert fleet is not None
+
+
+def test_a_key_that_a_shared_group_has_is_inherited() -> None:
+    shared = {"guest": {"vault_key": KEY}, "node-1": {"vault_key": KEY}}
+    assert other_users(shared)[0] == [("error", "guest", "vault_key", NONCES)]
+    assert other_users(shared, None, {"some": ["guest", "node-1"]})[0] == []

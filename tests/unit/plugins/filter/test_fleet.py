@@ -46,7 +46,7 @@ def test_node_and_broker_on_one_host() -> None:
     assert found["hosts"]["agent-1"]["broker_url"] == "http://10.0.0.10:8080"
     assert (found["version"], found["line"], found["network"]) == ("4.1.2", "4", "testnet")
     assert found["projects"] == ["aztec-prover-node", "aztec-prover-broker", "aztec-prover-agent"]
-    assert (found["prover_id"], found["agents"]) == (ID, ["agent-1"])
+    assert (found["prover_id"], found["publishers"], found["agents"]) == (ID, [ID], ["agent-1"])
 
 
 def test_broker_on_its_own_host_and_another_port() -> None:
@@ -180,6 +180,7 @@ def test_what_is_set_by_hand_wins() -> None:
     )
     found = fleet(hosts, groups)
     assert (found["prover_id"], found["version"], found["line"]) == (cold, "5.2.0", "5")
+    assert found["publishers"] == [ID]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import host_probe as hp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import parse_sockets
+from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
 
 NOW = 1795405649.0
 HOST, PORT = "172.31.77.51", 8080
@@ -202,8 +203,8 @@ def test_secrets_of():
     ("env", "arguments", "files", "wanted"),
     [
         ({"REGISTRY_CONTRACT_ADDRESS": "0x1"}, [], {}, "0x1"),
-        ({}, ["start", "--network", "mainnet"], {}, hp.REGISTRIES["mainnet"]),
-        ({"NETWORK": "testnet"}, [], {}, hp.REGISTRIES["testnet"]),
+        ({}, ["start", "--network", "mainnet"], {}, NETWORKS["mainnet"].registry),
+        ({"NETWORK": "testnet"}, [], {}, NETWORKS["testnet"].registry),
         ({"NETWORK": "other"}, [], {}, ""),
         ({}, ["--network"], {}, ""),
         (

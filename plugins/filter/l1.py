@@ -1,0 +1,17 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filter that gives what a host asks of the L1."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import l1_questions
+from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
+
+
+class FilterModule:
+    """The filters of this file; each is documented in the YAML file of its name."""
+
+    def filters(self) -> dict:
+        """Give the filters by name."""
+        return {"l1_questions": one_line_errors(l1_questions, AnsibleFilterError)}

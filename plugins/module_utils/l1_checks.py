@@ -1,0 +1,457 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host asks of its L1 clients, and what can be found wrong with their answers, as pure functions.
+
+A client is named by its place in the variable and by scheme, host and port: the rest of its URL may be an API key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from urllib.parse import quote, urlsplit
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import BROKER, DEFAULTS, NODE, deciding
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import origin
+from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
+
+# The options that a component's L1 URLs stand in, in the order in which they are asked.
+URL_OPTIONS = {
+    NODE: (("execution", "l1_execution_urls"), ("consensus", "l1_consensus_urls")),
+    BROKER: (("execution", "l1_execution_urls"),),
+}
+WHAT_ANSWERS = {"execution": "execution client (JSON-RPC)", "consensus": "consensus client (Beacon API)"}
+
+# A clock may be a little off, and a block is named for the second in which it was to be made.
+AHEAD_SECONDS = 30
+# A consensus client that is an epoch behind has lost its peers, whatever it calls itself.
+BEHIND_SLOTS = 32
+# Half of all data columns, from which blobs can be put together again.
+SEMI_SUPERNODE_GROUPS = 64
+WEI = Decimal(10) ** 18
+
+KEY_REMEDY = "correct the API key, in the URL or in L1_CONSENSUS_HOST_API_KEYS"
+REMEDIES = {
+    "connect": "correct the URL, or mend the way there from this host",
+    "timeout": "correct the URL, mend the way there from this host, or raise aztec_l1_timeout",
+    "tls": "give the server a certificate that everybody trusts, or use another URL",
+    "key": KEY_REMEDY,
+    "limit": "raise the plan's limit, or give another URL",
+    "redirect": "write down the URL that it leads to",
+    "url": "write what is special in it with %, such as %20 for a space",
+}
+SUPERNODE_REMEDY = "since Fusaka only a supernode or semi-supernode keeps all blobs: run it as one, or give another URL"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator wants of the L1 checks of a host. chain_id and registry are what must be, None if unknown."""
+
+    checks: str = "fail"
+    needed: str = "all"
+    seconds: float = 10
+    max_head_age: int = 300
+    balance_warn: Decimal = Decimal("0.1")
+    balance_fail: Decimal = Decimal(0)
+    network: str = "testnet"
+    chain_id: int | None = None
+    registry: str = ""
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A client that is asked: its kind, its URL as it is written and as it is asked, headers, and whose it is.
+
+    users: (component, variable, number) of each place that names it.
+    """
+
+    kind: str
+    written: str
+    url: str
+    headers: tuple
+    users: tuple
+
+    @property
+    def name(self) -> str:
+        """Give how a message names it."""
+        return f"entry {self.users[0][2]} ({origin(self.url)})"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing that is wrong with a client. foreign: it is another network's, which no second URL makes good."""
+
+    wrong: str
+    remedy: str
+    level: str = "error"
+    foreign: bool = False
+
+
+def environment_of(values: Mapping, component: str) -> dict:
+    """Give the environment that the operator adds to a component, all layers of it."""
+    wide = "aztec_environment" if f"{component}_fleet_environment" not in values else f"{component}_fleet_environment"
+    together: dict = {}
+    for name in (wide, f"{component}_environment", f"{component}_secret_environment"):
+        layer = values.get(name)
+        together.update(layer if isinstance(layer, Mapping) else {})
+    return together
+
+
+def members(value: object) -> list[str]:
+    """Give the members of a list as Aztec reads it from its environment: by commas, without spaces around."""
+    listed = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
+    return [str(one).strip() for one in listed]
+
+
+def with_keys(urls: Sequence, environment: Mapping) -> list:
+    """Give (URL as written, as asked, headers) of clients, each with its API key where Aztec puts it.
+
+    That is a header where one is named for it, else the query's ?key=.
+    """
+    keys = members(environment.get("L1_CONSENSUS_HOST_API_KEYS"))
+    names = members(environment.get("L1_CONSENSUS_HOST_API_KEY_HEADERS"))
+    made = []
+    for number, url in enumerate(urls):
+        key = keys[number] if number < len(keys) else ""
+        name = names[number] if number < len(names) else ""
+        asked = str(url).partition("#")[0]
+        if key and not name:
+            asked += f"{'&' if '?' in asked else '?'}key={quote(key, safe='')}"
+        made.append((str(url), asked, ((name, key),) if key and name else ()))
+    return made
+
+
+def sources_of(values: Mapping, components: Sequence) -> list[Source]:
+    """Give the clients that a host asks for its components, each once, in a fixed order."""
+    found: dict = {}
+    for component in components:
+        for kind, option in URL_OPTIONS.get(component, ()):
+            variable = deciding(values, component, option)
+            urls = list(values[variable] or []) if variable else []
+            environment = environment_of(values, component) if kind == "consensus" else {}
+            for number, asked in enumerate(with_keys(urls, environment), 1):
+                found.setdefault((kind, *asked), []).append((component, variable, number))
+    return [Source(*key, tuple(users)) for key, users in found.items()]
+
+
+def settings_of(values: Mapping, network: str, components: Sequence) -> Settings:
+    """Give the settings of a host's L1 checks.
+
+    What is set by hand decides, then what the component itself is told by its environment, then the known networks.
+    Where the component is given another configuration of its network, the known one says nothing.
+    """
+
+    def value(name: str):
+        return values[name] if name in values and values[name] not in (None, "") else DEFAULTS.get(name)
+
+    told: dict = {}
+    for component in reversed([one for one in components if one in URL_OPTIONS]):
+        told.update(environment_of(values, component))
+    known = None if told.get("NETWORK_CONFIG_LOCATION") else NETWORKS.get(network)
+    chain = value("aztec_l1_chain_id") or told.get("L1_CHAIN_ID") or (known.chain_id if known else None)
+    registry = value("aztec_l1_registry") or told.get("REGISTRY_CONTRACT_ADDRESS") or ""
+    chain_id = int(chain) if chain else None
+    if not registry and known and chain_id == known.chain_id:
+        registry = known.registry
+    if told.get("NETWORK_CONFIG_LOCATION"):
+        unknown = f"NETWORK_CONFIG_LOCATION gives '{network}' values of its own"
+    else:
+        unknown = f"'{network}' is known on chain {known.chain_id} alone" if known else f"'{network}' is not known here"
+    return Settings(
+        checks=str(value("aztec_l1_checks")),
+        needed=str(value("aztec_l1_needed")),
+        seconds=float(value("aztec_l1_timeout")),
+        max_head_age=int(value("aztec_l1_max_head_age")),
+        balance_warn=Decimal(str(value("aztec_l1_balance_warn"))),
+        balance_fail=Decimal(str(value("aztec_l1_balance_fail"))),
+        network=network,
+        chain_id=chain_id,
+        registry=str(registry),
+        unknown=unknown,
+    )
+
+
+def l1_questions(values: Mapping, fleet: Mapping, host: str) -> str:
+    """Give what a host's look has to ask of the L1 as JSON text, for it holds API keys; '' where nothing is asked."""
+    components = fleet["hosts"][host]["components"]
+    settings = settings_of(values, fleet["network"], components)
+    sources = sources_of(values, components)
+    if settings.checks == "ignore" or not sources:
+        return ""
+
+    def targets(kind: str) -> list:
+        return [{"url": one.url, "headers": dict(one.headers)} for one in sources if one.kind == kind]
+
+    return json.dumps({
+        "execution": targets("execution"),
+        "consensus": targets("consensus"),
+        "registry": settings.registry,
+        "addresses": list(fleet["publishers"]) if NODE in components else [],
+        "seconds": settings.seconds,
+    })
+
+
+def span(seconds: float) -> str:
+    """Give a time span in words: 45 s, 12 min, 3 h, 90 d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def ether(wei: object) -> str:
+    """Give wei as ETH, cut to six places: 1.5 ETH, 0 ETH. What is not quite a threshold is not shown as it."""
+    amount = Decimal(str(wei)) / WEI
+    if 0 < amount < Decimal("0.000001"):
+        return "less than 0.000001 ETH"
+    text = f"{amount.quantize(Decimal('0.000001'), ROUND_DOWN):f}".rstrip("0").rstrip(".")
+    return f"{text} ETH"
+
+
+def chain_name(chain_id: int) -> str:
+    """Give a chain's number and, where it is one that Aztec's networks are on, the network."""
+    known = next((name for name, network in NETWORKS.items() if network.chain_id == chain_id), None)
+    return f"{chain_id}, that of {known}" if known else str(chain_id)
+
+
+def _chain_faults(answer: Mapping, settings: Settings) -> list[Found]:
+    chain = answer.get("chain_id")
+    if chain is None or settings.chain_id is None or chain == settings.chain_id:
+        return []
+    wrong = f"is on chain {chain_name(chain)}, and {settings.network} on {settings.chain_id}"
+    return [Found(wrong, "give a URL on that chain, or correct aztec_network", foreign=True)]
+
+
+def execution_faults(answer: Mapping, settings: Settings) -> list[Found]:
+    """Give what is wrong with an execution client by its answer."""
+    refused = answer.get("refused") or {}
+    if answer.get("chain_id") is None:
+        wrong = refused.get("chain_id", "does not tell its chain")
+        return [Found(wrong, f"give the URL of an {WHAT_ANSWERS['execution']}")]
+    found = _chain_faults(answer, settings)
+    if found:
+        return found
+    if answer.get("syncing"):
+        seen = answer["syncing"]
+        at = f", block {seen['current']} of {seen['highest']}" if seen.get("highest") else ""
+        found.append(Found(f"is syncing{at}", "wait until it is in sync, or give another URL"))
+    if answer.get("timestamp") is None:
+        wrong = refused.get("head", "does not tell its newest block")
+        found.append(Found(wrong, "give the URL of a client with the eth methods"))
+    elif not answer.get("syncing"):
+        age = answer["time"] - answer["timestamp"]
+        if age > settings.max_head_age:
+            wrong = f"its newest block, {answer['head']}, is {span(age)} old, over {span(settings.max_head_age)}"
+            remedy = "see why it no longer follows its chain (or this host's clock is wrong)"
+            found.append(Found(wrong, remedy))
+        elif age < -AHEAD_SECONDS:
+            wrong = f"its newest block is {span(-age)} ahead of this host's clock"
+            found.append(Found(wrong, "set the host's clock: Aztec compares the two"))
+    if settings.registry:
+        if answer.get("code_bytes") is None:
+            found.append(Found(refused.get("code", "does not tell the registry's code"), "give another URL", "warning"))
+        elif answer["code_bytes"] == 0:
+            wrong = f"has no contract at {settings.registry}, where the registry has to be"
+            remedy = "correct aztec_network (or aztec_l1_registry), or see whether it is on the right chain and in sync"
+            found.append(Found(wrong, remedy))
+    if "syncing" in refused:
+        found.append(Found(f"{refused['syncing']}: nobody knows whether it syncs", "see to it yourself", "warning"))
+    return found
+
+
+def blob_faults(answer: Mapping) -> list[Found]:
+    """Give what is wrong with how a consensus client serves blobs."""
+    blobs, refused = answer.get("blobs"), answer.get("refused") or {}
+    if not blobs:
+        return [Found(f"serves no blobs: {refused.get('blobs', 'it does not answer')}", SUPERNODE_REMEDY)]
+    groups = answer.get("custody_groups")
+    if not blobs["seen"] and groups is not None and groups < SEMI_SUPERNODE_GROUPS:
+        wrong = f"keeps {groups} of 128 parts of each blob, and blobs want {SEMI_SUPERNODE_GROUPS}"
+        return [Found(wrong, SUPERNODE_REMEDY, "warning")]
+    if blobs["route"] != "blob_sidecars":
+        wrong = f"serves blobs at /eth/v1/beacon/{blobs['route']} alone"
+        remedy = "Aztec up to 4.1 asks /eth/v1/beacon/blob_sidecars: give another URL, unless your release is newer"
+        return [Found(wrong, remedy, "warning")]
+    return []
+
+
+def consensus_faults(answer: Mapping, settings: Settings) -> list[Found]:
+    """Give what is wrong with a consensus client by its answer."""
+    refused = answer.get("refused") or {}
+    if answer.get("head") is None:
+        wrong = refused.get("head", "does not tell its head")
+        return [Found(wrong, f"give the URL of a {WHAT_ANSWERS['consensus']}")]
+    found = _chain_faults(answer, settings)
+    if found:
+        return found
+    sync = answer.get("sync")
+    if sync is None:
+        said = refused.get("sync", "does not tell its state")
+        found.append(Found(f"{said}: nobody knows whether it is in sync", "see to it yourself", "warning"))
+    elif sync["is_syncing"] or (sync["distance"] or 0) > BEHIND_SLOTS:
+        behind = f", {sync['distance']} slots behind" if sync["distance"] else ""
+        found.append(Found(f"is syncing{behind}", "wait until it is in sync, or give another URL"))
+    elif sync["el_offline"]:
+        found.append(Found("its own execution client is offline", "see to that client", "warning"))
+    elif sync["is_optimistic"]:
+        wrong = "follows its chain unchecked, for its own execution client is not in sync"
+        found.append(Found(wrong, "wait until that client is in sync", "warning"))
+    return found + blob_faults(answer)
+
+
+def url_faults(source: Source) -> list[Found]:
+    """Give what of a URL Aztec's HTTP client does not take as it is written, although this check did."""
+    parts, found = urlsplit(source.written), []
+    if parts.username is not None:
+        wrong = "has a user in its URL, which Node's fetch refuses (seen with Aztec 4.1.2)"
+        found.append(Found(wrong, "give the key in the path, or leave the user to a proxy of your own", "warning"))
+    if source.kind == "consensus" and parts.query:
+        wrong = "has a query in its URL, behind which Aztec puts the path (read in Aztec 4.1.2)"
+        remedy = "give the key in L1_CONSENSUS_HOST_API_KEYS of prover_node_secret_environment"
+        found.append(Found(wrong, remedy, "warning"))
+    return found
+
+
+def faults_of(source: Source, answer: Mapping, settings: Settings) -> list[Found]:
+    """Give all that is wrong with a client."""
+    fault = answer.get("fault")
+    if fault:
+        remedy = REMEDIES.get(fault["kind"], f"give the URL of an {WHAT_ANSWERS['execution']}")
+        if source.kind == "consensus" and fault["kind"] not in REMEDIES:
+            remedy = f"give the URL of a {WHAT_ANSWERS['consensus']}"
+        return [Found(fault["text"], remedy)]
+    judge = execution_faults if source.kind == "execution" else consensus_faults
+    return judge(answer, settings) + url_faults(source)
+
+
+def _works(faults: Sequence) -> bool:
+    return not any(one.level == "error" for one in faults)
+
+
+def source_problems(host: str, judged: Sequence, settings: Settings) -> list[Problem]:
+    """Give the problems of a host's clients. judged: (source, its faults). With one needed, a second one may fail."""
+    problems = []
+    working = {user[:2] for source, faults in judged if _works(faults) for user in source.users}
+    for source, faults in judged:
+        spared = settings.needed == "one" and all(user[:2] in working for user in source.users)
+        for one in faults:
+            level = "warning" if spared and not one.foreign else one.level
+            variable = source.users[0][1]
+            problems.append(Problem(host, variable, f"{source.name} {one.wrong}", one.remedy, level))
+    return problems
+
+
+def unknown_problems(host: str, sources: Sequence, settings: Settings) -> list[Problem]:
+    """Give a warning for each point that was not checked because nobody has said what has to be there."""
+    if not sources:
+        return []
+    points = (("aztec_l1_chain_id", settings.chain_id, "chain"), ("aztec_l1_registry", settings.registry, "registry"))
+    return [
+        Problem(host, name, f"the L1's {what} was not checked, for {settings.unknown}", f"set {name}", "warning")
+        for name, known, what in points
+        if not known
+    ]
+
+
+def balances_of(judged: Sequence, answers: Sequence) -> dict:
+    """Give each publisher's balance in wei, as the client says it that is furthest on the right chain."""
+    good = [
+        answer
+        for (source, faults), answer in zip(judged, answers)
+        if source.kind == "execution" and answer.get("balances") and not any(one.foreign for one in faults)
+    ]
+    ordered = sorted(good, key=lambda answer: answer.get("head") or 0)
+    found: dict = {}
+    for answer in ordered:
+        found.update(answer["balances"])
+    return found
+
+
+def balance_problems(host: str, variable: str, publishers: Sequence, balances: Mapping, settings: Settings) -> list:
+    """Give a problem for each publisher that cannot pay, or not for long."""
+    problems = []
+    for address in publishers:
+        if address not in balances:
+            wrong = f"the balance of the publisher {address} was not checked: no execution client told it"
+            problems.append(Problem(host, variable, wrong, "see the lines on the execution clients", "warning"))
+            continue
+        amount, shown = Decimal(balances[address]) / WEI, ether(balances[address])
+        if amount <= settings.balance_fail:
+            least = f" (aztec_l1_balance_fail is {settings.balance_fail})" if settings.balance_fail else ""
+            wrong = f"the publisher {address} has {shown}{least} and cannot pay for submitting proofs"
+            problems.append(Problem(host, variable, wrong, "send ETH to it"))
+        elif amount < settings.balance_warn:
+            wrong = f"the publisher {address} has {shown}, below aztec_l1_balance_warn, {settings.balance_warn}"
+            problems.append(Problem(host, variable, wrong, "send ETH to it", "warning"))
+    return problems
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a host's L1 checks came to: problems, rows of the table of clients, rows of the table of publishers."""
+
+    problems: list
+    clients: list
+    publishers: list
+
+
+def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None) -> Verdict:
+    """Judge the answers of a host's L1 clients (host_look's l1, or None where nothing was asked)."""
+    components = fleet["hosts"][host]["components"]
+    settings = settings_of(values, fleet["network"], components)
+    if settings.checks == "ignore" or answers is None:
+        return Verdict([], [], [])
+    sources = sources_of(values, components)
+    waiting = {kind: list(answers[kind]) for kind in ("execution", "consensus")}
+    paired = [(source, waiting[source.kind].pop(0)) for source in sources]
+    judged = [(source, faults_of(source, answer, settings)) for source, answer in paired]
+    problems = source_problems(host, judged, settings) + unknown_problems(host, sources, settings)
+    rows = [client_row(host, source, answer, faults) for (source, answer), (_same, faults) in zip(paired, judged)]
+    publishers = []
+    if NODE in components:
+        balances = balances_of(judged, [answer for _source, answer in paired])
+        variable = "prover_node_publisher_private_key"
+        problems += balance_problems(host, variable, fleet["publishers"], balances, settings)
+        publishers = [
+            (host, address, ether(balances[address]) if address in balances else "unknown")
+            for address in fleet["publishers"]
+        ]
+    if settings.checks == "warn":
+        problems = [Problem(one.host, one.variable, one.wrong, one.remedy, "warning") for one in problems]
+    return Verdict(problems, rows, publishers)
+
+
+def client_row(host: str, source: Source, answer: Mapping, faults: Sequence) -> tuple:
+    """Give a client as a row of the table that shows what was seen."""
+    users = ", ".join(dict.fromkeys(user[0].replace("prover_", "") for user in source.users))
+    seconds = answer.get("seconds")
+    head, age, seen = answer.get("head"), "-", "-"
+    if answer.get("timestamp") is not None:
+        # Seconds of a block's own making are no news.
+        age = span(max(0.0, answer["time"] - answer["timestamp"]))
+    if source.kind == "execution" and answer.get("code_bytes") is not None:
+        seen = "registry" if answer["code_bytes"] else "NO REGISTRY"
+    elif source.kind == "consensus" and not answer.get("fault"):
+        blobs = answer.get("blobs")
+        seen = "NO BLOBS" if not blobs else "blobs" if blobs["seen"] else "blobs (none made of late)"
+    return (
+        host, users, f"{source.kind} {source.users[0][2]}", origin(source.url),
+        "-" if answer.get("chain_id") is None else str(answer["chain_id"]),
+        "-" if head is None else f"{'block' if source.kind == 'execution' else 'slot'} {head}", age, seen,
+        "-" if seconds is None else f"{round(seconds * 1000)} ms", "ok" if _works(faults) else "WRONG",
+    )  # fmt: skip
+
+
+def l1_tables(clients: Sequence, publishers: Sequence) -> str:
+    """Give what was seen of the L1 as the tables that the operator reads."""
+    parts = []
+    if clients:
+        heads = ("HOST", "FOR", "L1 CLIENT", "AT", "CHAIN", "HEAD", "AGE", "HAS", "TOOK", "STATE")
+        parts.append(table(clients, heads))
+    if publishers:
+        parts.append(table(publishers, ("HOST", "PUBLISHER", "BALANCE")))
+    return "\n\n".join(parts)

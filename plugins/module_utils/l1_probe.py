@@ -1,0 +1,394 @@
+# Copyright: Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Questions to the L1 from a host: what execution and consensus clients say of themselves. Nothing is judged here.
+
+URLs and headers may hold API keys. An answer names none of them, and what a server says passes through the masker.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+from base64 import b64encode
+from contextlib import closing
+from typing import Any, Callable
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, SHORTEST, Masker
+
+# No honest answer to what is asked here is longer; of blobs, 128 KiB each, only the beginning is read.
+LONGEST = 4 * 2**20
+BLOBS_BEGIN = 4096
+SHOWN = 160
+# Slots that are looked at for one with blobs: most blocks have some.
+BLOB_SLOTS = 4
+# Blobs' first path is the one that Aztec asks; clients after Fusaka may have the second alone.
+BLOB_ROUTES = ("blob_sidecars", "blobs")
+# Faults after which a target need not be asked anything more.
+LOST = ("timeout", "connect", "tls", "url")
+
+
+class Fault(Exception):
+    """A question without an answer: kind says to the judge what it is, the text to a person."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        """Take kind and text."""
+        super().__init__(text)
+        self.kind, self.text = kind, text
+
+
+class Refused(Exception):
+    """A question that the server understood and does not answer; the text is the server's."""
+
+
+def origin(url: str) -> str:
+    """Take a URL, give the part of it that is no secret: scheme, host and port."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def secret_texts(target: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """(secrets, those of them that are too short for the masker) of a target's URL and headers."""
+    parts = urlsplit(target["url"])
+    alone = [parts.password or "", *(value for _name, value in parse_qsl(parts.query)), *target["headers"].values()]
+    secrets = [target["url"], *target["headers"].values()]
+    return secrets, [unquote(text) for text in alone if 0 < len(text) < SHORTEST]
+
+
+class Quiet:
+    """Makes what servers say fit to be shown: on one line, short, with no secret of any target in it."""
+
+    def __init__(self, targets: list[dict[str, Any]]) -> None:
+        """Take all targets that are asked."""
+        secrets: dict[str, str] = {}
+        self.short: list[str] = []
+        for target in targets:
+            for text in secret_texts(target)[0]:
+                secrets[f"secret {len(secrets)}"] = text
+            self.short += secret_texts(target)[1]
+        self.masker = Masker(secrets)
+
+    def __call__(self, text: str) -> str:
+        """Take a text, give what may be shown of it."""
+        shown = " ".join(self.masker(text).split())
+        if any(re.search(rf"(?<![A-Za-z0-9]){re.escape(short)}(?![A-Za-z0-9])", shown) for short in self.short):
+            return MASK
+        shown = "".join(character if character.isprintable() else "?" for character in shown)
+        return shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
+
+
+class Client:
+    """One URL that is asked several times over one connection, until its time is over."""
+
+    def __init__(self, target: dict[str, Any], seconds: float, quiet: Callable[[str], str]) -> None:
+        """Take a target (url, headers), the seconds for all of its answers together, and what masks texts."""
+        self.parts = urlsplit(target["url"])
+        self.seconds, self.end = seconds, time.monotonic() + seconds
+        self.quiet = quiet
+        self.headers = {"Accept": "application/json", "User-Agent": "aztec-ops-prover", **target["headers"]}
+        if self.parts.username is not None:
+            pair = f"{unquote(self.parts.username)}:{unquote(self.parts.password or '')}"
+            self.headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
+        kind = http.client.HTTPSConnection if self.parts.scheme == "https" else http.client.HTTPConnection
+        try:
+            self.connection = kind(self.parts.hostname or "", self.parts.port, timeout=seconds)
+        except http.client.InvalidURL as error:
+            raise self.fault(error) from None
+
+    def close(self) -> None:
+        """End the connection."""
+        self.connection.close()
+
+    def left(self) -> float:
+        """The seconds that are left; Fault when there are none."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise Fault("timeout", f"gives no answer within {self.seconds:g} s")
+        return left
+
+    def path(self, below: str, query: str) -> str:
+        """A path below the URL's own, with the URL's query and one more."""
+        own = self.parts.path.rstrip("/") + below if below else self.parts.path or "/"
+        asked = "&".join(part for part in (self.parts.query, query) if part)
+        # A browser's and Node's way: what may not stand in a request is written with %.
+        return quote(own + ("?" + asked if asked else ""), safe="%/:=&?~#+!$,;'@()*[]")
+
+    def exchange(self, method: str, path: str, body: str | None, longest: int) -> tuple[int, str, bytes]:
+        """(status, where a redirect leads, body) of a request; of a longer body only the beginning."""
+        headers = {**self.headers, "Content-Type": "application/json"} if body is not None else self.headers
+        self.connection.timeout = self.left()
+        if self.connection.sock is not None:
+            self.connection.sock.settimeout(self.left())
+        self.connection.request(method, path, body, headers)
+        response = self.connection.getresponse()
+        got = response.read(longest)
+        if len(got) == longest:
+            self.connection.close()
+        return response.status, response.getheader("Location") or "", got
+
+    def request(
+        self, method: str, below: str = "", query: str = "", body: str | None = None, longest: int = LONGEST
+    ) -> tuple[int, str, bytes]:
+        """What exchange gives, with a second try where a connection was kept that the server has closed."""
+        kept = self.connection.sock is not None
+        try:
+            try:
+                return self.exchange(method, self.path(below, query), body, longest)
+            except (http.client.RemoteDisconnected, ConnectionError, BrokenPipeError):
+                if not kept:
+                    raise
+                self.connection.close()
+                return self.exchange(method, self.path(below, query), body, longest)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.connection.close()
+            # Without its cause, whose text may hold the URL.
+            raise self.fault(error) from None
+
+    def fault(self, error: Exception) -> Fault:
+        """What an error of the way there or back is."""
+        if isinstance(error, (socket.timeout, TimeoutError)):
+            return Fault("timeout", f"gives no answer within {self.seconds:g} s")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return Fault("tls", f"its certificate is not trusted: {self.quiet(error.verify_message)}")
+        if isinstance(error, ssl.SSLError):
+            reason = getattr(error, "reason", None) or "failed"
+            return Fault("tls", f"no TLS with it: {reason.lower().replace('_', ' ')}")
+        if isinstance(error, socket.gaierror):
+            return Fault("connect", "its name does not resolve here")
+        if isinstance(error, http.client.RemoteDisconnected):
+            return Fault("connect", "closes the connection without an answer")
+        if isinstance(error, OSError):
+            return Fault("connect", f"cannot be reached: {self.quiet(error_text(error))}")
+        if isinstance(error, (http.client.InvalidURL, ValueError)):
+            return Fault("url", "cannot be asked: URL or API key holds characters that no request may have")
+        return Fault("other", "answers with something that is no HTTP")
+
+    def json(self, method: str, below: str = "", query: str = "", body: str | None = None) -> tuple[int, dict]:
+        """(status, document) of an answer that is a JSON object; Fault for any other."""
+        status, leads, got = self.request(method, below, query, body)
+        self.refuse(status, leads, got)
+        try:
+            found = json.loads(got)
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            return status, found
+        if status != 200:
+            raise Fault("http", f"answers {status} {http.client.responses.get(status, '')}".strip())
+        begins = got.lstrip()[:1]
+        what = "nothing" if not begins else "HTML" if begins == b"<" else "something other"
+        raise Fault("other", f"answers with {what} and not with JSON")
+
+    def refuse(self, status: int, leads: str, got: bytes) -> None:
+        """Raise Fault for the answers that are the same to every question."""
+        if status in (401, 403, 407):
+            raise Fault("key", f"answers {status} {http.client.responses[status]}{self.said(got)}")
+        if status == 429:
+            raise Fault("limit", f"answers 429 {http.client.responses[status]}{self.said(got)}")
+        if 300 <= status < 400:
+            where = origin(leads) if "://" in leads else "another path of it"
+            raise Fault("redirect", f"answers {status}, a redirect to {self.quiet(where)}")
+
+    def said(self, got: bytes) -> str:
+        """What the body of an answer says, as ': text', or ''."""
+        try:
+            found = json.loads(got)
+        except ValueError:
+            return ""
+        error = found.get("error", found) if isinstance(found, dict) else found
+        text = error.get("message") if isinstance(error, dict) else error
+        return f": {self.quiet(text)}" if isinstance(text, str) and text.strip() else ""
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """The result of a JSON-RPC call; Refused where the server gives an error."""
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
+        status, found = self.json("POST", body=body)
+        if found.get("error"):
+            raise Refused(f"refuses {method}{self.said(json.dumps(found).encode())}")
+        if status != 200 or "result" not in found:
+            raise Fault("http" if status != 200 else "other", f"answers {status} without a result")
+        return found["result"]
+
+    def get(self, below: str, query: str = "") -> Any:
+        """The data of a Beacon API answer; Refused with the status where it gives an error."""
+        status, found = self.json("GET", below, query)
+        if status != 200 or "data" not in found:
+            raise Refused(f"answers {status} at {below}{self.said(json.dumps(found).encode())}")
+        return found["data"]
+
+
+def number(text: Any) -> int | None:
+    """The number that a hex or decimal text stands for, or None."""
+    try:
+        return int(text, 16 if text.startswith("0x") else 10) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def inside(document: Any, *path: Any) -> Any:
+    """What lies at a path of keys and positions in a document, or None."""
+    for step in path:
+        try:
+            document = document[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return document
+
+
+def blobs_begin(got: bytes) -> bool | None:
+    """Whether the beginning of an answer shows blobs, none (False), or something else (None)."""
+    match = re.search(rb'"data"\s*:\s*\[\s*(["{\]])', got)
+    return None if match is None else match.group(1) != b"]"
+
+
+def empty(target: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a target before it has answered."""
+    return {"where": origin(target["url"]), "fault": None, "refused": {}, "seconds": None, "time": time.time()}
+
+
+def answer(found: dict[str, Any], name: str, question: Callable, *words: Any) -> Any:
+    """What a question brings; None and a note in `refused` where this question alone is not answered."""
+    try:
+        return question(*words)
+    except Refused as refused:
+        found["refused"][name] = str(refused)
+    except Fault as fault:
+        if fault.kind in LOST:
+            raise
+        found["refused"][name] = fault.text
+    return None
+
+
+def ask_execution(client: Client, found: dict[str, Any], registry: str, addresses: list[str]) -> None:
+    """Fill in what an execution client says: chain, head, whether it syncs, the registry's code, balances in wei."""
+    found.update(chain_id=None, head=None, timestamp=None, syncing=None, code_bytes=None, balances={})
+    try:
+        found["chain_id"] = number(client.rpc("eth_chainId"))
+    except Refused as refused:
+        found["refused"]["chain_id"] = str(refused)
+        return
+
+    def ask(name: str, method: str, *params: Any) -> Any:
+        return answer(found, name, client.rpc, method, *params)
+
+    syncing = ask("syncing", "eth_syncing")
+    if isinstance(syncing, dict):
+        current, highest = number(syncing.get("currentBlock")), number(syncing.get("highestBlock"))
+        found["syncing"] = {"current": current, "highest": highest}
+    elif syncing is False:
+        found["syncing"] = False
+    block = ask("head", "eth_getBlockByNumber", "latest", False)
+    found["head"], found["timestamp"] = number(inside(block, "number")), number(inside(block, "timestamp"))
+    found["time"] = time.time()
+    if registry:
+        code = ask("code", "eth_getCode", registry, "latest")
+        found["code_bytes"] = (len(code) - 2) // 2 if isinstance(code, str) else None
+    for address in addresses:
+        balance = number(ask("balance", "eth_getBalance", address, "latest"))
+        if balance is not None:
+            # Wei do not fit into what JSON readers take for a number.
+            found["balances"][address] = str(balance)
+
+
+def ask_blobs(client: Client, found: dict[str, Any], head: int) -> None:
+    """Fill in whether blobs are served: the route that serves them and whether any were seen, or what is said."""
+    for route in BLOB_ROUTES:
+        for slot in range(head, max(-1, head - BLOB_SLOTS), -1):
+            below = f"/eth/v1/beacon/{route}/{slot}"
+            query = "indices=0" if route == "blob_sidecars" else ""
+            status, leads, got = client.request("GET", below, query, longest=BLOBS_BEGIN)
+            client.refuse(status, leads, got)
+            seen = blobs_begin(got) if status == 200 else None
+            if seen is not None:
+                found["blobs"] = {"route": route, "seen": seen}
+                if seen:
+                    break
+            elif status != 404 or re.search(rb"column|custod", got):
+                # 404 is a slot without a block, or all of the route; Prysm says it of blobs that it does not keep.
+                found["blobs"] = None
+                found["refused"]["blobs"] = f"answers {status} at {below}{client.said(got)}"
+                break
+        if found["blobs"]:
+            found["refused"].pop("blobs", None)
+            return
+    found["refused"].setdefault("blobs", f"answers 404 for the last {BLOB_SLOTS} slots")
+
+
+def ask_consensus(client: Client, found: dict[str, Any]) -> None:
+    """Fill in what a consensus client says: head, sync, chain, blobs, and how many custody groups it keeps."""
+    found.update(head=None, sync=None, chain_id=None, blobs=None, custody_groups=None)
+    # Aztec asks the same at its start, and ends when no consensus client answers it.
+    try:
+        headers = client.get("/eth/v1/beacon/headers")
+    except Refused as refused:
+        found["refused"]["head"] = str(refused)
+        return
+    found["head"] = number(inside(headers, 0, "header", "message", "slot"))
+    if found["head"] is None:
+        return
+
+    def ask(name: str, below: str) -> Any:
+        return answer(found, name, client.get, below)
+
+    sync = ask("sync", "/eth/v1/node/syncing")
+    if isinstance(sync, dict):
+        found["sync"] = {
+            "distance": number(sync.get("sync_distance")),
+            **{name: sync.get(name) is True for name in ("is_syncing", "is_optimistic", "el_offline")},
+        }
+    found["chain_id"] = number(inside(ask("chain_id", "/eth/v1/config/deposit_contract"), "chain_id"))
+    answer(found, "blobs", ask_blobs, client, found, found["head"])
+    if not inside(found["blobs"], "seen"):
+        identity = ask("custody_groups", "/eth/v1/node/identity")
+        found["custody_groups"] = number(inside(identity, "metadata", "custody_group_count"))
+
+
+def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
+    """Ask all targets at a time. questions: execution and consensus (lists of url and headers), registry, addresses,
+    seconds for each target. Gives execution and consensus, an answer for each target, in the same order.
+    """
+    targets = [("execution", one) for one in questions["execution"]]
+    targets += [("consensus", one) for one in questions["consensus"]]
+    seconds = float(questions["seconds"])
+    quiet = Quiet([target for _kind, target in targets])
+    answers = [empty(target) for _kind, target in targets]
+
+    def ask(kind: str, target: dict[str, Any], found: dict[str, Any]) -> None:
+        started = time.monotonic()
+        try:
+            with closing(Client(target, seconds, quiet)) as client:
+                if kind == "execution":
+                    ask_execution(client, found, questions["registry"], questions["addresses"])
+                else:
+                    ask_consensus(client, found)
+        except Fault as fault:
+            found["fault"] = {"kind": fault.kind, "text": fault.text}
+        except (AttributeError, TypeError, KeyError, ValueError, RecursionError) as error:
+            # A document of another shape than anybody foresaw; a traceback might show the URL.
+            found["fault"] = {"kind": "other", "text": f"answers with what nobody understands ({type(error).__name__})"}
+        found["seconds"] = round(time.monotonic() - started, 3)
+
+    # Daemons: a look-up of a name, or a server that gives a byte a second, holds up nobody.
+    threads = [
+        threading.Thread(target=ask, args=(kind, target, found), daemon=True)
+        for (kind, target), found in zip(targets, answers)
+    ]
+    end = time.monotonic() + seconds + 1
+    for thread in threads:
+        thread.start()
+    for number_of, thread in enumerate(threads):
+        thread.join(max(0.0, end - time.monotonic()))
+        if thread.is_alive():
+            kept = dict(answers[number_of])
+            kept["fault"] = {"kind": "timeout", "text": f"gives no answer within {seconds:g} s"}
+            answers[number_of] = kept
+    result: dict[str, Any] = {"execution": [], "consensus": []}
+    for (kind, _target), found in zip(targets, answers):
+        result[kind].append(found)
+    return result

@@ -1,0 +1,562 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The L1 preflight against real anvils and the lab's front, alone and through the real ansible-playbook."""
+
+from __future__ import annotations
+
+import gzip
+import ipaddress
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from base64 import b64encode
+from datetime import datetime, timedelta, timezone
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+import yaml
+from ansible_collections.aztec_ops.prover.plugins.module_utils import l1_probe
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import default_address
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_questions, l1_tables
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
+from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import forms
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from lab.l1 import front
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = Path(sys.executable).parent
+REGISTRY = front.PARAMETERS["registryAddress"]
+# All that is served here is served at an address that containers would reach as well: loopback's are refused.
+ADDRESS = default_address()
+GONE = f"http://{ADDRESS}:1"
+# Account 2 of anvil's public test mnemonic, which anvil gives 10000 ETH, and an account that nobody gives anything.
+KEY = "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a"
+PUBLISHER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+EMPTY_KEY = "0x" + "5ec2e7ab" * 8
+SECRETS = {name: f"S3cret-{name}/ä%+ 1" for name in ("user", "password", "path", "query", "key", "header")}
+
+
+def free_port() -> int:
+    with socket.create_server((ADDRESS, 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def rpc(url: str, method: str, *params):
+    """Ask an anvil; OSError while it does not serve."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}).encode()
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())["result"]
+
+
+class Anvils:
+    """Starts anvils and ends them; each serves when it is given."""
+
+    def __init__(self) -> None:
+        self.running: list = []
+
+    def start(self, *arguments: str) -> str:
+        port = free_port()
+        command = [os.environ["ANVIL"], "--silent", "--host", ADDRESS, "--port", str(port), *arguments]
+        self.running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+        url, end = f"http://{ADDRESS}:{port}", time.monotonic() + 30
+        while True:
+            try:
+                rpc(url, "eth_chainId")
+                return url
+            except OSError:
+                assert time.monotonic() < end, "anvil does not serve"
+                time.sleep(0.1)
+
+    def end(self) -> None:
+        for process in self.running:
+            process.terminate()
+            process.wait()
+
+
+@pytest.fixture(name="anvils", scope="module")
+def fixture_anvils():
+    """Give what starts anvils."""
+    made = Anvils()
+    yield made
+    made.end()
+
+
+@pytest.fixture(name="chain", scope="module")
+def fixture_chain(anvils, tmp_path_factory):
+    """The lab's L1 with Aztec's contracts: the URL of its anvil, which the front asks too."""
+    state = tmp_path_factory.mktemp("chain") / "state.json"
+    with gzip.open(ROOT / "lab/l1/state.json.gz") as packed, state.open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    url = anvils.start(
+        "--load-state", str(state), "--chain-id", "31337", "--block-time", "1", "--slots-in-an-epoch", "1"
+    )
+    end = time.monotonic() + 30
+    # The state's newest block is as old as the state.
+    while time.time() - int(rpc(url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16) > 60:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    before, front.ANVIL = front.ANVIL, url
+    yield url
+    front.ANVIL = before
+
+
+class Door(front.Front):
+    """The lab's front behind a door: counts who comes, asks for a key, and may answer as clients in trouble do."""
+
+    wants_header = ("", "")
+    wants_path = ""
+    wants_query = ("", "")
+    wants_user = ""
+    rewritten: dict = {}
+    comes: list = []
+
+    def refused(self) -> bool:
+        """Answer 401 to those without the key, with the key that they gave in it, as some servers do."""
+        parts = urlsplit(self.path)
+        name, value = self.wants_header
+        query, wanted = self.wants_query
+        given = self.headers.get("authorization", "")
+        good = (
+            (not name or self.headers.get(name) == value)
+            and parts.path.startswith(self.wants_path)
+            and (not query or parse_qs(parts.query).get(query) == [wanted])
+            and (not self.wants_user or given == self.wants_user)
+        )
+        self.comes.append(self.path)
+        if not good:
+            seen = " ".join([self.path, given, *(value for key, value in self.headers.items() if key != "Host")])
+            self.answer(401, {"error": {"code": -32000, "message": f"wrong key: {seen}"}})
+        self.path = self.path[len(self.wants_path) :] or "/"
+        return not good
+
+    def do_POST(self) -> None:
+        if not self.refused():
+            super().do_POST()
+
+    def do_GET(self) -> None:
+        below = urlsplit(self.path).path
+        if self.refused():
+            return
+        for begins, (code, document) in self.rewritten.items():
+            if below.startswith(begins):
+                self.answer(code, document)
+                return
+        super().do_GET()
+
+
+class Syncing(Door):
+    """An execution client as geth is while it syncs: anvil never does."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        call = json.loads(body)
+        if call["method"] == "eth_syncing":
+            state = {"currentBlock": "0x10", "highestBlock": "0x2000", "startingBlock": "0x0"}
+            return self.answer(200, {"jsonrpc": "2.0", "id": call["id"], "result": state})
+        return self.answer(200, front.post(body))
+
+
+class Page(front.Front):
+    """A web server that is no client of any chain."""
+
+    def do_POST(self) -> None:
+        self.answer(200, b"<!doctype html><title>welcome</title>")
+
+    do_GET = do_POST
+
+
+class Redirect(front.Front):
+    """A server that sends everybody elsewhere, the key in the address."""
+
+    def do_POST(self) -> None:
+        self.send_response(301)
+        self.send_header("location", f"http://127.0.0.1:9{self.path}")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_GET = do_POST
+
+
+@pytest.fixture(name="serve")
+def fixture_serve():
+    """Give a function that serves a handler on loopback and gives its URL; all end with the test."""
+    servers = []
+
+    def serve(handler: type, context: ssl.SSLContext | None = None, **settings) -> str:
+        made = type("Made", (handler,), {"comes": [], **settings})
+        server = ThreadingHTTPServer((ADDRESS, 0), made)
+        # A client may leave before it has read all: that is no matter here.
+        server.handle_error = lambda *_: None
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        serve.handlers.append(made)
+        return f"{'https' if context else 'http'}://{ADDRESS}:{server.server_port}"
+
+    serve.handlers = []
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(name="certificate", scope="module")
+def fixture_certificate(tmp_path_factory):
+    """A self-signed certificate of this machine: (its file, a server's context)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ADDRESS)])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ADDRESS))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("certificate")
+    (folder / "crt.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(key.private_bytes(*plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "crt.pem", folder / "key.pem")
+    return folder / "crt.pem", context
+
+
+FLEET = {"network": "testnet", "publishers": [PUBLISHER], "hosts": {"node-1": {"components": ["prover_node"]}}}
+LAB = {"aztec_l1_chain_id": 31337, "aztec_l1_registry": REGISTRY, "aztec_l1_timeout": 5}
+
+
+def judged(execution: list, consensus: list, **values):
+    """Ask these clients as a host does and judge what they say."""
+    every = {**LAB, "aztec_l1_execution_urls": execution, "aztec_l1_consensus_urls": consensus, **values}
+    return check_l1("node-1", every, FLEET, ask_l1(json.loads(l1_questions(every, FLEET, "node-1"))))
+
+
+def lines(execution: list, consensus: list, **values) -> list:
+    """Give the problems with these clients as texts."""
+    return [f"{one.level}: {one.wrong}" for one in judged(execution, consensus, **values).problems]
+
+
+def test_the_lab_s_l1_is_well(chain, serve) -> None:
+    url = serve(Door)
+    assert lines([chain, url + "/"], [url, url + "/"]) == []
+    seen = l1_tables(judged([chain], [url]).clients, judged([chain], [url]).publishers)
+    assert re.search(r"execution 1 .* 31337 +block [1-9]\d* .* registry .* ok$", seen, re.MULTILINE)
+    assert re.search(rf"{PUBLISHER} +10000 ETH$", seen, re.MULTILINE)
+
+
+def test_blobs_that_are_there(chain, serve) -> None:
+    """The saved L1 has no block with blobs near its head: such an answer is a recorded one, in both routes' forms."""
+    sidecar = {"index": "0", "blob": "0x" + "00" * 131072, "kzg_commitment": "0x", "kzg_proof": "0x"}
+    old = serve(Door, rewritten={"/eth/v1/beacon/blob_sidecars/": (200, {"version": "deneb", "data": [sidecar]})})
+    new = serve(Door, rewritten={
+        "/eth/v1/beacon/blob_sidecars/": (410, {"code": 410, "message": "gone"}),
+        "/eth/v1/beacon/blobs/": (200, {"execution_optimistic": False, "data": ["0x" + "00" * 131072]}),
+    })  # fmt: skip
+    assert lines([chain], [old]) == []
+    assert [one.partition(") ")[2] for one in lines([chain], [new])] == ["serves blobs at /eth/v1/beacon/blobs alone"]
+    assert all("blobs" in row for row in judged([chain], [old, new]).clients[1:])
+
+
+def test_execution_clients_in_trouble(chain, anvils, serve, certificate) -> None:
+    door = serve(Door)
+    _file, context = certificate
+    silent = socket.create_server((ADDRESS, 0))
+    old = anvils.start("--chain-id", "31337", "--timestamp", str(int(time.time()) - 7300))
+    cases = [
+        (anvils.start("--chain-id", "1"), "is on chain 1, that of mainnet, and testnet on 31337"),
+        (GONE, "cannot be reached: connection refused"),
+        ("http://no-such-host.invalid", "its name does not resolve here"),
+        (f"http://{ADDRESS}:{silent.getsockname()[1]}", "gives no answer within 2 s"),
+        (old, "its newest block, 0, is 2 h old, over 5 min"),
+        (old, f"has no contract at {REGISTRY}, where the registry has to be"),
+        (serve(Syncing), "is syncing, block 16 of 8192"),
+        (serve(Page), "answers with HTML and not with JSON"),
+        (serve(Redirect), "answers 301, a redirect to http://127.0.0.1:9"),
+        (serve(front.Front, context=context), "its certificate is not trusted: self-signed certificate"),
+        (door.replace("http", "https"), "no TLS with it: "),
+        (serve(Door, wants_path="/key"), "answers 401 Unauthorized: wrong key: "),
+    ]
+    started = time.monotonic()
+    found = lines([url for url, _line in cases], [door], aztec_l1_timeout=2)
+    assert time.monotonic() - started < 4
+    for url, line in cases:
+        where = f"error: entry {[one for one, _line in cases].index(url) + 1} ({url}) {line}"
+        assert [one for one in found if one.startswith(where)], (where, found)
+    assert len(found) == len(cases)
+    silent.close()
+
+
+def test_consensus_clients_in_trouble(chain, serve) -> None:
+    syncing = {"head_slot": "1", "sync_distance": "900", "is_syncing": True, "is_optimistic": True, "el_offline": False}
+    columns = "Insufficient data columns to reconstruct blobs: required 64, but only 4 were found."
+    custody = "Not found: the node does not custody enough data columns to reconstruct blobs"
+    identity = {"data": {"metadata": {"custody_group_count": "4"}}}
+
+    def rewriting(below: str, code: int, document: dict) -> str:
+        return serve(Door, rewritten={below: (code, document)})
+
+    def error(code: int, message: str) -> tuple:
+        return code, {"code": code, "message": message}
+
+    syncs, blobs = "/eth/v1/node/syncing", "/eth/v1/beacon/blob"
+    other_chain = {"data": {"chain_id": "1", "address": "0x"}}
+    cases = [
+        (rewriting(syncs, 200, {"data": syncing}), "error", "is syncing, 900 slots behind"),
+        (rewriting("/eth/v1/config/", 200, other_chain), "error", "is on chain 1, that of mainnet"),
+        # As Lighthouse and Prysm answer since Fusaka where they are no supernodes.
+        (rewriting(blobs, *error(500, columns)), "error", "serves no blobs: answers 500 at /eth/v1/beacon/blobs/"),
+        (rewriting(blobs, *error(404, custody)), "error", "serves no blobs: answers 404 at /eth/v1/beacon/blobs/"),
+        (rewriting(blobs, *error(404, "not found")), "error", "serves no blobs: answers 404 for the last 4 slots"),
+        (rewriting("/eth/v1/node/identity", 200, identity), "warning", "keeps 4 of 128 parts of each blob"),
+        (
+            rewriting(syncs, *error(403, "no")),
+            "warning",
+            "answers 403 Forbidden: no: nobody knows whether it is in sync",
+        ),
+        (chain, "error", "answers 404 Not Found"),
+        (GONE, "error", "cannot be reached: connection refused"),
+        (serve(Page), "error", "answers with HTML and not with JSON"),
+        (serve(Redirect), "error", "answers 301, a redirect to http://127.0.0.1:9"),
+    ]
+    found = lines([chain], [url for url, _level, _line in cases])
+    assert len(found) == len(cases), found
+    for number, ((url, level, line), text) in enumerate(zip(cases, found), 1):
+        assert text.startswith(f"{level}: entry {number} ({url}) {line}"), text
+    assert columns in found[2]
+
+
+def test_a_server_that_gives_a_byte_a_second_holds_up_nobody(chain, serve) -> None:
+    def drip(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        for _ in range(20):
+            self.wfile.write(b" ")
+            time.sleep(0.5)
+
+    url = serve(front.Front, do_POST=drip, do_GET=drip)
+    started = time.monotonic()
+    found = lines([url, chain], [url], aztec_l1_timeout=2)
+    assert time.monotonic() - started < 4
+    assert [one.partition(") ")[2] for one in found] == ["gives no answer within 2 s"] * 2
+
+
+def test_a_certificate_that_is_trusted(chain, serve, certificate, monkeypatch) -> None:
+    file, context = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    url = serve(front.Front, context=context)
+    assert lines([url], [url]) == []
+
+
+def test_balances_of_real_accounts(chain, serve) -> None:
+    door = serve(Door)
+    rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**16))
+    assert [one.partition(PUBLISHER)[2] for one in lines([chain], [door])] == [
+        " has 0.01 ETH, below aztec_l1_balance_warn, 0.1"
+    ]
+    assert lines([chain], [door], aztec_l1_balance_fail=0.01)[0].startswith("error: the publisher")
+    assert lines([chain], [door], aztec_l1_balance_warn=0.01) == []
+    rpc(chain, "anvil_setBalance", PUBLISHER, "0x0")
+    assert lines([chain], [door]) == [
+        f"error: the publisher {PUBLISHER} has 0 ETH and cannot pay for submitting proofs"
+    ]
+    rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**22))
+
+
+# --- through the real ansible-playbook, this machine being the node's and the broker's host ---
+
+HERE = {
+    "ansible_connection": "local",
+    "ansible_host": "127.0.0.1",
+    "ansible_python_interpreter": sys.executable,
+    "aztec_version": "4.1.2",
+    "aztec_requirements": "ignore",
+    "prover_broker_port": 28080,
+    "prover_node_port": 28081,
+    "prover_node_p2p_port": 28400,
+    "prover_node_p2p_ip": "9.9.9.9",
+    "prover_node_publisher_private_key": KEY,
+    **LAB,
+}
+
+
+def play(folder: Path, values: dict, *arguments: str, playbook: str = "playbooks/preflight.yml", become: bool = False):
+    """Run a playbook over an inventory of one host with these variables; stdout and stderr together."""
+    variables = {**HERE, "ansible_become": become, **values}
+    inventory = {
+        "all": {"vars": variables},
+        "prover_node": {"hosts": {"node-1": None}},
+        "prover_broker": {"hosts": {"node-1": None}},
+        "prover_agent": {"hosts": {}},
+    }
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
+    environment["PATH"] = f"{TOOLS}:{environment['PATH']}"
+    return subprocess.run(
+        ["ansible-playbook", "-i", str(folder / "hosts.yml"), str(ROOT / playbook), *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def keyed(chain_url: str, serve, right: bool) -> dict:
+    """Give variables whose clients each want a key in another place, and that give the right ones, or wrong ones."""
+    user, password = quoted(SECRETS["user"]), quoted(SECRETS["password"])
+    basic = "Basic " + b64encode(f"{SECRETS['user']}:{SECRETS['password']}".encode()).decode()
+    other = "" if right else "x"
+    path = f"/v3/{quoted(SECRETS['path'])}"
+    by_user = serve(Door, wants_user=basic + other).replace("http://", f"http://{user}:{password}@")
+    by_path = serve(Door, wants_path=path + other) + path
+    by_query = serve(Door, wants_query=("apikey", SECRETS["query"] + other))
+    by_key = serve(Door, wants_query=("key", SECRETS["key"] + other))
+    by_header = serve(Door, wants_header=("X-Api-Key", SECRETS["header"].replace("ä", "a") + other))
+    return {
+        "aztec_l1_execution_urls": [by_user, by_path, f"{by_query}/?apikey={quoted(SECRETS['query'])}"],
+        "aztec_l1_consensus_urls": [by_path, by_key, by_header],
+        "prover_node_secret_environment": {
+            "L1_CONSENSUS_HOST_API_KEYS": ",".join(["", SECRETS["key"], SECRETS["header"].replace("ä", "a")]),
+            "L1_CONSENSUS_HOST_API_KEY_HEADERS": ",,X-Api-Key",
+        },
+    }
+
+
+def assert_no_secret(text: str) -> None:
+    """Assert that no secret stands in a text, in none of the forms that programs write it in."""
+    for name in SECRETS:
+        assert f"S3cret-{name}" not in text, f"the {name} is shown"
+    for secret in [*SECRETS.values(), f"{SECRETS['user']}:{SECRETS['password']}", KEY, EMPTY_KEY]:
+        for form in forms(secret):
+            assert form not in text, "a secret is shown in another form"
+
+
+def rows_of(run) -> list:
+    return [" ".join(line.split()) for line in run.stdout.splitlines()]
+
+
+def test_keys_in_every_place_work_and_are_not_shown(tmp_path, chain, serve) -> None:
+    run = play(tmp_path, keyed(chain, serve, right=True), "-vvv")
+    assert run.returncode == 0, run.stdout
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in run.stdout
+    seen = [row for row in rows_of(run) if row.startswith("node-1 node")]
+    assert len([row for row in seen if row.endswith(" ok")]) == 6, run.stdout
+    assert [row for row in rows_of(run) if "has a user in its URL, which Node's fetch refuses" in row]
+    assert "4 in the L1" not in run.stdout
+    assert_no_secret(run.stdout)
+
+
+def test_a_planted_secret_is_found(tmp_path, chain, serve) -> None:
+    """The search above finds each secret where something shows it."""
+    values = keyed(chain, serve, right=True)
+    shows = [{
+        "hosts": "prover_node",
+        "gather_facts": False,
+        "tasks": [{"name": "Show", "ansible.builtin.debug": {"msg": "{{ lookup('ansible.builtin.vars', item) }}"},
+                   "loop": ["aztec_l1_execution_urls", "prover_node_secret_environment"]}],
+    }]  # fmt: skip
+    (tmp_path / "show.yml").write_text(yaml.safe_dump(shows), encoding="utf-8")
+    run = play(tmp_path, values, playbook=str(tmp_path / "show.yml"))
+    for name in SECRETS:
+        assert f"S3cret-{name}" in run.stdout
+    with pytest.raises(AssertionError, match="is shown"):
+        assert_no_secret(run.stdout)
+
+
+def test_all_faults_in_one_table_and_nothing_touched(tmp_path, chain, anvils, serve) -> None:
+    """With wrong keys, which the servers repeat in what they say, in site.yml, which stops before it does anything."""
+    values = keyed(chain, serve, right=False)
+    wrong_chain = anvils.start("--chain-id", "1")
+    values["aztec_l1_execution_urls"] += [wrong_chain, chain, f"{serve(Redirect)}/{quoted(SECRETS['path'])}"]
+    values |= {"prover_broker_l1_execution_urls": [GONE], "prover_node_publisher_private_key": EMPTY_KEY}
+    run = play(tmp_path, values, "-vvv", playbook="playbooks/site.yml")
+    assert run.returncode == 2, run.stdout
+    assert "10 problems on the hosts, in the table above; nothing was changed." in run.stdout, run.stdout
+    assert len(re.findall(r"^PLAY \[", run.stdout, re.MULTILINE)) == 1
+    rows = rows_of(run)
+    for number in (1, 2, 3):
+        assert [
+            row for row in rows if re.match(rf"node-1 aztec_l1_execution_urls entry {number} .* answers 401 Un", row)
+        ]
+        assert [
+            row for row in rows if re.match(rf"node-1 aztec_l1_consensus_urls entry {number} .* answers 401 Un", row)
+        ]
+    where = "node-1 aztec_l1_execution_urls entry"
+    assert [row for row in rows if row.startswith(f"{where} 4 ({wrong_chain}) is on chain 1, that of mainnet")]
+    assert [row for row in rows if row.startswith(f"{where} 6 ") and "a redirect to http://127.0.0.1:9 " in row]
+    assert f"node-1 prover_broker_l1_execution_urls entry 1 ({GONE}) cannot be reached: connection refused" in (
+        "\n".join(rows)
+    )
+    assert [row for row in rows if "has 0 ETH and cannot pay for submitting proofs send ETH to it" in row]
+    assert_no_secret(run.stdout)
+
+
+def test_warn_and_check_mode(tmp_path, chain, anvils, serve) -> None:
+    values = {
+        "aztec_l1_execution_urls": [anvils.start("--chain-id", "1")],
+        "aztec_l1_consensus_urls": [GONE],
+    }
+    run = play(tmp_path, values, "--check")
+    assert run.returncode == 2, run.stdout
+    assert "2 problems on the hosts, in the table above; nothing was changed." in run.stdout
+    run = play(tmp_path, {**values, "aztec_l1_checks": "warn"}, "--check")
+    assert run.returncode == 0, run.stdout
+    assert len([row for row in rows_of(run) if row.startswith("node-1 aztec_l1_") and "(warning)" in row]) == 2
+
+
+def test_one_of_several_is_enough_and_all_are_reported(tmp_path, chain, serve) -> None:
+    values = {"aztec_l1_execution_urls": [GONE, chain], "aztec_l1_consensus_urls": [serve(Door)]}
+    run = play(tmp_path, values)
+    assert "1 problem on the hosts" in run.stdout, run.stdout
+    run = play(tmp_path, {**values, "aztec_l1_needed": "one"})
+    assert run.returncode == 0, run.stdout
+    line = f"(warning) entry 1 ({GONE}) cannot be reached: connection refused"
+    assert [row for row in rows_of(run) if row.startswith(f"node-1 aztec_l1_execution_urls {line}")]
+
+
+def test_ignore_asks_nobody(tmp_path, chain, serve) -> None:
+    url = serve(Door)
+    values = {"aztec_l1_execution_urls": [url], "aztec_l1_consensus_urls": [url]}
+    run = play(tmp_path, {**values, "aztec_l1_checks": "ignore"})
+    assert run.returncode == 0, run.stdout
+    assert serve.handlers[-1].comes == []
+    run = play(tmp_path, values)
+    assert run.returncode == 0, run.stdout
+    assert len(serve.handlers[-1].comes) > 5
+
+
+def test_few_questions_are_asked(chain, serve) -> None:
+    """Clients of others count what they are asked."""
+    url = serve(Door)
+    assert lines([url], []) == []
+    assert len(serve.handlers[-1].comes) == 5
+    url = serve(Door)
+    lines([chain], [url])
+    assert len(serve.handlers[-1].comes) <= 4 + l1_probe.BLOB_SLOTS

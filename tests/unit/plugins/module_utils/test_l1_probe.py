@@ -1,0 +1,253 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How L1 clients are asked, what of their answers is understood, and what of it is shown."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import (
+    SHOWN,
+    Client,
+    Fault,
+    Quiet,
+    Refused,
+    ask_l1,
+    blobs_begin,
+    inside,
+    number,
+    origin,
+)
+
+
+def target(url: str, **headers) -> dict:
+    return {"url": url, "headers": headers}
+
+
+def client(url: str, seconds: float = 5) -> Client:
+    return Client(target(url), seconds, Quiet([target(url)]))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:S3cret@rpc.lan:8545/S3cret?key=S3cret#S3cret", "https://rpc.lan:8545"),
+        ("http://[fd00::1]:5052/S3cret", "http://[fd00::1]:5052"),
+        ("https://S3cret@rpc.lan", "https://rpc.lan"),
+    ],
+)
+def test_origin(url: str, shown: str) -> None:
+    assert origin(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "below", "query", "path"),
+    [
+        ("https://a.lan", "", "", "/"),
+        ("https://a.lan/v3/KEY", "", "", "/v3/KEY"),
+        ("https://a.lan/v3/KEY?x=1", "", "", "/v3/KEY?x=1"),
+        ("https://a.lan/KEY/", "/eth/v1/node/syncing", "", "/KEY/eth/v1/node/syncing"),
+        ("https://a.lan/?key=K", "/eth/v1/x", "indices=0", "/eth/v1/x?key=K&indices=0"),
+        ("https://a.lan/ä b", "", "", "/%C3%A4%20b"),
+        ("https://a.lan/%2Fb", "", "", "/%2Fb"),
+    ],
+)
+def test_paths(url: str, below: str, query: str, path: str) -> None:
+    assert client(url).path(below, query) == path
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("wrong key S3cretPath", "wrong key ***"),
+        ("wrong key /v3/S3cretPath", "wrong key ***"),
+        ("user me:S3cretWord is not known", "user *** is not known"),
+        ("header S3cretHeader", "header ***"),
+        ("query S3cretQuery", "query ***"),
+        ("basic bWU6UzNjcmV0V29yZA==", "basic ***"),
+        # Short secrets stand in too many words to be cut out of them: where one stands alone nothing is shown.
+        ("the pin is 12a", "***"),
+        ("the id is 12ab", "the id is 12ab"),
+        ("two\nlines\t of text", "two lines of text"),
+        ("\x1b[31mred", "?[31mred"),
+        ("a" * 500, "a" * SHOWN + "..."),
+    ],
+)
+def test_what_servers_say_is_shown_without_secrets(said: str, shown: str) -> None:
+    quiet = Quiet(
+        [
+            target("https://me:S3cretWord@a.lan/v3/S3cretPath?key=S3cretQuery&pin=12a"),
+            target("https://b.lan", Key="S3cretHeader"),
+        ]
+    )
+    assert quiet(said) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0x10", 16), ("10", 10), ("", None), ("0x", None), ("x", None), (None, None), (7, None), ("1e3", None)],
+)
+def test_number(text: object, value: int | None) -> None:
+    assert number(text) == value
+
+
+def test_inside() -> None:
+    document = [{"header": {"message": {"slot": "7"}}}]
+    assert inside(document, 0, "header", "message", "slot") == "7"
+    assert inside(document, 1, "header") is None
+    assert inside(document, 0, "header", "message", "slot", "x") is None
+    assert inside(None, "x") is None
+
+
+@pytest.mark.parametrize(
+    ("begins", "seen"),
+    [
+        (b'{"data":[{"index":"0","blob":"0x00', True),
+        (b'{"version":"fulu","finalized":false,"data": [ "0x00', True),
+        (b'{"version":"deneb","data":[]}', False),
+        (b'{"data" : [ ] }', False),
+        (b'{"data":{}}', None),
+        (b"<html>", None),
+        (b"", None),
+    ],
+)
+def test_the_beginning_of_blobs(begins: bytes, seen: bool | None) -> None:
+    assert blobs_begin(begins) is seen
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (socket.timeout(), "timeout", "gives no answer within 5 s"),
+        (ConnectionRefusedError(111, "Connection refused"), "connect", "cannot be reached: connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "connect", "its name does not resolve here"),
+        (http.client.RemoteDisconnected("x"), "connect", "closes the connection without an answer"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] S3cret"), "tls", "no TLS with it: failed"),
+        (http.client.InvalidURL("S3cret"), "url", "cannot be asked: URL or API key holds characters that no request"),
+        (ValueError("Invalid header value b'S3cret'"), "url", "cannot be asked: URL or API key holds characters"),
+        (http.client.BadStatusLine("S3cret"), "other", "answers with something that is no HTTP"),
+    ],
+)
+def test_errors_of_the_way_there(error: Exception, kind: str, text: str) -> None:
+    fault = client("https://a.lan/S3cret").fault(error)
+    assert fault.kind == kind
+    assert fault.text.startswith(text)
+
+
+class Script(BaseHTTPRequestHandler):
+    """Answers each request with the next of (status, body) of its class."""
+
+    protocol_version = "HTTP/1.1"
+    answers: list = []
+    ends = False
+    leads = "/elsewhere"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        status, body = self.answers.pop(0)
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("location", self.leads)
+        self.end_headers()
+        self.wfile.write(body)
+        # A server that ends a connection without having said so.
+        self.close_connection = self.ends
+
+    do_GET = do_POST
+
+    def log_message(self, *_words) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(name="scripted")
+def fixture_scripted():
+    """Give a function that makes a server of these answers and gives its URL."""
+    servers = []
+
+    def make(*answers: tuple, **settings) -> str:
+        handler = type("Made", (Script,), {"answers": list(answers), **settings})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "text"),
+    [
+        (200, b"<html>", "other", "answers with HTML and not with JSON"),
+        (200, b"", "other", "answers with nothing and not with JSON"),
+        (200, b"[1]", "other", "answers with something other and not with JSON"),
+        (200, b"{}", "other", "answers 200 without a result"),
+        (502, b"<html>", "http", "answers 502 Bad Gateway"),
+        (401, b"<html>", "key", "answers 401 Unauthorized"),
+        (403, b'{"error": "no such project"}', "key", "answers 403 Forbidden: no such project"),
+        (429, b'{"error": {"message": "slow down"}}', "limit", "answers 429 Too Many Requests: slow down"),
+        (301, b"", "redirect", "answers 301, a redirect to another path of it"),
+    ],
+)
+def test_answers_that_are_faults(scripted, status: int, body: bytes, kind: str, text: str) -> None:
+    with pytest.raises(Fault) as fault:
+        client(scripted((status, body))).rpc("eth_chainId")
+    assert (fault.value.kind, fault.value.text) == (kind, text)
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_an_error_of_the_server_s_is_shown(scripted, status: int) -> None:
+    url = scripted((status, b'{"error": {"code": -32601, "message": "no such method S3cretPath"}}'))
+    with pytest.raises(Refused, match=r"^refuses eth_chainId: no such method \*\*\*$"):
+        client(f"{url}/S3cretPath").rpc("eth_chainId")
+
+
+def test_a_connection_that_the_server_has_ended_is_made_anew(scripted) -> None:
+    asked = client(scripted((200, b'{"result": 1}'), (200, b'{"result": 2}'), ends=True))
+    assert asked.rpc("a") == 1
+    time.sleep(0.1)
+    assert asked.rpc("b") == 2
+
+
+def test_a_question_after_the_end_of_the_time_is_not_asked() -> None:
+    with pytest.raises(Fault, match="gives no answer within 0 s"):
+        client("http://127.0.0.1:1", seconds=0).rpc("eth_chainId")
+
+
+def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripted, capfd) -> None:
+    chain, odd = (200, b'{"result": "0x1"}'), (200, b'{"result": ["S3cret"]}')
+    questions = {"execution": [target(scripted(chain, odd, odd, odd, odd))], "consensus": [], "registry": "0x1"}
+    found = ask_l1({**questions, "addresses": ["0x2"], "seconds": 5})["execution"][0]
+    assert found["fault"] is None
+    assert (found["chain_id"], found["head"], found["syncing"], found["code_bytes"]) == (1, None, None, None)
+    assert found["balances"] == {}
+    beacon = (200, b'{"data": [{"header": {"message": {"slot": "0"}}}]}')
+    strange = (200, b'{"data": 7}')
+    questions = {"execution": [], "consensus": [target(scripted(beacon, *[strange] * 20))], "registry": ""}
+    found = ask_l1({**questions, "addresses": [], "seconds": 5})["consensus"][0]
+    assert found["fault"] is None
+    assert (found["head"], found["sync"], found["chain_id"], found["blobs"]) == (0, None, None, None)
+    assert "S3cret" not in repr(found)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("leads", "text"),
+    [
+        ("https://b.lan/S3cret?S3cret", "answers 307, a redirect to https://b.lan"),
+        ("https://me:S3cret@b.lan:1/", "answers 307, a redirect to https://b.lan:1"),
+        ("http://[S3cret", "answers with what nobody understands (ValueError)"),
+    ],
+)
+def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
+    questions = {"execution": [target(scripted((307, b""), leads=leads))], "consensus": [], "registry": ""}
+    found = ask_l1({**questions, "addresses": [], "seconds": 5})["execution"][0]
+    assert found["fault"]["text"] == text
