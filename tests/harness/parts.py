@@ -5,13 +5,16 @@ As a program it prints shell lines for a stage to evaluate: python -m tests.harn
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from pathlib import Path
+
+import docker
 
 from lab.fleet.engine import start_engine
 from lab.fleet.images import Images
@@ -79,6 +82,17 @@ def engine() -> dict[str, str]:
     anvil = Images(client, settings).anvil()
     client.close()
     return {**compose(), "DOCKER_HOST": (settings.state / "docker_host").read_text().strip(), "ANVIL": str(anvil)}
+
+
+def bridge_address() -> str:
+    """Give this machine's address on the bridge that the engine has by itself: private, and no loopback's.
+
+    The engine names it in `docker network inspect` only from its second start on.
+    """
+    with closing(docker.from_env()) as client:
+        options = client.networks.get("bridge").attrs["Options"]
+    shown = run(["ip", "-json", "-4", "address", "show", "dev", options["com.docker.network.bridge.name"]])
+    return str(json.loads(shown)[0]["addr_info"][0]["local"])
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import r
 
 from lab.fleet.images import Images
 from lab.fleet.settings import load
+from tests.harness.parts import bridge_address
 
 NAME = f"crs{os.getpid()}"
 RELEASE = release_of("4.1.2").as_dict()
@@ -102,8 +103,7 @@ def images() -> Images:
 @pytest.fixture(scope="session")
 def gateway() -> str:
     """Give the address at which containers of the engine's own bridge find this machine."""
-    found = json.loads(run("docker", "network", "inspect", "bridge").stdout)[0]
-    return found["IPAM"]["Config"][0]["Gateway"]
+    return bridge_address()
 
 
 class Agents:

@@ -26,7 +26,6 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.module_utils import l1_probe
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import default_address
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_questions, l1_tables
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import forms
@@ -36,12 +35,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab.l1 import front
+from tests.harness.parts import bridge_address
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
 REGISTRY = front.PARAMETERS["registryAddress"]
-# All that is served here is served at an address that containers would reach as well: loopback's are refused.
-ADDRESS = default_address()
+# All that is served here is served at an address that containers would reach as well: loopback's are refused. The
+# machine's own outer address may be one of those that examples are written with, which are refused too.
+ADDRESS = bridge_address()
 GONE = f"http://{ADDRESS}:1"
 # Account 2 of anvil's public test mnemonic, which anvil gives 10000 ETH, and an account that nobody gives anything.
 KEY = "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a"
