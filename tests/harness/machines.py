@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def known_machines(settings: Settings, inventories: list[Path]) -> tuple[Machine, ...]:
     """Give the machines that the lab's inventory and these others name together."""
     program = str(Path(sys.executable).with_name("ansible-inventory"))
-    sources = [option for path in (settings.inventory, *inventories) for option in ("-i", str(path))]
+    # What the lab's inventory says of all hosts wins over what the others say: the last one does.
+    sources = [option for path in (*inventories, settings.inventory) for option in ("-i", str(path))]
     run = subprocess.run([program, *sources, "--list"], cwd=ROOT, capture_output=True, text=True, check=True)
     return machines_of(json.loads(run.stdout))
 
