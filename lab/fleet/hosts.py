@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import struct
 import tarfile
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from lab.fleet.engine import TIMEOUT
 from lab.fleet.images import Images
 from lab.fleet.network import find, place
 from lab.fleet.progress import step
@@ -209,7 +211,7 @@ def container_of(client: docker.DockerClient, name: str) -> Container:
 
 
 def read_file(client: docker.DockerClient, name: str, path: str) -> str:
-    """A file of a machine, by the engine's archive: a busy engine has been seen to lose the output of a short `cat`."""
+    """A file of a machine, by the engine's archive, which needs no program on it."""
     stream, _ = container_of(client, name).get_archive(path)
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
         member = archive.extractfile(archive.getmembers()[0])
@@ -218,14 +220,30 @@ def read_file(client: docker.DockerClient, name: str, path: str) -> str:
         return member.read().decode()
 
 
+def streams(body: bytes) -> tuple[bytes, bytes]:
+    """What a command wrote to stdout and stderr, out of the frames (stream, 3 bytes, length) that the engine sends."""
+    written = {1: b"", 2: b""}
+    while body:
+        stream, length = struct.unpack_from(">BxxxL", body)
+        written[stream] += body[8 : 8 + length]
+        body = body[8 + length :]
+    return written[1], written[2]
+
+
 def execute(client: docker.DockerClient, name: str, command: str | Sequence[str], *, check: bool = True) -> Result:
     """Run a command (a text is given to sh) as root on a machine; with check, one that fails raises."""
     words = ["sh", "-c", command] if isinstance(command, str) else list(command)
-    code, (out, err) = container_of(client, name).exec_run(words, demux=True)
-    result = Result(code, (out or b"").decode(errors="replace"), (err or b"").decode(errors="replace"))
-    if check and code != 0:
+    api = client.api
+    made = api.exec_create(container_of(client, name).id, words)["Id"]
+    # The library's own exec_start takes over the socket, and on a busy machine loses what came with the header.
+    start = f"{api.base_url}/v{api.api_version}/exec/{made}/start"
+    answer = api.post(start, json={"Detach": False, "Tty": False}, timeout=TIMEOUT)
+    answer.raise_for_status()
+    out, err = streams(answer.content)
+    result = Result(api.exec_inspect(made)["ExitCode"], out.decode(errors="replace"), err.decode(errors="replace"))
+    if check and result.code != 0:
         last = (result.err or result.out).strip().splitlines()[-3:]
-        raise LabError(f"{name}: {shlex.join(words)} ended with {code}: {' / '.join(last)}")
+        raise LabError(f"{name}: {shlex.join(words)} ended with {result.code}: {' / '.join(last)}")
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive
+from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive, streams
 from lab.fleet.images import content_hash, prune
 from lab.fleet.names import records
 from lab.fleet.report import rows_of, table
@@ -200,3 +200,17 @@ def test_rows_of_agents_in_containers_of_their_own() -> None:
 
 def test_table_is_as_wide_as_its_words() -> None:
     assert table(("a", "b"), [("long", "x")]) == "a     b\n----  -\nlong  x"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(b"", (b"", b""), id="nothing"),
+        pytest.param(b"\1\0\0\0\0\0\0\3in\n", (b"in\n", b""), id="stdout"),
+        pytest.param(
+            b"\1\0\0\0\0\0\0\1a\2\0\0\0\0\0\0\2no\1\0\0\0\0\0\0\1b", (b"ab", b"no"), id="both, in parts"
+        ),
+    ],
+)
+def test_streams_of_a_command(body: bytes, expected: tuple[bytes, bytes]) -> None:
+    assert streams(body) == expected
