@@ -83,7 +83,12 @@ def collections_in(path: Path) -> set[str]:
     return set(collections_in_python(text) if path.suffix == ".py" else collections_in_yaml(yaml.safe_load(text)))
 
 
-USED = sorted(path for folder in ("roles", "playbooks", "plugins") for path in (ROOT / folder).rglob("*.[py][my]*"))
+USED = sorted(
+    path
+    for folder in ("roles", "playbooks", "plugins")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".yml")
+)
 
 
 @pytest.mark.parametrize("path", USED, ids=lambda path: str(path.relative_to(ROOT)))
