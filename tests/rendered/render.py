@@ -42,6 +42,24 @@ def play(fleet: str, component: str, where: Path) -> dict[str, Any]:
     }
 
 
+def ansible_playbook(playbook: Path, *arguments: str) -> None:
+    """Run a playbook with the tests' own action plugins; fails where it fails, and where ansible-core warns."""
+    run = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), str(playbook), *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_ACTION_PLUGINS": str(ROOT / "tests/plugins/action"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "WARNING]" not in run.stdout + run.stderr, run.stdout + run.stderr
+
+
 def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:
     """Give the arguments of compose_stack for each component of a fleet; `where` is a scratch directory."""
     chosen = FLEETS[fleet]
@@ -57,21 +75,5 @@ def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:
     }
     (where / "facts.json").write_text(json.dumps(facts))
     playbook.write_text(json.dumps([play(fleet, component, where) for component in COMPONENTS]))
-    run = subprocess.run(
-        [
-            *(str(Path(sys.executable).parent / "ansible-playbook"), str(playbook)),
-            *("-i", str(inventory), "-e", f"@{where / 'facts.json'}"),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_ACTION_PLUGINS": str(ROOT / "tests/plugins/action"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "WARNING]" not in run.stdout + run.stderr, run.stdout + run.stderr
+    ansible_playbook(playbook, "-i", str(inventory), "-e", f"@{where / 'facts.json'}")
     return {component: json.loads((where / f"{component}.json").read_text()) for component in COMPONENTS}

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import yaml
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet
 
 from tests.rendered.fleets import KEY, LOOK
+from tests.rendered.render import ansible_playbook
 
 ROOT = Path(__file__).parents[2]
 ROLES = ("preflight", "docker_engine", "port_guard", "prover_node", "prover_broker", "prover_agent")
@@ -96,19 +94,7 @@ def render(cases: dict[str, dict[str, Any]], where: Path) -> dict[str, dict[str,
     Path(files["cases"]).write_text(json.dumps(scopes))
     play = {"hosts": HOST, "gather_facts": False, "tasks": [{"name": "Render", "render_cases": files}]}
     (where / "play.json").write_text(json.dumps([play]))
-    run = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", f"{HOST},", str(where / "play.json")],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_ACTION_PLUGINS": str(ROOT / "tests/plugins/action"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    ansible_playbook(where / "play.json", "-i", f"{HOST},")
     return {case: dict(flat(found)) for case, found in json.loads(Path(files["to"]).read_text()).items()}
 
 
