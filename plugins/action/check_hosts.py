@@ -44,7 +44,13 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
             (f"{component}_{option}", protocol, as_int(value(option)), loopback_only)
             for option, protocol, loopback_only in PUBLISHED[component]
         )
-        found[component] = Settings(ports, str(value("requirements")), value("count") if component == AGENT else 1)
+        found[component] = Settings(
+            ports,
+            str(value("requirements")),
+            value("count") if component == AGENT else 1,
+            str(value("memory_limit")),
+            float(value("cpu_limit")),
+        )
     return found
 
 

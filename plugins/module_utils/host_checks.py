@@ -18,7 +18,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, ip_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
-from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import agent_count, compare
+from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import (
+    agent_count,
+    compare,
+    gigabytes,
+    size_in_bytes,
+)
 
 # Whose sockets belong to a container's published port.
 _ENGINE_PROCESSES = ("docker-proxy", "dockerd", "rootlesskit")
@@ -28,11 +33,16 @@ _WILDCARDS = ("0.0.0.0", "::")
 
 @dataclass(frozen=True)
 class Settings:
-    """What of a component's settings on a host counts here. ports: (variable, protocol, number, on loopback alone)."""
+    """What of a component's settings on a host counts here. ports: (variable, protocol, number, on loopback alone).
+
+    memory_limit and cpu_limit: those of each of its containers, as Compose takes them; empty and 0 set none.
+    """
 
     ports: tuple = ()
     requirements: str = "fail"
     count: object = 1
+    memory_limit: str = ""
+    cpu_limit: float = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,23 @@ def hardware_findings(host: str, look: Mapping, settings: Mapping, line: str, pa
     return problems, (host, runs, *("; ".join(cell) or "-" for cell in cells.values()))
 
 
+def limit_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]:
+    """Give a problem for each limit above what the host has: Docker refuses one of CPUs; one of memory is none."""
+    problems = []
+    hardware = look.get("hardware") or {}
+    vcpus, memory = hardware.get("vcpus"), hardware.get("memory_bytes")
+    for component, setting in settings.items():
+        if vcpus and setting.cpu_limit > vcpus:
+            wrong = f"{setting.cpu_limit:g} CPUs are more than the host's {vcpus}, and Docker refuses the container"
+            remedy = f"give at most {vcpus}, or 0 for no limit"
+            problems.append(Problem(host, f"{component}_cpu_limit", wrong, remedy))
+        if memory and setting.memory_limit and size_in_bytes(setting.memory_limit) > memory:
+            wrong = f"{setting.memory_limit} is more than the host's {gigabytes(memory)} and limits nothing"
+            remedy = "give less, or leave it empty"
+            problems.append(Problem(host, f"{component}_memory_limit", wrong, remedy, "warning"))
+    return problems
+
+
 def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     """Give what docker_engine would refuse, and where the host's distribution is not one that it is made for."""
     seen = dict(look)
@@ -180,6 +207,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
         findings.problems += engine_problems(host, look, engines[host])
         findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
         findings.problems += port_problems(host, look, settings[host])
+        findings.problems += limit_problems(host, look, settings[host])
         problems, row = hardware_findings(host, look, settings[host], fleet["line"], here["paths"])
         findings.problems += problems
         findings.hardware.append(row)

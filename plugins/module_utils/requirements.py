@@ -73,6 +73,12 @@ def gigabytes(count: int) -> str:
     return f"{count / GB:.1f} GB"
 
 
+def size_in_bytes(size: str) -> int:
+    """Give the bytes of a size as Compose and Docker read it, in powers of 1024: 16g, 500m, 64kb."""
+    text = size.lower().removesuffix("b")
+    return int(text[:-1]) * 1024 ** (1 + "kmg".index(text[-1]))
+
+
 def _mount_of(path: str, disks: dict) -> str | None:
     """Give the look's disk that holds `path`: the longest looked-at path that is path itself or above it."""
     above = [known for known in disks if path == known or path.startswith(known.rstrip("/") + "/")]

@@ -15,7 +15,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks impor
     ipv6_problems,
     port_problems,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Specs
 
 TB, GIB = 1000**4, 1024**3
 
@@ -97,6 +96,28 @@ def lines(looks: dict, settings: dict | None = None, wanted: Engine | None = Non
 
 def test_nothing_wrong() -> None:
     assert lines({}) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "line"),
+    [
+        (
+            {"cpu_limit": 256.5},
+            "error | node-1 | prover_node_cpu_limit | 256.5 CPUs are more than the host's 256, and Docker refuses the "
+            "container | give at most 256, or 0 for no limit",
+        ),
+        (
+            {"memory_limit": "513G"},
+            "warning | node-1 | prover_node_memory_limit | 513G is more than the host's 549.8 GB and limits nothing | "
+            "give less, or leave it empty",
+        ),
+        ({"cpu_limit": 256, "memory_limit": "512gb"}, None),
+        ({"memory_limit": "524288m"}, None),
+    ],
+)
+def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
+    node = {"prover_node": Settings(NODE_PORTS, **limits), "prover_broker": SETTINGS["node-1"]["prover_broker"]}
+    assert lines({}, {"node-1": node}) == ([line] if line else [])
 
 
 @pytest.mark.parametrize(
@@ -263,24 +284,19 @@ def test_the_table_shows_found_and_needed() -> None:
 
 
 def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
-    options = {
-        "prover_broker": {"prover_broker_port": {"default": 8080}},
-        "docker_engine": {
-            "docker_engine_source": {"default": "docker"},
-            "docker_engine_version": {"default": ""},
-            "docker_engine_apt_url": {"default": "https://download.docker.com/linux"},
-        },
-        "prover_agent": {"prover_agent_count": {"default": 1}},
+    specs = read_specs(ROLES)
+    values = {
+        "aztec_requirements": "warn",
+        "prover_agent_requirements": "ignore",
+        "prover_broker_port": "9090",
+        "prover_agent_memory_limit": "16g",
+        "prover_agent_cpu_limit": "3.5",
     }
-    found = settings_of(
-        {"aztec_requirements": "warn", "prover_agent_requirements": "ignore", "prover_broker_port": "9090"},
-        ["prover_broker", "prover_agent"],
-        Specs(options, {}),
-    )
+    found = settings_of(values, ["prover_broker", "prover_agent"], specs)
     assert found["prover_broker"] == Settings((("prover_broker_port", "tcp", 9090, False),), "warn", 1)
-    assert found["prover_agent"] == Settings((), "ignore", 1)
-    assert engine_of({}, Specs(options, {})) == Engine()
-    assert engine_of({"docker_engine_source": "distribution"}, Specs(options, {})) == Engine("distribution")
+    assert found["prover_agent"] == Settings((), "ignore", 1, "16g", 3.5)
+    assert engine_of({}, specs) == Engine()
+    assert engine_of({"docker_engine_source": "distribution"}, specs) == Engine("distribution")
 
 
 NAMES = {

@@ -11,6 +11,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements impo
     agent_count,
     compare,
     hardware_concurrency,
+    size_in_bytes,
 )
 
 GIB, TB, GB = 1024**3, 1000**4, 1000**3
@@ -161,3 +162,11 @@ def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None
     assert (needs["prover_node"].cores, needs["prover_node"].vcpus) == node
     assert (needs["prover_broker"].cores, needs["prover_broker"].vcpus) == broker
     assert (needs["prover_agent"].vcpus, needs["prover_agent"].memory_gb) == (64, 128)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("16g", 16 * GIB), ("16GB", 16 * GIB), ("500m", 500 * 1024**2), ("64kb", 64 * 1024)],
+)
+def test_sizes_are_read_as_compose_reads_them(size: str, expected: int) -> None:
+    assert size_in_bytes(size) == expected
