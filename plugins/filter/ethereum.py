@@ -9,6 +9,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
 from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
 
 
+NAMES = ("ethereum_address", "ethereum_checksum", "ethereum_private_key", "keystore", "publisher_environment")
+
+
 class FilterModule:
     """The filters of this file; each is documented in the YAML file of its name."""
 
@@ -16,5 +19,5 @@ class FilterModule:
         """Give the filters by name."""
         return {
             name: one_line_errors(getattr(ethereum, name), AnsibleFilterError)
-            for name in ("ethereum_address", "ethereum_checksum", "ethereum_private_key", "keystore")
+            for name in NAMES
         }

@@ -64,14 +64,27 @@ def ethereum_checksum(address: object) -> str:
     return right
 
 
-def keystore(private_keys: object, prover_id: str = "") -> str:
-    """Give Aztec's key store (schema 1) as JSON text, for one key or a list of them.
+def publisher_environment(private_keys: object) -> dict:
+    """Give the variable that hands Aztec the publishers' keys: the guide's for one key, that of several for more.
 
-    prover_id: the address for the rewards; empty means the first key's own.
+    Each release line reads PRIVATE_KEYS, at commas and without trimming, and PRIVATE_KEY where there is none.
     """
-    listed = list(private_keys) if isinstance(private_keys, (list, tuple)) else [private_keys]
+    keys = [ethereum_private_key(key) for key in private_keys]
+    return {"PROVER_PUBLISHER_PRIVATE_KEYS" if len(keys) > 1 else "PROVER_PUBLISHER_PRIVATE_KEY": ",".join(keys)}
+
+
+def keystore(publishers: object, prover_id: str = "", remote_signer: str = "") -> str:
+    """Give Aztec's key store (schema 1) as JSON text, for one publisher or a list of them.
+
+    publishers: private keys, or with a remote signer the addresses of the keys that it holds.
+    prover_id: the address for the rewards; empty means the first publisher's own.
+    remote_signer: the signer's URL.
+    """
+    listed = list(publishers) if isinstance(publishers, (list, tuple)) else [publishers]
     if not listed:
         raise ValueError("no publisher key is given: set one")
-    publishers = [ethereum_private_key(key) for key in listed]
-    owner = ethereum_checksum(prover_id) if prover_id else ethereum_address(publishers[0])
-    return json.dumps({"schemaVersion": 1, "prover": {"id": owner, "publisher": publishers}}, indent=2) + "\n"
+    listed = [ethereum_checksum(one) if remote_signer else ethereum_private_key(one) for one in listed]
+    first = listed[0] if remote_signer else ethereum_address(listed[0])
+    prover = {"id": ethereum_checksum(prover_id) if prover_id else first, "publisher": listed}
+    signer = {"remoteSigner": remote_signer} if remote_signer else {}
+    return json.dumps({"schemaVersion": 1, **signer, "prover": prover}, indent=2) + "\n"

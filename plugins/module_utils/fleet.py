@@ -43,6 +43,7 @@ DEFAULTS = {
     "aztec_l1_max_head_age": 300,
     "aztec_l1_balance_warn": 0.1,
     "aztec_l1_balance_fail": 0,
+    "prover_node_key_source": "keystore",
 }
 
 # The name of the broker's Compose service, by which its neighbours on the shared Docker network reach it.
@@ -235,13 +236,26 @@ def p2p_address(name: str, variables: dict) -> str:
     return name
 
 
-def publisher_id(variables: dict) -> str:
-    """Give PROVER_ID: what is set by hand, or the publisher key's address. ValueError where neither is good."""
+def has_remote_signer(variables: Mapping) -> bool:
+    """Tell whether a Web3Signer holds the publishers' keys."""
+    return effective(variables, NODE, "key_source") == "web3signer"
+
+
+def publisher_variable(variables: Mapping) -> str:
+    """Give the variable that says who the publishers are."""
+    if has_remote_signer(variables):
+        return "prover_node_publisher_addresses"
+    several = variables.get("prover_node_publisher_private_keys")
+    return "prover_node_publisher_private_keys" if several else "prover_node_publisher_private_key"
+
+
+def publisher_id(variables: Mapping) -> str:
+    """Give PROVER_ID: what is set by hand, or the first publisher's address. ValueError where neither is good."""
     given = variables.get("prover_node_prover_id")
     if given:
         return ethereum_checksum(given)
-    key = variables.get("prover_node_publisher_private_key")
-    return ethereum_address(key[0] if isinstance(key, list) and key else key)
+    # Without any publisher: the line for what is no key.
+    return next(iter(publisher_addresses(variables)), None) or ethereum_address(None)
 
 
 def fleet_problem(found: Mapping) -> str | None:
@@ -255,11 +269,13 @@ def fleet_problem(found: Mapping) -> str | None:
     return None
 
 
-def publisher_addresses(variables: dict) -> list[str]:
-    """Give the addresses that pay for submitting proofs, of a host's publisher keys. ValueError for what is no key."""
-    key = variables.get("prover_node_publisher_private_key")
-    listed = key if isinstance(key, list) else [key] if key else []
-    return list(dict.fromkeys(ethereum_address(one) for one in listed))
+def publisher_addresses(variables: Mapping) -> list[str]:
+    """Give the addresses that pay for submitting proofs, wherever their keys stand. ValueError for what is none."""
+    name = publisher_variable(variables)
+    given = variables.get(name)
+    listed = given if isinstance(given, list) else [given] if given else []
+    one_address = ethereum_checksum if has_remote_signer(variables) else ethereum_address
+    return list(dict.fromkeys(one_address(one) for one in listed))
 
 
 def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolved: dict | None = None) -> dict:

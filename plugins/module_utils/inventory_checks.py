@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,11 +30,13 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     deciding,
     directories,
     fleet,
+    has_remote_signer,
     in_url,
     ip_of,
     members_of,
     needs_ipv6,
     p2p_address,
+    publisher_variable,
     resolve,
     resolve_all,
     way_to,
@@ -69,6 +71,10 @@ CONNECTION_NAMES = ("ansible_host", "ansible_port")
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
 DUMMY_KEYS = ("0" * 64, "0" * 63 + "1")
 ZERO_ADDRESS = "0x" + "0" * 40
+
+# What says who the publishers are: their keys, one or several, or where their keys are and whose they are.
+ONE_KEY, SEVERAL_KEYS = "prover_node_publisher_private_key", "prover_node_publisher_private_keys"
+SIGNER_OPTIONS = ("prover_node_web3signer_url", "prover_node_publisher_addresses")
 
 # Names of variables, anybody's, that a key which sends transactions may stand under.
 KEY_NAMES = re.compile(r"key|publisher|sequencer|validator|attester|signer|mnemonic|wallet", re.IGNORECASE)
@@ -470,17 +476,12 @@ class _Inventory:
                         self.add(host, blamed, (wrong, f"take it out, and set aztec_{option}"))
 
     def check_publisher(self) -> None:
-        """The node's key, and PROVER_ID wherever it is set."""
+        """The node's publishers, by where their keys stand, and PROVER_ID wherever it is set."""
         for host in self.members[NODE]:
-            name = "prover_node_publisher_private_key"
-            key = self.hosts[host].get(name)
-            if not isinstance(key, Broken) and (host, name) not in self.bad:
-                if key in (None, ""):
-                    self.add(host, name, ("is not set", "put the publisher's key into the inventory's vault file"))
-                elif isinstance(key, str) and key.lower().replace("0x", "", 1) in DUMMY_KEYS:
-                    self.add(host, name, ("is still the example's", "put your publisher's key into the vault file"))
-                else:
-                    self._check_ethereum(host, name, ethereum.ethereum_address, key)
+            if has_remote_signer(self.hosts[host]):
+                self._check_remote_signer(host)
+            else:
+                self._check_private_keys(host)
         for host in self.hosts:
             for component in self.components(host):
                 name = f"{component}_prover_id"
@@ -492,20 +493,80 @@ class _Inventory:
                 elif value not in (None, "") and not isinstance(value, Broken):
                     self._check_ethereum(host, name, ethereum.ethereum_checksum, value)
 
+    def _check_private_keys(self, host: str) -> None:
+        """One key or a list of several, and nothing of a signer."""
+        values = self.hosts[host]
+        for name in SIGNER_OPTIONS:
+            if values.get(name) not in (None, "", []):
+                remedy = "take it out, or set prover_node_key_source: web3signer"
+                self.add(host, name, ("goes with prover_node_key_source: web3signer alone", remedy))
+        one, several = values.get(ONE_KEY), values.get(SEVERAL_KEYS)
+        if several and one not in (None, ""):
+            self.add(host, SEVERAL_KEYS, (f"is set, and so is {ONE_KEY}", "leave the keys in one of them"))
+        elif several or isinstance(several, Broken):
+            self._check_entries(host, SEVERAL_KEYS, ethereum.ethereum_address, DUMMY_KEYS)
+        elif not isinstance(one, Broken) and (host, ONE_KEY) not in self.bad:
+            if one in (None, ""):
+                self.add(host, ONE_KEY, ("is not set", "put the publisher's key into the inventory's vault file"))
+            elif isinstance(one, str) and one.lower().replace("0x", "", 1) in DUMMY_KEYS:
+                self.add(host, ONE_KEY, ("is still the example's", "put your publisher's key into the vault file"))
+            else:
+                self._check_ethereum(host, ONE_KEY, ethereum.ethereum_address, one)
+
+    def _check_remote_signer(self, host: str) -> None:
+        """The signer's URL and the addresses that it signs for, and no key besides."""
+        values = self.hosts[host]
+        for name in (ONE_KEY, SEVERAL_KEYS):
+            if values.get(name) not in (None, "", []):
+                wrong = "holds a private key, and with prover_node_key_source: web3signer none may reach a host"
+                self.add(host, name, (wrong, "take it out, or set prover_node_key_source to keystore or env"))
+        name, url = SIGNER_OPTIONS[0], values.get(SIGNER_OPTIONS[0], "")
+        if not isinstance(url, Broken) and (host, name) not in self.bad:
+            found = (url_problem(url) or _own_url_problem(url)) if url else ("is not set", "give the signer's URL")
+            if found is None and urlsplit(url).username is not None:
+                # RemoteSigner of @aztec/node-keystore hands the URL to Node's fetch as it is written (2.1, 4.1.2, 5.2.0).
+                found = "has a user in it, which Node's fetch refuses", "let the signer in by its path or network alone"
+            if found:
+                self.add(host, name, found)
+        name = SIGNER_OPTIONS[1]
+        if values.get(name) or isinstance(values.get(name), Broken):
+            self._check_entries(host, name, ethereum.ethereum_checksum, (ZERO_ADDRESS[2:],))
+        else:
+            self.add(host, name, ("names no publisher", "give the addresses of the keys that the signer holds"))
+
+    def _check_entries(self, host: str, name: str, function: Callable, examples: Sequence) -> None:
+        """A list of keys or addresses: each is one, none is an example's, none is there twice."""
+        entries, seen = self.hosts[host].get(name), {}
+        if isinstance(entries, Broken) or (host, name) in self.bad:
+            return
+        for number, entry in enumerate(entries, 1):
+            if isinstance(entry, str) and entry.lower().replace("0x", "", 1) in examples:
+                self.add(host, name, (f"entry {number} is still the example's", "put your publisher's there"))
+                return
+            try:
+                first = seen.setdefault(function(entry), number)
+            except ValueError as error:
+                wrong, _colon, remedy = str(error).partition(": ")
+                self._missing_or(host, name, error, (f"entry {number}: {wrong}", remedy))
+                return
+            if first != number:
+                self.add(host, name, (f"entry {number} is that of entry {first} again", "leave one of the two"))
+                return
+
     def check_other_users(self, keys: Mapping, groups: Mapping) -> None:
-        """Nobody else in the inventory sends with the publisher's key: two senders take each other's nonces.
+        """Nobody else in the inventory sends with a publisher's key: two senders take each other's nonces.
 
         keys: host -> its variables that may hold a key, for every host of the inventory. A variable that a whole group
         has, node and other host in it, is inherited and says nothing of its use; so is all that the node has itself.
         """
         for node in self.members[NODE]:
             mode = self.hosts[node].get("aztec_l1_checks", "fail")
-            wanted = key_digits(self.hosts[node].get("prover_node_publisher_private_key"))
-            if mode == "ignore" or not wanted:
+            wanted = Publishers(self.hosts[node])
+            if mode == "ignore" or (node, publisher_variable(self.hosts[node])) in self.bad:
                 continue
             for host, values in keys.items():
                 for name, value in values.items():
-                    if not wanted & key_digits(value):
+                    if not wanted.stand_in(name, value):
                         continue
                     inherited = any(
                         node in group and host in group and all(name in keys.get(one, {}) for one in group)
@@ -515,7 +576,7 @@ class _Inventory:
                     ours = host in self.hosts and self.specs.owner(name) is not None
                     if ours or inherited:
                         continue
-                    wrong = f"holds the publisher's key of {node}; two that send with one key take each other's nonces"
+                    wrong = f"holds a publisher's key of {node}; two that send with one key take each other's nonces"
                     level = "warning" if mode == "warn" else "error"
                     self.add(host, name, (wrong, "give each a key of its own"), level)
 
@@ -530,11 +591,15 @@ class _Inventory:
         try:
             function(value)
         except ValueError as error:
-            if str(error) == ethereum.MISSING:
-                self.add(CONTROLLER, "eth_account", ("its Python has no eth_account", "run pip install eth-account"))
-                return
             wrong, _colon, remedy = str(error).partition(": ")
-            self.add(host, name, (wrong, remedy))
+            self._missing_or(host, name, error, (wrong, remedy))
+
+    def _missing_or(self, host: str, name: str, error: ValueError, found: tuple) -> None:
+        """Note a problem with a key or an address, or that the controller has nothing to tell it with."""
+        if str(error) == ethereum.MISSING:
+            self.add(CONTROLLER, "eth_account", ("its Python has no eth_account", "run pip install eth-account"))
+        else:
+            self.add(host, name, found)
 
     def check_urls(self) -> None:
         """L1 URLs of node and broker, and broker URLs set by hand."""
@@ -708,15 +773,41 @@ class _Inventory:
                     self.add(host, name, ("is not set", "set it"))
 
 
-def key_digits(value: object) -> set:
-    """Give the private keys that a value holds, be it a list, a dict or a text with commas, as hex digits."""
+def hex_digits(value: object, length: int) -> set:
+    """Give the hex numbers of that many digits that a value holds, be it a list, a dict or a text with commas."""
     if isinstance(value, Mapping):
-        return {key for item in value.values() for key in key_digits(item)}
+        return {one for item in value.values() for one in hex_digits(item, length)}
     if isinstance(value, (list, tuple)):
-        return {key for item in value for key in key_digits(item)}
+        return {one for item in value for one in hex_digits(item, length)}
     texts = str(value).split(",") if isinstance(value, str) else []
-    found = (re.fullmatch(r"(?:0[xX])?([0-9a-fA-F]{64})", text.strip()) for text in texts)
+    found = (re.fullmatch(rf"(?:0[xX])?([0-9a-fA-F]{{{length}}})", text.strip()) for text in texts)
     return {match.group(1).lower() for match in found if match}
+
+
+class Publishers:
+    """A node's publishers, to be found in other hosts' variables by their keys or as what another signer signs for."""
+
+    def __init__(self, values: Mapping) -> None:
+        self.remote = has_remote_signer(values)
+        given = values.get(publisher_variable(values))
+        self.keys = set() if self.remote else hex_digits(given, 64)
+        self.addresses = hex_digits(given, 40) if self.remote else {_address_digits(key) for key in self.keys}
+
+    def stand_in(self, name: str, value: object) -> bool:
+        """Tell whether a variable holds the key of one of them, or names one of them as a publisher of its own."""
+        keys = hex_digits(value, 64)
+        # Deriving addresses takes its time, and where the node has the keys it tells nothing more.
+        held = self.addresses & {_address_digits(key) for key in keys} if self.remote else self.keys & keys
+        named = self.addresses & hex_digits(value, 40) if name.endswith("publisher_addresses") else set()
+        return bool(held or named)
+
+
+def _address_digits(key: str) -> str:
+    """Give the digits of a key's address, or nothing where there is none."""
+    try:
+        return ethereum.ethereum_address(key)[2:].lower()
+    except ValueError:
+        return ""
 
 
 def shown_name(name: str) -> str:

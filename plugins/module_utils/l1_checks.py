@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host asks of its L1 clients, and what can be found wrong with their answers, as pure functions.
+"""What a host asks of its L1 clients and its signer, and what can be found wrong with their answers, as pure functions.
 
 A client is named by its place in the variable and by scheme, host and port: the rest of its URL may be an API key.
 """
@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import BROKER, DEFAULTS, NODE, deciding
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
+    BROKER,
+    DEFAULTS,
+    NODE,
+    deciding,
+    has_remote_signer,
+    publisher_variable,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import origin
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import KINDS, origin
 from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
 
 # The options that a component's L1 URLs stand in, in the order in which they are asked.
@@ -23,7 +30,12 @@ URL_OPTIONS = {
     NODE: (("execution", "l1_execution_urls"), ("consensus", "l1_consensus_urls")),
     BROKER: (("execution", "l1_execution_urls"),),
 }
-WHAT_ANSWERS = {"execution": "execution client (JSON-RPC)", "consensus": "consensus client (Beacon API)"}
+SIGNER_URL = "prover_node_web3signer_url"
+WHAT_ANSWERS = {
+    "execution": "an execution client (JSON-RPC)",
+    "consensus": "a consensus client (Beacon API)",
+    "signer": "a Web3Signer in its eth1 mode",
+}
 
 # A clock may be a little off, and a block is named for the second in which it was to be made.
 AHEAD_SECONDS = 30
@@ -43,6 +55,8 @@ REMEDIES = {
     "redirect": "write down the URL that it leads to",
     "url": "write what is special in it with %, such as %20 for a space",
 }
+# What goes for the signer in another way: Aztec sends it the URL and nothing else.
+SIGNER_REMEDIES = {"key": "correct the token in the URL, or let this host in without one"}
 SUPERNODE_REMEDY = "since Fusaka only a supernode or semi-supernode keeps all blobs: run it as one, or give another URL"
 
 
@@ -78,6 +92,8 @@ class Source:
     @property
     def name(self) -> str:
         """Give how a message names it."""
+        if self.kind == "signer":
+            return f"the signer ({origin(self.url)})"
         return f"entry {self.users[0][2]} ({origin(self.url)})"
 
 
@@ -135,6 +151,9 @@ def sources_of(values: Mapping, components: Sequence) -> list[Source]:
             environment = environment_of(values, component) if kind == "consensus" else {}
             for number, asked in enumerate(with_keys(urls, environment), 1):
                 found.setdefault((kind, *asked), []).append((component, variable, number))
+    if NODE in components and has_remote_signer(values) and values.get(SIGNER_URL):
+        url = str(values[SIGNER_URL])
+        found["signer", url, url.partition("#")[0], ()] = [(NODE, SIGNER_URL, 1)]
     return [Source(*key, tuple(users)) for key, users in found.items()]
 
 
@@ -187,8 +206,7 @@ def l1_questions(values: Mapping, fleet: Mapping, host: str) -> str:
         return [{"url": one.url, "headers": dict(one.headers)} for one in sources if one.kind == kind]
 
     return json.dumps({
-        "execution": targets("execution"),
-        "consensus": targets("consensus"),
+        **{kind: targets(kind) for kind in KINDS},
         "registry": settings.registry,
         "addresses": list(fleet["publishers"]) if NODE in components else [],
         "seconds": settings.seconds,
@@ -231,7 +249,7 @@ def execution_faults(answer: Mapping, settings: Settings) -> list[Found]:
     refused = answer.get("refused") or {}
     if answer.get("chain_id") is None:
         wrong = refused.get("chain_id", "does not tell its chain")
-        return [Found(wrong, f"give the URL of an {WHAT_ANSWERS['execution']}")]
+        return [Found(wrong, f"give the URL of {WHAT_ANSWERS['execution']}")]
     found = _chain_faults(answer, settings)
     if found:
         return found
@@ -284,7 +302,7 @@ def consensus_faults(answer: Mapping, settings: Settings) -> list[Found]:
     refused = answer.get("refused") or {}
     if answer.get("head") is None:
         wrong = refused.get("head", "does not tell its head")
-        return [Found(wrong, f"give the URL of a {WHAT_ANSWERS['consensus']}")]
+        return [Found(wrong, f"give the URL of {WHAT_ANSWERS['consensus']}")]
     found = _chain_faults(answer, settings)
     if found:
         return found
@@ -301,6 +319,32 @@ def consensus_faults(answer: Mapping, settings: Settings) -> list[Found]:
         wrong = "follows its chain unchecked, for its own execution client is not in sync"
         found.append(Found(wrong, "wait until that client is in sync", "warning"))
     return found + blob_faults(answer)
+
+
+def signer_faults(answer: Mapping) -> list[Found]:
+    """Give what is wrong with a signer but for the addresses that it does not know."""
+    if answer.get("known") is not None:
+        return []
+    said = (answer.get("refused") or {}).get("accounts", "does not tell its accounts")
+    if answer.get("up"):
+        return [Found(f"is a Web3Signer but does not sign for Ethereum: {said}", "start it in its eth1 mode")]
+    return [Found(f"is no signer: it {said}", f"give the URL of {WHAT_ANSWERS['signer']}")]
+
+
+def unknown_publishers(host: str, variable: str, judged: Sequence, answers: Sequence, publishers: Sequence) -> list:
+    """Give a problem for each publisher that the signer has no key of."""
+    return [
+        Problem(
+            host,
+            variable,
+            f"{source.name} does not know the publisher {address}",
+            "load its key into the signer, or correct the address",
+        )
+        for (source, _faults), answer in zip(judged, answers)
+        if source.kind == "signer" and answer.get("known") is not None
+        for address in publishers
+        if address not in answer["known"]
+    ]
 
 
 def url_faults(source: Source) -> list[Found]:
@@ -320,10 +364,11 @@ def faults_of(source: Source, answer: Mapping, settings: Settings) -> list[Found
     """Give all that is wrong with a client."""
     fault = answer.get("fault")
     if fault:
-        remedy = REMEDIES.get(fault["kind"], f"give the URL of an {WHAT_ANSWERS['execution']}")
-        if source.kind == "consensus" and fault["kind"] not in REMEDIES:
-            remedy = f"give the URL of a {WHAT_ANSWERS['consensus']}"
+        remedies = {**REMEDIES, **SIGNER_REMEDIES} if source.kind == "signer" else REMEDIES
+        remedy = remedies.get(fault["kind"], f"give the URL of {WHAT_ANSWERS[source.kind]}")
         return [Found(fault["text"], remedy)]
+    if source.kind == "signer":
+        return signer_faults(answer)
     judge = execution_faults if source.kind == "execution" else consensus_faults
     return judge(answer, settings) + url_faults(source)
 
@@ -406,15 +451,19 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
     if settings.checks == "ignore" or answers is None:
         return Verdict([], [], [])
     sources = sources_of(values, components)
-    waiting = {kind: list(answers[kind]) for kind in ("execution", "consensus")}
+    waiting = {kind: list(answers.get(kind, [])) for kind in KINDS}
     paired = [(source, waiting[source.kind].pop(0)) for source in sources]
     judged = [(source, faults_of(source, answer, settings)) for source, answer in paired]
     problems = source_problems(host, judged, settings) + unknown_problems(host, sources, settings)
-    rows = [client_row(host, source, answer, faults) for (source, answer), (_same, faults) in zip(paired, judged)]
+    count = len(fleet["publishers"])
+    rows = [
+        client_row(host, source, answer, faults, count) for (source, answer), (_same, faults) in zip(paired, judged)
+    ]
     publishers = []
     if NODE in components:
-        balances = balances_of(judged, [answer for _source, answer in paired])
-        variable = "prover_node_publisher_private_key"
+        given, variable = [answer for _source, answer in paired], publisher_variable(values)
+        problems += unknown_publishers(host, variable, judged, given, fleet["publishers"])
+        balances = balances_of(judged, given)
         problems += balance_problems(host, variable, fleet["publishers"], balances, settings)
         publishers = [
             (host, address, ether(balances[address]) if address in balances else "unknown")
@@ -425,8 +474,9 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
     return Verdict(problems, rows, publishers)
 
 
-def client_row(host: str, source: Source, answer: Mapping, faults: Sequence) -> tuple:
-    """Give a client as a row of the table that shows what was seen."""
+def client_row(host: str, source: Source, answer: Mapping, faults: Sequence, publishers: int) -> tuple:
+    """Give a client as a row of the table that shows what was seen. publishers: how many a signer is to know."""
+    whole = source.kind != "signer" or len(answer.get("known") or []) == publishers
     users = ", ".join(dict.fromkeys(user[0].replace("prover_", "") for user in source.users))
     seconds = answer.get("seconds")
     head, age, seen = answer.get("head"), "-", "-"
@@ -435,14 +485,16 @@ def client_row(host: str, source: Source, answer: Mapping, faults: Sequence) -> 
         age = span(max(0.0, answer["time"] - answer["timestamp"]))
     if source.kind == "execution" and answer.get("code_bytes") is not None:
         seen = "registry" if answer["code_bytes"] else "NO REGISTRY"
+    elif source.kind == "signer" and answer.get("known") is not None:
+        seen = f"{len(answer['known'])} of {publishers} publishers"
     elif source.kind == "consensus" and not answer.get("fault"):
         blobs = answer.get("blobs")
         seen = "NO BLOBS" if not blobs else "blobs" if blobs["seen"] else "blobs (none made of late)"
     return (
-        host, users, f"{source.kind} {source.users[0][2]}", origin(source.url),
+        host, users, "signer" if source.kind == "signer" else f"{source.kind} {source.users[0][2]}", origin(source.url),
         "-" if answer.get("chain_id") is None else str(answer["chain_id"]),
         "-" if head is None else f"{'block' if source.kind == 'execution' else 'slot'} {head}", age, seen,
-        "-" if seconds is None else f"{round(seconds * 1000)} ms", "ok" if _works(faults) else "WRONG",
+        "-" if seconds is None else f"{round(seconds * 1000)} ms", "ok" if _works(faults) and whole else "WRONG",
     )  # fmt: skip
 
 

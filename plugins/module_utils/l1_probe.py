@@ -1,6 +1,8 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Questions to the L1 from a host: what execution and consensus clients say of themselves. Nothing is judged here.
+"""Questions to the L1 from a host: what execution and consensus clients say of themselves, and the one that signs for it.
+
+Nothing is judged here.
 
 URLs and headers may hold API keys. An answer names none of them, and what a server says passes through the masker.
 """
@@ -30,6 +32,8 @@ SHOWN = 160
 BLOB_SLOTS = 4
 # Blobs' first path is the one that Aztec asks; clients after Fusaka may have the second alone.
 BLOB_ROUTES = ("blob_sidecars", "blobs")
+# What can be asked.
+KINDS = ("execution", "consensus", "signer")
 # Faults after which a target need not be asked anything more.
 LOST = ("timeout", "connect", "tls", "url")
 
@@ -349,12 +353,34 @@ def ask_consensus(client: Client, found: dict[str, Any]) -> None:
         found["custody_groups"] = number(inside(identity, "metadata", "custody_group_count"))
 
 
-def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
-    """Ask all targets at a time. questions: execution and consensus (lists of url and headers), registry, addresses,
-    seconds for each target. Gives execution and consensus, an answer for each target, in the same order.
+def ask_signer(client: Client, found: dict[str, Any], addresses: list[str]) -> None:
+    """Fill in what a Web3Signer says: which of these addresses it signs for, and where it does not tell, whether it is
+    one at all.
     """
-    targets = [("execution", one) for one in questions["execution"]]
-    targets += [("consensus", one) for one in questions["consensus"]]
+    found.update(known=None, up=None)
+    # Aztec asks the same at its start, and ends where an address is missing in the answer.
+    try:
+        accounts = client.rpc("eth_accounts")
+    except Refused as refused:
+        accounts, found["refused"]["accounts"] = None, str(refused)
+    except Fault as fault:
+        if fault.kind not in ("http", "other"):
+            raise
+        accounts, found["refused"]["accounts"] = None, fault.text
+    if isinstance(accounts, list):
+        there = {one.lower() for one in accounts if isinstance(one, str)}
+        found["known"] = [address for address in addresses if address.lower() in there]
+        return
+    found["refused"].setdefault("accounts", "answers eth_accounts with no list of addresses")
+    status, _leads, got = client.request("GET", "/upcheck")
+    found["up"] = status == 200 and got.strip() == b"OK"
+
+
+def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
+    """Ask all targets at a time. questions: execution, consensus and signer (lists of url and headers), registry,
+    addresses, seconds for each target. Gives the three, an answer for each target, in the same order.
+    """
+    targets = [(kind, one) for kind in KINDS for one in questions[kind]]
     seconds = float(questions["seconds"])
     quiet = Quiet([target for _kind, target in targets])
     answers = [empty(target) for _kind, target in targets]
@@ -365,8 +391,10 @@ def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
             with closing(Client(target, seconds, quiet)) as client:
                 if kind == "execution":
                     ask_execution(client, found, questions["registry"], questions["addresses"])
-                else:
+                elif kind == "consensus":
                     ask_consensus(client, found)
+                else:
+                    ask_signer(client, found, questions["addresses"])
         except Fault as fault:
             found["fault"] = {"kind": fault.kind, "text": fault.text}
         except (AttributeError, TypeError, KeyError, ValueError, RecursionError) as error:
@@ -388,7 +416,7 @@ def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
             kept = dict(answers[number_of])
             kept["fault"] = {"kind": "timeout", "text": f"gives no answer within {seconds:g} s"}
             answers[number_of] = kept
-    result: dict[str, Any] = {"execution": [], "consensus": []}
+    result: dict[str, Any] = {kind: [] for kind in KINDS}
     for (kind, _target), found in zip(targets, answers):
         result[kind].append(found)
     return result

@@ -26,7 +26,10 @@ ENVIRONMENT = {
         "PROVER_AGENT_COUNT": "",
         "PROVER_BROKER_HOST": "broker_url",
         "PROVER_ID": "prover_id",
+        "PROVER_PUBLISHER_ADDRESSES": "publisher_addresses",
         "PROVER_PUBLISHER_PRIVATE_KEY": "publisher_private_key",
+        "PROVER_PUBLISHER_PRIVATE_KEYS": "publisher_private_keys",
+        "WEB3_SIGNER_URL": "web3signer_url",
     },
     BROKER: {
         "AZTEC_PORT": "port",
