@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-KEY = "0x" + "01" * 31 + "02"
+KEY, OTHER_KEY = "0x" + "01" * 31 + "02", "0x" + "01" * 31 + "03"
+ADDRESS = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 
 _GROUP_VARS: dict[str, Any] = {
@@ -41,6 +42,8 @@ FLEETS: dict[str, dict[str, Any]] = {
             "aztec_environment": {"OTEL_SERVICE_NAME": 'a "quoted" $name #1', "LOG_JSON": True},
             "aztec_l1_execution_urls": ["https://user:pa$$word@l1.example/x?key='q'"],
             "prover_node_key_source": "env",
+            "prover_node_publisher_private_key": "",
+            "prover_node_publisher_private_keys": [KEY, OTHER_KEY],
             "prover_node_p2p_port": 40500,
             "prover_node_prover_id": "0x00000000000000000000000000000000000000aa",
             "prover_broker_port": 8090,
@@ -75,6 +78,10 @@ FLEETS: dict[str, dict[str, Any]] = {
         "groups": _TOGETHER,
         "vars": {
             **_GROUP_VARS,
+            "prover_node_key_source": "web3signer",
+            "prover_node_publisher_private_key": "",
+            "prover_node_web3signer_url": "https://signer.lan:9000/S3cret",
+            "prover_node_publisher_addresses": [ADDRESS.lower(), "0x00000000000000000000000000000000000000AA"],
             "aztec_version": "5.2.0",
             "prover_agent_image": "aztecprotocol/aztec-prover-agent",
         },

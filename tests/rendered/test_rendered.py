@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import compose, dotenv
 
-from tests.rendered.fleets import COMPONENTS, FLEETS, KEY
+from tests.rendered.fleets import ADDRESS, COMPONENTS, FLEETS, KEY, OTHER_KEY
 from tests.rendered.render import render
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -93,8 +93,31 @@ def test_key_stands_in_one_place(fleet: str) -> None:
         for name, text in files_of(arguments).items()
         if KEY.removeprefix("0x") in text
     ]
-    in_env = FLEETS[fleet]["vars"].get("prover_node_key_source") == "env"
-    assert places == [("prover_node", ".env" if in_env else "keys/prover.json")]
+    source = FLEETS[fleet]["vars"].get("prover_node_key_source", "keystore")
+    where = {"keystore": ["keys/prover.json"], "env": [".env"], "web3signer": []}[source]
+    assert places == [("prover_node", name) for name in where]
+
+
+def test_several_publishers() -> None:
+    """prover_node_publisher_private_keys: all of them reach Aztec, and PROVER_ID, without which it takes one alone."""
+    values = values_of(rendered("apart")["prover_node"])
+    assert values["PROVER_PUBLISHER_PRIVATE_KEYS"] == f"{KEY},{OTHER_KEY}"
+    assert "PROVER_PUBLISHER_PRIVATE_KEY" not in values
+    assert values["PROVER_ID"] == "0x00000000000000000000000000000000000000AA"
+
+
+def test_a_signer_and_no_key() -> None:
+    """prover_node_web3signer_url and prover_node_publisher_addresses are in the key store and nowhere else."""
+    arguments = rendered("carried")["prover_node"]
+    files = files_of(arguments)
+    publishers = [ADDRESS, "0x00000000000000000000000000000000000000AA"]
+    assert json.loads(files.pop("keys/prover.json")) == {
+        "schemaVersion": 1,
+        "remoteSigner": "https://signer.lan:9000/S3cret",
+        "prover": {"id": ADDRESS, "publisher": publishers},
+    }
+    assert not [name for name, text in files.items() if "S3cret" in text or "PRIVATE_KEY" in text]
+    assert values_of(arguments)["PROVER_ID"] == ADDRESS
 
 
 @pytest.mark.parametrize("fleet", FLEETS)

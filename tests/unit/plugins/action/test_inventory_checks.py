@@ -207,7 +207,7 @@ def test_two_hundred_agents_take_a_moment() -> None:
     assert time.process_time() - start < 3
 
 
-NONCES = "holds the publisher's key of node-1; two that send with one key take each other's nonces"
+NONCES = "holds a publisher's key of node-1; two that send with one key take each other's nonces"
 EVERYBODY = ["node-1", "agent-1", "agent-2", "guest"]
 
 

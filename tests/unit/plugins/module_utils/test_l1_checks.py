@@ -318,6 +318,7 @@ def test_questions_of_node_and_broker_on_one_host() -> None:
     assert asked == {
         "execution": [{"url": RPC, "headers": {}}],
         "consensus": [{"url": BEACON, "headers": {}}],
+        "signer": [],
         "registry": REGISTRY,
         "addresses": [PUBLISHER],
         "seconds": 10,
@@ -501,6 +502,80 @@ def test_the_tables_show_what_was_seen() -> None:
     assert rows[6] == "HOST PUBLISHER BALANCE"
     assert rows[8] == f"node-1 {PUBLISHER} 2 ETH"
     assert l1_tables([], []) == ""
+
+
+SIGNED = {
+    "prover_node_key_source": "web3signer",
+    "prover_node_web3signer_url": "https://signer.lan:9000/S3cretPath",
+    "prover_node_publisher_addresses": [PUBLISHER],
+}
+
+
+def signer(**changes) -> dict:
+    """Give the answer of a signer with which nothing is wrong, with these changes."""
+    return {"fault": None, "refused": {}, "seconds": 0.01, "time": NOW, "known": [PUBLISHER], "up": None, **changes}
+
+
+def signed(answer: dict, **values):
+    """Judge the answer of a signer beside those of good clients."""
+    answers = {"execution": [execution()], "consensus": [consensus()], "signer": [answer]}
+    found = check_l1("node-2", {**VALUES, **SIGNED, **values}, FLEET, answers)
+    assert "S3cret" not in l1_tables(found.clients, found.publishers) + repr(found.problems)
+    return found
+
+
+def test_a_signer_that_knows_the_publishers() -> None:
+    found = signed(signer())
+    assert [one for one in found.problems if "signer" in one.wrong] == []
+    row = ("node-2", "node", "signer", "https://signer.lan:9000", "-", "-", "-", "1 of 1 publishers", "10 ms", "ok")
+    assert found.clients[-1] == row
+
+
+@pytest.mark.parametrize(
+    ("answer", "variable", "line"),
+    [
+        (
+            signer(**fault("connect", "cannot be reached: connection refused"), known=None),
+            "prover_node_web3signer_url",
+            "the signer (https://signer.lan:9000) cannot be reached: connection refused | correct the URL, or mend the",
+        ),
+        (
+            signer(**fault("key", "answers 401 Unauthorized"), known=None),
+            "prover_node_web3signer_url",
+            "the signer (https://signer.lan:9000) answers 401 Unauthorized | correct the token in the URL",
+        ),
+        (
+            signer(known=None, refused={"accounts": "answers with HTML and not with JSON"}, up=False),
+            "prover_node_web3signer_url",
+            "the signer (https://signer.lan:9000) is no signer: it answers with HTML and not with JSON | give the URL of a",
+        ),
+        (
+            signer(known=None, refused={"accounts": "answers 404 Not Found"}, up=True),
+            "prover_node_web3signer_url",
+            "the signer (https://signer.lan:9000) is a Web3Signer but does not sign for Ethereum: answers 404 Not Found | s",
+        ),
+        (
+            signer(known=[]),
+            "prover_node_publisher_addresses",
+            f"the signer (https://signer.lan:9000) does not know the publisher {PUBLISHER} | load its key into the signer",
+        ),
+    ],
+)
+def test_one_thing_wrong_with_a_signer(answer: dict, variable: str, line: str) -> None:
+    found = signed(answer)
+    (problem,) = [one for one in found.problems if "signer" in one.wrong]
+    assert (problem.level, problem.variable) == ("error", variable)
+    assert f"{problem.wrong} | {problem.remedy}".startswith(line)
+    assert found.clients[-1][-1] == "WRONG"
+    assert {one.level for one in signed(answer, aztec_l1_checks="warn").problems} == {"warning"}
+
+
+def test_the_signer_is_asked_by_the_node_s_host_alone_and_only_where_it_signs() -> None:
+    url = SIGNED["prover_node_web3signer_url"]
+    assert json.loads(l1_questions({**VALUES, **SIGNED}, FLEET, "node-1"))["signer"] == [{"url": url, "headers": {}}]
+    assert json.loads(l1_questions({**VALUES, **SIGNED}, FLEET, "broker-1"))["signer"] == []
+    other = {**SIGNED, "prover_node_key_source": "env"}
+    assert json.loads(l1_questions({**VALUES, **other}, FLEET, "node-1"))["signer"] == []
 
 
 @pytest.mark.parametrize(

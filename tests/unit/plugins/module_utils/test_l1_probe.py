@@ -224,14 +224,14 @@ def test_a_question_after_the_end_of_the_time_is_not_asked() -> None:
 
 def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripted, capfd) -> None:
     chain, odd = (200, b'{"result": "0x1"}'), (200, b'{"result": ["S3cret"]}')
-    questions = {"execution": [target(scripted(chain, odd, odd, odd, odd))], "consensus": [], "registry": "0x1"}
+    questions = {"execution": [target(scripted(chain, odd, odd, odd, odd))], "consensus": [], "signer": [], "registry": "0x1"}
     found = ask_l1({**questions, "addresses": ["0x2"], "seconds": 5})["execution"][0]
     assert found["fault"] is None
     assert (found["chain_id"], found["head"], found["syncing"], found["code_bytes"]) == (1, None, None, None)
     assert found["balances"] == {}
     beacon = (200, b'{"data": [{"header": {"message": {"slot": "0"}}}]}')
     strange = (200, b'{"data": 7}')
-    questions = {"execution": [], "consensus": [target(scripted(beacon, *[strange] * 20))], "registry": ""}
+    questions = {"execution": [], "consensus": [target(scripted(beacon, *[strange] * 20))], "signer": [], "registry": ""}
     found = ask_l1({**questions, "addresses": [], "seconds": 5})["consensus"][0]
     assert found["fault"] is None
     assert (found["head"], found["sync"], found["chain_id"], found["blobs"]) == (0, None, None, None)
@@ -248,6 +248,6 @@ def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripte
     ],
 )
 def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
-    questions = {"execution": [target(scripted((307, b""), leads=leads))], "consensus": [], "registry": ""}
+    questions = {"execution": [target(scripted((307, b""), leads=leads))], "consensus": [], "signer": [], "registry": ""}
     found = ask_l1({**questions, "addresses": [], "seconds": 5})["execution"][0]
     assert found["fault"]["text"] == text
