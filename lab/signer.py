@@ -5,7 +5,7 @@ Consensys/web3signer), with keys in the same files: <name>.yaml with type file-r
 
 What is left out: /reload; eth_sendTransaction and all else that Web3Signer hands on to an execution client behind it
 is answered with -32601, as such a client would; and a blob transaction has to come with its versioned hashes (Aztec
-sends them), for which Web3Signer also takes the blobs alone. Its answer then leaves the blobs out, which are not signed.
+sends them), for which Web3Signer also takes the blobs alone. The answer leaves the blobs out, which are not signed.
 """
 
 from __future__ import annotations

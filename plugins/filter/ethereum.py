@@ -8,7 +8,6 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
 from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
 
-
 NAMES = ("ethereum_address", "ethereum_checksum", "ethereum_private_key", "keystore", "publisher_environment")
 
 

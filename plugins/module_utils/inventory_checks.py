@@ -524,7 +524,7 @@ class _Inventory:
         if not isinstance(url, Broken) and (host, name) not in self.bad:
             found = (url_problem(url) or _own_url_problem(url)) if url else ("is not set", "give the signer's URL")
             if found is None and urlsplit(url).username is not None:
-                # RemoteSigner of @aztec/node-keystore hands the URL to Node's fetch as it is written (2.1, 4.1.2, 5.2.0).
+                # RemoteSigner of @aztec/node-keystore hands the URL to Node's fetch as it is (2.1, 4.1.2, 5.2.0).
                 found = "has a user in it, which Node's fetch refuses", "let the signer in by its path or network alone"
             if found:
                 self.add(host, name, found)

@@ -1,6 +1,6 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Questions to the L1 from a host: what execution and consensus clients say of themselves, and the one that signs for it.
+"""Questions to the L1 from a host: what execution and consensus clients say of themselves, and what a signer signs for.
 
 Nothing is judged here.
 

@@ -69,8 +69,8 @@ options:
     default: ""
   l1:
     description:
-      - What to ask of L1 clients, as JSON text of the filter P(aztec_ops.prover.l1_questions#filter). It holds API keys
-        and is never shown. Empty asks nothing.
+      - What to ask of L1 clients and of a signer, as JSON text of the filter P(aztec_ops.prover.l1_questions#filter).
+        It holds API keys and is never shown. Empty asks nothing.
       - All clients are asked at a time, and each for its C(seconds) at most.
     type: str
     default: ""

@@ -1,7 +1,7 @@
 """The lab's Web3Signer answers as the real one does, and signs what Aztec sends.
 
-The signatures were made by LocalSigner of @aztec/node-keystore 4.1.2, which signs what viem serialises, with the same key
-and the same transactions; its RemoteSigner took this signer's for them.
+The signatures were made by LocalSigner of @aztec/node-keystore 4.1.2, which signs what viem serialises, with the same
+key and the same transactions; its RemoteSigner took this signer's for them.
 """
 
 from __future__ import annotations

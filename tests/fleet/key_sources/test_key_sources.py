@@ -1,4 +1,4 @@
-"""Wherever the publishers' keys stand, the L1 accepts proofs: from one of several publishers, in the reward address's name."""
+"""Wherever the publishers' keys stand, the L1 accepts proofs of one of them, in the name of the reward address."""
 
 from __future__ import annotations
 

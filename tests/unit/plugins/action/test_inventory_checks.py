@@ -264,6 +264,42 @@ def test_the_publisher_s_key_where_nobody_else_uses_it(keys: dict) -> None:
     assert fleet is not None
 
 
+SEVERAL = {PRIVATE_KEY: "", "prover_node_publisher_private_keys": ["0x" + "cd" * 32, KEY]}
+SIGNED = {
+    PRIVATE_KEY: "",
+    "prover_node_key_source": "web3signer",
+    "prover_node_web3signer_url": "http://10.0.0.5:9000/S3cretToken",
+    "prover_node_publisher_addresses": ["0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359", OWNER.lower()],
+}
+
+
+@pytest.mark.parametrize("node", [{}, SEVERAL, SIGNED])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sequencer_key": KEY},
+        {"vault_sequencer_keys": [KEY[2:].upper()]},
+        {"sequencer_publisher_addresses": ["0x" + "12" * 20, OWNER.lower()]},
+        {"sequencer_publisher_addresses": OWNER},
+    ],
+)
+def test_whatever_the_source_a_publisher_is_used_once(node: dict, values: dict) -> None:
+    (name,) = values
+    assert other_users({"guest": values}, node) == ([("error", "guest", name, NONCES)], None)
+
+
+@pytest.mark.parametrize("node", [{}, SEVERAL, SIGNED])
+def test_whatever_the_source_the_fleet_knows_the_publishers(node: dict) -> None:
+    others = {"guest": {"sequencer_key": "0x" + "ef" * 32, "sequencer_publisher_addresses": ["0x" + "12" * 20]}}
+    problems, fleet = other_users(others, node)
+    assert problems == []
+    assert OWNER in fleet["publishers"]
+    assert len(fleet["publishers"]) == (2 if node else 1)
+    assert fleet["prover_id"] == fleet["publishers"][0]
+    cold = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
+    assert other_users(others, {**node, ID: cold})[1]["prover_id"] == cold
+
+
 def test_a_key_that_a_shared_group_has_is_inherited() -> None:
     shared = {"guest": {"vault_key": KEY}, "node-1": {"vault_key": KEY}}
     assert other_users(shared)[0] == [("error", "guest", "vault_key", NONCES)]

@@ -547,17 +547,17 @@ def test_a_signer_that_knows_the_publishers() -> None:
         (
             signer(known=None, refused={"accounts": "answers with HTML and not with JSON"}, up=False),
             "prover_node_web3signer_url",
-            "the signer (https://signer.lan:9000) is no signer: it answers with HTML and not with JSON | give the URL of a",
+            "the signer (https://signer.lan:9000) is no signer: it answers with HTML and not with JSON | give the UR",
         ),
         (
             signer(known=None, refused={"accounts": "answers 404 Not Found"}, up=True),
             "prover_node_web3signer_url",
-            "the signer (https://signer.lan:9000) is a Web3Signer but does not sign for Ethereum: answers 404 Not Found | s",
+            "the signer (https://signer.lan:9000) is a Web3Signer but does not sign for Ethereum: answers 404 Not",
         ),
         (
             signer(known=[]),
             "prover_node_publisher_addresses",
-            f"the signer (https://signer.lan:9000) does not know the publisher {PUBLISHER} | load its key into the signer",
+            f"the signer (https://signer.lan:9000) does not know the publisher {PUBLISHER} | load its key into",
         ),
     ],
 )

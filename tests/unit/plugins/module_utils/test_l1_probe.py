@@ -224,14 +224,15 @@ def test_a_question_after_the_end_of_the_time_is_not_asked() -> None:
 
 def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripted, capfd) -> None:
     chain, odd = (200, b'{"result": "0x1"}'), (200, b'{"result": ["S3cret"]}')
-    questions = {"execution": [target(scripted(chain, odd, odd, odd, odd))], "consensus": [], "signer": [], "registry": "0x1"}
+    nobody = {"execution": [], "consensus": [], "signer": []}
+    questions = {**nobody, "execution": [target(scripted(chain, odd, odd, odd, odd))], "registry": "0x1"}
     found = ask_l1({**questions, "addresses": ["0x2"], "seconds": 5})["execution"][0]
     assert found["fault"] is None
     assert (found["chain_id"], found["head"], found["syncing"], found["code_bytes"]) == (1, None, None, None)
     assert found["balances"] == {}
     beacon = (200, b'{"data": [{"header": {"message": {"slot": "0"}}}]}')
     strange = (200, b'{"data": 7}')
-    questions = {"execution": [], "consensus": [target(scripted(beacon, *[strange] * 20))], "signer": [], "registry": ""}
+    questions = {**nobody, "consensus": [target(scripted(beacon, *[strange] * 20))], "registry": ""}
     found = ask_l1({**questions, "addresses": [], "seconds": 5})["consensus"][0]
     assert found["fault"] is None
     assert (found["head"], found["sync"], found["chain_id"], found["blobs"]) == (0, None, None, None)
@@ -248,6 +249,36 @@ def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripte
     ],
 )
 def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
-    questions = {"execution": [target(scripted((307, b""), leads=leads))], "consensus": [], "signer": [], "registry": ""}
+    clients = {"execution": [target(scripted((307, b""), leads=leads))], "consensus": [], "signer": []}
+    questions = {**clients, "registry": ""}
     found = ask_l1({**questions, "addresses": [], "seconds": 5})["execution"][0]
     assert found["fault"]["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("answers", "known", "up", "said"),
+    [
+        ([(200, b'{"result": ["0xAB", "0xcd", 7]}')], ["0xab"], None, None),
+        ([(200, b'{"result": []}')], [], None, None),
+        ([(200, b'{"result": {}}'), (404, b"")], None, False, "answers eth_accounts with no list of addresses"),
+        ([(404, b"Resource not found"), (200, b"OK")], None, True, "answers 404 Not Found"),
+        ([(200, b"<html>"), (200, b"<html>")], None, False, "answers with HTML and not with JSON"),
+        (
+            [(200, b'{"error": {"code": -32601, "message": "Method not found"}}'), (404, b"")],
+            None,
+            False,
+            "refuses eth_accounts: Method not found",
+        ),
+    ],
+)
+def test_a_signer_is_asked_for_its_accounts(scripted, answers: list, known: list | None, up, said) -> None:
+    clients = {"execution": [], "consensus": [], "signer": [target(scripted(*answers))]}
+    found = ask_l1({**clients, "registry": "", "addresses": ["0xab", "0xef"], "seconds": 5})["signer"][0]
+    assert found["fault"] is None
+    assert (found["known"], found["up"], found["refused"].get("accounts")) == (known, up, said)
+
+
+def test_a_signer_that_wants_a_token_is_a_fault(scripted) -> None:
+    clients = {"execution": [], "consensus": [], "signer": [target(scripted((401, b'{"error": "no token"}')))]}
+    found = ask_l1({**clients, "registry": "", "addresses": [], "seconds": 5})["signer"][0]
+    assert found["fault"] == {"kind": "key", "text": "answers 401 Unauthorized: no token"}
