@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from lab import signer
 from lab.l1 import front
 from tests.harness.parts import bridge_address
 
@@ -471,6 +472,50 @@ def test_keys_in_every_place_work_and_are_not_shown(tmp_path, chain, serve) -> N
     assert len([row for row in seen if row.endswith(" ok")]) == 6, run.stdout
     assert [row for row in rows_of(run) if "has a user in its URL, which Node's fetch refuses" in row]
     assert "4 in the L1" not in run.stdout
+    assert_no_secret(run.stdout)
+
+
+class SignerDoor(signer.Door):
+    """The lab's signer behind a secret path; who does not know it reads in the answer what they gave."""
+
+    wants_path = ""
+
+    def do_POST(self) -> None:
+        if not self.path.startswith(self.wants_path):
+            return self.answer(401, json.dumps({"error": f"wrong path: {self.path}"}))
+        self.path = self.path[len(self.wants_path) :] or "/"
+        return super().do_POST()
+
+
+def test_a_signer_with_a_secret_path_is_asked_and_not_shown(tmp_path, chain, serve) -> None:
+    keys = signer.Signer([signer.PrivateKey(bytes.fromhex(KEY[2:]))], 31337)
+    path, beacon = f"/{quoted(SECRETS['path'])}", serve(Door)
+    values = {
+        "aztec_l1_execution_urls": [chain],
+        "aztec_l1_consensus_urls": [beacon],
+        "prover_node_publisher_private_key": "",
+        "prover_node_key_source": "web3signer",
+        "prover_node_web3signer_url": serve(SignerDoor, signer=keys, wants_path=path) + path,
+        "prover_node_publisher_addresses": [PUBLISHER],
+    }
+    run = play(tmp_path, values, "-vvv")
+    assert run.returncode == 0, run.stdout
+    seen = r"node-1 node signer http://\S+ - - - 1 of 1 publishers .* ok$"
+    assert [row for row in rows_of(run) if re.match(seen, row)], run.stdout
+    assert_no_secret(run.stdout)
+
+    values["prover_node_web3signer_url"] = serve(SignerDoor, signer=keys, wants_path=f"{path}x") + path
+    values["prover_node_publisher_addresses"] = [PUBLISHER]
+    run = play(tmp_path, values, "-vvv", playbook="playbooks/site.yml")
+    assert run.returncode == 2, run.stdout
+    where = "node-1 prover_node_web3signer_url the signer (http://"
+    assert [row for row in rows_of(run) if row.startswith(where) and "answers 401 Unauthorized: wrong path: ***" in row]
+    assert_no_secret(run.stdout)
+
+    values["prover_node_web3signer_url"] = f"{GONE}{path}"
+    run = play(tmp_path, values, "-vvv")
+    where = f"node-1 prover_node_web3signer_url the signer ({GONE}) cannot be reached: connection refused"
+    assert [row for row in rows_of(run) if row.startswith(where)], run.stdout
     assert_no_secret(run.stdout)
 
 
