@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import yaml
+from ansible import context
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import BROKER, NODE, members_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
     CONNECTION_NAMES,
     KEY_NAMES,
@@ -21,7 +23,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     problem_table,
     together,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets import Search, Text, read, variable_files
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
+
+# Settings of the whole fleet that may hold keys, and which components read them.
+FLEET_URLS = {"aztec_l1_execution_urls": (NODE, BROKER), "aztec_l1_consensus_urls": (NODE,)}
 
 _UNDEFINED = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined")
 
@@ -66,11 +72,34 @@ def plain(value: object) -> object:
     return str(value)
 
 
-def host_values(variables: Mapping, specs: Specs) -> dict:
+def holds_template(value: object) -> bool:
+    """Tell whether a value, as it is written, has something in it to be worked out."""
+    if isinstance(value, Mapping):
+        return any(holds_template(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(holds_template(item) for item in value)
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def unused(written: Mapping, specs: Specs, components: Sequence) -> set:
+    """Give the names of a host's variables that no component of it reads, and that are not worked out for it.
+
+    A key that the whole inventory has is looked up for the node alone, not once more for each agent.
+    """
+    names = set()
+    for name, value in written.items():
+        owner = specs.owner(name) if isinstance(name, str) else None
+        readers = FLEET_URLS.get(name, (owner,) if owner in COMPONENTS else components)
+        if owner and not set(readers) & set(components) and (owner in COMPONENTS or holds_template(value)):
+            names.add(name)
+    return names
+
+
+def host_values(variables: Mapping, specs: Specs, left_out: Set = frozenset()) -> dict:
     """Give a host's variables for the check: those of the collection worked out, of all others the names alone."""
     prefixes, values = specs.prefixes(), {}
     for name in variables:
-        if name.startswith("_"):
+        if name.startswith("_") or name in left_out:
             continue
         if not name.startswith(prefixes) and name not in CONNECTION_NAMES:
             values[name] = ""
@@ -100,6 +129,14 @@ def host_keys(variables: Mapping) -> dict:
     return values
 
 
+def plain_texts(task_vars: Mapping) -> list:
+    """Give the texts that a run takes its variables from: the command line's, then files that are not encrypted."""
+    given = [str(one) for one in context.CLIARGS.get("extra_vars") or ()]
+    files = [Path(one[1:]) for one in given if one.startswith("@")]
+    files += variable_files(task_vars.get("ansible_inventory_sources") or (), [task_vars["playbook_dir"]])
+    return [Text("", one) for one in given if not one.startswith("@")] + read(files)
+
+
 class ActionModule(ActionBase):
     """Run once for all hosts; shows all problems as one table and fails with one line."""
 
@@ -122,10 +159,16 @@ class ActionModule(ActionBase):
         names = {component: group_names.get(component, component) for component in COMPONENTS}
         everybody = list(dict.fromkeys(host for name in names.values() for host in groups.get(name, [])))
         specs = read_specs(ROLES)
-        hosts = {host: host_values(task_vars["hostvars"][host], specs) for host in everybody}
-        keys = {host: host_keys(task_vars["hostvars"].raw_get(host)) for host in groups["all"]}
+        hostvars = task_vars["hostvars"]
+        written = {host: hostvars.raw_get(host) for host in groups["all"]}
+        members = members_of(groups, names)
+        hosts = {}
+        for host in everybody:
+            components = [component for component in COMPONENTS if host in members[component]]
+            hosts[host] = host_values(hostvars[host], specs, unused(written[host], specs, components))
+        keys = {host: host_keys(variables) for host, variables in written.items()}
 
-        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys)
+        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=Search(plain_texts(task_vars)))
         result["changed"] = False
         if problems:
             self._display.display(problem_table(problems, everybody), color="red" if fleet is None else "yellow")

@@ -47,6 +47,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.owned import (
     secret_shown,
     service_owned,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets import plain_problem, secrets_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
     DUMMY_DOMAINS,
     TOO_LONG,
@@ -580,6 +581,20 @@ class _Inventory:
                     level = "warning" if mode == "warn" else "error"
                     self.add(host, name, (wrong, "give each a key of its own"), level)
 
+    def check_plain(self, search) -> None:
+        """No secret in clear text where the run has its variables from; search: tells where one stands, or None."""
+        for host in self.hosts:
+            mode = self.hosts[host].get("aztec_plain_secrets", "warn")
+            if mode not in ("warn", "fail"):
+                continue
+            roles = (*FLEET_ROLES, *self.components(host))
+            for name, value in self.good(host).items():
+                role = self.specs.owner(name)
+                if role in roles:
+                    found = plain_problem(secrets_of(name, self.specs.options[role][name], value), search)
+                    if found:
+                        self.add(host, name, found, "error" if mode == "fail" else "warning")
+
     def check_registry(self) -> None:
         """The registry's address, where it is set by hand."""
         for host in self.hosts:
@@ -822,12 +837,13 @@ def check_inventory(
     group_names: Mapping | None = None,
     resolve_one=resolve,
     keys: Mapping | None = None,
+    search=None,
 ) -> tuple:
     """Check a whole inventory. Gives (problems, the fleet's values or None where a problem is an error).
 
     hosts: host -> its variables, templated, Broken where that failed. groups: group -> hosts. group_names: the groups'
     names by component. resolve_one: gives a host name's addresses or raises ValueError. keys: host -> its variables
-    that may hold a key, for every host of the inventory.
+    that may hold a key, for every host of the inventory. search: tells where a secret stands in clear text, or None.
     """
     members = members_of(groups, group_names)
     everybody = dict.fromkeys(host for some in members.values() for host in some)
@@ -851,6 +867,8 @@ def check_inventory(
     inventory.check_ways()
     inventory.check_crs()
     inventory.check_p2p()
+    if search:
+        inventory.check_plain(search)
     if any(problem.level == "error" for problem in inventory.problems):
         return inventory.problems, None
     return inventory.problems, fleet(dict(hosts), dict(groups), dict(group_names or {}), inventory.resolved)

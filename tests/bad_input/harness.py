@@ -39,6 +39,7 @@ EVERYWHERE = {
     "aztec_l1_execution_urls": ["https://me:S3cret@rpc.lan/S3cret?key=S3cret"],
     "aztec_l1_consensus_urls": ["https://rpc.lan/S3cret"],
     "prover_node_publisher_private_key": KEY,
+    "aztec_plain_secrets": "ignore",
 }
 
 

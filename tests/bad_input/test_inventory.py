@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input.harness import Door, assert_refused, parameters, play, write_inventory
+from tests.bad_input.harness import KEY, Door, assert_refused, parameters, play, write_inventory
 
-TABLES = ("fleet", "publisher", "l1", "addresses", "ports", "components", "environment", "engine")
+TABLES = ("fleet", "publisher", "l1", "addresses", "ports", "components", "environment", "engine", "secrets")
 
 
 @pytest.mark.parametrize(("table", "row"), parameters(*TABLES))
 def test_refused(table: str, row: dict, tmp_path: Path, door: Door, record_property) -> None:
     record_property("table", table)
-    shown = play(write_inventory(tmp_path, door, row), "-vvv", *row.get("arguments", ()))
-    assert_refused(shown, door, row["says"])
+    shown = play(write_inventory(tmp_path, door, row), "-vvv", *row.get("arguments", ()), THE_KEY=KEY)
+    lines = [line.replace("INVENTORY", str(tmp_path / "inventory")) for line in row["says"]]
+    assert_refused(shown, door, lines)

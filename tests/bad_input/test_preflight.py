@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bad_input.harness import KEY, ROOT, TOOLS, assert_clean, assert_refused, play, write_inventory
+from tests.bad_input.harness import KEY, ROOT, TOOLS, assert_clean, assert_refused, play, table_of, write_inventory
 
 NAME, ID = "prover_node_publisher_private_key", "prover_node_prover_id"
 
@@ -93,6 +93,32 @@ def test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret(tmp_path, door) 
     assert sorted(door.knocks) == ["127.0.0.10 22", "127.0.0.21 22", "127.0.0.22 22"]
     assert "in the inventory, in the table above" not in shown.stdout
     assert_clean(shown.stdout)
+
+
+def test_secrets_in_clear_text_are_shown_and_the_run_goes_on(tmp_path, door) -> None:
+    given, vault = tmp_path / "given.yml", tmp_path / "vault.yml"
+    given.write_text(f"---\nthe_key: '{KEY}'\n", encoding="utf-8")
+    row = {
+        "without": ["aztec_plain_secrets", "aztec_l1_execution_urls", "aztec_l1_consensus_urls"],
+        "node-1": f"{NAME}: '{{{{ the_key }}}}'\naztec_l1_execution_urls: [https://rpc.lan]\n"
+        "aztec_l1_consensus_urls: ['https://rpc.lan/{{ the_path }}']",
+    }
+    vault.write_text("the_path: S3cret0123456789\n", encoding="utf-8")
+    (tmp_path / "password").write_text("vault-S3cret-password", encoding="utf-8")
+    command = [str(TOOLS / "ansible-vault"), "encrypt", "--vault-password-file", str(tmp_path / "password"), str(vault)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    inventory = write_inventory(
+        tmp_path, door, {**row, "groups": "prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\n"}
+    )
+    (inventory / "group_vars/all/1.yml").write_text(yaml.safe_dump({**door.variables(), "aztec_version": "4.1.2"}))
+    arguments = ["-e", f"@{given}", "-e", f"@{vault}", "--vault-password-file", str(tmp_path / "password")]
+    shown = play(inventory, "-vvv", *arguments)
+    assert shown.returncode != 0 and door.knocks == ["127.0.0.10 22"], shown.stdout
+    assert_clean(shown.stdout)
+    line = (
+        f"node-1 {NAME} (warning) stands in clear text in {given}, line 2 encrypt it with ansible-vault, or look it up:"
+    )
+    assert table_of(shown.stdout) == [f"{line} docs/secrets.md"]
 
 
 def test_the_search_finds_a_planted_secret(tmp_path, door) -> None:

@@ -18,6 +18,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     problem_table,
     together,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets import Search, Text
 
 SPECS = read_specs(Path(__file__).resolve().parents[4] / "roles")
 KEY = "0x" + "ab" * 32
@@ -77,6 +78,30 @@ def test_the_mnemonic_that_is_kept_for_backup_is_known() -> None:
     assert checked(words, words) == []
 
 
+def plain(node: dict) -> list:
+    """Give the lines for the good inventory whose key and URL stand in clear text, with these changes to node-1."""
+    hosts, groups = good()
+    hosts["node-1"].update(node)
+    search = Search([Text("main.yml", f"key: {KEY}\nurl: https://user:S3cretPass@rpc.mine.net\n")])
+    problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one, search=search)
+    assert (fleet is None) == any(problem.level == "error" for problem in problems)
+    # The agents have the URL too, and the key is not theirs.
+    assert {one.variable for one in problems if one.host != "node-1"} == {"aztec_l1_execution_urls"}
+    return sorted(f"{one.level} {one.variable} {one.wrong}" for one in problems if one.host == "node-1")
+
+
+def test_secrets_in_clear_text() -> None:
+    key = "prover_node_publisher_private_key stands in clear text in main.yml, line 1"
+    url = "aztec_l1_execution_urls the key in entry 1 stands in clear text in main.yml, line 2"
+    assert plain({}) == [f"warning {url}", f"warning {key}"]
+    assert plain({"aztec_plain_secrets": "fail"}) == [f"error {url}", f"error {key}"]
+    assert plain({"aztec_plain_secrets": "ignore"}) == []
+    assert (
+        plain({"aztec_l1_execution_urls": ["https://rpc.mine.net"], "prover_node_publisher_private_key": OTHER}) == []
+    )
+
+
+OTHER = "0x" + "cd" * 32
 PRIVATE_KEY, ID, P2P = "prover_node_publisher_private_key", "prover_node_prover_id", "prover_node_p2p_ip"
 
 FINE = [
