@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 import yaml
@@ -23,13 +24,47 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     problem_table,
     together,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets import Search, Text, read, variable_files
+from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets import (
+    Search,
+    Text,
+    holds_secret,
+    read,
+    variable_files,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
 
 # Settings of the whole fleet that may hold keys, and which components read them.
 FLEET_URLS = {"aztec_l1_execution_urls": (NODE, BROKER), "aztec_l1_consensus_urls": (NODE,)}
 
 _UNDEFINED = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined")
+
+_FROM_ENVIRONMENT = re.compile(
+    r"""\{\{-?\s*lookup\(\s*['"](?:ansible\.builtin\.)?env['"]\s*,\s*['"]([A-Za-z_][A-Za-z0-9_]*)['"]\s*\)\s*-?\}\}"""
+)
+_LOOKUP = re.compile(r"The lookup plugin '([A-Za-z0-9_.]{1,80})' (failed|was not found)")
+
+# By collection: names of errors, what one of them means, what to do.
+_LOOKUP_FAULTS = {
+    "community.sops": (
+        ({"FileNotFoundError", "PermissionError"}, "there is no program sops", "install it, or set sops_binary"),
+        ({"SopsError"}, "sops cannot decrypt", "give it its key, as SOPS_AGE_KEY_FILE; sops decrypt FILE says more"),
+        ({"AnsibleTemplatePluginError"}, "there is no such file", "correct its path"),
+    ),
+    "community.hashi_vault": (
+        ({"ImportError"}, "the controller's Python has no hvac", "run pip install hvac"),
+        ({"Forbidden"}, "the server refuses token or path", "log in anew, or have its policy read the path"),
+        ({"InvalidPath"}, "the server has nothing there", "correct path and mount point, or put the secret there"),
+        ({"InvalidRequest", "Unauthorized"}, "the server refuses the log-in", "correct role_id and secret_id"),
+        ({"VaultDown"}, "the server is sealed", "unseal it"),
+        ({"SSLError"}, "the server's certificate is not trusted", "set VAULT_CACERT, or correct the URL"),
+        ({"OSError"}, "the server does not answer", "start it, or correct ansible_hashi_vault_url (VAULT_ADDR)"),
+        (
+            {"HashiVaultValueError"},
+            "it has nothing to log in with",
+            "give a token (VAULT_TOKEN) or another auth_method",
+        ),
+    ),
+}
 
 
 def read_specs(roles: Path) -> Specs:
@@ -56,9 +91,25 @@ def why_broken(error: BaseException) -> Broken:
             name = _UNDEFINED.search(str(one))
             what = f"'{name.group(1)}'" if name else "something"
             return Broken(f"uses {what}, which is not defined", "define it, or mend the template")
+        plugin = _LOOKUP.match(str(one)) if isinstance(one, AnsibleError) else None
+        if plugin:
+            return _failed_lookup(plugin.group(1), plugin.group(2) == "failed", chain)
     if any("Vault" in type(one).__name__ for one in chain):
         return Broken("cannot be decrypted", "give its vault password: --ask-vault-pass or --vault-password-file")
     return Broken(f"cannot be worked out ({type(chain[-1]).__name__})", "mend its template or look-up")
+
+
+def _failed_lookup(plugin: str, found: bool, chain: Sequence) -> Broken:
+    """Say why a look-up failed, for those of docs/secrets.md in their own words."""
+    collection = plugin.rpartition(".")[0]
+    if not found:
+        installed = f"ansible-galaxy collection install {collection}" if "." in collection else "correct its name"
+        return Broken(f"its look-up {plugin} is not installed", installed)
+    kinds = [type(one).__name__ for one in chain]
+    for known, reason, remedy in _LOOKUP_FAULTS.get(collection, ()):
+        if known & {*kinds, *(base.__name__ for base in type(chain[-1]).__mro__)}:
+            return Broken(f"its look-up {plugin} failed: {reason}", remedy)
+    return Broken(f"its look-up {plugin} failed ({kinds[-1]})", "mend the look-up, or what it asks")
 
 
 def plain(value: object) -> object:
@@ -72,13 +123,28 @@ def plain(value: object) -> object:
     return str(value)
 
 
-def holds_template(value: object) -> bool:
-    """Tell whether a value, as it is written, has something in it to be worked out."""
+def texts_in(value: object) -> Iterator:
+    """Give each text in a value as it is written."""
     if isinstance(value, Mapping):
-        return any(holds_template(item) for item in value.values())
+        value = list(value.values())
     if isinstance(value, (list, tuple)):
-        return any(holds_template(item) for item in value)
-    return isinstance(value, str) and ("{{" in value or "{%" in value)
+        for item in value:
+            yield from texts_in(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def unset(written: Mapping, specs: Specs) -> dict:
+    """Give a host's secrets that are to come from an environment variable which is not there, and would be empty."""
+    found = {}
+    for name, value in written.items():
+        owner = specs.owner(name)
+        if owner and holds_secret(name, specs.options[owner][name]):
+            for variable in (one for text in texts_in(value) for one in _FROM_ENVIRONMENT.findall(text)):
+                if not os.environ.get(variable):
+                    reason = f"takes the environment variable {variable}, which is not set"
+                    found.setdefault(name, Broken(reason, "export it before the run: docs/secrets.md"))
+    return found
 
 
 def unused(written: Mapping, specs: Specs, components: Sequence) -> set:
@@ -88,9 +154,14 @@ def unused(written: Mapping, specs: Specs, components: Sequence) -> set:
     """
     names = set()
     for name, value in written.items():
-        owner = specs.owner(name) if isinstance(name, str) else None
-        readers = FLEET_URLS.get(name, (owner,) if owner in COMPONENTS else components)
-        if owner and not set(readers) & set(components) and (owner in COMPONENTS or holds_template(value)):
+        owner = specs.owner(name)
+        if owner in COMPONENTS:
+            left_out = owner not in components
+        else:
+            # One that is written out costs nothing, and a fault in it is shown for every host that has it.
+            template = any("{{" in text or "{%" in text for text in texts_in(value))
+            left_out = name in FLEET_URLS and template and not set(FLEET_URLS[name]) & set(components)
+        if left_out:
             names.add(name)
     return names
 
@@ -165,7 +236,9 @@ class ActionModule(ActionBase):
         hosts = {}
         for host in everybody:
             components = [component for component in COMPONENTS if host in members[component]]
-            hosts[host] = host_values(hostvars[host], specs, unused(written[host], specs, components))
+            left_out = unused(written[host], specs, components)
+            hosts[host] = host_values(hostvars[host], specs, left_out)
+            hosts[host].update({name: one for name, one in unset(written[host], specs).items() if name not in left_out})
         keys = {host: host_keys(variables) for host, variables in written.items()}
 
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=Search(plain_texts(task_vars)))

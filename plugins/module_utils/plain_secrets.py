@@ -115,6 +115,11 @@ def _looks_drawn(text: str) -> bool:
     return len(text) >= 16 and bool(re.search("[0-9]", text)) and bool(re.fullmatch("[A-Za-z0-9_=.~-]+", unquote(text)))
 
 
+def holds_secret(name: str, option: Mapping) -> bool:
+    """Tell whether a variable that is declared with an option may hold a secret."""
+    return bool(option.get("no_log")) or name.endswith(("_secret_environment", "_url", "_urls"))
+
+
 def secrets_of(name: str, option: Mapping, value: object) -> list[Secret]:
     """Give the secrets in the value of a variable that is declared with an option; none where it is for no secret."""
     if name.endswith(("_url", "_urls")):
@@ -125,7 +130,7 @@ def secrets_of(name: str, option: Mapping, value: object) -> list[Secret]:
             if isinstance(url, str)
             for key in dict.fromkeys(url_keys(url))
         ]
-    if option.get("no_log") or name.endswith("_secret_environment"):
+    if holds_secret(name, option):
         return list(_leaves("", name, value))
     return []
 
