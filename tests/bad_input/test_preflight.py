@@ -33,7 +33,8 @@ aztec_l1_execution_urls: [rpc.lan/S3cret]
     lines = [
         f"all 3 hosts | aztec_version | {quoted}",
         "all 3 hosts | aztec_netwrok | there is no such variable | did you mean aztec_network?",
-        "all 3 hosts | aztec_environment | its look-up ansible.builtin.file failed (AnsibleError) | mend the look-up, or what it asks",
+        "all 3 hosts | aztec_environment | its look-up ansible.builtin.file failed (AnsibleError) | "
+        "mend the look-up, or what it asks",
         f"node-1 | {NAME} | {quoted}",
         "node-1 | aztec_l1_execution_urls | entry 1 has no scheme | begin it with http:// or https://",
         f"node-1 | {ID} | uses 'nobody_set_this', which is not defined | define it, or mend the template",

@@ -1,16 +1,19 @@
-"""The real parts that tests need on this machine: the docker CLI, Compose v2, an engine, anvil.
+"""The real parts that tests need on this machine: the docker CLI, Compose v2, an engine, anvil, others' collections.
 
 As a program it prints shell lines for a stage to evaluate: python -m tests.harness.parts compose, or engine.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from contextlib import closing, redirect_stdout
 from pathlib import Path
 
@@ -22,6 +25,9 @@ from lab.fleet.settings import LabError, cache_directory, load
 from lab.fleet.system import need, run
 
 COMPOSE_SUITE = "trixie"  # the first Debian whose docker-compose is version 2; its program needs nothing of its suite
+# PyPI's package of all collections, of ansible-core 2.19; the collections in it take newer ones too.
+GALAXY_PACKAGE = "ansible==12.3.0"
+GALAXY = ("community.sops", "community.hashi_vault", "community.library_inventory_filtering_v1")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -72,6 +78,25 @@ def compose() -> dict[str, str]:
             raise LabError("this machine's apt names no Debian mirror: set AZTEC_LAB_MIRROR to one")
         unpack_compose(mirror, config / "cli-plugins")
     return {"DOCKER_CONFIG": str(config)}
+
+
+def galaxy() -> Path:
+    """Give a folder with the collections that tests use besides, taken out of PyPI's package of all collections."""
+    folder = cache_directory() / f"collections-{GALAXY_PACKAGE.partition('==')[2]}"
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    with (cache_directory() / "collections.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=cache_directory()) as work:
+                pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
+                run([*pip, "--dest", work, GALAXY_PACKAGE])
+                (package,) = Path(work).glob("*.whl")
+                wanted = tuple(f"ansible_collections/{name.replace('.', '/')}/" for name in GALAXY)
+                with zipfile.ZipFile(package) as archive:
+                    names = [name for name in archive.namelist() if name.startswith(wanted)]
+                    archive.extractall(Path(work) / "made", names)
+                (Path(work) / "made").rename(folder)
+    return folder
 
 
 def engine() -> dict[str, str]:

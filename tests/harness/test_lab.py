@@ -207,9 +207,7 @@ def test_table_is_as_wide_as_its_words() -> None:
     [
         pytest.param(b"", (b"", b""), id="nothing"),
         pytest.param(b"\1\0\0\0\0\0\0\3in\n", (b"in\n", b""), id="stdout"),
-        pytest.param(
-            b"\1\0\0\0\0\0\0\1a\2\0\0\0\0\0\0\2no\1\0\0\0\0\0\0\1b", (b"ab", b"no"), id="both, in parts"
-        ),
+        pytest.param(b"\1\0\0\0\0\0\0\1a\2\0\0\0\0\0\0\2no\1\0\0\0\0\0\0\1b", (b"ab", b"no"), id="both, in parts"),
     ],
 )
 def test_streams_of_a_command(body: bytes, expected: tuple[bytes, bytes]) -> None:
