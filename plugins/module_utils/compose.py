@@ -23,6 +23,9 @@ OPTION_BRIDGE = "com.docker.network.bridge.name"
 
 ENV_FILE = ".env"
 
+# Seconds that a job may take besides its waiting: pulling several gigabytes over a slow line is the longest part.
+JOB_LIMIT = 7200
+
 # Keys that tell Compose how to run a service and are no part of the container.
 _NOT_IN_THE_CONTAINER = ("depends_on", "profiles", "pull_policy", "scale", "deploy")
 # A process that answers for a shorter time than this has not shown that it stays.
@@ -61,6 +64,11 @@ def meaning(exit_code: int, oom_killed: bool = False, error: str = "") -> str:
     else:
         text = "the program failed, its last log lines say why"
     return f"{text} ({one_line(error)})" if error else text
+
+
+def job_limit(wait_timeout: int) -> int:
+    """Take the seconds that containers are waited for, give those that a whole job may take."""
+    return JOB_LIMIT + 2 * max(wait_timeout, 0)
 
 
 def one_line(text: str, limit: int = 400) -> str:

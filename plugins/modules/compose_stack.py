@@ -10,7 +10,9 @@ description:
     its containers live. When they do not, the last files and images that were good are brought back.
   - Makes one remote call when nothing is to be changed. Otherwise the work runs as a job on the host, whose progress is
     shown. A run that is broken off and run again ends in the same state as one that was not.
-  - Secrets are written to files of mode 0600 only, and hidden in messages, logs and differences.
+  - Secrets are written to files of mode 0600 only, and hidden in messages, logs and differences. On their way to the
+    host they lie in no file, so that a connection or a become method that cannot pass a module through its input, such
+    as C(su), is refused where there are secrets.
 author:
   - Aztec Ops (@aztec-ops)
 options:
@@ -96,10 +98,10 @@ options:
   _phase:
     description: Which part of the work is done. Set by the action plugin, never by hand.
     type: str
-    choices: [look, apply, progress]
+    choices: [look, apply, start, progress, forget]
     default: apply
   _job:
-    description: Name of the job whose progress is asked for. Set by the action plugin, never by hand.
+    description: Name of the job that is started or asked for. Set by the action plugin, never by hand.
     type: str
     default: ""
 notes:
@@ -178,19 +180,24 @@ import os
 import posixpath
 import re
 import shutil
+import signal
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as logic
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, Masker
 
 NO_LOG_SHORTEST = 8
 LOG_LINES = 40
+# In memory, and root's alone: what was said of jobs, and what came of them.
+JOBS = "/run/aztec-compose-stack"
 LOCK_WAIT = 900.0
 # Seconds to wait for the next end of a container that is restarted over and over, to learn its exit code.
 LOOP_PATIENCE = 20.0
@@ -1098,14 +1105,105 @@ def describe(action: dict) -> str:
     return f"{words.get(action['do'], action['do'])} {action['what']}"
 
 
-def progress(directory: str, job: str) -> dict:
-    """Take the directory and the job asked for, give what it does now and whether it is alive."""
-    disk = Disk(directory)
-    found = disk.load("progress.json")
-    alive = disk.busy()
-    if found.get("job") != job:
-        return {"text": "", "alive": alive}
-    text = found.get("text", "")
+class Job:
+    """Work that goes on by itself, whatever becomes of the connection that it was ordered over.
+
+    What it works with stays in its memory; its directory holds no more than whether it lives and what came of it.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not re.fullmatch(r"[0-9a-f]{16}", name):
+            raise Problem("_job is set by the action plugin, never by hand: leave it out")
+        self.directory = posixpath.join(JOBS, name)
+
+    def start(self, work, limit: int) -> None:
+        """Take what is to be done (a function that gives the result) and the seconds it may take; return at once."""
+        os.makedirs(JOBS, mode=0o700, exist_ok=True)
+        _set(JOBS, 0o700)
+        for name in os.listdir(JOBS):
+            left = Job(name)
+            if not left.alive():
+                left.forget()
+        os.mkdir(self.directory, 0o700)
+        # Held by the job from before its first moment to after its last.
+        alive = os.open(posixpath.join(self.directory, "alive"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        child = os.fork()
+        if child:
+            os.close(alive)
+            os.waitpid(child, 0)
+            return
+        try:
+            self._detach(alive)
+            signal.alarm(limit)
+            try:
+                result = work()
+            except Exception as wrong:
+                # Its text may hold anything, a secret too.
+                how = f"the work broke off in a way that was not foreseen ({type(wrong).__name__})"
+                result = {"failed": True, "changed": True, "msg": how}
+            self._keep(result)
+        finally:
+            # The way out of a module removes its code, and reports.
+            os._exit(0)
+
+    @staticmethod
+    def _detach(alive: int) -> None:
+        """Leave session, parent and everything that the connection waits for."""
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(null, descriptor)
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2 and int(name) != alive:
+                with suppress(OSError):
+                    os.close(int(name))
+
+    def _keep(self, result: dict) -> None:
+        writing, place = (posixpath.join(self.directory, name) for name in ("writing", "result.json"))
+        with os.fdopen(os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as handle:
+            json.dump(result, handle)
+        os.rename(writing, place)
+
+    def alive(self) -> bool:
+        """Tell whether it is at work."""
+        try:
+            descriptor = os.open(posixpath.join(self.directory, "alive"), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def result(self) -> dict | None:
+        """Give what came of it, None where nothing has (yet)."""
+        try:
+            with open(posixpath.join(self.directory, "result.json"), encoding="ascii") as handle:
+                return json.load(handle)
+        except OSError:
+            return None
+
+    def forget(self) -> None:
+        """Leave nothing of it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def progress(directory: str, name: str) -> dict:
+    """Take the project's directory and the job, give what it does now, whether it lives and what came of it."""
+    job = Job(name)
+    # In this order: its result is there before it ends.
+    alive = job.alive()
+    said = {"text": "", "alive": alive, "result": job.result()}
+    found = Disk(directory).load("progress.json")
+    if found.get("job") != name:
+        return said
+    said["text"] = found.get("text", "")
     if found.get("log"):
         try:
             with open(found["log"], encoding="utf-8", errors="replace") as handle:
@@ -1115,8 +1213,16 @@ def progress(directory: str, job: str) -> dict:
         layers = sum(1 for line in lines if line.endswith(": Pulling fs layer"))
         ready = sum(1 for line in lines if line.endswith((": Pull complete", ": Already exists")))
         if layers:
-            text += f", {ready} of {max(layers, ready)} layers"
-    return {"text": text, "alive": alive}
+            said["text"] += f", {ready} of {max(layers, ready)} layers"
+    return said
+
+
+def follow(module: AnsibleModule) -> dict:
+    """Take a call that only asks for a job or ends it, give its answer."""
+    if module.params["_phase"] == "forget":
+        Job(module.params["_job"]).forget()
+        return {}
+    return progress(module.params["directory"], module.params["_job"])
 
 
 def main() -> None:
@@ -1142,7 +1248,11 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "pulled", "absent"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 120},
             "opened_by": {"type": "path"},
-            "_phase": {"type": "str", "choices": ["look", "apply", "progress"], "default": "apply"},
+            "_phase": {
+                "type": "str",
+                "choices": ["look", "apply", "start", "progress", "forget"],
+                "default": "apply",
+            },
             "_job": {"type": "str", "default": ""},
         },
         required_if=[("state", "present", ["compose"]), ("state", "pulled", ["compose"])],
@@ -1150,9 +1260,9 @@ def main() -> None:
     )
     module.run_command_environ_update = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     phase = module.params["_phase"]
-    if phase == "progress":
-        module.exit_json(changed=False, **progress(module.params["directory"], module.params["_job"]))
     try:
+        if phase in ("progress", "forget"):
+            module.exit_json(changed=False, **follow(module))
         wanted = Wanted(module.params)
     except Problem as problem:
         module.fail_json(msg=str(problem))
@@ -1160,19 +1270,39 @@ def main() -> None:
         value for value in module.no_log_values | wanted.masker.plain if len(value) >= NO_LOG_SHORTEST
     }
     stack = Stack(module, wanted)
-    try:
-        result = run(stack, phase)
-    except Problem as problem:
-        module.fail_json(
-            msg=wanted.masker(str(problem)), changed=False, actions=stack.done, status={}, logs=[], rolled_back=False
-        )
-    except OSError as wrong:
-        module.fail_json(
-            msg=wanted.masker(f"{wanted.directory}: {wrong.strerror}: {wrong.filename}"), actions=stack.done
-        )
+    result = started(stack) if phase == "start" else outcome(stack, phase)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)
+
+
+def started(stack: Stack) -> dict:
+    """Take the project, start its work as a job, give whether it was started."""
+    module = stack.module
+
+    def work() -> dict:
+        return remove_values(outcome(stack, "apply"), module.no_log_values)
+
+    try:
+        Job(stack.job).start(work, logic.job_limit(module.params["wait_timeout"]))
+    except Problem as problem:
+        return {"failed": True, "msg": str(problem)}
+    except OSError as wrong:
+        return {"failed": True, "msg": f"the job could not be started: {wrong.strerror}: {wrong.filename or JOBS}"}
+    return {"changed": True, "started": True}
+
+
+def outcome(stack: Stack, phase: str) -> dict:
+    """Take the project and the phase asked for, give the result, be it a failure."""
+    wanted = stack.wanted
+    try:
+        return run(stack, phase)
+    except Problem as problem:
+        nothing = {"changed": False, "status": {}, "logs": [], "rolled_back": False}
+        return {"failed": True, "msg": wanted.masker(str(problem)), "actions": stack.done, **nothing}
+    except OSError as wrong:
+        message = wanted.masker(f"{wanted.directory}: {wrong.strerror}: {wrong.filename}")
+        return {"failed": True, "msg": message, "actions": stack.done}
 
 
 def run(stack: Stack, phase: str) -> dict:

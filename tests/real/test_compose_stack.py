@@ -540,6 +540,98 @@ def test_two_runs_at_once_end_as_one(project):
     assert sorted(good(result)["changed"] for result in results) == [False, True]
 
 
+# --- as a job -----------------------------------------------------------------------------------------------------
+
+JOB = "0123456789abcdef"
+JOBS = Path("/run/aztec-compose-stack")
+
+
+def ask(project, phase: str, job: str = JOB) -> dict:
+    """Give what the module says of a job, as the action plugin asks for it: with no secret."""
+    asked = {"project": project.name, "directory": str(project.directory), "state": "absent"}
+    return good(project.run({**asked, "_phase": phase, "_job": job}))
+
+
+def ended(project, job: str = JOB) -> dict:
+    """Give what is said of a job when it has ended."""
+    end = time.monotonic() + 60
+    while (said := ask(project, "progress", job))["alive"] and time.monotonic() < end:
+        time.sleep(0.3)
+    return said
+
+
+def job_processes(job: str = JOB) -> list[int]:
+    """Give the processes that hold a job's sign of life."""
+    held = str(JOBS / job / "alive")
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [int(process.name) for fd in (process / "fd").iterdir() if os.readlink(fd) == held]
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def job(project):
+    yield JOB
+    shutil.rmtree(JOBS / JOB, ignore_errors=True)
+
+
+def test_job_goes_on_when_what_started_it_is_gone(project, job):
+    begun = time.monotonic()
+    assert good(project.run(project.arguments(_phase="start", _job=job)))["started"]
+    assert time.monotonic() - begun < 5
+    said = ask(project, "progress")
+    assert (said["alive"], said["result"]) == (True, None)
+    (process,) = job_processes()
+    assert os.getsid(process) != os.getsid(0)
+    said = ended(project)
+    assert said["result"]["status"]["s"]["state"] == "running" and said["result"]["changed"]
+    assert not good(project.again())["_todo"]
+    ask(project, "forget")
+    assert not (JOBS / job).exists()
+
+
+def test_nothing_of_a_job_but_its_files_holds_a_secret(project, job):
+    good(project.run(project.arguments(_phase="start", _job=job)))
+    held = []
+    while ask(project, "progress")["alive"]:
+        held += [path for path in (JOBS / job).iterdir() if "secret" in path.read_text()]
+        held += [path for path in Path("/proc").glob("[0-9]*/cmdline") if _holds(path, b"hunter2secret")]
+    assert held == []
+    assert stat.S_IMODE(JOBS.stat().st_mode) == stat.S_IMODE((JOBS / job).stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (JOBS / job).iterdir()} == {0o600}
+
+
+def _holds(path: Path, text: bytes) -> bool:
+    try:
+        return text in path.read_bytes()
+    except OSError:
+        return False
+
+
+def test_failure_of_a_job_is_told_with_its_secrets_hidden(project, job):
+    service = project.service(command=["sh", "-c", "echo key hunter2secret; exit 1"])
+    good(project.run(project.arguments(service, _phase="start", _job=job)))
+    result = ended(project)["result"]
+    assert result["failed"] and "exit code 1" in result["msg"] and "key ***" in result["logs"]
+    assert "hunter2secret" not in (JOBS / job / "result.json").read_text()
+
+
+def test_job_that_is_killed_has_come_to_nothing(project, job):
+    good(project.run(project.arguments(_phase="start", _job=job)))
+    for process in job_processes():
+        os.kill(process, signal.SIGKILL)
+    assert {key: ended(project)[key] for key in ("alive", "result")} == {"alive": False, "result": None}
+    good(project.run())
+    other = "f" * 16
+    good(project.run(project.arguments(_phase="start", _job=other)))
+    assert not (JOBS / job).exists()
+    assert ended(project, other)["result"]["changed"] is False
+    ask(project, "forget", other)
+
+
 # --- pulled, absent, network --------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,22 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Run host_look so that the URLs it is given, which may hold API keys, lie in no file on the host."""
+
+from __future__ import annotations
+
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.unwritten import Unwritten
+
+
+class ActionModule(Unwritten):
+    """One call of the module."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict | None = None) -> dict:
+        """Look at the host."""
+        result = super().run(tmp, task_vars)
+        del tmp
+        refused = self.refusal(bool(self._task.args.get("l1") or self._task.args.get("l1_urls")))
+        result.update(refused or self._execute_module(task_vars=task_vars))
+        return result
