@@ -23,7 +23,7 @@ def test_urls_reach_the_process(fleet: Fleet) -> None:
     """An L1 URL with all that Compose and shells make something of arrives byte for byte."""
     process = fleet.execute(NAME, ["docker", "exec", "prover-broker", "cat", "/proc/1/environ"]).out
     found = dict(entry.split("=", 1) for entry in process.split("\0") if "=" in entry)
-    second = "http://u:p$a$$s%25's@172.31.77.2:9/v3/\\k${y}?q=\"ž\"#`f`"
+    second = 'http://u:p$a$$s%25\'s@172.31.77.2:9/v3/\\k${y}?q="ž"#`f`'
     assert found["ETHEREUM_HOSTS"] == f"http://172.31.77.2:8545,{second}"
 
 

@@ -1,0 +1,210 @@
+"""Where secrets are searched, and in which forms. What is found is told by the secret's name, never by its text."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import forms, pieces
+
+# Of a text that is cut somewhere, any run of this many characters and three more is known again.
+BLOCK = 12
+WORDS = 4
+SHORTEST = 8
+LARGEST_SAMPLE = 4_000_000
+# Docker's runc reads from it what a health check is to run with, the container's whole environment.
+PASSING = re.compile(r"/root/tmp/runc-process[0-9]+\Z")
+HEX = re.compile(r"(?:0x)?[0-9a-f]{32,}\Z")
+# What grep may fail to read: a file that is gone again, one of a namespace.
+UNREADABLE = re.compile(r"No such file or directory|Invalid argument|Stale file handle|Transport endpoint")
+
+
+def _base64_inside(piece: str) -> set[str]:
+    """Give a text as it stands in the base64 of a longer one, wherever it begins there."""
+    raw = piece.encode()
+    found = set()
+    for before in range(3):
+        whole = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
+        # The first and the last characters depend on the neighbours, too.
+        found.add(whole[(0, 2, 3)[before] : -2])
+    return found
+
+
+def _parts(piece: str) -> set[str]:
+    """Give the parts by which a text that was cut is known."""
+    if " " in piece:
+        words = piece.split(" ")
+        return {" ".join(words[at : at + WORDS]) for at in range(len(words) - WORDS + 1)}
+    return {piece[at : at + BLOCK] for at in range(0, len(piece) - BLOCK + 1, 4)}
+
+
+class Secrets:
+    """Secrets by name, known again in every form in which a program may write them."""
+
+    def __init__(self, named: Mapping[str, str], folder: Path) -> None:
+        """Take secrets by name and a folder that is never searched, for grep's list of patterns."""
+        self._forms: dict[bytes, str] = {}
+        for name, value in named.items():
+            for piece in {value, *pieces(value)}:
+                texts = {*forms(piece), *_base64_inside(piece), *_parts(piece)}
+                if HEX.match(piece):
+                    texts |= {text.upper() for text in _parts(piece)} | {str(int(piece, 16))}
+                for text in texts:
+                    if len(text) >= SHORTEST:
+                        self._forms[text.encode()] = name
+        self._patterns = folder / "patterns"
+        self._patterns.touch(mode=0o600)
+        self._patterns.write_bytes(b"\n".join(self._forms) + b"\n")
+
+    def in_text(self, data: bytes) -> set[str]:
+        """Give the names of the secrets that stand in data."""
+        return {name for form, name in self._forms.items() if form in data}
+
+    def in_files(self, roots: Iterable[Path]) -> dict[Path, set[str]]:
+        """Give the names of the secrets that stand in the files below these paths."""
+        there = [str(root) for root in roots if root.exists()]
+        if not there:
+            return {}
+        command = ["grep", "-rlaF", "--devices=skip", "-f", str(self._patterns), "--", *there]
+        done = subprocess.run(command, env={**os.environ, "LC_ALL": "C"}, capture_output=True, check=False)
+        unread = [line for line in done.stderr.decode().splitlines() if not UNREADABLE.search(line)]
+        assert not unread, unread
+        found = {Path(os.fsdecode(line)) for line in done.stdout.splitlines()}
+        return {path: self.in_text(path.read_bytes()) for path in found if path.exists()}
+
+
+class Sampler(threading.Thread):
+    """Reads the arguments of all processes, and what lies in places for temporary files, over and over."""
+
+    def __init__(self, secrets: Secrets, places: Callable[[], list[Path]]) -> None:
+        """Take what is searched and what gives the folders to read, which may come and go."""
+        super().__init__(daemon=True)
+        self._secrets, self._places = secrets, places
+        self._ending = threading.Event()
+        self._known_arguments: set[bytes] = set()
+        self._known_files: set[tuple] = set()
+        self.finds: set[str] = set()
+        self.passes = 0
+        self.processes = 0
+        self.files = 0
+
+    def run(self) -> None:
+        """Go on until the end."""
+        while not self._ending.is_set():
+            self.look_at_processes()
+            if self.passes % 4 == 0:
+                self.look_at_files()
+            self.passes += 1
+            time.sleep(0.01)
+
+    def end(self) -> set[str]:
+        """Stop, and give what was found."""
+        self._ending.set()
+        self.join()
+        return self.finds
+
+    def look_at_processes(self) -> None:
+        """Read the arguments of every process of this machine, which are those of its hosts too."""
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                arguments = Path(f"/proc/{number}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if arguments in self._known_arguments:
+                continue
+            self._known_arguments.add(arguments)
+            self.processes += 1
+            for name in self._secrets.in_text(arguments):
+                program = arguments.split(b"\0")[0].decode(errors="replace")
+                self.finds.add(f"{name} in the arguments of {program}")
+
+    def look_at_files(self) -> None:
+        """Read every file in the places that was not there before."""
+        for place in self._places():
+            for folder, _folders, names in os.walk(place):
+                for name in names:
+                    self._look_at_file(os.path.join(folder, name))
+
+    def _look_at_file(self, path: str) -> None:
+        try:
+            found = os.lstat(path)
+            key = (path, found.st_ino, found.st_size, found.st_mtime_ns)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SAMPLE or key in self._known_files:
+                return
+            data = Path(path).read_bytes()
+        except OSError:
+            return
+        self._known_files.add(key)
+        self.files += 1
+        if PASSING.search(path) and (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o600):
+            return
+        for name in self._secrets.in_text(data):
+            self.finds.add(f"{name} in {re.sub(r'^/proc/[0-9]+/root', 'host:', path)}")
+
+
+def host_temporary(root: Path) -> list[Path]:
+    """Take a host's root folder, give the places on it where programs put what is to be gone again."""
+    return [root / place for place in ("tmp", "var/tmp", "dev/shm", "root", "home", "run/aztec-compose-stack")]
+
+
+def host_places(root: Path) -> list[Path]:
+    """Take a host's root folder, give all that is to be searched of it.
+
+    That is every file but the kernel's own and the read-only layers of images, which no run writes.
+    """
+    docker = root / "var/lib/docker"
+    found = [path for path in root.iterdir() if path.name not in ("proc", "sys", "dev", "var")]
+    found += [root / "dev/shm"]
+    found += [path for path in (root / "var").iterdir() if path.name != "lib"]
+    found += [path for path in (root / "var/lib").iterdir() if path.name != "docker"]
+    if docker.is_dir():
+        found += [path for path in docker.iterdir() if path.name != "overlay2"]
+        for layer in docker.glob("image/overlay2/layerdb/mounts/*/*-id"):
+            found.append(docker / "overlay2" / layer.read_text().strip() / "diff")
+    return [path for path in found if not path.is_symlink()]
+
+
+# Where a secret may stand on a host. Docker keeps its notes below folders that root alone enters.
+OURS = re.compile(r"/opt/aztec/prover-(?:node|broker)/(?:\.stack/good-[0-9]+/)?(?:\.env|keys/prover\.json)\Z")
+DOCKERS = re.compile(
+    r"/var/lib/docker/containers/[0-9a-f]{64}/config\.v2\.json\Z"
+    r"|/run/(?:docker/)?containerd/(?:.+/)?[0-9a-f]{64}/config\.json\Z"
+)
+
+
+def misplaced(root: Path, found: Mapping[Path, set[str]], more: str = "") -> list[str]:
+    """Take a host's root folder and the files with secrets on it, give one line for each that should not be so.
+
+    `more` is a pattern of other files of Docker's in which secrets are expected.
+    """
+    lines = []
+    for path, names in sorted(found.items()):
+        inside = "/" + str(path.relative_to(root))
+        what = f"{inside}: {', '.join(sorted(names))}"
+        mode = path.lstat()
+        if OURS.match(inside):
+            if (mode.st_uid, stat.S_IMODE(mode.st_mode)) != (0, 0o600):
+                lines.append(f"{what} (mode {stat.S_IMODE(mode.st_mode):04o}, owner {mode.st_uid})")
+        elif DOCKERS.match(inside) or (more and re.fullmatch(more, inside)):
+            if not _behind_root(root, path):
+                lines.append(f"{what} (others can come to it)")
+        else:
+            lines.append(what)
+    return lines
+
+
+def _behind_root(root: Path, path: Path) -> bool:
+    """Tell whether the file or a folder above it is root's and shut to everybody else."""
+    while path != root:
+        found = path.lstat()
+        if (found.st_uid, found.st_gid) == (0, 0) and not stat.S_IMODE(found.st_mode) & 0o007:
+            return True
+        path = path.parent
+    return False
