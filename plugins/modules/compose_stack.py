@@ -1301,7 +1301,8 @@ def outcome(stack: Stack, phase: str) -> dict:
         nothing = {"changed": False, "status": {}, "logs": [], "rolled_back": False}
         return {"failed": True, "msg": wanted.masker(str(problem)), "actions": stack.done, **nothing}
     except OSError as wrong:
-        message = wanted.masker(f"{wanted.directory}: {wrong.strerror}: {wrong.filename}")
+        where = f": {wrong.filename}" if wrong.filename else ""
+        message = wanted.masker(f"{wanted.directory}: {wrong.strerror}{where}")
         return {"failed": True, "msg": message, "actions": stack.done}
 
 

@@ -75,6 +75,8 @@ class Bench:
         self.values = planted()
         self.secrets = Secrets(self.values, private)
         self.roots = {name: self._root(name) for name in WATCHED}
+        # Where the L1 that refuses serves, once it does.
+        self.echo = ""
         self.l1 = fleet.settings.l1_url.replace("http://", "")
         self.l1_url = f"http://{self.l1}/v3/{self.values['L1 path']}"
         self.password_file = private / "vault-password"

@@ -175,6 +175,7 @@ def host_places(root: Path) -> list[Path]:
 OURS = re.compile(r"/opt/aztec/prover-(?:node|broker)/(?:\.stack/good-[0-9]+/)?(?:\.env|keys/prover\.json)\Z")
 DOCKERS = re.compile(
     r"/var/lib/docker/containers/[0-9a-f]{64}/config\.v2\.json\Z"
+    r"|/var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db\Z"
     r"|/run/(?:docker/)?containerd/(?:.+/)?[0-9a-f]{64}/config\.json\Z"
 )
 

@@ -1,4 +1,4 @@
-"""The bench of these tests: an inventory full of secrets, a host that asks for a sudo password, and a sampler over all runs."""
+"""The bench of these tests: an inventory full of secrets, hosts that ask for a sudo password, a sampler over all runs."""
 
 from __future__ import annotations
 

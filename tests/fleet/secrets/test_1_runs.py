@@ -118,40 +118,55 @@ def rows(bench: Bench) -> dict[str, Row]:
     path = f"v3/{bench.values['L1 path']}"
     quoted = json.dumps(bench.values["awkward"])
     return {
-        "key in a list": Row(KEY, f'{KEY}: ["{key}"]\n'),
-        "key that is an integer": Row(KEY, f"{KEY}: {key}\n"),
-        "key that is cut": Row(KEY, f'{KEY}: "{key[:-2]}"\n'),
-        "key with a blank at its end": Row(KEY, f'{KEY}: "{key} "\n'),
-        "secret environment that is a list": Row(ENVIRONMENT, f"{ENVIRONMENT}: [{quoted}]\n"),
-        "secret environment with a mapping in it": Row(ENVIRONMENT, f"{ENVIRONMENT}: {{A: {{B: {quoted}}}}}\n"),
-        "URL that is a number beside one": Row(
-            "aztec_l1_execution_urls", f"aztec_l1_execution_urls: [{bench.l1_url}, 5]\n"
+        "key in a list": Row("is a list, no text", f'{KEY}: ["{key}"]\n'),
+        "key that is an integer": Row("which YAML makes a number", f"{KEY}: {key}\n"),
+        "key that is cut": Row("is not 32 bytes of hex", f'{KEY}: "{key[:-2]}"\n'),
+        "key with a blank at its end": Row("is not 32 bytes of hex", f'{KEY}: "{key} "\n'),
+        "secret environment that is a list": Row("is a list, no dict", f"{ENVIRONMENT}: [{quoted}]\n"),
+        "secret environment with a mapping in it": Row(
+            "A is a dict, no text", f"{ENVIRONMENT}: {{A: {{B: {quoted}}}}}\n"
         ),
-        "filter that is not there": Row("cannot be worked out", f"{KEY}: \"{{{{ '{key}' | no_such_filter }}}}\"\n"),
-        "template that breaks off": Row(KEY, f"{KEY}: \"{{{{ '{key}' \"\nprover_node_port: 8081\n"),
-        "variable that is not defined": Row("nobody_set_this", f'{KEY}: "{key}{{{{ nobody_set_this }}}}"\n'),
-        "variable that nobody knows": Row("prover_node_prot", f'{KEY}: "{key}"\nprover_node_prot: 1\n'),
-        "YAML that cannot be read": Row("YAML", f'{KEY}: "{key}"\n  prover_node_port: [1\n'),
-        "host out of reach": Row("UNREACHABLE", "ansible_port: 1\n"),
-        "wrong sudo password": Row("assword", f"ansible_become_password: {bench.values['L1 password']}\n"),
+        "URL that is a number beside one": Row(
+            "entry 2 is a number, no URL", f"aztec_l1_execution_urls: [{bench.l1_url}, 5]\n"
+        ),
+        "filter that is not there": Row(
+            "cannot be worked out (TemplateAssertionError)", f"{KEY}: \"{{{{ '{key}' | no_such_filter }}}}\"\n"
+        ),
+        "template that breaks off": Row(
+            "cannot be worked out (TemplateSyntaxError)", f"{KEY}: \"{{{{ '{key}' \"\nprover_node_port: 8081\n"
+        ),
+        "variable that is not defined": Row(
+            "uses 'nobody_set_this', which is not defined", f'{KEY}: "{key}{{{{ nobody_set_this }}}}"\n'
+        ),
+        "variable that nobody knows": Row("there is no such variable", f'{KEY}: "{key}"\nprover_node_prot: 1\n'),
+        "YAML that cannot be read": Row("YAML parsing failed", f'{KEY}: "{key}"\n  prover_node_port: [1\n'),
+        "host out of reach": Row("UNREACHABLE", "ansible_port: 1\nansible_ssh_extra_args: -o ControlPath=none\n"),
+        "wrong sudo password": Row(
+            "Incorrect sudo password", f"ansible_become_password: {bench.values['L1 password']}\n"
+        ),
         "L1 that does not answer": Row(
-            "aztec_l1_execution_urls", f"aztec_l1_execution_urls: ['http://{user}@{l1.split(':')[0]}:9/{path}']\n"
+            "cannot be reached: connection refused",
+            f"aztec_l1_execution_urls: ['http://{user}@{l1.split(':')[0]}:9/{path}']\n",
         ),
         "L1 that lets nobody in and says what it was asked": Row(
-            "API key",
+            "answers 401",
             f"aztec_l1_execution_urls: ['http://{user}@{echo}/{path}?key={bench.values['L1 path']}']\n"
             f"aztec_l1_consensus_urls: ['http://{echo}/{path}']\n",
         ),
-        "engine of a version that is not there": Row("docker_engine", "docker_engine_version: 99.9.9\n"),
+        "engine of a version that is not there": Row(
+            "no available installation candidate for docker.io=99.9.9", "docker_engine_version: 99.9.9\n"
+        ),
         "guard that cannot be loaded": Row(
-            "guard",
+            "failed on this host",
             "prover_node_port: 8082\n",
             before="mount --bind /bin/false /usr/sbin/nft",
             after="umount /usr/sbin/nft",
         ),
-        "image that is not there": Row("Pulling", "prover_node_image: aztecprotocol/none\n"),
+        "image that is not there": Row(
+            "Pulling aztecprotocol/none:4.1.2 failed", "prover_node_image: aztecprotocol/none\n"
+        ),
         "service that Compose refuses": Row("Compose refuses", "prover_node_compose: {mem_limit: lots}\n"),
-        "network with another bridge": Row("has bridge aztec0", "prover_node_docker_bridge: other0\n"),
+        "network with another bridge": Row("has bridge aztec0", "aztec_docker_bridge: other0\n"),
         "disk that is full": Row(
             "No space left",
             "prover_node_directory: /mnt/full\n",
