@@ -1,4 +1,4 @@
-"""The bench of these tests: an inventory full of secrets, hosts that ask for a sudo password, a sampler over all runs."""
+"""The bench of these tests: an inventory of secrets, hosts that ask for a sudo password, a sampler over all runs."""
 
 from __future__ import annotations
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
+from tests.fleet.fleet import wait_for
 from tests.fleet.secret_runs import NODE, Bench, Ran, serve_echo
 from tests.harness.leaks import host_places, misplaced
 
 SITE, PREFLIGHT, VERIFY = (f"playbooks/{name}.yml" for name in ("site", "preflight", "verify"))
 KEY = "prover_node_publisher_private_key"
 ENVIRONMENT = "prover_node_secret_environment"
+AZTECS_LOG = r"/var/lib/docker/containers/[0-9a-f]{64}/[0-9a-f]{64}-json\.log"
 # A program in the node's place that prints its whole environment, and so all of its secrets.
 TELLTALE = "{entrypoint: [sh, -c, 'env; echo $$0 $$*; exit 3']}"
 
@@ -197,15 +199,31 @@ def echo(bench: Bench) -> Iterator[None]:
     server.shutdown()
 
 
-NAMES = (
-    "key in a list|key that is an integer|key that is cut|key with a blank at its end|secret environment that is a list"
-    "|secret environment with a mapping in it|URL that is a number beside one|filter that is not there"
-    "|template that breaks off|variable that is not defined|variable that nobody knows|YAML that cannot be read"
-    "|host out of reach|wrong sudo password|L1 that does not answer|L1 that lets nobody in and says what it was asked"
-    "|engine of a version that is not there|guard that cannot be loaded|image that is not there"
-    "|service that Compose refuses|network with another bridge|disk that is full"
-    "|program that prints its secrets and gives up"
-).split("|")
+NAMES = [
+    "key in a list",
+    "key that is an integer",
+    "key that is cut",
+    "key with a blank at its end",
+    "secret environment that is a list",
+    "secret environment with a mapping in it",
+    "URL that is a number beside one",
+    "filter that is not there",
+    "template that breaks off",
+    "variable that is not defined",
+    "variable that nobody knows",
+    "YAML that cannot be read",
+    "host out of reach",
+    "wrong sudo password",
+    "L1 that does not answer",
+    "L1 that lets nobody in and says what it was asked",
+    "engine of a version that is not there",
+    "guard that cannot be loaded",
+    "image that is not there",
+    "service that Compose refuses",
+    "network with another bridge",
+    "disk that is full",
+    "program that prints its secrets and gives up",
+]
 
 
 def test_every_row_is_run(bench: Bench) -> None:
@@ -266,6 +284,19 @@ def test_run_after_all_that(bench: Bench) -> None:
     assert "BROKEN_OFF" not in bench.fleet.environment(NODE, "prover-node")
 
 
+def test_l1_that_is_lost_while_the_node_runs(bench: Bench) -> None:
+    """Aztec writes the whole URL of an L1 that it cannot reach into its log, which we may read and not show."""
+    l1, path = bench.fleet.settings.l1_address, bench.values["L1 path"]
+    bench.fleet.execute(NODE, f"ip route add prohibit {l1}/32")
+    try:
+        wait_for("the URL in Aztec's log", lambda: path in bench.fleet.log(NODE, "prover-node", "5m"), 120)
+        ran = bench.run("l1-lost", VERIFY, "--limit", NODE)
+    finally:
+        bench.fleet.execute(NODE, f"ip route del prohibit {l1}/32")
+    assert "prover_node" in ran.said, ran.said[-3000:]
+    clean(bench, ran)
+
+
 # --- what all of them left ------------------------------------------------------------------------------------------
 
 
@@ -286,7 +317,8 @@ def test_journal(bench: Bench, name: str) -> None:
 def test_files_of_the_node(bench: Bench) -> None:
     root = bench.roots[NODE]
     found = bench.secrets.in_files(host_places(root))
-    assert misplaced(root, found) == []
+    assert misplaced(root, found, AZTECS_LOG) == []
+    assert [names for path, names in found.items() if path.name.endswith("-json.log")] == [{"L1 path"}]
     inside = {str(path.relative_to(root)) for path in found}
     assert {"opt/aztec/prover-node/.env", "opt/aztec/prover-node/keys/prover.json"} <= inside
 
