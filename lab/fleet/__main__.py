@@ -1,4 +1,4 @@
-"""lab/up, lab/down and lab/shell end here."""
+"""lab/up, lab/down, lab/shell and lab/fund end here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import docker
 from docker.errors import APIError
 
-from lab.fleet import engine, hosts, l1, names, network, proof, registry, report, settings
+from lab.fleet import engine, fund, hosts, l1, names, network, proof, registry, report, settings
 from lab.fleet.images import SUITE, Images
 from lab.fleet.progress import say, step
 from lab.fleet.settings import LabError, Settings
@@ -93,6 +94,14 @@ def shell(found: Settings, arguments: argparse.Namespace) -> int:
     return result.code
 
 
+def send(found: Settings, arguments: argparse.Namespace) -> None:
+    passwords = [f"--vault-password-file={path}" for path in arguments.vault_password_file]
+    passwords += [f"--vault-id={one}" for one in arguments.vault_id]
+    passwords += ["--ask-vault-pass"] if arguments.ask_vault_pass else []
+    inventory = arguments.inventory or found.inventory
+    fund.fund_and_show(found, arguments.address, inventory, arguments.ether, passwords)
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="lab", description="A fleet of real hosts on this machine.")
     commands = made.add_subparsers(dest="what", required=True)
@@ -105,14 +114,33 @@ def parser() -> argparse.ArgumentParser:
     to_shell = commands.add_parser("shell", help="run a command as root on a machine of the lab")
     to_shell.add_argument("host")
     to_shell.add_argument("command", nargs=argparse.REMAINDER)
+    to_fund = commands.add_parser("fund", help="send ETH of the lab's L1 to an account, run preflight.yml")
+    to_fund.add_argument("address", nargs="?", default="", help="where to send it (the inventory's key's)")
+    to_fund.add_argument("-i", "--inventory", type=Path, help="the inventory whose publisher it is")
+    to_fund.add_argument("--ether", type=ether, default=Decimal(1), help="how much (1)")
+    to_fund.add_argument("--vault-password-file", action="append", default=[], help="as for ansible-playbook")
+    to_fund.add_argument("--vault-id", action="append", default=[], help="as for ansible-playbook")
+    to_fund.add_argument("--ask-vault-pass", action="store_true", help="as for ansible-playbook")
     return made
+
+
+def ether(text: str) -> Decimal:
+    """An amount of ETH that is more than none."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not amount.is_finite() or amount <= 0:
+        raise argparse.ArgumentTypeError("give an amount of ETH, such as 0.5")
+    return amount
 
 
 def main() -> int:
     arguments = parser().parse_args()
     try:
-        found = settings.load(getattr(arguments, "inventory", None))
-        return {"up": up, "down": down, "shell": shell}[arguments.what](found, arguments) or 0
+        # What lab/fund is given is somebody's own: the lab's addresses stand in its own inventory.
+        found = settings.load(None if arguments.what == "fund" else getattr(arguments, "inventory", None))
+        return {"up": up, "down": down, "shell": shell, "fund": send}[arguments.what](found, arguments) or 0
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
     except APIError as error:

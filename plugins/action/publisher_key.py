@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -21,13 +21,12 @@ from ansible.parsing.vault import (
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import why_broken
-from ansible_collections.aztec_ops.prover.plugins.module_utils import qr, vault_file, wallet
+from ansible_collections.aztec_ops.prover.plugins.module_utils import qr, rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import as_bool
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Specs, as_int, misspelt
 from ansible_collections.aztec_ops.prover.plugins.module_utils.vault_file import shown
 
-KEY = "prover_node_publisher_private_key"
-MNEMONIC = "prover_node_publisher_mnemonic"
+KEY, MNEMONIC = rotation.KEYS[rotation.CURRENT], rotation.MNEMONICS[rotation.CURRENT]
 
 # How playbooks/keys.yml calls the options.
 PREFIX = "publisher_key_"
@@ -66,6 +65,10 @@ class Request:
 OPTIONS = tuple(one.name for one in fields(Request))
 
 
+# How the comments begin that stand above the variables in the vault file.
+COMMENTS = ("The publisher's key, of account ", "For backup, read by no role: the key is this mnemonic's at ")
+
+
 def request_of(arguments: Mapping) -> Request:
     """Check a task's arguments and give them as a request. No message quotes a value: it may be a secret by mistake."""
     given = {name: arguments[name] for name in OPTIONS if arguments.get(name) not in (None, "")}
@@ -95,9 +98,13 @@ def request_of(arguments: Mapping) -> Request:
     return request
 
 
-def check_names(names: list) -> None:
-    """Refuse a variable that was meant for this task and misspelt: it would make a new key in place of an import."""
-    specs = Specs({"publisher_key": {f"{PREFIX}{name}": {} for name in OPTIONS if name != "group"}}, {})
+def check_names(names: list, known: Mapping | None = None) -> None:
+    """Refuse a variable that was meant for this task and misspelt: it would make a new key in place of an import.
+
+    known: how the variables begin -> the options that they set, besides those of keys.yml.
+    """
+    own = {"publisher_key": {f"{PREFIX}{name}": {} for name in OPTIONS if name != "group"}}
+    specs = Specs({**own, **(known or {})}, {})
     for name, near in misspelt(names, specs).items():
         raise ValueError(f"there is no variable {name}: " + (f"did you mean {near}?" if near else "take it out"))
 
@@ -146,21 +153,21 @@ def opened(path: Path, secrets: list, vault_id: str) -> Opened:
     return Opened(False, text, own_id, secret)
 
 
-def variables_of(account: wallet.Account) -> dict:
+def variables_of(account: wallet.Account, place: str = rotation.CURRENT) -> dict:
     """Give what goes into the vault file for an account: name -> (value, comment)."""
-    variables = {KEY: (account.key, f"The publisher's key, of account {account.address}.")}
+    variables = {rotation.KEYS[place]: (account.key, f"{COMMENTS[0]}{account.address}.")}
     if account.mnemonic:
-        comment = f"For backup, read by no role: the key is this mnemonic's at {account.path}."
-        variables[MNEMONIC] = (account.mnemonic, comment)
+        variables[rotation.MNEMONICS[place]] = (account.mnemonic, f"{COMMENTS[1]}{account.path}.")
     return variables
 
 
-def with_account(found: Opened, account: wallet.Account, path: Path) -> str:
+def with_account(found: Opened, account: wallet.Account, path: Path, place: str = rotation.CURRENT) -> str:
     """Give the vault file's text with an account added."""
     problem, text = "", ""
+    own = (rotation.KEYS[place], rotation.MNEMONICS[place])
     try:
-        taken = [name for name in vault_file.names_in(found.text) if name in (KEY, MNEMONIC)]
-        text = vault_file.with_added(found.text, variables_of(account))
+        taken = [name for name in vault_file.names_in(found.text) if name in own]
+        text = vault_file.with_added(found.text, variables_of(account, place))
     except ValueError as error:
         taken, problem = [], f"{shown(path)}: {error}"
     if taken:
@@ -210,16 +217,9 @@ class ActionModule(ActionBase):
     def _run(self, request: Request, task_vars: Mapping) -> tuple:
         """Do what is asked for; give the result and the account, None for one that check mode does not make."""
         check_names([str(name) for name in task_vars])
-        folder = vault_file.inventory_folder(task_vars["ansible_inventory_sources"])
-        members = {str(group): [str(host) for host in hosts] for group, hosts in task_vars["groups"].items()}
-        hosts = members.get(request.group, [])
-        groups = ["all", *(name for name, some in members.items() if name != "all" and set(some) & set(hosts))]
+        folder, groups, hosts = read_by(request.group, task_vars)
         path = vault_file.vault_path(folder, request.vault_file, groups, hosts)
-        context = VaultSecretsContext.current(optional=True)
-        if context is None or not context.secrets:
-            raise ValueError("no vault password is given: add --ask-vault-pass or --vault-password-file")
-        secrets = context.secrets
-
+        secrets = vault_secrets()
         found = opened(path, secrets, request.vault_id)
         with_account(found, NOBODY, path)
         self._check_free(task_vars, folder, groups, hosts)
@@ -259,13 +259,17 @@ class ActionModule(ActionBase):
 
     def _where(self, name: str, folder: Path, groups: list, hosts: list) -> str:
         """Say in which file of the inventory a variable is set; nothing where it is in no vars file."""
+        return next((f"in {shown(file)}" for file, _values in self._files((name,), folder, groups, hosts)), "")
+
+    def _files(self, names: Sequence, folder: Path, groups: list, hosts: list) -> Iterator:
+        """Give each vars file of the node that sets some of these variables, with their values as they are written."""
         for kind, entities in (("host_vars", hosts), ("group_vars", groups)):
             for entity in entities:
                 for file in self._loader.find_vars_files(str(folder / kind), entity):
                     content = self._loader.load_from_file(file, cache="none", unsafe=True)
-                    if isinstance(content, Mapping) and name in content:
-                        return f"in {shown(Path(file))}"
-        return ""
+                    found = {name: content[name] for name in names if isinstance(content, Mapping) and name in content}
+                    if found:
+                        yield Path(file), found
 
     def _ask(self, question: str, without: str) -> str:
         """Ask on the terminal without an echo. without: what to do where there is no terminal."""
@@ -317,23 +321,49 @@ class ActionModule(ActionBase):
     def _show(self, request: Request, account: wallet.Account, file: str) -> None:
         """Show what the operator needs now, and the mnemonic where it was asked for."""
         show = self._display.display
-        show(f"\nThe publisher's account. It pays for submitting proofs: send ETH to it.\n\n  {account.address}\n")
+        self._show_address(request, account.address, "The publisher's account")
+        show(f"Its secrets are in {file}, encrypted. Keep a copy of that file and of its vault password.")
+        show("PROVER_ID is this address, unless prover_node_prover_id names another.")
+        self._show_secrets(request, account)
+        show("Once it is funded, playbooks/preflight.yml shows its balance; then playbooks/site.yml runs the prover.\n")
+
+    def _show_address(self, request: Request, address: str, what: str) -> None:
+        """Show an address to fund as text and as a QR code."""
+        show = self._display.display
+        show(f"\n{what}. It pays for submitting proofs: send ETH to it.\n\n  {address}\n")
         if request.qr != "none":
             try:
-                code = qr.qr_lines(qr.payment_uri(account.address) if request.qr == "uri" else account.address)
+                code = qr.qr_lines(qr.payment_uri(address) if request.qr == "uri" else address)
             except ValueError as error:
                 code = [f"(no QR code: {error})"]
             else:
                 # White on black, whatever the terminal's own colours are.
                 code = [f"\033[97;40m{line}\033[0m" for line in code] if ANSIBLE_COLOR else code
             show("\n".join(code) + "\n", screen_only=True)
-        show(f"Its secrets are in {file}, encrypted. Keep a copy of that file and of its vault password.")
-        show("PROVER_ID is this address, unless prover_node_prover_id names another.")
+
+    def _show_secrets(self, request: Request, account: wallet.Account) -> None:
+        """Name the file that still holds a secret in clear, and show the mnemonic where it was asked for."""
+        show = self._display.display
         if request.file and request.source != "keystore":
             show(f"The file that {PREFIX}file names still holds the secret in clear: delete it.")
         if request.show_mnemonic:
-            show(f"\nThe mnemonic, to be written down:\n\n  {account.mnemonic}", screen_only=True)
-        show("")
+            show(f"\nThe mnemonic, to be written down:\n\n  {account.mnemonic}\n", screen_only=True)
+
+
+def read_by(group: str, task_vars: Mapping) -> tuple:
+    """Give (the inventory's folder, the groups whose variables the node's host has, the hosts of its group)."""
+    folder = vault_file.inventory_folder(task_vars["ansible_inventory_sources"])
+    members = {str(name): [str(host) for host in hosts] for name, hosts in task_vars["groups"].items()}
+    hosts = members.get(group, [])
+    return folder, ["all", *(name for name, some in members.items() if name != "all" and set(some) & set(hosts))], hosts
+
+
+def vault_secrets() -> list:
+    """Give the vault passwords that the run was given."""
+    context = VaultSecretsContext.current(optional=True)
+    if context is None or not context.secrets:
+        raise ValueError("no vault password is given: add --ask-vault-pass or --vault-password-file")
+    return context.secrets
 
 
 def read(request: Request, option: str) -> bytes:

@@ -300,6 +300,15 @@ def ask_execution(client: Client, found: dict[str, Any], registry: str, addresse
             found["balances"][address] = str(balance)
 
 
+def ask_sent(client: Client, found: dict[str, Any], addresses: list[str]) -> None:
+    """Fill in how many transactions each of these addresses has sent."""
+    found["sent"] = {}
+    for address in addresses:
+        sent = number(answer(found, "sent", client.rpc, "eth_getTransactionCount", address, "latest"))
+        if sent is not None:
+            found["sent"][address] = sent
+
+
 def ask_blobs(client: Client, found: dict[str, Any], head: int) -> None:
     """Fill in whether blobs are served: the route that serves them and whether any were seen, or what is said."""
     for route in BLOB_ROUTES:
@@ -378,7 +387,8 @@ def ask_signer(client: Client, found: dict[str, Any], addresses: list[str]) -> N
 
 def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
     """Ask all targets at a time. questions: execution, consensus and signer (lists of url and headers), registry,
-    addresses, seconds for each target. Gives the three, an answer for each target, in the same order.
+    addresses, seconds for each target, and, where given, sent: addresses whose transactions are counted. Gives the
+    three, an answer for each target, in the same order.
     """
     targets = [(kind, one) for kind in KINDS for one in questions[kind]]
     seconds = float(questions["seconds"])
@@ -391,6 +401,8 @@ def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
             with closing(Client(target, seconds, quiet)) as client:
                 if kind == "execution":
                     ask_execution(client, found, questions["registry"], questions["addresses"])
+                    if questions.get("sent"):
+                        ask_sent(client, found, questions["sent"])
                 elif kind == "consensus":
                     ask_consensus(client, found)
                 else:

@@ -22,6 +22,7 @@ except ImportError:  # Ansible itself needs it; only where this file is looked a
 EXTENSIONS = (".yml", ".yaml")
 # Of the variables of one group or host Ansible reads the first of these, a folder or a file.
 _ENDINGS = ("", ".yml", ".yaml", ".json")
+_TEXT = "tag:yaml.org,2002:str"
 
 
 def inventory_folder(sources: Sequence) -> Path:
@@ -138,6 +139,67 @@ def with_added(text: str, variables: Mapping) -> str:
             "nothing can be added at its end: write its content as NAME: value lines with ansible-vault edit"
         )
     return added
+
+
+def texts_in(text: str) -> dict:
+    """Give name -> value of the variables that a vars file's text sets, None for a value that is no plain text."""
+    node = _composed(text)
+    return {key.value: value.value if value.tag == _TEXT else None for key, value in (node.value if node else [])}
+
+
+def with_changed(text: str, names: Mapping, comments: Sequence = ()) -> str:
+    """Give a vars file's text with some variables renamed, or taken out, where they stand, and all else as it was.
+
+    names: name -> its new name, None for one to take out. comments: how a comment begins that goes with it.
+    """
+    before = _composed(text)
+    pairs = before.value if before else []
+    found = [(key, value, names[key.value]) for key, value in pairs if key.value in names]
+    wanted = [(_named(key, names), value) for key, value in pairs if names.get(key.value, "") is not None]
+    pieces, end = [], 0
+    for key, value, name in found:
+        if name is None:
+            begin, after = _lines_of(text, key, value, comments)
+            pieces.append(text[end:begin])
+        else:
+            begin, after = key.start_mark.index, key.end_mark.index
+            pieces.append(text[end:begin] + name)
+        end = after
+    changed = "".join(pieces) + text[end:]
+    try:
+        after = _composed(changed)
+        kept = _read_as(after, wanted)
+    except ValueError:
+        kept = False
+    if not kept:
+        raise ValueError(
+            f"{' and '.join(key.value for key, _value, _name in found)} cannot be changed where it stands: "
+            "write the file's content as NAME: value lines with ansible-vault edit"
+        )
+    return changed
+
+
+def _lines_of(text: str, key, value, comments: Sequence) -> tuple:
+    """Give where the lines of a variable begin and end in a text, with a comment of ours above them."""
+    begin = text.rfind("\n", 0, key.start_mark.index) + 1
+    above = text.rfind("\n", 0, max(begin - 1, 0)) + 1
+    if begin and text[above:begin].startswith(tuple(f"# {one}" for one in comments)):
+        begin = above
+    line = text.find("\n", max(value.end_mark.index - 1, 0))
+    return begin, len(text) if line < 0 else line + 1
+
+
+def _read_as(after, wanted: Sequence) -> bool:
+    """Tell whether a mapping holds these pairs and no others, in their order."""
+    if after is None:
+        return not wanted
+    expected = yaml.MappingNode(after.tag, list(wanted), flow_style=after.flow_style)
+    return yaml.serialize(after) == yaml.serialize(expected)
+
+
+def _named(key, names: Mapping):
+    """Give the node of a variable's name, or of the new one that it gets."""
+    return yaml.ScalarNode(_TEXT, names[key.value]) if key.value in names else key
 
 
 @contextlib.contextmanager

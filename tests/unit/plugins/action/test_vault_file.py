@@ -213,3 +213,67 @@ def test_one_at_a_time(tmp_path) -> None:
         seen.append("first")
     thread.join(5)
     assert seen == ["first", "second"]
+
+
+THREE = """---
+# mine
+a: 1   # one
+
+# A key, of account 1.
+key: "0xabc"
+# Its words.
+words: "one two"   # beside
+  # indented
+z: &x {q: '1'}
+y: *x
+# A key, of account 2.
+new_key: '0xdef'
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "changed"),
+    [
+        (
+            THREE,
+            {"key": "old_key", "words": "old_words", "new_key": "key", "new_words": "words"},
+            THREE.replace("\nkey:", "\nold_key:").replace("words:", "old_words:").replace("new_key:", "key:"),
+        ),
+        (THREE, {}, THREE),
+        (THREE, {"nobody": "somebody", "none": None}, THREE),
+        (THREE, {"key": None}, THREE.replace('# A key, of account 1.\nkey: "0xabc"\n', "")),
+        (THREE, {"words": None}, THREE.replace('words: "one two"   # beside\n', "")),
+        (
+            THREE,
+            {"key": None, "new_key": "key"},
+            THREE.replace('# A key, of account 1.\nkey: "0xabc"\n', "").replace("new_key:", "key:"),
+        ),
+        (THREE, {"new_key": None}, THREE.replace("# A key, of account 2.\nnew_key: '0xdef'\n", "")),
+        ("a: 1\nb: 2", {"b": None}, "a: 1\n"),
+        ("a: 1\nb: 2", {"a": None}, "b: 2"),
+        ("a: 1\r\nb: 2\r\nc: 3\r\n", {"b": None, "c": "d"}, "a: 1\r\nd: 3\r\n"),
+        ("b: |\n  text\n  more\n# kept\na: 1\n", {"b": None}, "# kept\na: 1\n"),
+        ("b: >-\n  text\na: 1\n", {"b": "c"}, "c: >-\n  text\na: 1\n"),
+        ('"b": 1\n"a": 2\n', {"b": "c"}, 'c: 1\n"a": 2\n'),
+        ("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3031\nb: 1\n", {"b": "c"}, None),
+        ("ü: 'ß'\nb: 1\n", {"b": "c"}, "ü: 'ß'\nc: 1\n"),
+        ("{a: 1, b: 2}\n", {"b": "c"}, "{a: 1, c: 2}\n"),
+        ("{a: 1, b: 2}\n", {"b": None}, ValueError),
+        ("a: &x 1\nb: *x\n", {"a": None}, ValueError),
+        ("- S3cret\n", {"b": "c"}, ValueError),
+    ],
+)
+def test_variables_are_renamed_or_taken_out_and_all_else_stays(text: str, names: dict, changed: object) -> None:
+    if changed is ValueError:
+        with pytest.raises(ValueError, match="NAME: value lines") as caught:
+            vault_file.with_changed(text, names, ("A key, of account ",))
+        assert "S3cret" not in str(caught.value) and "\n" not in str(caught.value)
+        return
+    wanted = text.replace("b: 1", "c: 1") if changed is None else changed
+    assert vault_file.with_changed(text, names, ("A key, of account ",)) == wanted
+
+
+def test_values_as_they_are_written() -> None:
+    text = "a: 'x'\nb: 0x1\nc: {d: 1}\ne: !vault |\n  3031\nf: !unsafe y\n"
+    assert vault_file.texts_in(text) == {"a": "x", "b": None, "c": None, "e": None, "f": None}
+    assert vault_file.texts_in("") == {}

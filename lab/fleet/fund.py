@@ -1,0 +1,86 @@
+"""ETH of the lab's L1 for an account, by a transaction like any other's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+from eth_account import Account
+from eth_utils import is_checksum_formatted_address, to_checksum_address
+
+from lab.fleet.l1 import rpc
+from lab.fleet.progress import say, step
+from lab.fleet.settings import LabError, Settings
+
+# Account 9 of anvil's public test mnemonic: rich, unlocked, and nobody else's in the lab
+RICH = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"
+ETHER = Decimal(10) ** 18
+# The new key of a rotation that waits for its ETH, then the publisher's own
+NAMES = ("prover_node_next_publisher_private_key", "prover_node_publisher_private_key")
+
+
+def checked(text: str) -> str:
+    """An address with its checksum; LabError for what is none, and for one whose capitals are wrong."""
+    try:
+        address = to_checksum_address(text)
+    except ValueError:
+        raise LabError("that is no address: give 0x and 40 hex digits") from None
+    if is_checksum_formatted_address(text) and text != address:
+        raise LabError("the address's capitals do not match its checksum: copy it again")
+    return str(address)
+
+
+def address_in(inventory: Path, arguments: list[str]) -> str:
+    """The address of the key that an inventory's node has, or is to get next."""
+    command = [str(Path(sys.executable).with_name("ansible-inventory")), "-i", str(inventory), "--list", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"ansible-inventory ended with {done.returncode}; why stands above")
+    found = json.loads(done.stdout)
+    for host in found.get("prover_node", {}).get("hosts", []):
+        for name in NAMES:
+            key = found["_meta"]["hostvars"].get(host, {}).get(name)
+            if key:
+                return str(Account.from_key(key).address)
+    raise LabError(f"{inventory} has no publisher's key: run playbooks/keys.yml first, or name the address")
+
+
+def fund(found: Settings, address: str, ether: Decimal, seconds: float = 60) -> str:
+    """Send ETH to an address and wait for the receipt; gives the transaction's hash."""
+    value = hex(int(ether * ETHER))
+    sent = str(rpc(found.l1_url, "eth_sendTransaction", {"from": RICH, "to": address, "value": value}))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        receipt = rpc(found.l1_url, "eth_getTransactionReceipt", sent)
+        if receipt is not None:
+            if int(receipt["status"], 16) != 1:
+                raise LabError(f"the L1 refused the transaction {sent}")
+            return sent
+        time.sleep(0.5)
+    raise LabError(f"no block took the transaction {sent} in {seconds:.0f} s; see `docker logs aztec-lab-l1`")
+
+
+def preflight(found: Settings, inventory: Path, arguments: list[str]) -> None:
+    """Have the preflight show the balance."""
+    program = Path(sys.executable).with_name("ansible-playbook")
+    command = [str(program), "playbooks/preflight.yml", "-i", str(inventory), *arguments]
+    with step("ansible-playbook playbooks/preflight.yml"):
+        done = subprocess.run(command, cwd=found.root, check=False)
+        if done.returncode != 0:
+            raise LabError(f"preflight.yml ended with {done.returncode}; what is wrong stands above")
+
+
+def fund_and_show(found: Settings, address: str, inventory: Path, ether: Decimal, arguments: list[str]) -> None:
+    """All that lab/fund does."""
+    address = checked(address) if address else address_in(inventory, arguments)
+    with step(f"sending {ether} ETH to {address}"):
+        try:
+            sent = fund(found, address, ether)
+        except OSError as error:
+            raise LabError(f"the lab's L1 at {found.l1_url} does not answer ({error}): run lab/up") from None
+        say(f"transaction {sent}")
+    preflight(found, inventory, arguments)

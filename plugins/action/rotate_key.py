@@ -1,0 +1,410 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Replace the publisher's key: the steps of playbooks/rotate_key.yml around the node's role."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+from ansible.parsing.vault import VaultLib
+from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
+from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
+    ROLES,
+    host_keys,
+    host_values,
+    plain,
+    read_specs,
+    why_broken,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils import rotation, vault_file, wallet
+from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import as_bool, fleet_problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+    as_int,
+    check_inventory,
+    counted,
+    problem_table,
+    table,
+    together,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import (
+    check_l1,
+    ether,
+    l1_questions,
+    l1_tables,
+    settings_of,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.rotation import CURRENT, KEYS, MNEMONICS, NEXT, PREVIOUS
+from ansible_collections.aztec_ops.prover.plugins.module_utils.vault_file import shown
+
+# How playbooks/rotate_key.yml calls its own options; those of the new key are keys.yml's.
+PREFIX = "rotate_key_"
+OWN = {"wait": 0, "confirm": False, "back": False, "anyway": False}
+SHARED = (
+    "source",
+    "file",
+    "environment",
+    "index",
+    "password_file",
+    "password_environment",
+    "show_mnemonic",
+    "qr",
+    "group",
+)
+STEPS = ("stage", "look", "finish")
+OPTIONS = ("step", *SHARED, *OWN, "fleet", "staged")
+
+# Seconds between two looks at an account that is waited for.
+POLL = 10
+
+LISTED = "prover_node_publisher_private_keys"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: the new key as keys.yml asks for it, seconds to wait, what of the old one."""
+
+    key: publisher_key.Request
+    wait: int = 0
+    confirm: bool = False
+    back: bool = False
+    anyway: bool = False
+
+
+def request_of(arguments: Mapping) -> Request:
+    """Check a task's arguments and give them as a request. No message quotes a value: it may be a secret by mistake."""
+    own = {}
+    for name, default in OWN.items():
+        if arguments.get(name) in (None, ""):
+            continue
+        if name == "wait":
+            own[name] = as_int(arguments[name])
+            if own[name] is None or own[name] < 0:
+                raise ValueError(f"{PREFIX}wait is no number of seconds: give one from 0, such as 1800")
+        else:
+            own[name] = as_bool(arguments[name])
+            if own[name] is None:
+                raise ValueError(f"{PREFIX}{name} is neither true nor false: write true or false")
+        own[name] = own[name] or default
+    request = Request(publisher_key.request_of({name: arguments.get(name) for name in SHARED}), **own)
+    if request.anyway and not request.confirm:
+        raise ValueError(f"{PREFIX}anyway goes with {PREFIX}confirm alone: set that too")
+    return request
+
+
+def check_source(values: Mapping) -> None:
+    """Refuse what is rotated in another way: several keys, and keys that no host gets."""
+    if str(values.get("prover_node_key_source")) == "web3signer":
+        raise ValueError(
+            "the key is in a web3signer: give that another one, then change prover_node_publisher_addresses "
+            "and run playbooks/site.yml"
+        )
+    if values.get(LISTED):
+        raise ValueError(f"{LISTED} holds several keys: change the one that is to go in it and run playbooks/site.yml")
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The vault file that holds the publisher's key: its text, its keys, and their accounts' addresses."""
+
+    path: Path
+    found: publisher_key.Opened = field(repr=False)
+    keys: dict = field(repr=False)
+    addresses: dict
+
+    @property
+    def file(self) -> str:
+        """Give how a message names it."""
+        return shown(self.path)
+
+
+def vault_of(path: Path, secrets: list) -> Vault:
+    """Open the vault file and look at the keys in it."""
+    found = publisher_key.opened(path, secrets, "")
+    keys, problem = {}, ""
+    try:
+        texts = vault_file.texts_in(found.text)
+    except ValueError as error:
+        texts, problem = {}, f"{shown(path)}: {error}"
+    if problem:
+        raise ValueError(problem)
+    for place, name in KEYS.items():
+        if name in texts:
+            try:
+                keys[place] = wallet.from_private_key(texts[name]).key
+            except ValueError as error:
+                problem = f"{name} in {shown(path)}: {error}"
+            if problem:
+                raise ValueError(problem)
+        elif MNEMONICS[place] in texts:
+            raise ValueError(f"{shown(path)} has {MNEMONICS[place]} and no {name}: take it out, or put its key there")
+    return Vault(path, found, keys, {place: ethereum_address(key) for place, key in keys.items()})
+
+
+class ActionModule(publisher_key.ActionModule):
+    """Runs for the node's host; every step but the look at the L1 is done on the controller."""
+
+    _requires_connection = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Do one step; no result holds a secret."""
+        result = super(publisher_key.ActionModule, self).run(tmp, task_vars)
+        _validated, arguments = self.validate_argument_spec({name: {"type": "raw"} for name in OPTIONS})
+        step = arguments.get("step")
+        if step not in STEPS:
+            raise AnsibleError(f"rotate_key: step is not a choice: choose one of {', '.join(STEPS)}")
+        try:
+            found = getattr(self, f"_{step}")(arguments, task_vars)
+        except ValueError as error:
+            # An error of an encoding, which is none of our own, quotes what it is about.
+            broken = isinstance(error, UnicodeError)
+            found = {"msg": f"it went wrong inside ({type(error).__name__})" if broken else str(error), "failed": True}
+        except OSError as error:
+            found = {"msg": f"the vault file cannot be read or written ({error.strerror}): look at its folder"}
+            found["failed"] = True
+        if found.get("failed") and step == "stage":
+            found["msg"] += "; nothing was changed."
+        result.update({"changed": False, **found})
+        return result
+
+    def _stage(self, arguments: Mapping, task_vars: Mapping) -> dict:
+        """Find out what is to be done, and put a new key into the vault where there is none yet."""
+        names = {"rotate_key": {f"{PREFIX}{name}": {} for name in OWN}}
+        publisher_key.check_names([str(name) for name in task_vars], names)
+        request = request_of(arguments)
+        host = task_vars["inventory_hostname"]
+        check_source(task_vars["hostvars"][host])
+        secrets = publisher_key.vault_secrets()
+        vault = vault_of(self._path(request, task_vars), secrets)
+        self._check_decides(vault, host, task_vars)
+        plan = rotation.plan_of(vault.addresses, vault.file, request.confirm, request.back)
+        changed, made = False, None
+        if plan.what == "stage":
+            made = self._account(request.key)
+            if made and made.address in vault.addresses.values():
+                raise ValueError(f"the new key is the old one, of {made.address}: give another one")
+        key = made.key if made else vault.keys.get(plan.place)
+        fleet = self._checked(task_vars, arguments, host, key) if key else {}
+        if plan.what == "stage":
+            changed = True
+            if made and not self._task.check_mode:
+                vault = self._add(vault, made, secrets)
+                self._show_address(request.key, made.address, "The new publisher's account")
+                self._show_secrets(request.key, made)
+        done = {
+            "changed": changed,
+            "what": plan.what,
+            "place": plan.place,
+            "moves": dict(plan.moves),
+            "variable": KEYS[plan.place],
+            "addresses": dict(vault.addresses),
+            "file": vault.file,
+            "path": str(vault.path.absolute()),
+            "fleet": fleet,
+            # In check mode a new key is nowhere yet.
+            "go": plan.place in vault.addresses,
+        }
+        if done["go"]:
+            done["msg"] = self._announce(done, plain(arguments["fleet"]))
+        return done
+
+    def _announce(self, staged: Mapping, before: Mapping) -> str:
+        """Say in a line what the run is about, and what becomes of the address for the rewards."""
+        address, now = staged["addresses"][staged["place"]], staged["addresses"][CURRENT]
+        if staged["what"] in ("done", "confirm"):
+            said = f"{address} is the publisher already"
+        else:
+            said = f"{address} takes the place of {now}"
+        self._display.display(f"{said}; the keys are in {staged['file']}.")
+        if staged["fleet"].get("prover_id") != before.get("prover_id"):
+            self._display.display(
+                f"PROVER_ID, which rewards go to, changes with it, from {before['prover_id']} to "
+                f'{staged["fleet"]["prover_id"]}. To keep it, set prover_node_prover_id: "{before["prover_id"]}" first.'
+            )
+        return said
+
+    def _path(self, request: Request, task_vars: Mapping) -> Path:
+        """Give the vault file that holds the publisher's key."""
+        folder, groups, hosts = publisher_key.read_by(request.key.group, task_vars)
+        names = (*KEYS.values(), *MNEMONICS.values())
+        files = list(self._files(names, folder, groups, hosts))
+        own = [file for file, values in files if KEYS[CURRENT] in values]
+        if not own:
+            raise ValueError(
+                f"{KEYS[CURRENT]} is in no vars file of the inventory: make a key with playbooks/keys.yml, "
+                "or change it where it is set and run playbooks/site.yml"
+            )
+        for file, values in files:
+            name = next(iter(values))
+            if file != own[0]:
+                raise ValueError(
+                    f"{name} is set in {shown(file)} and {KEYS[CURRENT]} in {shown(own[0])}: keep all keys in one file"
+                )
+            value = values.get(KEYS[CURRENT])
+            if not isinstance(value, str) or "{{" in value or "{%" in value:
+                raise ValueError(
+                    f"{KEYS[CURRENT]} in {shown(file)} is looked up, or encrypted alone: "
+                    "change it where it comes from and run playbooks/site.yml"
+                )
+        return own[0]
+
+    def _check_decides(self, vault: Vault, host: str, task_vars: Mapping) -> None:
+        """Check that the vault file's key is the one that the node gets."""
+        problem = "" if CURRENT in vault.addresses else f"there is no {KEYS[CURRENT]} in {vault.file}"
+        try:
+            if not problem and ethereum_address(str(task_vars["hostvars"][host][KEYS[CURRENT]])) != (
+                vault.addresses[CURRENT]
+            ):
+                problem = f"{host} gets another {KEYS[CURRENT]} than {vault.file} has: take the other one away"
+        except AnsibleError as error:
+            broken = why_broken(error)
+            problem = f"{KEYS[CURRENT]} of {host} {broken.reason}: {broken.remedy}"
+        if problem:
+            raise ValueError(problem)
+
+    def _checked(self, task_vars: Mapping, arguments: Mapping, host: str, key: str) -> dict:
+        """Check the inventory as it would be with the new key as the publisher's; give the fleet's values."""
+        groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
+        before = plain(arguments["fleet"])
+        wrong = fleet_problem(before)
+        if wrong:
+            raise ValueError(wrong)
+        specs = read_specs(ROLES)
+        hosts = {one: host_values(task_vars["hostvars"][one], specs) for one in before["hosts"]}
+        keys = {one: host_keys(task_vars["hostvars"].raw_get(one)) for one in groups["all"]}
+        for values in hosts.values():
+            # What a rotation leaves behind it is its own affair.
+            for name in (KEYS[NEXT], KEYS[PREVIOUS]):
+                values.pop(name, None)
+        hosts[host] = {**hosts[host], KEYS[CURRENT]: key}
+        names = {
+            component: str(task_vars.get(f"preflight_{component.removeprefix('prover_')}_group", component))
+            for component in ("prover_node", "prover_broker", "prover_agent")
+        }
+        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys)
+        if fleet is None:
+            self._display.display(problem_table(problems, list(hosts)), color="red")
+            what = counted(sum(one.level == "error" for one in together(problems, list(hosts))))
+            raise ValueError(f"{what} with the new key, in the table above")
+        return fleet
+
+    def _add(self, vault: Vault, account: wallet.Account, secrets: list) -> Vault:
+        """Put a new account beside the old one."""
+        with vault_file.locked(vault.path.parent):
+            # It may have been written while this run waited for an answer.
+            now = vault_of(vault.path, secrets)
+            if now.addresses != vault.addresses:
+                raise ValueError(f"{vault.file} was changed while this run went on: run the same command again")
+            self._write(now, publisher_key.with_account(now.found, account, now.path, NEXT), secrets)
+        return vault_of(vault.path, secrets)
+
+    def _write(self, vault: Vault, text: str, secrets: list) -> None:
+        content = VaultLib(secrets).encrypt(text, vault.found.secret, vault_id=vault.found.vault_id)
+        vault_file.write(vault.path, content)
+
+    def _look(self, arguments: Mapping, task_vars: Mapping) -> dict:
+        """Ask the L1 from the node's host for the account that the node is to get, and wait until it is funded."""
+        request, staged = request_of(arguments), plain(arguments["staged"])
+        host = task_vars["inventory_hostname"]
+        values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
+        fleet = {**staged["fleet"], "publishers": []}
+        settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"])
+        address, old = staged["addresses"][staged["place"]], staged["addresses"].get(PREVIOUS)
+        asked = l1_questions(values, fleet, host)
+        confirming = staged["what"] == "confirm"
+        if not asked:
+            if confirming and not request.anyway:
+                raise ValueError(self._kept("aztec_l1_checks is ignore, so that nobody asks what the old one holds"))
+            self._display.display("The accounts were not looked at, for aztec_l1_checks is ignore.", color="yellow")
+            return {}
+        accounts = list(dict.fromkeys(staged["addresses"].values()))
+        asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts})
+        end, first = time.monotonic() + request.wait, True
+        while True:
+            found = self._execute_module("aztec_ops.prover.host_look", {"l1": asked}, task_vars=task_vars)
+            if "look" not in found:
+                return found
+            answers = found["look"]["l1"]
+            verdict = check_l1(host, values, fleet, answers)
+            broken = [one for one in verdict.problems if one.level == "error"]
+            balances, sent = (
+                rotation.told(answers["execution"], what, settings.chain_id) for what in ("balances", "sent")
+            )
+            lacks = rotation.lacking(address, balances, settings)
+            left = end - time.monotonic()
+            if not (lacks and left > 0) or (broken and first) or staged["what"] in ("done", "confirm"):
+                break
+            self._display.display(f"  {host}: {lacks}; {left:.0f} s left to send ETH to it")
+            time.sleep(min(POLL, max(left, 0.1)))
+            first = False
+        self._display.display("\n" + l1_tables(verdict.clients, []))
+        named = {staged["addresses"][place]: place for place in staged["addresses"]}
+        rows = rotation.account_rows([(named[one], one) for one in accounts], balances, sent)
+        self._display.display("\n" + table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS")) + "\n")
+        if verdict.problems:
+            self._display.display(problem_table(verdict.problems), color="red" if broken else "yellow")
+        now = staged["addresses"][CURRENT]
+        if broken:
+            raise ValueError(
+                f"{counted(len(broken))} of the L1, in the table above; nothing on the node's host was changed"
+            )
+        if confirming and not request.anyway:
+            why = rotation.unconfirmed(now, old, balances, sent)
+            if why:
+                raise ValueError(self._kept(why))
+        if staged["what"] in ("rotate", "back", "stage") and lacks:
+            raise ValueError(
+                f"{lacks}: send ETH to {address}, then run the same command again "
+                f"(or have it wait: -e {PREFIX}wait=1800); the node still runs with {now}"
+            )
+        return {"balances": {one: ether(amount) for one, amount in balances.items()}}
+
+    @staticmethod
+    def _kept(why: str) -> str:
+        return f"{why}; the old key stays in the vault (-e {PREFIX}anyway=true takes it out all the same)"
+
+    def _finish(self, arguments: Mapping, task_vars: Mapping) -> dict:
+        """Write down in the vault what the node runs with now, at once."""
+        del task_vars
+        staged = plain(arguments["staged"])
+        plan = rotation.Plan(staged["what"], staged["place"], staged["moves"])
+        if plan.what == "stage":
+            plan = replace(plan, what="rotate")
+        before = staged["addresses"]
+        after = {
+            **{place: address for place, address in before.items() if place not in plan.moves},
+            **{to: before[place] for place, to in plan.moves.items() if to},
+        }
+        if plan.moves and not self._task.check_mode:
+            secrets = publisher_key.vault_secrets()
+            path = Path(staged["path"])
+            with vault_file.locked(path.parent):
+                vault = vault_of(path, secrets)
+                if vault.addresses != before:
+                    raise ValueError(f"{vault.file} was changed while this run went on: run the same command again")
+                text = vault_file.with_changed(vault.found.text, plan.names(), publisher_key.COMMENTS)
+                self._write(vault, text, secrets)
+        said = self._told(plan.what, after, before, staged["file"])
+        if not self._task.check_mode:
+            self._display.display(f"\n{said}\n")
+        return {"changed": bool(plan.moves), "addresses": after, "msg": said}
+
+    @staticmethod
+    def _told(what: str, after: Mapping, before: Mapping, file: str) -> str:
+        """Say how things stand at the end, and what can be done next."""
+        lines = [f"The node runs with the key of {after[CURRENT]}, the publisher's in {file}."]
+        if what == "confirm":
+            lines.append(f"The key of {before[PREVIOUS]} is no longer there.")
+        if PREVIOUS in after:
+            lines.append(
+                f"The one before it, of {after[PREVIOUS]}, is kept there until you confirm: "
+                f"-e {PREFIX}confirm=true takes it out, -e {PREFIX}back=true goes back to it."
+            )
+        if NEXT in after:
+            lines.append(f"That of {after[NEXT]} is there as the next one: the command without options changes to it.")
+        return "\n".join(lines)

@@ -1,0 +1,132 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How a publisher is replaced: which of the vault's keys the node gets, what the vault becomes after that, and what has
+to be true of the accounts before, as pure functions. An account is known here by its address; no key comes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import WEI, Settings, ether
+
+# The three keys that a vault file may hold: each with its mnemonic, where it has one.
+CURRENT, NEXT, PREVIOUS = "current", "next", "previous"
+KEYS = {
+    CURRENT: "prover_node_publisher_private_key",
+    NEXT: "prover_node_next_publisher_private_key",
+    PREVIOUS: "prover_node_previous_publisher_private_key",
+}
+MNEMONICS = {
+    CURRENT: "prover_node_publisher_mnemonic",
+    NEXT: "prover_node_next_publisher_mnemonic",
+    PREVIOUS: "prover_node_previous_publisher_mnemonic",
+}
+
+COMMAND = "playbooks/rotate_key.yml"
+
+# ETH that is not worth its own way to another account.
+TRIFLE = Decimal("0.001")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does.
+
+    what: stage (a new key is made first), rotate, back, confirm, or done where nothing is left to be done.
+    place: which of the vault's keys the node gets. moves: place -> where that key goes afterwards, None for out.
+    """
+
+    what: str
+    place: str
+    moves: Mapping
+
+    def names(self) -> dict:
+        """Give the vault's names that change: name -> its new name, None for one that is taken out."""
+        return {
+            named[place]: named[to] if to else None for place, to in self.moves.items() for named in (KEYS, MNEMONICS)
+        }
+
+
+def plan_of(addresses: Mapping, file: str, confirm: bool = False, back: bool = False) -> Plan:
+    """Choose what a run does by the keys that are there. ValueError where nothing sensible can be done.
+
+    addresses: place -> the account's address. Where a run was killed, the same command finds here what it had left:
+    what is written down in the vault at once is the last step, so that all before it is done again.
+    """
+    seen: dict = {}
+    for place in (CURRENT, NEXT, PREVIOUS):
+        if place in addresses and addresses[place] in seen:
+            other = KEYS[seen[addresses[place]]]
+            raise ValueError(f"{KEYS[place]} in {file} is the same key as {other}: take it out of the file")
+        if place in addresses:
+            seen[addresses[place]] = place
+    if confirm and back:
+        raise ValueError("rotate_key_confirm and rotate_key_back are both set: leave one of them")
+    staged, kept = NEXT in addresses, PREVIOUS in addresses
+    if staged and kept:
+        raise ValueError(
+            f"{file} has both {KEYS[NEXT]} and {KEYS[PREVIOUS]}, and a rotation knows one of them: "
+            "take out the one that nobody needs"
+        )
+    if confirm:
+        if staged:
+            raise ValueError(f"the new key in {file}, of {addresses[NEXT]}, is not in use yet: run {COMMAND} first")
+        return Plan("confirm", CURRENT, {PREVIOUS: None}) if kept else Plan("done", CURRENT, {})
+    if back:
+        if kept:
+            return Plan("back", PREVIOUS, {CURRENT: NEXT, PREVIOUS: CURRENT})
+        if staged:
+            return Plan("done", CURRENT, {})
+        raise ValueError(f"there is no {KEYS[PREVIOUS]} in {file} to go back to")
+    if staged:
+        return Plan("rotate", NEXT, {CURRENT: PREVIOUS, NEXT: CURRENT})
+    return Plan("done", CURRENT, {}) if kept else Plan("stage", NEXT, {CURRENT: PREVIOUS, NEXT: CURRENT})
+
+
+def told(answers: Sequence, what: str, chain_id: int | None) -> dict:
+    """Give each address's balance, or its number of transactions, as the client tells it that is furthest.
+
+    answers: those of execution clients. One of another chain than chain_id is not listened to.
+    """
+    good = [one for one in answers if one.get(what) and (chain_id is None or one.get("chain_id") == chain_id)]
+    found: dict = {}
+    for answer in sorted(good, key=lambda one: one.get("head") or 0):
+        found.update(answer[what])
+    return found
+
+
+def lacking(address: str, balances: Mapping, settings: Settings) -> str:
+    """Say why an account cannot pay for submitting proofs, by the thresholds of the preflight; '' where it can."""
+    if address not in balances:
+        return f"no execution client told the balance of {address}"
+    if Decimal(balances[address]) / WEI > settings.balance_fail:
+        return ""
+    least = f" (aztec_l1_balance_fail is {settings.balance_fail})" if settings.balance_fail else ""
+    return f"{address} has {ether(balances[address])}{least} and cannot pay for submitting proofs"
+
+
+def unconfirmed(new: str, old: str, balances: Mapping, sent: Mapping) -> str:
+    """Say why the old key had better stay in the vault; '' where it may go."""
+    if int(sent.get(new, 0)) == 0:
+        return f"{new} has not sent a transaction yet, so that nobody knows whether it can: wait for its first proof"
+    if old not in balances:
+        return f"no execution client told what {old} still holds"
+    if Decimal(balances[old]) / WEI >= TRIFLE:
+        return f"{old} still holds {ether(balances[old])}, which without its key nobody can take: send it away first"
+    return ""
+
+
+def account_rows(accounts: Sequence, balances: Mapping, sent: Mapping) -> list:
+    """Give accounts, (what it is, address), as rows of the table that shows what was seen of them."""
+    return [
+        (
+            what,
+            address,
+            ether(balances[address]) if address in balances else "unknown",
+            str(sent.get(address, "unknown")),
+        )
+        for what, address in accounts
+    ]
