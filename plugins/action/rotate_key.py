@@ -59,6 +59,7 @@ SHARED = (
 STEPS = ("stage", "look", "finish")
 OPTIONS = ("step", *SHARED, *OWN, "fleet", "staged")
 
+LOOK = "aztec_ops.prover.host_look"
 # Seconds between two looks at an account that is waited for.
 POLL = 10
 
@@ -224,7 +225,8 @@ class ActionModule(publisher_key.ActionModule):
         if staged["fleet"].get("prover_id") != before.get("prover_id"):
             self._display.display(
                 f"PROVER_ID, which rewards go to, changes with it, from {before['prover_id']} to "
-                f'{staged["fleet"]["prover_id"]}. To keep it, set prover_node_prover_id: "{before["prover_id"]}" first.'
+                f'{staged["fleet"]["prover_id"]}; to keep it, set prover_node_prover_id: "{before["prover_id"]}" first. '
+                "The next run of site.yml writes it down on the agents too and restarts them, though none reads it."
             )
         return said
 
@@ -257,8 +259,9 @@ class ActionModule(publisher_key.ActionModule):
         """Check that the vault file's key is the one that the node gets."""
         problem = "" if CURRENT in vault.addresses else f"there is no {KEYS[CURRENT]} in {vault.file}"
         try:
-            if not problem and ethereum_address(str(task_vars["hostvars"][host][KEYS[CURRENT]])) != (
-                vault.addresses[CURRENT]
+            if (
+                not problem
+                and ethereum_address(str(task_vars["hostvars"][host][KEYS[CURRENT]])) != (vault.addresses[CURRENT])
             ):
                 problem = f"{host} gets another {KEYS[CURRENT]} than {vault.file} has: take the other one away"
         except AnsibleError as error:
@@ -326,7 +329,7 @@ class ActionModule(publisher_key.ActionModule):
         asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts})
         end, first = time.monotonic() + request.wait, True
         while True:
-            found = self._execute_module("aztec_ops.prover.host_look", {"l1": asked}, task_vars=task_vars)
+            found = self._look_at_host(asked, task_vars)
             if "look" not in found:
                 return found
             answers = found["look"]["l1"]
@@ -363,6 +366,15 @@ class ActionModule(publisher_key.ActionModule):
                 f"(or have it wait: -e {PREFIX}wait=1800); the node still runs with {now}"
             )
         return {"balances": {one: ether(amount) for one, amount in balances.items()}}
+
+    def _look_at_host(self, asked: str, task_vars: Mapping) -> dict:
+        """Do what a task of host_look does, for it may have an action of its own."""
+        task = self._task.copy()
+        task.action, task.args = LOOK, {"l1": asked}
+        actions = self._shared_loader_obj.action_loader
+        name = LOOK if actions.has_plugin(LOOK) else "ansible.legacy.normal"
+        about = ("connection", "play_context", "loader", "templar", "shared_loader_obj")
+        return actions.get(name, task=task, **{one: getattr(self, f"_{one}") for one in about}).run(task_vars=task_vars)
 
     @staticmethod
     def _kept(why: str) -> str:

@@ -301,7 +301,7 @@ def ask_execution(client: Client, found: dict[str, Any], registry: str, addresse
 
 
 def ask_sent(client: Client, found: dict[str, Any], addresses: list[str]) -> None:
-    """Fill in how many transactions each of these addresses has sent."""
+    """Fill in how many transactions each of these addresses has sent; asked where the questions have such a list."""
     found["sent"] = {}
     for address in addresses:
         sent = number(answer(found, "sent", client.rpc, "eth_getTransactionCount", address, "latest"))

@@ -1,0 +1,315 @@
+"""playbooks/rotate_key.yml on the controller: what becomes of the vault file, what is refused; no secret is anywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address
+from ansible_collections.aztec_ops.prover.plugins.module_utils.qr import qr_lines
+from ansible_collections.aztec_ops.prover.plugins.module_utils.wallet import from_mnemonic
+
+from tests.real.test_keys import (
+    CONTENT,
+    FIRST,
+    FIRST_KEY,
+    FLEET,
+    KEY,
+    MNEMONIC,
+    PASSWORD,
+    ROOT,
+    Place,
+    Run,
+    vaulted,
+)
+
+NEXT, PREVIOUS = (f"prover_node_{place}_publisher_private_key" for place in ("next", "previous"))
+NEXT_WORDS, PREVIOUS_WORDS = (f"prover_node_{place}_publisher_mnemonic" for place in ("next", "previous"))
+OLD = "0x" + "5ec2e7ab" * 8
+OWNER = ethereum_address(OLD)
+CLEAR = CONTENT.replace("aztec_l1_execution_urls", "my_urls") + f'# Ours.\n{KEY}: "{OLD}"\n# The end.\n'
+
+# The steps around the node's role, without it.
+STEPS = """
+- hosts: prover_node
+  gather_facts: false
+  tasks:
+    - aztec_ops.prover.check_fleet:
+      register: found
+    - aztec_ops.prover.rotate_key:
+        step: stage
+        fleet: "{{ found.fleet }}"
+        source: "{{ publisher_key_source | default(omit) }}"
+        file: "{{ publisher_key_file | default(omit) }}"
+        confirm: "{{ rotate_key_confirm | default(omit) }}"
+        back: "{{ rotate_key_back | default(omit) }}"
+      register: staged
+    - aztec_ops.prover.rotate_key:
+        step: finish
+        staged: "{{ staged }}"
+      when: killed is not defined and staged.go
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Give an inventory of one host, this machine, whose vault holds a key."""
+    made = Place(tmp_path)
+    groups = {"prover_node": {"hosts": {"node-1": FLEET}}, "prover_broker": {"hosts": {"node-1": None}}}
+    (made.inventory / "hosts.yml").write_text(yaml.safe_dump(groups), encoding="utf-8")
+    vaulted(made, made.vault, CLEAR, "prod")
+    (tmp_path / "steps.yml").write_text(STEPS, encoding="utf-8")
+    return made
+
+
+def command(place: Place, options: dict, *arguments: str, book: str | Path = ROOT / "playbooks/rotate_key.yml") -> list:
+    """Give the command line that runs a playbook with these variables."""
+    given = [
+        "-e",
+        "ansible_become=false",
+        *(word for pair in options.items() for word in ("-e", json.dumps(dict([pair])))),
+    ]
+    password = ["--vault-password-file", place.password]
+    return ["ansible-playbook", str(book), "-i", str(place.inventory), *password, *given, *arguments]
+
+
+def steps(place: Place, *arguments: str, **options: object) -> Run:
+    """Run the steps around the node's role, which counts as done; it has to end well."""
+    run = place.run(command(place, options, *arguments, book=place.folder / "steps.yml"))
+    assert run.status == 0, run.output
+    return run
+
+
+def keys(place: Place) -> dict:
+    """Give the keys and mnemonics in the vault."""
+    return {
+        name: value for name, value in yaml.safe_load(place.clear().replace("!unsafe", "")).items() if "publ" in name
+    }
+
+
+def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
+    """New, staged, in use, back, in use again, and the old one out; all else in the vault stays as it is."""
+    run = steps(place, "-vvvv", "--diff", killed=True)
+    staged = keys(place)
+    assert list(staged) == [KEY, NEXT, NEXT_WORDS] and staged[KEY] == OLD
+    account = from_mnemonic(staged[NEXT_WORDS])
+    assert (account.key, len(account.mnemonic.split())) == (staged[NEXT], 24)
+    assert place.clear().startswith(f"{CLEAR}# The publisher's key, of account {account.address}.\n")
+    assert account.address in run.lines and "\n".join(qr_lines(f"ethereum:{account.address}")) in run.output
+    told = f'from {OWNER} to {account.address}; to keep it, set prover_node_prover_id: "{OWNER}" first.'
+    assert told in run.output
+    assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
+
+    # Killed there, and run again.
+    before = place.tree()
+    again = steps(place, killed=True)
+    assert place.tree() == before and "changed=0" in again.output
+    assert f"{account.address} takes the place of {OWNER}; the keys are in {place.vault}." in again.lines
+
+    runs = [steps(place, "-vvvv", "--diff")]
+    rotated = place.clear()
+    assert keys(place) == {PREVIOUS: OLD, KEY: account.key, MNEMONIC: account.mnemonic}
+    assert rotated == place_of(CLEAR, KEY, PREVIOUS) + place_of(added(account), KEY, KEY)
+    assert place.vault.read_bytes().startswith(b"$ANSIBLE_VAULT;1.2;AES256;prod\n")
+    assert place.vault.stat().st_mode & 0o7777 == 0o600
+    before = place.tree()
+    assert "changed=0" in steps(place).output and place.tree() == before
+
+    runs.append(steps(place, rotate_key_back=True))
+    assert keys(place) == {KEY: OLD, NEXT: account.key, NEXT_WORDS: account.mnemonic}
+    assert f"That of {account.address} is there as the next one: the command without options changes to it." in (
+        runs[-1].lines
+    )
+    before = place.tree()
+    assert "changed=0" in steps(place, rotate_key_back=True).output and place.tree() == before
+
+    steps(place)
+    assert place.clear() == rotated
+    runs.append(steps(place, "-vvvv", "--diff", rotate_key_confirm=True))
+    assert place.clear() == CLEAR.replace(f'{KEY}: "{OLD}"\n', "") + place_of(added(account), KEY, KEY)
+    before = place.tree()
+    assert "changed=0" in steps(place, rotate_key_confirm=True).output and place.tree() == before
+    for run in runs:
+        assert place.leaks(run, OLD, account.key, account.mnemonic, PASSWORD) == []
+
+
+def added(account) -> str:
+    """Give the lines of an account as keys.yml writes them."""
+    return (
+        f"# The publisher's key, of account {account.address}.\n"
+        f'{KEY}: "{account.key}"\n'
+        f"# For backup, read by no role: the key is this mnemonic's at {account.path}.\n"
+        f'{MNEMONIC}: "{account.mnemonic}"\n'
+    )
+
+
+def place_of(text: str, name: str, new: str) -> str:
+    """Give a text with a variable under another name."""
+    return re.sub(rf"^{name}:", f"{new}:", text, flags=re.MULTILINE)
+
+
+def test_an_imported_key_and_a_comment_of_ours(place: Place) -> None:
+    """The comment that was written with a key goes with it."""
+    file = place.give("key", FIRST_KEY)
+    run = steps(place, "-vvvv", publisher_key_source="private_key", publisher_key_file=file)
+    assert keys(place) == {PREVIOUS: OLD, KEY: FIRST_KEY}
+    assert place.leaks(run, FIRST_KEY, OLD) == []
+    confirmed = steps(place, rotate_key_confirm=True)
+    assert f"The key of {OWNER} is no longer there." in confirmed.lines
+    steps(place)
+    steps(place, rotate_key_confirm=True)
+    assert FIRST not in place.clear() and list(keys(place)) == [KEY, MNEMONIC]
+
+
+def test_the_playbook_ends_at_an_account_that_cannot_be_looked_at(place: Place) -> None:
+    """The new key is staged once, and nothing else is touched."""
+    before = place.clear()
+    run = place.run(command(place, {}, "-vvvv", "--diff"))
+    message = run.message()
+    assert message.endswith(" of the L1, in the table above; nothing on the node's host was changed")
+    staged = keys(place)
+    assert list(staged) == [KEY, NEXT, NEXT_WORDS] and place.clear().startswith(before)
+    assert any(line.split() == ["next", ethereum_address(staged[NEXT]), "unknown", "unknown"] for line in run.lines)
+    assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
+    tree = place.tree()
+    assert place.run(command(place, {})).message() == message
+    assert place.tree() == tree
+
+
+def test_check_mode_writes_nothing(place: Place) -> None:
+    before = place.tree()
+    run = place.run(command(place, {}, "--check"))
+    assert run.status == 0, run.output
+    assert place.tree() == before
+
+
+# Variables, the vault's text (None: as it is), files of the inventory besides, and how the one line begins.
+REFUSED = {
+    "a misspelt option": (
+        {"rotate_key_wiat": 9},
+        None,
+        {},
+        "there is no variable rotate_key_wiat: did you mean rotate_key_w",
+    ),
+    "a misspelt option of the key": (
+        {"publisher_key_sorce": 1},
+        None,
+        {},
+        "there is no variable publisher_key_sorce: did",
+    ),
+    "no seconds": ({"rotate_key_wait": "S3cret"}, None, {}, "rotate_key_wait is no number of seconds: give one from 0"),
+    "less than no seconds": ({"rotate_key_wait": -1}, None, {}, "rotate_key_wait is no number of seconds"),
+    "no yes": ({"rotate_key_confirm": "S3cret"}, None, {}, "rotate_key_confirm is neither true nor false: write true"),
+    "anyway alone": (
+        {"rotate_key_anyway": True},
+        None,
+        {},
+        "rotate_key_anyway goes with rotate_key_confirm alone: set",
+    ),
+    "both ways": (
+        {"rotate_key_confirm": True, "rotate_key_back": True},
+        None,
+        {},
+        "rotate_key_confirm and rotate_key_back are both set: leave one of them",
+    ),
+    "nothing to go back to": (
+        {"rotate_key_back": True},
+        None,
+        {},
+        f"there is no {PREVIOUS} in {{vault}} to go back to",
+    ),
+    "the old key": (
+        {"publisher_key_source": "private_key", "publisher_key_file": "{given}/old"},
+        None,
+        {},
+        f"the new key is the old one, of {OWNER}: give another one",
+    ),
+    "another host's key": (
+        {"publisher_key_source": "private_key", "publisher_key_file": "{given}/other"},
+        None,
+        {"host_vars/guest.yml": f'sequencer_key: "{FIRST_KEY}"\n'},
+        "1 problem with the new key, in the table above",
+    ),
+    "a short key": (
+        {"publisher_key_source": "private_key", "publisher_key_file": "{given}/short"},
+        None,
+        {},
+        "the private key is not 32 bytes of hex",
+    ),
+    "the same key twice": (
+        {},
+        f'{KEY}: "{OLD}"\n{NEXT}: "{OLD}"\n',
+        {},
+        f"{NEXT} in {{vault}} is the same key as {KEY}",
+    ),
+    "three keys": (
+        {},
+        f'{KEY}: "{OLD}"\n{NEXT}: "{FIRST_KEY}"\n{PREVIOUS}: "{"0x" + "1" * 64}"\n',
+        {},
+        f"{{vault}} has both {NEXT} and {PREVIOUS}, and a rotation knows one of them: take out the one",
+    ),
+    "not yet to be confirmed": (
+        {"rotate_key_confirm": True},
+        f'{KEY}: "{OLD}"\n{NEXT}: "{FIRST_KEY}"\n',
+        {},
+        f"the new key in {{vault}}, of {FIRST}, is not in use yet: run playbooks/rotate_key.yml first",
+    ),
+    "a mnemonic alone": (
+        {},
+        f'{KEY}: "{OLD}"\n{NEXT_WORDS}: "S3cret"\n',
+        {},
+        f"{{vault}} has {NEXT_WORDS} and no {NEXT}",
+    ),
+    "a key that is looked up": (
+        {},
+        "a: 1\n",
+        {"host_vars/node-1.yml": f"{KEY}: \"{{{{ lookup('ansible.builtin.env', 'THE_KEY') }}}}\"\n"},
+        f"{KEY} in {{inventory}}/host_vars/node-1.yml is looked up, or encrypted alone: change it where it comes from",
+    ),
+    "a plain file": (
+        {},
+        "a: 1\n",
+        {"host_vars/node-1.yml": f'{KEY}: "{OLD}"\n'},
+        "{inventory}/host_vars/node-1.yml is plain text: encrypt it first with ansible-vault encrypt",
+    ),
+    "keys in two files": (
+        {},
+        None,
+        {"host_vars/node-1.yml": f'{NEXT}: "{FIRST_KEY}"\n'},
+        f"{NEXT} is set in {{inventory}}/host_vars/node-1.yml and {KEY} in {{vault}}: keep all keys in one file",
+    ),
+    "a key of the command line": (
+        {KEY: FIRST_KEY},
+        None,
+        {},
+        f"node-1 gets another {KEY} than {{vault}} has: take the other one away",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_in_one_line_before_anything_is_written(place: Place, case: str) -> None:
+    options, text, files, line = REFUSED[case]
+    for name, content in (("old", OLD), ("other", FIRST_KEY), ("short", FIRST_KEY[:-2])):
+        place.give(name, content)
+    if text is not None:
+        vaulted(place, place.vault, text, "default")
+    if "host_vars/guest.yml" in files:
+        with (place.inventory / "hosts.yml").open("a", encoding="utf-8") as hosts:
+            hosts.write("guests: {hosts: {guest: }}\n")
+    for name, content in files.items():
+        (place.inventory / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.inventory / name).write_text(content, encoding="utf-8")
+    known = {"inventory": place.inventory, "vault": place.vault, "given": place.given}
+    given = {name: value.format(**known) if isinstance(value, str) else value for name, value in options.items()}
+    before = place.tree()
+    run = place.run(command(place, given, "-vvv"), THE_KEY=OLD)
+    message = run.message()
+    assert message.startswith(line.format(**known)), message
+    assert message.endswith("; nothing was changed."), message
+    assert place.tree() == before
+    assert place.leaks(run, OLD) == [f"inventory/{name}" for name, content in files.items() if OLD in content]
+    assert "S3cret" not in message
