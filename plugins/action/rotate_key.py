@@ -33,6 +33,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     together,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import (
+    Verdict,
     check_l1,
     ether,
     l1_questions,
@@ -225,7 +226,7 @@ class ActionModule(publisher_key.ActionModule):
         if staged["fleet"].get("prover_id") != before.get("prover_id"):
             self._display.display(
                 f"PROVER_ID, which rewards go to, changes with it, from {before['prover_id']} to "
-                f'{staged["fleet"]["prover_id"]}; to keep it, set prover_node_prover_id: "{before["prover_id"]}" first. '
+                f'{staged["fleet"]["prover_id"]}; to keep it, set prover_node_prover_id: "{before["prover_id"]}". '
                 "The next run of site.yml writes it down on the agents too and restarts them, though none reads it."
             )
         return said
@@ -313,21 +314,23 @@ class ActionModule(publisher_key.ActionModule):
     def _look(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Ask the L1 from the node's host for the account that the node is to get, and wait until it is funded."""
         request, staged = request_of(arguments), plain(arguments["staged"])
-        host = task_vars["inventory_hostname"]
+        host, addresses = task_vars["inventory_hostname"], staged["addresses"]
         values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
         fleet = {**staged["fleet"], "publishers": []}
-        settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"])
-        address, old = staged["addresses"][staged["place"]], staged["addresses"].get(PREVIOUS)
         asked = l1_questions(values, fleet, host)
-        confirming = staged["what"] == "confirm"
+        # Of an old key nothing is asked where it goes in spite of all.
+        confirming = staged["what"] == "confirm" and not request.anyway
         if not asked:
-            if confirming and not request.anyway:
+            if confirming:
                 raise ValueError(self._kept("aztec_l1_checks is ignore, so that nobody asks what the old one holds"))
             self._display.display("The accounts were not looked at, for aztec_l1_checks is ignore.", color="yellow")
             return {}
-        accounts = list(dict.fromkeys(staged["addresses"].values()))
+        accounts = list(addresses.values())
         asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts})
-        end, first = time.monotonic() + request.wait, True
+        settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"])
+        # An account that the node has already is no longer waited for.
+        wanted = addresses[staged["place"]] if staged["what"] in ("stage", "rotate", "back") else ""
+        end, first, lacks = time.monotonic() + request.wait, True, ""
         while True:
             found = self._look_at_host(asked, task_vars)
             if "look" not in found:
@@ -335,37 +338,36 @@ class ActionModule(publisher_key.ActionModule):
             answers = found["look"]["l1"]
             verdict = check_l1(host, values, fleet, answers)
             broken = [one for one in verdict.problems if one.level == "error"]
-            balances, sent = (
-                rotation.told(answers["execution"], what, settings.chain_id) for what in ("balances", "sent")
-            )
-            lacks = rotation.lacking(address, balances, settings)
+            seen = {what: rotation.told(answers["execution"], what, settings.chain_id) for what in ("balances", "sent")}
+            lacks = rotation.lacking(wanted, seen["balances"], settings) if wanted else ""
             left = end - time.monotonic()
-            if not (lacks and left > 0) or (broken and first) or staged["what"] in ("done", "confirm"):
+            if not lacks or left <= 0 or (broken and first):
                 break
             self._display.display(f"  {host}: {lacks}; {left:.0f} s left to send ETH to it")
-            time.sleep(min(POLL, max(left, 0.1)))
+            time.sleep(min(POLL, left))
             first = False
-        self._display.display("\n" + l1_tables(verdict.clients, []))
-        named = {staged["addresses"][place]: place for place in staged["addresses"]}
-        rows = rotation.account_rows([(named[one], one) for one in accounts], balances, sent)
-        self._display.display("\n" + table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS")) + "\n")
-        if verdict.problems:
-            self._display.display(problem_table(verdict.problems), color="red" if broken else "yellow")
-        now = staged["addresses"][CURRENT]
+        self._show_seen(verdict, addresses, seen)
         if broken:
+            what = counted(len(broken))
+            raise ValueError(f"{what} of the L1, in the table above; nothing on the node's host was changed")
+        kept = rotation.unconfirmed(addresses[CURRENT], addresses[PREVIOUS], **seen) if confirming else ""
+        if kept:
+            raise ValueError(self._kept(kept))
+        if lacks:
             raise ValueError(
-                f"{counted(len(broken))} of the L1, in the table above; nothing on the node's host was changed"
+                f"{lacks}: send ETH to {wanted}, then run the same command again "
+                f"(or have it wait: -e {PREFIX}wait=1800); the node still runs with {addresses[CURRENT]}"
             )
-        if confirming and not request.anyway:
-            why = rotation.unconfirmed(now, old, balances, sent)
-            if why:
-                raise ValueError(self._kept(why))
-        if staged["what"] in ("rotate", "back", "stage") and lacks:
-            raise ValueError(
-                f"{lacks}: send ETH to {address}, then run the same command again "
-                f"(or have it wait: -e {PREFIX}wait=1800); the node still runs with {now}"
-            )
-        return {"balances": {one: ether(amount) for one, amount in balances.items()}}
+        return {"balances": {one: ether(amount) for one, amount in seen["balances"].items()}}
+
+    def _show_seen(self, verdict: Verdict, addresses: Mapping, seen: Mapping) -> None:
+        """Show the L1's clients, the accounts, and what is wrong, as tables."""
+        rows = rotation.account_rows(addresses, **seen)
+        accounts = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))
+        self._display.display(f"\n{l1_tables(verdict.clients, [])}\n\n{accounts}\n")
+        if verdict.problems:
+            failed = any(one.level == "error" for one in verdict.problems)
+            self._display.display(problem_table(verdict.problems), color="red" if failed else "yellow")
 
     def _look_at_host(self, asked: str, task_vars: Mapping) -> dict:
         """Do what a task of host_look does, for it may have an action of its own."""

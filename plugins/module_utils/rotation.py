@@ -119,14 +119,14 @@ def unconfirmed(new: str, old: str, balances: Mapping, sent: Mapping) -> str:
     return ""
 
 
-def account_rows(accounts: Sequence, balances: Mapping, sent: Mapping) -> list:
-    """Give accounts, (what it is, address), as rows of the table that shows what was seen of them."""
+def account_rows(addresses: Mapping, balances: Mapping, sent: Mapping) -> list:
+    """Give the accounts, place -> address, as rows of the table that shows what was seen of them."""
     return [
         (
-            what,
+            place,
             address,
             ether(balances[address]) if address in balances else "unknown",
             str(sent.get(address, "unknown")),
         )
-        for what, address in accounts
+        for place, address in addresses.items()
     ]

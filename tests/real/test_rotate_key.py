@@ -1,4 +1,4 @@
-"""playbooks/rotate_key.yml on the controller: what becomes of the vault file, what is refused; no secret is anywhere."""
+"""playbooks/rotate_key.yml on the controller: what becomes of the vault file, what is refused; no secret leaks."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
     assert (account.key, len(account.mnemonic.split())) == (staged[NEXT], 24)
     assert place.clear().startswith(f"{CLEAR}# The publisher's key, of account {account.address}.\n")
     assert account.address in run.lines and "\n".join(qr_lines(f"ethereum:{account.address}")) in run.output
-    told = f'from {OWNER} to {account.address}; to keep it, set prover_node_prover_id: "{OWNER}" first.'
+    told = f'from {OWNER} to {account.address}; to keep it, set prover_node_prover_id: "{OWNER}".'
     assert told in run.output
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
 

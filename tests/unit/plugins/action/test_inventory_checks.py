@@ -102,6 +102,28 @@ def test_secrets_in_clear_text() -> None:
 
 
 OTHER = "0x" + "cd" * 32
+
+
+def test_an_unfinished_rotation() -> None:
+    """The run goes on with a warning; with what is no key it does not."""
+    for place, command in (
+        ("next", "run playbooks/rotate_key.yml, or take it out"),
+        ("previous", "run playbooks/rotate_key.yml -e rotate_key_confirm=true"),
+    ):
+        hosts, groups = good()
+        name = f"prover_node_{place}_publisher_private_key"
+        for values in hosts.values():
+            values |= {name: "0x" + "1" * 64, f"prover_node_{place}_publisher_mnemonic": "S3cret words"}
+        problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
+        assert fleet is not None
+        assert [(one.level, one.host, one.variable, one.remedy) for one in problems] == [
+            ("warning", "node-1", name, command)
+        ]
+        assert checked({name: "S3cret"}) == [
+            f"node-1 | {name} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
+        ]
+
+
 PRIVATE_KEY, ID, P2P = "prover_node_publisher_private_key", "prover_node_prover_id", "prover_node_p2p_ip"
 
 FINE = [

@@ -125,5 +125,5 @@ def test_whether_the_old_key_may_go(balances: dict, sent: dict, why: str) -> Non
 
 
 def test_the_table_of_accounts() -> None:
-    rows = rotation.account_rows([("current", A), ("next", B)], {A: str(ETHER)}, {A: 4})
+    rows = rotation.account_rows({"current": A, "next": B}, {A: str(ETHER)}, {A: 4})
     assert rows == [("current", A, "1 ETH", "4"), ("next", B, "unknown", "unknown")]

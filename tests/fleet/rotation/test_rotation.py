@@ -1,0 +1,253 @@
+"""A new user's key on the fleet: two commands to a funded one, and its way out: staged, funded, in use, confirmed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from eth_account import Account
+
+from lab.fleet import proof
+from lab.fleet.l1 import SEQUENCER_ADDRESS, rpc
+from tests.fleet.fleet import ROOT, Fleet, wait_for
+
+NODE, SERVICE = "node-1", "prover-node"
+KEY, NEXT, PREVIOUS = (f"prover_node_{place}publisher_private_key" for place in ("", "next_", "previous_"))
+VAULT = "group_vars/all/vault.yml"
+TOOLS = Path(sys.executable).parent
+WITHIN = 420
+
+
+@dataclass
+class User:
+    """A new user: an inventory of the lab's hosts in a folder of its own, without a key, and a vault password."""
+
+    folder: Path
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "inventories/mine"
+
+    def given(self) -> list[str]:
+        """Give what each command is given."""
+        return ["-i", str(self.inventory), "--vault-password-file", str(self.folder / "password")]
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command of the checkout."""
+        environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
+        environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
+
+    def run(self, *command: str, code: int = 0) -> list[str]:
+        """Run a command of the checkout, which has to end like this; give the lines that it says."""
+        return self.end(self.start(*command, *self.given()), code)
+
+    @staticmethod
+    def end(process: subprocess.Popen[str], code: int = 0) -> list[str]:
+        """Wait for a command's end; give the lines that it says."""
+        said, _none = process.communicate(timeout=600)
+        assert process.returncode == code, said
+        assert "WARNING]" not in said
+        return [" ".join(line.split()) for line in said.splitlines()]
+
+    def playbook(self, name: str, *arguments: str, code: int = 0) -> list[str]:
+        """Run a playbook."""
+        return self.run("ansible-playbook", f"playbooks/{name}", *arguments, code=code)
+
+    def keys(self) -> dict[str, str]:
+        """Give the keys in the vault file."""
+        command = ["ansible-vault", "view", "--vault-password-file", str(self.folder / "password")]
+        content = yaml.safe_load("\n".join(self.end(self.start(*command, str(self.inventory / VAULT)))))
+        return {name: value for name, value in content.items() if name.endswith("_key")}
+
+    def addresses(self) -> dict[str, str]:
+        """Give the accounts of the keys in the vault file."""
+        return {name: Account.from_key(key).address for name, key in self.keys().items()}
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """Give a new user, whose inventory differs from the lab's by the missing key."""
+    made = User(tmp_path_factory.mktemp("user"))
+    (made.folder / "password").write_text("a password of the test\n")
+    shutil.copytree(ROOT / "inventories/lab", made.inventory)
+    for name in ("lab", ".lab"):
+        (made.folder / name).symlink_to(ROOT / name)
+    main = made.inventory / "group_vars/all/main.yml"
+    lines = [line for line in main.read_text().splitlines(keepends=True) if not line.startswith(KEY)]
+    main.write_text("".join(lines))
+    return made
+
+
+def container(fleet: Fleet) -> tuple[str, str]:
+    """Give id and start of the node's container: both differ when one was made anew, the second after a restart."""
+    found = fleet.container(NODE, SERVICE)
+    return found["Id"], found["State"]["StartedAt"]
+
+
+def publishers(fleet: Fleet) -> list[str]:
+    """Give the accounts of the keys that the node's host has."""
+    store = json.loads(fleet.execute(NODE, "cat /opt/aztec/prover-node/keys/prover.json").out)
+    return [Account.from_key(key).address for key in store["prover"]["publisher"]]
+
+
+def recreated(fleet: Fleet, since: float) -> int:
+    """Count how many containers of the node were started since then."""
+    command = (
+        f"docker events --since {since:.0f} --until {time.time():.0f} --filter event=start --format '{{{{json .}}}}'"
+    )
+    events = map(json.loads, fleet.execute(NODE, command).out.splitlines())
+    return sum(one["Actor"]["Attributes"]["com.docker.compose.service"] == SERVICE for one in events)
+
+
+def changed(lines: list[str]) -> dict[str, int]:
+    """Give how many tasks changed each host, from the recap."""
+    recap = lines[next(number for number, line in enumerate(lines) if line.startswith("PLAY RECAP")) + 1 :]
+    return {line.split()[0]: int(line.split("changed=")[1].split()[0]) for line in recap if "changed=" in line}
+
+
+def error(lines: list[str]) -> str:
+    """Give the last error that a run ended with."""
+    return [line for line in lines if line.startswith("[ERROR]")][-1].split("Action failed: ")[-1]
+
+
+def said_by(check: Callable[[str], Any], lines: list[str]) -> None:
+    """Expect a line like this."""
+    assert any(check(line) for line in lines), "\n".join(lines)
+
+
+def test_two_commands_from_nothing_to_a_funded_key(user: User) -> None:
+    """The first makes the key and says what to do, the second funds it on the lab's L1 and shows its balance."""
+    made = user.playbook("keys.yml")
+    address = user.addresses()[KEY]
+    assert address in made
+    said_by(lambda line: "playbooks/preflight.yml shows its balance" in line, made)
+
+    verified = user.run("lab/fund", address)
+    assert f"{NODE} {address} 1 ETH" in verified
+    assert set(changed(verified)) == {NODE, "agent-1", "agent-2"} and set(changed(verified).values()) == {0}
+    # The same without the address, which the inventory knows.
+    assert f"{NODE} {address} 1.5 ETH" in user.run("lab/fund", "--ether", "0.5")
+
+
+@pytest.fixture(scope="module")
+def old(fleet: Fleet, user: User) -> str:
+    """Have the fleet run with the user's key; give its address."""
+    if not (user.inventory / VAULT).exists():
+        user.playbook("keys.yml")
+    address = user.addresses()[KEY]
+    user.run("lab/fund", address)
+    user.playbook("site.yml")
+    fleet.wait_until_healthy(NODE, SERVICE)
+    assert publishers(fleet) == [address]
+    return address
+
+
+@pytest.fixture(scope="module")
+def new(fleet: Fleet, user: User, old: str) -> str:
+    """Ask for a rotation, which ends at a new key that is not funded; give its address."""
+    before, keys = container(fleet), user.keys()
+    lines = user.playbook("rotate_key.yml", code=2)
+    assert user.keys() == {**keys, NEXT: user.keys()[NEXT]}
+    address = user.addresses()[NEXT]
+    assert error(lines) == (
+        f"{address} has 0 ETH and cannot pay for submitting proofs: send ETH to {address}, then run the same command "
+        f"again (or have it wait: -e rotate_key_wait=1800); the node still runs with {old}"
+    )
+    assert f"next {address} 0 ETH 0" in lines
+    remedy = f'prover_node_prover_id: "{old}"'
+    said_by(lambda line: f"changes with it, from {old} to {address}; to keep it, set {remedy}." in line, lines)
+    assert (container(fleet), publishers(fleet)) == (before, [old])
+    # The remedy that was named.
+    (user.inventory / "group_vars/all/rewards.yml").write_text(f"---\n{remedy}\n")
+    return address
+
+
+def test_a_node_that_does_not_start_gets_its_old_key_back(fleet: Fleet, user: User, old: str, new: str) -> None:
+    """The run waits for the ETH, fails at the node, which then runs as before, and leaves the vault as it was."""
+    vault = (user.inventory / VAULT).read_bytes()
+    broken = json.dumps({"prover_node_environment": {"NODE_OPTIONS": "--no-such-option"}})
+    command = ["ansible-playbook", "playbooks/rotate_key.yml", *user.given(), "-e", "rotate_key_wait=120", "-e", broken]
+    began = time.monotonic()
+    process = user.start(*command)
+    time.sleep(8)
+    assert process.poll() is None
+    user.end(user.start("lab/fund", new, *user.given()))
+    lines = user.end(process, code=2)
+    assert time.monotonic() - began < 115
+    said_by(lambda line: line.startswith(f"{NODE}: {new} has 0 ETH and cannot pay") and "s left to send" in line, lines)
+    said_by(lambda line: "The last good files and images are back and run" in line, lines)
+    assert error(lines).startswith(f"The node did not come up with the key of {new}; what became of it stands above. ")
+    assert (user.inventory / VAULT).read_bytes() == vault
+    assert publishers(fleet) == [old]
+    fleet.wait_until_healthy(NODE, SERVICE)
+
+
+@pytest.fixture(scope="module")
+def rotated(fleet: Fleet, user: User, old: str, new: str) -> int:
+    """Run the same command again; give the L1's block at its end."""
+    if int(rpc(fleet.settings.l1_url, "eth_getBalance", new, "latest"), 16) == 0:
+        user.run("lab/fund", new)
+    before, keys, began = container(fleet), user.keys(), time.time()
+    lines = user.playbook("rotate_key.yml")
+    assert user.keys() == {PREVIOUS: keys[KEY], KEY: keys[NEXT]}
+    said_by(lambda line: line.startswith(f"The node runs with the key of {new}, the publisher's in "), lines)
+    assert publishers(fleet) == [new]
+    assert container(fleet)[0] != before[0] and fleet.container(NODE, SERVICE)["RestartCount"] == 0
+    assert recreated(fleet, began) == 1
+    assert fleet.environment(NODE, SERVICE)["PROVER_ID"] == old
+    return proof.block_number(fleet.settings)
+
+
+def test_nothing_is_left_to_change(fleet: Fleet, user: User, rotated: int) -> None:
+    """Neither for site.yml nor for the same command."""
+    before = container(fleet)
+    assert changed(user.playbook("site.yml")) == {NODE: 0, "agent-1": 0, "agent-2": 0}
+    assert changed(user.playbook("rotate_key.yml")) == {NODE: 0}
+    assert container(fleet) == before
+
+
+def test_the_next_proof_is_the_new_publisher_s(fleet: Fleet, rotated: int, old: str, new: str) -> None:
+    """The L1 accepts an epoch that the new account has sent, for the reward address that was kept."""
+    accepted = wait_for("a proof on the L1", lambda: proof.proofs(fleet.settings, rotated), WITHIN)[0]
+    sender = rpc(fleet.settings.l1_url, "eth_getTransactionByHash", accepted.transaction)["from"]
+    assert (sender, accepted.prover) == (new.lower(), old.lower())
+
+
+def send_away(fleet: Fleet, key: str) -> None:
+    """Send all that an account holds to somebody else."""
+    url, address = fleet.settings.l1_url, Account.from_key(key).address
+    price = 2 * int(rpc(url, "eth_gasPrice"), 16)
+    held = int(rpc(url, "eth_getBalance", address, "latest"), 16)
+    count = int(rpc(url, "eth_getTransactionCount", address, "latest"), 16)
+    paid = {"to": SEQUENCER_ADDRESS, "value": held - 21000 * price, "gas": 21000, "gasPrice": price, "nonce": count}
+    signed = Account.sign_transaction({**paid, "chainId": int(rpc(url, "eth_chainId"), 16)}, key)
+    sent = rpc(url, "eth_sendRawTransaction", "0x" + signed.raw_transaction.hex().removeprefix("0x"))
+    wait_for("the transaction's block", lambda: rpc(url, "eth_getTransactionReceipt", sent), 60)
+
+
+@pytest.mark.usefixtures("rotated")
+def test_the_old_key_goes_once_nobody_needs_it(fleet: Fleet, user: User, old: str, new: str) -> None:
+    """It stays while its account holds ETH, which would be lost with it."""
+    url, keys, before = fleet.settings.l1_url, user.keys(), container(fleet)
+    wait_for("the new account to send", lambda: int(rpc(url, "eth_getTransactionCount", new, "latest"), 16), WITHIN)
+    lines = user.playbook("rotate_key.yml", "-e", "rotate_key_confirm=true", code=2)
+    assert error(lines).startswith(f"{old} still holds ") and "; the old key stays in the vault (-e " in error(lines)
+    assert user.keys() == keys
+    send_away(fleet, keys[PREVIOUS])
+    lines = user.playbook("rotate_key.yml", "-e", "rotate_key_confirm=true")
+    assert f"previous {old} 0 ETH" in " ".join(lines)
+    assert f"The key of {old} is no longer there." in lines
+    assert user.keys() == {KEY: keys[KEY]}
+    assert container(fleet) == before

@@ -1,0 +1,145 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a rotation takes for options, which sources it refuses, and what it reads of a vault file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
+from ansible_collections.aztec_ops.prover.plugins.action.rotate_key import (
+    OPTIONS,
+    OWN,
+    SHARED,
+    STEPS,
+    Request,
+    check_source,
+    request_of,
+    vault_of,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.wallet import from_private_key
+
+COLLECTION = Path(__file__).resolve().parents[4]
+SECRET = VaultSecret(b"S3cret")
+OLD, NEW = "0x" + "5ec2e7ab" * 8, "0x" + "1" * 64
+KEY = "prover_node_publisher_private_key: "
+NEXT = "prover_node_next_publisher_private_key: "
+
+
+def refusal(function, *arguments: object) -> str:
+    """Give the one line that a function refuses with."""
+    with pytest.raises(ValueError) as caught:
+        function(*arguments)
+    text = str(caught.value)
+    assert "\n" not in text and "S3cret" not in text
+    return text
+
+
+def test_the_documentation_names_every_option_and_default() -> None:
+    module = yaml.safe_load((COLLECTION / "plugins/modules/rotate_key.yml").read_text(encoding="utf-8"))
+    options = module["DOCUMENTATION"]["options"]
+    assert list(options) == list(OPTIONS)
+    assert tuple(options["step"]["choices"]) == STEPS
+    assert {name: options[name]["default"] for name in OWN} == OWN
+    key = vars(publisher_key.Request())
+    assert {name: options[name]["default"] for name in SHARED} == {name: key[name] for name in SHARED}
+
+
+def test_the_playbook_passes_every_option() -> None:
+    play = yaml.safe_load((COLLECTION / "playbooks/rotate_key.yml").read_text(encoding="utf-8"))[0]
+    passed = play["tasks"][1]["aztec_ops.prover.rotate_key"]
+    names = {name: f"publisher_key_{name}" for name in SHARED} | {name: f"rotate_key_{name}" for name in OWN}
+    names["group"] = "preflight_node_group"
+    wanted = {name: f"{{{{ {variable} | default(omit) }}}}" for name, variable in names.items()}
+    assert passed == {**wanted, "step": "stage", "fleet": "{{ __aztec_fleet }}"}
+    looked = play["tasks"][2]["block"][0]["aztec_ops.prover.rotate_key"]
+    wanted = {name: wanted[name] for name in OWN if name != "back"}
+    assert looked == {**wanted, "step": "look", "staged": "{{ __rotate_key }}"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes"),
+    [
+        ({}, {}),
+        (dict.fromkeys(OPTIONS), {}),
+        (dict.fromkeys(OPTIONS, ""), {}),
+        ({"wait": "1800", "back": "yes"}, {"wait": 1800, "back": True}),
+        ({"wait": 0, "confirm": "true", "anyway": True}, {"confirm": True, "anyway": True}),
+        ({"confirm": False}, {}),
+        (
+            {"source": "mnemonic", "index": "2"},
+            {"key": publisher_key.Request(source="mnemonic", index=2)},
+        ),
+    ],
+)
+def test_requests(arguments: dict, changes: dict) -> None:
+    assert vars(request_of(arguments)) == {**vars(Request(publisher_key.Request())), **changes}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"wait": "S3cret"}, "rotate_key_wait is no number of seconds: give one from 0, such as 1800"),
+        ({"wait": -1}, "rotate_key_wait is no number of seconds"),
+        ({"back": "S3cret"}, "rotate_key_back is neither true nor false: write true or false"),
+        ({"anyway": True}, "rotate_key_anyway goes with rotate_key_confirm alone: set that too"),
+        ({"source": "S3cret"}, "publisher_key_source is not a choice: choose one of new, private_key, mnemonic, keyst"),
+    ],
+)
+def test_wrong_requests(arguments: dict, message: str) -> None:
+    assert refusal(request_of, arguments).startswith(message)
+
+
+def test_sources_whose_keys_are_changed_in_another_way() -> None:
+    check_source({})
+    check_source({"prover_node_key_source": "env", "prover_node_publisher_private_keys": []})
+    assert refusal(check_source, {"prover_node_key_source": "web3signer"}).startswith(
+        "the key is in a web3signer: give"
+    )
+    several = {"prover_node_publisher_private_keys": ["S3cret", "S3cret"]}
+    assert refusal(check_source, several) == (
+        "prover_node_publisher_private_keys holds several keys: change the one that is to go in it and "
+        "run playbooks/site.yml"
+    )
+
+
+def vault(tmp_path: Path, text: str) -> Path:
+    """Write a vault file."""
+    path = tmp_path / "vault.yml"
+    path.write_bytes(VaultLib().encrypt(text, SECRET, vault_id="prod"))
+    return path
+
+
+def test_the_keys_of_a_vault_file(tmp_path: Path) -> None:
+    path = vault(tmp_path, f'{KEY}"{OLD[2:]}"\n{NEXT}"{NEW}"\nother: 1\n')
+    found = vault_of(path, [("prod", SECRET)])
+    assert found.keys == {"current": OLD, "next": NEW}
+    assert found.addresses == {"current": from_private_key(OLD).address, "next": from_private_key(NEW).address}
+    assert OLD[2:] not in repr(found) and NEW[2:] not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"{KEY}S3cret\n",
+            "prover_node_publisher_private_key in {path}: the private key is not 32 bytes of hex: give ",
+        ),
+        (f"{KEY}{OLD}\n", "prover_node_publisher_private_key in {path}: the private key is not 32 bytes of hex: give "),
+        (
+            f'{KEY}"{OLD}"\n{NEXT}!vault S3cret\n',
+            "prover_node_next_publisher_private_key in {path}: the private key is",
+        ),
+        (
+            "prover_node_previous_publisher_mnemonic: S3cret\n",
+            "{path} has prover_node_previous_publisher_mnemonic and no prover_node_previous_publisher_private_key: ",
+        ),
+        ("- S3cret\n", "{path}: it does not hold NAME: value lines: mend it with ansible-vault edit"),
+    ],
+)
+def test_vault_files_without_good_keys(tmp_path: Path, text: str, message: str) -> None:
+    path = vault(tmp_path, text)
+    assert refusal(vault_of, path, [("prod", SECRET)]).startswith(message.format(path=path))
