@@ -64,7 +64,7 @@ LOOK = "aztec_ops.prover.host_look"
 # Seconds between two looks at an account that is waited for.
 POLL = 10
 
-LISTED = "prover_node_publisher_private_keys"
+LISTED = f"{KEYS[CURRENT]}s"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from lab.fleet import fund
+from lab.fleet.__main__ import parser
 from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive, streams
 from lab.fleet.images import content_hash, prune
 from lab.fleet.names import records
@@ -212,3 +214,33 @@ def test_table_is_as_wide_as_its_words() -> None:
 )
 def test_streams_of_a_command(body: bytes, expected: tuple[bytes, bytes]) -> None:
     assert streams(body) == expected
+
+
+OWNER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+
+
+@pytest.mark.parametrize("text", [OWNER, OWNER.lower(), "0x" + OWNER[2:].upper()])
+def test_an_address_to_fund(text: str) -> None:
+    assert fund.checked(text) == OWNER
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param(OWNER[:-1], "that is no address", id="short"),
+        pytest.param("0x" + "5e" * 32, "that is no address", id="a key"),
+        pytest.param("prover.eth", "that is no address", id="a name"),
+        pytest.param(OWNER.replace("F", "f", 1), "do not match its checksum", id="capitals"),
+    ],
+)
+def test_no_address_to_fund(text: str, why: str) -> None:
+    with pytest.raises(LabError, match=why) as caught:
+        fund.checked(text)
+    assert text not in str(caught.value)
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "much", "nan", "inf"])
+def test_no_amount_to_fund(amount: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["fund", OWNER, "--ether", amount])
+    assert "give an amount of ETH, such as 0.5" in capsys.readouterr().err

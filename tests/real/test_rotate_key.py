@@ -26,8 +26,8 @@ from tests.real.test_keys import (
     vaulted,
 )
 
-NEXT, PREVIOUS = (f"prover_node_{place}_publisher_private_key" for place in ("next", "previous"))
-NEXT_WORDS, PREVIOUS_WORDS = (f"prover_node_{place}_publisher_mnemonic" for place in ("next", "previous"))
+NEXT, NEXT_WORDS = "prover_node_next_publisher_private_key", "prover_node_next_publisher_mnemonic"
+PREVIOUS, PREVIOUS_WORDS = "prover_node_previous_publisher_private_key", "prover_node_previous_publisher_mnemonic"
 OLD = "0x" + "5ec2e7ab" * 8
 OWNER = ethereum_address(OLD)
 CLEAR = CONTENT.replace("aztec_l1_execution_urls", "my_urls") + f'# Ours.\n{KEY}: "{OLD}"\n# The end.\n'
@@ -132,6 +132,16 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
     assert place.clear() == CLEAR.replace(f'{KEY}: "{OLD}"\n', "") + place_of(added(account), KEY, KEY)
     before = place.tree()
     assert "changed=0" in steps(place, rotate_key_confirm=True).output and place.tree() == before
+    steps(place)
+    twice = keys(place)
+    assert twice == {
+        PREVIOUS: account.key,
+        PREVIOUS_WORDS: account.mnemonic,
+        KEY: twice[KEY],
+        MNEMONIC: twice[MNEMONIC],
+    }
+    steps(place, rotate_key_confirm=True)
+    assert keys(place) == {KEY: twice[KEY], MNEMONIC: twice[MNEMONIC]} and twice[KEY] != account.key
     for run in runs:
         assert place.leaks(run, OLD, account.key, account.mnemonic, PASSWORD) == []
 

@@ -225,6 +225,22 @@ def test_the_next_proof_is_the_new_publisher_s(fleet: Fleet, rotated: int, old: 
     assert (sender, accepted.prover) == (new.lower(), old.lower())
 
 
+def test_a_run_that_is_killed_is_run_again(fleet: Fleet, user: User, rotated: int, old: str, new: str) -> None:
+    """Killed when the node has its key and the vault is as it was: the same command ends it, with no restart more."""
+    for options, before, after in ((["-e", "rotate_key_back=true"], new, old), ([], old, new)):
+        keys, began = user.addresses(), time.time()
+        process = user.start("ansible-playbook", "playbooks/rotate_key.yml", *user.given(), *options)
+        wait_for("the node's new key", lambda wanted=after: publishers(fleet) == [wanted], 60, 0.2)
+        process.kill()
+        process.communicate()
+        assert user.addresses() == keys and keys[KEY] == before
+        user.playbook("rotate_key.yml", *options)
+        assert user.addresses()[KEY] == after and set(user.addresses().values()) == {old, new}
+        assert publishers(fleet) == [after]
+        assert recreated(fleet, began) == 1
+    assert rotated
+
+
 def send_away(fleet: Fleet, key: str) -> None:
     """Send all that an account holds to somebody else."""
     url, address = fleet.settings.l1_url, Account.from_key(key).address

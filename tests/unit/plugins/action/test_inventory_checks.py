@@ -106,14 +106,13 @@ OTHER = "0x" + "cd" * 32
 
 def test_an_unfinished_rotation() -> None:
     """The run goes on with a warning; with what is no key it does not."""
-    for place, command in (
-        ("next", "run playbooks/rotate_key.yml, or take it out"),
-        ("previous", "run playbooks/rotate_key.yml -e rotate_key_confirm=true"),
+    for name, command in (
+        ("prover_node_next_publisher_private_key", "run playbooks/rotate_key.yml, or take it out"),
+        ("prover_node_previous_publisher_private_key", "run playbooks/rotate_key.yml -e rotate_key_confirm=true"),
     ):
         hosts, groups = good()
-        name = f"prover_node_{place}_publisher_private_key"
         for values in hosts.values():
-            values |= {name: "0x" + "1" * 64, f"prover_node_{place}_publisher_mnemonic": "S3cret words"}
+            values |= {name: "0x" + "1" * 64, name.replace("private_key", "mnemonic"): "S3cret words"}
         problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
         assert fleet is not None
         assert [(one.level, one.host, one.variable, one.remedy) for one in problems] == [

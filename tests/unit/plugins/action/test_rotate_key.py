@@ -21,6 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.action.rotate_key import (
     vault_of,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.wallet import from_private_key
+from ansible_collections.aztec_ops.prover.plugins.modules import rotate_key
 
 COLLECTION = Path(__file__).resolve().parents[4]
 SECRET = VaultSecret(b"S3cret")
@@ -39,8 +40,7 @@ def refusal(function, *arguments: object) -> str:
 
 
 def test_the_documentation_names_every_option_and_default() -> None:
-    module = yaml.safe_load((COLLECTION / "plugins/modules/rotate_key.yml").read_text(encoding="utf-8"))
-    options = module["DOCUMENTATION"]["options"]
+    options = yaml.safe_load(rotate_key.DOCUMENTATION)["options"]
     assert list(options) == list(OPTIONS)
     assert tuple(options["step"]["choices"]) == STEPS
     assert {name: options[name]["default"] for name in OWN} == OWN

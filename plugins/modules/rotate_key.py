@@ -1,0 +1,135 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The documentation of an action that runs on the controller; there is no module to send to a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rotate_key
+short_description: Replace the publisher's key, one step of playbooks/rotate_key.yml
+description:
+  - Works on the vault file of the inventory that sets C(prover_node_publisher_private_key), whose other content,
+    comments, order, vault id and password stay as they are. A new key stands in it as
+    C(prover_node_next_publisher_private_key) until the node runs with it; the old one then as
+    C(prover_node_previous_publisher_private_key) until that is confirmed; each with its mnemonic where it has one. Every
+    change is one write of the whole file.
+  - The step C(stage) finds out from the keys that are there what is left to be done, and makes or imports a new key where
+    there is none yet. C(look) asks the L1 from the node's host for balance and transactions of the accounts and fails
+    while the one that the node is to get cannot pay. Between it and C(finish) the playbook applies the node's role with
+    the key. C(finish) writes down in the vault what the node runs with.
+  - The secrets are shown nowhere, are written nowhere in clear, and are in no result.
+author:
+  - Aztec Ops (@aztec-ops)
+options:
+  step:
+    description: What to do.
+    type: str
+    required: true
+    choices: [stage, look, finish]
+  source:
+    description: Where a new key comes from; as for M(aztec_ops.prover.publisher_key).
+    type: str
+    choices: [new, private_key, mnemonic, keystore]
+    default: new
+  file:
+    description: File on the controller to import from; as for M(aztec_ops.prover.publisher_key).
+    type: str
+    default: ""
+  environment:
+    description: Name of the controller's environment variable to import from; as for M(aztec_ops.prover.publisher_key).
+    type: str
+    default: ""
+  index:
+    description: Number of the imported mnemonic's address on the standard derivation path.
+    type: int
+    default: 0
+  password_file:
+    description: File on the controller that holds the key store's password.
+    type: str
+    default: ""
+  password_environment:
+    description: Name of the controller's environment variable that holds the key store's password.
+    type: str
+    default: ""
+  show_mnemonic:
+    description: Show the mnemonic of a key that this run makes or imports.
+    type: bool
+    default: false
+  qr:
+    description: What the QR code of the address to fund holds; as for M(aztec_ops.prover.publisher_key).
+    type: str
+    choices: [uri, address, none]
+    default: uri
+  group:
+    description: Inventory group of the host that runs the prover node.
+    type: str
+    default: prover_node
+  wait:
+    description: Seconds to wait until the account that the node is to get is funded.
+    type: int
+    default: 0
+  confirm:
+    description:
+      - Take the previous key out of the vault. Refused while the new one has sent no transaction, and while the old one's
+        account still holds 0.001 ETH or more.
+    type: bool
+    default: false
+  back:
+    description: Go back to the previous key; the one in use then becomes the next one.
+    type: bool
+    default: false
+  anyway:
+    description: Confirm in spite of what it is refused for.
+    type: bool
+    default: false
+  fleet:
+    description: The fleet's values, from M(aztec_ops.prover.check_fleet), for the step C(stage).
+    type: dict
+  staged:
+    description: What the step C(stage) has returned, for the other steps.
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Stage a new key
+  aztec_ops.prover.rotate_key:
+    step: stage
+    fleet: "{{ __aztec_fleet }}"
+  register: staged
+
+- name: Ask the L1 for its account
+  aztec_ops.prover.rotate_key:
+    step: look
+    staged: "{{ staged }}"
+"""
+
+RETURN = r"""
+what:
+  description: What is left to be done; C(stage), C(rotate), C(back), C(confirm) or C(done).
+  returned: by the step C(stage)
+  type: str
+variable:
+  description: Name of the variable in the vault file whose key the node gets.
+  returned: by the step C(stage)
+  type: str
+addresses:
+  description: The accounts of the keys in the vault, C(current), C(next) and C(previous).
+  returned: by the steps C(stage) and C(finish)
+  type: dict
+file:
+  description: The vault file, as messages name it.
+  returned: by the step C(stage)
+  type: str
+path:
+  description: Its absolute path.
+  returned: by the step C(stage)
+  type: str
+fleet:
+  description: The fleet's values with that key.
+  returned: by the step C(stage)
+  type: dict
+go:
+  description: Whether there is a key to go on with; in check mode a new one is not made.
+  returned: by the step C(stage)
+  type: bool
+"""
