@@ -11,12 +11,12 @@ description:
   - Works on the vault file of the inventory that sets C(prover_node_publisher_private_key), whose other content,
     comments, order, vault id and password stay as they are. A new key stands in it as
     C(prover_node_next_publisher_private_key) until the node runs with it; the old one then as
-    C(prover_node_previous_publisher_private_key) until that is confirmed; each with its mnemonic where it has one. Every
-    change is one write of the whole file.
-  - The step C(stage) finds out from the keys that are there what is left to be done, and makes or imports a new key where
-    there is none yet. C(look) asks the L1 from the node's host for balance and transactions of the accounts and fails
-    while the one that the node is to get cannot pay. Between it and C(finish) the playbook applies the node's role with
-    the key. C(finish) writes down in the vault what the node runs with.
+    C(prover_node_previous_publisher_private_key) until that is confirmed; each with its mnemonic where it has one.
+    Every change is one write of the whole file.
+  - The step C(stage) finds out from the keys that are there what is left to be done, and makes or imports a new key
+    where there is none yet. C(look) asks the L1 from the node's host for balance and transactions of the accounts and
+    fails while the one that the node is to get cannot pay. Between it and C(finish) the playbook applies the node's
+    role with the key. C(finish) writes down in the vault what the node runs with.
   - The secrets are shown nowhere, are written nowhere in clear, and are in no result.
 author:
   - Aztec Ops (@aztec-ops)
@@ -70,8 +70,8 @@ options:
     default: 0
   confirm:
     description:
-      - Take the previous key out of the vault. Refused while the new one has sent no transaction, and while the old one's
-        account still holds 0.001 ETH or more.
+      - Take the previous key out of the vault. Refused while the new one has sent no transaction, and while the old
+        one's account still holds 0.001 ETH or more.
     type: bool
     default: false
   back:

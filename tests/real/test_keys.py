@@ -368,6 +368,16 @@ def test_another_file_of_the_inventory(place, name: str) -> None:
     assert not (place.inventory / VAULT).exists()
 
 
+def test_connection_settings_that_no_controller_has(place) -> None:
+    """The inventory's ssh key stands beside it, and implicit localhost has no inventory_dir."""
+    connection = place.inventory / "group_vars/all/connection.yml"
+    connection.parent.mkdir(parents=True)
+    connection.write_text('ansible_ssh_private_key_file: "{{ inventory_dir }}/id"\n')
+    run = place.keys()
+    assert run.status == 0, run.output
+    assert list(yaml.safe_load(place.clear())) == [KEY, MNEMONIC]
+
+
 @pytest.mark.parametrize("source", ["new", "private_key"])
 def test_check_mode_writes_nothing(place, source: str) -> None:
     options = give_all(place, {"source": source, **({"file": "{key}"} if source != "new" else {})})
