@@ -554,21 +554,6 @@ class _Inventory:
                 self.add(host, name, (f"entry {number} is that of entry {first} again", "leave one of the two"))
                 return
 
-    def check_rotation(self) -> None:
-        """A rotation that was begun is finished, and the old key goes in the end."""
-        command = "run playbooks/rotate_key.yml"
-        remedies = {
-            "next": ("a new publisher's key waits to be used", f"{command}, or take it out"),
-            "previous": ("the old publisher's key is still kept", f"{command} -e rotate_key_confirm=true"),
-        }
-        for host in self.members[NODE]:
-            for place, found in remedies.items():
-                name = f"prover_node_{place}_publisher_private_key"
-                key = self.hosts[host].get(name)
-                if key not in (None, "") and not isinstance(key, Broken) and (host, name) not in self.bad:
-                    self._check_ethereum(host, name, ethereum.ethereum_address, key)
-                    self.add(host, name, found, "warning")
-
     def check_other_users(self, keys: Mapping, groups: Mapping) -> None:
         """Nobody else in the inventory sends with a publisher's key: two senders take each other's nonces.
 
@@ -750,6 +735,21 @@ class _Inventory:
                     wrong = "is empty, but the containers of this host need IPv6 to reach the broker or the L1"
                     self.add(host, name, (wrong, f"take it out, or give a subnet such as {DOCKER_IPV6_SUBNET}"))
 
+    def check_rotation(self) -> None:
+        """A rotation that was begun is finished, and the old key goes in the end."""
+        command = "run playbooks/rotate_key.yml"
+        remedies = {
+            "next": ("a new publisher's key waits to be used", f"{command}, or take it out"),
+            "previous": ("the old publisher's key is still kept", f"{command} -e rotate_key_confirm=true"),
+        }
+        for host in self.members[NODE]:
+            for place, found in remedies.items():
+                name = f"prover_node_{place}_publisher_private_key"
+                key = self.hosts[host].get(name)
+                if key not in (None, "") and not isinstance(key, Broken) and (host, name) not in self.bad:
+                    self._check_ethereum(host, name, ethereum.ethereum_address, key)
+                    self.add(host, name, found, "warning")
+
     def check_crs(self) -> None:
         """A directory of the controller that the CRS comes from holds some."""
         name = "prover_agent_crs_source"
@@ -873,7 +873,6 @@ def check_inventory(
     inventory.check_owned()
     inventory.check_networks()
     inventory.check_publisher()
-    inventory.check_rotation()
     inventory.check_registry()
     inventory.check_other_users(keys or {}, groups)
     inventory.check_urls()
@@ -882,6 +881,7 @@ def check_inventory(
     inventory.check_admitted()
     inventory.check_ways()
     inventory.check_crs()
+    inventory.check_rotation()
     inventory.check_p2p()
     if search:
         inventory.check_plain(search)

@@ -399,10 +399,10 @@ def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
         started = time.monotonic()
         try:
             with closing(Client(target, seconds, quiet)) as client:
+                if kind == "execution" and questions.get("sent"):
+                    ask_sent(client, found, questions["sent"])
                 if kind == "execution":
                     ask_execution(client, found, questions["registry"], questions["addresses"])
-                    if questions.get("sent"):
-                        ask_sent(client, found, questions["sent"])
                 elif kind == "consensus":
                     ask_consensus(client, found)
                 else:

@@ -104,25 +104,6 @@ def test_secrets_in_clear_text() -> None:
 OTHER = "0x" + "cd" * 32
 
 
-def test_an_unfinished_rotation() -> None:
-    """The run goes on with a warning; with what is no key it does not."""
-    for name, command in (
-        ("prover_node_next_publisher_private_key", "run playbooks/rotate_key.yml, or take it out"),
-        ("prover_node_previous_publisher_private_key", "run playbooks/rotate_key.yml -e rotate_key_confirm=true"),
-    ):
-        hosts, groups = good()
-        for values in hosts.values():
-            values |= {name: "0x" + "1" * 64, name.replace("private_key", "mnemonic"): "S3cret words"}
-        problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
-        assert fleet is not None
-        assert [(one.level, one.host, one.variable, one.remedy) for one in problems] == [
-            ("warning", "node-1", name, command)
-        ]
-        assert checked({name: "S3cret"}) == [
-            f"node-1 | {name} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
-        ]
-
-
 PRIVATE_KEY, ID, P2P = "prover_node_publisher_private_key", "prover_node_prover_id", "prover_node_p2p_ip"
 
 FINE = [
@@ -350,3 +331,22 @@ def test_a_key_that_a_shared_group_has_is_inherited() -> None:
     shared = {"guest": {"vault_key": KEY}, "node-1": {"vault_key": KEY}}
     assert other_users(shared)[0] == [("error", "guest", "vault_key", NONCES)]
     assert other_users(shared, None, {"some": ["guest", "node-1"]})[0] == []
+
+
+def test_an_unfinished_rotation() -> None:
+    """The run goes on with a warning; with what is no key it does not."""
+    for name, command in (
+        ("prover_node_next_publisher_private_key", "run playbooks/rotate_key.yml, or take it out"),
+        ("prover_node_previous_publisher_private_key", "run playbooks/rotate_key.yml -e rotate_key_confirm=true"),
+    ):
+        hosts, groups = good()
+        for values in hosts.values():
+            values |= {name: "0x" + "1" * 64, name.replace("private_key", "mnemonic"): "S3cret words"}
+        problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
+        assert fleet is not None
+        assert [(one.level, one.host, one.variable, one.remedy) for one in problems] == [
+            ("warning", "node-1", name, command)
+        ]
+        assert checked({name: "S3cret"}) == [
+            f"node-1 | {name} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
+        ]

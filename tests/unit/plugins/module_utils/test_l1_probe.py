@@ -243,8 +243,9 @@ def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripte
 def test_transactions_are_counted_where_that_is_asked(scripted) -> None:
     chain, none, refused = (200, b'{"result": "0x1"}'), (200, b'{"result": null}'), (200, b'{"error": "S3cret"}')
     counted, odd = (200, b'{"result": "0x10"}'), (200, b'{"result": [7]}')
-    url = scripted(chain, none, none, counted, odd, refused)
-    questions = {"execution": [target(url)], "consensus": [], "registry": "", "addresses": [], "seconds": 5}
+    url = scripted(counted, odd, refused, chain, none, none)
+    questions = {"execution": [target(url)], "consensus": [], "signer": [], "registry": "", "addresses": []}
+    questions["seconds"] = 5
     found = ask_l1({**questions, "sent": ["0xA", "0xB", "0xC"]})["execution"][0]
     assert (found["fault"], found["sent"]) == (None, {"0xA": 16})
     assert "sent" in found["refused"]
