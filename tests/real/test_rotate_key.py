@@ -196,6 +196,17 @@ def test_check_mode_writes_nothing(place: Place) -> None:
     assert place.tree() == before
 
 
+def test_the_role_s_run_in_check_mode_shows_and_keeps_no_secret(place: Place) -> None:
+    """What this machine is like is its own affair: the run gets as far as the role, with the vault's keys read."""
+    steps(place, killed=True)
+    before, staged = place.tree(), keys(place)
+    run = place.run(command(place, {"aztec_l1_checks": "ignore"}, "--check", "-vvvv", "--diff"))
+    assert "The accounts were not looked at, for aztec_l1_checks is ignore." in run.lines
+    assert any(line.startswith("TASK [aztec_ops.prover.docker_engine : ") for line in run.lines), run.output
+    assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
+    assert place.tree() == before
+
+
 # Variables, the vault's text (None: as it is), files of the inventory besides, and how the one line begins.
 REFUSED = {
     "a misspelt option": (
