@@ -25,6 +25,9 @@ LONGEST = 180
 def loaded() -> subprocess.Popen:
     """Start the program, once in a process; it ends with the process that started it."""
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
+    environment["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests/plugins/callback")
+    environment["ANSIBLE_CALLBACKS_ENABLED"] = "dump_results"
+    environment["DUMP_RESULTS_REPORT"] = os.devnull
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     return subprocess.Popen(
         [sys.executable, __file__],
@@ -37,14 +40,16 @@ def loaded() -> subprocess.Popen:
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run a command with these variables besides; its stdout holds stdout and stderr."""
+    """Run a command with these variables besides; its stdout holds stdout and stderr, its stderr every result."""
     program = loaded()
-    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as output:
+    temporary = functools.partial(tempfile.NamedTemporaryFile, "r", encoding="utf-8")
+    with temporary() as output, temporary() as results:
+        environment["DUMP_RESULTS_REPORT"] = results.name
         order = {"command": command, "environment": environment, "output": output.name}
         program.stdin.write(json.dumps(order) + "\n")
         program.stdin.flush()
         code = int(program.stdout.readline())
-        return subprocess.CompletedProcess(command, code, stdout=output.read())
+        return subprocess.CompletedProcess(command, code, output.read(), results.read())
 
 
 def obey(command: list, environment: dict, output: str) -> int:

@@ -132,6 +132,8 @@ def assert_refused(shown: subprocess.CompletedProcess, door: Door, lines: list[s
     """Assert that a run ended at the inventory's table, with these lines and no other, and contacted no host."""
     assert shown.returncode == 2, shown.stdout
     assert_clean(shown.stdout)
+    assert '"how": "failed"' in shown.stderr
+    assert_clean(shown.stderr)
     assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
     what = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     assert f"{what} in the inventory, in the table above; no host was contacted." in shown.stdout

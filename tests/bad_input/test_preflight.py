@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.bad_input.commands import run
 from tests.bad_input.harness import KEY, ROOT, TOOLS, assert_clean, assert_refused, play, table_of, write_inventory
 
 NAME, ID = "prover_node_publisher_private_key", "prover_node_prover_id"
@@ -127,3 +128,12 @@ def test_the_search_finds_a_planted_secret(tmp_path, door) -> None:
     assert shown.returncode == 2
     with pytest.raises(AssertionError, match="S3cret is shown"):
         assert_clean(shown.stdout)
+
+
+def test_results_are_searched_and_a_planted_secret_is_found(tmp_path) -> None:
+    (tmp_path / "play.yml").write_text(
+        "[{hosts: localhost, gather_facts: false, tasks: [{ansible.builtin.fail: {msg: S3cret}}]}]"
+    )
+    shown = run("ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"))
+    with pytest.raises(AssertionError, match="S3cret is shown"):
+        assert_clean(shown.stderr)

@@ -30,6 +30,8 @@ def test_refused(table: str, row: dict, tmp_path: Path, door: Door, record_prope
     role, shown = apply(row, tmp_path, door)
     assert shown.returncode == 2, shown.stdout
     assert_clean(shown.stdout)
+    assert '"how": "failed"' in shown.stderr
+    assert_clean(shown.stderr)
     assert table_of(shown.stdout) == sorted(row["says"]), shown.stdout
     assert f"in the settings of {role}, in the table above; nothing was touched." in shown.stdout
     assert door.knocks == []
