@@ -19,8 +19,6 @@ BLOCK = 12
 WORDS = 4
 SHORTEST = 8
 LARGEST_SAMPLE = 4_000_000
-# Docker's runc reads from it what a health check is to run with, the container's whole environment.
-PASSING = re.compile(r"/root/tmp/runc-process[0-9]+\Z")
 HEX = re.compile(r"(?:0x)?[0-9a-f]{32,}\Z")
 # What grep may fail to read: a file that is gone again, one of a namespace.
 UNREADABLE = re.compile(r"No such file or directory|Invalid argument|Stale file handle|Transport endpoint")
@@ -143,8 +141,6 @@ class Sampler(threading.Thread):
             return
         self._known_files.add(key)
         self.files += 1
-        if PASSING.search(path) and (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o600):
-            return
         for name in self._secrets.in_text(data):
             self.finds.add(f"{name} in {re.sub(r'^/proc/[0-9]+/root', 'host:', path)}")
 
@@ -177,6 +173,7 @@ DOCKERS = re.compile(
     r"/var/lib/docker/containers/[0-9a-f]{64}/config\.v2\.json\Z"
     r"|/var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db\Z"
     r"|/run/(?:docker/)?containerd/(?:.+/)?[0-9a-f]{64}/config\.json\Z"
+    r"|/run/containerd/runc-process[0-9]+\Z"
 )
 
 

@@ -83,10 +83,12 @@ def test_services(fleet: Fleet, name: str) -> None:
 
 @EACH_HOST
 def test_engine_configuration(fleet: Fleet, name: str) -> None:
-    """Where the role installed the engine, containers outlive its restart and logs are rotated."""
+    """An engine of the role: containers outlive its restart, logs are rotated, no environment is in /tmp."""
     options = json.loads(fleet.host(name).file("/etc/docker/daemon.json").content_string)
     assert options["live-restore"] is True
     assert options["log-opts"]["max-size"]
+    environment = fleet.execute(name, "systemctl show --property Environment containerd").out
+    assert "XDG_RUNTIME_DIR=/run/containerd" in environment
 
 
 @EACH

@@ -89,12 +89,6 @@ def test_file_that_comes_and_goes(bench: Bench, plant: Plant, sampler: Sampler, 
     finds(sampler, f"host:{place}/x")
 
 
-def test_runc_file_that_others_may_read(bench: Bench, plant: Plant, sampler: Sampler) -> None:
-    path = "/tmp/runc-process123456"
-    bench.fleet.execute(NODE, f"umask 022; echo {plant.text} > {path}; sleep 2; rm {path}")
-    finds(sampler, f"host:{path}")
-
-
 def test_journal(bench: Bench, plant: Plant) -> None:
     bench.fleet.execute(NODE, f"logger {plant.text}; journalctl --sync")
     journal = bench.fleet.execute(NODE, "journalctl --all --output export --no-pager").out.encode()
