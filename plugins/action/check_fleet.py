@@ -208,6 +208,17 @@ def plain_texts(task_vars: Mapping) -> list:
     return [Text("", one) for one in given if not one.startswith("@")] + read(files)
 
 
+def values_of_hosts(hostvars, written: dict, members: dict, specs: Specs) -> dict:
+    """Give host -> what its variables come to, for the hosts of members; what a host does not use is not worked out."""
+    hosts: dict = {}
+    for host in dict.fromkeys(host for some in members.values() for host in some):
+        components = [component for component in COMPONENTS if host in members[component]]
+        left_out = unused(written[host], specs, components)
+        hosts[host] = host_values(hostvars[host], specs, left_out)
+        hosts[host].update({name: one for name, one in unset(written[host], specs).items() if name not in left_out})
+    return hosts
+
+
 class ActionModule(ActionBase):
     """Run once for all hosts; shows all problems as one table and fails with one line."""
 
@@ -233,12 +244,7 @@ class ActionModule(ActionBase):
         hostvars = task_vars["hostvars"]
         written = {host: hostvars.raw_get(host) for host in groups["all"]}
         members = members_of(groups, names)
-        hosts = {}
-        for host in everybody:
-            components = [component for component in COMPONENTS if host in members[component]]
-            left_out = unused(written[host], specs, components)
-            hosts[host] = host_values(hostvars[host], specs, left_out)
-            hosts[host].update({name: one for name, one in unset(written[host], specs).items() if name not in left_out})
+        hosts = values_of_hosts(hostvars, written, members, specs)
         keys = {host: host_keys(variables) for host, variables in written.items()}
 
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=Search(plain_texts(task_vars)))

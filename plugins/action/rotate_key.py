@@ -19,11 +19,12 @@ from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
     host_values,
     plain,
     read_specs,
+    values_of_hosts,
     why_broken,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils import rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import as_bool, fleet_problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import as_bool, fleet_problem, members_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
     as_int,
     check_inventory,
@@ -40,6 +41,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import 
     l1_tables,
     settings_of,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.module_utils.rotation import CURRENT, KEYS, MNEMONICS, NEXT, PREVIOUS
 from ansible_collections.aztec_ops.prover.plugins.module_utils.vault_file import shown
 
@@ -279,17 +281,18 @@ class ActionModule(publisher_key.ActionModule):
         if wrong:
             raise ValueError(wrong)
         specs = read_specs(ROLES)
-        hosts = {one: host_values(task_vars["hostvars"][one], specs) for one in before["hosts"]}
-        keys = {one: host_keys(task_vars["hostvars"].raw_get(one)) for one in groups["all"]}
+        names = {
+            component: str(task_vars.get(f"preflight_{component.removeprefix('prover_')}_group", component))
+            for component in COMPONENTS
+        }
+        written = {one: task_vars["hostvars"].raw_get(one) for one in groups["all"]}
+        hosts = values_of_hosts(task_vars["hostvars"], written, members_of(groups, names), specs)
+        keys = {one: host_keys(variables) for one, variables in written.items()}
         for values in hosts.values():
             # What a rotation leaves behind it is its own affair.
             for name in (KEYS[NEXT], KEYS[PREVIOUS]):
                 values.pop(name, None)
         hosts[host] = {**hosts[host], KEYS[CURRENT]: key}
-        names = {
-            component: str(task_vars.get(f"preflight_{component.removeprefix('prover_')}_group", component))
-            for component in ("prover_node", "prover_broker", "prover_agent")
-        }
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys)
         if fleet is None:
             self._display.display(problem_table(problems, list(hosts)), color="red")
