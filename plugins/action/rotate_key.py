@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
@@ -20,7 +22,6 @@ from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
     plain,
     read_specs,
     values_of_hosts,
-    why_broken,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils import rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address
@@ -47,7 +48,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.vault_file import
 
 # How playbooks/rotate_key.yml calls its own options; those of the new key are keys.yml's.
 PREFIX = "rotate_key_"
-OWN = {"wait": 0, "confirm": False, "back": False, "anyway": False}
+OWN = {"wait": 0, "confirm": False, "rewards_moved": False, "back": False, "anyway": False}
 SHARED = (
     "source",
     "file",
@@ -76,6 +77,7 @@ class Request:
     key: publisher_key.Request
     wait: int = 0
     confirm: bool = False
+    rewards_moved: bool = False
     back: bool = False
     anyway: bool = False
 
@@ -96,8 +98,11 @@ def request_of(arguments: Mapping) -> Request:
                 raise ValueError(f"{PREFIX}{name} is neither true nor false: write true or false")
         own[name] = own[name] or default
     request = Request(publisher_key.request_of({name: arguments.get(name) for name in SHARED}), **own)
-    if request.anyway and not request.confirm:
-        raise ValueError(f"{PREFIX}anyway goes with {PREFIX}confirm alone: set that too")
+    if request.rewards_moved and not request.confirm:
+        raise ValueError(f"{PREFIX}rewards_moved goes with {PREFIX}confirm alone: set that too")
+    if request.key.source != "new" and (request.confirm or request.back):
+        how = "confirm" if request.confirm else "back"
+        raise ValueError(f"publisher_key_source goes with a new key, not with {PREFIX}{how}: leave one of them")
     return request
 
 
@@ -110,6 +115,27 @@ def check_source(values: Mapping) -> None:
         )
     if values.get(LISTED):
         raise ValueError(f"{LISTED} holds several keys: change the one that is to go in it and run playbooks/site.yml")
+
+
+def questions(task_vars: Mapping, fleet: Mapping) -> tuple:
+    """Give (what the variables of the node's host come to, what its look has to ask of the L1, '' for nothing)."""
+    host = task_vars["inventory_hostname"]
+    values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
+    return values, l1_questions(values, fleet, host)
+
+
+def origin_problem(value: object, vault: Path, file: str, host: str) -> str:
+    """Say what stands before the vault file's key as the publisher's of a host; '' where nothing does.
+
+    By where the value comes from and not by what it is: the same key set in another place decides too, and would go on
+    deciding once the vault file has another.
+    """
+    origin = Origin.get_tag(value)
+    path = origin.path if origin else None
+    if path and os.path.realpath(path) == os.path.realpath(vault):
+        return ""
+    where = shown(Path(path)) if path else (origin and origin.description) or "another place"
+    return f"{host} gets {KEYS[CURRENT]} from {where}, not from {file}: take it out there"
 
 
 @dataclass(frozen=True)
@@ -185,15 +211,25 @@ class ActionModule(publisher_key.ActionModule):
         check_source(task_vars["hostvars"][host])
         secrets = publisher_key.vault_secrets()
         vault = vault_of(self._path(request, task_vars), secrets)
-        self._check_decides(vault, host, task_vars)
+        problem = origin_problem(task_vars["hostvars"].raw_get(host).get(KEYS[CURRENT]), vault.path, vault.file, host)
+        if problem:
+            raise ValueError(problem)
         plan = rotation.plan_of(vault.addresses, vault.file, request.confirm, request.back)
         changed, made = False, None
         if plan.what == "stage":
             made = self._account(request.key)
             if made and made.address in vault.addresses.values():
                 raise ValueError(f"the new key is the old one, of {made.address}: give another one")
+        elif request.key.source != "new":
+            other = rotation.mismatch(self._account(request.key).address, plan, vault.addresses, vault.file)
+            if other:
+                raise ValueError(other)
         key = made.key if made else vault.keys.get(plan.place)
         fleet = self._checked(task_vars, arguments, host, key) if key else {}
+        if request.anyway and not request.confirm and fleet and questions(task_vars, fleet)[1]:
+            raise ValueError(
+                f"{PREFIX}anyway goes with {PREFIX}confirm, or with aztec_l1_checks: ignore: leave it away"
+            )
         if plan.what == "stage":
             changed = True
             if made and not self._task.check_mode:
@@ -258,21 +294,6 @@ class ActionModule(publisher_key.ActionModule):
                 )
         return own[0]
 
-    def _check_decides(self, vault: Vault, host: str, task_vars: Mapping) -> None:
-        """Check that the vault file's key is the one that the node gets."""
-        problem = "" if CURRENT in vault.addresses else f"there is no {KEYS[CURRENT]} in {vault.file}"
-        try:
-            if (
-                not problem
-                and ethereum_address(str(task_vars["hostvars"][host][KEYS[CURRENT]])) != (vault.addresses[CURRENT])
-            ):
-                problem = f"{host} gets another {KEYS[CURRENT]} than {vault.file} has: take the other one away"
-        except AnsibleError as error:
-            broken = why_broken(error)
-            problem = f"{KEYS[CURRENT]} of {host} {broken.reason}: {broken.remedy}"
-        if problem:
-            raise ValueError(problem)
-
     def _checked(self, task_vars: Mapping, arguments: Mapping, host: str, key: str) -> dict:
         """Check the inventory as it would be with the new key as the publisher's; give the fleet's values."""
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
@@ -318,14 +339,20 @@ class ActionModule(publisher_key.ActionModule):
         """Ask the L1 from the node's host for the account that the node is to get, and wait until it is funded."""
         request, staged = request_of(arguments), plain(arguments["staged"])
         host, addresses = task_vars["inventory_hostname"], staged["addresses"]
-        values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
         fleet = {**staged["fleet"], "publishers": []}
-        asked = l1_questions(values, fleet, host)
+        values, asked = questions(task_vars, fleet)
         # Of an old key nothing is asked where it goes in spite of all.
         confirming = staged["what"] == "confirm" and not request.anyway
         if not asked:
             if confirming:
                 raise ValueError(self._kept("aztec_l1_checks is ignore, so that nobody asks what the old one holds"))
+            # A key that this run has made holds nothing, whatever anybody says.
+            if staged["what"] == "stage" or (staged["what"] in ("rotate", "back") and not request.anyway):
+                raise ValueError(
+                    f"aztec_l1_checks is ignore, so that nobody asks whether {addresses[staged['place']]} can pay: "
+                    f"send ETH to it, then run the same command again with -e {PREFIX}anyway=true; the node still "
+                    f"runs with {addresses[CURRENT]}"
+                )
             self._display.display("The accounts were not looked at, for aztec_l1_checks is ignore.", color="yellow")
             return {}
         accounts = list(addresses.values())
@@ -353,9 +380,11 @@ class ActionModule(publisher_key.ActionModule):
         if broken:
             what = counted(len(broken))
             raise ValueError(f"{what} of the L1, in the table above; nothing on the node's host was changed")
-        kept = rotation.unconfirmed(addresses[CURRENT], addresses[PREVIOUS], **seen) if confirming else ""
-        if kept:
-            raise ValueError(self._kept(kept))
+        if confirming:
+            rewards = {"prover_id": fleet["prover_id"], "rewards_moved": request.rewards_moved}
+            kept = rotation.unconfirmed(addresses[CURRENT], addresses[PREVIOUS], **seen, **rewards)
+            if kept:
+                raise ValueError(self._kept("; ".join(kept)))
         if lacks:
             raise ValueError(
                 f"{lacks}: send ETH to {wanted}, then run the same command again "

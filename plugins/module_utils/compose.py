@@ -496,12 +496,23 @@ def container_actions(project: str, model: dict, engine: Engine, memory: dict, r
     return unique
 
 
+_IMAGE_CHANGED = "its image changed"
+
+
+def differs(actions: list[dict]) -> bool:
+    """Take what is to be done, give whether more is wanted than containers made, or started, from what is there."""
+    return any(
+        ("service" not in action and action["do"] != "finish") or action.get("why") == _IMAGE_CHANGED
+        for action in actions
+    )
+
+
 def _why_recreate(each: Container, service: dict, engine: Engine, noted: dict) -> tuple[str, bool] | None:
     """Give why a container must be made anew and whether Compose must be forced to, or None."""
     if each.config != service["labels"][LABEL_CONFIG]:
         return "its configuration changed", False
     if each.image_id != engine.images.get(service["image"], each.image_id):
-        return "its image changed", False
+        return _IMAGE_CHANGED, False
     if noted.get("hashes") and each.config_hash not in noted["hashes"]:
         return "it was made from other files", True
     if noted.get("networks") and each.status == "running" and list(each.networks) != noted["networks"]:

@@ -108,15 +108,52 @@ def lacking(address: str, balances: Mapping, settings: Settings) -> str:
     return f"{address} has {ether(balances[address])}{least} and cannot pay for submitting proofs"
 
 
-def unconfirmed(new: str, old: str, balances: Mapping, sent: Mapping) -> str:
-    """Say why the old key had better stay in the vault; '' where it may go."""
+def unconfirmed(
+    new: str, old: str, balances: Mapping, sent: Mapping, prover_id: str, rewards_moved: bool = False
+) -> list[str]:
+    """Say why the old key had better stay in the vault, each reason in a line; none where it may go.
+
+    prover_id: where rewards go now. rewards_moved: whether somebody says that those of the old address are elsewhere.
+    Which address earlier proofs were for is not asked of the L1: clients that keep no old logs cannot tell.
+    """
+    why = []
     if int(sent.get(new, 0)) == 0:
-        return f"{new} has not sent a transaction yet, so that nobody knows whether it can: wait for its first proof"
+        why.append(
+            f"{new} has not sent a transaction yet, so that nobody knows whether it can: wait for its first proof"
+        )
     if old not in balances:
-        return f"no execution client told what {old} still holds"
-    if Decimal(balances[old]) / WEI >= TRIFLE:
-        return f"{old} still holds {ether(balances[old])}, which without its key nobody can take: send it away first"
-    return ""
+        why.append(f"no execution client told what {old} still holds: mend the L1's clients")
+    elif Decimal(balances[old]) / WEI >= TRIFLE:
+        why.append(
+            f"{old} still holds {ether(balances[old])}, which without its key nobody can take: send it away first"
+        )
+    if prover_id == old:
+        why.append(
+            f"rewards still go to {old}, which is PROVER_ID: set prover_node_prover_id to another address and run "
+            "playbooks/site.yml"
+        )
+    if not rewards_moved:
+        why.append(
+            f"rewards of proofs that were sent for {old} can be moved with its key alone: claim and move them, "
+            "then say so with -e rotate_key_rewards_moved=true"
+        )
+    return why
+
+
+def mismatch(given: str, plan: Plan, addresses: Mapping, file: str) -> str:
+    """Say why a key that is given is not taken, with a plan that needs none; '' where it is the plan's own."""
+    own = addresses[plan.place]
+    if given == own:
+        return ""
+    if plan.place == NEXT:
+        return (
+            f"the given key is of {given}, and {KEYS[NEXT]} in {file} of {own}: take that one out with "
+            "ansible-vault edit, or leave the options of the given one away"
+        )
+    return (
+        f"the given key is of {given}, and the rotation to {own} is not confirmed yet: run {COMMAND} with "
+        "-e rotate_key_confirm=true first"
+    )
 
 
 def account_rows(addresses: Mapping, balances: Mapping, sent: Mapping) -> list:

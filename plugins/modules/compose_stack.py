@@ -152,6 +152,11 @@ actions:
   returned: always
   type: list
   elements: str
+differs:
+  description:
+    - Whether there was more to do than to make or start containers from the files, images and network that were there.
+  returned: in check mode, and where nothing was done
+  type: bool
 status:
   description:
     - The state of each service. C(state) is V(running), V(starting), V(failed), or V(exited) for one that ended well.
@@ -1084,6 +1089,7 @@ class Stack:
             "changed": any(action["do"] != "wait" for action in seen["actions"]),
             "actions": [describe(action) for action in seen["actions"]],
             "status": logic.status_of(seen["containers"]),
+            "differs": logic.differs(seen["actions"]),
         }
 
     def remember_health(self, containers: list) -> None:

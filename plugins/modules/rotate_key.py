@@ -16,7 +16,7 @@ description:
   - The step C(stage) finds out from the keys that are there what is left to be done, and makes or imports a new key
     where there is none yet. C(look) asks the L1 from the node's host for balance and transactions of the accounts and
     fails while the one that the node is to get cannot pay. Between it and C(finish) the playbook applies the node's
-    role with the key. C(finish) writes down in the vault what the node runs with.
+    stack with the key. C(finish) writes down in the vault what the node runs with.
   - The secrets are shown nowhere, are written nowhere in clear, and are in no result.
 author:
   - Aztec Ops (@aztec-ops)
@@ -70,8 +70,13 @@ options:
     default: 0
   confirm:
     description:
-      - Take the previous key out of the vault. Refused while the new one has sent no transaction, and while the old
-        one's account still holds 0.001 ETH or more.
+      - Take the previous key out of the vault. Refused while the new one has sent no transaction, while the old one's
+        account still holds 0.001 ETH or more, while rewards go to it, and without O(rewards_moved).
+    type: bool
+    default: false
+  rewards_moved:
+    description:
+      - Say, with O(confirm), that no rewards are left that only the previous key can move. Nobody asks the L1 for them.
     type: bool
     default: false
   back:
@@ -79,7 +84,9 @@ options:
     type: bool
     default: false
   anyway:
-    description: Confirm in spite of what it is refused for.
+    description:
+      - Go on in spite of what O(confirm) is refused for. Where C(aztec_l1_checks) is V(ignore), give the node the key
+        though nobody asks what its account holds; never in the run that makes the key.
     type: bool
     default: false
   fleet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,15 +54,40 @@ STEPS = """
       when: killed is not defined and staged.go
 """
 
+# As far as the accounts are looked at.
+LOOK = """
+- hosts: prover_node
+  gather_facts: false
+  tasks:
+    - aztec_ops.prover.check_fleet:
+      register: found
+    - aztec_ops.prover.rotate_key:
+        step: stage
+        fleet: "{{ found.fleet }}"
+        back: "{{ rotate_key_back | default(omit) }}"
+        anyway: "{{ rotate_key_anyway | default(omit) }}"
+      register: staged
+    - aztec_ops.prover.rotate_key:
+        step: look
+        staged: "{{ staged }}"
+        anyway: "{{ rotate_key_anyway | default(omit) }}"
+"""
+
+
+def groups_of(nodes: dict, agents: dict | None = None) -> dict:
+    """Give an inventory whose nodes are brokers, too."""
+    groups = {"prover_node": nodes, "prover_broker": dict.fromkeys(nodes), "prover_agent": agents or {}}
+    return {group: {"hosts": hosts} for group, hosts in groups.items()}
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     """Give an inventory of one host, this machine, whose vault holds a key."""
     made = Place(tmp_path)
-    groups = {"prover_node": {"hosts": {"node-1": FLEET}}, "prover_broker": {"hosts": {"node-1": None}}}
-    (made.inventory / "hosts.yml").write_text(yaml.safe_dump(groups), encoding="utf-8")
+    (made.inventory / "hosts.yml").write_text(json.dumps(groups_of({"node-1": FLEET})), encoding="utf-8")
     vaulted(made, made.vault, CLEAR, "prod")
     (tmp_path / "steps.yml").write_text(STEPS, encoding="utf-8")
+    (tmp_path / "look.yml").write_text(LOOK, encoding="utf-8")
     return made
 
 
@@ -174,10 +200,10 @@ def test_an_imported_key_and_a_comment_of_ours(place: Place) -> None:
     assert FIRST not in place.clear() and list(keys(place)) == [KEY, MNEMONIC]
 
 
-def test_the_playbook_ends_at_an_account_that_cannot_be_looked_at(place: Place) -> None:
+def test_the_look_ends_at_an_account_that_cannot_be_seen(place: Place) -> None:
     """The new key is staged once, and nothing else is touched."""
-    before = place.clear()
-    run = place.run(command(place, {}, "-vvvv", "--diff"))
+    before, book = place.clear(), place.folder / "look.yml"
+    run = place.run(command(place, {}, "-vvvv", "--diff", book=book))
     message = run.message()
     assert message.endswith(" of the L1, in the table above; nothing on the node's host was changed")
     staged = keys(place)
@@ -185,7 +211,7 @@ def test_the_playbook_ends_at_an_account_that_cannot_be_looked_at(place: Place) 
     assert any(line.split() == ["next", ethereum_address(staged[NEXT]), "unknown", "unknown"] for line in run.lines)
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
     tree = place.tree()
-    assert place.run(command(place, {})).message() == message
+    assert place.run(command(place, {}, book=book)).message() == message
     assert place.tree() == tree
 
 
@@ -196,15 +222,100 @@ def test_check_mode_writes_nothing(place: Place) -> None:
     assert place.tree() == before
 
 
-def test_the_role_s_run_in_check_mode_shows_and_keeps_no_secret(place: Place) -> None:
-    """What this machine is like is its own affair: the run gets as far as the role, with the vault's keys read."""
+def test_more_than_the_key_is_refused(place: Place) -> None:
+    """This machine has no prover node: its files are those of neither key."""
     steps(place, killed=True)
     before, staged = place.tree(), keys(place)
-    run = place.run(command(place, {"aztec_l1_checks": "ignore"}, "--check", "-vvvv", "--diff"))
-    assert "The accounts were not looked at, for aztec_l1_checks is ignore." in run.lines
-    assert any(line.startswith("TASK [aztec_ops.prover.docker_engine : ") for line in run.lines), run.output
+    run = place.run(command(place, {}, "-vvvv", "--diff"))
+    assert run.message() == (
+        "node-1: more than the key would change on this host: run playbooks/site.yml first (with --check --diff it "
+        "shows what), then the same command again; the node still runs as before"
+    )
+    assert sum("TASK [aztec_ops.prover.prover_node : Apply the node's stack]" in line for line in run.lines) == 2
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
     assert place.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("kept", "options", "again"),
+    [
+        (None, {}, True),
+        # A key that this run has made holds nothing, whatever anybody says.
+        (None, {"rotate_key_anyway": True}, True),
+        (NEXT, {}, True),
+        (NEXT, {"rotate_key_anyway": True}, False),
+        (PREVIOUS, {"rotate_key_back": True}, True),
+        (PREVIOUS, {"rotate_key_back": True, "rotate_key_anyway": True}, False),
+        (PREVIOUS, {}, False),
+    ],
+)
+def test_no_key_goes_unseen_to_the_node(place: Place, kept: str | None, options: dict, again: bool) -> None:
+    """Where nobody asks the L1, somebody has to say that the account can pay, and never in the run that makes it."""
+    if kept:
+        vaulted(place, place.vault, f'{CLEAR}{kept}: "{FIRST_KEY}"\n', "prod")
+    run = place.run(command(place, {"aztec_l1_checks": "ignore", **options}, book=place.folder / "look.yml"))
+    if not again:
+        assert run.status == 0, run.output
+        assert "The accounts were not looked at, for aztec_l1_checks is ignore." in run.lines
+        return
+    wanted = FIRST if kept else ethereum_address(keys(place)[NEXT])
+    assert run.message() == (
+        f"aztec_l1_checks is ignore, so that nobody asks whether {wanted} can pay: send ETH to it, then run the same "
+        f"command again with -e rotate_key_anyway=true; the node still runs with {OWNER}"
+    )
+
+
+def test_a_vault_that_is_changed_while_a_run_waits(place: Place) -> None:
+    """The node gets the key whose account was looked at, or none."""
+    steps(place, killed=True)
+    book = (place.folder / "look.yml").read_text(encoding="utf-8")
+    shutil.copytree(ROOT / "playbooks/tasks", place.folder / "tasks")
+    vaulted(place, place.folder / "other.yml", CLEAR.replace(OLD, FIRST_KEY) + f'{NEXT}: "{OLD}"\n', "prod")
+    more = f"""
+    - ansible.builtin.copy: {{src: "{place.folder}/other.yml", dest: "{place.vault}", mode: "0600", decrypt: false}}
+      delegate_to: localhost
+    - ansible.builtin.include_tasks: tasks/read_key.yml
+"""
+    book = book.replace("staged", "__rotate_key").replace("__rotate_key:", "staged:")
+    (place.folder / "look.yml").write_text(book + more, encoding="utf-8")
+    options = {"aztec_l1_checks": "ignore", "rotate_key_anyway": True}
+    run = place.run(command(place, options, "-vvvv", "--diff", book=place.folder / "look.yml"))
+    assert run.message() == f"{place.vault} was changed while this run went on: run the same command again"
+    assert place.leaks(run, OLD, FIRST_KEY, PASSWORD) == []
+
+
+def test_the_same_import_again_ends_the_rotation(place: Place) -> None:
+    """The options of a given key stay in the command line; another key than the staged one is refused."""
+    first = {"publisher_key_source": "private_key", "publisher_key_file": place.give("key", FIRST_KEY)}
+    other = {**first, "publisher_key_file": place.give("other", "0x" + "1" * 64)}
+    steps(place, killed=True, **first)
+    before = place.tree()
+    run = place.run(command(place, other, "-vvvv"))
+    assert run.message().startswith(f"the given key is of {ethereum_address('0x' + '1' * 64)}, and {NEXT} in ")
+    assert place.tree() == before
+    steps(place, **first)
+    assert keys(place) == {PREVIOUS: OLD, KEY: FIRST_KEY}
+    before = place.tree()
+    assert "changed=0" in steps(place, **first).output and place.tree() == before
+    run = place.run(command(place, other))
+    assert f"the rotation to {FIRST} is not confirmed yet" in run.message()
+    assert place.tree() == before
+
+
+def test_values_that_agents_have_of_the_key_are_worked_out_for_those_who_read_them(place: Place) -> None:
+    """A look-up that serves the node's host alone is not run for an agent's."""
+    fleet = {name: value for name, value in FLEET.items() if name != "aztec_l1_consensus_urls"}
+    groups = groups_of({"node-1": fleet}, {"agent-1": {**fleet, "ansible_host": "10.0.0.11"}})
+    (place.inventory / "hosts.yml").write_text(json.dumps(groups), encoding="utf-8")
+    word = "{{ lookup('ansible.builtin.file', inventory_hostname ~ '.word') }}"
+    (place.inventory / "group_vars/all/word.yml").write_text(
+        f'aztec_l1_consensus_urls: ["https://beacon.lan/{word}"]\n', encoding="utf-8"
+    )
+    files = place.folder / "files"
+    files.mkdir()
+    (files / "node-1.word").write_text("word", encoding="utf-8")
+    steps(place, killed=True)
+    assert NEXT in keys(place)
 
 
 # Variables, the vault's text (None: as it is), files of the inventory besides, and how the one line begins.
@@ -228,7 +339,19 @@ REFUSED = {
         {"rotate_key_anyway": True},
         None,
         {},
-        "rotate_key_anyway goes with rotate_key_confirm alone: set",
+        "rotate_key_anyway goes with rotate_key_confirm, or with aztec_l1_checks: ignore: leave it away",
+    ),
+    "rewards alone": (
+        {"rotate_key_rewards_moved": True},
+        None,
+        {},
+        "rotate_key_rewards_moved goes with rotate_key_confirm alone: set that too",
+    ),
+    "a new key to go back to": (
+        {"rotate_key_back": True, "publisher_key_source": "private_key"},
+        None,
+        {},
+        "publisher_key_source goes with a new key, not with rotate_key_back: leave one of them",
     ),
     "both ways": (
         {"rotate_key_confirm": True, "rotate_key_back": True},
@@ -306,7 +429,19 @@ REFUSED = {
         {KEY: FIRST_KEY},
         None,
         {},
-        f"node-1 gets another {KEY} than {{vault}} has: take the other one away",
+        f"node-1 gets {KEY} from <CLI option '-e'>, not from {{vault}}: take it out there",
+    ),
+    "the same key on the command line": (
+        {KEY: OLD},
+        None,
+        {},
+        f"node-1 gets {KEY} from <CLI option '-e'>, not from {{vault}}: take it out there",
+    ),
+    "the same key beside the host": (
+        {},
+        None,
+        {"hosts.yml": json.dumps(groups_of({"node-1": {**FLEET, KEY: OLD}}))},
+        f"node-1 gets {KEY} from {{inventory}}/hosts.yml, not from {{vault}}: take it out there",
     ),
 }
 

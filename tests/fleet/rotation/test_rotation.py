@@ -174,16 +174,35 @@ def new(fleet: Fleet, user: User, old: str) -> str:
     return address
 
 
+def test_more_than_the_key_is_left_to_site(fleet: Fleet, user: User, new: str) -> None:
+    """A setting that waits for site.yml does not come with the key; the run ends before it waits for anything."""
+    vault, before = (user.inventory / VAULT).read_bytes(), container(fleet)
+    pending = json.dumps({"prover_node_environment": {"NOT_YET": "there"}})
+    lines = user.playbook("rotate_key.yml", "-e", pending, "-e", "rotate_key_wait=120", code=2)
+    assert error(lines).startswith(f"{NODE}: more than the key would change on this host: run playbooks/site.yml first")
+    assert not any("s left to send" in line for line in lines)
+    assert ((user.inventory / VAULT).read_bytes(), container(fleet)) == (vault, before)
+    assert new in user.addresses().values()
+
+
+def kill_once_started(fleet: Fleet, address: str) -> None:
+    """Kill the node's container once it runs with an account's key."""
+    wait_for("the node's new key", lambda: publishers(fleet) == [address], 60, 0.1)
+    before = container(fleet)[0]
+    wait_for("the node's new container", lambda: container(fleet)[0] != before, 60, 0.1)
+    fleet.execute(NODE, f"docker kill {container(fleet)[0]}")
+
+
 def test_a_node_that_does_not_start_gets_its_old_key_back(fleet: Fleet, user: User, old: str, new: str) -> None:
     """The run waits for the ETH, fails at the node, which then runs as before, and leaves the vault as it was."""
     vault = (user.inventory / VAULT).read_bytes()
-    broken = json.dumps({"prover_node_environment": {"NODE_OPTIONS": "--no-such-option"}})
-    command = ["ansible-playbook", "playbooks/rotate_key.yml", *user.given(), "-e", "rotate_key_wait=120", "-e", broken]
+    command = ["ansible-playbook", "playbooks/rotate_key.yml", *user.given(), "-e", "rotate_key_wait=120"]
     began = time.monotonic()
     process = user.start(*command)
     time.sleep(8)
     assert process.poll() is None
     user.end(user.start("lab/fund", new, *user.given()))
+    kill_once_started(fleet, new)
     lines = user.end(process, code=2)
     assert time.monotonic() - began < 115
     said_by(lambda line: line.startswith(f"{NODE}: {new} has 0 ETH and cannot pay") and "s left to send" in line, lines)
@@ -255,14 +274,24 @@ def send_away(fleet: Fleet, key: str) -> None:
 
 @pytest.mark.usefixtures("rotated")
 def test_the_old_key_goes_once_nobody_needs_it(fleet: Fleet, user: User, old: str, new: str) -> None:
-    """It stays while its account holds ETH, which would be lost with it."""
-    url, keys, before = fleet.settings.l1_url, user.keys(), container(fleet)
+    """It stays while its account holds ETH or gets rewards, and until somebody says that none are left."""
+    url, keys, confirm = fleet.settings.l1_url, user.keys(), ("-e", "rotate_key_confirm=true")
     wait_for("the new account to send", lambda: int(rpc(url, "eth_getTransactionCount", new, "latest"), 16), WITHIN)
-    lines = user.playbook("rotate_key.yml", "-e", "rotate_key_confirm=true", code=2)
-    assert error(lines).startswith(f"{old} still holds ") and "; the old key stays in the vault (-e " in error(lines)
+    why = error(user.playbook("rotate_key.yml", *confirm, code=2))
+    reasons = why.split("; ")
+    assert [reason.split(" ")[0] for reason in reasons] == [old, "rewards", "rewards", "the"], why
+    assert f"rewards still go to {old}, which is PROVER_ID: " in why
+    assert reasons[-1] == "the old key stays in the vault (-e rotate_key_anyway=true takes it out all the same)"
     assert user.keys() == keys
     send_away(fleet, keys[PREVIOUS])
-    lines = user.playbook("rotate_key.yml", "-e", "rotate_key_confirm=true")
+    (user.inventory / "group_vars/all/rewards.yml").write_text(f'---\nprover_node_prover_id: "{SEQUENCER_ADDRESS}"\n')
+    assert "more than the key would change" in error(user.playbook("rotate_key.yml", *confirm, code=2))
+    user.playbook("site.yml")
+    before = container(fleet)
+    why = error(user.playbook("rotate_key.yml", *confirm, code=2))
+    assert why.startswith(f"rewards of proofs that were sent for {old} can be moved with its key alone: ")
+    assert user.keys() == keys
+    lines = user.playbook("rotate_key.yml", *confirm, "-e", "rotate_key_rewards_moved=true")
     assert f"previous {old} 0 ETH" in " ".join(lines)
     assert f"The key of {old} is no longer there." in lines
     assert user.keys() == {KEY: keys[KEY]}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible._internal._datatag._tags import Origin
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
 from ansible_collections.aztec_ops.prover.plugins.action.rotate_key import (
@@ -17,6 +18,7 @@ from ansible_collections.aztec_ops.prover.plugins.action.rotate_key import (
     STEPS,
     Request,
     check_source,
+    origin_problem,
     request_of,
     vault_of,
 )
@@ -55,7 +57,7 @@ def test_the_playbook_passes_every_option() -> None:
     names["group"] = "preflight_node_group"
     wanted = {name: f"{{{{ {variable} | default(omit) }}}}" for name, variable in names.items()}
     assert passed == {**wanted, "step": "stage", "fleet": "{{ __aztec_fleet }}"}
-    looked = play["tasks"][2]["block"][0]["aztec_ops.prover.rotate_key"]
+    looked = play["tasks"][2]["block"][2]["aztec_ops.prover.rotate_key"]
     wanted = {name: wanted[name] for name in OWN if name != "back"}
     assert looked == {**wanted, "step": "look", "staged": "{{ __rotate_key }}"}
 
@@ -69,6 +71,9 @@ def test_the_playbook_passes_every_option() -> None:
         ({"wait": "1800", "back": "yes"}, {"wait": 1800, "back": True}),
         ({"wait": 0, "confirm": "true", "anyway": True}, {"confirm": True, "anyway": True}),
         ({"confirm": False}, {}),
+        ({"confirm": True, "rewards_moved": True}, {"confirm": True, "rewards_moved": True}),
+        # With aztec_l1_checks: ignore it goes alone, which only the step itself can tell.
+        ({"anyway": True}, {"anyway": True}),
         (
             {"source": "mnemonic", "index": "2"},
             {"key": publisher_key.Request(source="mnemonic", index=2)},
@@ -85,7 +90,15 @@ def test_requests(arguments: dict, changes: dict) -> None:
         ({"wait": "S3cret"}, "rotate_key_wait is no number of seconds: give one from 0, such as 1800"),
         ({"wait": -1}, "rotate_key_wait is no number of seconds"),
         ({"back": "S3cret"}, "rotate_key_back is neither true nor false: write true or false"),
-        ({"anyway": True}, "rotate_key_anyway goes with rotate_key_confirm alone: set that too"),
+        ({"rewards_moved": True}, "rotate_key_rewards_moved goes with rotate_key_confirm alone: set that too"),
+        (
+            {"confirm": True, "source": "mnemonic"},
+            "publisher_key_source goes with a new key, not with rotate_key_confirm: leave one of them",
+        ),
+        (
+            {"back": True, "source": "private_key"},
+            "publisher_key_source goes with a new key, not with rotate_key_back: ",
+        ),
         ({"source": "S3cret"}, "publisher_key_source is not a choice: choose one of new, private_key, mnemonic, keyst"),
     ],
 )
@@ -104,6 +117,27 @@ def test_sources_whose_keys_are_changed_in_another_way() -> None:
         "prover_node_publisher_private_keys holds several keys: change the one that is to go in it and "
         "run playbooks/site.yml"
     )
+
+
+@pytest.mark.parametrize(
+    ("origin", "where"),
+    [
+        ({"path": "{folder}/vault.yml", "line_num": 3}, ""),
+        ({"path": "{folder}/link/vault.yml"}, ""),
+        ({"path": "{folder}/hosts.yml"}, "{folder}/hosts.yml"),
+        ({"description": "<CLI option '-e'>"}, "<CLI option '-e'>"),
+        (None, "another place"),
+    ],
+)
+def test_the_vault_file_decides(tmp_path: Path, origin: dict | None, where: str) -> None:
+    """The same value from another place does not count as the file's."""
+    file = tmp_path / "vault.yml"
+    file.touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    about = {name: one.format(folder=tmp_path) if name == "path" else one for name, one in (origin or {}).items()}
+    value = Origin(**about).tag(OLD) if origin else OLD
+    wanted = f"node-1 gets prover_node_publisher_private_key from {where}, not from vault.yml: take it out there"
+    assert origin_problem(value, file, "vault.yml", "node-1") == (wanted.format(folder=tmp_path) if where else "")
 
 
 def vault(tmp_path: Path, text: str) -> Path:

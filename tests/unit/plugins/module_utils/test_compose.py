@@ -320,6 +320,31 @@ GOOD = compose.container(found())
 
 
 @pytest.mark.parametrize(
+    ("action", "more"),
+    [
+        ({"do": "write", "what": ".env"}, True),
+        ({"do": "unlink", "what": "keys/old"}, True),
+        ({"do": "directory", "what": "/data"}, True),
+        ({"do": "network", "what": "aztec"}, True),
+        ({"do": "pull", "what": "a:1"}, True),
+        ({"do": "recreate", "service": "s", "why": "its image changed"}, True),
+        ({"do": "recreate", "service": "s", "why": "its configuration changed"}, False),
+        ({"do": "create", "service": "s", "why": "it is not there"}, False),
+        ({"do": "start", "service": "s", "why": "it was exited"}, False),
+        ({"do": "wait", "service": "s", "why": "another run works on it"}, False),
+        ({"do": "finish", "what": "what an earlier run left undone"}, False),
+    ],
+)
+def test_what_is_wanted_differs_from_what_is_there(action: dict, more: bool) -> None:
+    assert compose.differs([action]) is more
+    assert compose.differs([{"do": "wait", "service": "s", "why": ""}, action]) is more
+
+
+def test_nothing_to_do_is_no_difference() -> None:
+    assert compose.differs([]) is False
+
+
+@pytest.mark.parametrize(
     ("change", "done"),
     [
         ({}, []),
