@@ -182,6 +182,14 @@ def already(name: str, where: str) -> str:
     return f"{name} is already set {where}, and no key is overwritten: take it out there first, if nobody needs it"
 
 
+def line_of(error: ValueError | OSError) -> str:
+    """Say in a line, without a secret, what an error of this work means."""
+    if isinstance(error, OSError):
+        return f"the vault file cannot be read or written ({error.strerror}): look at its folder"
+    # An error of an encoding, which is none of our own, quotes what it is about.
+    return f"it went wrong inside ({type(error).__name__})" if isinstance(error, UnicodeError) else str(error)
+
+
 # Stands for an account where only the place for one is checked.
 NOBODY = wallet.Account("0x", "0x", "-")
 
@@ -200,18 +208,12 @@ class ActionModule(ActionBase):
         try:
             request = request_of(arguments)
             done, account = self._run(request, task_vars)
-        except ValueError as error:
-            # An error of an encoding, which is none of our own, quotes what it is about.
-            broken = isinstance(error, UnicodeError)
-            problem = f"it went wrong inside ({type(error).__name__})" if broken else str(error)
-        except OSError as error:
-            problem = f"the vault file cannot be read or written ({error.strerror}): look at its folder"
-        else:
-            result.update(done)
-            if not self._task.check_mode:
-                self._show(request, account, done["file"])
+        except (ValueError, OSError) as error:
+            result.update(failed=True, changed=False, msg=f"{line_of(error)}; nothing was written.")
             return result
-        result.update(failed=True, changed=False, msg=f"{problem}; nothing was written.")
+        result.update(done)
+        if not self._task.check_mode:
+            self._show(request, account, done["file"])
         return result
 
     def _run(self, request: Request, task_vars: Mapping) -> tuple:

@@ -190,13 +190,8 @@ class ActionModule(publisher_key.ActionModule):
             raise AnsibleError(f"rotate_key: step is not a choice: choose one of {', '.join(STEPS)}")
         try:
             found = getattr(self, f"_{step}")(arguments, task_vars)
-        except ValueError as error:
-            # An error of an encoding, which is none of our own, quotes what it is about.
-            broken = isinstance(error, UnicodeError)
-            found = {"msg": f"it went wrong inside ({type(error).__name__})" if broken else str(error), "failed": True}
-        except OSError as error:
-            found = {"msg": f"the vault file cannot be read or written ({error.strerror}): look at its folder"}
-            found["failed"] = True
+        except (ValueError, OSError) as error:
+            found = {"msg": publisher_key.line_of(error), "failed": True}
         if found.get("failed") and step == "stage":
             found["msg"] += "; nothing was changed."
         result.update({"changed": False, **found})

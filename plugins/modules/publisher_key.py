@@ -17,34 +17,8 @@ description:
   - Refuses where the inventory sets one of the two variables already. Works on the controller; no host is contacted.
 author:
   - Aztec Ops (@aztec-ops)
+extends_documentation_fragment: [aztec_ops.prover.new_key]
 options:
-  source:
-    description: Where the key comes from; a new one with a mnemonic of 24 words, or an import.
-    type: str
-    choices: [new, private_key, mnemonic, keystore]
-    default: new
-  file:
-    description:
-      - File on the controller that holds the private key, the mnemonic or the JSON V3 key store to import. A key or a
-        mnemonic is asked for where neither this nor O(environment) is set.
-    type: str
-    default: ""
-  environment:
-    description: Name of the controller's environment variable that holds the private key or the mnemonic to import.
-    type: str
-    default: ""
-  index:
-    description: Number of the imported mnemonic's address on the standard derivation path C(m/44'/60'/0'/0/INDEX).
-    type: int
-    default: 0
-  password_file:
-    description: File on the controller that holds the key store's password. It is asked for where nothing holds it.
-    type: str
-    default: ""
-  password_environment:
-    description: Name of the controller's environment variable that holds the key store's password.
-    type: str
-    default: ""
   vault_file:
     description: Path in the inventory's folder of the vault file, made where it is missing.
     type: str
@@ -53,19 +27,6 @@ options:
     description: Vault id that a new vault file is encrypted with, where the run is given several.
     type: str
     default: ""
-  show_mnemonic:
-    description: Show the mnemonic on the terminal, to be written down. It stays out of Ansible's log file.
-    type: bool
-    default: false
-  qr:
-    description: What the QR code holds; a URI with the address (EIP-681), the address alone, or there is no code.
-    type: str
-    choices: [uri, address, none]
-    default: uri
-  group:
-    description: Inventory group of the host that runs the prover node.
-    type: str
-    default: prover_node
 """
 
 EXAMPLES = r"""

@@ -20,50 +20,13 @@ description:
   - The secrets are shown nowhere, are written nowhere in clear, and are in no result.
 author:
   - Aztec Ops (@aztec-ops)
+extends_documentation_fragment: [aztec_ops.prover.new_key]
 options:
   step:
     description: What to do.
     type: str
     required: true
     choices: [stage, look, finish]
-  source:
-    description: Where a new key comes from; as for M(aztec_ops.prover.publisher_key).
-    type: str
-    choices: [new, private_key, mnemonic, keystore]
-    default: new
-  file:
-    description: File on the controller to import from; as for M(aztec_ops.prover.publisher_key).
-    type: str
-    default: ""
-  environment:
-    description: Name of the controller's environment variable to import from; as for M(aztec_ops.prover.publisher_key).
-    type: str
-    default: ""
-  index:
-    description: Number of the imported mnemonic's address on the standard derivation path.
-    type: int
-    default: 0
-  password_file:
-    description: File on the controller that holds the key store's password.
-    type: str
-    default: ""
-  password_environment:
-    description: Name of the controller's environment variable that holds the key store's password.
-    type: str
-    default: ""
-  show_mnemonic:
-    description: Show the mnemonic of a key that this run makes or imports.
-    type: bool
-    default: false
-  qr:
-    description: What the QR code of the address to fund holds; as for M(aztec_ops.prover.publisher_key).
-    type: str
-    choices: [uri, address, none]
-    default: uri
-  group:
-    description: Inventory group of the host that runs the prover node.
-    type: str
-    default: prover_node
   wait:
     description: Seconds to wait until the account that the node is to get is funded.
     type: int

@@ -23,6 +23,7 @@ from ansible_collections.aztec_ops.prover.plugins.action.publisher_key import (
     variables_of,
     with_account,
 )
+from ansible_collections.aztec_ops.prover.plugins.doc_fragments import new_key
 from ansible_collections.aztec_ops.prover.plugins.module_utils import wallet
 from ansible_collections.aztec_ops.prover.plugins.modules import publisher_key
 
@@ -42,9 +43,16 @@ def refusal(function, *arguments: object) -> str:
     return text
 
 
+def options_of(module) -> dict:
+    """Give the options that a module's documentation names, with those of the fragment that it extends."""
+    own = yaml.safe_load(module.DOCUMENTATION)
+    assert own["extends_documentation_fragment"] == ["aztec_ops.prover.new_key"]
+    return {**yaml.safe_load(new_key.ModuleDocFragment.DOCUMENTATION)["options"], **own["options"]}
+
+
 def test_the_documentation_names_every_option_and_default() -> None:
-    options = yaml.safe_load(publisher_key.DOCUMENTATION)["options"]
-    assert list(options) == list(OPTIONS)
+    options = options_of(publisher_key)
+    assert set(options) == set(OPTIONS)
     assert {name: option["default"] for name, option in options.items()} == vars(Request())
 
 
