@@ -454,8 +454,7 @@ def test_refused_in_one_line_before_anything_is_written(place: Place, case: str)
     if text is not None:
         vaulted(place, place.vault, text, "default")
     if "host_vars/guest.yml" in files:
-        with (place.inventory / "hosts.yml").open("a", encoding="utf-8") as hosts:
-            hosts.write("guests: {hosts: {guest: }}\n")
+        (place.inventory / "guests.yml").write_text("guests: {hosts: {guest: }}\n", encoding="utf-8")
     for name, content in files.items():
         (place.inventory / name).parent.mkdir(parents=True, exist_ok=True)
         (place.inventory / name).write_text(content, encoding="utf-8")
