@@ -18,6 +18,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware imp
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 MARKER = "etc/docker/.aztec_ops_prover"
+DAEMON_JSON = "etc/docker/daemon.json"
+CONTAINERD_CONF = "etc/systemd/system/containerd.service.d/aztec.conf"
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 PACKAGES = ("docker-ce", "docker.io", "docker-cli", "podman-docker", "containerd.io", "docker-compose",
@@ -165,6 +167,11 @@ def translates_ipv6(version: str, daemon: str) -> bool:
     return bool(options.get("ip6tables", default)) if isinstance(options, dict) else default
 
 
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file in hex, '' where there is none to be read."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if os.access(path, os.R_OK) else ""
+
+
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
     version: dict[str, Any] = {}
@@ -176,8 +183,8 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         error = str(caught.args[0]).lower()
     packages = parse_dpkg_status(read(root / "var/lib/dpkg/status"), PACKAGES)
     binary = any((root / folder / "dockerd").exists() for folder in ("usr/bin", "usr/sbin", "usr/local/bin"))
-    settings = root / "etc/docker/daemon.json"
     marker = root / MARKER
+    loaded = [*read(marker).split(), "", ""]
     pin = re.search(r"^Pin: version (\S+)", read(root / PREFERENCES), re.MULTILINE)
     return {
         "serves": bool(version),
@@ -188,9 +195,11 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "compose": compose_version(run, root),
         "root": info.get("DockerRootDir", ""),
         "ours": marker.exists(),
-        "daemon_json": hashlib.sha256(settings.read_bytes()).hexdigest() if os.access(settings, os.R_OK) else "",
-        "daemon_json_loaded": read(marker).strip(),
-        "translates_ipv6": translates_ipv6(version.get("Version", ""), read(settings)),
+        "daemon_json": file_digest(root / DAEMON_JSON),
+        "daemon_json_loaded": loaded[0],
+        "containerd_conf": file_digest(root / CONTAINERD_CONF),
+        "containerd_conf_loaded": loaded[1],
+        "translates_ipv6": translates_ipv6(version.get("Version", ""), read(root / DAEMON_JSON)),
         "pin": pin.group(1) if pin else "",
         "packages": packages,
         "apt_sources": apt_sources(root),

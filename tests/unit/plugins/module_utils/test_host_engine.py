@@ -135,14 +135,20 @@ def test_bare_host(tmp_path):
     """Without Docker all is told as missing, and nothing fails."""
     found = he.engine_facts(he.Engine("unix://" + str(tmp_path / "none.sock")), run_nothing, tmp_path)
     assert (found["serves"], found["source"], found["compose"], found["ours"]) == (False, "none", None, False)
+    assert (found["daemon_json"], found["containerd_conf"]) == ("", "")
     assert "no such file" in found["error"]
 
 
-def test_engine_of_the_role(tmp_path):
-    """Marker, settings' digest and pin are told."""
+# The second word came later: an engine that an earlier release installed has a marker without it.
+@pytest.mark.parametrize(
+    ("marker", "loaded"), [("", ("", "")), ("abc\n", ("abc", "")), ("abc def\n", ("abc", "def"))]
+)
+def test_engine_of_the_role(tmp_path, marker, loaded):
+    """Marker, settings' digests and pin are told."""
     for path, text in (
-        ("etc/docker/.aztec_ops_prover", "abc\n"),
+        ("etc/docker/.aztec_ops_prover", marker),
         ("etc/docker/daemon.json", "{}"),
+        ("etc/systemd/system/containerd.service.d/aztec.conf", "[Service]\n"),
         ("etc/apt/preferences.d/docker-engine", "Package: docker-ce\nPin: version 5:28.5.2*\nPin-Priority: 1001\n"),
         ("usr/bin/docker", ""),
     ):
@@ -150,7 +156,9 @@ def test_engine_of_the_role(tmp_path):
         (tmp_path / path).write_text(text)
     engine = Answers({"/version": {"Version": "28.5.2", "ApiVersion": "1.51"}, "/info": {"DockerRootDir": "/d"}})
     found = he.engine_facts(engine, lambda _command: (0, "v2.40.1\n", ""), tmp_path)
-    assert (found["ours"], found["daemon_json_loaded"], found["pin"]) == (True, "abc", "5:28.5.2*")
+    assert (found["daemon_json_loaded"], found["containerd_conf_loaded"]) == loaded
+    assert (found["ours"], found["pin"]) == (True, "5:28.5.2*")
+    assert found["containerd_conf"] == "40d8baaabac85ad8ac5a2ec40dd065b4ea0fb47c25ce3ddad4c290d22503c90f"
     assert found["daemon_json"] == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert (found["compose"], found["version"], found["root"]) == ("2.40.1", "28.5.2", "/d")
 
