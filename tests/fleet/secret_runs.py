@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,9 +46,12 @@ def planted() -> dict[str, str]:
     """Give secrets of all kinds that an inventory holds, by name; each is new."""
     Account.enable_unaudited_hdwallet_features()
     account, mnemonic = Account.create_with_mnemonic(num_words=24)
+    other, words = Account.create_with_mnemonic(num_words=24)
     return {
         "publisher key": f"0x{bytes(account.key).hex()}",
         "mnemonic": mnemonic,
+        "next key": f"0x{bytes(other.key).hex()}",
+        "next mnemonic": words,
         "L1 path": token(),
         "L1 user": token(),
         "L1 password": token(),
@@ -118,6 +123,19 @@ class Bench:
         tool = str(Path(sys.executable).with_name("ansible-vault"))
         command = [tool, "encrypt", "--vault-password-file", str(self.password_file), str(vault)]
         subprocess.run(command, check=True, capture_output=True)
+
+    def whole(self) -> Path:
+        """Give the lab's inventory and this one in one folder, made once: a rotation writes into one alone."""
+        inventory = self.private / "whole/inventories/whole"
+        if not inventory.exists():
+            shutil.copytree(ROOT / "inventories/lab", inventory)
+            for name in ("lab", ".lab"):
+                (self.private / "whole" / name).symlink_to(ROOT / name)
+            main = inventory / "group_vars/all/main.yml"
+            plain = re.sub("^prover_node_publisher_private_key:.*\n", "", main.read_text(), flags=re.MULTILINE)
+            main.write_text(plain)
+            shutil.copy(self.inventory / "group_vars/all/vault.yml", main.with_name("vault.yml"))
+        return inventory
 
     def overlay(self, name: str, text: str) -> list[str]:
         """Write the settings of one run beside the inventory, give the arguments that add them."""
@@ -214,9 +232,9 @@ class Bench:
         os.killpg(process.pid, signal.SIGINT)
 
 
-def fund(fleet: Fleet, values: dict[str, str]) -> None:
-    """Give the publisher something to pay with."""
-    address = Account.from_key(values["publisher key"]).address
+def fund(fleet: Fleet, key: str) -> None:
+    """Give a key's account something to pay with."""
+    address = Account.from_key(key).address
     rpc(fleet.settings.l1_url, "anvil_setBalance", address, hex(10**19))
 
 

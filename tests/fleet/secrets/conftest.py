@@ -23,7 +23,7 @@ def bench(fleet: Fleet) -> Iterator[Bench]:
     for name in ("private", "open"):
         (folder / name).mkdir(mode=0o700)
     made = Bench(fleet, folder / "private", folder / "open")
-    fund(fleet, made.values)
+    fund(fleet, made.values["publisher key"])
     machine = fleet.machines[NODE]
     rule = fleet.execute(NODE, ["cat", SUDO]).out
     for name in ("node-1", "agent-1"):

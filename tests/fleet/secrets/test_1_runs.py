@@ -7,17 +7,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.fleet.fleet import wait_for
-from tests.fleet.secret_runs import NODE, Bench, Ran, serve_echo
+from tests.fleet.secret_runs import NODE, Bench, Ran, fund, serve_echo
 from tests.harness.leaks import host_places, misplaced
 
 SITE, PREFLIGHT, VERIFY = (f"playbooks/{name}.yml" for name in ("site", "preflight", "verify"))
 KEY = "prover_node_publisher_private_key"
 ENVIRONMENT = "prover_node_secret_environment"
+STORE = "opt/aztec/prover-node/keys/prover.json"
 AZTECS_LOG = r"/var/lib/docker/containers/[0-9a-f]{64}/[0-9a-f]{64}-json\.log"
 # A program in the node's place that prints its whole environment, and so all of its secrets.
 TELLTALE = "{entrypoint: [sh, -c, 'env; echo $$0 $$*; exit 3']}"
@@ -297,6 +299,73 @@ def test_l1_that_is_lost_while_the_node_runs(bench: Bench) -> None:
     clean(bench, ran)
 
 
+def test_health_that_is_lost_is_told_with_the_last_lines_of_a_log(bench: Bench) -> None:
+    """The program prints its whole environment, and is well until it is not."""
+    check = "{test: [CMD-SHELL, 'test ! -e /var/lib/data/ill'], interval: 1s, retries: 1}"
+    program = f"{{entrypoint: [sh, -c, 'env; exec sleep 100000'], healthcheck: {check}}}"
+    settings = f"prover_node_compose: {program}\nprover_node_start_timeout: 10\n"
+    ran = bench.run("healthy", SITE, "--limit", NODE, settings=settings)
+    assert ran.code != 0 and "does not answer at /status" in ran.said, ran.said[-3000:]
+    clean(bench, ran)
+    ill = "/opt/aztec/prover-node/data/ill"
+    bench.fleet.execute(NODE, f"touch {ill}")
+    try:
+        wait_for("health to be lost", lambda: not bench.fleet.healthy(NODE, "prover-node"), 30)
+        ran = bench.run("ill", SITE, "--limit", NODE, settings=settings)
+    finally:
+        bench.fleet.execute(NODE, f"rm {ill}")
+    assert ran.code != 0 and "it was healthy and is no longer" in ran.said, ran.said[-3000:]
+    assert "ETHEREUM_HOSTS=" in ran.said, "the log's last lines are not shown: nothing was searched"
+    clean(bench, ran)
+    ran = bench.run("well-again", SITE, "--limit", NODE)
+    assert ran.code == 0, ran.said[-3000:]
+    clean(bench, ran)
+
+
+# --- another key ----------------------------------------------------------------------------------------------------
+
+
+def rotate(bench: Bench, name: str, *arguments: str, **more: Any) -> Ran:
+    """Run the rotation; the words of the new key are at hand in the environment."""
+    inventory, words = ("-i", str(bench.whole())), {"THE_WORDS": bench.values["next mnemonic"]}
+    return bench.run(name, "playbooks/rotate_key.yml", *arguments, inventory=inventory, environment=words, **more)
+
+
+IMPORT = ("-e", "publisher_key_source=mnemonic", "-e", "publisher_key_environment=THE_WORDS")
+
+
+def test_rotation_to_an_empty_account(bench: Bench) -> None:
+    ran = rotate(bench, "rotation-empty", *IMPORT)
+    assert ran.code != 0 and "has 0 ETH and cannot pay" in ran.said, ran.said[-3000:]
+    clean(bench, ran)
+
+
+def test_rotation_whose_job_is_killed(bench: Bench) -> None:
+    fund(bench.fleet, bench.values["next key"])
+    ran = rotate(bench, "rotation-killed", *IMPORT, meanwhile=bench.kill_the_job)
+    assert ran.code != 0 and "did not come up with the key of" in ran.said, ran.said[-3000:]
+    clean(bench, ran)
+
+
+def test_rotation(bench: Bench) -> None:
+    ran = rotate(bench, "rotation", *IMPORT)
+    assert ran.code == 0 and changed(ran), ran.said[-3000:]
+    clean(bench, ran)
+    (vault,) = bench.whole().glob("group_vars/all/vault.yml")
+    assert bench.secrets.in_files([vault]) == {} and vault.stat().st_mode & 0o777 == 0o600
+    assert "next key" in bench.secrets.in_files([bench.roots[NODE] / STORE])[bench.roots[NODE] / STORE]
+
+
+def test_rotation_that_is_confirmed(bench: Bench) -> None:
+    confirm = ("-e", "rotate_key_confirm=true")
+    ran = rotate(bench, "rotation-refused", *confirm)
+    assert ran.code != 0 and "the old key stays in the vault" in ran.said, ran.said[-3000:]
+    clean(bench, ran)
+    ran = rotate(bench, "rotation-confirmed", *confirm, "-e", "rotate_key_anyway=true")
+    assert ran.code == 0 and changed(ran), ran.said[-3000:]
+    clean(bench, ran)
+
+
 # --- what all of them left ------------------------------------------------------------------------------------------
 
 
@@ -320,7 +389,7 @@ def test_files_of_the_node(bench: Bench) -> None:
     assert misplaced(root, found, AZTECS_LOG) == []
     assert [names for path, names in found.items() if path.name.endswith("-json.log")] == [{"L1 path"}]
     inside = {str(path.relative_to(root)) for path in found}
-    assert {"opt/aztec/prover-node/.env", "opt/aztec/prover-node/keys/prover.json"} <= inside
+    assert {"opt/aztec/prover-node/.env", STORE} <= inside
 
 
 def test_files_of_the_agent(bench: Bench) -> None:
