@@ -25,6 +25,8 @@ ENV_FILE = ".env"
 
 # Seconds that a job may take besides its waiting: pulling several gigabytes over a slow line is the longest part.
 JOB_LIMIT = 7200
+# Seconds beyond its limit that what came of a job is kept: whoever follows it may ask late, over a line that hangs.
+JOB_KEPT = 3600
 
 # Keys that tell Compose how to run a service and are no part of the container.
 _NOT_IN_THE_CONTAINER = ("depends_on", "profiles", "pull_policy", "scale", "deploy")

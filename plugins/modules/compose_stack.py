@@ -1120,14 +1120,16 @@ class Job:
         """Take what is to be done (a function that gives the result) and the seconds it may take; return at once."""
         os.makedirs(JOBS, mode=0o700, exist_ok=True)
         _set(JOBS, 0o700)
+        now = time.time()
         for name in os.listdir(JOBS):
             left = Job(name)
-            if not left.alive():
+            if left.over(now):
                 left.forget()
         os.mkdir(self.directory, 0o700)
         # Held by the job from before its first moment to after its last.
         alive = os.open(posixpath.join(self.directory, "alive"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(alive, fcntl.LOCK_EX)
+        os.utime(alive, (now, now + limit))
         child = os.fork()
         if child:
             os.close(alive)
@@ -1179,6 +1181,14 @@ class Job:
             return True
         finally:
             os.close(descriptor)
+        return False
+
+    def over(self, now: float) -> bool:
+        """Take the time, tell whether nobody can come for it any more, be its result read or not."""
+        # The sign of life bears the end of the job's own limit. Without one it begins this moment, or never will.
+        for path in (posixpath.join(self.directory, "alive"), self.directory):
+            with suppress(FileNotFoundError):
+                return now > os.stat(path).st_mtime + logic.JOB_KEPT and not self.alive()
         return False
 
     def result(self) -> dict | None:

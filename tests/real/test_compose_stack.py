@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import stat
@@ -22,6 +23,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import agent_layout, compose_project
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import JOB_KEPT, job_limit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -542,7 +544,7 @@ def test_two_runs_at_once_end_as_one(project):
 
 # --- as a job -----------------------------------------------------------------------------------------------------
 
-JOB = "0123456789abcdef"
+JOB, OTHER = secrets.token_hex(8), secrets.token_hex(8)
 JOBS = Path("/run/aztec-compose-stack")
 
 
@@ -575,7 +577,8 @@ def job_processes(job: str = JOB) -> list[int]:
 @pytest.fixture
 def job(project):
     yield JOB
-    shutil.rmtree(JOBS / JOB, ignore_errors=True)
+    for name in (JOB, OTHER):
+        shutil.rmtree(JOBS / name, ignore_errors=True)
 
 
 def test_job_goes_on_when_what_started_it_is_gone(project, job):
@@ -625,11 +628,19 @@ def test_job_that_is_killed_has_come_to_nothing(project, job):
         os.kill(process, signal.SIGKILL)
     assert {key: ended(project)[key] for key in ("alive", "result")} == {"alive": False, "result": None}
     good(project.run())
-    other = "f" * 16
-    good(project.run(project.arguments(_phase="start", _job=other)))
-    assert not (JOBS / job).exists()
-    assert ended(project, other)["result"]["changed"] is False
-    ask(project, "forget", other)
+
+
+def test_what_came_of_a_job_is_there_until_nobody_can_come_for_it(project, job):
+    good(project.run(project.arguments(_phase="start", _job=job)))
+    assert ended(project)["result"]["changed"] is True
+    over = (JOBS / job / "alive").stat().st_mtime
+    longest = job_limit(25) + JOB_KEPT
+    for age, kept in ((0, True), (longest - 60, True), (longest, False)):
+        os.utime(JOBS / job / "alive", (over - age, over - age))
+        good(project.run(project.arguments(_phase="start", _job=OTHER)))
+        assert (JOBS / job).exists() is kept
+        assert ended(project, OTHER)["result"]["changed"] is False
+        ask(project, "forget", OTHER)
 
 
 # --- pulled, absent, network --------------------------------------------------------------------------------------
