@@ -170,6 +170,12 @@ rolled_back:
   description: Whether the last good files and images run again.
   returned: on failure
   type: bool
+known:
+  description:
+    - V(false), as nobody knows how the project stands now. The connection was lost for longer than a minute while the
+      work went on by itself on the host, or the work broke off there. Every other failure is known.
+  returned: when the work was not seen to its end
+  type: bool
 """
 
 import errno
@@ -1296,9 +1302,10 @@ def started(stack: Stack) -> dict:
     try:
         Job(stack.job).start(work, logic.job_limit(module.params["wait_timeout"]))
     except Problem as problem:
-        return {"failed": True, "msg": str(problem)}
+        return {"failed": True, "started": False, "msg": str(problem)}
     except OSError as wrong:
-        return {"failed": True, "msg": f"the job could not be started: {wrong.strerror}: {wrong.filename or JOBS}"}
+        how = f"the job could not be started: {wrong.strerror}: {wrong.filename or JOBS}"
+        return {"failed": True, "started": False, "msg": how}
     return {"changed": True, "started": True}
 
 
