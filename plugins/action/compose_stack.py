@@ -9,7 +9,8 @@ import time
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job_limit, one_line
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import one_line
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import job_limit
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.unwritten import Unwritten
 
 display = Display()

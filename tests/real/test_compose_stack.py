@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import agent_layout, compose_project
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import JOB_KEPT, job_limit
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import JOB_KEPT, job_limit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
