@@ -68,7 +68,7 @@ class Job:
             except Exception as wrong:
                 # Its text may hold anything, a secret too.
                 how = f"the work broke off in a way that was not foreseen ({type(wrong).__name__})"
-                result = {"failed": True, "changed": True, "msg": how}
+                result = {"failed": True, "changed": True, "known": False, "msg": how}
             self._keep(result)
         finally:
             # The way out of a module removes its code, and reports.

@@ -173,7 +173,8 @@ rolled_back:
 known:
   description:
     - V(false), as nobody knows how the project stands now. The connection was lost for longer than a minute while the
-      work went on by itself on the host, or the work broke off there. Every other failure is known.
+      work went on by itself on the host, or the work broke off there after it had begun to change the project.
+    - Of every other failure it is known how the project stands.
   returned: when the work was not seen to its end
   type: bool
 """
@@ -295,6 +296,7 @@ class Stack:
         self.wanted = wanted
         self.disk = Disk(wanted.directory)
         self.done: list[str] = []
+        self.touched = False
         self.docker_path = module.get_bin_path("docker")
         self.job = module.params["_job"]
         self._told = ""
@@ -714,6 +716,7 @@ class Stack:
         return self.present(actions, seen["containers"])
 
     def present(self, actions: list, containers: list) -> dict:
+        self.touched = True
         wanted = self.wanted
         state = self.disk.load("state.json")
         images = self.image_ids(list(wanted.images.values()))
@@ -897,6 +900,7 @@ class Stack:
         self.disk.forget("pending.json")
 
     def absent(self, actions: list) -> dict:
+        self.touched = True
         self.done += [describe(action) for action in actions]
         if any(action["do"] == "remove" for action in actions):
             self.tell(f"taking {self.wanted.project} down")
@@ -1025,12 +1029,14 @@ def outcome(stack: Stack, phase: str) -> dict:
     try:
         return run(stack, phase)
     except Problem as problem:
-        nothing = {"changed": False, "status": {}, "logs": [], "rolled_back": False}
-        return {"failed": True, "msg": wanted.masker(str(problem)), "actions": stack.done, **nothing}
+        message = str(problem)
     except OSError as wrong:
         where = f": {wrong.filename}" if wrong.filename else ""
-        message = wanted.masker(f"{wanted.directory}: {wrong.strerror}{where}")
-        return {"failed": True, "msg": message, "actions": stack.done}
+        message = f"{wanted.directory}: {wrong.strerror}{where}"
+    result = {"failed": True, "changed": stack.touched, "msg": wanted.masker(message), "actions": stack.done}
+    # What was begun was not seen to its end.
+    known = {"known": False} if stack.touched else {}
+    return {**result, "status": {}, "logs": [], "rolled_back": False, **known}
 
 
 def run(stack: Stack, phase: str) -> dict:

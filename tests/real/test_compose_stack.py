@@ -542,6 +542,26 @@ def test_two_runs_at_once_end_as_one(project):
     assert sorted(good(result)["changed"] for result in results) == [False, True]
 
 
+# A docker command that fails once a word has been among its arguments, and what is known of the project then.
+ENGINE = """#!/bin/sh
+for word; do if [ "$word" = {word} ]; then touch {gone}; fi; done
+if [ -e {gone} ]; then echo 'Cannot connect to the Docker daemon' >&2; exit 1; fi
+exec {docker} "$@"
+"""
+
+
+@pytest.mark.parametrize(("word", "known"), [("config", True), ("up", False)])
+def test_failure_says_whether_it_is_known_how_the_project_stands(project, tmp_path, word, known):
+    path = tmp_path / "bin"
+    path.mkdir()
+    command = path / "docker"
+    command.write_text(ENGINE.format(word=word, gone=tmp_path / "gone", docker=shutil.which("docker")))
+    command.chmod(0o755)
+    result = project.run(path=f"{path}:{os.environ['PATH']}")
+    assert result["failed"] and "Cannot connect" in result["msg"]
+    assert (result["changed"], result.get("known", True)) == (not known, known)
+
+
 # --- as a job -----------------------------------------------------------------------------------------------------
 
 JOB, OTHER = secrets.token_hex(8), secrets.token_hex(8)

@@ -62,3 +62,15 @@ def test_limit_is_noted_for_those_who_sweep(tmp_path, job):
     job.start(lambda: {"changed": False}, 4321)
     noted = (tmp_path / JOB / "alive").stat().st_mtime
     assert begun + 4321 <= noted + 0.01 and noted <= stack_job.time.time() + 4321
+
+
+def test_work_that_breaks_off_is_a_failure_of_which_nobody_knows(job):
+    def work():
+        raise KeyError("hunter2secret")
+
+    job.start(work, 60)
+    end = stack_job.time.monotonic() + 10
+    while job.alive() and stack_job.time.monotonic() < end:
+        stack_job.time.sleep(0.02)
+    how = "the work broke off in a way that was not foreseen (KeyError)"
+    assert job.result() == {"failed": True, "changed": True, "known": False, "msg": how}
