@@ -7,14 +7,18 @@ import json
 import secrets
 import time
 
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job_limit
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import one_line
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import job_limit
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.unwritten import Unwritten
 
 display = Display()
 
 POLL_FIRST = 1.0
 POLL_LONGEST = 5.0
+# Answers that may fail in a row, POLL_LONGEST apart: a minute's worth, in which sshd restarts or a line comes back.
+VAIN = 12
 
 
 def as_json_text(value: object) -> object:
@@ -63,41 +67,78 @@ class ActionModule(Unwritten):
     def _apply(self, arguments: dict, task_vars: dict | None) -> dict:
         """Take the module's arguments, run it as a job on the host to its end, give its result."""
         job = secrets.token_hex(8)
-        started = self._execute_module(module_args={**arguments, "_phase": "start", "_job": job}, task_vars=task_vars)
-        if started.get("failed") or not started.get("started"):
-            return {**started, "failed": True, "msg": started.get("msg") or "the job could not be started on the host"}
-        try:
+        started = self._call({**arguments, "_phase": "start", "_job": job}, task_vars)
+        if started.get("started"):
             return self._follow(arguments, job, task_vars)
-        finally:
-            self._ask("forget", arguments, job, task_vars)
+        if "started" in started:
+            return started
+        wrong = f"whether the work on {arguments['project']} has begun is not known ({trouble(started)})"
+        return unknown(f"{wrong}: run the same again", started)
+
+    def _call(self, arguments: dict, task_vars: dict | None) -> dict:
+        """Call the module, give its answer; a connection that breaks is one, as it is where Ansible gives an answer."""
+        try:
+            return self._execute_module(module_args=arguments, task_vars=task_vars)
+        except AnsibleConnectionFailure as wrong:
+            return {"unreachable": True, "msg": str(wrong)}
+        except AnsibleError as wrong:
+            return {"failed": True, "msg": str(wrong)}
 
     def _ask(self, phase: str, arguments: dict, job: str, task_vars: dict | None) -> dict:
         """Call the module for a job that is under way; no secret is in these calls."""
         asked = {key: arguments[key] for key in ("project", "directory")}
-        return self._execute_module(
-            module_args={**asked, "state": "absent", "_phase": phase, "_job": job}, task_vars=task_vars
-        )
+        return self._call({**asked, "state": "absent", "_phase": phase, "_job": job}, task_vars)
 
     def _follow(self, arguments: dict, job: str, task_vars: dict | None) -> dict:
         """Take a job, show what it does until it ends, give its result."""
-        host = (task_vars or {}).get("inventory_hostname", "")
-        pause, shown = POLL_FIRST, ""
-        end = time.monotonic() + job_limit(int(arguments.get("wait_timeout") or 120))
+        project = arguments["project"]
+        here = f"{(task_vars or {}).get('inventory_hostname', '')}: {project}"
+        pause, shown, vain = POLL_FIRST, "", 0
+        limit = job_limit(int(arguments.get("wait_timeout") or 120))
+        # Its own limit ends it; that is to be seen, and not to be told from here.
+        end = time.monotonic() + limit + VAIN * POLL_LONGEST
         while time.monotonic() < end:
             time.sleep(pause)
             pause = min(pause * 1.5, POLL_LONGEST)
             now = self._ask("progress", arguments, job, task_vars)
-            if now.get("unreachable") or now.get("failed"):
-                return now
-            if now.get("result"):
-                return now["result"]
+            wrong = trouble(now)
+            if wrong:
+                pause, shown, vain = POLL_LONGEST, "", vain + 1
+                if vain == 1:
+                    display.display(f"  {here}: cannot be asked just now: {wrong}")
+                if vain < VAIN:
+                    continue
+                what = f"what became of the work on {project} is not known, as the host cannot be asked ({wrong})"
+                return unknown(f"{what}: it goes on there by itself, run the same again", now)
+            vain = 0
+            if now.get("result") or not now.get("alive"):
+                # Only of a job that has ended: another's result would be lost.
+                self._forget(here, arguments, job, task_vars)
+                return now.get("result") or unknown(f"the work on {project} broke off on the host: run the same again")
             if now.get("text") and now["text"] != shown:
                 shown = now["text"]
-                display.display(f"  {host}: {arguments['project']}: {shown}")
-            if not now.get("alive"):
-                break
-        return {
-            "failed": True,
-            "changed": True,
-            "msg": f"the work on {arguments['project']} broke off on the host: run the same again",
-        }
+                display.display(f"  {here}: {shown}")
+        hangs = f"the work on {project} goes on after its limit of {limit} s"
+        return unknown(f"{hangs}: see what hangs on the host, run the same again")
+
+    def _forget(self, here: str, arguments: dict, job: str, task_vars: dict | None) -> None:
+        """Have the host forget a job that has ended. Its result is at hand, so that a failure is no more than told."""
+        wrong = trouble(self._ask("forget", arguments, job, task_vars))
+        if wrong:
+            display.warning(f"{here}: what is noted of its work stays on the host until a later run sweeps it: {wrong}")
+
+
+def trouble(answer: dict) -> str:
+    """Take an answer of the module, give on one line why it says nothing of the job; empty where it does."""
+    if not answer.get("failed") and not answer.get("unreachable"):
+        return ""
+    # Where the module's own answer is missing, ssh says why beside it; a traceback is no one line.
+    beside = str(answer.get("module_stderr") or "")
+    said = "" if "Traceback" in beside else one_line(beside, 200)
+    return said or one_line(str(answer.get("msg") or ""), 200) or "it said nothing"
+
+
+def unknown(message: str, answer: dict | None = None) -> dict:
+    """Take what is wrong and the answer that said nothing, give the result where nobody knows how it stands."""
+    way = "unreachable" if (answer or {}).get("unreachable") else "failed"
+    return {way: True, "changed": True, "known": False, "msg": message}

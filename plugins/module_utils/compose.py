@@ -23,9 +23,6 @@ OPTION_BRIDGE = "com.docker.network.bridge.name"
 
 ENV_FILE = ".env"
 
-# Seconds that a job may take besides its waiting: pulling several gigabytes over a slow line is the longest part.
-JOB_LIMIT = 7200
-
 # Keys that tell Compose how to run a service and are no part of the container.
 _NOT_IN_THE_CONTAINER = ("depends_on", "profiles", "pull_policy", "scale", "deploy")
 # A process that answers for a shorter time than this has not shown that it stays.
@@ -53,6 +50,10 @@ _MEANINGS = {
 _DEFINITE = (78, 79, 125, 126, 127)
 
 
+class Problem(Exception):
+    """Something that stops the work; the text is one line for a person."""
+
+
 def meaning(exit_code: int, oom_killed: bool = False, error: str = "") -> str:
     """Take how a container ended, give in words what that means."""
     if oom_killed:
@@ -64,11 +65,6 @@ def meaning(exit_code: int, oom_killed: bool = False, error: str = "") -> str:
     else:
         text = "the program failed, its last log lines say why"
     return f"{text} ({one_line(error)})" if error else text
-
-
-def job_limit(wait_timeout: int) -> int:
-    """Take the seconds that containers are waited for, give those that a whole job may take."""
-    return JOB_LIMIT + 2 * max(wait_timeout, 0)
 
 
 def one_line(text: str, limit: int = 400) -> str:

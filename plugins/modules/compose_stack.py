@@ -175,21 +175,22 @@ rolled_back:
   description: Whether the last good files and images run again.
   returned: on failure
   type: bool
+known:
+  description:
+    - V(false), as nobody knows how the project stands now. The connection was lost for longer than a minute while the
+      work went on by itself on the host, or the work broke off there after it had begun to change the project.
+    - Of every other failure it is known how the project stands.
+  returned: when the work was not seen to its end
+  type: bool
 """
 
-import errno
-import fcntl
-import hashlib
 import json
 import os
 import posixpath
 import re
 import shutil
-import signal
-import stat
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -197,19 +198,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as logic
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, Masker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import Disk, fingerprint, secure
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import JOBS, Job, job_limit, progress
 
 NO_LOG_SHORTEST = 8
 LOG_LINES = 40
-# In memory, and root's alone: what was said of jobs, and what came of them.
-JOBS = "/run/aztec-compose-stack"
-LOCK_WAIT = 900.0
 # Seconds to wait for the next end of a container that is restarted over and over, to learn its exit code.
 LOOP_PATIENCE = 20.0
-
-
-class Problem(Exception):
-    """Something that stops the work; the text is one line for a person."""
 
 
 class Wanted:
@@ -288,164 +285,6 @@ def _json_object(text: str | None, option: str) -> dict:
     return found
 
 
-class Disk:
-    """The project's directory, and the module's own place in it."""
-
-    def __init__(self, directory: str) -> None:
-        self.directory = directory
-        self.own = posixpath.join(directory, ".stack")
-        self.lock_descriptor: int | None = None
-
-    def path(self, name: str) -> str:
-        return posixpath.join(self.directory, name)
-
-    def read(self, name: str) -> str | None:
-        """Take a path below the directory, give the text, or None when it is no regular file."""
-        path = self.path(name)
-        try:
-            if not stat.S_ISREG(os.lstat(path).st_mode):
-                return None
-            with open(path, "rb") as handle:
-                return handle.read().decode("utf-8", "surrogateescape")
-        except OSError:
-            return None
-
-    def right(self, name: str, mode: int) -> bool:
-        """Take a path, give whether mode and owner are what they must be."""
-        try:
-            found = os.lstat(self.path(name))
-        except OSError:
-            return False
-        return stat.S_IMODE(found.st_mode) == mode and found.st_uid == os.geteuid()
-
-    def make_own(self) -> None:
-        os.makedirs(self.directory, mode=0o755, exist_ok=True)
-        for path in (self.directory, self.own):
-            if not os.path.isdir(path):
-                os.mkdir(path, 0o700)
-        _set(self.own, 0o700)
-
-    def write(self, name: str, text: str, mode: int = 0o600) -> None:
-        """Take a path below the directory and a text, replace the file in one step."""
-        path = self.path(name)
-        parent = posixpath.dirname(path)
-        self._make_parents(posixpath.dirname(name))
-        if os.path.isdir(path) and not os.path.islink(path):
-            raise Problem(f"{path} is a directory and should be a file: move it away")
-        # Never beside the file: a program that reads a whole directory of keys would read a half-written one.
-        temporary = posixpath.join(self.own, f"writing.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-        with os.fdopen(descriptor, "wb") as handle:
-            os.fchmod(handle.fileno(), mode)
-            handle.write(text.encode("utf-8", "surrogateescape"))
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.rename(temporary, path)
-        _sync(parent)
-
-    def _make_parents(self, relative: str) -> None:
-        path = self.directory
-        for part in [part for part in relative.split("/") if part]:
-            path = posixpath.join(path, part)
-            if not os.path.isdir(path):
-                os.mkdir(path, 0o700)
-
-    def remove(self, name: str, keep: list) -> None:
-        """Take a path below the directory, remove the file, and directories left empty but those to keep."""
-        path = self.path(name)
-        if os.path.lexists(path):
-            os.unlink(path)
-        parent = posixpath.dirname(path)
-        # One that is mounted into a container must stay the same.
-        while parent.startswith(self.directory + "/") and parent not in keep:
-            try:
-                os.rmdir(parent)
-            except OSError:
-                return
-            parent = posixpath.dirname(parent)
-
-    def load(self, name: str) -> dict:
-        try:
-            return json.loads(self.read(f".stack/{name}") or "{}")
-        except ValueError:
-            return {}
-
-    def save(self, name: str, value: dict) -> None:
-        self.write(f".stack/{name}", json.dumps(value, indent=1, sort_keys=True) + "\n")
-
-    def forget(self, name: str) -> None:
-        path = posixpath.join(self.own, name)
-        if os.path.lexists(path):
-            os.unlink(path)
-
-    def busy(self) -> bool:
-        """Give whether another run is at work here; changes nothing."""
-        try:
-            descriptor = os.open(posixpath.join(self.own, "lock"), os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as wrong:
-            return wrong.errno in (errno.EAGAIN, errno.EACCES)
-        finally:
-            os.close(descriptor)
-        return False
-
-    def lock(self, tell) -> None:
-        """Wait until no other run is at work here. What this one starts keeps the lock while it lives."""
-        descriptor = os.open(posixpath.join(self.own, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        end = time.monotonic() + LOCK_WAIT
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as wrong:
-                if time.monotonic() > end:
-                    raise Problem(
-                        f"another run works on {self.directory} for {LOCK_WAIT:.0f} s: see what hangs there"
-                    ) from wrong
-                tell("waiting for another run that works on this project")
-                time.sleep(1)
-        self.lock_descriptor = descriptor
-        for name in os.listdir(self.own):
-            if name.startswith("writing."):
-                os.unlink(posixpath.join(self.own, name))
-
-
-def _set(path: str, mode: int) -> None:
-    found = os.stat(path)
-    if stat.S_IMODE(found.st_mode) != mode:
-        os.chmod(path, mode)
-    if found.st_uid != os.geteuid():
-        os.chown(path, os.geteuid(), os.getegid())
-
-
-def _sync(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def fingerprint(path: str | None) -> str:
-    """Take a directory, give a text that changes when anything in it is made, removed or written to."""
-    if not path or not os.path.isdir(path):
-        return "none"
-    whole = hashlib.sha256()
-    for base, directories, names in os.walk(path):
-        directories.sort()
-        for name in [".", *sorted(names)]:
-            try:
-                found = os.lstat(os.path.join(base, name))
-            except OSError:
-                continue
-            seen = (os.path.join(base, name), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-            whole.update(repr(seen).encode("utf-8", "surrogateescape"))
-    return whole.hexdigest()
-
-
 def seconds_since(stamp: str, now: float) -> float:
     """Take Docker's time stamp and the time now, give the seconds between; 0 for a stamp that says nothing."""
     found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", stamp)
@@ -462,6 +301,7 @@ class Stack:
         self.wanted = wanted
         self.disk = Disk(wanted.directory)
         self.done: list[str] = []
+        self.touched = False
         self.docker_path = module.get_bin_path("docker")
         self.job = module.params["_job"]
         self._told = ""
@@ -765,10 +605,10 @@ class Stack:
 
     def put(self, contents: dict, unlink: list) -> None:
         """Take files by name and names of files that must go, make the directory so."""
-        _set(self.disk.directory, 0o700)
+        secure(self.disk.directory, 0o700)
         for parent in sorted({posixpath.dirname(name) for name in contents} - {""}):
             if os.path.isdir(self.disk.path(parent)):
-                _set(self.disk.path(parent), 0o700)
+                secure(self.disk.path(parent), 0o700)
         order = [name for name in contents if name not in ("compose.yml", logic.ENV_FILE)]
         # compose.yml last: its labels tell whether all that it goes with is in place.
         for name in [*order, logic.ENV_FILE, "compose.yml"]:
@@ -881,6 +721,7 @@ class Stack:
         return self.present(actions, seen["containers"])
 
     def present(self, actions: list, containers: list) -> dict:
+        self.touched = True
         wanted = self.wanted
         state = self.disk.load("state.json")
         images = self.image_ids(list(wanted.images.values()))
@@ -1064,6 +905,7 @@ class Stack:
         self.disk.forget("pending.json")
 
     def absent(self, actions: list) -> dict:
+        self.touched = True
         self.done += [describe(action) for action in actions]
         if any(action["do"] == "remove" for action in actions):
             self.tell(f"taking {self.wanted.project} down")
@@ -1109,118 +951,6 @@ def describe(action: dict) -> str:
         return f"{action['do']} {action['service']}: {action['why']}"
     words = {"directory": "make directory", "unlink": "remove", "network": "make network"}
     return f"{words.get(action['do'], action['do'])} {action['what']}"
-
-
-class Job:
-    """Work that goes on by itself, whatever becomes of the connection that it was ordered over.
-
-    What it works with stays in its memory; its directory holds no more than whether it lives and what came of it.
-    """
-
-    def __init__(self, name: str) -> None:
-        if not re.fullmatch(r"[0-9a-f]{16}", name):
-            raise Problem("_job is set by the action plugin, never by hand: leave it out")
-        self.directory = posixpath.join(JOBS, name)
-
-    def start(self, work, limit: int) -> None:
-        """Take what is to be done (a function that gives the result) and the seconds it may take; return at once."""
-        os.makedirs(JOBS, mode=0o700, exist_ok=True)
-        _set(JOBS, 0o700)
-        for name in os.listdir(JOBS):
-            left = Job(name)
-            if not left.alive():
-                left.forget()
-        os.mkdir(self.directory, 0o700)
-        # Held by the job from before its first moment to after its last.
-        alive = os.open(posixpath.join(self.directory, "alive"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(alive, fcntl.LOCK_EX)
-        child = os.fork()
-        if child:
-            os.close(alive)
-            os.waitpid(child, 0)
-            return
-        try:
-            self._detach(alive)
-            signal.alarm(limit)
-            try:
-                result = work()
-            except Exception as wrong:
-                # Its text may hold anything, a secret too.
-                how = f"the work broke off in a way that was not foreseen ({type(wrong).__name__})"
-                result = {"failed": True, "changed": True, "msg": how}
-            self._keep(result)
-        finally:
-            # The way out of a module removes its code, and reports.
-            os._exit(0)
-
-    @staticmethod
-    def _detach(alive: int) -> None:
-        """Leave session, parent and everything that the connection waits for."""
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in range(3):
-            os.dup2(null, descriptor)
-        for name in os.listdir("/proc/self/fd"):
-            if int(name) > 2 and int(name) != alive:
-                with suppress(OSError):
-                    os.close(int(name))
-
-    def _keep(self, result: dict) -> None:
-        writing, place = (posixpath.join(self.directory, name) for name in ("writing", "result.json"))
-        with os.fdopen(os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as handle:
-            json.dump(result, handle)
-        os.rename(writing, place)
-
-    def alive(self) -> bool:
-        """Tell whether it is at work."""
-        try:
-            descriptor = os.open(posixpath.join(self.directory, "alive"), os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
-
-    def result(self) -> dict | None:
-        """Give what came of it, None where nothing has (yet)."""
-        try:
-            with open(posixpath.join(self.directory, "result.json"), encoding="ascii") as handle:
-                return json.load(handle)
-        except OSError:
-            return None
-
-    def forget(self) -> None:
-        """Leave nothing of it."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def progress(directory: str, name: str) -> dict:
-    """Take the project's directory and the job, give what it does now, whether it lives and what came of it."""
-    job = Job(name)
-    # In this order: its result is there before it ends.
-    alive = job.alive()
-    said = {"text": "", "alive": alive, "result": job.result()}
-    found = Disk(directory).load("progress.json")
-    if found.get("job") != name:
-        return said
-    said["text"] = found.get("text", "")
-    if found.get("log"):
-        try:
-            with open(found["log"], encoding="utf-8", errors="replace") as handle:
-                lines = handle.read().splitlines()
-        except OSError:
-            lines = []
-        layers = sum(1 for line in lines if line.endswith(": Pulling fs layer"))
-        ready = sum(1 for line in lines if line.endswith((": Pull complete", ": Already exists")))
-        if layers:
-            said["text"] += f", {ready} of {max(layers, ready)} layers"
-    return said
 
 
 def follow(module: AnsibleModule) -> dict:
@@ -1290,11 +1020,12 @@ def started(stack: Stack) -> dict:
         return remove_values(outcome(stack, "apply"), module.no_log_values)
 
     try:
-        Job(stack.job).start(work, logic.job_limit(module.params["wait_timeout"]))
+        Job(stack.job).start(work, job_limit(module.params["wait_timeout"]))
     except Problem as problem:
-        return {"failed": True, "msg": str(problem)}
+        return {"failed": True, "started": False, "msg": str(problem)}
     except OSError as wrong:
-        return {"failed": True, "msg": f"the job could not be started: {wrong.strerror}: {wrong.filename or JOBS}"}
+        how = f"the job could not be started: {wrong.strerror}: {wrong.filename or JOBS}"
+        return {"failed": True, "started": False, "msg": how}
     return {"changed": True, "started": True}
 
 
@@ -1304,12 +1035,14 @@ def outcome(stack: Stack, phase: str) -> dict:
     try:
         return run(stack, phase)
     except Problem as problem:
-        nothing = {"changed": False, "status": {}, "logs": [], "rolled_back": False}
-        return {"failed": True, "msg": wanted.masker(str(problem)), "actions": stack.done, **nothing}
+        message = str(problem)
     except OSError as wrong:
         where = f": {wrong.filename}" if wrong.filename else ""
-        message = wanted.masker(f"{wanted.directory}: {wrong.strerror}{where}")
-        return {"failed": True, "msg": message, "actions": stack.done}
+        message = f"{wanted.directory}: {wrong.strerror}{where}"
+    result = {"failed": True, "changed": stack.touched, "msg": wanted.masker(message), "actions": stack.done}
+    # What was begun was not seen to its end.
+    known = {"known": False} if stack.touched else {}
+    return {**result, "status": {}, "logs": [], "rolled_back": False, **known}
 
 
 def run(stack: Stack, phase: str) -> dict:

@@ -226,6 +226,13 @@ class Bench:
         """
         assert "killed" in self.fleet.execute(NODE, script).out
 
+    def lose_the_connection(self, process: subprocess.Popen) -> None:
+        """Cut every connection to the host, and let none in for a while."""
+        self.job_under_way()
+        self.fleet.execute(NODE, "systemctl stop ssh.service && pkill -KILL sshd-session")
+        time.sleep(12)
+        self.fleet.execute(NODE, "systemctl start ssh.service")
+
     def interrupt(self, process: subprocess.Popen) -> None:
         """Interrupt the run as Ctrl-C does in a terminal."""
         self.job_under_way()

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import stat
@@ -22,6 +23,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import agent_layout, compose_project
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import JOB_KEPT, job_limit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -540,9 +542,29 @@ def test_two_runs_at_once_end_as_one(project):
     assert sorted(good(result)["changed"] for result in results) == [False, True]
 
 
+# A docker command that fails once a word has been among its arguments, and what is known of the project then.
+ENGINE = """#!/bin/sh
+for word; do if [ "$word" = {word} ]; then touch {gone}; fi; done
+if [ -e {gone} ]; then echo 'Cannot connect to the Docker daemon' >&2; exit 1; fi
+exec {docker} "$@"
+"""
+
+
+@pytest.mark.parametrize(("word", "known"), [("config", True), ("up", False)])
+def test_failure_says_whether_it_is_known_how_the_project_stands(project, tmp_path, word, known):
+    path = tmp_path / "bin"
+    path.mkdir()
+    command = path / "docker"
+    command.write_text(ENGINE.format(word=word, gone=tmp_path / "gone", docker=shutil.which("docker")))
+    command.chmod(0o755)
+    result = project.run(path=f"{path}:{os.environ['PATH']}")
+    assert result["failed"] and "Cannot connect" in result["msg"]
+    assert (result["changed"], result.get("known", True)) == (not known, known)
+
+
 # --- as a job -----------------------------------------------------------------------------------------------------
 
-JOB = "0123456789abcdef"
+JOB, OTHER = secrets.token_hex(8), secrets.token_hex(8)
 JOBS = Path("/run/aztec-compose-stack")
 
 
@@ -575,7 +597,8 @@ def job_processes(job: str = JOB) -> list[int]:
 @pytest.fixture
 def job(project):
     yield JOB
-    shutil.rmtree(JOBS / JOB, ignore_errors=True)
+    for name in (JOB, OTHER):
+        shutil.rmtree(JOBS / name, ignore_errors=True)
 
 
 def test_job_goes_on_when_what_started_it_is_gone(project, job):
@@ -625,11 +648,116 @@ def test_job_that_is_killed_has_come_to_nothing(project, job):
         os.kill(process, signal.SIGKILL)
     assert {key: ended(project)[key] for key in ("alive", "result")} == {"alive": False, "result": None}
     good(project.run())
-    other = "f" * 16
-    good(project.run(project.arguments(_phase="start", _job=other)))
-    assert not (JOBS / job).exists()
-    assert ended(project, other)["result"]["changed"] is False
-    ask(project, "forget", other)
+
+
+def test_what_came_of_a_job_is_there_until_nobody_can_come_for_it(project, job):
+    good(project.run(project.arguments(_phase="start", _job=job)))
+    assert ended(project)["result"]["changed"] is True
+    over = (JOBS / job / "alive").stat().st_mtime
+    longest = job_limit(25) + JOB_KEPT
+    for age, kept in ((0, True), (longest - 60, True), (longest, False)):
+        os.utime(JOBS / job / "alive", (over - age, over - age))
+        good(project.run(project.arguments(_phase="start", _job=OTHER)))
+        assert (JOBS / job).exists() is kept
+        assert ended(project, OTHER)["result"]["changed"] is False
+        ask(project, "forget", OTHER)
+
+
+# --- over a connection that goes away -----------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+# In ssh's place, so that this machine is the host; a file says how the connection is cut.
+SSH = """#!/bin/sh
+if [ -e {cut} ]; then . {cut}; fi
+for command; do :; done
+exec sh -c "$command"
+"""
+CUTS = {
+    "refused": "echo 'connect to host h port 22: Connection refused' >&2; exit 255",
+    "killed": "kill -9 $$",
+    "shut while it answers": "cat >/dev/null; echo 'Connection closed' >&2; exit 255",
+    "no room for a module": "echo 'No space left on device' >&2; exit 1",
+}
+AWAY = "cannot be asked just now: "
+
+
+class Played:
+    """A run of the real ansible-playbook with one task, over a connection that can be cut."""
+
+    def __init__(self, project, folder: Path) -> None:
+        self.project, self.cut, ssh = project, folder / "cut", folder / "ssh"
+        ssh.write_text(SSH.format(cut=self.cut))
+        ssh.chmod(0o755)
+        # It comes up slowly, so that there is something to follow.
+        arguments = project.arguments(project.service(command=["sh", "-c", f"sleep 8; {SERVE}"]))
+        task = {"aztec_ops.prover.compose_stack": arguments}
+        host = {"ansible_ssh_executable": str(ssh), "ansible_python_interpreter": sys.executable}
+        play = folder / "play.json"
+        play.write_text(json.dumps([{"hosts": "h", "gather_facts": False, "tasks": [task]}]))
+        inventory = folder / "hosts.json"
+        inventory.write_text(json.dumps({"all": {"hosts": {"h": host}}}))
+        self.said = folder / "said"
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_NOCOLOR": "1",
+            "COLUMNS": "500",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play)],
+                env=environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_for(self, what: str) -> None:
+        end = time.monotonic() + 60
+        while what not in self.said.read_text():
+            assert time.monotonic() < end and self.process.poll() is None, self.said.read_text()
+            time.sleep(0.1)
+
+    def end(self) -> tuple[int, str]:
+        code = self.process.wait(180)
+        return code, self.said.read_text()
+
+    def note(self) -> Path:
+        """Give the place of what is noted of the job."""
+        return JOBS / json.loads((self.project.directory / ".stack/progress.json").read_text())["job"]
+
+
+@pytest.fixture
+def played(project, tmp_path):
+    made = Played(project, tmp_path)
+    made.wait_for("waiting: s is starting")
+    yield made
+    made.process.kill()
+    made.process.wait()
+    shutil.rmtree(made.note(), ignore_errors=True)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_connection_that_goes_away_for_a_while_is_borne(played, cut):
+    played.cut.write_text(CUTS[cut])
+    played.wait_for(AWAY)
+    time.sleep(6)
+    played.cut.unlink()
+    code, said = played.end()
+    assert code == 0 and "changed=1" in said, said
+    assert said.count(AWAY) == 1
+    assert not played.note().exists()
+
+
+@pytest.mark.parametrize(("cut", "code", "way"), [("refused", 4, "unreachable=1"), ("killed", 2, "failed=1")])
+def test_connection_that_stays_away_leaves_the_work_to_the_host(played, cut, code, way):
+    played.cut.write_text(CUTS[cut])
+    found, said = played.end()
+    assert (found, said.count(AWAY)) == (code, 1), said
+    assert way in said and "what became of the work on" in said and "hunter2secret" not in said
+    # Nobody has come for it, so that it is still there; and the project is up.
+    assert json.loads((played.note() / "result.json").read_text())["status"]["s"]["state"] == "running"
 
 
 # --- pulled, absent, network --------------------------------------------------------------------------------------

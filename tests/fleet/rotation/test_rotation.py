@@ -211,7 +211,7 @@ def test_a_node_that_does_not_start_gets_its_old_key_back(fleet: Fleet, user: Us
     assert time.monotonic() - began < 115
     said_by(lambda line: line.startswith(f"{NODE}: {new} has 0 ETH and cannot pay") and "s left to send" in line, lines)
     said_by(lambda line: "The last good files and images are back and run" in line, lines)
-    assert error(lines).startswith(f"The node did not come up with the key of {new}; what became of it stands above. ")
+    assert error(lines).startswith(f"The node was not seen to come up with the key of {new}; what is known of it ")
     assert (user.inventory / VAULT).read_bytes() == vault
     assert publishers(fleet) == [old]
     fleet.wait_until_healthy(NODE, SERVICE)

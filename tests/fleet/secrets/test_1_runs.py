@@ -272,6 +272,16 @@ def test_job_that_is_killed(bench: Bench) -> None:
     clean(bench, ran)
 
 
+def test_connection_that_is_lost(bench: Bench) -> None:
+    """The job works on without it, and is heard of again."""
+    settings = "prover_node_environment: {BROKEN_OFF: lost}\n"
+    ran = bench.run("lost", SITE, "--limit", NODE, settings=settings, meanwhile=bench.lose_the_connection)
+    assert "cannot be asked just now" in ran.said, ran.said[-3000:]
+    assert ran.code == 0, ran.said[-3000:]
+    clean(bench, ran)
+    assert bench.fleet.environment(NODE, "prover-node")["BROKEN_OFF"] == "lost"
+
+
 def test_run_that_is_interrupted(bench: Bench) -> None:
     settings = "prover_node_environment: {BROKEN_OFF: interrupted}\n"
     ran = bench.run("interrupted", SITE, "--limit", NODE, settings=settings, meanwhile=bench.interrupt)
@@ -343,7 +353,7 @@ def test_rotation_to_an_empty_account(bench: Bench) -> None:
 def test_rotation_whose_job_is_killed(bench: Bench) -> None:
     fund(bench.fleet, bench.values["next key"])
     ran = rotate(bench, "rotation-killed", *IMPORT, meanwhile=bench.kill_the_job)
-    assert ran.code != 0 and "did not come up with the key of" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "was not seen to come up with the key of" in ran.said, ran.said[-3000:]
     clean(bench, ran)
 
 

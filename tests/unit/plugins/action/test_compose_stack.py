@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action import compose_stack
 
@@ -23,7 +24,10 @@ def plugin(answers, check_mode=False):
         calls.append(module_args["_phase"])
         execute.arguments = module_args
         execute.secret = [*getattr(execute, "secret", []), bool({"secrets", "files"} & set(module_args))]
-        return dict(next(left))
+        answer = next(left)
+        if isinstance(answer, BaseException):
+            raise answer
+        return dict(answer)
 
     made._execute_module = execute
     return made, calls
@@ -42,8 +46,15 @@ class Clock:
         self.now += seconds
 
 
-def run(made):
-    with mock.patch.object(compose_stack, "time", Clock()), mock.patch.object(ActionBase, "run", return_value={}):
+def run(made, said=None):
+    """Run the plugin, give its result; what it says to the person is added to a list."""
+    said = [] if said is None else said
+    display = mock.Mock(display=said.append, warning=said.append)
+    with (
+        mock.patch.object(compose_stack, "time", Clock()),
+        mock.patch.object(compose_stack, "display", display),
+        mock.patch.object(ActionBase, "run", return_value={}),
+    ):
         return made.run(task_vars={"inventory_hostname": "h"})
 
 
@@ -80,14 +91,90 @@ def test_result_of_a_job_that_is_busy_ending_is_taken():
 def test_job_that_is_killed_is_a_failure_and_not_waited_for():
     made, calls = plugin([{"_todo": True}, STARTED, BUSY, {**BUSY, "alive": False}, {}])
     result = run(made)
-    assert result["failed"] and "run the same again" in result["msg"]
+    assert result["failed"] and "run the same again" in result["msg"] and result["known"] is False
     assert calls == ["look", "start", "progress", "progress", "forget"]
 
 
-def test_job_that_never_ends_is_given_up():
+def test_job_that_never_ends_is_given_up_and_not_forgotten():
     made, calls = plugin([{"_todo": True}, STARTED, *[BUSY] * 1600])
-    assert "run the same again" in run(made)["msg"]
-    assert calls.count("progress") > 1000 and calls[-1] == "forget"
+    result = run(made)
+    assert result["failed"] and result["known"] is False
+    assert result["msg"] == (
+        "the work on p goes on after its limit of 7440 s: see what hangs on the host, run the same again"
+    )
+    assert calls.count("progress") > 1000 and "forget" not in calls
+
+
+# What a call for a job may come to when the connection is lost, and what is said of it: (answer, why, way).
+LOST = {
+    "ssh cannot connect": (AnsibleConnectionFailure("no route\nto host"), "no route to host", "unreachable"),
+    "a transfer fails": (AnsibleError("failed to transfer file"), "failed to transfer file", "failed"),
+    "ssh is killed": (
+        {"failed": True, "msg": "MODULE FAILURE", "module_stderr": "Connection closed.\n"},
+        "Connection closed.",
+        "failed",
+    ),
+    "Python breaks off": (
+        {"failed": True, "msg": "MODULE FAILURE", "module_stderr": "Traceback ...\nKeyError: 'x'"},
+        "MODULE FAILURE",
+        "failed",
+    ),
+    "an answer of a connection": ({"unreachable": True, "msg": "timed out"}, "timed out", "unreachable"),
+    "no word": ({"failed": True}, "it said nothing", "failed"),
+}
+ENDED = {"alive": False, "result": {"changed": True}}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_connection_that_comes_back_within_a_minute_is_borne(lost):
+    answer, why, dummy = LOST[lost]
+    vain = [answer] * 11
+    made, calls = plugin([{"_todo": True}, STARTED, BUSY, *vain, BUSY, *vain, ENDED, {}])
+    said = []
+    assert run(made, said) == {"changed": True}
+    away = f"  h: p: cannot be asked just now: {why}"
+    assert said == ["  h: p: pull x", away, "  h: p: pull x", away]
+    assert calls[-1] == "forget"
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_connection_that_stays_away_leaves_the_job_to_itself_and_says_so(lost):
+    answer, why, way = LOST[lost]
+    made, calls = plugin([{"_todo": True}, STARTED, BUSY, *[answer] * 12])
+    assert run(made) == {
+        way: True,
+        "changed": True,
+        "known": False,
+        "msg": f"what became of the work on p is not known, as the host cannot be asked ({why}): "
+        "it goes on there by itself, run the same again",
+    }
+    assert calls[3:] == ["progress"] * 12
+
+
+def test_run_that_is_interrupted_leaves_the_job_to_itself():
+    made, calls = plugin([{"_todo": True}, STARTED, BUSY, KeyboardInterrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        run(made)
+    assert "forget" not in calls
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_result_is_kept_when_the_job_cannot_be_forgotten(lost):
+    answer, why, dummy = LOST[lost]
+    made, dummy = plugin([{"_todo": True}, STARTED, ENDED, answer])
+    said = []
+    assert run(made, said) == {"changed": True}
+    assert said == [f"h: p: what is noted of its work stays on the host until a later run sweeps it: {why}"]
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_start_whose_answer_is_lost_is_not_known(lost):
+    answer, why, way = LOST[lost]
+    made, calls = plugin([{"_todo": True}, answer])
+    result = run(made)
+    assert (result.pop(way), result.pop("known"), result.pop("changed")) == (True, False, True)
+    assert result == {"msg": f"whether the work on p has begun is not known ({why}): run the same again"}
+    assert calls == ["look", "start"]
 
 
 @pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"secrets", "files"})])
@@ -99,8 +186,8 @@ def test_a_pull_is_given_no_secrets(state, sent):
 
 
 def test_job_that_cannot_be_started_is_a_failure():
-    made, dummy = plugin([{"_todo": True}, {"failed": True, "msg": "no room"}])
-    assert run(made)["msg"] == "no room"
+    made, dummy = plugin([{"_todo": True}, {"failed": True, "started": False, "msg": "no room"}])
+    assert run(made) == {"failed": True, "started": False, "msg": "no room"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,142 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Work of compose_stack that goes on by itself on a host, and how it is asked for."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import posixpath
+import re
+import shutil
+import signal
+import time
+from contextlib import suppress
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import Disk, held, secure
+
+# In memory, and root's alone: what was said of jobs, and what came of them.
+JOBS = "/run/aztec-compose-stack"
+# Seconds that a job may take besides its waiting: pulling several gigabytes over a slow line is the longest part.
+JOB_LIMIT = 7200
+# Seconds beyond its limit that what came of a job is kept: whoever follows it may ask late, over a line that hangs.
+JOB_KEPT = 3600
+
+
+def job_limit(wait_timeout: int) -> int:
+    """Take the seconds that containers are waited for, give those that a whole job may take."""
+    return JOB_LIMIT + 2 * max(wait_timeout, 0)
+
+
+class Job:
+    """Work that goes on by itself, whatever becomes of the connection that it was ordered over.
+
+    What it works with stays in its memory; its directory holds no more than whether it lives and what came of it.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not re.fullmatch(r"[0-9a-f]{16}", name):
+            raise Problem("_job is set by the action plugin, never by hand: leave it out")
+        self.directory = posixpath.join(JOBS, name)
+
+    def start(self, work, limit: int) -> None:
+        """Take what is to be done (a function that gives the result) and the seconds it may take; return at once."""
+        os.makedirs(JOBS, mode=0o700, exist_ok=True)
+        secure(JOBS, 0o700)
+        now = time.time()
+        for name in os.listdir(JOBS):
+            left = Job(name)
+            if left.over(now):
+                left.forget()
+        os.mkdir(self.directory, 0o700)
+        # Held by the job from before its first moment to after its last.
+        alive = os.open(posixpath.join(self.directory, "alive"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        os.utime(alive, (now, now + limit))
+        child = os.fork()
+        if child:
+            os.close(alive)
+            os.waitpid(child, 0)
+            return
+        try:
+            self._detach(alive)
+            signal.alarm(limit)
+            try:
+                result = work()
+            except Exception as wrong:
+                # Its text may hold anything, a secret too.
+                how = f"the work broke off in a way that was not foreseen ({type(wrong).__name__})"
+                result = {"failed": True, "changed": True, "known": False, "msg": how}
+            self._keep(result)
+        finally:
+            # The way out of a module removes its code, and reports.
+            os._exit(0)
+
+    @staticmethod
+    def _detach(alive: int) -> None:
+        """Leave session, parent and everything that the connection waits for."""
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(null, descriptor)
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2 and int(name) != alive:
+                with suppress(OSError):
+                    os.close(int(name))
+
+    def _keep(self, result: dict) -> None:
+        writing, place = (posixpath.join(self.directory, name) for name in ("writing", "result.json"))
+        with os.fdopen(os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as handle:
+            json.dump(result, handle)
+        os.rename(writing, place)
+
+    def alive(self) -> bool:
+        """Tell whether it is at work."""
+        return held(posixpath.join(self.directory, "alive"))
+
+    def over(self, now: float) -> bool:
+        """Take the time, tell whether nobody can come for it any more, be its result read or not."""
+        # The sign of life bears the end of the job's own limit. Without one it begins this moment, or never will.
+        for path in (posixpath.join(self.directory, "alive"), self.directory):
+            with suppress(FileNotFoundError):
+                return now > os.stat(path).st_mtime + JOB_KEPT and not self.alive()
+        return False
+
+    def result(self) -> dict | None:
+        """Give what came of it, None where nothing has (yet)."""
+        try:
+            with open(posixpath.join(self.directory, "result.json"), encoding="ascii") as handle:
+                return json.load(handle)
+        except OSError:
+            return None
+
+    def forget(self) -> None:
+        """Leave nothing of it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def progress(directory: str, name: str) -> dict:
+    """Take the project's directory and the job, give what it does now, whether it lives and what came of it."""
+    job = Job(name)
+    # In this order: its result is there before it ends.
+    alive = job.alive()
+    said = {"text": "", "alive": alive, "result": job.result()}
+    found = Disk(directory).load("progress.json")
+    if found.get("job") != name:
+        return said
+    said["text"] = found.get("text", "")
+    if found.get("log"):
+        try:
+            with open(found["log"], encoding="utf-8", errors="replace") as handle:
+                lines = handle.read().splitlines()
+        except OSError:
+            lines = []
+        layers = sum(1 for line in lines if line.endswith(": Pulling fs layer"))
+        ready = sum(1 for line in lines if line.endswith((": Pull complete", ": Already exists")))
+        if layers:
+            said["text"] += f", {ready} of {max(layers, ready)} layers"
+    return said
