@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import held
 from eth_account import Account
 
 from lab.fleet import hosts
@@ -213,7 +214,8 @@ class Bench:
     def job_under_way(self) -> None:
         """Wait until a job is at work on the host."""
         place = self.roots[NODE] / JOBS.lstrip("/")
-        wait_for("a job on the host", lambda: list(place.glob("*/alive")), 120, 0.05)
+        # What is noted of one that an interrupted run has left stays there.
+        wait_for("a job on the host", lambda: any(held(str(alive)) for alive in place.glob("*/alive")), 120, 0.05)
         time.sleep(1)
 
     def kill_the_job(self, process: subprocess.Popen) -> None:
