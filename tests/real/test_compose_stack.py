@@ -727,6 +727,13 @@ class Played:
         """Give the place of what is noted of the job."""
         return JOBS / json.loads((self.project.directory / ".stack/progress.json").read_text())["job"]
 
+    def came_of_it(self) -> dict:
+        """Wait for what came of the job, which is there once it has ended."""
+        place, end = self.note() / "result.json", time.monotonic() + 120
+        while not place.exists() and time.monotonic() < end:
+            time.sleep(0.2)
+        return json.loads(place.read_text())
+
 
 @pytest.fixture
 def played(project, tmp_path):
@@ -757,7 +764,7 @@ def test_connection_that_stays_away_leaves_the_work_to_the_host(played, cut, cod
     assert (found, said.count(AWAY)) == (code, 1), said
     assert way in said and "what became of the work on" in said and "hunter2secret" not in said
     # Nobody has come for it, so that it is still there; and the project is up.
-    assert json.loads((played.note() / "result.json").read_text())["status"]["s"]["state"] == "running"
+    assert played.came_of_it()["status"]["s"]["state"] == "running"
 
 
 # --- pulled, absent, network --------------------------------------------------------------------------------------
