@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 COMPOSE_MINIMUM = (2, 20, 0)
@@ -183,3 +184,24 @@ def engine_daemon(registry_mirrors: list, options: dict | None = None) -> dict:
         else:
             daemon[name] = value
     return daemon
+
+
+def engine_stale(look: dict, daemon_json: str, containerd_conf: str) -> list[str]:
+    """Say which services of the role's own engine want their settings and a restart: containerd, docker, both or none.
+
+    daemon_json, containerd_conf: what their files should hold. A service may still run without what its file holds.
+    """
+    engine = look["engine"]
+    wanted = dict(re.findall(r"^Environment=(\w+)=(.*)$", containerd_conf, re.MULTILINE))
+    # Where none runs, it is started with what its file says.
+    runs_with = wanted if engine["containerd_environment"] is None else engine["containerd_environment"]
+    holds = {
+        "containerd": engine["containerd_conf"] == sha256(containerd_conf) and runs_with == wanted,
+        "docker": engine["daemon_json"] == engine["daemon_json_loaded"] == sha256(daemon_json),
+    }
+    return [name for name, held in holds.items() if not held]
+
+
+def sha256(text: str) -> str:
+    """Give the SHA-256 of a text in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()

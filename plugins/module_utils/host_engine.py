@@ -20,6 +20,7 @@ DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 MARKER = "etc/docker/.aztec_ops_prover"
 DAEMON_JSON = "etc/docker/daemon.json"
 CONTAINERD_CONF = "etc/systemd/system/containerd.service.d/aztec.conf"
+CONTAINERD_VARIABLES = ("XDG_RUNTIME_DIR",)
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 PACKAGES = ("docker-ce", "docker.io", "docker-cli", "podman-docker", "containerd.io", "docker-compose",
@@ -172,6 +173,17 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if os.access(path, os.R_OK) else ""
 
 
+def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
+    """What systemd's containerd runs with of the variables that the role sets; None where none runs or shows it."""
+    if not (root / "run/systemd/system").is_dir():
+        return None
+    _code, out, _err = run(["systemctl", "show", "--value", "--property", "MainPID", "containerd.service"])
+    # Unset variables leave others, of which one may hold a proxy's password.
+    pairs = read(root / "proc" / out.strip() / "environ").split("\0")
+    found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    return {name: found[name] for name in CONTAINERD_VARIABLES if name in found} if found else None
+
+
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
     version: dict[str, Any] = {}
@@ -184,7 +196,6 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     packages = parse_dpkg_status(read(root / "var/lib/dpkg/status"), PACKAGES)
     binary = any((root / folder / "dockerd").exists() for folder in ("usr/bin", "usr/sbin", "usr/local/bin"))
     marker = root / MARKER
-    loaded = [*read(marker).split(), "", ""]
     pin = re.search(r"^Pin: version (\S+)", read(root / PREFERENCES), re.MULTILINE)
     return {
         "serves": bool(version),
@@ -196,9 +207,9 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "root": info.get("DockerRootDir", ""),
         "ours": marker.exists(),
         "daemon_json": file_digest(root / DAEMON_JSON),
-        "daemon_json_loaded": loaded[0],
+        "daemon_json_loaded": read(marker).strip(),
         "containerd_conf": file_digest(root / CONTAINERD_CONF),
-        "containerd_conf_loaded": loaded[1],
+        "containerd_environment": containerd_environment(run, root) if marker.exists() else None,
         "translates_ipv6": translates_ipv6(version.get("Version", ""), read(root / DAEMON_JSON)),
         "pin": pin.group(1) if pin else "",
         "packages": packages,

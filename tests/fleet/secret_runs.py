@@ -31,6 +31,8 @@ NODE = "node-1"
 WATCHED = (NODE, "agent-1")
 LONGEST = 180
 JOBS = "/run/aztec-compose-stack"
+# A program in the node's place that is well as long as a file is there.
+FRAIL, WELL = "frail", "/opt/aztec/prover-node/data/well"
 
 
 def token() -> str:
@@ -218,20 +220,48 @@ class Bench:
         wait_for("a job on the host", lambda: any(held(str(alive)) for alive in place.glob("*/alive")), 120, 0.05)
         time.sleep(1)
 
+    def signal_the_job(self, name: str) -> None:
+        """Send a signal to the job on the host."""
+        script = f"""
+            for process in /proc/[0-9]*; do
+                if ls -l $process/fd 2> /dev/null | grep -q {JOBS}; then kill -{name} ${{process#/proc/}}; echo sent; fi
+            done
+        """
+        assert "sent" in self.fleet.execute(NODE, script).out
+
     def kill_the_job(self, process: subprocess.Popen) -> None:
         """Kill the job on the host."""
         self.job_under_way()
-        script = f"""
-            for process in /proc/[0-9]*; do
-                if ls -l $process/fd 2> /dev/null | grep -q {JOBS}; then kill -9 ${{process#/proc/}}; echo killed; fi
-            done
+        self.signal_the_job("KILL")
+
+    def await_frail(self, what: str, *filters: str) -> None:
+        """Wait until the frail program's container is seen."""
+        seen = ["docker", "ps", "--quiet", f"--filter=label={FRAIL}", *filters]
+        wait_for(what, lambda: self.fleet.execute(NODE, seen).out, 60, 0.2)
+
+    def lose_health(self, process: subprocess.Popen) -> None:
+        """Let the new container come up and lose its health while the job waits for it.
+
+        The job stands still meanwhile: with the first health that it sees it has done its work.
         """
-        assert "killed" in self.fleet.execute(NODE, script).out
+        self.job_under_way()
+        self.await_frail("the new container")
+        self.signal_the_job("STOP")
+        try:
+            for command, health in (("touch", "healthy"), ("rm", "unhealthy")):
+                self.fleet.execute(NODE, [command, WELL])
+                self.await_frail(health, f"--filter=health={health}")
+        finally:
+            self.signal_the_job("CONT")
+
+    def cut_the_connection(self, process: subprocess.Popen) -> None:
+        """Cut every connection to the host, and let none in."""
+        self.job_under_way()
+        self.fleet.execute(NODE, "systemctl stop ssh.service && pkill -KILL sshd-session")
 
     def lose_the_connection(self, process: subprocess.Popen) -> None:
         """Cut every connection to the host, and let none in for a while."""
-        self.job_under_way()
-        self.fleet.execute(NODE, "systemctl stop ssh.service && pkill -KILL sshd-session")
+        self.cut_the_connection(process)
         time.sleep(12)
         self.fleet.execute(NODE, "systemctl start ssh.service")
 

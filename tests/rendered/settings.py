@@ -37,7 +37,8 @@ FACTS: dict[str, Any] = {
         "os": {"id": "debian", "codename": "trixie", "version_id": "13", "apt": True},
         "engine": {
             **{"serves": False, "version": "", "compose": "", "source": "none", "error": "", "ours": False, "pin": ""},
-            **{"packages": [], "apt_sources": [], "daemon_json": "", "daemon_json_loaded": ""},
+            **{"packages": [], "apt_sources": [], "daemon_json": "", "daemon_json_loaded": "",
+               "containerd_conf": "", "containerd_environment": None},
         },
     },
     "__preflight_fleet": {"fleet": {}},

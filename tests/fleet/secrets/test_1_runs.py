@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from tests.fleet.fleet import wait_for
-from tests.fleet.secret_runs import NODE, Bench, Ran, fund, serve_echo
-from tests.harness.leaks import host_places, misplaced
+from tests.fleet.secret_runs import FRAIL, JOBS, NODE, WELL, Bench, Ran, fund, serve_echo
+from tests.harness.leaks import host_places, host_temporary, misplaced
 
 SITE, PREFLIGHT, VERIFY = (f"playbooks/{name}.yml" for name in ("site", "preflight", "verify"))
 KEY = "prover_node_publisher_private_key"
@@ -282,6 +282,27 @@ def test_connection_that_is_lost(bench: Bench) -> None:
     assert bench.fleet.environment(NODE, "prover-node")["BROKEN_OFF"] == "lost"
 
 
+def test_connection_that_stays_away(bench: Bench) -> None:
+    """The job prints its secrets, fails and goes back with nobody to hear of it, and its notes stay."""
+    root = bench.roots[NODE]
+    settings = f"prover_node_compose: {TELLTALE}\n"
+    try:
+        ran = bench.run("away", SITE, "--limit", NODE, settings=settings, meanwhile=bench.cut_the_connection)
+        (note,) = wait_for("the job's end", lambda: list((root / JOBS.lstrip("/")).glob("*/result.json")), 120)
+    finally:
+        bench.fleet.execute(NODE, "systemctl start ssh.service")
+    assert ran.code != 0 and "it goes on there by itself, run the same again" in ran.said, ran.said[-3000:]
+    clean(bench, ran)
+    left = note.read_text()
+    assert "exit code 3" in left and "are back and run" in left, left
+    assert "ETHEREUM_HOSTS=" in left, "the log's last lines are not in it: nothing was searched"
+    assert bench.secrets.in_files(host_temporary(root)) == {}
+    assert misplaced(root, bench.secrets.in_files(host_places(root)), AZTECS_LOG) == []
+    ran = bench.run("back", SITE, "--limit", NODE)
+    assert (ran.code, changed(ran)) == (0, 0), ran.said[-3000:]
+    clean(bench, ran)
+
+
 def test_run_that_is_interrupted(bench: Bench) -> None:
     settings = "prover_node_environment: {BROKEN_OFF: interrupted}\n"
     ran = bench.run("interrupted", SITE, "--limit", NODE, settings=settings, meanwhile=bench.interrupt)
@@ -307,6 +328,21 @@ def test_l1_that_is_lost_while_the_node_runs(bench: Bench) -> None:
         bench.fleet.execute(NODE, f"ip route del prohibit {l1}/32")
     assert "prover_node" in ran.said, ran.said[-3000:]
     clean(bench, ran)
+
+
+def test_health_that_is_lost_while_it_is_waited_for(bench: Bench) -> None:
+    """The last good files come back; the program prints its whole environment, too."""
+    check = f"{{test: [CMD-SHELL, 'test -e /var/lib/data/{os.path.basename(WELL)}'], interval: 5s, retries: 1}}"
+    program = f"{{entrypoint: [sh, -c, 'env; exec sleep 100000'], labels: {{{FRAIL}: x}}, healthcheck: {check}}}"
+    settings = f"prover_node_compose: {program}\nprover_node_start_timeout: 10\n"
+    ran = bench.run("frail", SITE, "--limit", NODE, settings=settings, meanwhile=bench.lose_health)
+    assert ran.code != 0 and "it was healthy and is no longer" in ran.said, ran.said[-3000:]
+    assert "The last good files and images are back and run" in ran.said, ran.said[-3000:]
+    assert "ETHEREUM_HOSTS=" in ran.said, "the log's last lines are not shown: nothing was searched"
+    clean(bench, ran)
+    root = bench.roots[NODE]
+    assert misplaced(root, bench.secrets.in_files(host_places(root)), AZTECS_LOG) == []
+    assert FRAIL not in bench.fleet.container(NODE, "prover-node")["Config"]["Labels"]
 
 
 def test_health_that_is_lost_is_told_with_the_last_lines_of_a_log(bench: Bench) -> None:

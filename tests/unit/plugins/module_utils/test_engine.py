@@ -8,6 +8,8 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     engine_daemon,
     engine_plan,
+    engine_stale,
+    sha256,
     version_tuple,
 )
 
@@ -171,6 +173,33 @@ def test_daemon(mirrors, options, wanted):
     """The role's own settings, with what is given on top."""
     base = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-size": "100m", "max-file": "3"}}
     assert engine_daemon(mirrors, options) == {**base, **wanted}
+
+
+CONF = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/containerd\n"
+RUNS = {"XDG_RUNTIME_DIR": "/run/containerd"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted"),
+    [
+        pytest.param({}, [], id="in order"),
+        pytest.param({"containerd_conf": "", "containerd_environment": {}}, ["containerd"], id="earlier release"),
+        pytest.param({"containerd_environment": {}}, ["containerd"], id="written and not loaded"),
+        pytest.param({"containerd_environment": {"XDG_RUNTIME_DIR": "/tmp"}}, ["containerd"], id="loaded otherwise"),
+        pytest.param({"containerd_conf": ""}, ["containerd"], id="loaded and missing"),
+        pytest.param({"containerd_conf": sha256("x")}, ["containerd"], id="changed by hand"),
+        pytest.param({"containerd_environment": None}, [], id="containerd stopped"),
+        pytest.param({"containerd_environment": None, "containerd_conf": ""}, ["containerd"], id="stopped and missing"),
+        pytest.param({"daemon_json": sha256("x")}, ["docker"], id="daemon.json changed by hand"),
+        pytest.param({"daemon_json_loaded": sha256("x")}, ["docker"], id="daemon.json not loaded"),
+        pytest.param({"daemon_json": sha256("x"), "daemon_json_loaded": sha256("x")}, ["docker"], id="other options"),
+        pytest.param({"daemon_json_loaded": "", "containerd_environment": {}}, ["containerd", "docker"], id="both"),
+    ],
+)
+def test_stale(seen, wanted):
+    """Each service by its own file, and by what it runs with."""
+    ours = {"daemon_json": sha256("{}"), "daemon_json_loaded": sha256("{}"), "containerd_conf": sha256(CONF)}
+    assert engine_stale(look(**{**ours, "containerd_environment": RUNS, **seen}), "{}", CONF) == wanted
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,9 @@ class Answers(he.Engine):
         return json.dumps(self.answers[path]).encode()
 
 
+RUNTIME = {"XDG_RUNTIME_DIR": "/run/containerd"}
+
+
 def run_nothing(_command):
     """A runner where nothing is installed."""
     return 127, "", "not found"
@@ -135,18 +138,14 @@ def test_bare_host(tmp_path):
     """Without Docker all is told as missing, and nothing fails."""
     found = he.engine_facts(he.Engine("unix://" + str(tmp_path / "none.sock")), run_nothing, tmp_path)
     assert (found["serves"], found["source"], found["compose"], found["ours"]) == (False, "none", None, False)
-    assert (found["daemon_json"], found["containerd_conf"]) == ("", "")
+    assert (found["daemon_json"], found["containerd_conf"], found["containerd_environment"]) == ("", "", None)
     assert "no such file" in found["error"]
 
 
-# The second word came later: an engine that an earlier release installed has a marker without it.
-@pytest.mark.parametrize(
-    ("marker", "loaded"), [("", ("", "")), ("abc\n", ("abc", "")), ("abc def\n", ("abc", "def"))]
-)
-def test_engine_of_the_role(tmp_path, marker, loaded):
+def test_engine_of_the_role(tmp_path):
     """Marker, settings' digests and pin are told."""
     for path, text in (
-        ("etc/docker/.aztec_ops_prover", marker),
+        ("etc/docker/.aztec_ops_prover", "abc\n"),
         ("etc/docker/daemon.json", "{}"),
         ("etc/systemd/system/containerd.service.d/aztec.conf", "[Service]\n"),
         ("etc/apt/preferences.d/docker-engine", "Package: docker-ce\nPin: version 5:28.5.2*\nPin-Priority: 1001\n"),
@@ -156,11 +155,37 @@ def test_engine_of_the_role(tmp_path, marker, loaded):
         (tmp_path / path).write_text(text)
     engine = Answers({"/version": {"Version": "28.5.2", "ApiVersion": "1.51"}, "/info": {"DockerRootDir": "/d"}})
     found = he.engine_facts(engine, lambda _command: (0, "v2.40.1\n", ""), tmp_path)
-    assert (found["daemon_json_loaded"], found["containerd_conf_loaded"]) == loaded
-    assert (found["ours"], found["pin"]) == (True, "5:28.5.2*")
-    assert found["containerd_conf"] == "40d8baaabac85ad8ac5a2ec40dd065b4ea0fb47c25ce3ddad4c290d22503c90f"
+    assert (found["ours"], found["daemon_json_loaded"], found["pin"]) == (True, "abc", "5:28.5.2*")
     assert found["daemon_json"] == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert found["containerd_conf"] == "40d8baaabac85ad8ac5a2ec40dd065b4ea0fb47c25ce3ddad4c290d22503c90f"
+    assert found["containerd_environment"] is None
     assert (found["compose"], found["version"], found["root"]) == ("2.40.1", "28.5.2", "/d")
+
+
+@pytest.mark.parametrize(
+    ("main_pid", "environment", "wanted"),
+    [
+        ("42\n", "PATH=/bin\0XDG_RUNTIME_DIR=/run/containerd\0HTTP_PROXY=http://u:p@h\0", RUNTIME),
+        ("42\n", "PATH=/bin\0", {}),
+        ("42\n", None, None),
+        ("0\n", "PATH=/bin\0", None),
+        ("", "PATH=/bin\0", None),
+    ],
+)
+def test_containerd_environment(tmp_path, main_pid, environment, wanted):
+    """Of the unit's process, and of that what the role sets; None where it is stopped, unknown or hidden."""
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    (tmp_path / "proc/42").mkdir(parents=True)
+    if environment is not None:
+        (tmp_path / "proc/42/environ").write_text(environment)
+    assert he.containerd_environment(lambda _command: (0, main_pid, ""), tmp_path) == wanted
+
+
+def test_containerd_without_systemd(tmp_path):
+    """systemctl is not called where it may be missing: a module would end there."""
+    called = []
+    assert he.containerd_environment(lambda command: (called.append(command), "", ""), tmp_path) is None
+    assert called == []
 
 
 @pytest.mark.parametrize(
