@@ -158,7 +158,9 @@ def vault_of(path: Path, secrets: list) -> Vault:
     found = publisher_key.opened(path, secrets, "")
     keys, problem = {}, ""
     try:
-        texts = vault_file.texts_in(found.text)
+        texts, names = vault_file.texts_in(found.text), vault_file.names_in(found.text)
+        twice = next((one for one in (*KEYS.values(), *MNEMONICS.values()) if names.count(one) > 1), "")
+        problem = f"{twice} stands more than once in {shown(path)}: take out all but one" if twice else ""
     except ValueError as error:
         texts, problem = {}, f"{shown(path)}: {error}"
     if problem:
@@ -243,6 +245,8 @@ class ActionModule(publisher_key.ActionModule):
             "fleet": fleet,
             # In check mode a new key is nowhere yet.
             "go": plan.place in vault.addresses,
+            # An old key that goes in spite of all goes without a look at host and L1.
+            "look": not (plan.what == "confirm" and request.anyway),
         }
         if done["go"]:
             done["msg"] = self._announce(done, plain(arguments["fleet"]))
@@ -336,8 +340,7 @@ class ActionModule(publisher_key.ActionModule):
         host, addresses = task_vars["inventory_hostname"], staged["addresses"]
         fleet = {**staged["fleet"], "publishers": []}
         values, asked = questions(task_vars, fleet)
-        # Of an old key nothing is asked where it goes in spite of all.
-        confirming = staged["what"] == "confirm" and not request.anyway
+        confirming = staged["what"] == "confirm"
         if not asked:
             if confirming:
                 raise ValueError(self._kept("aztec_l1_checks is ignore, so that nobody asks what the old one holds"))
@@ -355,7 +358,7 @@ class ActionModule(publisher_key.ActionModule):
         settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"])
         # An account that the node has already is no longer waited for.
         wanted = addresses[staged["place"]] if staged["what"] in ("stage", "rotate", "back") else ""
-        end, first, lacks = time.monotonic() + request.wait, True, ""
+        end, first = time.monotonic() + request.wait, True
         while True:
             found = self._look_at_host(asked, task_vars)
             if "look" not in found:
@@ -366,9 +369,11 @@ class ActionModule(publisher_key.ActionModule):
             seen = {what: rotation.told(answers["execution"], what, settings.chain_id) for what in ("balances", "sent")}
             lacks = rotation.lacking(wanted, seen["balances"], settings) if wanted else ""
             left = end - time.monotonic()
-            if not lacks or left <= 0 or (broken and first):
+            # A first trifle is no end of the waiting.
+            short = rotation.scanty(wanted, seen["balances"], settings) if wanted and not lacks else ""
+            if not (lacks or short) or left <= 0 or (broken and first):
                 break
-            self._display.display(f"  {host}: {lacks}; {left:.0f} s left to send ETH to it")
+            self._display.display(f"  {host}: {lacks or short}; {left:.0f} s left")
             time.sleep(min(POLL, left))
             first = False
         self._show_seen(verdict, addresses, seen)
@@ -382,9 +387,11 @@ class ActionModule(publisher_key.ActionModule):
                 raise ValueError(self._kept("; ".join(kept)))
         if lacks:
             raise ValueError(
-                f"{lacks}: send ETH to {wanted}, then run the same command again "
-                f"(or have it wait: -e {PREFIX}wait=1800); the node still runs with {addresses[CURRENT]}"
+                f"{lacks}, then run the same command again (or have it wait: -e {PREFIX}wait=1800); "
+                f"the node still runs with {addresses[CURRENT]}"
             )
+        if short:
+            self._display.display(short, color="yellow")
         return {"balances": {one: ether(amount) for one, amount in seen["balances"].items()}}
 
     def _show_seen(self, verdict: Verdict, addresses: Mapping, seen: Mapping) -> None:
@@ -440,6 +447,7 @@ class ActionModule(publisher_key.ActionModule):
         """Say how things stand at the end, and what can be done next."""
         lines = [f"The node runs with the key of {after[CURRENT]}, the publisher's in {file}."]
         if what == "confirm":
+            lines = [f"The publisher's key in {file} is that of {after[CURRENT]}."]
             lines.append(f"The key of {before[PREVIOUS]} is no longer there.")
         if PREVIOUS in after:
             lines.append(

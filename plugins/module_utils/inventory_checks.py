@@ -739,7 +739,7 @@ class _Inventory:
         """A rotation that was begun is finished, and the old key goes in the end."""
         command = "run playbooks/rotate_key.yml"
         remedies = {
-            "next": ("a new publisher's key waits to be used", f"{command}, or take it out"),
+            "next": ("a new publisher's key waits to be used", f"{command}, or give it up as docs/keys.md says"),
             "previous": ("the old publisher's key is still kept", f"{command} -e rotate_key_confirm=true"),
         }
         for host in self.members[NODE]:

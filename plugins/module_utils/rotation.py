@@ -101,11 +101,19 @@ def told(answers: Sequence, what: str, chain_id: int | None) -> dict:
 def lacking(address: str, balances: Mapping, settings: Settings) -> str:
     """Say why an account cannot pay for submitting proofs, by the thresholds of the preflight; '' where it can."""
     if address not in balances:
-        return f"no execution client told the balance of {address}"
+        return f"no execution client told the balance of {address}: mend the L1's clients"
     if Decimal(balances[address]) / WEI > settings.balance_fail:
         return ""
     least = f" (aztec_l1_balance_fail is {settings.balance_fail})" if settings.balance_fail else ""
-    return f"{address} has {ether(balances[address])}{least} and cannot pay for submitting proofs"
+    has = ether(balances[address])
+    return f"{address} has {has}{least} and cannot pay for submitting proofs: send ETH to it"
+
+
+def scanty(address: str, balances: Mapping, settings: Settings) -> str:
+    """Say that an account will not pay for long, by the threshold of the preflight; '' where it will."""
+    if Decimal(balances[address]) / WEI >= settings.balance_warn:
+        return ""
+    return f"{address} has {ether(balances[address])}, below aztec_l1_balance_warn, {settings.balance_warn}: send more"
 
 
 def unconfirmed(
@@ -145,14 +153,16 @@ def mismatch(given: str, plan: Plan, addresses: Mapping, file: str) -> str:
     own = addresses[plan.place]
     if given == own:
         return ""
+    if given == addresses.get(PREVIOUS):
+        return f"the given key is the one before, of {given}: -e rotate_key_back=true goes back to it"
     if plan.place == NEXT:
         return (
             f"the given key is of {given}, and {KEYS[NEXT]} in {file} of {own}: take that one out with "
             "ansible-vault edit, or leave the options of the given one away"
         )
     return (
-        f"the given key is of {given}, and the rotation to {own} is not confirmed yet: run {COMMAND} with "
-        "-e rotate_key_confirm=true first"
+        f"the given key is of {given}, and the rotation to {own} is not confirmed yet: confirm it first with "
+        "-e rotate_key_confirm=true, or go back with -e rotate_key_back=true"
     )
 
 

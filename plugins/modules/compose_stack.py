@@ -157,6 +157,10 @@ differs:
     - Whether there was more to do than to make or start containers from the files, images and network that were there.
   returned: in check mode, and where nothing was done
   type: bool
+engine:
+  description: Whether Docker serves on the host.
+  returned: in check mode, and where nothing was done
+  type: bool
 status:
   description:
     - The state of each service. C(state) is V(running), V(starting), V(failed), or V(exited) for one that ended well.
@@ -932,6 +936,7 @@ class Stack:
             "actions": [describe(action) for action in seen["actions"]],
             "status": logic.status_of(seen["containers"]),
             "differs": logic.differs(seen["actions"]),
+            "engine": seen["engine"],
         }
 
     def remember_health(self, containers: list) -> None:

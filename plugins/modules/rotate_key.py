@@ -98,6 +98,10 @@ fleet:
   description: The fleet's values with that key.
   returned: by the step C(stage)
   type: dict
+look:
+  description: Whether host and L1 are asked before the vault changes; not for a key that is taken out in spite of all.
+  returned: by the step C(stage)
+  type: bool
 go:
   description: Whether there is a key to go on with; in check mode a new one is not made.
   returned: by the step C(stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -226,14 +227,28 @@ def test_more_than_the_key_is_refused(place: Place) -> None:
     """This machine has no prover node: its files are those of neither key."""
     steps(place, killed=True)
     before, staged = place.tree(), keys(place)
-    run = place.run(command(place, {}, "-vvvv", "--diff"))
+    run = place.run(command(place, {}, "-vvvv", "--diff"), DOCKER_HOST=os.environ["DOCKER_HOST"])
     assert run.message() == (
         "node-1: more than the key would change on this host: run playbooks/site.yml first (with --check --diff it "
-        "shows what), then the same command again; the node still runs as before"
+        "shows what), then the same command again; the key that it has is left as it is"
     )
     assert sum("TASK [aztec_ops.prover.prover_node : Apply the node's stack]" in line for line in run.lines) == 2
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
     assert place.tree() == before
+
+
+def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_spite_of_all(place: Place) -> None:
+    """What is wrong is said; an old key that somebody takes out in spite of all needs neither host nor L1."""
+    vaulted(place, place.vault, f'{CLEAR}{PREVIOUS}: "{FIRST_KEY}"\n', "prod")
+    nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    confirm = {"rotate_key_confirm": True}
+    run = place.run(command(place, confirm), **nowhere)
+    assert run.message() == ("node-1: Docker does not serve on this host: start it, then run the same command again")
+    assert keys(place) == {KEY: OLD, PREVIOUS: FIRST_KEY}
+    run = place.run(command(place, {**confirm, "rotate_key_anyway": True}), **nowhere)
+    assert run.status == 0, run.output
+    assert f"The publisher's key in {place.vault} is that of {OWNER}." in run.lines
+    assert keys(place) == {KEY: OLD}
 
 
 @pytest.mark.parametrize(
@@ -265,16 +280,17 @@ def test_no_key_goes_unseen_to_the_node(place: Place, kept: str | None, options:
     )
 
 
-def test_a_vault_that_is_changed_while_a_run_waits(place: Place) -> None:
+@pytest.mark.parametrize("then", [f'{NEXT}: "{OLD}"\n', ""])
+def test_a_vault_that_is_changed_while_a_run_waits(place: Place, then: str) -> None:
     """The node gets the key whose account was looked at, or none."""
     steps(place, killed=True)
     book = (place.folder / "look.yml").read_text(encoding="utf-8")
     shutil.copytree(ROOT / "playbooks/tasks", place.folder / "tasks")
-    vaulted(place, place.folder / "other.yml", CLEAR.replace(OLD, FIRST_KEY) + f'{NEXT}: "{OLD}"\n', "prod")
+    vaulted(place, place.folder / "other.yml", CLEAR.replace(OLD, FIRST_KEY) + then, "prod")
     more = f"""
     - ansible.builtin.copy: {{src: "{place.folder}/other.yml", dest: "{place.vault}", mode: "0600", decrypt: false}}
       delegate_to: localhost
-    - ansible.builtin.include_tasks: tasks/read_key.yml
+    - ansible.builtin.include_tasks: tasks/only_the_key.yml
 """
     book = book.replace("staged", "__rotate_key").replace("__rotate_key:", "staged:")
     (place.folder / "look.yml").write_text(book + more, encoding="utf-8")

@@ -336,7 +336,7 @@ def test_a_key_that_a_shared_group_has_is_inherited() -> None:
 def test_an_unfinished_rotation() -> None:
     """The run goes on with a warning; with what is no key it does not."""
     for name, command in (
-        ("prover_node_next_publisher_private_key", "run playbooks/rotate_key.yml, or take it out"),
+        ("prover_node_next_publisher_private_key", "run playbooks/rotate_key.yml, or give it up as docs/keys.md says"),
         ("prover_node_previous_publisher_private_key", "run playbooks/rotate_key.yml -e rotate_key_confirm=true"),
     ):
         hosts, groups = good()

@@ -59,9 +59,12 @@ def test_the_playbook_passes_every_option() -> None:
     names["group"] = "preflight_node_group"
     wanted = {name: f"{{{{ {variable} | default(omit) }}}}" for name, variable in names.items()}
     assert passed == {**wanted, "step": "stage", "fleet": "{{ __aztec_fleet }}"}
-    looked = play["tasks"][2]["block"][2]["aztec_ops.prover.rotate_key"]
+    looked = play["tasks"][2]["block"][1]["aztec_ops.prover.rotate_key"]
     wanted = {name: wanted[name] for name in OWN if name != "back"}
     assert looked == {**wanted, "step": "look", "staged": "{{ __rotate_key }}"}
+    # Before a wait, and after it.
+    included = [task.get("ansible.builtin.include_tasks") for task in play["tasks"][2]["block"]]
+    assert included == ["tasks/only_the_key.yml", None, "tasks/only_the_key.yml", None]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,10 @@ def test_the_keys_of_a_vault_file(tmp_path: Path) -> None:
         (
             "prover_node_previous_publisher_mnemonic: S3cret\n",
             "{path} has prover_node_previous_publisher_mnemonic and no prover_node_previous_publisher_private_key: ",
+        ),
+        (
+            f'{KEY}"{OLD}"\n{NEXT}"{NEW}"\n{NEXT}"{OLD}"\n',
+            "prover_node_next_publisher_private_key stands more than once in {path}: take out all but one",
         ),
         ("- S3cret\n", "{path}: it does not hold NAME: value lines: mend it with ansible-vault edit"),
     ],

@@ -96,15 +96,29 @@ def test_the_client_that_is_furthest_on_the_right_chain_is_listened_to() -> None
     ("balances", "least", "why"),
     [
         ({A: "1"}, "0", ""),
-        ({A: "0"}, "0", "0xA has 0 ETH and cannot pay for submitting proofs"),
+        ({A: "0"}, "0", "0xA has 0 ETH and cannot pay for submitting proofs: send ETH to it"),
         ({A: str(ETHER // 2)}, "0.5", "0xA has 0.5 ETH (aztec_l1_balance_fail is 0.5) and cannot pay for submitting p"),
         ({A: str(ETHER // 2 + 1)}, "0.5", ""),
-        ({B: str(ETHER)}, "0", "no execution client told the balance of 0xA"),
+        ({B: str(ETHER)}, "0", "no execution client told the balance of 0xA: mend the L1's clients"),
     ],
 )
 def test_whether_an_account_can_pay(balances: dict, least: str, why: str) -> None:
     found = rotation.lacking(A, balances, Settings(balance_fail=Decimal(least)))
     assert found.startswith(why) and bool(found) == bool(why)
+
+
+@pytest.mark.parametrize(
+    ("balance", "warn", "said"),
+    [
+        (1, "0.1", "0xA has less than 0.000001 ETH, below aztec_l1_balance_warn, 0.1: send more"),
+        (ETHER // 10 - 1, "0.1", "0xA has "),
+        (ETHER // 10, "0.1", ""),
+        (1, "0", ""),
+    ],
+)
+def test_whether_an_account_can_pay_for_long(balance: int, warn: str, said: str) -> None:
+    found = rotation.scanty(A, {A: str(balance)}, Settings(balance_warn=Decimal(warn)))
+    assert found.startswith(said) and bool(found) == bool(said)
 
 
 GO_TO_OLD = (
@@ -161,8 +175,11 @@ def test_a_given_key_is_the_one_that_the_rotation_is_about() -> None:
     done = {"current": B, "previous": A}
     assert rotation.mismatch(B, rotation.plan_of(done, ""), done, "vault.yml") == ""
     assert rotation.mismatch(C, rotation.plan_of(done, ""), done, "vault.yml") == (
-        "the given key is of 0xC, and the rotation to 0xB is not confirmed yet: run playbooks/rotate_key.yml with "
-        "-e rotate_key_confirm=true first"
+        "the given key is of 0xC, and the rotation to 0xB is not confirmed yet: confirm it first with "
+        "-e rotate_key_confirm=true, or go back with -e rotate_key_back=true"
+    )
+    assert rotation.mismatch(A, rotation.plan_of(done, ""), done, "vault.yml") == (
+        "the given key is the one before, of 0xA: -e rotate_key_back=true goes back to it"
     )
 
 
