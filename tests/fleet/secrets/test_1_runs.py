@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -285,10 +286,14 @@ def test_connection_that_is_lost(bench: Bench) -> None:
 def test_connection_that_stays_away(bench: Bench) -> None:
     """The job prints its secrets, fails and goes back with nobody to hear of it, and its notes stay."""
     root = bench.roots[NODE]
-    settings = f"prover_node_compose: {TELLTALE}\n"
+
+    def notes() -> set[Path]:
+        return set((root / JOBS.lstrip("/")).glob("*/result.json"))
+
+    before, settings = notes(), f"prover_node_compose: {TELLTALE}\n"
     try:
         ran = bench.run("away", SITE, "--limit", NODE, settings=settings, meanwhile=bench.cut_the_connection)
-        (note,) = wait_for("the job's end", lambda: list((root / JOBS.lstrip("/")).glob("*/result.json")), 120)
+        (note,) = wait_for("the job's end", lambda: notes() - before, 120)
     finally:
         bench.fleet.execute(NODE, "systemctl start ssh.service")
     assert ran.code != 0 and "it goes on there by itself, run the same again" in ran.said, ran.said[-3000:]
