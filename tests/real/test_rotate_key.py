@@ -34,8 +34,7 @@ OLD = "0x" + "5ec2e7ab" * 8
 OWNER = ethereum_address(OLD)
 CLEAR = CONTENT.replace("aztec_l1_execution_urls", "my_urls") + f'# Ours.\n{KEY}: "{OLD}"\n# The end.\n'
 
-# The steps around the node's role, without it.
-STEPS = """
+STAGE = """
 - hosts: prover_node
   gather_facts: false
   tasks:
@@ -48,30 +47,24 @@ STEPS = """
         file: "{{ publisher_key_file | default(omit) }}"
         confirm: "{{ rotate_key_confirm | default(omit) }}"
         back: "{{ rotate_key_back | default(omit) }}"
+        anyway: "{{ rotate_key_anyway | default(omit) }}"
       register: staged
+"""
+
+# The steps around the node's role, without it.
+STEPS = f"""{STAGE}
     - aztec_ops.prover.rotate_key:
         step: finish
-        staged: "{{ staged }}"
+        staged: "{{{{ staged }}}}"
       when: killed is not defined and staged.go
 """
 
 # As far as the accounts are looked at.
-LOOK = """
-- hosts: prover_node
-  gather_facts: false
-  tasks:
-    - aztec_ops.prover.check_fleet:
-      register: found
-    - aztec_ops.prover.rotate_key:
-        step: stage
-        fleet: "{{ found.fleet }}"
-        back: "{{ rotate_key_back | default(omit) }}"
-        anyway: "{{ rotate_key_anyway | default(omit) }}"
-      register: staged
+LOOK = f"""{STAGE}
     - aztec_ops.prover.rotate_key:
         step: look
-        staged: "{{ staged }}"
-        anyway: "{{ rotate_key_anyway | default(omit) }}"
+        staged: "{{{{ staged }}}}"
+        anyway: "{{{{ rotate_key_anyway | default(omit) }}}}"
 """
 
 
