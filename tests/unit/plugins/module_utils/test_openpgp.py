@@ -122,6 +122,22 @@ def test_packets_of_all_lengths(length: int) -> None:
             assert packets(base64.b64decode("".join(text.splitlines()[2:-2]))) == [(6, ONE_BODY), (tag, b"x" * length)]
 
 
+@pytest.mark.parametrize(
+    ("tag", "length", "header"),
+    [
+        (13, 255, b"\xb4\xff"),
+        (13, 256, b"\xb5\x01\x00"),
+        (13, 65535, b"\xb5\xff\xff"),
+        (13, 65536, b"\xb6\x00\x01\x00\x00"),
+        (15, 1, b"\xbc\x01"),
+        (17, 1, b"\xd1\xff\x00\x00\x00\x01"),
+    ],
+)
+def test_headers(tag: int, length: int, header: bytes) -> None:
+    """Of the old format with as few bytes as possible; of the new one if the old one has no such tag."""
+    assert packet(tag, bytes(length)) == header + bytes(length)
+
+
 NOT_ONE, BROKEN, NOT_PRIMARY = "not exactly one armored", "armor is broken", "exactly one primary key"
 REFUSED = {
     "nothing": ("", NOT_ONE),
@@ -148,6 +164,7 @@ REFUSED = {
     "last packet cut": (armor(ONE_DATA[:-1]), "cut off"),
     "no packet": (armor(b"\x00\x01"), "not an OpenPGP packet"),
     "partial length": (armor(bytes([0xC6, 225]) + b"\x04"), "partial length"),
+    "one byte of partial length": (armor(bytes([0xC6, 224]) + b"\x04"), "partial length"),
     "unknown length": (armor(bytes([0x9B]) + b"\x04"), "unknown length"),
     "empty block": (armor(b""), NOT_PRIMARY),
     "user ID alone": (armor(packet(13, b"somebody")), NOT_PRIMARY),
