@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MARK = "planted by the test of the artifact"
-# What the product is, told apart from galaxy.yml: each committed file in these folders, and these files.
+# What the product is, without reading galaxy.yml: each committed file in these folders, and these files.
 FOLDERS = ("docs/", "meta/", "playbooks/", "plugins/", "roles/", "tests/unit/")
 FILES = ("CHANGELOG.md", "LICENSE", "README.md")
 # Written by `ansible-galaxy collection build` itself

@@ -143,7 +143,7 @@ def make_repository(folder: Path, sign) -> None:
 
 @pytest.fixture
 def signed(tmp_path: Path) -> Iterator[Signed]:
-    """Give two repositories, each signed with a key of its own."""
+    """Yield two repositories, each signed with a key of its own."""
     need({"gpg": "gpg", "gpg-agent": "gpg-agent"})
     home, folder = tmp_path / "gnupg", tmp_path / "shared"
     home.mkdir(mode=0o700)
@@ -199,7 +199,7 @@ def test_second_key_is_not_trusted(signed: Signed, suite: str) -> None:
     table = forms(signed.keys["right"], signed.keys["second"])
     fetched = {name: text for name, (text, _readers) in table.items()}
     read = apt.accepts("second", {**fetched, **signed.keys})
-    # The control, and the reason for this test: the texts do what they were made for.
+    # This shows that the texts do what they were made for.
     assert read == {name for name, (_text, readers) in table.items() if apt.verifier in readers.split()} | {"second"}
 
     texts = [*fetched.values(), signed.keys["right"]]
