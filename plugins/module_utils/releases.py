@@ -23,6 +23,9 @@ class Release:
     start_flags and environment go by component; rpc gives the JSON-RPC method for each thing that is asked; crs_image
     is the image of agents that carries the CRS, where the line has one. Of GET /status the code alone is read, 200 in
     every line: the body is OK in 2.1 and 4, and JSON in 5.2.
+
+    standby: whether node and broker wait, and answer /status alone, while the rollup is not theirs. rollup_slots: for a
+    header of /status, the slot in the rollup's storage that has the same value, where the line's layout is known.
     """
 
     line: str
@@ -31,6 +34,8 @@ class Release:
     rpc: dict
     networks: tuple
     crs_image: str = ""
+    standby: bool = True
+    rollup_slots: dict = field(default_factory=dict)
     entrypoint: tuple = field(default=ENTRYPOINT)
 
     def as_dict(self) -> dict:
@@ -53,6 +58,13 @@ _NO_SHUTDOWN = {"ENABLE_AUTO_SHUTDOWN": "false"}
 # aztecprotocol/aztec of the same tag and the CRS at a CRS_PATH of its own (release-image/Dockerfile.prover-agent).
 _CRS_IMAGE = "aztecprotocol/aztec-prover-agent"
 
+# keccak256("aztec.stf.storage") + 3 and + 4 (ethereum/src/contracts/rollup.ts of 4.1.2). Newer rollups may lay their
+# storage out in another way: the source of 6 asks getVkTreeRoot() and getProtocolContractsHash() in its place.
+_ROLLUP_SLOTS = {
+    "x-aztec-l2circuitsvktreeroot": "0x958201b72d64259285941dffd868dac55267471fcc73e8a06e1fd9cf8706364",
+    "x-aztec-l2protocolcontractshash": "0x958201b72d64259285941dffd868dac55267471fcc73e8a06e1fd9cf8706365",
+}
+
 RELEASES = {
     "2.1": Release(
         line="2.1",
@@ -65,6 +77,8 @@ RELEASES = {
         environment={"prover_node": _NO_UPDATE, "prover_broker": _NO_UPDATE, "prover_agent": _NO_UPDATE},
         rpc={**_COMMON_RPC, "l2_tips": "proverNode_getL2Tips"},
         networks=("testnet", "mainnet", "staging-public", "staging-ignition"),
+        # It ends with an error where the rollup is not its own.
+        standby=False,
     ),
     "4": Release(
         line="4",
@@ -78,6 +92,7 @@ RELEASES = {
         rpc={**_COMMON_RPC, "l2_tips": "node_getL2Tips"},
         networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
         crs_image=_CRS_IMAGE,
+        rollup_slots=_ROLLUP_SLOTS,
     ),
     "5": Release(
         line="5",
