@@ -146,17 +146,22 @@ def waits(container: dict, component: str, line: str) -> str:
     return "standby" if silent and RELEASES[line].standby else ""
 
 
-def change_of_version(version: str, runs: str) -> str:
-    """Return what to do where a program's rollup is not the network's; runs: the network's version, '' if unknown."""
+def change_of_version(version: str, runs: str, early: bool) -> str:
+    """Return what to do where a program's rollup is not the network's.
+
+    version: the fleet's. runs: the network's, '' if unknown. early: whether the program can be one that was started
+    ahead of a hard fork, as only one in standby can.
+    """
     try:
         stands = compare(version, runs)
     except ValueError:
         stands = ""
-    if stands in ("newer", "line ahead"):
+    if early and stands in ("newer", "line ahead"):
         return f"wait until the network, which runs {runs}, has moved to {version}, or set aztec_version to {runs}"
-    wanted = runs if stands in ("older", "line behind") else "what the network runs"
-    change = f"set aztec_version to {wanted}, with new data directories, and run site.yml"
-    return change if stands in ("older", "line behind") else f"{change}; if it was started ahead of a hard fork, wait"
+    known = stands in ("older", "line behind")
+    change = f"set aztec_version to {runs if known else 'what the network runs'}, with new data directories, "
+    change += "and run site.yml"
+    return f"{change}; if it was started ahead of a hard fork, wait" if early and not known else change
 
 
 def waiting_problem(container: dict, kind: str, version: str) -> str:
@@ -164,7 +169,7 @@ def waiting_problem(container: dict, kind: str, version: str) -> str:
     runs = container.get("network_runs") or ""
     if kind == "soft shutdown":
         wrong = "has stopped its work, for the rollup that it follows is no longer the network's (soft shutdown)"
-        return f"{wrong}: {change_of_version(version, runs)}"
+        return f"{wrong}: {change_of_version(version, runs, early=False)}"
     waiting = container.get("waiting") or {}
     differs = "; ".join(
         f"{one['what']} (its own {one['expected'][:18]}, the rollup's {one['got'][:18]})"
@@ -174,7 +179,7 @@ def waiting_problem(container: dict, kind: str, version: str) -> str:
         wrong = f"is in standby and does no work, for the rollup {waiting['rollup']} differs in {differs}"
     else:
         wrong = "is in standby and does no work, for the rollup is not its own (its log no longer says in what)"
-    return f"{wrong}: {change_of_version(version, runs)}"
+    return f"{wrong}: {change_of_version(version, runs, early=True)}"
 
 
 def chain_of(looks: dict) -> dict:
@@ -195,7 +200,7 @@ def judge_rollup(container: dict, chain: dict, version: str) -> tuple[str, str]:
     if container.get("pinned"):
         return "", "pinned"
     named, rollup = headers.get(ROLLUP_HEADER, ""), chain["rollup"]
-    remedy = change_of_version(version, container.get("network_runs") or "")
+    remedy = change_of_version(version, container.get("network_runs") or "", early=False)
     if named and named.lower() != rollup.lower():
         return f"follows the rollup {named}, and the registry's canonical one is {rollup}: {remedy}", "OTHER"
     roots = {name: value for name, value in chain["roots"].items() if headers.get(name)}
