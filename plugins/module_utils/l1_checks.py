@@ -18,6 +18,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     DEFAULTS,
     NODE,
     deciding,
+    environment_of,
     has_remote_signer,
     publisher_variable,
 )
@@ -105,16 +106,6 @@ class Found:
     remedy: str
     level: str = "error"
     foreign: bool = False
-
-
-def environment_of(values: Mapping, component: str) -> dict:
-    """Give the environment that the operator adds to a component, all layers of it."""
-    wide = "aztec_environment" if f"{component}_fleet_environment" not in values else f"{component}_fleet_environment"
-    together: dict = {}
-    for name in (wide, f"{component}_environment", f"{component}_secret_environment"):
-        layer = values.get(name)
-        together.update(layer if isinstance(layer, Mapping) else {})
-    return together
 
 
 def members(value: object) -> list[str]:

@@ -71,7 +71,9 @@ def remedy_for(version: str) -> str:
     """Return how to come to a version that needs another rollup, and with it an empty data directory."""
     change = f"set aztec_version to {version}, with new data directories (prover_node_data_directory, "
     change += "prover_broker_data_directory)"
-    return change if is_known(version) else f"update this collection, which does not know {version} yet, then {change}"
+    if is_known(version):
+        return change
+    return f"update this collection, which does not know {version} yet (or set aztec_release_line), then {change}"
 
 
 def version_problem(host: str, own: str, network: str, runs: str, pinned: bool) -> Problem | None:
