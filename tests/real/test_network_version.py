@@ -67,8 +67,10 @@ def row_of(run) -> str:
     return row
 
 
-def test_the_version_that_the_network_runs(tmp_path, values) -> None:
+def test_the_version_that_the_network_runs(tmp_path, values, serve) -> None:
+    """The configuration is asked for once."""
     run = play(tmp_path, values(nodeVersion="4.1.2"))
+    assert serve.handlers[-1].comes == [FILE]
     assert run.returncode == 0, run.stdout
     assert re.fullmatch(r"node-1 testnet 4\.1\.2 4\.1\.2 http://[0-9.]+:\d+ ok", row_of(run)), row_of(run)
     assert "aztec_version (warning)" not in "\n".join(rows_of(run))
