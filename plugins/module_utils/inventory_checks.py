@@ -63,6 +63,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import (
     COMPONENTS,
     CONSENSUS_ENVIRONMENT,
+    NUMBERED_DEVNET,
     OPTION_SINCE,
     RELEASES,
     Release,
@@ -168,7 +169,7 @@ def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
     else:
         found = None
     if found is None and option.get("choices") and not _is_choice(value, option["choices"]):
-        choices = ", ".join(str(choice) for choice in option["choices"])
+        choices = ", ".join(str(choice) or '""' for choice in option["choices"])
         found = f"{shown(value, option)} is not a choice", f"choose one of {choices}"
     return found
 
@@ -408,7 +409,8 @@ class _Inventory:
                     continue
                 known = networks_of(version, line)
                 if not accepts_network(known, network):
-                    near = difflib.get_close_matches(str(network), known, n=1)
+                    names = [one for one in known if one != NUMBERED_DEVNET]
+                    near = difflib.get_close_matches(str(network), names, n=1)
                     hint = f"did you mean {near[0]}? All: " if near else "choose one of "
                     self.add(host, name, (f"{shown(network)} is an unknown network", hint + ", ".join(known)))
                     continue
