@@ -149,7 +149,7 @@ def test_fine(changes: dict) -> None:
 
 
 def everywhere(**changes) -> list:
-    """Return (level, variable, wrong, remedy) for the good inventory with these changes on every host, alike ones once."""
+    """Return each (level, variable, wrong, remedy) once for the good inventory with these changes on every host."""
     hosts, groups = good()
     for values in hosts.values():
         values.update(changes)
@@ -160,7 +160,7 @@ def everywhere(**changes) -> list:
 
 def test_a_later_release_line() -> None:
     """aztec_release_line, and a component's own, say which known line an unknown one is treated as."""
-    unknown = "the release line 7.0 is not known: choose a version of 2.1.x, 4.x, 5.x, 6.x, or name in aztec_release_line"
+    unknown = "the release line 7.0 is not known: choose a version of 2.1.x, 4.x, 5.x, 6.x, or name in aztec_release"
     ((level, variable, wrong, remedy),) = everywhere(aztec_version="7.0.0")
     assert (level, variable) == ("error", "aztec_version")
     assert f"{wrong}: {remedy}".startswith(unknown)
@@ -313,16 +313,16 @@ def test_snapshots_that_are_never_read() -> None:
 
 FUNDING = {
     "aztec_version": "6.0.0",
-    "prover_node_funding_private_key": "0x" + "cd" * 32,
+    "prover_node_funding_account_private_key": "0x" + "cd" * 32,
     "prover_node_funding_threshold": 0.5,
     "prover_node_funding_amount": "1",
 }
-FUNDER = "prover_node_funding_private_key"
+FUNDER = "prover_node_funding_account_private_key"
 
 
 def test_an_account_that_tops_the_publishers_up() -> None:
     assert everywhere(**FUNDING) == []
-    names = "prover_node_funding_private_key, prover_node_funding_threshold, prover_node_funding_amount"
+    names = "prover_node_funding_account_private_key, prover_node_funding_threshold, prover_node_funding_amount"
     for name, first in ((FUNDER, "prover_node_funding_threshold"), ("prover_node_funding_amount", FUNDER)):
         found = everywhere(**{**FUNDING, name: 0 if name.endswith("amount") else ""})
         assert found == [("error", name, f"is not set, and {first} is", f"set all three, or none: {names}")]
@@ -342,7 +342,7 @@ def test_an_account_that_tops_the_publishers_up() -> None:
 
 
 def test_with_a_signer_the_account_is_an_address() -> None:
-    address = "prover_node_funding_address"
+    address = "prover_node_funding_account_address"
     given = {name: value for name, value in FUNDING.items() if name != FUNDER}
     given = {**given, **SIGNED, address: "0x" + "12" * 20}
     assert everywhere(**given) == []

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.filter.hardware import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import (
     agent_count,
     compare,
@@ -14,7 +15,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements impo
     needs_of,
     size_in_bytes,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
 
 GIB, TB, GB = 1024**3, 1000**4, 1000**3
 
@@ -152,7 +152,8 @@ def test_filters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "node", "broker"), [("2.1", (2, 4), (2, 4)), ("4", (16, 32), (8, 16)), ("5", (16, 32), (8, 16)), ("6", (16, 32), (8, 16))],
+    ("line", "node", "broker"),
+    [("2.1", (2, 4), (2, 4)), *((line, (16, 32), (8, 16)) for line in ("4", "5", "6"))],
 )
 def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None:
     needs = RELEASES[line].needs
