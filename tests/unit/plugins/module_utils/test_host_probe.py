@@ -300,7 +300,7 @@ def test_error_code():
     assert hp.error_code("") == ""
 
 
-JSON_LINE = '{"level":50,"time":1795712179937,"pid":7,"hostname":"vm","module":"prover-client:x","msg":"fetch failed: E\\n    at x"}'
+JSON_LINE = '{"level":50,"time":1795712179937,"module":"prover-client:x","msg":"fetch failed: E\\n    at x"}'
 
 
 @pytest.mark.parametrize(
