@@ -3,8 +3,8 @@
 """The one place where Aztec's release lines differ. No other file of the collection asks for a version's number.
 
 Each entry cites its source: source code that was read, a program that was run, or documentation. 4.1.2 is the newest
-release that can be installed without Aztec's container registry, and the only one that was run. Entries for 5 and 6 come
-from source and documentation.
+release that can be installed without Aztec's container registry, and the only one that was run. Entries for 5 and 6
+come from source and documentation.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ _LATER = {
     "prover_agent": _GUIDE["prover_agent"],
 }
 
-# The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents. It names no instruction set: adx, avx2 and bmi2 are
-# our reading of it, since Skylake has them and Barretenberg's x86 code uses them. A missing one is a warning only.
+# The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents. It names no instruction set: adx, avx2 and bmi2
+# are our reading of it, since Skylake has them and Barretenberg's x86 code uses them. A missing one is a warning only.
 _SKYLAKE = {
     **_LATER,
     "prover_agent": Needs(
@@ -149,7 +149,8 @@ _CRS_FOUR = (
     CrsFile("bn254_g2.dat", 128),
     CrsFile("grumpkin_g1.flat.dat", 64 * (2**18 + 1), pattern="grumpkin_g1*.dat"),
 )
-# @aztec/bb.js 5.0.0, crs/node: 2^25 compressed points (the decompressed bn254_g1.dat is accepted too), 2^18 of Grumpkin.
+# @aztec/bb.js 5.0.0, crs/node: 2^25 compressed points (the decompressed bn254_g1.dat is accepted too), 2^18 of
+# Grumpkin.
 _CRS_FIVE = (
     CrsFile("bn254_g1_compressed.dat", 32 * 2**25, pattern="bn254_g1*.dat"),
     CrsFile("bn254_g2.dat", 128),
