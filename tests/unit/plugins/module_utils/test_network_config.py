@@ -30,6 +30,8 @@ DOCUMENT = {"mainnet": MAINNET}
         ("ftp://lan.example/x.json", []),
         ("https://", []),
         ("https://lan.example:port/x.json", []),
+        ("https://lan.example:0/x.json", []),
+        ("https://lan.example:1/x.json", ["https://lan.example:1/x.json"]),
         ("https://[lan/x.json", []),
     ],
 )
@@ -141,6 +143,12 @@ def test_cached_copy_that_is_not_usable(tmp_path, content: bytes | None, line: s
     with pytest.raises(ValueError) as caught:
         nc.read_cached(str(tmp_path / "c.json"))
     assert str(caught.value) == line
+
+
+def test_cached_copy_of_the_longest_length(tmp_path) -> None:
+    text = json.dumps(DOCUMENT)
+    (tmp_path / "c.json").write_text(text + " " * (nc.LONGEST_FILE - len(text)))
+    assert nc.read_cached(str(tmp_path / "c.json"))[0] == DOCUMENT
 
 
 @pytest.fixture(name="serve")
