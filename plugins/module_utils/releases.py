@@ -60,6 +60,8 @@ class Release:
     start_flags, environment, stop_grace_period and needs go by component; rpc maps a question to its JSON-RPC method.
     networks: the names that --network accepts; numbered_devnets_since: (major, minor) from which vN-devnet-N is one of
     them, None for never. renamed_environment: names that the line does not read, each with the name that it reads.
+    standby: whether node and broker wait, and answer only /status, while the rollup is not theirs. rollup_slots maps a
+    header of /status to the slot in the rollup's storage that has the same value, empty where the layout is not known.
     Of GET /status only the code is read, 200 in every line: the body is OK in 2.1 and 4, and JSON from 5.2.
     """
 
@@ -74,6 +76,8 @@ class Release:
     stop_grace_period: dict
     renamed_environment: dict
     crs_image: str = ""
+    standby: bool = True
+    rollup_slots: dict = field(default_factory=dict)
     numbered_devnets_since: tuple | None = None
     checks_consensus_environment: bool = False
     debug_hosts_required: bool = False
@@ -170,6 +174,13 @@ _NOT_YET_RENAMED = {new: old for old, new in _RENAMED.items()}
 # foundation/src/config/network_name.ts of 5 and 6.
 _NETWORKS_FIVE = ("testnet", "mainnet", "staging", "next-net", "devnet")
 
+# keccak256("aztec.stf.storage") + 3 and + 4 (ethereum/src/contracts/rollup.ts of 4.1.2). Newer rollups may lay their
+# storage out in another way: the source of 6 asks getVkTreeRoot() and getProtocolContractsHash() in its place.
+_ROLLUP_SLOTS = {
+    "x-aztec-l2circuitsvktreeroot": "0x958201b72d64259285941dffd868dac55267471fcc73e8a06e1fd9cf8706364",
+    "x-aztec-l2protocolcontractshash": "0x958201b72d64259285941dffd868dac55267471fcc73e8a06e1fd9cf8706365",
+}
+
 RELEASES = {
     "2.1": Release(
         line="2.1",
@@ -183,6 +194,8 @@ RELEASES = {
         crs_files=_CRS_FOUR,
         stop_grace_period=_GRACE,
         renamed_environment=_NOT_YET_RENAMED,
+        # It ends with an error where the rollup is not its own.
+        standby=False,
     ),
     "4": Release(
         line="4",
@@ -197,6 +210,7 @@ RELEASES = {
         crs_files=_CRS_FOUR,
         stop_grace_period=_GRACE,
         renamed_environment=_NOT_YET_RENAMED,
+        rollup_slots=_ROLLUP_SLOTS,
     ),
     "5": Release(
         line="5",

@@ -389,6 +389,8 @@ def test_balances_of_real_accounts(chain, serve) -> None:
 
 HERE = {
     "ansible_connection": "local",
+    # A file inside the container, which is not asked: no test here goes to the published configuration.
+    "aztec_environment": {"NETWORK_CONFIG_LOCATION": "/network_config.json"},
     "ansible_host": "127.0.0.1",
     "ansible_python_interpreter": sys.executable,
     "aztec_version": "4.1.2",

@@ -128,6 +128,8 @@ def test_every_line_says_everything(line: str) -> None:
         "networks",
         "entrypoint",
         "crs_image",
+        "standby",
+        "rollup_slots",
     }
     for by_component in ("start_flags", "environment", "needs", "stop_grace_period"):
         assert set(release[by_component]) == set(COMPONENTS)
