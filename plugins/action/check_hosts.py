@@ -21,7 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     problem_table,
     together,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables, starts_node
 
 # What a component publishes on its host: option, protocol, on loopback alone.
 PUBLISHED = {
@@ -86,7 +86,8 @@ class ActionModule(ActionBase):
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)
                 if looks[host]:
-                    verdicts.append(check_l1(host, values, fleet, looks[host].get("l1")))
+                    starts = starts_node(looks[host], values)
+                    verdicts.append(check_l1(host, values, fleet, looks[host].get("l1"), starts))
 
         findings = check_hosts(looks, fleet, settings, engines)
         findings.problems += [problem for verdict in verdicts for problem in verdict.problems]

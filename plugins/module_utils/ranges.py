@@ -214,6 +214,16 @@ def _ether(value: object) -> tuple | None:
     return None
 
 
+def _fee_cap(value: object) -> tuple | None:
+    number = as_float(value)
+    if number is None:
+        return f"{shown(value)} is not an amount of gwei", "give a number above 0, without a unit"
+    # Aztec counts whole wei, and takes a cap of 0 for none.
+    if number < 1e-9:
+        return f"{shown(value)} is a fee cap of zero or less", "give gwei above 0, or take the line out"
+    return None
+
+
 def _release(value: object) -> tuple | None:
     try:
         release_of(value)
@@ -377,12 +387,15 @@ RANGES = {
     "docker_ipv6_subnet": Range("an IPv6 network in CIDR form, such as C(fd00:1::/64)", _ipv6_subnet, empty=True),
     "l1_execution_urls": Range("a URL of http or https", each=True),
     "l1_consensus_urls": Range("a URL of http or https", each=True),
+    "l1_debug_urls": Range("a URL of http or https", each=True),
     "l1_chain_id": Range("from 1, or 0 for the network's own", _from_zero),
     "l1_registry": Range("C(0x) and 40 hex digits", empty=True),
     "l1_max_head_age": Range("from 1", _from_one, unit="seconds"),
     "l1_timeout": Range("from 1", _from_one, unit="seconds"),
     "l1_balance_warn": Range("from 0", _ether, unit="ETH"),
     "l1_balance_fail": Range("from 0", _ether, unit="ETH"),
+    "l1_submission_gas": Range("a number from 1", _from_one),
+    "max_fee_gwei": Range("above 0", _fee_cap, unit="gwei", empty=True),
     "broker_url": Range("a URL of http or https with host and port alone"),
     "publisher_private_key": Range("C(0x) and 64 hex digits", empty=True),
     "publisher_private_keys": Range("C(0x) and 64 hex digits", each=True),

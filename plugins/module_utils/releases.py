@@ -22,7 +22,8 @@ class Release:
 
     start_flags and environment go by component; rpc gives the JSON-RPC method for each thing that is asked; crs_image
     is the image of agents that carries the CRS, where the line has one. Of GET /status the code alone is read, 200 in
-    every line: the body is OK in 2.1 and 4, and JSON in 5.2.
+    every line: the body is OK in 2.1 and 4, and JSON in 5.2. debug_hosts_required: an L1 client that traces is needed.
+    balance_required: a node starts no proof while none of its publishers can pay for the submission.
     """
 
     line: str
@@ -31,6 +32,8 @@ class Release:
     rpc: dict
     networks: tuple
     crs_image: str = ""
+    debug_hosts_required: bool = False
+    balance_required: bool = False
     entrypoint: tuple = field(default=ENTRYPOINT)
 
     def as_dict(self) -> dict:
