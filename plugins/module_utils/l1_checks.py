@@ -18,7 +18,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     BROKER,
     DEFAULTS,
     NODE,
+    as_bool,
     deciding,
+    environment_of,
     has_remote_signer,
     image_of,
     publisher_variable,
@@ -95,10 +97,10 @@ class Settings:
     unknown: str = ""
     # What a client without traces gets: error, warning, or '' where the operator has said that none are needed.
     traces: str = "warning"
-    # The cost of a proof's submission: gas, fee cap (wei for each gas) and bump of the priority fee (percent).
+    # What the cost of a proof's submission goes by: gas, cap (wei for each gas) and bump of the priority fee (percent).
     submission_gas: int = 3_500_000
     max_fee: int = MAX_FEE_GWEI * GWEI
-    fee_bump: Decimal = Decimal(FEE_BUMP_PERCENT)
+    fee_bump: int = FEE_BUMP_PERCENT
     # Whether a node that starts proves nothing until one of its publishers can pay for the submission.
     needs_balance: bool = False
 
@@ -134,16 +136,6 @@ class Found:
     remedy: str
     level: str = "error"
     foreign: bool = False
-
-
-def environment_of(values: Mapping, component: str) -> dict:
-    """Give the environment that the operator adds to a component, all layers of it."""
-    wide = "aztec_environment" if f"{component}_fleet_environment" not in values else f"{component}_fleet_environment"
-    together: dict = {}
-    for name in (wide, f"{component}_environment", f"{component}_secret_environment"):
-        layer = values.get(name)
-        together.update(layer if isinstance(layer, Mapping) else {})
-    return together
 
 
 def members(value: object) -> list[str]:
@@ -237,15 +229,14 @@ def settings_of(values: Mapping, network: str, components: Sequence, line: str =
     allowed = flag(node, "ETHEREUM_ALLOW_NO_DEBUG_HOSTS")
     required = release is not None and release.debug_hosts_required
     cap = as_float(value("prover_node_max_fee_gwei")) or MAX_FEE_GWEI
-    bump = as_float(node.get("L1_PRIORITY_FEE_BUMP_PERCENTAGE"))
     return Settings(
         traces="" if allowed else "error" if required else "warning",
         submission_gas=int(value("aztec_l1_submission_gas")),
         max_fee=int(Decimal(str(cap)) * GWEI),
-        fee_bump=Decimal(str(FEE_BUMP_PERCENT if bump is None else bump)),
+        fee_bump=int(value("prover_node_priority_fee_bump_percentage") or FEE_BUMP_PERCENT),
         needs_balance=release is not None
         and release.balance_required
-        and not flag(node, "PROVER_NODE_DISABLE_PROOF_PUBLISH"),
+        and as_bool(value("prover_node_dry_run")) is not True,
         checks=str(value("aztec_l1_checks")),
         needed=str(value("aztec_l1_needed")),
         seconds=float(value("aztec_l1_timeout")),
@@ -592,7 +583,7 @@ def fee_offered(fees: Mapping | None, settings: Settings) -> int:
     if estimate:
         priority = min(priority, 100 * estimate)
     base = (int(fees["base"]) * 1125 + 999) // 1000
-    return min(base + int(priority * (100 + settings.fee_bump) / 100), settings.max_fee)
+    return min(base + priority * (100 + settings.fee_bump) // 100, settings.max_fee)
 
 
 def submission_cost(fees: Mapping | None, settings: Settings) -> int:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils import l1_checks
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import (
     GWEI,
     Settings,
@@ -26,7 +25,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import 
     submission_cost,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
 
 NODE, BROKER, AGENT = "prover_node", "prover_broker", "prover_agent"
 PUBLISHER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
@@ -522,14 +520,13 @@ def test_the_tables_show_what_was_seen() -> None:
 # --- traces ---
 
 DEBUG = "https://trace.lan/S3cretPath"
+# A release line that needs traces, and starts no proof that none of the publishers can pay for.
 SIX = "6"
 
 
 @pytest.fixture(name="six")
-def fixture_six(monkeypatch) -> dict:
-    """The fleet of a release line that needs traces and starts no proof that nobody can pay for."""
-    line = replace(RELEASES["5"], line=SIX, debug_hosts_required=True, balance_required=True)
-    monkeypatch.setitem(l1_checks.RELEASES, SIX, line)
+def fixture_six() -> dict:
+    """Return the fleet on release line 6."""
     return {**FLEET, "line": SIX}
 
 
@@ -671,8 +668,8 @@ def fees(base: object, priority: object = None, *rewards: int) -> dict:
         (fees(1000, 100), {}, 1125 + 120),
         (fees(1000, 101), {}, 1125 + 121),
         (fees(0, 100), {}, 120),
-        (fees(1000, 100), {"fee_bump": Decimal(0)}, 1125 + 100),
-        (fees(1000, 100), {"fee_bump": Decimal("30.5")}, 1125 + 130),
+        (fees(1000, 100), {"fee_bump": 0}, 1125 + 100),
+        (fees(1000, 101), {"fee_bump": 30}, 1125 + 131),
         # The median of what was paid, where it is more.
         (fees(1000, 100, 50, 70, 90), {}, 1125 + 120),
         (fees(1000, 100, 300, 100, 200), {}, 1125 + 240),
@@ -696,25 +693,23 @@ def test_the_fee_that_is_offered(told: dict | None, changes: dict, wei: int) -> 
 
 def test_settings_of_the_submission(six: dict) -> None:
     found = settings_of({}, "testnet", [NODE])
-    assert (found.submission_gas, found.max_fee, found.fee_bump) == (3_500_000, 2000 * GWEI, Decimal(20))
+    assert (found.submission_gas, found.max_fee, found.fee_bump) == (3_500_000, 2000 * GWEI, 20)
     assert (found.traces, found.needs_balance) == ("warning", False)
     values = {
         "aztec_l1_submission_gas": "1000",
         "prover_node_max_fee_gwei": "1.5",
-        "prover_node_environment": {"L1_PRIORITY_FEE_BUMP_PERCENTAGE": 30},
+        "prover_node_priority_fee_bump_percentage": "30",
         # Another component's environment is not the node's.
-        "prover_broker_environment": {
-            "L1_PRIORITY_FEE_BUMP_PERCENTAGE": 40,
-            "ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True,
-            "PROVER_NODE_DISABLE_PROOF_PUBLISH": True,
-        },
+        "prover_broker_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True},
     }
     found = settings_of(values, "testnet", [NODE, BROKER], SIX)
-    assert (found.submission_gas, found.max_fee, found.fee_bump) == (1000, 1_500_000_000, Decimal(30))
+    assert (found.submission_gas, found.max_fee, found.fee_bump) == (1000, 1_500_000_000, 30)
     assert (found.traces, found.needs_balance) == ("error", True)
-    dry = {"prover_node_environment": {"PROVER_NODE_DISABLE_PROOF_PUBLISH": True}}
-    assert settings_of(dry, "testnet", [NODE], SIX).needs_balance is False
-    assert settings_of({"prover_node_max_fee_gwei": ""}, "testnet", [NODE]).max_fee == 2000 * GWEI
+    # A dry run submits nothing.
+    assert settings_of({"prover_node_dry_run": "true"}, "testnet", [NODE], SIX).needs_balance is False
+    unset = {"prover_node_max_fee_gwei": "", "prover_node_priority_fee_bump_percentage": 0}
+    found = settings_of(unset, "testnet", [NODE])
+    assert (found.max_fee, found.fee_bump) == (2000 * GWEI, 20)
 
 
 # 3.5 million gas at 1 gwei and an eighth.
