@@ -44,6 +44,8 @@ SYNCED = re.compile(r"Downloaded (?:L2 )?(?:block|checkpoint) (\d+)|World state 
 # What may be shown of a URL (and of it the userinfo is taken off), and the rest.
 USERINFO = re.compile(r"\b((?:https?|wss?)://)[^\s/\"']*@")
 URL = re.compile(r"\b((?:https?|wss?)://(?:\[[0-9a-fA-F:.]+\]|[^\s/\"'?#:]+)(?::\d+)?)([^\s\"']*)")
+# Levels of the library that Aztec logs with (pino).
+LEVELS = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
 SECRET_WORDS = ("KEY", "SECRET", "PASSWORD", "TOKEN", "MNEMONIC")
 
 
@@ -206,8 +208,19 @@ def split_log(text: str) -> list[tuple[float, str]]:
         stamp, _sep, rest = line.partition(" ")
         at = parse_time(stamp)
         if at:
-            rows.append((at, re.sub(r"\x1b\[[0-9;]*m", "", rest)))
+            rows.append((at, plain_line(re.sub(r"\x1b\[[0-9;]*m", "", rest))))
     return rows
+
+
+def plain_line(text: str) -> str:
+    """Return a log line of LOG_JSON in the form that Aztec writes without it; any other line as it is."""
+    if not text.startswith('{"level":'):
+        return text
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return f"{LEVELS.get(entry['level'], 'INFO')}: {entry.get('module', '')} {entry.get('msg', '')}"
 
 
 def last_match(log: list[tuple[float, str]], pattern: re.Pattern) -> tuple[float, str]:

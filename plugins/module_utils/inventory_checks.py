@@ -63,6 +63,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import (
     COMPONENTS,
     CONSENSUS_ENVIRONMENT,
+    NUMBERED_DEVNET,
     OPTION_SINCE,
     RELEASES,
     Release,
@@ -87,7 +88,7 @@ ZERO_ADDRESS = "0x" + "0" * 40
 
 # What says who the publishers are: their keys, one or several, or where their keys are and whose they are.
 ONE_KEY, SEVERAL_KEYS = "prover_node_publisher_private_key", "prover_node_publisher_private_keys"
-FUNDING_KEY, FUNDING_ADDRESS = "prover_node_funding_private_key", "prover_node_funding_address"
+FUNDING_KEY, FUNDING_ADDRESS = "prover_node_funding_account_private_key", "prover_node_funding_account_address"
 FUNDING_AMOUNTS = ("prover_node_funding_threshold", "prover_node_funding_amount")
 SIGNER_OPTIONS = ("prover_node_web3signer_url", "prover_node_publisher_addresses")
 
@@ -168,7 +169,7 @@ def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
     else:
         found = None
     if found is None and option.get("choices") and not _is_choice(value, option["choices"]):
-        choices = ", ".join(str(choice) for choice in option["choices"])
+        choices = ", ".join(str(choice) or '""' for choice in option["choices"])
         found = f"{shown(value, option)} is not a choice", f"choose one of {choices}"
     return found
 
@@ -408,7 +409,8 @@ class _Inventory:
                     continue
                 known = networks_of(version, line)
                 if not accepts_network(known, network):
-                    near = difflib.get_close_matches(str(network), known, n=1)
+                    names = [one for one in known if one != NUMBERED_DEVNET]
+                    near = difflib.get_close_matches(str(network), names, n=1)
                     hint = f"did you mean {near[0]}? All: " if near else "choose one of "
                     self.add(host, name, (f"{shown(network)} is an unknown network", hint + ", ".join(known)))
                     continue
@@ -532,7 +534,8 @@ class _Inventory:
                     for old, new in release.renamed_environment.items():
                         if old in environment:
                             wrong = f"holds {old}, which release line {release.line} does not read"
-                            self.add(host, name, (wrong, f"remove it, or rename it to {new}; the image sets it already"))
+                            remedy = f"remove it, or rename it to {new}; the image sets it already"
+                            self.add(host, name, (wrong, remedy))
                     if release.checks_consensus_environment and allowed not in ("1", "true"):
                         self._check_consensus(host, component, name, environment)
 
@@ -582,7 +585,8 @@ class _Inventory:
             given = [name for name in names if values.get(name) not in (None, "", 0, 0.0, "0")]
             for name in names:
                 if given and name not in given and not isinstance(self.hosts[host].get(name), Broken):
-                    self.add(host, name, (f"is not set, and {given[0]} is", "set all three, or none: " + ", ".join(names)))
+                    remedy = f"set all three, or none: {', '.join(names)}"
+                    self.add(host, name, (f"is not set, and {given[0]} is", remedy))
             if values.get(account):
                 function = ethereum.ethereum_checksum if remote else ethereum.ethereum_address
                 self._check_ethereum(host, account, function, values[account])

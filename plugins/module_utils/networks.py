@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is published about the networks that Aztec runs: the L1's chain, the registry contract on it, and consensus values.
+"""What is published about Aztec's networks: the L1's chain, the registry contract on it, and consensus values.
 
 A network of the release table that is missing here has no published values. None is guessed.
 """

@@ -134,7 +134,7 @@ STORE_SCHEMES = ("http", "https", "s3", "gs", "file")
 def store_problem(url: object, schemes: Sequence = STORE_SCHEMES) -> tuple | None:
     """Return what is wrong with the URL of a file store, and what to do; the URL may hold a key and is not quoted."""
     scheme, separator, rest = str(url).partition("://")
-    if not isinstance(url, str) or scheme in ("http", "https") and scheme in schemes:
+    if not isinstance(url, str) or (scheme in ("http", "https") and scheme in schemes):
         return url_problem(url)
     if not separator:
         return "has no scheme", f"begin it with one of {', '.join(f'{one}://' for one in schemes)}"
@@ -449,8 +449,8 @@ RANGES = {
     "blob_file_store_urls": Range(_STORES, store_problem, each=True),
     "tx_file_store_urls": Range(_STORES, store_problem, each=True),
     "proof_store": Range("a URL of C(s3), C(gs) or C(file)", _proof_store, empty=True),
-    "funding_private_key": Range("C(0x) and 64 hex digits", empty=True),
-    "funding_address": Range("C(0x) and 40 hex digits", empty=True),
+    "funding_account_private_key": Range("C(0x) and 64 hex digits", empty=True),
+    "funding_account_address": Range("C(0x) and 40 hex digits", empty=True),
     "funding_threshold": Range("from 0", _ether, unit="ETH"),
     "funding_amount": Range("from 0", _ether, unit="ETH"),
     "priority_fee_bump_percentage": Range("from 1 to 1000, or 0 for Aztec's own", _percent(1), unit="percent"),

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The one place where Aztec's release lines differ. No other file of the collection asks for a version's number.
 
-Each entry cites its source: the source code that was read, the program that was run, or the documentation. 4.1.2 is the
-newest release that can be installed without Aztec's container registry, and the only one that was run. Entries for 5 and
-6 come from source and documentation.
+Each entry cites its source: source code that was read, a program that was run, or documentation. 4.1.2 is the newest
+release that can be installed without Aztec's container registry, and the only one that was run. Entries for 5 and 6
+come from source and documentation.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ _LATER = {
     "prover_agent": _GUIDE["prover_agent"],
 }
 
-# The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents. It names no instruction set: these three are those
-# that Barretenberg's x86 code is built for.
+# The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents. It names no instruction set: adx, avx2 and bmi2
+# are our reading of it, since Skylake has them and Barretenberg's x86 code uses them. A missing one is a warning only.
 _SKYLAKE = {
     **_LATER,
     "prover_agent": Needs(
@@ -148,7 +148,8 @@ _CRS_FOUR = (
     CrsFile("bn254_g2.dat", 128),
     CrsFile("grumpkin_g1.flat.dat", 64 * (2**18 + 1), pattern="grumpkin_g1*.dat"),
 )
-# @aztec/bb.js 5.0.0, crs/node: 2^25 points, compressed (bn254_g1.dat, decompressed, is taken as well), 2^18 of Grumpkin.
+# @aztec/bb.js 5.0.0, crs/node: 2^25 compressed points (the decompressed bn254_g1.dat is accepted too), 2^18 of
+# Grumpkin.
 _CRS_FIVE = (
     CrsFile("bn254_g1_compressed.dat", 32 * 2**25, pattern="bn254_g1*.dat"),
     CrsFile("bn254_g2.dat", 128),
@@ -347,8 +348,8 @@ def release_of(version: object, line: object = "") -> Release:
     if own is None and not given:
         known = ", ".join(f"{name}.x" for name in RELEASES)
         raise ValueError(
-            f"the release line {major}.{minor} is not known: choose a version of {known}, or name in aztec_release_line "
-            "the line whose settings it takes"
+            f"the release line {major}.{minor} is not known: choose a version of {known}, or name in "
+            "aztec_release_line the line whose settings it takes"
         )
     if own is not None and given not in ("", own.line):
         raise ValueError(f"the version {version} is of the line {own.line}, not {given}: remove aztec_release_line")

@@ -122,7 +122,7 @@ def test_a_signer_and_no_key() -> None:
 
 
 def test_an_account_that_tops_up() -> None:
-    """The funding account is in the key store: its key, or with a signer the address, prover_node_funding_address."""
+    """The key store has the funding account: its key, or with a signer prover_node_funding_account_address."""
     seen = {fleet: rendered(fleet)["prover_node"] for fleet in ("operated", "carried", "6.0.0")}
     stores = {fleet: json.loads(files_of(arguments)["keys/prover.json"]) for fleet, arguments in seen.items()}
     funders = {fleet: store.get("fundingAccount") for fleet, store in stores.items()}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -297,3 +298,30 @@ def test_error_code():
     assert hp.error_code("ERROR: x TypeError: fetch failed") == "fetch failed"
     assert hp.error_code("ERROR: x UND_ERR_CONNECT_TIMEOUT") == "UND_ERR_CONNECT_TIMEOUT"
     assert hp.error_code("") == ""
+
+
+JSON_LINE = '{"level":50,"time":1795712179937,"module":"prover-client:x","msg":"fetch failed: E\\n    at x"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        # As 4.1.2 writes them with LOG_JSON=1.
+        (JSON_LINE, "ERROR: prover-client:x fetch failed: E\n    at x"),
+        ('{"level":30,"time":1,"module":"a","n":1,"msg":"Starting job id=1:2"}', "INFO: a Starting job id=1:2"),
+        ('{"level":35,"msg":"m"}', "INFO:  m"),
+        ('{"level":60}', "FATAL:  "),
+        ('{"level":30', '{"level":30'),
+        ("ERROR: prover-client:x fetch failed", "ERROR: prover-client:x fetch failed"),
+        ("", ""),
+    ],
+)
+def test_a_log_in_json_is_read_as_one_in_text(line: str, plain: str) -> None:
+    assert hp.plain_line(line) == plain
+
+
+def test_what_a_log_in_json_says_of_broker_and_errors() -> None:
+    log = hp.split_log(f"2026-11-26T10:00:00.5Z {JSON_LINE}")
+    (at, line) = hp.last_match(log, hp.BROKER_ERROR)
+    assert at > 0
+    assert re.search(r"\bERROR\b", line)

@@ -420,20 +420,20 @@ def test_warn_makes_warnings_of_all() -> None:
 
 
 def test_what_is_not_known_is_not_guessed_and_said_so() -> None:
-    elsewhere = {**FLEET, "network": "devnet"}
+    elsewhere = {**FLEET, "network": "staging"}
     answers = {"execution": [execution(chain_id=77, code_bytes=None)], "consensus": [consensus(chain_id=77)]}
     problems = [one for one in check_l1("node-2", VALUES, elsewhere, answers).problems if "in its URL" not in one.wrong]
     assert [(one.level, one.variable, one.wrong, one.remedy) for one in problems] == [
         (
             "warning",
             "aztec_l1_chain_id",
-            "the L1's chain was not checked, for 'devnet' is not known here",
+            "the L1's chain was not checked, for 'staging' is not known here",
             "set aztec_l1_chain_id",
         ),
         (
             "warning",
             "aztec_l1_registry",
-            "the L1's registry was not checked, for 'devnet' is not known here",
+            "the L1's registry was not checked, for 'staging' is not known here",
             "set aztec_l1_registry",
         ),
     ]
@@ -447,7 +447,9 @@ OWN = {"NETWORK_CONFIG_LOCATION": "http://x/config.json"}
     [
         ({}, "testnet", 11155111, REGISTRY),
         ({}, "mainnet", 1, NETWORKS["mainnet"].registry),
-        ({}, "devnet", None, ""),
+        ({}, "staging", None, ""),
+        ({}, "devnet", 11155111, NETWORKS["devnet"].registry),
+        ({}, "v4-devnet-2", 11155111, NETWORKS["v4-devnet-2"].registry),
         ({"aztec_l1_chain_id": "31337", "aztec_l1_registry": OTHER}, "testnet", 31337, OTHER),
         # The known registry is on the known chain alone.
         ({"aztec_l1_chain_id": 31337}, "testnet", 31337, ""),
@@ -457,7 +459,7 @@ OWN = {"NETWORK_CONFIG_LOCATION": "http://x/config.json"}
         ({"aztec_environment": OWN, "prover_node_fleet_environment": {}}, "testnet", 11155111, REGISTRY),
         (
             {"prover_node_environment": {"L1_CHAIN_ID": "7", "REGISTRY_CONTRACT_ADDRESS": OTHER}},
-            "devnet",
+            "staging",
             7,
             OTHER,
         ),
