@@ -21,7 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     problem_table,
     together,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables, starts_node
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import check_network, network_table
 
 # What a component publishes on its host: option, protocol, on loopback alone.
@@ -87,7 +87,8 @@ class ActionModule(ActionBase):
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)
                 if looks[host]:
-                    verdicts.append(check_l1(host, values, fleet, looks[host].get("l1")))
+                    starts = starts_node(looks[host], values)
+                    verdicts.append(check_l1(host, values, fleet, looks[host].get("l1"), starts))
                     networks.append(check_network(host, values, fleet, looks[host].get("network")))
 
         findings = check_hosts(looks, fleet, settings, engines)

@@ -11,7 +11,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     engine_stale,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
-from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import is_key_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import checked_key
 
 
 class FilterModule:
@@ -21,5 +21,5 @@ class FilterModule:
         """Give the filters by name."""
         return {
             function.__name__: one_line_errors(function, AnsibleFilterError)
-            for function in (engine_plan, engine_daemon, engine_stale, is_key_of)
+            for function in (checked_key, engine_plan, engine_daemon, engine_stale)
         }

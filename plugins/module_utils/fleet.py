@@ -44,6 +44,7 @@ DEFAULTS = {
     "aztec_l1_max_head_age": 300,
     "aztec_l1_balance_warn": 0.1,
     "aztec_l1_balance_fail": 0,
+    "aztec_l1_submission_gas": 3500000,
     "prover_node_key_source": "keystore",
 }
 

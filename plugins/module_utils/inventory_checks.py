@@ -749,14 +749,17 @@ class _Inventory:
 
     def check_urls(self) -> None:
         """L1 URLs of node and broker, and broker URLs set by hand."""
-        wanted = {NODE: ("l1_execution_urls", "l1_consensus_urls"), BROKER: ("l1_execution_urls",)}
+        wanted = {
+            NODE: ("l1_execution_urls", "l1_consensus_urls", "l1_debug_urls"),
+            BROKER: ("l1_execution_urls",),
+        }
         for host in self.hosts:
             for component in self.components(host):
                 for option in wanted.get(component, ()):
                     name, urls = self.setting(host, component, option)
                     if (host, name) in self.bad or isinstance(urls, Broken):
                         continue
-                    if not urls:
+                    if not urls and option != "l1_debug_urls":
                         self.add(host, name, ("names no URL", "give at least one"))
                     for number, url in enumerate(urls or [], 1):
                         found = url_problem(url) or _own_url_problem(url)

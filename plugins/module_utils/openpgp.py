@@ -1,49 +1,77 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Fingerprints of OpenPGP public keys, computed as RFC 9580 says: a key is checked before anything trusts it."""
+"""An OpenPGP public key, checked by its fingerprint and encoded again from what was checked (RFC 4880, RFC 9580).
+
+Programs differ in which armor and which packets they read and which they pass over. Therefore the text that was
+checked is not handed on, only what this parser has read in it.
+"""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 
+BEGIN, END = "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----"
+HEADER = re.compile(r"[A-Za-z]+:( .*)?")
+CHECKSUM = re.compile(r"=[A-Za-z0-9+/]{4}")
+LINE_WIDTH = 64
+
 PUBLIC_KEY = 6
 SECRET_KEYS = (5, 7)
-BLOCK = re.compile(
-    r"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(.*?)\r?\n-----END PGP PUBLIC KEY BLOCK-----", re.DOTALL
-)
+# Signature, public key, user ID, public subkey, user attribute: RFC 9580, 10.1
+CERTIFICATE_TAGS = (2, PUBLIC_KEY, 13, 14, 17)
 
 
-def dearmor(text: str) -> list[bytes]:
-    """Give the bytes of each armoured public key block of a text. ValueError where there is none or one is broken."""
-    blocks = []
-    for match in BLOCK.finditer(text):
-        _headers, sep, body = match.group(1).replace("\r", "").partition("\n\n")
-        lines = [line.strip() for line in (body if sep else match.group(1)).splitlines()]
-        data = "".join(line for line in lines if not re.match(r"=[A-Za-z0-9+/]{4}$", line))
-        try:
-            blocks.append(base64.b64decode(data, validate=True))
-        except binascii.Error as error:
-            raise ValueError("the key's armour is broken") from error
-    if not blocks:
-        raise ValueError("it holds no OpenPGP public key block")
-    return blocks
+def dearmor(text: str) -> bytes:
+    """Return the bytes of the one armored public key block that the text consists of.
+
+    The checksum is not compared, since the fingerprint is. Raise ValueError for anything but one block and blanks.
+    """
+    lines = [line.strip() for line in text.strip().split("\n")]
+    if (lines[0], lines[-1]) != (BEGIN, END) or sum(line.startswith("-----") for line in lines) != 2:
+        raise ValueError("it is not exactly one armored OpenPGP public key block")
+    body = lines[1:-1]
+    while body and HEADER.fullmatch(body[0]):
+        del body[0]
+    if body and CHECKSUM.fullmatch(body[-1]):
+        del body[-1]
+    try:
+        return base64.b64decode("".join(body), validate=True)
+    except ValueError as error:
+        raise ValueError("its armor is broken") from error
+
+
+def armor(data: bytes) -> str:
+    """Return the armored public key block of these bytes, as GnuPG writes it: 64 columns and a checksum."""
+    text = base64.b64encode(data).decode()
+    lines = [text[start:start + LINE_WIDTH] for start in range(0, len(text), LINE_WIDTH)]
+    checksum = base64.b64encode(crc24(data).to_bytes(3, "big")).decode()
+    return "\n".join([BEGIN, "", *lines, f"={checksum}", END, ""])
+
+
+def crc24(data: bytes) -> int:
+    """Return the checksum of armor: RFC 4880, 6.1."""
+    crc = 0xB704CE
+    for byte in data:
+        crc ^= byte << 16
+        for _bit in range(8):
+            crc = crc << 1 ^ (0x1864CFB if crc & 0x800000 else 0)
+    return crc
 
 
 def packets(data: bytes) -> list[tuple[int, bytes]]:
-    """Give (tag, body) of each OpenPGP packet. ValueError for what is cut off, or of a length not used in keys."""
+    """Return (tag, body) of each OpenPGP packet. Raise ValueError if one is cut off or has no fixed length."""
     found, at = [], 0
     while at < len(data):
         head = data[at]
         at += 1
         if not head & 0x80:
-            raise ValueError("it is no OpenPGP packet")
+            raise ValueError("it holds something that is not an OpenPGP packet")
         if head & 0x40:
             tag, first = head & 0x3F, data[at:at + 1]
             if not first:
-                raise ValueError("the key is cut off")
+                raise ValueError("it is cut off")
             if first[0] < 192:
                 length, at = first[0], at + 1
             elif first[0] < 224:
@@ -51,46 +79,61 @@ def packets(data: bytes) -> list[tuple[int, bytes]]:
             elif first[0] == 255:
                 length, at = int.from_bytes(data[at + 1:at + 5], "big"), at + 5
             else:
-                raise ValueError("the key has a packet of partial length")
+                raise ValueError("it has a packet of partial length")
         else:
             tag, kind = (head >> 2) & 0x0F, head & 3
             if kind == 3:
-                raise ValueError("the key has a packet of unknown length")
+                raise ValueError("it has a packet of unknown length")
             size = 1 << kind
             length, at = int.from_bytes(data[at:at + size], "big"), at + size
         if at + length > len(data):
-            raise ValueError("the key is cut off")
+            raise ValueError("it is cut off")
         found.append((tag, data[at:at + length]))
         at += length
     return found
 
 
-def openpgp_fingerprints(text: str) -> list[str]:
-    """Give the fingerprints of all primary keys in an armoured text, in capitals, as many as there are.
+def packet(tag: int, body: bytes) -> bytes:
+    """Return an OpenPGP packet. For tags below 16 its header is GnuPG's: of the old format, as short as possible."""
+    length = len(body)
+    if tag > 15:
+        return bytes([0xC0 | tag, 255]) + length.to_bytes(4, "big") + body
+    kind = 0 if length < 1 << 8 else 1 if length < 1 << 16 else 2
+    return bytes([0x80 | tag << 2 | kind]) + length.to_bytes(1 << kind, "big") + body
 
-    Subkeys are left out: what trusts them is a signature of their primary key. ValueError where the text holds no key,
-    one that is broken, a secret one, or one of a version other than 4.
+
+def key_fingerprint(body: bytes) -> str:
+    """Return the fingerprint of a public key packet, 40 capital hex digits.
+
+    Raise ValueError if its version is not 4, or if it is longer than the 65,535 bytes that this version can have.
     """
-    found = []
-    for block in dearmor(text):
-        for tag, body in packets(block):
-            if tag in SECRET_KEYS:
-                raise ValueError("it holds a secret key")
-            if tag != PUBLIC_KEY:
-                continue
-            if body[:1] != b"\x04":
-                raise ValueError("it holds a key of a version other than 4")
-            digest = hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body, usedforsecurity=False)
-            found.append(digest.hexdigest().upper())
-    if not found:
-        raise ValueError("it holds no primary key")
-    return found
+    if body[:1] != b"\x04" or len(body) >= 1 << 16:
+        raise ValueError("it is not a key of version 4")
+    return hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body, usedforsecurity=False).hexdigest().upper()
 
 
-def is_key_of(text: str, fingerprint: str) -> bool:
-    """Whether the text is the one key of this fingerprint (spaces and case do not matter) and of no other."""
-    wanted = re.sub(r"\s", "", fingerprint).upper()
+def trusted_key(text: str, fingerprint: str) -> str:
+    """Return the key with this fingerprint as an armored block that holds nothing else.
+
+    text: what was fetched, which must be that one key. fingerprint: 40 hex digits; blanks and case do not matter.
+    Its subkeys are kept: a verifier accepts a subkey only if the primary key has signed it. Packets that do not belong
+    to a public key are left out. Raise ValueError for everything else; its text continues "the key is refused: ...".
+    """
+    found = packets(dearmor(text))
+    if any(tag in SECRET_KEYS for tag, _body in found):
+        raise ValueError("it holds a secret key")
+    kept = [(tag, body) for tag, body in found if tag in CERTIFICATE_TAGS]
+    if [tag for tag, _body in kept].count(PUBLIC_KEY) != 1 or kept[0][0] != PUBLIC_KEY:
+        raise ValueError("it does not hold exactly one primary key")
+    actual, wanted = key_fingerprint(kept[0][1]), re.sub(r"\s", "", fingerprint).upper()
+    if actual != wanted:
+        raise ValueError(f"its fingerprint is {actual}, not {wanted}")
+    return armor(b"".join(packet(tag, body) for tag, body in kept))
+
+
+def checked_key(text: str, fingerprint: str) -> dict[str, str]:
+    """Return {key, problem} of trusted_key: the armored key, or '' and in one line why it is refused."""
     try:
-        return set(openpgp_fingerprints(text)) == {wanted}
-    except ValueError:
-        return False
+        return {"key": trusted_key(text, fingerprint), "problem": ""}
+    except ValueError as error:
+        return {"key": "", "problem": str(error)}

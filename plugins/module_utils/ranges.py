@@ -249,6 +249,16 @@ def _ether(value: object) -> tuple | None:
     return None
 
 
+def _fee_cap(value: object) -> tuple | None:
+    number = as_float(value)
+    if number is None:
+        return f"{shown(value)} is not an amount of gwei", "give a number above 0, without a unit"
+    # Aztec counts whole wei, and takes a cap of 0 for none.
+    if number < 1e-9:
+        return f"{shown(value)} is a fee cap of zero or less", "give gwei above 0, or take the line out"
+    return None
+
+
 def _release_line(value: object) -> tuple | None:
     if str(value) not in RELEASES:
         return f"{shown(value)} is not a known release line", f"choose one of {', '.join(RELEASES)}"
@@ -426,12 +436,15 @@ RANGES = {
     "docker_ipv6_subnet": Range("an IPv6 network in CIDR form, such as C(fd00:1::/64)", _ipv6_subnet, empty=True),
     "l1_execution_urls": Range("a URL of http or https", each=True),
     "l1_consensus_urls": Range("a URL of http or https", each=True),
+    "l1_debug_urls": Range("a URL of http or https", each=True),
     "l1_chain_id": Range("from 1, or 0 for the network's own", _from_zero),
     "l1_registry": Range("C(0x) and 40 hex digits", empty=True),
     "l1_max_head_age": Range("from 1", _from_one, unit="seconds"),
     "l1_timeout": Range("from 1", _from_one, unit="seconds"),
     "l1_balance_warn": Range("from 0", _ether, unit="ETH"),
     "l1_balance_fail": Range("from 0", _ether, unit="ETH"),
+    "l1_submission_gas": Range("a number from 1", _from_one),
+    "max_fee_gwei": Range("above 0", _fee_cap, unit="gwei", empty=True),
     "snapshot_urls": Range(_STORES, store_problem, each=True),
     "blob_file_store_urls": Range(_STORES, store_problem, each=True),
     "tx_file_store_urls": Range(_STORES, store_problem, each=True),

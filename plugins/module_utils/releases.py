@@ -62,6 +62,8 @@ class Release:
     them, None for never. renamed_environment: names that the line does not read, each with the name that it reads.
     standby: whether node and broker wait, and answer only /status, while the rollup is not theirs. rollup_slots maps a
     header of /status to the slot in the rollup's storage that has the same value, empty where the layout is not known.
+    debug_hosts_required: a node needs an L1 client that traces transactions. balance_required: a node starts no proof
+    while none of its publishers can pay for the submission.
     Of GET /status only the code is read, 200 in every line: the body is OK in 2.1 and 4, and JSON from 5.2.
     """
 
@@ -81,6 +83,7 @@ class Release:
     numbered_devnets_since: tuple | None = None
     checks_consensus_environment: bool = False
     debug_hosts_required: bool = False
+    balance_required: bool = False
     entrypoint: tuple = field(default=ENTRYPOINT)
 
     def as_dict(self) -> dict:
@@ -252,6 +255,8 @@ RELEASES = {
         checks_consensus_environment=True,
         # Upstream's release notes of v6.0.0: ETHEREUM_ALLOW_NO_DEBUG_HOSTS is false by default.
         debug_hosts_required=True,
+        # Upstream's changelog of v6, "Publishers must afford the L1 transaction before work starts".
+        balance_required=True,
     ),
 }
 

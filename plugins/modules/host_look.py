@@ -167,7 +167,13 @@ look:
       type: dict
       contains:
         execution:
-          description: chain_id, head, timestamp, syncing, code_bytes, balances; fault or refused where one is missing.
+          description:
+            - chain_id, head, timestamp, syncing, code_bytes, balances, fees, and traces where they were asked for; fault
+              or refused where one is missing.
+          type: list
+          elements: dict
+        debug:
+          description: chain_id, head, traces of clients that are asked for traces alone.
           type: list
           elements: dict
         consensus:

@@ -84,6 +84,8 @@ FLEETS: dict[str, dict[str, Any]] = {
             "aztec_network": "mainnet",
             "aztec_log_json": True,
             "aztec_proof_store": "s3://bucket/proofs",
+            "aztec_l1_debug_urls": ["https://traces.lan/v3/one"],
+            "prover_node_max_fee_gwei": 200,
             "prover_node_sync_mode": "force-snapshot",
             "prover_node_snapshot_urls": ["https://snapshots.lan/mainnet/"],
             "prover_node_blob_file_store_urls": ["https://blobs.lan", "gs://bucket/blobs"],

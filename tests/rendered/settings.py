@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet
+from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import PUBLIC_KEY, armor, packet
 
 from tests.rendered.fleets import KEY, LOOK
 from tests.rendered.render import ansible_playbook
@@ -42,7 +43,7 @@ FACTS: dict[str, Any] = {
         },
     },
     "__preflight_fleet": {"fleet": {}},
-    "__docker_engine_key": {"content": "a key"},
+    "__docker_engine_key": {"content": armor(packet(PUBLIC_KEY, b"\x04key"))},
     "__prover_agent_way": {"look": {"connect": [{"host": "h", "port": 1, "ok": False, "error": "e", "source": "s"}]}},
 }
 

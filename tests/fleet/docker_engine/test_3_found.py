@@ -63,8 +63,8 @@ def test_another_fingerprint_is_refused(fleet: Fleet, engines: Engines) -> None:
         applied = engines.apply(BARE, docker_engine_apt_key_fingerprint=DOCKERS)
     assert applied.code == 2
     assert (
-        f"{BARE}: the key at {URL}/debian/gpg has not the fingerprint {DOCKERS}, nothing was installed: "
-        "check docker_engine_apt_url and who answers there"
+        f"{BARE}: nothing was installed, as the key at {URL}/debian/gpg is refused: its fingerprint is "
+        f"{engines.fingerprint.strip()}, not {DOCKERS}: check docker_engine_apt_url and who answers there"
     ) in applied.said
 
 

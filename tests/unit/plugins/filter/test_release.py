@@ -121,6 +121,7 @@ def test_every_line_says_everything(line: str) -> None:
         "renamed_environment",
         "numbered_devnets_since",
         "checks_consensus_environment",
+        "balance_required",
         "debug_hosts_required",
         "start_flags",
         "environment",
