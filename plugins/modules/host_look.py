@@ -160,7 +160,7 @@ look:
       contains:
         execution:
           description:
-            - chain_id, head, timestamp, syncing, code_bytes, balances, fees, and traces where they were asked for; fault
+            - chain_id, head, timestamp, syncing, code_bytes, balances, fees, and traces where asked for; fault
               or refused where one is missing.
           type: list
           elements: dict
