@@ -34,7 +34,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets imp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
 
 # Settings of the whole fleet that may hold keys, and which components read them.
-FLEET_URLS = {"aztec_l1_execution_urls": (NODE, BROKER), "aztec_l1_consensus_urls": (NODE,)}
+FLEET_URLS = {
+    "aztec_l1_execution_urls": (NODE, BROKER),
+    "aztec_l1_consensus_urls": (NODE,),
+    "aztec_l1_debug_urls": (NODE,),
+}
 
 _UNDEFINED = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined")
 

@@ -21,7 +21,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     problem_table,
     together,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables, starts_node
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import check_network, network_table
 
 # What a component publishes on its host: option, protocol, on loopback alone.
 PUBLISHED = {
@@ -77,7 +78,7 @@ class ActionModule(ActionBase):
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
         hostvars = task_vars["hostvars"]
-        looks, settings, engines, verdicts = {}, {}, {}, []
+        looks, settings, engines, verdicts, networks = {}, {}, {}, [], []
         for host in task_vars["ansible_play_hosts_all"]:
             if host in fleet["hosts"]:
                 variables = hostvars[host]
@@ -86,10 +87,13 @@ class ActionModule(ActionBase):
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)
                 if looks[host]:
-                    verdicts.append(check_l1(host, values, fleet, looks[host].get("l1")))
+                    starts = starts_node(looks[host], values)
+                    verdicts.append(check_l1(host, values, fleet, looks[host].get("l1"), starts))
+                    networks.append(check_network(host, values, fleet, looks[host].get("network")))
 
         findings = check_hosts(looks, fleet, settings, engines)
         findings.problems += [problem for verdict in verdicts for problem in verdict.problems]
+        findings.problems += [problem for problems, _rows in networks for problem in problems]
         result.update(changed=False, gone=findings.gone)
         if findings.hardware:
             self._display.display(hardware_table(findings.hardware))
@@ -99,6 +103,9 @@ class ActionModule(ActionBase):
         )
         if seen:
             self._display.display("\n" + seen)
+        versions = network_table([row for _problems, rows in networks for row in rows])
+        if versions:
+            self._display.display("\n" + versions)
         joined = together(findings.problems, list(looks))
         if joined:
             failed = any(problem.level == "error" for problem in joined)

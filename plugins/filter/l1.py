@@ -4,9 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import l1_questions
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import host_questions
 from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
+
+
+def l1_questions(values: Mapping, fleet: Mapping, host: str) -> str:
+    """Return what a host's look asks of the L1, its signer and the network's configuration, as JSON text."""
+    return host_questions(values, fleet, host)
 
 
 class FilterModule:

@@ -9,9 +9,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import o
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
 
 
-def release(version: str) -> dict:
-    """Give the release line of a version as a dict."""
-    return release_of(version).as_dict()
+def release(version: str, line: str = "") -> dict:
+    """Return the release line of a version as a dict; line: the one to treat an unknown version as."""
+    return release_of(version, line).as_dict()
 
 
 class FilterModule:

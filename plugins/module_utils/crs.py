@@ -15,21 +15,20 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
 SERVICE = f"{service_name('prover_agent')}-crs"
 PATH = "/var/lib/crs"
 
-# What a filled directory holds (@aztec/bb.js 4.1.2, crs/node). Later releases take these as well as compressed files.
-FILES = tuple(f"{name}.dat" for name in ("bn254_g1", "bn254_g2", "grumpkin_g1.flat"))
-
-# What a good directory has at least, as Aztec asks for it: (2^25 + 1) points of 32 bytes where they are compressed, the
-# one point of G2, (2^18 + 1) points of 64 bytes. The program itself ends well with an error's page in the file's place.
-LEAST_BYTES = {"bn254_g1*.dat": 32 * (2**25 + 1), "bn254_g2.dat": 128, "grumpkin_g1*.dat": 64 * (2**18 + 1)}
-
 # Aztec takes these for true, and anything else for false.
 _TRUE = ("1", "true", "TRUE")
 
 _FETCH = """\
 for name in $files; do
   [ -e "$name" ] && continue
-  curl -fsS --retry 3 -o "$name.part" "$source/$name" || { echo "$name cannot be fetched from $source" >&2; exit 1; }
-  mv "$name.part" "$name"
+  if curl -fsS --retry 3 -o "$name.part" "$source/$name"; then
+    mv "$name.part" "$name"
+    continue
+  fi
+  case " $optional " in
+    *" $name "*) echo "$name is not at $source; the CRS is whole without it" ;;
+    *) echo "$name cannot be fetched from $source" >&2; exit 1 ;;
+  esac
 done
 """
 _VERIFY = """\
@@ -43,7 +42,7 @@ done
 _MEASURE = """\
 for entry in $least; do
   [ -n "$(find . -name "${entry%%=*}" -size "+${entry#*=}c")" ] && continue
-  echo "the CRS is not whole, no ${entry%%=*} of more than ${entry#*=} bytes is there: mend the source" >&2
+  echo "the CRS is not whole, no ${entry%%=*} of more than ${entry#*=} bytes is there: fill the source again" >&2
   exit 1
 done
 """
@@ -86,11 +85,15 @@ def seed_entrypoint(way: str, release: dict, source: str = "", digests: dict | N
     As Compose wants it, with every $ doubled. digests: file name -> sha256:... that it must have.
     """
     preload = " ".join([*release["entrypoint"][:-1], "preload-crs"])
+    files = release["crs_files"]
+    optional = [file["name"] for file in files if not file["required"] and file["name"] not in (digests or {})]
+    least = {file["pattern"] or file["name"]: file["least_bytes"] for file in files if file["required"]}
     pairs = {
         "source": source.rstrip("/"),
-        "files": " ".join(dict.fromkeys([*FILES, *(digests or {})])),
+        "files": " ".join(dict.fromkeys([*(file["name"] for file in files), *(digests or {})])),
+        "optional": " ".join(optional),
         "digests": " ".join(f"{name}={value.rpartition(':')[2]}" for name, value in sorted((digests or {}).items())),
-        "least": " ".join(f"{name}={size - 1}" for name, size in LEAST_BYTES.items()),
+        "least": " ".join(f"{name}={size - 1}" for name, size in least.items()),
     }
     steps = [f"set -f\ncd {PATH}\n", *(f"{name}='{value}'\n" for name, value in pairs.items())]
     verify = [_VERIFY] if digests else []

@@ -73,18 +73,21 @@ def publisher_environment(private_keys: object) -> dict:
     return {"PROVER_PUBLISHER_PRIVATE_KEYS" if len(keys) > 1 else "PROVER_PUBLISHER_PRIVATE_KEY": ",".join(keys)}
 
 
-def keystore(publishers: object, prover_id: str = "", remote_signer: str = "") -> str:
-    """Give Aztec's key store (schema 1) as JSON text, for one publisher or a list of them.
+def keystore(publishers: object, prover_id: str = "", remote_signer: str = "", funding: str = "") -> str:
+    """Return Aztec's key store (schema 1) as JSON text, for one publisher or a list of them.
 
     publishers: private keys, or with a remote signer the addresses of the keys that it holds.
     prover_id: the address for the rewards; empty means the first publisher's own.
     remote_signer: the signer's URL.
+    funding: the account that tops the publishers up, a private key or an address as publishers are; empty for none.
     """
     listed = list(publishers) if isinstance(publishers, (list, tuple)) else [publishers]
     if not listed:
         raise ValueError("no publisher key is given: set one")
-    listed = [ethereum_checksum(one) if remote_signer else ethereum_private_key(one) for one in listed]
+    account = ethereum_checksum if remote_signer else ethereum_private_key
+    listed = [account(one) for one in listed]
     first = listed[0] if remote_signer else ethereum_address(listed[0])
     prover = {"id": ethereum_checksum(prover_id) if prover_id else first, "publisher": listed}
     signer = {"remoteSigner": remote_signer} if remote_signer else {}
-    return json.dumps({"schemaVersion": 1, **signer, "prover": prover}, indent=2) + "\n"
+    funder = {"fundingAccount": account(funding)} if funding else {}
+    return json.dumps({"schemaVersion": 1, **signer, "prover": prover, **funder}, indent=2) + "\n"

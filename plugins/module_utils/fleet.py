@@ -21,15 +21,16 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address, ethereum_checksum
 from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import network_of
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, Release, release_of
 
 NODE, BROKER, AGENT = COMPONENTS
 
 DEFAULTS = {
-    "aztec_version": "2.1.5",
+    "aztec_version": "6.0.0",
+    "aztec_release_line": "",
     "aztec_network": "testnet",
     "aztec_docker_bridge": "aztec0",
-    "aztec_image": "aztecprotocol/aztec",
+    "aztec_image": "",
     "aztec_image_digest": "",
     "aztec_directory": "/opt/aztec",
     "prover_broker_port": 8080,
@@ -43,6 +44,7 @@ DEFAULTS = {
     "aztec_l1_max_head_age": 300,
     "aztec_l1_balance_warn": 0.1,
     "aztec_l1_balance_fail": 0,
+    "aztec_l1_submission_gas": 3500000,
     "prover_node_key_source": "keystore",
 }
 
@@ -188,12 +190,27 @@ def agents_of(variables: Mapping) -> dict:
     return {"count": count, "separate": as_bool(separate) is True}
 
 
+def release_on(variables: Mapping, component: str) -> Release:
+    """Return the release line of a component on a host. Raise ValueError where there is none."""
+    return release_of(effective(variables, component, "version"), effective(variables, component, "release_line"))
+
+
 def image_of(variables: dict, component: str) -> str:
-    """Give the reference of a component's image on a host."""
+    """Return the reference of a component's image on a host: the one that is set, else its release line's."""
     image, version, digest = (
         effective(variables, component, option) for option in ("image", "version", "image_digest")
     )
-    return image_reference(image, version, digest or "")
+    return image_reference(image or release_on(variables, component).image, version, digest or "")
+
+
+def environment_of(values: Mapping, component: str) -> dict:
+    """Return the environment that the operator adds to a component: all layers, later ones over earlier ones."""
+    wide = "aztec_environment" if f"{component}_fleet_environment" not in values else f"{component}_fleet_environment"
+    together: dict = {}
+    for name in (wide, f"{component}_environment", f"{component}_secret_environment"):
+        layer = values.get(name)
+        together.update(layer if isinstance(layer, Mapping) else {})
+    return together
 
 
 def members_of(groups: dict, group_names: dict | None = None) -> dict:
@@ -315,7 +332,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
     return {
         "version": version,
         "network": effective(hostvars[broker], BROKER, "network"),
-        "line": release_of(version).line,
+        "line": release_on(hostvars[broker], BROKER).line,
         "projects": [project_name(component) for component in COMPONENTS],
         "broker": {
             "host": broker,

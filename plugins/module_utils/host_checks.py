@@ -22,6 +22,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements impo
     agent_count,
     compare,
     gigabytes,
+    missing_cpu_flags,
+    needs_of,
     size_in_bytes,
 )
 
@@ -127,6 +129,18 @@ def hardware_findings(host: str, look: Mapping, settings: Mapping, line: str, pa
     return problems, (host, runs, *("; ".join(cell) or "-" for cell in cells.values()))
 
 
+def cpu_problems(host: str, look: Mapping, settings: Mapping, line: str) -> list[Problem]:
+    """Return a warning for an agent's host whose processor lacks a feature that proving needs."""
+    if AGENT not in settings or settings[AGENT].requirements == "ignore":
+        return []
+    needs = needs_of(AGENT, line)
+    missing = missing_cpu_flags(dict(look), needs)
+    if not missing:
+        return []
+    wrong = f"the processor has no {', '.join(missing)}; agents need {needs.cpu}"
+    return [Problem(host, "CPU", wrong, "use a newer machine, or set prover_agent_requirements: ignore", "warning")]
+
+
 def limit_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]:
     """Give a problem for each limit above what the host has: Docker refuses one of CPUs; one of memory is none."""
     problems = []
@@ -208,6 +222,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
         findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
         findings.problems += port_problems(host, look, settings[host])
         findings.problems += limit_problems(host, look, settings[host])
+        findings.problems += cpu_problems(host, look, settings[host], fleet["line"])
         problems, row = hardware_findings(host, look, settings[host], fleet["line"], here["paths"])
         findings.problems += problems
         findings.hardware.append(row)

@@ -33,6 +33,9 @@ LOG_LINES = 400
 # A contact older than this is lost: many times the longest poll interval that anybody sets.
 CONTACT_SECONDS = 60
 TIME_WAIT_SECONDS = 60
+# Bytes of a JSON-RPC answer that are read; of the answers asked for here none has more than a few thousand.
+LONGEST = 2**20
+LONGEST_HEADER = 200
 CANONICAL_ROLLUP = "0x971b0e6b"
 # Checkpoints are what 4 and later prove; for 2.1 a block was one. (pending, proven) each.
 TIP_SELECTORS = {"checkpoint": ("0x9891be8e", "0x1f8352e9"), "block": ("0x48b9e57b", "0xb67d057b")}
@@ -41,9 +44,21 @@ BROKER_ERROR = re.compile(
 )
 BROKER_WORK = re.compile(r"Job id=\S+ .*completed|Starting job id=")
 SYNCED = re.compile(r"Downloaded (?:L2 )?(?:block|checkpoint) (\d+)|World state updated with L2 block (\d+)")
+# What a program logs that waits for its rollup (cli/cmds/standby.ts of 4.1.2 and 6; seen with 4.1.2), and one of 5 or 6
+# that has stopped its work with ENABLE_AUTO_SHUTDOWN (cli/util.ts of 6, not seen running).
+WAITS = re.compile(r"Entering standby mode|Still waiting\. Rollup at 0x|Exiting standby mode|"
+                   r"Subsystems stopped due to rollup upgrade|Canonical rollup upgrade detected: stopping subsystems")
+WAITS_FOR = re.compile(r"Rollup at (0x[0-9a-fA-F]{40})\b")
+MISMATCH = re.compile(
+    r"(genesis archive root|VK tree root|protocol contracts hash) "
+    r"\(expected (0x[0-9a-fA-F]{1,64}), got (0x[0-9a-fA-F]{1,64})\)"
+)
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 # What may be shown of a URL (and of it the userinfo is taken off), and the rest.
 USERINFO = re.compile(r"\b((?:https?|wss?)://)[^\s/\"']*@")
 URL = re.compile(r"\b((?:https?|wss?)://(?:\[[0-9a-fA-F:.]+\]|[^\s/\"'?#:]+)(?::\d+)?)([^\s\"']*)")
+# Levels of the library that Aztec logs with (pino).
+LEVELS = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
 SECRET_WORDS = ("KEY", "SECRET", "PASSWORD", "TOKEN", "MNEMONIC")
 
 
@@ -97,12 +112,15 @@ def ask(url: str, method: str, params: list, timeout: float = TIMEOUT) -> Any:
         try:
             connection.request("POST", (parts.path or "/") + ("?" + parts.query if parts.query else ""), body, headers)
             response = connection.getresponse()
-            answer = json.loads(response.read())
+            got = response.read(LONGEST + 1)
+            if len(got) > LONGEST:
+                raise RpcError("the answer is too long")
+            answer = json.loads(got)
         finally:
             connection.close()
     except (OSError, ssl.SSLError, http.client.HTTPException) as error:
         raise RpcError(error_text(error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RpcError("the answer is no JSON") from error
     if not isinstance(answer, dict) or answer.get("error"):
         fault = answer.get("error") if isinstance(answer, dict) else None
@@ -121,13 +139,52 @@ def ask_status(host: str, port: int, timeout: float = TIMEOUT) -> dict[str, Any]
         result["body"] = response.read(2000).decode(errors="replace").strip()[:300]
         result["code"] = response.status
         result["headers"] = {
-            name.lower(): value for name, value in response.getheaders() if name.lower().startswith("x-aztec-")
+            name.lower(): value[:LONGEST_HEADER]
+            for name, value in response.getheaders()
+            if name.lower().startswith("x-aztec-")
         }
     except (OSError, http.client.HTTPException) as error:
         result["error"] = error_text(error)
     finally:
         connection.close()
     return result
+
+
+def ask_post(host: str, port: int, timeout: float = TIMEOUT) -> int | None:
+    """Return the status code of a POST to / without a question in it, which does nothing; None without an answer."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("POST", "/", "{}", {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def waiting_of(log: list[tuple[float, str]], started: float) -> dict[str, Any] | None:
+    """Return what a container's log says of its waiting, from its last start on (Unix time), or None where it works.
+
+    kind is "standby" or "soft shutdown". For standby also the rollup that the L1 names as the canonical one, and
+    mismatches: what, expected (the program's own value) and got (the rollup's).
+    """
+    at, line = last_match([row for row in log if row[0] >= started], WAITS)
+    if not at or "Exiting standby mode" in line:
+        return None
+    if "rollup upgrade" in line:
+        return {"kind": "soft shutdown", "rollup": "", "mismatches": []}
+    rollup = WAITS_FOR.search(line)
+    return {
+        "kind": "standby",
+        "rollup": rollup.group(1) if rollup else "",
+        "mismatches": [dict(zip(("what", "expected", "got"), found)) for found in MISMATCH.findall(line)[:3]],
+    }
+
+
+def is_pinned(env: dict[str, str], inspected: dict[str, Any]) -> bool:
+    """Return whether a container is kept at a rollup by hand and does not follow the canonical one."""
+    version = env.get("ROLLUP_VERSION", "")
+    return "--rollup-version" in (inspected.get("Args") or []) or version not in ("", "canonical")
 
 
 def agent_methods(method: str, count: int) -> list[str]:
@@ -206,8 +263,19 @@ def split_log(text: str) -> list[tuple[float, str]]:
         stamp, _sep, rest = line.partition(" ")
         at = parse_time(stamp)
         if at:
-            rows.append((at, re.sub(r"\x1b\[[0-9;]*m", "", rest)))
+            rows.append((at, plain_line(re.sub(r"\x1b\[[0-9;]*m", "", rest))))
     return rows
+
+
+def plain_line(text: str) -> str:
+    """Return a log line of LOG_JSON in the form that Aztec writes without it; any other line as it is."""
+    if not text.startswith('{"level":'):
+        return text
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return f"{LEVELS.get(entry['level'], 'INFO')}: {entry.get('module', '')} {entry.get('msg', '')}"
 
 
 def last_match(log: list[tuple[float, str]], pattern: re.Pattern) -> tuple[float, str]:
@@ -277,14 +345,17 @@ def tips_of(answer: Any) -> dict[str, Any]:
     return tips
 
 
-def registry_address(env: dict[str, str], inspected: dict[str, Any], root: Path) -> str:
-    """The registry that a node goes by: set by hand, from its network's configuration, or the known one."""
-    if env.get("REGISTRY_CONTRACT_ADDRESS"):
-        return env["REGISTRY_CONTRACT_ADDRESS"]
+def network_of(env: dict[str, str], inspected: dict[str, Any]) -> str:
+    """Return the name of a container's network, '' where it has none."""
     command = [str(word) for word in (inspected.get("Path"), *(inspected.get("Args") or [])) if word]
-    network = env.get("NETWORK", "")
     if "--network" in command[:-1]:
-        network = command[command.index("--network") + 1]
+        return command[command.index("--network") + 1]
+    return env.get("NETWORK", "")
+
+
+def network_value(env: dict[str, str], inspected: dict[str, Any], root: Path, name: str) -> Any:
+    """Return a value that the network's configuration, as a container has read it, gives its network; None for none."""
+    network = network_of(env, inspected)
     inside = root / "proc" / str((inspected.get("State") or {}).get("Pid", 0)) / "root"
     location = env.get("NETWORK_CONFIG_LOCATION", "")
     files = [inside / env.get("DATA_DIRECTORY", "").lstrip("/") / "cache" / network / "network_config.json"]
@@ -292,16 +363,45 @@ def registry_address(env: dict[str, str], inspected: dict[str, Any], root: Path)
         files.insert(0, inside / location.replace("file://", "").lstrip("/"))
     for path in files:
         try:
-            return json.loads(read(path))[network]["registryAddress"]
+            return json.loads(read(path))[network][name]
         except (ValueError, KeyError, TypeError):
             continue
-    known = NETWORKS.get(network)
-    return known.registry if known else ""
+    return None
 
 
-def l1_tips(urls: list[str], registry: str) -> dict[str, Any]:
-    """What the L1 says of the rollup: its block, and the rollup's pending and proven number. Tries each URL in turn."""
-    result: dict[str, Any] = {"block": None, "unit": None, "pending": None, "proven": None, "error": ""}
+def registry_address(env: dict[str, str], inspected: dict[str, Any], root: Path) -> str:
+    """The registry that a node goes by: set by hand, from its network's configuration, or the known one."""
+    if env.get("REGISTRY_CONTRACT_ADDRESS"):
+        return env["REGISTRY_CONTRACT_ADDRESS"]
+    found = network_value(env, inspected, root, "registryAddress")
+    known = NETWORKS.get(network_of(env, inspected))
+    return found if isinstance(found, str) else known.registry if known else ""
+
+
+def rollup_roots(url: str, rollup: str, slots: dict[str, str]) -> dict[str, str]:
+    """Return the values in a rollup's storage by the name of the header that has the same: 0x and 64 hex digits each.
+
+    An empty slot is left out: the rollup then lays its storage out in another way.
+    """
+    found = {}
+    for name, slot in slots.items():
+        try:
+            value = int(ask(url, "eth_getStorageAt", [rollup, slot, "latest"]), 16)
+        except (RpcError, ValueError, TypeError):
+            continue
+        if value:
+            found[name] = f"0x{value:064x}"
+    return found
+
+
+def l1_tips(urls: list[str], registry: str, slots: dict[str, str] | None = None) -> dict[str, Any]:
+    """What the L1 says of the canonical rollup. Tries each URL in turn.
+
+    block (the L1's own), rollup (address), pending and proven number in unit, and roots, as rollup_roots returns them.
+    """
+    result: dict[str, Any] = {
+        "block": None, "rollup": "", "roots": {}, "unit": None, "pending": None, "proven": None, "error": "",
+    }
     for number, url in enumerate(urls, 1):
         try:
             result["block"] = int(ask(url, "eth_blockNumber", []), 16)
@@ -309,6 +409,8 @@ def l1_tips(urls: list[str], registry: str) -> dict[str, Any]:
                 result["error"] = "the rollup's registry is not known"
                 return result
             rollup = "0x" + ask(url, "eth_call", [{"to": registry, "data": CANONICAL_ROLLUP}, "latest"])[-40:]
+            if ADDRESS.match(rollup):
+                result.update(rollup=rollup, roots=rollup_roots(url, rollup, slots or {}))
             for unit, selectors in TIP_SELECTORS.items():
                 try:
                     pending, proven = (
@@ -334,17 +436,27 @@ class Prober:
     """Asks one container all that a probe wants to know."""
 
     def __init__(
-        self, engine: Engine, run: Callable, rpc: dict[str, str], l1_urls: list[str], root: Path, now: float
+        self,
+        engine: Engine,
+        run: Callable,
+        rpc: dict[str, str],
+        l1_urls: list[str],
+        root: Path,
+        now: float,
+        slots: dict[str, str] | None = None,
     ) -> None:
-        """Take the engine, a runner of commands, RPC names, L1 URLs (else the container's own) and the time."""
+        """Take the engine, a runner of commands, RPC names, L1 URLs (else the container's own), the time and the
+        rollup's slots by header.
+        """
         self.engine, self.run, self.rpc, self.l1_urls, self.root, self.now = engine, run, rpc, l1_urls, root, now
+        self.slots = slots or {}
 
-    def log(self, inspected: dict[str, Any]) -> list[tuple[float, str]]:
-        """The container's last log lines; none where the engine keeps none."""
+    def log(self, inspected: dict[str, Any], seconds: float = LOG_SECONDS) -> list[tuple[float, str]]:
+        """The container's last log lines, of so many seconds; none where the engine keeps none."""
         try:
             raw = self.engine.get(
                 f"/containers/{inspected['Id']}/logs", stdout="1", stderr="1", timestamps="1",
-                tail=str(LOG_LINES), since=str(int(self.now - LOG_SECONDS)),
+                tail=str(LOG_LINES), since=str(max(0, int(self.now - seconds))),
             )
         except EngineError:
             return []
@@ -379,7 +491,28 @@ class Prober:
             self.probe_agent(found, url, env, inspected, log)
         elif is_service_of(service, "prover_node"):
             self.probe_node(found, url, env, inspected, log)
+            self.probe_waiting(found, host, port, env, inspected)
+        elif is_service_of(service, "prover_broker"):
+            self.probe_waiting(found, host, port, env, inspected)
         return found
+
+    def probe_waiting(self, found: dict[str, Any], host: str, port: int, env: dict, inspected: dict) -> None:
+        """Add whether a node or broker that answers works or waits: pinned, waiting, network_runs and, where the
+        headers of a working program are missing, the code of a POST.
+        """
+        found.update(pinned=is_pinned(env, inspected), waiting=None, network_runs="")
+        status = found["status"]
+        if status["code"] != 200:
+            return
+        silent = not status["headers"]
+        if silent:
+            status["post"] = ask_post(host, port)
+        if silent or any(isinstance(answer, dict) and "error" in answer for answer in found["rpc"].values()):
+            # A program that has stopped its work logs nothing any more: its last word may be days old.
+            started = parse_time((inspected.get("State") or {}).get("StartedAt") or "")
+            found["waiting"] = waiting_of(self.log(inspected, self.now), started)
+        runs = network_value(env, inspected, self.root, "nodeVersion")
+        found["network_runs"] = runs[:LONGEST_HEADER] if isinstance(runs, str) else ""
 
     def probe_agent(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
         """Each agent's word on itself, and the contact with the broker."""
@@ -402,7 +535,7 @@ class Prober:
         found["tips"] = tips_of(answer)
         found["synced"] = sync_progress(log)
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
-        found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root))
+        found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)
 
     def answer(self, url: str, method: str) -> Any:
         """A call's result, or its error as {error: text}."""

@@ -29,6 +29,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     broker_urls,
     deciding,
     directories,
+    environment_of,
     fleet,
     has_remote_signer,
     in_url,
@@ -41,6 +42,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     resolve_all,
     way_to,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
 from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import network_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.owned import (
     environment_owned,
@@ -58,7 +60,18 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
     shown,
     url_problem,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS, release_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import (
+    COMPONENTS,
+    CONSENSUS_ENVIRONMENT,
+    NUMBERED_DEVNET,
+    OPTION_SINCE,
+    RELEASES,
+    Release,
+    accepts_network,
+    networks_of,
+    parse_version,
+    release_of,
+)
 
 INVENTORY = "the inventory"
 CONTROLLER = "the controller"
@@ -75,6 +88,8 @@ ZERO_ADDRESS = "0x" + "0" * 40
 
 # What says who the publishers are: their keys, one or several, or where their keys are and whose they are.
 ONE_KEY, SEVERAL_KEYS = "prover_node_publisher_private_key", "prover_node_publisher_private_keys"
+FUNDING_KEY, FUNDING_ADDRESS = "prover_node_funding_account_private_key", "prover_node_funding_account_address"
+FUNDING_AMOUNTS = ("prover_node_funding_threshold", "prover_node_funding_amount")
 SIGNER_OPTIONS = ("prover_node_web3signer_url", "prover_node_publisher_addresses")
 
 # Names of variables, anybody's, that a key which sends transactions may stand under.
@@ -154,7 +169,7 @@ def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
     else:
         found = None
     if found is None and option.get("choices") and not _is_choice(value, option["choices"]):
-        choices = ", ".join(str(choice) for choice in option["choices"])
+        choices = ", ".join(str(choice) or '""' for choice in option["choices"])
         found = f"{shown(value, option)} is not a choice", f"choose one of {choices}"
     return found
 
@@ -297,6 +312,13 @@ class _Inventory:
         shared = self.specs.owner(wide) is not None and not self.alone
         return (wide if shared else own), self.specs.default(component, option)
 
+    def _release(self, host: str, component: str) -> Release | None:
+        """Return the release line of a component, or None where its version has a line already."""
+        settings = [self.setting(host, component, option) for option in ("version", "release_line")]
+        if any((host, name) in self.bad for name, _value in settings):
+            return None
+        return release_of(*(value for _name, value in settings))
+
     def _plain(self, host: str) -> dict:
         return {name: value for name, value in self.hosts[host].items() if isinstance(value, (str, int))}
 
@@ -370,23 +392,54 @@ class _Inventory:
         for host in self.hosts:
             for component in self.components(host):
                 name, version = self.setting(host, component, "version")
-                if (host, name) in self.bad or isinstance(version, Broken):
+                line_name, line = self.setting(host, component, "release_line")
+                if {(host, name), (host, line_name)} & self.bad or isinstance(version, Broken):
                     continue
-                release = release_of(version)
+                try:
+                    release = release_of(version, line)
+                except ValueError as error:
+                    wrong, _colon, remedy = str(error).rpartition(": ")
+                    self.add(host, line_name if line else name, (wrong, remedy))
+                    continue
                 seen.setdefault(("version", str(version).lstrip("v")), []).append((component, host, name))
+                self._check_image(host, component, release)
+                self._check_options(host, component, version)
                 name, network = self.setting(host, component, "network")
                 if (host, name) in self.bad or isinstance(network, Broken):
                     continue
-                if network not in release.networks:
-                    near = difflib.get_close_matches(str(network), release.networks, n=1)
+                known = networks_of(version, line)
+                if not accepts_network(known, network):
+                    names = [one for one in known if one != NUMBERED_DEVNET]
+                    near = difflib.get_close_matches(str(network), names, n=1)
                     hint = f"did you mean {near[0]}? All: " if near else "choose one of "
-                    self.add(
-                        host, name, (f"{shown(network)} is an unknown network", hint + ", ".join(release.networks))
-                    )
+                    self.add(host, name, (f"{shown(network)} is an unknown network", hint + ", ".join(known)))
                     continue
                 seen.setdefault(("network", str(network)), []).append((component, host, name))
         for what in ("version", "network"):
             self._check_same(what, {value: users for (kind_of, value), users in seen.items() if kind_of == what})
+
+    def _check_image(self, host: str, component: str, release: Release) -> None:
+        """Refuse the image of an organization that does not publish this release line; a registry's own copy passes."""
+        name, image = self.setting(host, component, "image")
+        if (host, name) in self.bad or not isinstance(image, str):
+            return
+        organization, _slash, rest = image.removeprefix("docker.io/").rpartition("/")
+        own = release.image.partition("/")[0]
+        others = {one.image.partition("/")[0] for one in RELEASES.values()} - {own}
+        if organization in others:
+            wrong = f"{organization} does not publish release line {release.line}"
+            self.add(host, name, (wrong, f"set it to {own}/{rest}, or remove it"))
+
+    def _check_options(self, host: str, component: str, version: str) -> None:
+        """Refuse an option that is set and that the version does not read."""
+        for option, since in OPTION_SINCE.items():
+            if f"{component}_{option}" not in self.specs.options.get(component, {}):
+                continue
+            name, value = self.setting(host, component, option)
+            is_set = as_bool(value) if option == "dry_run" else value not in (None, "", [], 0, "0")
+            if is_set and not isinstance(value, Broken) and parse_version(version) < since:
+                wrong = f"is read from release {'.'.join(map(str, since))} on, and {version} ignores it"
+                self.add(host, name, (wrong, "remove it, or set aztec_version to a release that reads it"))
 
     def _check_same(self, what: str, users: dict) -> None:
         if len(users) < 2:
@@ -462,6 +515,84 @@ class _Inventory:
                     both = sorted(set(secret) & set(values.get(public) or {}))
                     if both:
                         self.add(host, name, (f"holds {both[0]}, and so does {public}", "leave it in one of them"))
+
+    def check_environments(self) -> None:
+        """Refuse environment that a release line does not read, or that makes it end at its start."""
+        for host in self.hosts:
+            values = self.good(host)
+            for component in self.components(host):
+                release = self._release(host, component)
+                if release is None:
+                    continue
+                wide = ("aztec_environment",) if f"{component}_fleet_environment" not in values else ()
+                own = tuple(f"{component}_{kind_of}environment" for kind_of in ("fleet_", "", "secret_"))
+                allowed = str(environment_of(values, component).get("ALLOW_OVERRIDING_NETWORK_CONFIG", "")).lower()
+                for name in (*wide, *own):
+                    environment = values.get(name)
+                    if not isinstance(environment, Mapping):
+                        continue
+                    for old, new in release.renamed_environment.items():
+                        if old in environment:
+                            wrong = f"holds {old}, which release line {release.line} does not read"
+                            remedy = f"remove it, or rename it to {new}; the image sets it already"
+                            self.add(host, name, (wrong, remedy))
+                    if release.checks_consensus_environment and allowed not in ("1", "true"):
+                        self._check_consensus(host, component, name, environment)
+
+    def _check_consensus(self, host: str, component: str, name: str, environment: Mapping) -> None:
+        """Compare consensus settings with those of the network, where these are published."""
+        _name, network = self.setting(host, component, "network")
+        known = NETWORKS.get(str(network))
+        for variable in (one for one in CONSENSUS_ENVIRONMENT if environment.get(one) not in (None, "")):
+            remedy = f"remove {variable}; ALLOW_OVERRIDING_NETWORK_CONFIG: true beside it overrides this"
+            expected = known.consensus.get(variable) if known else None
+            if expected is None:
+                wrong = f"holds {variable}, and Aztec ends at its start where it differs from {network}'s own value"
+                self.add(host, name, (wrong, remedy), "warning")
+            elif str(environment[variable]) != str(expected):
+                wrong = f"holds {variable}, which on {network} is {expected}; Aztec ends at its start where it differs"
+                self.add(host, name, (wrong, remedy))
+
+    def check_snapshots(self) -> None:
+        """Refuse snapshots of another network, and snapshots that the sync mode never reads."""
+        for host in self.members[NODE]:
+            name, urls = "prover_node_snapshot_urls", self.good(host).get("prover_node_snapshot_urls")
+            _name, network = self.setting(host, NODE, "network")
+            if not isinstance(urls, list) or not urls:
+                continue
+            if self.good(host).get("prover_node_sync_mode") == "full":
+                wrong = "is set, and prover_node_sync_mode: full downloads no snapshot"
+                self.add(host, name, (wrong, "remove one of the two"))
+            for number, url in enumerate(urls, 1):
+                other = other_network(url, str(network))
+                if other:
+                    wrong = f"entry {number} holds a snapshot of {other}, and the network is {network}"
+                    self.add(host, name, (wrong, f"set the URL of {network}'s snapshots, or remove it"))
+
+    def check_funding(self) -> None:
+        """Check the account that tops the publishers up: all of its settings or none, and none of the publishers."""
+        for host in self.members[NODE]:
+            values = self.good(host)
+            remote = has_remote_signer(values)
+            account, other = (FUNDING_ADDRESS, FUNDING_KEY) if remote else (FUNDING_KEY, FUNDING_ADDRESS)
+            source = values.get("prover_node_key_source", "keystore")
+            if values.get(other):
+                self.add(host, other, (f"does not go with prover_node_key_source: {source}", f"set {account} instead"))
+            if values.get(account) and source == "env":
+                wrong = "needs a key store, and with prover_node_key_source: env there is none"
+                self.add(host, account, (wrong, "set prover_node_key_source to keystore, or remove it"))
+            names = (account, *FUNDING_AMOUNTS)
+            given = [name for name in names if values.get(name) not in (None, "", 0, 0.0, "0")]
+            for name in names:
+                if given and name not in given and not isinstance(self.hosts[host].get(name), Broken):
+                    remedy = f"set all three, or none: {', '.join(names)}"
+                    self.add(host, name, (f"is not set, and {given[0]} is", remedy))
+            if values.get(account):
+                function = ethereum.ethereum_checksum if remote else ethereum.ethereum_address
+                self._check_ethereum(host, account, function, values[account])
+                if Publishers(self.hosts[host]).stand_in("publisher_addresses", values[account]):
+                    wrong = "is one of the publishers, which cannot top itself up"
+                    self.add(host, account, (wrong, "name an account of its own"))
 
     def check_networks(self) -> None:
         """The components of one host share one Docker network, by which the node reaches a broker beside it."""
@@ -618,14 +749,17 @@ class _Inventory:
 
     def check_urls(self) -> None:
         """L1 URLs of node and broker, and broker URLs set by hand."""
-        wanted = {NODE: ("l1_execution_urls", "l1_consensus_urls"), BROKER: ("l1_execution_urls",)}
+        wanted = {
+            NODE: ("l1_execution_urls", "l1_consensus_urls", "l1_debug_urls"),
+            BROKER: ("l1_execution_urls",),
+        }
         for host in self.hosts:
             for component in self.components(host):
                 for option in wanted.get(component, ()):
                     name, urls = self.setting(host, component, option)
                     if (host, name) in self.bad or isinstance(urls, Broken):
                         continue
-                    if not urls:
+                    if not urls and option != "l1_debug_urls":
                         self.add(host, name, ("names no URL", "give at least one"))
                     for number, url in enumerate(urls or [], 1):
                         found = url_problem(url) or _own_url_problem(url)
@@ -767,13 +901,18 @@ class _Inventory:
         for host in self.members[NODE]:
             values = self.good(host)
             option = "prover_node_p2p_ip"
+            if as_bool(values.get("prover_node_p2p_query_for_ip", False)):
+                if values.get(option):
+                    wrong = "is set, and so is prover_node_p2p_query_for_ip, which ignores it"
+                    self.add(host, option, (wrong, "remove one of the two"))
+                continue
             name = next((one for one in (option, "aztec_public_address") if self.hosts[host].get(one)), option)
             if (host, name) in self.bad or (host, "ansible_host") in self.bad:
                 continue
             announced = self._announced(host)
             if not announced:
-                if not self._finds_its_own_address(values):
-                    self.add(host, name, ("is not set", "give the address that peers reach the node at"))
+                remedy = "set the address that peers reach the node at, or prover_node_p2p_query_for_ip: true"
+                self.add(host, name, ("is not set", remedy))
                 continue
             if name in values and ip_of(announced) is None:
                 self.add(host, name, ("is no IP address", "give the address that peers reach the node at"))
@@ -786,11 +925,6 @@ class _Inventory:
                 wrong = f"the node would announce {answer[0]}, which no peer on {network} reaches"
                 remedy = f"set {option} to its public address (closed network: prover_node_allow_private_p2p_ip: true)"
                 self.add(host, name, (wrong, remedy))
-
-    def _finds_its_own_address(self, values: Mapping) -> bool:
-        """Tell whether the node's environment has it learn its address by itself."""
-        layers = [values.get(name) for name in ("aztec_environment", "prover_node_environment")]
-        return any("P2P_QUERY_FOR_IP" in layer for layer in layers if isinstance(layer, Mapping))
 
     def check_required(self, role: str) -> None:
         """What a role cannot do without, where no fleet gives it: not missing, and not empty."""
@@ -832,6 +966,17 @@ class Publishers:
         return bool(held or named)
 
 
+# Names that tell networks apart in a URL.
+_NETWORK_WORDS = frozenset(("mainnet", "testnet", "devnet", "staging"))
+
+
+def other_network(url: object, network: str) -> str | None:
+    """Return the network that a URL names and that is not this one, or None."""
+    words = set(re.split("[^a-z0-9]+", str(url).lower()))
+    own = set(network.lower().split("-"))
+    return None if words & own & _NETWORK_WORDS else min(words & _NETWORK_WORDS - own, default=None)
+
+
 def _address_digits(key: str) -> str:
     """Give the digits of a key's address, or nothing where there is none."""
     try:
@@ -871,8 +1016,11 @@ def check_inventory(
     inventory.check_ports()
     inventory.check_directories()
     inventory.check_owned()
+    inventory.check_environments()
     inventory.check_networks()
+    inventory.check_snapshots()
     inventory.check_publisher()
+    inventory.check_funding()
     inventory.check_registry()
     inventory.check_other_users(keys or {}, groups)
     inventory.check_urls()
@@ -910,8 +1058,11 @@ def check_settings(role: str, host: str, values: Mapping, specs: Specs) -> list:
     inventory.check_ports()
     inventory.check_directories()
     inventory.check_owned()
+    inventory.check_environments()
     inventory.check_networks()
+    inventory.check_snapshots()
     inventory.check_publisher()
+    inventory.check_funding()
     inventory.check_urls()
     inventory.check_crs()
     inventory.check_admitted()

@@ -13,28 +13,37 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from urllib.parse import quote, urlsplit
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     BROKER,
     DEFAULTS,
     NODE,
+    as_bool,
     deciding,
+    environment_of,
     has_remote_signer,
+    image_of,
     publisher_variable,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import KINDS, origin
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import KINDS, TRACED_BLOCKS, origin
 from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
+from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import as_float
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
 
 # The options that a component's L1 URLs stand in, in the order in which they are asked.
 URL_OPTIONS = {
     NODE: (("execution", "l1_execution_urls"), ("consensus", "l1_consensus_urls")),
     BROKER: (("execution", "l1_execution_urls"),),
 }
+# The option that names clients for traces; where it is empty, Aztec asks the execution clients for them.
+DEBUG_OPTION = "l1_debug_urls"
 SIGNER_URL = "prover_node_web3signer_url"
 WHAT_ANSWERS = {
     "execution": "an execution client (JSON-RPC)",
     "consensus": "a consensus client (Beacon API)",
     "signer": "a Web3Signer in its eth1 mode",
+    "debug": "an execution client (JSON-RPC)",
 }
 
 # A clock may be a little off, and a block is named for the second in which it was to be made.
@@ -44,6 +53,13 @@ BEHIND_SLOTS = 32
 # Half of all data columns, from which blobs can be put together again.
 SEMI_SUPERNODE_GROUPS = 64
 WEI = Decimal(10) ** 18
+GWEI = 10**9
+
+# What Aztec offers for a transaction where its environment says nothing else: L1_GAS_PRICE_MAX (gwei) and
+# L1_PRIORITY_FEE_BUMP_PERCENTAGE of ethereum/src/l1_tx_utils/config.ts, in 4.1.2 as in aztec-node of 2026-08.
+MAX_FEE_GWEI, FEE_BUMP_PERCENT = 2000, 20
+# Below this many proofs that a balance pays for, Aztec 6 warns (PUBLISHER_LOW_BALANCE_WARNING_MULTIPLIER).
+FEW_PROOFS = 4
 
 KEY_REMEDY = "correct the API key, in the URL or in L1_CONSENSUS_HOST_API_KEYS"
 REMEDIES = {
@@ -57,6 +73,11 @@ REMEDIES = {
 }
 # What goes for the signer in another way: Aztec sends it the URL and nothing else.
 SIGNER_REMEDIES = {"key": "correct the token in the URL, or let this host in without one"}
+TRACE_REMEDY = (
+    "use a client that keeps traces for 12 hours, name one in aztec_l1_debug_urls, or set "
+    "ETHEREUM_ALLOW_NO_DEBUG_HOSTS: true in prover_node_environment: the node then stops following the chain at a "
+    "block that it can read only with a trace"
+)
 SUPERNODE_REMEDY = "since Fusaka only a supernode or semi-supernode keeps all blobs: run it as one, or give another URL"
 
 
@@ -74,13 +95,22 @@ class Settings:
     chain_id: int | None = None
     registry: str = ""
     unknown: str = ""
+    # What a client without traces gets: error, warning, or '' where the operator has said that none are needed.
+    traces: str = "warning"
+    # What the cost of a proof's submission goes by: gas, cap (wei for each gas) and bump of the priority fee (percent).
+    submission_gas: int = 3_500_000
+    max_fee: int = MAX_FEE_GWEI * GWEI
+    fee_bump: int = FEE_BUMP_PERCENT
+    # Whether a node that starts proves nothing until one of its publishers can pay for the submission.
+    needs_balance: bool = False
 
 
 @dataclass(frozen=True)
 class Source:
     """A client that is asked: its kind, its URL as it is written and as it is asked, headers, and whose it is.
 
-    users: (component, variable, number) of each place that names it.
+    users: (component, variable, number) of each place that names it. traced: the same of the place, if any, that makes
+    the node ask it for traces, () otherwise.
     """
 
     kind: str
@@ -88,6 +118,7 @@ class Source:
     url: str
     headers: tuple
     users: tuple
+    traced: tuple = ()
 
     @property
     def name(self) -> str:
@@ -105,16 +136,6 @@ class Found:
     remedy: str
     level: str = "error"
     foreign: bool = False
-
-
-def environment_of(values: Mapping, component: str) -> dict:
-    """Give the environment that the operator adds to a component, all layers of it."""
-    wide = "aztec_environment" if f"{component}_fleet_environment" not in values else f"{component}_fleet_environment"
-    together: dict = {}
-    for name in (wide, f"{component}_environment", f"{component}_secret_environment"):
-        layer = values.get(name)
-        together.update(layer if isinstance(layer, Mapping) else {})
-    return together
 
 
 def members(value: object) -> list[str]:
@@ -141,9 +162,19 @@ def with_keys(urls: Sequence, environment: Mapping) -> list:
     return made
 
 
+def debug_urls(values: Mapping) -> tuple[str, list]:
+    """Return (variable, URLs) of the clients that the node asks for traces: by default its execution clients."""
+    for option in (DEBUG_OPTION, "l1_execution_urls"):
+        variable = deciding(values, NODE, option)
+        if variable and values[variable]:
+            return variable, [str(url) for url in values[variable]]
+    return f"aztec_{DEBUG_OPTION}", []
+
+
 def sources_of(values: Mapping, components: Sequence) -> list[Source]:
     """Give the clients that a host asks for its components, each once, in a fixed order."""
     found: dict = {}
+    traced: dict = {}
     for component in components:
         for kind, option in URL_OPTIONS.get(component, ()):
             variable = deciding(values, component, option)
@@ -154,11 +185,24 @@ def sources_of(values: Mapping, components: Sequence) -> list[Source]:
     if NODE in components and has_remote_signer(values) and values.get(SIGNER_URL):
         url = str(values[SIGNER_URL])
         found["signer", url, url.partition("#")[0], ()] = [(NODE, SIGNER_URL, 1)]
-    return [Source(*key, tuple(users)) for key, users in found.items()]
+    if NODE in components:
+        variable, urls = debug_urls(values)
+        for number, asked in enumerate(with_keys(urls, {}), 1):
+            # An execution client that is asked for traces too stays one client.
+            key = ("execution", *asked) if ("execution", *asked) in found else ("debug", *asked)
+            traced.setdefault(key, (NODE, variable, number))
+            if key[0] == "debug":
+                found.setdefault(key, []).append((NODE, variable, number))
+    return [Source(*key, tuple(users), traced.get(key, ())) for key, users in found.items()]
 
 
-def settings_of(values: Mapping, network: str, components: Sequence) -> Settings:
-    """Give the settings of a host's L1 checks.
+def flag(environment: Mapping, name: str) -> bool:
+    """Return whether an environment variable is true as Aztec reads booleans (1, true, TRUE)."""
+    return str(environment.get(name, "")).lower() in ("1", "true")
+
+
+def settings_of(values: Mapping, network: str, components: Sequence, line: str = "") -> Settings:
+    """Give the settings of a host's L1 checks. line: the release line that the fleet runs.
 
     What is set by hand decides, then what the component itself is told by its environment, then the known networks.
     Where the component is given another configuration of its network, the known one says nothing.
@@ -180,7 +224,19 @@ def settings_of(values: Mapping, network: str, components: Sequence) -> Settings
         unknown = f"NETWORK_CONFIG_LOCATION gives '{network}' values of its own"
     else:
         unknown = f"'{network}' is known on chain {known.chain_id} alone" if known else f"'{network}' is not known here"
+    release = RELEASES.get(line)
+    node = environment_of(values, NODE)
+    allowed = flag(node, "ETHEREUM_ALLOW_NO_DEBUG_HOSTS")
+    required = release is not None and release.debug_hosts_required
+    cap = as_float(value("prover_node_max_fee_gwei")) or MAX_FEE_GWEI
     return Settings(
+        traces="" if allowed else "error" if required else "warning",
+        submission_gas=int(value("aztec_l1_submission_gas")),
+        max_fee=int(Decimal(str(cap)) * GWEI),
+        fee_bump=int(value("prover_node_priority_fee_bump_percentage") or FEE_BUMP_PERCENT),
+        needs_balance=release is not None
+        and release.balance_required
+        and as_bool(value("prover_node_dry_run")) is not True,
         checks=str(value("aztec_l1_checks")),
         needed=str(value("aztec_l1_needed")),
         seconds=float(value("aztec_l1_timeout")),
@@ -203,12 +259,22 @@ def l1_questions(values: Mapping, fleet: Mapping, host: str) -> str:
         return ""
 
     def targets(kind: str) -> list:
-        return [{"url": one.url, "headers": dict(one.headers)} for one in sources if one.kind == kind]
+        return [
+            {
+                "url": one.url,
+                "headers": dict(one.headers),
+                **({"traces": True} if one.traced and kind == "execution" else {}),
+            }
+            for one in sources
+            if one.kind == kind
+        ]
 
+    publishers = list(fleet["publishers"]) if NODE in components else []
     return json.dumps({
         **{kind: targets(kind) for kind in KINDS},
         "registry": settings.registry,
-        "addresses": list(fleet["publishers"]) if NODE in components else [],
+        "addresses": publishers,
+        "fees": bool(publishers),
         "seconds": settings.seconds,
     })
 
@@ -228,6 +294,11 @@ def ether(wei: object) -> str:
         return "less than 0.000001 ETH"
     text = f"{amount.quantize(Decimal('0.000001'), ROUND_DOWN):f}".rstrip("0").rstrip(".")
     return f"{text} ETH"
+
+
+def gwei(wei: int) -> str:
+    """Return wei for each gas as gwei, cut to three places: 1.5 gwei."""
+    return f"{(Decimal(wei) / GWEI).quantize(Decimal('0.001'), ROUND_DOWN):f}".rstrip("0").rstrip(".") + " gwei"
 
 
 def chain_name(chain_id: int) -> str:
@@ -279,6 +350,54 @@ def execution_faults(answer: Mapping, settings: Settings) -> list[Found]:
     if "syncing" in refused:
         found.append(Found(f"{refused['syncing']}: nobody knows whether it syncs", "see to it yourself", "warning"))
     return found
+
+
+def debug_faults(answer: Mapping, settings: Settings) -> list[Found]:
+    """Return what is wrong with a client that is asked for traces alone, but for the traces themselves."""
+    refused = answer.get("refused") or {}
+    if answer.get("chain_id") is None:
+        wrong = refused.get("chain_id", "does not tell its chain")
+        return [Found(wrong, f"give the URL of {WHAT_ANSWERS['debug']}", settings.traces or "warning")]
+    found = _chain_faults(answer, settings)
+    if not found and answer.get("head") is None:
+        wrong = refused.get("head", "does not tell its newest block")
+        found.append(Found(wrong, "give the URL of a client with the eth methods", settings.traces or "warning"))
+    return found
+
+
+def trace_fault(answer: Mapping, settings: Settings) -> Found | None:
+    """Return what is wrong with the traces of a client that was asked for them, or None.
+
+    An answer without `traces` is that of a client whose other faults are reported. A chain without transactions has
+    nothing to trace.
+    """
+    traces = answer.get("traces")
+    refused = (answer.get("refused") or {}).get("traces", "")
+    if not settings.traces or (traces is None and not refused) or (traces and traces["block"] is None):
+        return None
+    if traces is None:
+        return Found(f"was not seen to trace transactions: {refused}", TRACE_REMEDY, settings.traces)
+    if traces["method"]:
+        return None
+    at = f"block {traces['block']}, {answer['head'] - traces['block']} blocks back"
+    if traces["recent"]:
+        # Aztec starts with such a client, and warns.
+        wrong = f"traces new transactions, but none of {at}, where the node may have to read one: {refused}"
+        return Found(wrong, TRACE_REMEDY, "warning")
+    return Found(f"does not trace transactions (of {at}): {refused}", TRACE_REMEDY, settings.traces)
+
+
+def traces_seen(source: Source, answer: Mapping) -> str:
+    """Return what the table of clients says of a client's traces, '' where it was not asked for them."""
+    traces = answer.get("traces")
+    if not source.traced or traces is None:
+        return "NO TRACES" if source.traced and "traces" in (answer.get("refused") or {}) else ""
+    if traces["block"] is None:
+        return "no transaction to trace"
+    if not traces["method"]:
+        return "NO OLD TRACES" if traces["recent"] else "NO TRACES"
+    short = answer["head"] <= TRACED_BLOCKS
+    return f"traces (of block {traces['block']}: chain too short)" if short else "traces"
 
 
 def blob_faults(answer: Mapping) -> list[Found]:
@@ -366,10 +485,10 @@ def faults_of(source: Source, answer: Mapping, settings: Settings) -> list[Found
     if fault:
         remedies = {**REMEDIES, **SIGNER_REMEDIES} if source.kind == "signer" else REMEDIES
         remedy = remedies.get(fault["kind"], f"give the URL of {WHAT_ANSWERS[source.kind]}")
-        return [Found(fault["text"], remedy)]
+        return [Found(fault["text"], remedy, (settings.traces or "warning") if source.kind == "debug" else "error")]
     if source.kind == "signer":
         return signer_faults(answer)
-    judge = execution_faults if source.kind == "execution" else consensus_faults
+    judge = {"execution": execution_faults, "consensus": consensus_faults, "debug": debug_faults}[source.kind]
     return judge(answer, settings) + url_faults(source)
 
 
@@ -390,6 +509,26 @@ def source_problems(host: str, judged: Sequence, settings: Settings) -> list[Pro
     return problems
 
 
+def trace_problems(host: str, judged: Sequence, answers: Sequence, settings: Settings) -> dict:
+    """Return the problems with traces, by source. judged: (source, its faults).
+
+    Aztec asks one client after the other until one gives a trace (viem's fallback transport): one that does is enough.
+    """
+    asked = {
+        source: (trace_fault(answer, settings), faults)
+        for (source, faults), answer in zip(judged, answers)
+        if source.traced
+    }
+    enough = any(fault is None and _works(faults) for fault, faults in asked.values())
+    found = {}
+    for source, (fault, faults) in asked.items():
+        if fault and not any(one.foreign for one in faults):
+            _component, variable, number = source.traced
+            wrong = f"entry {number} ({origin(source.url)}) {fault.wrong}"
+            found[source] = Problem(host, variable, wrong, fault.remedy, "warning" if enough else fault.level)
+    return found
+
+
 def unknown_problems(host: str, sources: Sequence, settings: Settings) -> list[Problem]:
     """Give a warning for each point that was not checked because nobody has said what has to be there."""
     if not sources:
@@ -402,37 +541,111 @@ def unknown_problems(host: str, sources: Sequence, settings: Settings) -> list[P
     ]
 
 
-def balances_of(judged: Sequence, answers: Sequence) -> dict:
-    """Give each publisher's balance in wei, as the client says it that is furthest on the right chain."""
+def _told(judged: Sequence, answers: Sequence, what: str) -> list:
+    """Return what the execution clients of the right chain say of something, that of the furthest client last."""
     good = [
         answer
         for (source, faults), answer in zip(judged, answers)
-        if source.kind == "execution" and answer.get("balances") and not any(one.foreign for one in faults)
+        if source.kind == "execution" and answer.get(what) and not any(one.foreign for one in faults)
     ]
-    ordered = sorted(good, key=lambda answer: answer.get("head") or 0)
+    return [answer[what] for answer in sorted(good, key=lambda answer: answer.get("head") or 0)]
+
+
+def balances_of(judged: Sequence, answers: Sequence) -> dict:
+    """Give each publisher's balance in wei, as the client says it that is furthest on the right chain."""
     found: dict = {}
-    for answer in ordered:
-        found.update(answer["balances"])
+    for balances in _told(judged, answers, "balances"):
+        found.update(balances)
     return found
 
 
-def balance_problems(host: str, variable: str, publishers: Sequence, balances: Mapping, settings: Settings) -> list:
-    """Give a problem for each publisher that cannot pay, or not for long."""
+def fees_of(judged: Sequence, answers: Sequence) -> dict | None:
+    """Return the fees (base, priority, rewards) of the client that is furthest and tells the base fee, or None."""
+    known = [fees for fees in _told(judged, answers, "fees") if fees["base"] is not None]
+    return known[-1] if known else None
+
+
+def fee_offered(fees: Mapping | None, settings: Settings) -> int:
+    """Return the fee cap of a transaction in wei for each gas, as Aztec sets it in its first attempt; 0 for unknown.
+
+    That is the base fee of the newest block, which may rise by an eighth until the next, and the priority fee: the
+    client's estimate, or the median of what the blocks before paid (75th percentile) where that is more, but 100
+    estimates at most; then the bump, and the operator's cap. Read in ReadOnlyL1TxUtils.getFeesPerGas and
+    fee-strategies/p75_competitive.ts of aztec-node of 2026-08. What Aztec also looks at, the pending block's
+    transactions, is not asked for: it is megabytes, and hardly differs.
+    """
+    if fees is None:
+        return 0
+    estimate, rewards = int(fees["priority"] or 0), sorted(int(one) for one in fees["rewards"])
+    middle = len(rewards) // 2
+    paid = (rewards[middle] + rewards[-middle - 1]) // 2 if rewards else 0
+    priority = max(estimate, paid)
+    if estimate:
+        priority = min(priority, 100 * estimate)
+    base = (int(fees["base"]) * 1125 + 999) // 1000
+    return min(base + priority * (100 + settings.fee_bump) // 100, settings.max_fee)
+
+
+def submission_cost(fees: Mapping | None, settings: Settings) -> int:
+    """Return the wei that an account must hold for Aztec to submit a proof, 0 where the fees are not known.
+
+    Aztec's own: gas limit times fee cap, with no blobs (computeSendCost of ethereum/src/l1_tx_utils/send_cost.ts,
+    SUBMIT_EPOCH_PROOF_REQUIREMENT of prover-node/src/gas_constants.ts).
+    """
+    return settings.submission_gas * fee_offered(fees, settings)
+
+
+def balance_problems(
+    host: str, variable: str, publishers: Sequence, balances: Mapping, settings: Settings, cost: int, starts: bool
+) -> list:
+    """Return a problem for each publisher that cannot pay, or not for long.
+
+    cost: wei of one submission, 0 for unknown. starts: whether this run starts the node, which then proves nothing
+    until one publisher can pay.
+    """
     problems = []
+    payable = any(int(balances.get(address, 0)) >= cost for address in publishers)
     for address in publishers:
         if address not in balances:
             wrong = f"the balance of the publisher {address} was not checked: no execution client told it"
             problems.append(Problem(host, variable, wrong, "see the lines on the execution clients", "warning"))
             continue
         amount, shown = Decimal(balances[address]) / WEI, ether(balances[address])
+        proofs = int(balances[address]) // cost if cost else FEW_PROOFS
+        each = f"{ether(cost)} each: {settings.submission_gas} gas at {gwei(cost // settings.submission_gas)}"
         if amount <= settings.balance_fail:
             least = f" (aztec_l1_balance_fail is {settings.balance_fail})" if settings.balance_fail else ""
             wrong = f"the publisher {address} has {shown}{least} and cannot pay for submitting proofs"
             problems.append(Problem(host, variable, wrong, "send ETH to it"))
+        elif proofs < 1:
+            wrong = f"the publisher {address} has {shown}, not enough to submit one proof now ({each})"
+            level = "error" if starts and settings.needs_balance and not payable else "warning"
+            problems.append(Problem(host, variable, wrong, "send ETH to it, or wait for lower fees", level))
+        elif proofs < FEW_PROOFS:
+            wrong = f"the publisher {address} has {shown}, enough for {counted_proofs(proofs)} now ({each})"
+            problems.append(Problem(host, variable, wrong, "send ETH to it", "warning"))
         elif amount < settings.balance_warn:
             wrong = f"the publisher {address} has {shown}, below aztec_l1_balance_warn, {settings.balance_warn}"
             problems.append(Problem(host, variable, wrong, "send ETH to it", "warning"))
     return problems
+
+
+def counted_proofs(number: int) -> str:
+    """Return a number of proofs in words: 1 proof, 2 proofs."""
+    return f"{number} proof{'' if number == 1 else 's'}"
+
+
+def starts_node(look: Mapping, values: Mapping) -> bool:
+    """Return whether a run that goes on starts the node: its container does not run here, or runs another image.
+
+    look: that of the node's host. Other changes that restart a running node show only in its role.
+    """
+    project = (look.get("projects") or {}).get(project_name(NODE)) or {}
+    wanted = image_of(dict(values), NODE)
+    return not any(
+        container.get("state") == "running" and container.get("image") == wanted
+        for container in project.get("containers") or []
+    )
 
 
 @dataclass(frozen=True)
@@ -444,29 +657,41 @@ class Verdict:
     publishers: list
 
 
-def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None) -> Verdict:
-    """Judge the answers of a host's L1 clients (host_look's l1, or None where nothing was asked)."""
+def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None, starts: bool = False) -> Verdict:
+    """Judge the answers of a host's L1 clients (host_look's l1, or None where nothing was asked).
+
+    starts: whether this run starts the node.
+    """
     components = fleet["hosts"][host]["components"]
-    settings = settings_of(values, fleet["network"], components)
+    settings = settings_of(values, fleet["network"], components, str(fleet.get("line", "")))
     if settings.checks == "ignore" or answers is None:
         return Verdict([], [], [])
     sources = sources_of(values, components)
     waiting = {kind: list(answers.get(kind, [])) for kind in KINDS}
     paired = [(source, waiting[source.kind].pop(0)) for source in sources]
     judged = [(source, faults_of(source, answer, settings)) for source, answer in paired]
-    problems = source_problems(host, judged, settings) + unknown_problems(host, sources, settings)
+    given = [answer for _source, answer in paired]
+    untraced = trace_problems(host, judged, given, settings)
+    problems = source_problems(host, judged, settings) + list(untraced.values())
+    problems += unknown_problems(host, sources, settings)
     count = len(fleet["publishers"])
     rows = [
-        client_row(host, source, answer, faults, count) for (source, answer), (_same, faults) in zip(paired, judged)
+        client_row(host, source, answer, [*faults, *([untraced[source]] if source in untraced else [])], count)
+        for (source, answer), (_same, faults) in zip(paired, judged)
     ]
     publishers = []
     if NODE in components:
-        given, variable = [answer for _source, answer in paired], publisher_variable(values)
+        variable = publisher_variable(values)
         problems += unknown_publishers(host, variable, judged, given, fleet["publishers"])
-        balances = balances_of(judged, given)
-        problems += balance_problems(host, variable, fleet["publishers"], balances, settings)
+        balances, cost = balances_of(judged, given), submission_cost(fees_of(judged, given), settings)
+        problems += balance_problems(host, variable, fleet["publishers"], balances, settings, cost, starts)
         publishers = [
-            (host, address, ether(balances[address]) if address in balances else "unknown")
+            (
+                host,
+                address,
+                ether(balances[address]) if address in balances else "unknown",
+                counted_proofs(int(balances[address]) // cost) if address in balances and cost else "not checked",
+            )
             for address in fleet["publishers"]
         ]
     if settings.checks == "warn":
@@ -479,7 +704,7 @@ def client_row(host: str, source: Source, answer: Mapping, faults: Sequence, pub
     whole = source.kind != "signer" or len(answer.get("known") or []) == publishers
     users = ", ".join(dict.fromkeys(user[0].replace("prover_", "") for user in source.users))
     seconds = answer.get("seconds")
-    head, age, seen = answer.get("head"), "-", "-"
+    head, age, seen = answer.get("head"), "-", ""
     if answer.get("timestamp") is not None:
         # Seconds of a block's own making are no news.
         age = span(max(0.0, answer["time"] - answer["timestamp"]))
@@ -490,10 +715,11 @@ def client_row(host: str, source: Source, answer: Mapping, faults: Sequence, pub
     elif source.kind == "consensus" and not answer.get("fault"):
         blobs = answer.get("blobs")
         seen = "NO BLOBS" if not blobs else "blobs" if blobs["seen"] else "blobs (none made of late)"
+    seen = ", ".join(one for one in (seen, traces_seen(source, answer)) if one) or "-"
     return (
         host, users, "signer" if source.kind == "signer" else f"{source.kind} {source.users[0][2]}", origin(source.url),
         "-" if answer.get("chain_id") is None else str(answer["chain_id"]),
-        "-" if head is None else f"{'block' if source.kind == 'execution' else 'slot'} {head}", age, seen,
+        "-" if head is None else f"{'slot' if source.kind == 'consensus' else 'block'} {head}", age, seen,
         "-" if seconds is None else f"{round(seconds * 1000)} ms", "ok" if _works(faults) and whole else "WRONG",
     )  # fmt: skip
 
@@ -505,5 +731,5 @@ def l1_tables(clients: Sequence, publishers: Sequence) -> str:
         heads = ("HOST", "FOR", "L1 CLIENT", "AT", "CHAIN", "HEAD", "AGE", "HAS", "TOOK", "STATE")
         parts.append(table(clients, heads))
     if publishers:
-        parts.append(table(publishers, ("HOST", "PUBLISHER", "BALANCE")))
+        parts.append(table(publishers, ("HOST", "PUBLISHER", "BALANCE", "ENOUGH FOR")))
     return "\n\n".join(parts)

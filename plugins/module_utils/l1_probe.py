@@ -1,6 +1,7 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Questions to the L1 from a host: what execution and consensus clients say of themselves, and what a signer signs for.
+"""Questions to the L1 from a host: what execution and consensus clients say of themselves, whether they trace
+transactions, and what a signer signs for.
 
 Nothing is judged here.
 
@@ -24,16 +25,34 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, SHORTEST, Masker
 
-# No honest answer to what is asked here is longer; of blobs, 128 KiB each, only the beginning is read.
+# No honest answer to what is asked here is longer; of blobs, 128 KiB each, and of traces, which may be megabytes, only
+# the beginning is read.
 LONGEST = 4 * 2**20
-BLOBS_BEGIN = 4096
+BEGIN = 4096
 SHOWN = 160
 # Slots that are looked at for one with blobs: most blocks have some.
 BLOB_SLOTS = 4
 # Blobs' first path is the one that Aztec asks; clients after Fusaka may have the second alone.
 BLOB_ROUTES = ("blob_sidecars", "blobs")
-# What can be asked.
-KINDS = ("execution", "consensus", "signer")
+# How far back traces must reach, in blocks: 12 hours, by "L1 RPC requirements" of Aztec's operator documentation. At
+# its start Aztec itself tries a transaction of 512 blocks ago (archiver/src/l1/validate_trace.ts).
+TRACED_BLOCKS = 3600
+# In how many blocks a transaction to trace is looked for, from there on and from the newest block back; Aztec looks at
+# ten. On Ethereum the first block has some.
+TRACE_SEARCH = 10
+# The two ways to ask for a trace, in the order in which they are tried, each with what follows the transaction's hash.
+TRACE_METHODS = {"trace_transaction": (), "debug_traceTransaction": ({"tracer": "callTracer"},)}
+# How an answer with a trace begins: a list of calls, or one call with its sender. An empty list is not a trace, and
+# neither is the list of opcodes ("structLogs") of clients that do not know callTracer.
+TRACE_BEGINS = {
+    "trace_transaction": re.compile(rb'"result"\s*:\s*\[\s*\{'),
+    "debug_traceTransaction": re.compile(rb'"result"\s*:\s*\{[^{}\[\]]*"from"\s*:\s*"0x'),
+}
+# Blocks whose priority fees are asked for, and the percentile of them: HISTORICAL_BLOCK_COUNT and rewardPercentiles of
+# Aztec's strategy (ethereum/src/l1_tx_utils/fee-strategies/p75_competitive.ts, read in aztec-node of 2026-08).
+FEE_BLOCKS, FEE_PERCENTILE = 5, 75
+# What can be asked; debug is an execution client that is asked for traces alone.
+KINDS = ("execution", "consensus", "signer", "debug")
 # Faults after which a target need not be asked anything more.
 LOST = ("timeout", "connect", "tls", "url")
 
@@ -177,12 +196,16 @@ class Client:
         """(status, document) of an answer that is a JSON object; Fault for any other."""
         status, leads, got = self.request(method, below, query, body)
         self.refuse(status, leads, got)
+        return status, self.document(status, got)
+
+    def document(self, status: int, got: bytes) -> dict:
+        """Return the JSON object that an answer's body holds; raise Fault for any other body."""
         try:
             found = json.loads(got)
         except ValueError:
             found = None
         if isinstance(found, dict):
-            return status, found
+            return found
         if status != 200:
             raise Fault("http", f"answers {status} {http.client.responses.get(status, '')}".strip())
         begins = got.lstrip()[:1]
@@ -211,13 +234,27 @@ class Client:
 
     def rpc(self, method: str, *params: Any) -> Any:
         """The result of a JSON-RPC call; Refused where the server gives an error."""
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
-        status, found = self.json("POST", body=body)
+        status, found = self.json("POST", body=call(method, *params))
         if found.get("error"):
             raise Refused(f"refuses {method}{self.said(json.dumps(found).encode())}")
         if status != 200 or "result" not in found:
             raise Fault("http" if status != 200 else "other", f"answers {status} without a result")
         return found["result"]
+
+    def traces(self, method: str, transaction: str) -> bool:
+        """Return whether a method of TRACE_METHODS is answered with a trace, by the beginning of the answer.
+
+        Raise Refused where the server answers with an error, Fault where there is no JSON-RPC answer.
+        """
+        body = call(method, transaction, *TRACE_METHODS[method])
+        status, leads, got = self.request("POST", body=body, longest=BEGIN)
+        self.refuse(status, leads, got)
+        if status == 200 and TRACE_BEGINS[method].search(got):
+            return True
+        found = self.document(status, got)
+        if found.get("error"):
+            raise Refused(f"refuses {method}{self.said(got)}")
+        return False
 
     def get(self, below: str, query: str = "") -> Any:
         """The data of a Beacon API answer; Refused with the status where it gives an error."""
@@ -225,6 +262,11 @@ class Client:
         if status != 200 or "data" not in found:
             raise Refused(f"answers {status} at {below}{self.said(json.dumps(found).encode())}")
         return found["data"]
+
+
+def call(method: str, *params: Any) -> str:
+    """Return the body of a JSON-RPC call."""
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
 
 
 def number(text: Any) -> int | None:
@@ -269,9 +311,14 @@ def answer(found: dict[str, Any], name: str, question: Callable, *words: Any) ->
     return None
 
 
-def ask_execution(client: Client, found: dict[str, Any], registry: str, addresses: list[str]) -> None:
-    """Fill in what an execution client says: chain, head, whether it syncs, the registry's code, balances in wei."""
-    found.update(chain_id=None, head=None, timestamp=None, syncing=None, code_bytes=None, balances={})
+def ask_execution(
+    client: Client, found: dict[str, Any], registry: str, addresses: list[str], with_fees: bool = False
+) -> None:
+    """Fill in what an execution client says: chain, head, whether it syncs, the registry's code, balances in wei.
+
+    with_fees: also what a transaction costs, in wei for each gas.
+    """
+    found.update(chain_id=None, head=None, timestamp=None, syncing=None, code_bytes=None, balances={}, fees=None)
     try:
         found["chain_id"] = number(client.rpc("eth_chainId"))
     except Refused as refused:
@@ -298,6 +345,89 @@ def ask_execution(client: Client, found: dict[str, Any], registry: str, addresse
         if balance is not None:
             # Wei do not fit into what JSON readers take for a number.
             found["balances"][address] = str(balance)
+    if with_fees:
+        rewards = inside(ask("fees", "eth_feeHistory", hex(FEE_BLOCKS), "latest", [FEE_PERCENTILE]), "reward")
+        listed = [number(inside(one, 0)) for one in rewards] if isinstance(rewards, list) else []
+        found["fees"] = {
+            "base": in_text(number(inside(block, "baseFeePerGas"))),
+            "priority": in_text(number(ask("fees", "eth_maxPriorityFeePerGas"))),
+            "rewards": [str(one) for one in listed if one],
+        }
+
+
+def in_text(value: int | None) -> str | None:
+    """Return an amount of wei as a text, which JSON readers keep as it is; None stays None."""
+    return None if value is None else str(value)
+
+
+def transaction_of(client: Client, blocks: range) -> tuple[int, str] | None:
+    """Return (block, hash) of a transaction of the first of these blocks that has one, None where none of them has.
+
+    It is the block's last one: on Ethereum that is most often a plain transfer, which costs the client least.
+    """
+    for block in blocks:
+        hashes = inside(client.rpc("eth_getBlockByNumber", hex(block), False), "transactions")
+        if isinstance(hashes, list) and hashes and isinstance(hashes[-1], str):
+            return block, hashes[-1]
+    return None
+
+
+def traced_by(client: Client, transaction: str) -> tuple[str, list[str]]:
+    """Return (the first method that traces a transaction, '' for none, and what was said to the others)."""
+    said = []
+    for method in TRACE_METHODS:
+        try:
+            if client.traces(method, transaction):
+                return method, said
+            said.append(f"answers {method} without a trace")
+        except Refused as refused:
+            said.append(str(refused))
+        except Fault as fault:
+            said.append(f"{fault.text} to {method}")
+    return "", said
+
+
+def ask_traces(client: Client, found: dict[str, Any]) -> None:
+    """Fill in `traces`: whether a transaction of TRACED_BLOCKS ago is traced, or of the oldest block that has one.
+
+    `block` is that transaction's block, None where the blocks that were looked at have no transaction; `method` is how
+    it is traced, '' for not at all. In that case `recent` is how a transaction of the newest blocks is traced, and
+    `refused` holds what was said.
+    """
+    found["traces"] = None
+    head = found["head"]
+    if head is None:
+        return
+    first = max(1, head - TRACED_BLOCKS)
+    newest = range(head, max(0, head - TRACE_SEARCH), -1)
+    try:
+        traced = transaction_of(client, range(first, min(first + TRACE_SEARCH, head + 1)))
+        traced = traced or transaction_of(client, newest)
+        if traced is None:
+            found["traces"] = {"block": None, "method": "", "recent": ""}
+            return
+        method, said = traced_by(client, traced[1])
+        newer = None
+        if not method:
+            found["refused"]["traces"] = "; ".join(said)
+            newer = transaction_of(client, newest)
+        recent = traced_by(client, newer[1])[0] if newer and newer != traced else ""
+        found["traces"] = {"block": traced[0], "method": method, "recent": recent}
+    except (Refused, Fault) as error:
+        # This is asked last: what was answered before it counts all the same.
+        found["refused"].setdefault("traces", str(error))
+
+
+def ask_debug(client: Client, found: dict[str, Any]) -> None:
+    """Fill in what an execution client says that is asked for traces alone: chain, head and traces."""
+    found.update(chain_id=None, head=None, traces=None)
+    try:
+        found["chain_id"] = number(client.rpc("eth_chainId"))
+    except Refused as refused:
+        found["refused"]["chain_id"] = str(refused)
+        return
+    found["head"] = number(answer(found, "head", client.rpc, "eth_blockNumber"))
+    ask_traces(client, found)
 
 
 def ask_sent(client: Client, found: dict[str, Any], addresses: list[str]) -> None:
@@ -315,7 +445,7 @@ def ask_blobs(client: Client, found: dict[str, Any], head: int) -> None:
         for slot in range(head, max(-1, head - BLOB_SLOTS), -1):
             below = f"/eth/v1/beacon/{route}/{slot}"
             query = "indices=0" if route == "blob_sidecars" else ""
-            status, leads, got = client.request("GET", below, query, longest=BLOBS_BEGIN)
+            status, leads, got = client.request("GET", below, query, longest=BEGIN)
             client.refuse(status, leads, got)
             seen = blobs_begin(got) if status == 200 else None
             if seen is not None:
@@ -386,11 +516,12 @@ def ask_signer(client: Client, found: dict[str, Any], addresses: list[str]) -> N
 
 
 def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
-    """Ask all targets at a time. questions: execution, consensus and signer (lists of url and headers), registry,
-    addresses, seconds for each target, and, where given, sent: addresses whose transactions are counted. Gives the
-    three, an answer for each target, in the same order.
+    """Ask all targets at a time. questions: execution, consensus, signer and debug (lists of url and headers, and of
+    execution clients traces, where they are to be asked for traces too), registry, addresses, seconds for each target,
+    and, where given, sent: addresses whose transactions are counted, and fees: whether fees are asked for. Gives all
+    kinds, an answer for each target, in the same order.
     """
-    targets = [(kind, one) for kind in KINDS for one in questions[kind]]
+    targets = [(kind, one) for kind in KINDS for one in questions.get(kind, [])]
     seconds = float(questions["seconds"])
     quiet = Quiet([target for _kind, target in targets])
     answers = [empty(target) for _kind, target in targets]
@@ -402,7 +533,13 @@ def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
                 if kind == "execution" and questions.get("sent"):
                     ask_sent(client, found, questions["sent"])
                 if kind == "execution":
-                    ask_execution(client, found, questions["registry"], questions["addresses"])
+                    ask_execution(
+                        client, found, questions["registry"], questions["addresses"], bool(questions.get("fees"))
+                    )
+                    if target.get("traces"):
+                        ask_traces(client, found)
+                elif kind == "debug":
+                    ask_debug(client, found)
                 elif kind == "consensus":
                     ask_consensus(client, found)
                 else:

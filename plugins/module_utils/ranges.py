@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import nft
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import ip_of
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES, parse_version
 
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
 DUMMY_NETWORKS = tuple(
@@ -128,6 +128,25 @@ def url_problem(url: object) -> tuple | None:
     return None
 
 
+STORE_SCHEMES = ("http", "https", "s3", "gs", "file")
+
+
+def store_problem(url: object, schemes: Sequence = STORE_SCHEMES) -> tuple | None:
+    """Return what is wrong with the URL of a file store, and what to do; the URL may hold a key and is not quoted."""
+    scheme, separator, rest = str(url).partition("://")
+    if not isinstance(url, str) or (scheme in ("http", "https") and scheme in schemes):
+        return url_problem(url)
+    if not separator:
+        return "has no scheme", f"begin it with one of {', '.join(f'{one}://' for one in schemes)}"
+    if scheme not in schemes:
+        return f"has a scheme other than {', '.join(schemes)}", "write the URL of a store of one of these kinds"
+    if re.search(r"[\x00-\x20\x7f\s,]", url):
+        return "holds a comma, a space or a line break", "write one URL per entry, and %2C or %20 inside it"
+    if not rest.strip("/"):
+        return "names no bucket or path", f"write it as {scheme}://{'/path' if scheme == 'file' else 'bucket/path'}"
+    return None
+
+
 def environment_problem(value: object) -> tuple | None:
     """Give what is wrong with extra environment variables: their names, or values that are no single value."""
     for number, (key, item) in enumerate(value.items(), 1):
@@ -174,6 +193,22 @@ def _from_zero(value: object) -> tuple | None:
     return None
 
 
+def _percent(least: int) -> Callable[[object], tuple | None]:
+    """Return a check for a percentage from `least` to 1000, or 0."""
+
+    def problem(value: object) -> tuple | None:
+        number = as_int(value)
+        if number is None or not (number == 0 or least <= number <= 1000):
+            return f"{shown(value)} is out of range", f"set a whole number from {least} to 1000, or 0 for Aztec's own"
+        return None
+
+    return problem
+
+
+def _proof_store(value: object) -> tuple | None:
+    return store_problem(value, ("s3", "gs", "file"))
+
+
 def _from_one(value: object) -> tuple | None:
     number = as_int(value)
     if number is None or number < 1:
@@ -214,9 +249,25 @@ def _ether(value: object) -> tuple | None:
     return None
 
 
-def _release(value: object) -> tuple | None:
+def _fee_cap(value: object) -> tuple | None:
+    number = as_float(value)
+    if number is None:
+        return f"{shown(value)} is not an amount of gwei", "give a number above 0, without a unit"
+    # Aztec counts whole wei, and takes a cap of 0 for none.
+    if number < 1e-9:
+        return f"{shown(value)} is a fee cap of zero or less", "give gwei above 0, or take the line out"
+    return None
+
+
+def _release_line(value: object) -> tuple | None:
+    if str(value) not in RELEASES:
+        return f"{shown(value)} is not a known release line", f"choose one of {', '.join(RELEASES)}"
+    return None
+
+
+def _version(value: object) -> tuple | None:
     try:
-        release_of(value)
+        parse_version(value)
     except ValueError as error:
         wrong, _colon, remedy = str(error).partition(": ")
         return wrong, remedy
@@ -241,7 +292,7 @@ def _ipv6_address(value: object) -> tuple | None:
 def _image(value: object) -> tuple | None:
     text = str(value)
     if not text or ":" in text.rsplit("/", 1)[-1] or "@" in text:
-        return "is empty, or has a tag or digest in it", "give the image alone; aztec_version names the tag"
+        return "has a tag or digest in it", "give the image alone; aztec_version names the tag"
     if not _IMAGE.fullmatch(text):
         return "is no name of an image", "write it as name or registry:port/name, in lower-case letters"
     return None
@@ -346,6 +397,11 @@ _BYTES = _matches(_SIZE, "is no size", "give a number and its unit, such as 500m
 _GRACE = _matches(_DURATION, "is no duration", "give number and unit, such as 60s or 1m30s")
 _LOGGING = _matches(_LOG_LEVEL, "is no log level", "give one such as info, with filters as info;debug:prover")
 
+_KEY_HASH = _matches(
+    re.compile("[0-9A-Fa-f]{64}"), "is not a SHA-256", "set the 64 hex digits that sha256sum prints", quoted=False
+)
+_STORES = "a URL of http, https, C(s3), C(gs) or C(file)"
+
 # By an option's name or by how it ends; the longest that fits counts.
 RANGES = {
     "port": Range("a number from 1 to 65535", _port),
@@ -359,10 +415,13 @@ RANGES = {
     "log_max_files": Range("a number from 1", _from_one),
     "crs_source": Range("C(image), a URL of http or https or the controller's absolute path", _crs_source, empty=True),
     "crs_digests": Range("C(sha256:) and 64 hex digits for each name of a file", _crs_digests),
-    "stop_grace_period": Range("a duration in C(h), C(m), C(s), C(ms) and C(us), such as C(1m30s)", _GRACE),
-    "version": Range("a whole version of a known release line, such as C(2.1.5)", _release),
+    "stop_grace_period": Range(
+        "a duration in C(h), C(m), C(s), C(ms) and C(us), such as C(1m30s)", _GRACE, empty=True
+    ),
+    "version": Range("a whole version, such as C(6.0.0)", _version),
+    "release_line": Range(f"one of {', '.join(RELEASES)}", _release_line, empty=True),
     "network": Range("a network that the release line knows"),
-    "image": Range("an image without tag and digest", _image),
+    "image": Range("an image without tag and digest", _image, empty=True),
     "image_digest": Range("C(sha256:) and 64 hex digits", _IMAGE_DIGEST, empty=True),
     "directory": Range("an absolute path below C(/), without a colon", _own_directory),
     "aztec_directory": Range("an absolute path below C(/), without a colon", _directory),
@@ -377,12 +436,26 @@ RANGES = {
     "docker_ipv6_subnet": Range("an IPv6 network in CIDR form, such as C(fd00:1::/64)", _ipv6_subnet, empty=True),
     "l1_execution_urls": Range("a URL of http or https", each=True),
     "l1_consensus_urls": Range("a URL of http or https", each=True),
+    "l1_debug_urls": Range("a URL of http or https", each=True),
     "l1_chain_id": Range("from 1, or 0 for the network's own", _from_zero),
     "l1_registry": Range("C(0x) and 40 hex digits", empty=True),
     "l1_max_head_age": Range("from 1", _from_one, unit="seconds"),
     "l1_timeout": Range("from 1", _from_one, unit="seconds"),
     "l1_balance_warn": Range("from 0", _ether, unit="ETH"),
     "l1_balance_fail": Range("from 0", _ether, unit="ETH"),
+    "l1_submission_gas": Range("a number from 1", _from_one),
+    "max_fee_gwei": Range("above 0", _fee_cap, unit="gwei", empty=True),
+    "snapshot_urls": Range(_STORES, store_problem, each=True),
+    "blob_file_store_urls": Range(_STORES, store_problem, each=True),
+    "tx_file_store_urls": Range(_STORES, store_problem, each=True),
+    "proof_store": Range("a URL of C(s3), C(gs) or C(file)", _proof_store, empty=True),
+    "funding_account_private_key": Range("C(0x) and 64 hex digits", empty=True),
+    "funding_account_address": Range("C(0x) and 40 hex digits", empty=True),
+    "funding_threshold": Range("from 0", _ether, unit="ETH"),
+    "funding_amount": Range("from 0", _ether, unit="ETH"),
+    "priority_fee_bump_percentage": Range("from 1 to 1000, or 0 for Aztec's own", _percent(1), unit="percent"),
+    "priority_fee_retry_bump_percentage": Range("from 10 to 1000, or 0 for Aztec's own", _percent(10), unit="percent"),
+    "admin_api_key_hash": Range("64 hex digits", _KEY_HASH, empty=True),
     "broker_url": Range("a URL of http or https with host and port alone"),
     "publisher_private_key": Range("C(0x) and 64 hex digits", empty=True),
     "publisher_private_keys": Range("C(0x) and 64 hex digits", each=True),

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The minimum hardware of Aztec's guides as data, and the comparison of a host's look with it.
+"""The comparison of a host's look with the minimum hardware of its release line.
 
 GB, TB and Mbps are decimal, as vendors of machines, drives and lines count them.
 """
@@ -9,36 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES, Needs
+
 GB = 1000**3
 
-
-@dataclass(frozen=True)
-class Needs:
-    """What one component (one agent) wants. None: the guide names no figure."""
-
-    cores: int
-    vcpus: int
-    memory_gb: int
-    disk_gb: int
-    disk_kind: str
-    link_mbps: int | None = None
-
-
-_GUIDE = {
-    "prover_node": Needs(cores=2, vcpus=4, memory_gb=16, disk_gb=1000, disk_kind="nvme", link_mbps=25),
-    "prover_broker": Needs(cores=2, vcpus=4, memory_gb=16, disk_gb=10, disk_kind="ssd"),
-    "prover_agent": Needs(cores=32, vcpus=64, memory_gb=128, disk_gb=10, disk_kind="ssd"),
-}
-
-# "Running a Prover" of 4.0.3 and "Prover overview" of docs.aztec.network/operate (5.2), the same in both. The page of
-# 2.1.11 has these figures too: the line 2.1 keeps those of 2.1.5, whose guide this collection follows.
-_LATER = {
-    "prover_node": Needs(cores=16, vcpus=32, memory_gb=16, disk_gb=1000, disk_kind="nvme", link_mbps=25),
-    "prover_broker": Needs(cores=8, vcpus=16, memory_gb=16, disk_gb=10, disk_kind="ssd"),
-    "prover_agent": _GUIDE["prover_agent"],
-}
-
-REQUIREMENTS = {"2.1": _GUIDE, "4": _LATER, "5": _LATER}
 
 # What kernel and firmware keep back. A machine sold as 16 GB reports 15.6 GiB where its DIMMs hold 16 GiB, and 14.5 GiB
 # where a cloud counts 16 * 10^9 bytes: both pass. One of 14 GiB does not.
@@ -54,8 +28,15 @@ KINDS = ("hdd", "ssd", "nvme")
 
 
 def needs_of(component: str, line: str) -> Needs:
-    """Give what one instance of a component wants in a release line; KeyError names what is unknown."""
-    return REQUIREMENTS[line][component]
+    """Return what one instance of a component needs in a release line. Raise KeyError naming what is unknown."""
+    return RELEASES[line].needs[component]
+
+
+def missing_cpu_flags(look: dict, needs: Needs) -> list[str]:
+    """Return the processor features that a component needs and an x86 host does not have, where the look shows any."""
+    found = look.get("hardware", {}).get("cpu_flags") or []
+    x86 = look.get("os", {}).get("architecture") == "x86_64"
+    return [flag for flag in needs.cpu_flags if flag not in found] if found and x86 else []
 
 
 def memory_floor(memory_gb: int) -> int:

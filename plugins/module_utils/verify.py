@@ -16,12 +16,17 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import SERVIC
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, COMPONENTS, NODE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import compare
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import agent_count
 
 HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION", "AGENTS", "BROKER SEEN", "GUARD",
-         "BLOCK")
+         "BLOCK", "ROLLUP")
 # All that a component refuses another for, and its version.
 VERSION_HEADERS = ("x-aztec-packageversion", "x-aztec-l2circuitsvktreeroot", "x-aztec-l2protocolcontractshash")
+# The rollup that a node goes by (seen with 4.1.2, read in the source of 6; brokers have no such header).
+ROLLUP_HEADER = "x-aztec-l1rollupaddress"
+NOT_CHECKED = "not checked"
 # A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
 RECENT_SECONDS = 600
 START_SECONDS = 1800
@@ -130,6 +135,82 @@ def is_starting(container: dict, component: str, now: float) -> bool:
     return component == NODE and container["status"]["code"] is None and container.get("synced") is not None
 
 
+def waits(container: dict, component: str, line: str) -> str:
+    """Return "standby" or "soft shutdown" for a node or broker that answers /status and does no work, else ''."""
+    status = container.get("status") or {}
+    if component == AGENT or container["state"] != "running" or status.get("code") != 200:
+        return ""
+    if (container.get("waiting") or {}).get("kind") == "soft shutdown":
+        return "soft shutdown"
+    silent = not status.get("headers") and status.get("post") == 404
+    return "standby" if silent and RELEASES[line].standby else ""
+
+
+def change_of_version(version: str, runs: str, early: bool) -> str:
+    """Return what to do where a program's rollup is not the network's.
+
+    version: the fleet's. runs: the network's, '' if unknown. early: whether the program can be one that was started
+    ahead of a hard fork, as only one in standby can.
+    """
+    try:
+        stands = compare(version, runs)
+    except ValueError:
+        stands = ""
+    if early and stands in ("newer", "line ahead"):
+        return f"wait until the network, which runs {runs}, has moved to {version}, or set aztec_version to {runs}"
+    known = stands in ("older", "line behind")
+    change = f"set aztec_version to {runs if known else 'what the network runs'}, with new data directories, "
+    change += "and run site.yml"
+    return f"{change}; if it was started ahead of a hard fork, wait" if early and not known else change
+
+
+def waiting_problem(container: dict, kind: str, version: str) -> str:
+    """Return the line on a node or broker of which waits has said what it does. version: the fleet's."""
+    runs = container.get("network_runs") or ""
+    if kind == "soft shutdown":
+        wrong = "has stopped its work, for the rollup that it follows is no longer the network's (soft shutdown)"
+        return f"{wrong}: {change_of_version(version, runs, early=False)}"
+    waiting = container.get("waiting") or {}
+    differs = "; ".join(
+        f"{one['what']} (its own {one['expected'][:18]}, the rollup's {one['got'][:18]})"
+        for one in waiting.get("mismatches", [])
+    )
+    if differs:
+        wrong = f"is in standby and does no work, for the rollup {waiting['rollup']} differs in {differs}"
+    else:
+        wrong = "is in standby and does no work, for the rollup is not its own (its log no longer says in what)"
+    return f"{wrong}: {change_of_version(version, runs, early=True)}"
+
+
+def chain_of(looks: dict) -> dict:
+    """Return what the L1 says of the canonical rollup (host_probe.l1_tips), as asked beside a node; {} for nothing."""
+    for look in looks.values():
+        if isinstance(look, dict):
+            for container in look["projects"].get(project_name(NODE), {}).get("containers", []):
+                if (container.get("l1") or {}).get("rollup"):
+                    return container["l1"]
+    return {}
+
+
+def judge_rollup(container: dict, chain: dict, version: str) -> tuple[str, str]:
+    """Return (problem, cell) on whether a node or broker works for the canonical rollup. chain: from chain_of."""
+    headers = (container.get("status") or {}).get("headers") or {}
+    if container["state"] != "running" or not headers or not chain:
+        return "", NOT_CHECKED
+    if container.get("pinned"):
+        return "", "pinned"
+    named, rollup = headers.get(ROLLUP_HEADER, ""), chain["rollup"]
+    remedy = change_of_version(version, container.get("network_runs") or "", early=False)
+    if named and named.lower() != rollup.lower():
+        return f"follows the rollup {named}, and the registry's canonical one is {rollup}: {remedy}", "OTHER"
+    roots = {name: value for name, value in chain["roots"].items() if headers.get(name)}
+    for name, value in roots.items():
+        if headers[name].lower() != value.lower():
+            wrong = f"{name} is {headers[name][:18]}, and in the canonical rollup {rollup} it is {value[:18]}"
+            return f"{wrong}: {remedy}", "OTHER"
+    return "", "ok" if named or roots else NOT_CHECKED
+
+
 def judge_node(container: dict, starting: bool) -> tuple[str, str]:
     """Give (problem, note) on a node's way to the L1's tip."""
     l1 = container.get("l1") or {}
@@ -188,8 +269,10 @@ def label(component: str, service: str) -> str:
     return f"{component} {service.removeprefix(service_name(component)).lstrip('-')}".strip()
 
 
-def judge_container(report: Report, host: str, component: str, container: dict, look: dict, images: list) -> None:
-    """Add a container's row and what is to be said of it."""
+def judge_container(
+    report: Report, host: str, component: str, container: dict, look: dict, images: list, fleet: dict, chain: dict
+) -> None:
+    """Add a container's row and what is to be said of it. chain: from chain_of."""
     now, status = look["time"], container.get("status") or {"code": None, "headers": {}, "error": ""}
     container = {**container, "status": status}
     problems, notes = [], []
@@ -209,7 +292,14 @@ def judge_container(report: Report, host: str, component: str, container: dict, 
             problems.append(f"{answer} at /status" + (f" ({status['error']})" if status.get("error") else ""))
     if images and container["image"] not in images:
         problems.append(f"runs {container['image']}, the inventory says {' or '.join(images)}: run site.yml")
-    if component == NODE and container["state"] == "running":
+    waiting, rollup = waits(container, component, fleet["line"]), "-"
+    if waiting:
+        problems.append(waiting_problem(container, waiting, fleet["version"]))
+        rollup = "OTHER"
+    elif component != AGENT:
+        problem, rollup = judge_rollup(container, chain, fleet["version"])
+        problems += [problem] if problem else []
+    if component == NODE and container["state"] == "running" and not waiting:
         problem, note = judge_node(container, starting)
         problems += [problem] if problem else []
         notes += [note] if note else []
@@ -222,11 +312,12 @@ def judge_container(report: Report, host: str, component: str, container: dict, 
     report.notes += [(host, shown, text) for text in notes]
     state = container["state"] if container["state"] != "exited" else f"exited ({container['exit_code']})"
     report.rows.append((
-        host, shown, short_image(container), "starting" if starting else state, container["restarts"],
+        host, shown, short_image(container), waiting.upper() or ("starting" if starting else state),
+        container["restarts"],
         container["health"] or "-", status["headers"].get(VERSION_HEADERS[0], "-"),
         ", ".join(agent_states(container)) if component == AGENT and agent_states(container) else "-",
         broker_cell(container), guard_cell(look["guard"], component),
-        block_cell(container) if component == NODE else "-",
+        block_cell(container) if component == NODE else "-", rollup,
     ))
 
 
@@ -277,7 +368,7 @@ def left_over(report: Report, host: str, component: str, container: dict) -> Non
 
 def verify(looks: dict, fleet: dict) -> Report:
     """Judge a fleet. looks: host -> its look, or a text that says why there is none; fleet: the fleet's values."""
-    report = Report()
+    report, chain = Report(), chain_of(looks)
     seen = []
     for host, look in looks.items():
         wanted = fleet["hosts"].get(host, {})
@@ -310,7 +401,8 @@ def verify(looks: dict, fleet: dict) -> Report:
                 if container["service"] not in services:
                     shown = label(component, container["service"])
                     report.problems.append((host, shown, "is not what the inventory asks for: run site.yml"))
-                judge_container(report, host, component, container, look, wanted.get("images") or [])
+                images = wanted.get("images") or []
+                judge_container(report, host, component, container, look, images, fleet, chain)
                 seen.append((host, component, container))
     compare_fleet(report, seen)
     return report

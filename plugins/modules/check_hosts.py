@@ -11,6 +11,7 @@ description:
   - Compares what the play's hosts showed with the minimum requirements, and looks for ports that somebody else has
     taken and for all that the role P(aztec_ops.prover.docker_engine#role) would refuse. Works on the controller; no
     host is contacted.
+  - Compares C(aztec_version) with the version that the network runs, where the node's host could read it.
   - Reads the fact C(__aztec_look) that the role P(aztec_ops.prover.preflight#role) keeps of each host. A host
     without it counts as unreachable, an error for the node's and the broker's host and a warning for an agent's.
   - Run it once for all hosts, with C(run_once).

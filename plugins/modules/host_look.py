@@ -61,6 +61,12 @@ options:
       - C(l2_tips) is asked of a node, C(agent_status) of an agent.
     type: dict
     default: {}
+  rollup_slots:
+    description:
+      - Slots in the rollup's storage whose values a working program sends as headers, by the header's name in lower
+        case. Empty where the release line's layout is not known.
+    type: dict
+    default: {}
   l1_urls:
     description:
       - URLs of L1 execution clients, separated by commas, to compare a node with.
@@ -72,6 +78,7 @@ options:
       - What to ask of L1 clients and of a signer, as JSON text of the filter P(aztec_ops.prover.l1_questions#filter).
         It holds API keys and is never shown. Empty asks nothing.
       - All clients are asked at a time, and each for its C(seconds) at most.
+      - With C(network) in it, the network's C(network_config.json) is read as well.
     type: str
     default: ""
 author:
@@ -148,7 +155,8 @@ look:
       description: Id and digests of the images that are here, by reference.
       type: dict
     projects:
-      description: Containers of the projects. With O(probe) each has its status, rpc, broker_contact, tips, l1.
+      description:
+        - Containers of the projects. With O(probe) each has its status, rpc, broker_contact, tips, l1, waiting.
       type: dict
     connect:
       description: Result of each connection of O(connect), with the source address that it used.
@@ -159,13 +167,24 @@ look:
       type: dict
       contains:
         execution:
-          description: chain_id, head, timestamp, syncing, code_bytes, balances; fault or refused where one is missing.
+          description:
+            - chain_id, head, timestamp, syncing, code_bytes, balances, fees, and traces where asked for; fault
+              or refused where one is missing.
+          type: list
+          elements: dict
+        debug:
+          description: chain_id, head, traces of clients that are asked for traces alone.
           type: list
           elements: dict
         consensus:
           description: chain_id, head, sync, blobs, custody_groups; fault or refused where one is missing.
           type: list
           elements: dict
+    network:
+      description:
+        - What C(network_config.json) says of the network, with where, cached, version, registry, errors. Null where it
+          was not asked.
+      type: dict
 """
 
 import json
@@ -198,6 +217,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import ask_network
 
 # Seconds above which a connection is not waited for by anybody.
 LONGEST = 3600
@@ -218,6 +238,9 @@ def wrong_argument(params: dict) -> str | None:
     for name, method in params["rpc"].items():
         if not isinstance(method, str):
             return f"rpc: {name} is no text: give the name of a method"
+    for name, slot in params["rollup_slots"].items():
+        if not isinstance(slot, str) or not re.fullmatch(r"0x[0-9a-f]{1,64}", slot):
+            return f"rollup_slots: {name} is not a slot: use 0x and up to 64 hex digits"
     for number, url in enumerate(params["l1_urls"].split(",") if params["l1_urls"] else [], 1):
         if not re.fullmatch(r"\s*https?://[^/\s]\S*\s*", url):
             return f"l1_urls: entry {number} is no URL: begin it with http:// or https://"
@@ -233,7 +256,9 @@ def look(module: AnsibleModule, root: Path) -> dict:
             pool.submit(try_connection, target["host"], target["port"], params["connect_timeout"])
             for target in params["connect"]
         ]
-        l1 = pool.submit(ask_l1, json.loads(params["l1"])) if params["l1"] else None
+        questions = json.loads(params["l1"]) if params["l1"] else {}
+        l1 = pool.submit(ask_l1, questions) if questions else None
+        network = pool.submit(ask_network, questions["network"]) if "network" in questions else None
         engine_found = pool.submit(engine_facts, engine, module.run_command, root)
         nft = pool.submit(nft_facts, module.run_command, root)
         seen = {
@@ -260,7 +285,9 @@ def look(module: AnsibleModule, root: Path) -> dict:
             ]
             if params["probe"]:
                 l1_urls = [url.strip() for url in params["l1_urls"].split(",") if url.strip()]
-                prober = Prober(engine, module.run_command, params["rpc"], l1_urls, root, seen["time"])
+                prober = Prober(
+                    engine, module.run_command, params["rpc"], l1_urls, root, seen["time"], params["rollup_slots"]
+                )
                 probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
                 for (_name, shown, _inspected), probe in zip(pairs, probes):
                     shown.update(probe.result())
@@ -268,6 +295,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
                 seen["projects"][name]["containers"].append(shown)
         seen["connect"] = [connection.result() for connection in connections]
         seen["l1"] = l1.result() if l1 else None
+        seen["network"] = network.result() if network else None
     return seen
 
 
@@ -288,6 +316,7 @@ def main() -> None:
             "connect_timeout": {"type": "float", "default": 3},
             "probe": {"type": "bool", "default": False},
             "rpc": {"type": "dict", "default": {}},
+            "rollup_slots": {"type": "dict", "default": {}},
             "l1_urls": {"type": "str", "default": "", "no_log": True},
             "l1": {"type": "str", "default": "", "no_log": True},
         },

@@ -8,7 +8,10 @@ import pytest
 
 from tests.bad_input.harness import KEY, Door, assert_refused, parameters, play, write_inventory
 
-TABLES = ("fleet", "publisher", "l1", "addresses", "ports", "components", "environment", "engine", "secrets")
+TABLES = (
+    *("fleet", "publisher", "l1", "addresses", "ports", "components"),
+    *("environment", "engine", "secrets", "releases", "options"),
+)
 
 
 @pytest.mark.parametrize(("table", "row"), parameters(*TABLES))

@@ -24,7 +24,7 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import compose_project
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import to_yaml
-from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import FILES, LEAST_BYTES, SERVICE, with_crs_seed
+from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import SERVICE, with_crs_seed
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
 
 from lab.fleet.images import Images
@@ -33,6 +33,7 @@ from tests.harness.parts import bridge_address
 
 NAME = f"crs{os.getpid()}"
 RELEASE = release_of("4.1.2").as_dict()
+FILES = [file["name"] for file in RELEASE["crs_files"]]
 # Aztec's hosts, first and second, as 4.1.2 has them.
 HOSTS = ("crs.aztec-cdn.foundation", "crs.aztec-labs.com")
 SIZES = {"g1.dat": 64 * (2**25 + 1), "g2.dat": 128, "grumpkin_g1.dat": 64 * (2**18 + 1)}
@@ -111,12 +112,13 @@ class Agents:
 
     def __init__(self, directory: Path, name: str, image: str, entrypoint: list) -> None:
         self.directory, self.name, self.image, self.entrypoint = directory, name, image, entrypoint
+        self.release = RELEASE
         self.crs = directory / "crs"
         self.crs.mkdir()
 
     def up(self, way: str, source: str = "", digests: dict | None = None, **extra) -> subprocess.CompletedProcess[str]:
         """Bring the project up as compose_stack does."""
-        release = {**RELEASE, "entrypoint": self.entrypoint}
+        release = {**self.release, "entrypoint": self.entrypoint}
         volumes = [f"{self.crs}:/var/lib/crs", *extra.pop("volumes", [])]
         service = {"image": self.image, "volumes": volumes, "restart": "no"}
         own = {"network_mode": "bridge", "container_name": None, "stop_signal": "SIGKILL", **extra}
@@ -227,6 +229,42 @@ def test_what_was_fetched_is_not_whole(small: Agents) -> None:
     assert "the CRS is not whole, no bn254_g1*.dat" in small.log(SERVICE).splitlines()[-1]
 
 
+# What bb.js 5.0.0 downloads, to the byte.
+SIX = {"bn254_g1_compressed.dat": 1073741824, "grumpkin_g1_v2.flat.dat": 16777216}
+
+
+def download(sizes: dict[str, int]) -> str:
+    """Return a script that takes Aztec's place and leaves files of these sizes."""
+    return "#!/bin/sh\n" + "".join(f"truncate -s {size} /var/lib/crs/{name}\n" for name, size in sizes.items())
+
+
+@pytest.mark.parametrize("version", ["5.2.0", "6.0.0"])
+@pytest.mark.parametrize("short", [None, *SIX])
+def test_files_of_5_and_6_are_whole_at_their_exact_size(small: Agents, version: str, short: str | None) -> None:
+    """One byte less is not whole. From 6 on the program contains the point of G2 and may not download it."""
+    small.release = release_of(version).as_dict()
+    sizes = {name: size - (name == short) for name, size in SIX.items()}
+    (small.directory / "node").write_text(download({**sizes, **({"bn254_g2.dat": 128} if version == "5.2.0" else {})}))
+    done = start(small, "download")
+    assert (done.returncode == 0) == (short is None), done.stderr + small.log(SERVICE)
+    if short:
+        assert "the CRS is not whole" in small.log(SERVICE).splitlines()[-1]
+        assert small.started() == []
+
+
+@pytest.mark.parametrize(("version", "started"), [("6.0.0", True), ("5.2.0", False)])
+def test_a_mirror_without_the_point_of_g2(small: Agents, gateway: str, version: str, started: bool) -> None:
+    """It serves agents of 6 and not those of 5."""
+    small.release = release_of(version).as_dict()
+    (small.directory / "node").write_text(download(SIX))
+    mirror = Server(gateway, {name: b"points" for name in SIX}.get)
+    done = start(small, "url", mirror.url)
+    assert (done.returncode == 0) == started, done.stderr + small.log(SERVICE)
+    assert mirror.asked["bn254_g2.dat"] >= 1
+    last = "the CRS is whole without it" if started else "bn254_g2.dat cannot be fetched from http://"
+    assert last in small.log(SERVICE)
+
+
 def certificate(where: Path) -> ssl.SSLContext:
     """Make a CA and with it a certificate of Aztec's hosts; the CA's own is where/ca.pem."""
     ca = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
@@ -265,9 +303,10 @@ def test_the_real_subcommand_fetches_once_for_two_agents(images: Images, gateway
             assert time.monotonic() < deadline, agents.log("prover-agent-1")
             time.sleep(1)
         assert server.asked == dict.fromkeys(SIZES, 1)
-        # What is held for the least is what Aztec asks for, of which later releases halve the first.
-        assert LEAST_BYTES["bn254_g1*.dat"] * 2 == SIZES["g1.dat"]
-        assert (LEAST_BYTES["bn254_g2.dat"], LEAST_BYTES["grumpkin_g1*.dat"]) == tuple(SIZES.values())[1:]
+        # The table's least sizes are what Aztec asks for; the first is that of compressed points.
+        least = {file["name"]: file["least_bytes"] for file in RELEASE["crs_files"]}
+        assert least["bn254_g1.dat"] * 2 == SIZES["g1.dat"]
+        assert (least["bn254_g2.dat"], least["grumpkin_g1.flat.dat"]) == tuple(SIZES.values())[1:]
     finally:
         run("docker", "compose", "-p", name, "down", "-t", "0")
         server.server.shutdown()

@@ -14,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import urllib.request
@@ -112,6 +113,8 @@ def fixture_chain(anvils, tmp_path_factory):
     while time.time() - int(rpc(url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16) > 60:
         assert time.monotonic() < end
         time.sleep(0.2)
+    # anvil says of its first block that others paid 50 gwei in it: on to where it counts no more.
+    rpc(url, "anvil_mine", hex(l1_probe.FEE_BLOCKS), "0x0")
     before, front.ANVIL = front.ANVIL, url
     yield url
     front.ANVIL = before
@@ -170,6 +173,21 @@ class Syncing(Door):
         if call["method"] == "eth_syncing":
             state = {"currentBlock": "0x10", "highestBlock": "0x2000", "startingBlock": "0x0"}
             return self.answer(200, {"jsonrpc": "2.0", "id": call["id"], "result": state})
+        return self.answer(200, front.post(body))
+
+
+class Untracing(Door):
+    """A client that refuses these methods, as geth does whose debug and trace interfaces are off."""
+
+    refuses: tuple = ()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        call = json.loads(body)
+        self.comes.append(call["method"])
+        if call["method"] in self.refuses:
+            error = {"code": -32601, "message": f"the method {call['method']} does not exist/is not available"}
+            return self.answer(200, {"jsonrpc": "2.0", "id": call["id"], "error": error})
         return self.answer(200, front.post(body))
 
 
@@ -245,26 +263,29 @@ def fixture_certificate(tmp_path_factory):
 
 
 FLEET = {"network": "testnet", "publishers": [PUBLISHER], "hosts": {"node-1": {"components": ["prover_node"]}}}
+# On a release line that needs traces, and on one that does not.
+SIX, FIVE = {**FLEET, "line": "6"}, {**FLEET, "line": "5"}
+TRACE, DEBUG = "trace_transaction", "debug_traceTransaction"
 LAB = {"aztec_l1_chain_id": 31337, "aztec_l1_registry": REGISTRY, "aztec_l1_timeout": 5}
 
 
-def judged(execution: list, consensus: list, **values):
+def judged(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values):
     """Ask these clients as a host does and judge what they say."""
     every = {**LAB, "aztec_l1_execution_urls": execution, "aztec_l1_consensus_urls": consensus, **values}
-    return check_l1("node-1", every, FLEET, ask_l1(json.loads(l1_questions(every, FLEET, "node-1"))))
+    return check_l1("node-1", every, fleet, ask_l1(json.loads(l1_questions(every, fleet, "node-1"))), starts)
 
 
-def lines(execution: list, consensus: list, **values) -> list:
+def lines(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values) -> list:
     """Give the problems with these clients as texts."""
-    return [f"{one.level}: {one.wrong}" for one in judged(execution, consensus, **values).problems]
+    return [f"{one.level}: {one.wrong}" for one in judged(execution, consensus, fleet, starts, **values).problems]
 
 
 def test_the_lab_s_l1_is_well(chain, serve) -> None:
     url = serve(Door)
     assert lines([chain, url + "/"], [url, url + "/"]) == []
     seen = l1_tables(judged([chain], [url]).clients, judged([chain], [url]).publishers)
-    assert re.search(r"execution 1 .* 31337 +block [1-9]\d* .* registry .* ok$", seen, re.MULTILINE)
-    assert re.search(rf"{PUBLISHER} +10000 ETH$", seen, re.MULTILINE)
+    assert re.search(r"execution 1 .* 31337 +block [1-9]\d* .* registry, traces .* ok$", seen, re.MULTILINE)
+    assert re.search(rf"{PUBLISHER} +10000 ETH +[1-9]\d+ proofs$", seen, re.MULTILINE)
 
 
 def test_blobs_that_are_there(chain, serve) -> None:
@@ -372,12 +393,12 @@ def test_a_certificate_that_is_trusted(chain, serve, certificate, monkeypatch) -
 
 def test_balances_of_real_accounts(chain, serve) -> None:
     door = serve(Door)
-    rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**16))
+    rpc(chain, "anvil_setBalance", PUBLISHER, hex(5 * 10**16))
     assert [one.partition(PUBLISHER)[2] for one in lines([chain], [door])] == [
-        " has 0.01 ETH, below aztec_l1_balance_warn, 0.1"
+        " has 0.05 ETH, below aztec_l1_balance_warn, 0.1"
     ]
-    assert lines([chain], [door], aztec_l1_balance_fail=0.01)[0].startswith("error: the publisher")
-    assert lines([chain], [door], aztec_l1_balance_warn=0.01) == []
+    assert lines([chain], [door], aztec_l1_balance_fail=0.05)[0].startswith("error: the publisher")
+    assert lines([chain], [door], aztec_l1_balance_warn=0.05) == []
     rpc(chain, "anvil_setBalance", PUBLISHER, "0x0")
     assert lines([chain], [door]) == [
         f"error: the publisher {PUBLISHER} has 0 ETH and cannot pay for submitting proofs"
@@ -385,10 +406,120 @@ def test_balances_of_real_accounts(chain, serve) -> None:
     rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**22))
 
 
+NOTHING_TRACED = f"refuses {TRACE}: the method {TRACE} does not exist/is not available"
+
+
+def test_traces_of_real_transactions(chain, anvils, serve) -> None:
+    """anvil traces all transactions with the one method, and with the other those since its start.
+
+    The saved chain's oldest transaction is of block 1, and it is older than its anvil.
+    """
+    beacon = serve(Door)
+    assert lines([chain], [beacon], SIX) == []
+    assert judged([chain], [beacon], SIX).clients[0][7] == "registry, traces (of block 1: chain too short)"
+
+    # The one method is enough, whichever it is; the other one is tried only where the first one gives nothing.
+    one = serve(Untracing, refuses=(DEBUG,))
+    assert lines([one], [beacon], SIX) == []
+    assert serve.handlers[-1].comes.count(TRACE) == 1
+    assert DEBUG not in serve.handlers[-1].comes
+
+    # Of the other, anvil has the new transactions alone, as a client without an archive.
+    new = serve(Untracing, refuses=(TRACE,))
+    sent = {"from": rpc(chain, "eth_accounts")[0], "to": PUBLISHER, "value": "0x1"}
+    rpc(chain, "eth_sendTransaction", sent)
+    rpc(chain, "anvil_mine", "0x1", "0x0")
+    assert [one.partition(") ")[2].partition(",")[0] for one in lines([new], [beacon], SIX)] == [
+        "traces new transactions"
+    ]
+    assert lines([new], [beacon], SIX)[0].startswith("warning: entry 1 ")
+    rpc(chain, "anvil_mine", hex(l1_probe.TRACE_SEARCH), "0x0")
+    assert lines([new], [beacon], SIX)[0].startswith("error: entry 1 ")
+
+    # A transaction since the start of its anvil is traced by the other method alone, too.
+    fresh = anvils.start("--chain-id", "31337")
+    sent["from"] = rpc(fresh, "eth_accounts")[0]
+    rpc(fresh, "eth_sendTransaction", sent)
+    before, front.ANVIL = front.ANVIL, fresh
+    asked = judged([], [beacon], SIX, aztec_l1_registry="", aztec_l1_debug_urls=[new])
+    front.ANVIL = before
+    assert asked.clients[-1][2:4] == ("debug 1", new)
+    assert asked.clients[-1][7] == "traces (of block 1: chain too short)"
+
+
+def test_clients_that_do_not_trace(chain, serve) -> None:
+    beacon, none = serve(Door), serve(Untracing, refuses=(TRACE, DEBUG))
+    line = f"entry 1 ({none}) does not trace transactions (of block 1, "
+    for fleet, level in ((SIX, "error"), (FIVE, "warning"), (FLEET, "warning")):
+        (found,) = lines([none], [beacon], fleet)
+        assert found.startswith(f"{level}: {line}")
+        assert f"): {NOTHING_TRACED}; refuses {DEBUG}: the method {DEBUG} does not exist" in found
+    row = judged([none], [beacon], SIX).clients[0]
+    assert (row[7], row[-1]) == ("registry, NO TRACES", "WRONG")
+    allowed = {"prover_node_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True}}
+    assert lines([none], [beacon], SIX, **allowed) == []
+    # Another client for traces alone, and one that gives the same URL, which is asked once.
+    assert lines([none], [beacon], SIX, aztec_l1_debug_urls=[chain]) == []
+    assert TRACE not in serve.handlers[-1].comes[-10:]
+    (found,) = lines([none], [beacon], SIX, aztec_l1_debug_urls=[none, chain])
+    assert found.startswith(f"warning: {line}")
+    assert len(judged([none], [beacon], SIX, aztec_l1_debug_urls=[none, chain]).clients) == 3
+    found = lines([chain], [beacon], SIX, aztec_l1_debug_urls=[GONE])
+    assert found == [f"error: entry 1 ({GONE}) cannot be reached: connection refused"]
+
+
+def test_a_chain_without_transactions(anvils, serve) -> None:
+    empty = anvils.start("--chain-id", "31337", "--block-time", "1")
+    asked = {"aztec_l1_registry": "", "aztec_l1_debug_urls": [empty]}
+    rpc(empty, "anvil_mine", "0x20", "0x0")
+    found = judged([empty], [], SIX, **asked)
+    assert found.clients[0][7:10:2] == ("no transaction to trace", "ok")
+    assert [one.wrong for one in found.problems if "trace" in one.wrong] == []
+
+
+def test_what_a_balance_pays_for_at_real_fees(anvils, serve) -> None:
+    """With a base fee of 100 gwei and anvil's priority fee of 1 gwei: 3.5 million gas at 112.5 + 1.2 gwei."""
+    anvil = anvils.start("--chain-id", "31337", "--base-fee", "100000000000")
+    own = {"aztec_l1_registry": "", "aztec_l1_balance_warn": 0}
+    cost = 3_500_000 * 113_700_000_000
+    each = "(0.39795 ETH each: 3500000 gas at 113.7 gwei)"
+
+    def found(wei: int, fleet: dict = SIX, starts: bool = True, **values) -> tuple:
+        rpc(anvil, "anvil_setBalance", PUBLISHER, hex(wei))
+        seen = judged([anvil], [], fleet, starts, **own, **values)
+        (row,) = seen.publishers
+        told = [f"{one.level}: {one.wrong.partition(PUBLISHER)[2]}" for one in seen.problems if PUBLISHER in one.wrong]
+        return row[3], told
+
+    assert found(4 * cost) == ("4 proofs", [])
+    assert found(4 * cost - 1) == ("3 proofs", [f"warning:  has 1.591799 ETH, enough for 3 proofs now {each}"])
+    assert found(cost) == ("1 proof", [f"warning:  has 0.39795 ETH, enough for 1 proof now {each}"])
+    low = f"has 0.397949 ETH, not enough to submit one proof now {each}"
+    assert found(cost - 1) == ("0 proofs", [f"error:  {low}"])
+    assert found(cost - 1, starts=False) == ("0 proofs", [f"warning:  {low}"])
+    assert found(cost - 1, FIVE) == ("0 proofs", [f"warning:  {low}"])
+    assert found(cost - 1, prover_node_max_fee_gwei=20) == ("5 proofs", [])
+    assert found(cost - 1, aztec_l1_submission_gas=500_000) == ("6 proofs", [])
+    assert found(cost, prover_node_priority_fee_bump_percentage=30)[0] == "0 proofs"
+    # A signer of transactions at 100 times the estimate is what others pay: the median of five blocks does not move.
+    sent = {"from": rpc(anvil, "eth_accounts")[0], "to": PUBLISHER, "value": "0x1"}
+    rpc(anvil, "eth_sendTransaction", {**sent, "maxPriorityFeePerGas": hex(50 * 10**9), "maxFeePerGas": hex(10**12)})
+    assert judged([anvil], [], SIX, **own).publishers[0][3] == "0 proofs"
+
+
+def test_fees_that_a_chain_does_not_have(anvils, serve) -> None:
+    old = anvils.start("--chain-id", "31337", "--hardfork", "berlin")
+    found = judged([old], [], SIX, True, aztec_l1_registry="")
+    assert found.publishers == [("node-1", PUBLISHER, "10000 ETH", "not checked")]
+    assert [one.wrong for one in found.problems if PUBLISHER in one.wrong] == []
+
+
 # --- through the real ansible-playbook, this machine being the node's and the broker's host ---
 
 HERE = {
     "ansible_connection": "local",
+    # A file inside the container, which is not asked: no test here goes to the published configuration.
+    "aztec_environment": {"NETWORK_CONFIG_LOCATION": "/network_config.json"},
     "ansible_host": "127.0.0.1",
     "ansible_python_interpreter": sys.executable,
     "aztec_version": "4.1.2",
@@ -598,11 +729,74 @@ def test_ignore_asks_nobody(tmp_path, chain, serve) -> None:
     assert len(serve.handlers[-1].comes) > 5
 
 
+@pytest.fixture(name="running_node")
+def fixture_running_node(tmp_path):
+    """A container as that of the node: gives a function that makes one run this image."""
+    busybox = shutil.which("busybox")
+    assert busybox, "install busybox-static"
+    archive, image, name = tmp_path / "image.tar", "l1-preflight.test/aztec:6.0.0", f"l1-preflight-{os.getpid()}"
+
+    def docker(*arguments: str) -> None:
+        subprocess.run(["docker", *arguments], check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    with tarfile.open(archive, "w") as made:
+        made.add(busybox, "bin/busybox")
+    docker("import", str(archive), image)
+    label = "com.docker.compose.project=aztec-prover-node"
+    command = ["/bin/busybox", "sleep", "600"]
+    yield image.rpartition(":")[0], lambda: docker("run", "-d", "--name", name, "--label", label, image, *command)
+    docker("rm", "-f", name)
+    docker("rmi", image)
+
+
+def test_what_release_line_6_needs(tmp_path, chain, serve, running_node) -> None:
+    """Traces and ETH through the real playbook: without both, with both, and while a node runs already."""
+    image, run_node = running_node
+    secret = f"/v3/{quoted(SECRETS['path'])}"
+    none = serve(Untracing, refuses=(TRACE, DEBUG), wants_path=secret)
+    values = {
+        "aztec_version": "6.0.0",
+        "prover_node_image": image,
+        "aztec_l1_execution_urls": [chain],
+        "aztec_l1_consensus_urls": [serve(Door)],
+        "aztec_l1_debug_urls": [none + secret],
+    }
+    rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**15))
+    run = play(tmp_path, values, "-vvv")
+    assert run.returncode == 2, run.stdout
+    assert "2 problems on the hosts, in the table above; nothing was changed." in run.stdout, run.stdout
+    rows = rows_of(run)
+    wrong = f"node-1 aztec_l1_debug_urls entry 1 ({none}) does not trace transactions (of block 1, "
+    assert [row for row in rows if row.startswith(wrong) and "ETHEREUM_ALLOW_NO_DEBUG_HOSTS: true" in row], run.stdout
+    poor = f"node-1 prover_node_publisher_private_key the publisher {PUBLISHER} has 0.001 ETH, not enough to submit one"
+    assert [row for row in rows if row.startswith(poor)], run.stdout
+    assert [row for row in rows if re.match(rf"node-1 node debug 1 {none} 31337 block \d+ - NO TRACES .* WRONG$", row)]
+    assert f"node-1 {PUBLISHER} 0.001 ETH 0 proofs" in rows
+    assert_no_secret(run.stdout)
+
+    # A node that runs already goes on, whatever its publishers have: work on agents is not held up.
+    run_node()
+    with_traces = serve(Door, wants_path=secret)
+    run = play(tmp_path, {**values, "aztec_l1_debug_urls": [with_traces + secret]}, "-vvv")
+    assert run.returncode == 0, run.stdout
+    rows = rows_of(run)
+    warned = poor.replace(" the publisher", " (warning) the publisher")
+    assert [row for row in rows if row.startswith(warned)], run.stdout
+    assert [row for row in rows if re.match(rf"node-1 node debug 1 {with_traces} .* traces \(of block 1: .* ok$", row)]
+    assert_no_secret(run.stdout)
+
+    # One that runs another version is to be restarted.
+    run = play(tmp_path, {**values, "aztec_version": "6.0.1", "aztec_l1_debug_urls": []})
+    assert "1 problem on the hosts" in run.stdout, run.stdout
+    rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**22))
+
+
 def test_few_questions_are_asked(chain, serve) -> None:
     """Clients of others count what they are asked."""
     url = serve(Door)
     assert lines([url], []) == []
-    assert len(serve.handlers[-1].comes) == 5
+    # Chain, sync, head, code, one balance; two for fees; a block and a trace of its transaction.
+    assert len(serve.handlers[-1].comes) == 5 + 2 + 2
     url = serve(Door)
     lines([chain], [url])
     assert len(serve.handlers[-1].comes) <= 4 + l1_probe.BLOB_SLOTS

@@ -6,6 +6,7 @@ from typing import Any
 
 KEY, OTHER_KEY = "0x" + "01" * 31 + "02", "0x" + "01" * 31 + "03"
 ADDRESS = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+OTHER_ADDRESS = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
 COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 
 _GROUP_VARS: dict[str, Any] = {
@@ -29,6 +30,7 @@ FLEETS: dict[str, dict[str, Any]] = {
     "2.1.5": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "2.1.5"}},
     "4.1.2": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "4.1.2"}},
     "5.2.0": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "5.2.0"}},
+    "6.0.0": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "6.0.0", "aztec_network": "mainnet"}},
     "apart": {
         "groups": _APART,
         "vars": {
@@ -39,7 +41,7 @@ FLEETS: dict[str, dict[str, Any]] = {
             "aztec_image_digest": "sha256:" + "ab" * 32,
             "aztec_directory": "/srv/aztec",
             "aztec_docker_ipv6_subnet": "fd31:78::/64",
-            "aztec_environment": {"OTEL_SERVICE_NAME": 'a "quoted" $name #1', "LOG_JSON": True},
+            "aztec_environment": {"OTEL_SERVICE_NAME": 'a "quoted" $name #1', "DEBUG_COLORS": True},
             "aztec_l1_execution_urls": ["https://user:pa$$word@l1.example/x?key='q'"],
             "prover_node_key_source": "env",
             "prover_node_publisher_private_key": "",
@@ -74,6 +76,31 @@ FLEETS: dict[str, dict[str, Any]] = {
             "prover_agent_compose": {"logging": {"driver": "journald"}},
         },
     },
+    "operated": {
+        "groups": _TOGETHER,
+        "vars": {
+            **_GROUP_VARS,
+            "aztec_version": "6.0.0",
+            "aztec_network": "mainnet",
+            "aztec_log_json": True,
+            "aztec_proof_store": "s3://bucket/proofs",
+            "aztec_l1_debug_urls": ["https://traces.lan/v3/one"],
+            "prover_node_max_fee_gwei": 200,
+            "prover_node_sync_mode": "force-snapshot",
+            "prover_node_snapshot_urls": ["https://snapshots.lan/mainnet/"],
+            "prover_node_blob_file_store_urls": ["https://blobs.lan", "gs://bucket/blobs"],
+            "prover_node_tx_file_store_urls": ["s3://bucket/txs"],
+            "prover_node_funding_account_private_key": OTHER_KEY,
+            "prover_node_funding_threshold": 0.5,
+            "prover_node_funding_amount": 1,
+            "prover_node_priority_fee_bump_percentage": 30,
+            "prover_node_priority_fee_retry_bump_percentage": 80,
+            "prover_node_dry_run": True,
+            "prover_node_p2p_query_for_ip": True,
+            "prover_node_admin_api_key_hash": "AB" * 32,
+            "prover_agent_crs_source": "https://mirror.lan/crs",
+        },
+    },
     "carried": {
         "groups": _TOGETHER,
         "vars": {
@@ -82,6 +109,9 @@ FLEETS: dict[str, dict[str, Any]] = {
             "prover_node_publisher_private_key": "",
             "prover_node_web3signer_url": "https://signer.lan:9000/S3cret",
             "prover_node_publisher_addresses": [ADDRESS.lower(), "0x00000000000000000000000000000000000000AA"],
+            "prover_node_funding_account_address": OTHER_ADDRESS.lower(),
+            "prover_node_funding_threshold": 0.25,
+            "prover_node_funding_amount": 2.5,
             "aztec_version": "5.2.0",
             "prover_agent_image": "aztecprotocol/aztec-prover-agent",
         },

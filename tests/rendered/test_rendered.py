@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import compose, dotenv
 
-from tests.rendered.fleets import ADDRESS, COMPONENTS, FLEETS, KEY, OTHER_KEY
+from tests.rendered.fleets import ADDRESS, COMPONENTS, FLEETS, KEY, OTHER_ADDRESS, OTHER_KEY
 from tests.rendered.render import render
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -115,9 +115,21 @@ def test_a_signer_and_no_key() -> None:
         "schemaVersion": 1,
         "remoteSigner": "https://signer.lan:9000/S3cret",
         "prover": {"id": ADDRESS, "publisher": publishers},
+        "fundingAccount": OTHER_ADDRESS,
     }
     assert not [name for name, text in files.items() if "S3cret" in text or "PRIVATE_KEY" in text]
     assert values_of(arguments)["PROVER_ID"] == ADDRESS
+
+
+def test_an_account_that_tops_up() -> None:
+    """The key store has the funding account: its key, or with a signer prover_node_funding_account_address."""
+    seen = {fleet: rendered(fleet)["prover_node"] for fleet in ("operated", "carried", "6.0.0")}
+    stores = {fleet: json.loads(files_of(arguments)["keys/prover.json"]) for fleet, arguments in seen.items()}
+    funders = {fleet: store.get("fundingAccount") for fleet, store in stores.items()}
+    assert funders == {"operated": OTHER_KEY, "carried": OTHER_ADDRESS, "6.0.0": None}
+    amounts = ("PUBLISHER_FUNDING_THRESHOLD", "PUBLISHER_FUNDING_AMOUNT")
+    told = {fleet: [values_of(arguments).get(name) for name in amounts] for fleet, arguments in seen.items()}
+    assert told == {"operated": ["0.5", "1.0"], "carried": ["0.25", "2.5"], "6.0.0": [None, None]}
 
 
 @pytest.mark.parametrize("fleet", FLEETS)

@@ -148,6 +148,223 @@ def test_fine(changes: dict) -> None:
     assert checked(node=changes) == []
 
 
+def everywhere(**changes) -> list:
+    """Return each (level, variable, wrong, remedy) once for the good inventory with these changes on every host."""
+    hosts, groups = good()
+    for values in hosts.values():
+        values.update(changes)
+    problems, _fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
+    assert not any("S3cret" in one.wrong + one.remedy for one in problems)
+    return list(dict.fromkeys((one.level, one.variable, one.wrong, one.remedy) for one in problems))
+
+
+def test_a_later_release_line() -> None:
+    """aztec_release_line, and a component's own, say which known line an unknown one is treated as."""
+    unknown = "the release line 7.0 is not known: choose a version of 2.1.x, 4.x, 5.x, 6.x, or name in aztec_release"
+    ((level, variable, wrong, remedy),) = everywhere(aztec_version="7.0.0")
+    assert (level, variable) == ("error", "aztec_version")
+    assert f"{wrong}: {remedy}".startswith(unknown)
+    assert everywhere(aztec_version="7.0.0", aztec_release_line="6") == []
+    own = dict.fromkeys(("prover_node_release_line", "prover_broker_release_line", "prover_agent_release_line"), "6")
+    assert everywhere(aztec_version="7.0.0", **own) == []
+    assert everywhere(aztec_version="7.0.0", aztec_release_line="8") == [
+        ("error", "aztec_release_line", "'8' is not a known release line", "choose one of 2.1, 4, 5, 6")
+    ]
+    assert everywhere(aztec_version="6.0.0", aztec_release_line="5") == [
+        ("error", "aztec_release_line", "the version 6.0.0 is of the line 6, not 5", "remove aztec_release_line")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "image", "own"),
+    [
+        ("6.0.0", "aztecprotocol/aztec", "azteclabs/aztec"),
+        ("6.0.0", "docker.io/aztecprotocol/aztec-prover-agent", "azteclabs/aztec-prover-agent"),
+        ("5.2.0", "azteclabs/aztec", "aztecprotocol/aztec"),
+        ("4.1.2", "azteclabs/aztec-prover-agent", "aztecprotocol/aztec-prover-agent"),
+    ],
+)
+def test_the_other_organization_s_image(version: str, image: str, own: str) -> None:
+    line, other = version[0], "aztecprotocol" if version[0] == "6" else "azteclabs"
+    assert everywhere(aztec_version=version, aztec_image=image) == [
+        ("error", "aztec_image", f"{other} does not publish release line {line}", f"set it to {own}, or remove it")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "image"),
+    [
+        ("6.0.0", "azteclabs/aztec"),
+        ("6.0.0", ""),
+        ("6.0.0", "registry.lan:5000/aztecprotocol/aztec"),
+        ("5.2.0", "docker.io/aztecprotocol/aztec"),
+        ("5.2.0", "mine/aztec"),
+    ],
+)
+def test_images_that_pass(version: str, image: str) -> None:
+    assert everywhere(aztec_version=version, aztec_image=image) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "instead"),
+    [
+        ("6.0.0", "ACVM_BINARY_PATH", "NOIR_EXECUTE_BINARY_PATH"),
+        ("6.0.0", "ACVM_WORKING_DIRECTORY", "NOIR_EXECUTE_WORKING_DIRECTORY"),
+        ("5.2.0", "NOIR_EXECUTE_BINARY_PATH", "ACVM_BINARY_PATH"),
+        ("4.1.2", "NOIR_EXECUTE_WORKING_DIRECTORY", "ACVM_WORKING_DIRECTORY"),
+        ("2.1.5", "NOIR_EXECUTE_BINARY_PATH", "ACVM_BINARY_PATH"),
+    ],
+)
+def test_names_that_a_line_does_not_read(version: str, name: str, instead: str) -> None:
+    wrong = f"holds {name}, which release line {'2.1' if version == '2.1.5' else version[0]} does not read"
+    remedy = f"remove it, or rename it to {instead}; the image sets it already"
+    line = [("error", "aztec_environment", wrong, remedy)]
+    assert everywhere(aztec_version=version, aztec_environment={name: "/x"}) == line
+    assert everywhere(aztec_version=version, prover_node_environment={name: "/x"}) == [
+        ("error", "prover_node_environment", wrong, remedy)
+    ]
+    assert everywhere(aztec_version=version, aztec_environment={instead: "/x"}) == []
+
+
+ENDS = "Aztec ends at its start where it differs"
+OVERRIDE = "ALLOW_OVERRIDING_NETWORK_CONFIG: true beside it overrides this"
+
+
+@pytest.mark.parametrize(
+    ("network", "environment", "lines"),
+    [
+        ("mainnet", {"AZTEC_EPOCH_DURATION": 32, "ETHEREUM_SLOT_DURATION": "12", "L1_CHAIN_ID": 1}, []),
+        ("mainnet", {"AZTEC_EPOCH_DURATION": ""}, []),
+        (
+            "mainnet",
+            {"AZTEC_EPOCH_DURATION": 16},
+            [("error", f"holds AZTEC_EPOCH_DURATION, which on mainnet is 32; {ENDS}")],
+        ),
+        ("testnet", {"L1_CHAIN_ID": 1}, [("error", f"holds L1_CHAIN_ID, which on testnet is 11155111; {ENDS}")]),
+        (
+            "mainnet",
+            {"SLASH_UNKNOWN_PENALTY": 0},
+            [("warning", f"holds SLASH_UNKNOWN_PENALTY, and {ENDS} from mainnet's own value")],
+        ),
+        (
+            "next-net",
+            {"AZTEC_SLOT_DURATION": 36},
+            [("warning", f"holds AZTEC_SLOT_DURATION, and {ENDS} from next-net's own value")],
+        ),
+    ],
+)
+def test_consensus_settings(network: str, environment: dict, lines: list) -> None:
+    given = {"aztec_network": network, "prover_node_environment": environment}
+    found = everywhere(aztec_version="6.0.0", **given)
+    assert [(level, wrong) for level, _variable, wrong, _remedy in found] == lines
+    assert all(remedy.endswith(OVERRIDE) for _level, _variable, _wrong, remedy in found)
+    # Before 5 nothing compares them.
+    assert network == "next-net" or everywhere(**given) == []
+    for allowed in (True, "1", "TRUE"):
+        given["prover_node_environment"] = {**environment, "ALLOW_OVERRIDING_NETWORK_CONFIG": allowed}
+        assert everywhere(aztec_version="6.0.0", **given) == []
+    given["prover_node_environment"] = {**environment, "ALLOW_OVERRIDING_NETWORK_CONFIG": False}
+    assert len(everywhere(aztec_version="5.2.0", **given)) == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "value", "since"),
+    [
+        ("4.0.3", "prover_node_admin_api_key_hash", "ab" * 32, "4.1.0"),
+        ("4.0.3", "prover_node_blob_file_store_urls", ["s3://bucket/b"], "4.1.0"),
+        ("2.1.5", "prover_node_tx_file_store_urls", ["s3://bucket/t"], "4.1.0"),
+        ("2.1.10", "prover_node_dry_run", True, "2.1.11"),
+        ("2.1.11", "aztec_proof_store", "s3://bucket/p", "4.0.0"),
+        ("2.1.11", "prover_agent_proof_store", "s3://bucket/p", "4.0.0"),
+    ],
+)
+def test_options_that_a_release_does_not_read(version: str, name: str, value: object, since: str) -> None:
+    wrong = f"is read from release {since} on, and {version} ignores it"
+    remedy = "remove it, or set aztec_version to a release that reads it"
+    assert everywhere(aztec_version=version, **{name: value}) == [("error", name, wrong, remedy)]
+    assert everywhere(aztec_version=since, **{name: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("network", "url", "other"),
+    [
+        ("mainnet", "https://snapshots.lan/testnet/S3cret", "testnet"),
+        ("mainnet", "https://testnet-snapshots.lan/aztec", "testnet"),
+        ("testnet", "https://snapshots.lan/mainnet/", "mainnet"),
+        ("testnet", "s3://bucket-devnet/x", "devnet"),
+        ("devnet", "https://snapshots.lan/v4-devnet-2/", None),
+        ("testnet", "https://mainnet.lan/testnet/", None),
+        ("testnet", "https://snapshots.lan/aztec", None),
+    ],
+)
+def test_snapshots_of_another_network(network: str, url: str, other: str | None) -> None:
+    found = everywhere(aztec_version="6.0.0", aztec_network=network, prover_node_snapshot_urls=["s3://own/x", url])
+    wrong = f"entry 2 holds a snapshot of {other}, and the network is {network}"
+    remedy = f"set the URL of {network}'s snapshots, or remove it"
+    assert found == ([("error", "prover_node_snapshot_urls", wrong, remedy)] if other else [])
+
+
+def test_snapshots_that_are_never_read() -> None:
+    given = {"prover_node_snapshot_urls": ["https://snapshots.lan/x"], "prover_node_sync_mode": "full"}
+    wrong = "is set, and prover_node_sync_mode: full downloads no snapshot"
+    assert everywhere(**given) == [("error", "prover_node_snapshot_urls", wrong, "remove one of the two")]
+    assert everywhere(**{**given, "prover_node_sync_mode": "force-snapshot"}) == []
+
+
+FUNDING = {
+    "aztec_version": "6.0.0",
+    "prover_node_funding_account_private_key": "0x" + "cd" * 32,
+    "prover_node_funding_threshold": 0.5,
+    "prover_node_funding_amount": "1",
+}
+FUNDER = "prover_node_funding_account_private_key"
+
+
+def test_an_account_that_tops_the_publishers_up() -> None:
+    assert everywhere(**FUNDING) == []
+    names = "prover_node_funding_account_private_key, prover_node_funding_threshold, prover_node_funding_amount"
+    for name, first in ((FUNDER, "prover_node_funding_threshold"), ("prover_node_funding_amount", FUNDER)):
+        found = everywhere(**{**FUNDING, name: 0 if name.endswith("amount") else ""})
+        assert found == [("error", name, f"is not set, and {first} is", f"set all three, or none: {names}")]
+    publisher = everywhere(**{**FUNDING, FUNDER: KEY})
+    wrong = "is one of the publishers, which cannot top itself up"
+    assert publisher == [("error", FUNDER, wrong, "name an account of its own")]
+    (short,) = everywhere(**{**FUNDING, FUNDER: "0xcd"})
+    assert short[:2] == ("error", FUNDER)
+    env = everywhere(**FUNDING, prover_node_key_source="env")
+    wrong = "needs a key store, and with prover_node_key_source: env there is none"
+    assert env == [("error", FUNDER, wrong, "set prover_node_key_source to keystore, or remove it")]
+    found = everywhere(**{**FUNDING, "aztec_version": "4.1.2"})
+    assert {(variable, wrong) for _level, variable, wrong, _remedy in found} == {
+        (name, "is read from release 5.0.0 on, and 4.1.2 ignores it")
+        for name in ("prover_node_funding_threshold", "prover_node_funding_amount")
+    }
+
+
+def test_with_a_signer_the_account_is_an_address() -> None:
+    address = "prover_node_funding_account_address"
+    given = {name: value for name, value in FUNDING.items() if name != FUNDER}
+    given = {**given, **SIGNED, address: "0x" + "12" * 20}
+    assert everywhere(**given) == []
+    assert everywhere(**{**given, address: OWNER.lower()}) == [
+        ("error", address, "is one of the publishers, which cannot top itself up", "name an account of its own")
+    ]
+    wrong = "does not go with prover_node_key_source: web3signer"
+    assert everywhere(**given, **{FUNDER: KEY}) == [("error", FUNDER, wrong, f"set {address} instead")]
+    wrong = "does not go with prover_node_key_source: keystore"
+    assert everywhere(**FUNDING, **{address: OWNER}) == [("error", address, wrong, f"set {FUNDER} instead")]
+
+
+def test_a_node_that_asks_for_its_address() -> None:
+    """Its private address is not announced; one that is set by hand contradicts."""
+    hosts, groups = good()
+    hosts["node-1"].update(ansible_host="10.0.0.10", prover_node_p2p_query_for_ip=True)
+    assert check_inventory(hosts, groups, SPECS, None, resolve_one)[0] == []
+    assert checked(node={"prover_node_p2p_query_for_ip": True, P2P: "9.9.9.9"}) == [
+        f"node-1 | {P2P} | is set, and so is prover_node_p2p_query_for_ip, which ignores it | remove one of the two"
+    ]
+
+
 def test_all_at_once_and_alike_ones_in_one_line() -> None:
     hosts, groups = good()
     for values in hosts.values():

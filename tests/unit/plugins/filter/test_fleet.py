@@ -206,7 +206,7 @@ def test_nobody_may_be_admitted_by_hand() -> None:
 
 def test_what_is_empty_by_hand_wins_too() -> None:
     found = fleet(*inventory({"prover_broker_image_digest": ""}, aztec_image_digest="sha256:1"))["hosts"]
-    assert found["node-1"]["images"] == ["aztecprotocol/aztec:2.1.5", "aztecprotocol/aztec:2.1.5@sha256:1"]
+    assert found["node-1"]["images"] == ["azteclabs/aztec:6.0.0", "azteclabs/aztec:6.0.0@sha256:1"]
 
 
 def test_what_the_look_is_asked_for() -> None:
@@ -217,8 +217,24 @@ def test_what_the_look_is_asked_for() -> None:
     }
     here = fleet(*inventory(node, aztec_directory="/opt/x"))["hosts"]
     assert here["node-1"]["paths"] == {"prover_node": "/data", "prover_broker": "/srv/b/data"}
-    assert here["node-1"]["images"] == ["aztecprotocol/aztec:2.1.5@sha256:1"]
+    assert here["node-1"]["images"] == ["azteclabs/aztec:6.0.0@sha256:1"]
     assert here["agent-1"]["paths"] == {"prover_agent": "/opt/x/prover-agent/crs"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "image", "line"),
+    [
+        ({"aztec_version": "5.2.0"}, "aztecprotocol/aztec:5.2.0", "5"),
+        ({"aztec_version": "6.0.1"}, "azteclabs/aztec:6.0.1", "6"),
+        ({"aztec_version": "7.0.0", "aztec_release_line": "6"}, "azteclabs/aztec:7.0.0", "6"),
+        ({"aztec_version": "6.0.0", "aztec_image": "registry.lan:5000/aztec"}, "registry.lan:5000/aztec:6.0.0", "6"),
+        ({"aztec_version": "6.0.0", "aztec_image": ""}, "azteclabs/aztec:6.0.0", "6"),
+    ],
+)
+def test_the_image_is_the_release_line_s(changes: dict, image: str, line: str) -> None:
+    found = fleet(*inventory(**changes))
+    assert found["hosts"]["agent-1"]["images"] == [image]
+    assert found["line"] == line
 
 
 def test_groups_of_other_names() -> None:

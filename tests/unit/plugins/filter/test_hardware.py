@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.filter.hardware import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import (
-    REQUIREMENTS,
     agent_count,
     compare,
     hardware_concurrency,
+    missing_cpu_flags,
+    needs_of,
     size_in_bytes,
 )
 
@@ -143,11 +145,6 @@ def test_hardware_concurrency(vcpus: int, count: int, threads: int) -> None:
     assert hardware_concurrency(vcpus, count) == threads
 
 
-def test_every_line_has_the_guide_s_components() -> None:
-    for needs in REQUIREMENTS.values():
-        assert set(needs) == {"prover_node", "prover_broker", "prover_agent"}
-
-
 def test_filters() -> None:
     filters = FilterModule().filters()
     assert filters["agent_count"](look(), "auto", "2.1") == 1
@@ -155,13 +152,32 @@ def test_filters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "node", "broker"), [("2.1", (2, 4), (2, 4)), ("4", (16, 32), (8, 16)), ("5", (16, 32), (8, 16))]
+    ("line", "node", "broker"),
+    [("2.1", (2, 4), (2, 4)), *((line, (16, 32), (8, 16)) for line in ("4", "5", "6"))],
 )
 def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None:
-    needs = REQUIREMENTS[line]
+    needs = RELEASES[line].needs
     assert (needs["prover_node"].cores, needs["prover_node"].vcpus) == node
     assert (needs["prover_broker"].cores, needs["prover_broker"].vcpus) == broker
     assert (needs["prover_agent"].vcpus, needs["prover_agent"].memory_gb) == (64, 128)
+
+
+@pytest.mark.parametrize(
+    ("line", "flags", "architecture", "missing"),
+    [
+        ("6", ["adx", "avx2", "bmi2", "avx512f"], "x86_64", []),
+        ("6", ["avx", "bmi1"], "x86_64", ["adx", "avx2", "bmi2"]),
+        ("5", ["avx2", "bmi2"], "x86_64", ["adx"]),
+        ("4", ["avx"], "x86_64", []),
+        # Not known: /proc/cpuinfo shows none, or of another architecture.
+        ("6", [], "x86_64", []),
+        ("6", ["asimd"], "aarch64", []),
+    ],
+)
+def test_features_of_the_processor(line: str, flags: list, architecture: str, missing: list) -> None:
+    seen = {"hardware": {"cpu_flags": flags}, "os": {"architecture": architecture}}
+    assert missing_cpu_flags(seen, needs_of("prover_agent", line)) == missing
+    assert missing_cpu_flags(seen, needs_of("prover_node", line)) == []
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -242,6 +244,7 @@ def fixture_rpc_server():
                 """Answer by method, and of eth_call by its data."""
                 call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 name = call["params"][0]["data"] if call["method"] == "eth_call" else call["method"]
+                name = call["params"][1] if call["method"] == "eth_getStorageAt" else name
                 known = name in answers
                 body = {"result": answers.get(name)} if known else {"error": {"code": -32601, "message": "secret"}}
                 data = json.dumps({"jsonrpc": "2.0", "id": 1, **body}).encode()
@@ -297,3 +300,232 @@ def test_error_code():
     assert hp.error_code("ERROR: x TypeError: fetch failed") == "fetch failed"
     assert hp.error_code("ERROR: x UND_ERR_CONNECT_TIMEOUT") == "UND_ERR_CONNECT_TIMEOUT"
     assert hp.error_code("") == ""
+
+
+JSON_LINE = '{"level":50,"time":1795712179937,"module":"prover-client:x","msg":"fetch failed: E\\n    at x"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        # As 4.1.2 writes them with LOG_JSON=1.
+        (JSON_LINE, "ERROR: prover-client:x fetch failed: E\n    at x"),
+        ('{"level":30,"time":1,"module":"a","n":1,"msg":"Starting job id=1:2"}', "INFO: a Starting job id=1:2"),
+        ('{"level":35,"msg":"m"}', "INFO:  m"),
+        ('{"level":60}', "FATAL:  "),
+        ('{"level":30', '{"level":30'),
+        ("ERROR: prover-client:x fetch failed", "ERROR: prover-client:x fetch failed"),
+        ("", ""),
+    ],
+)
+def test_a_log_in_json_is_read_as_one_in_text(line: str, plain: str) -> None:
+    assert hp.plain_line(line) == plain
+
+
+def test_what_a_log_in_json_says_of_broker_and_errors() -> None:
+    log = hp.split_log(f"2026-11-26T10:00:00.5Z {JSON_LINE}")
+    (at, line) = hp.last_match(log, hp.BROKER_ERROR)
+    assert at > 0
+    assert re.search(r"\bERROR\b", line)
+
+
+# 4.1.2's own lines, seen on an L1 whose rollup was changed.
+AT = "2026-11-26T16:57:33.000000000Z"
+OWN, OTHERS = f"0x{0x1DD2644A:064x}", "0x" + "11" * 32
+REASON = f"VK tree root (expected {OWN}, got {OTHERS})"
+RAN_OUT = f"0x322813fd9a801c5507c9de605d63cea4f2ce6c44: {REASON}"
+ENTERS = f"{AT} Rollup at {RAN_OUT.replace(': ', ' is incompatible: ', 1)}. Entering standby mode. Will poll..."
+STILL = f"{AT} Still waiting. Rollup at {RAN_OUT}; genesis archive root (expected 0x1, got 0x2)."
+LEAVES = f"{AT} Compatible rollup found at 0x322813fd9a801c5507c9de605d63cea4f2ce6c44. Exiting standby mode."
+# By the source of 6; not seen running.
+STOPS = f"{AT} INFO: auto_shutdown Canonical rollup upgrade detected: stopping subsystems, health server stays up."
+STOPPED = f"{AT} INFO: auto_shutdown Subsystems stopped due to rollup upgrade. Health server remains active."
+VK = {"what": "VK tree root", "expected": OWN, "got": OTHERS}
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "mismatches"),
+    [
+        ([], None, []),
+        ([f"{AT} something else"], None, []),
+        ([ENTERS, f"{AT} Standby status server listening on port 8080"], "standby", [VK]),
+        ([ENTERS, STILL], "standby", [VK, {"what": "genesis archive root", "expected": "0x1", "got": "0x2"}]),
+        ([f'{AT} {{"level":30,"msg":"{ENTERS.partition(" ")[2]}"}}'], "standby", [VK]),
+        ([ENTERS, LEAVES, f"{AT} Proving Broker started"], None, []),
+        ([LEAVES, ENTERS], "standby", [VK]),
+        ([STOPS], "soft shutdown", []),
+        ([STOPS, STOPPED, f"{AT} something else"], "soft shutdown", []),
+    ],
+)
+def test_waiting(lines: list, kind: str | None, mismatches: list) -> None:
+    """The last line on it decides."""
+    found = hp.waiting_of(hp.split_log("\n".join(lines)), 0)
+    assert (found or {}).get("kind") == kind
+    assert (found or {}).get("mismatches", []) == mismatches
+    if kind == "standby":
+        assert found["rollup"] == "0x322813fd9a801c5507c9de605d63cea4f2ce6c44"
+
+
+def test_waiting_before_the_last_start_does_not_count() -> None:
+    """The engine keeps the log of a container's earlier runs."""
+    log = hp.split_log("\n".join([ENTERS]))
+    assert hp.waiting_of(log, hp.parse_time(AT))["kind"] == "standby"
+    assert hp.waiting_of(log, hp.parse_time(AT) + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments", "wanted"),
+    [
+        ({}, [], False),
+        ({"ROLLUP_VERSION": ""}, [], False),
+        ({"ROLLUP_VERSION": "canonical"}, [], False),
+        ({"ROLLUP_VERSION": "2521180740"}, [], True),
+        ({}, ["start", "--rollup-version", "1"], True),
+    ],
+)
+def test_pinned(env: dict, arguments: list, wanted: bool) -> None:
+    assert hp.is_pinned(env, {"Args": arguments}) is wanted
+    assert hp.is_pinned({}, {"Args": None}) is False
+
+
+def test_value_of_the_network(tmp_path) -> None:
+    """Any value of the file, by the network's name from the arguments or the environment."""
+    path = tmp_path / "proc/42/root/d/cache/mainnet/network_config.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"mainnet": {"nodeVersion": "6.0.0"}}))
+    inspected = {"State": {"Pid": 42}, "Path": "node", "Args": ["start", "--network", "mainnet"]}
+    assert hp.network_value({"DATA_DIRECTORY": "/d"}, inspected, tmp_path, "nodeVersion") == "6.0.0"
+    assert hp.network_value({"DATA_DIRECTORY": "/d"}, inspected, tmp_path, "none") is None
+    by_name = {"State": {"Pid": 42}, "Path": "node", "Args": []}
+    env = {"DATA_DIRECTORY": "/d", "NETWORK": "mainnet"}
+    assert hp.network_value(env, by_name, tmp_path, "nodeVersion") == "6.0.0"
+
+
+SLOTS = {"x-aztec-l2circuitsvktreeroot": "0x93", "x-aztec-l2protocolcontractshash": "0x94"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [
+        ({"0x93": "0x1dd2", "0x94": word(7)}, [word(0x1DD2), word(7)]),
+        ({"0x93": word(0), "0x94": word(7)}, [None, word(7)]),
+        ({"0x94": word(7)}, [None, word(7)]),
+        ({"0x93": None, "0x94": "S3cret"}, [None, None]),
+    ],
+)
+def test_roots_of_the_rollup(rpc_server, answers: dict, wanted: list) -> None:
+    """An empty slot and an answer that is no number are left out."""
+    found = hp.rollup_roots(rpc_server(answers), "0x1", SLOTS)
+    assert [found.get(name) for name in SLOTS] == wanted
+
+
+def test_l1_tips_name_the_rollup(rpc_server) -> None:
+    """Its address and its roots stand beside the tips, also where it does not tell its blocks."""
+    answers = {**ROLLUP, "0x93": word(5)}
+    found = hp.l1_tips([rpc_server(answers)], "0x1", SLOTS)
+    assert found["rollup"] == "0x322813fd9a801c5507c9de605d63cea4f2ce6c44"
+    assert found["roots"] == {"x-aztec-l2circuitsvktreeroot": word(5)}
+    assert hp.l1_tips([rpc_server(answers)], "0x1")["roots"] == {}
+    assert hp.l1_tips([rpc_server({**ROLLUP, hp.CANONICAL_ROLLUP: "0x"})], "0x1", SLOTS)["rollup"] == ""
+
+
+@pytest.fixture(name="plain_server")
+def fixture_plain_server():
+    """A server that answers with (status, body, headers), a POST with another status where one is given; gives a
+    starter, which gives a port.
+    """
+    servers = []
+
+    def start(status: int, body: bytes = b"", post: int = 0, **headers: str) -> int:
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_args):
+                """Say nothing."""
+
+            def do_POST(self):
+                """Answer."""
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(post if post and self.command == "POST" else status)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return server.server_port
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_code_of_a_post(plain_server) -> None:
+    assert hp.ask_post("127.0.0.1", plain_server(404, b"Not Found")) == 404
+    assert hp.ask_post("127.0.0.1", 1) is None
+
+
+@pytest.fixture(name="usual_recursion")
+def fixture_usual_recursion():
+    """Python's own limit of nesting, which other tests' libraries raise."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("usual_recursion")
+def test_what_peers_say_is_bounded(plain_server) -> None:
+    """A long answer is refused, and of a long header the beginning is kept."""
+    long = b'{"result": "' + b"x" * hp.LONGEST + b'"}'
+    with pytest.raises(hp.RpcError, match="the answer is too long"):
+        hp.ask(f"http://127.0.0.1:{plain_server(200, long)}/", "m", [])
+    with pytest.raises(hp.RpcError, match="the answer is no JSON"):
+        hp.ask(f"http://127.0.0.1:{plain_server(200, b'[' * 5000)}/", "m", [])
+    status = hp.ask_status("127.0.0.1", plain_server(200, b"OK", x_aztec_a="y" * 5000, other="z"))
+    assert status["headers"] == {"x-aztec-a": "y" * hp.LONGEST_HEADER}
+
+
+class LogEngine:
+    """The engine's log of one container."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines, self.since = lines, []
+
+    def get(self, _path: str, **query: str) -> bytes:
+        """Give the log, and keep from when on it was asked."""
+        self.since.append(query["since"])
+        return "\n".join(self.lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("service", "headers", "rpc", "kind", "post"),
+    [
+        ("prover-broker", {}, {}, "standby", 404),
+        ("prover-node", {}, {}, "standby", 404),
+        # A program that answers as one that works is not asked anything more, and its log is not searched.
+        ("prover-broker", {"x_aztec_packageversion": "4.1.2"}, {}, None, None),
+        # A node whose questions are refused: its log says whether it has stopped its work.
+        ("prover-node", {"x_aztec_packageversion": "4.1.2"}, {"l2_tips": "node_getL2Tips"}, "standby", None),
+    ],
+)
+def test_probe_of_a_waiting_program(plain_server, tmp_path, service, headers, rpc, kind, post) -> None:
+    """A node and a broker alike; the log is searched from the container's start on, however long ago that was."""
+    port = plain_server(200, b"OK", 404, **headers)
+    engine = LogEngine(ENTERS)
+    inspected = {
+        "Id": "1",
+        "Config": {"Env": [f"AZTEC_PORT={port}", "NETWORK=testnet"], "Tty": True},
+        "State": {"Status": "running", "Pid": 0, "StartedAt": "2026-11-26T16:57:20Z"},
+        "NetworkSettings": {"Networks": {"one": {"IPAddress": "127.0.0.1"}}},
+    }
+    prober = hp.Prober(engine, None, rpc, ["http://127.0.0.1:1/"], tmp_path, NOW)
+    found = prober.probe(service, inspected)
+    assert (found["waiting"] or {}).get("kind") == kind
+    assert found["status"].get("post") == post
+    assert engine.since[1:] == (["0"] if kind else [])
+    assert (found["pinned"], found["network_runs"]) == (False, "")

@@ -5,17 +5,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import (
+    GWEI,
+    Settings,
     check_l1,
     ether,
+    fee_offered,
+    gwei,
     l1_questions,
     l1_tables,
     settings_of,
     sources_of,
     span,
+    starts_node,
+    submission_cost,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
 
@@ -54,8 +61,11 @@ def execution(**changes) -> dict:
         "syncing": False,
         "code_bytes": 1400,
         "balances": {PUBLISHER: str(2 * ETH)},
+        "fees": None,
+        "traces": {"block": 880, "method": "trace_transaction", "recent": ""},
     }
-    return {**good, **changes}
+    # Of a client without a head no trace is asked for.
+    return {**good, **({"traces": None} if changes.get("head", 1) is None else {}), **changes}
 
 
 def consensus(**changes) -> dict:
@@ -316,11 +326,13 @@ def test_nothing_is_asked_from_an_agent_s_host_nor_when_it_is_ignored() -> None:
 def test_questions_of_node_and_broker_on_one_host() -> None:
     asked = json.loads(l1_questions(VALUES, FLEET, "node-1"))
     assert asked == {
-        "execution": [{"url": RPC, "headers": {}}],
+        "execution": [{"url": RPC, "headers": {}, "traces": True}],
         "consensus": [{"url": BEACON, "headers": {}}],
         "signer": [],
+        "debug": [],
         "registry": REGISTRY,
         "addresses": [PUBLISHER],
+        "fees": True,
         "seconds": 10,
     }
     apart = {**VALUES, "prover_broker_l1_execution_urls": ["http://own.lan"]}
@@ -408,20 +420,20 @@ def test_warn_makes_warnings_of_all() -> None:
 
 
 def test_what_is_not_known_is_not_guessed_and_said_so() -> None:
-    elsewhere = {**FLEET, "network": "devnet"}
+    elsewhere = {**FLEET, "network": "staging"}
     answers = {"execution": [execution(chain_id=77, code_bytes=None)], "consensus": [consensus(chain_id=77)]}
     problems = [one for one in check_l1("node-2", VALUES, elsewhere, answers).problems if "in its URL" not in one.wrong]
     assert [(one.level, one.variable, one.wrong, one.remedy) for one in problems] == [
         (
             "warning",
             "aztec_l1_chain_id",
-            "the L1's chain was not checked, for 'devnet' is not known here",
+            "the L1's chain was not checked, for 'staging' is not known here",
             "set aztec_l1_chain_id",
         ),
         (
             "warning",
             "aztec_l1_registry",
-            "the L1's registry was not checked, for 'devnet' is not known here",
+            "the L1's registry was not checked, for 'staging' is not known here",
             "set aztec_l1_registry",
         ),
     ]
@@ -435,7 +447,9 @@ OWN = {"NETWORK_CONFIG_LOCATION": "http://x/config.json"}
     [
         ({}, "testnet", 11155111, REGISTRY),
         ({}, "mainnet", 1, NETWORKS["mainnet"].registry),
-        ({}, "devnet", None, ""),
+        ({}, "staging", None, ""),
+        ({}, "devnet", 11155111, NETWORKS["devnet"].registry),
+        ({}, "v4-devnet-2", 11155111, NETWORKS["v4-devnet-2"].registry),
         ({"aztec_l1_chain_id": "31337", "aztec_l1_registry": OTHER}, "testnet", 31337, OTHER),
         # The known registry is on the known chain alone.
         ({"aztec_l1_chain_id": 31337}, "testnet", 31337, ""),
@@ -445,7 +459,7 @@ OWN = {"NETWORK_CONFIG_LOCATION": "http://x/config.json"}
         ({"aztec_environment": OWN, "prover_node_fleet_environment": {}}, "testnet", 11155111, REGISTRY),
         (
             {"prover_node_environment": {"L1_CHAIN_ID": "7", "REGISTRY_CONTRACT_ADDRESS": OTHER}},
-            "devnet",
+            "staging",
             7,
             OTHER,
         ),
@@ -495,13 +509,303 @@ def test_the_tables_show_what_was_seen() -> None:
     rows = [" ".join(line.split()) for line in l1_tables(found.clients, found.publishers).splitlines()]
     assert rows[0] == "HOST FOR L1 CLIENT AT CHAIN HEAD AGE HAS TOOK STATE"
     assert rows[2:5] == [
-        "node-1 node, broker execution 1 https://rpc.lan:8545 11155111 block 900 8 s registry 120 ms ok",
+        "node-1 node, broker execution 1 https://rpc.lan:8545 11155111 block 900 8 s registry, traces (of block 880: "
+        "chain too short) 120 ms ok",
         "node-1 node consensus 1 https://beacon.lan 11155111 slot 7000 - blobs (none made of late) 200 ms ok",
         "node-1 node consensus 2 http://b.lan - - - - 200 ms WRONG",
     ]
-    assert rows[6] == "HOST PUBLISHER BALANCE"
-    assert rows[8] == f"node-1 {PUBLISHER} 2 ETH"
+    assert rows[6] == "HOST PUBLISHER BALANCE ENOUGH FOR"
+    assert rows[8] == f"node-1 {PUBLISHER} 2 ETH not checked"
     assert l1_tables([], []) == ""
+
+
+# --- traces ---
+
+DEBUG = "https://trace.lan/S3cretPath"
+# A release line that needs traces, and starts no proof that none of the publishers can pay for.
+SIX = "6"
+
+
+@pytest.fixture(name="six")
+def fixture_six() -> dict:
+    """Return the fleet on release line 6."""
+    return {**FLEET, "line": SIX}
+
+
+def debug(**changes) -> dict:
+    """Return the answer of a client that is asked for traces alone and gives them, with these changes."""
+    good = {"fault": None, "refused": {}, "seconds": 0.3, "time": NOW, "chain_id": 11155111, "head": 900}
+    return {**good, "traces": {"block": 880, "method": "debug_traceTransaction", "recent": ""}, **changes}
+
+
+def untraced(recent: str = "", **changes) -> dict:
+    """Return what differs in the answer of a client that does not trace an old transaction."""
+    said = {"traces": "refuses trace_transaction: no; refuses debug_traceTransaction: no"}
+    return {"traces": {"block": 880, "method": "", "recent": recent}, "refused": said, **changes}
+
+
+def test_clients_for_traces_are_asked_once() -> None:
+    """An execution client that is named for traces too is one client; one that is not named for them is not asked."""
+    asked = json.loads(l1_questions({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1"))
+    assert asked["execution"] == [{"url": RPC, "headers": {}, "traces": True}]
+    assert asked["debug"] == [{"url": DEBUG, "headers": {}}]
+    asked = json.loads(l1_questions({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2"))
+    assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [{"url": DEBUG, "headers": {}}])
+    asked = json.loads(l1_questions({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1"))
+    assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "environment", "levels", "seen"),
+    [
+        ({}, {}, ["", ""], "traces (of block 880: chain too short)"),
+        ({"head": 3601}, {}, ["", ""], "traces"),
+        ({"head": 3600}, {}, ["", ""], "traces (of block 880: chain too short)"),
+        ({"traces": {"block": None, "method": "", "recent": ""}}, {}, ["", ""], "no transaction to trace"),
+        (untraced(), {}, ["warning", "error"], "NO TRACES"),
+        (untraced(recent="trace_transaction"), {}, ["warning", "warning"], "NO OLD TRACES"),
+        (untraced(traces=None), {}, ["warning", "error"], "NO TRACES"),
+        (untraced(), {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True}, ["", ""], "NO TRACES"),
+        (untraced(), {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": "1"}, ["", ""], "NO TRACES"),
+        (untraced(), {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": "false"}, ["warning", "error"], "NO TRACES"),
+        # Nothing is said of traces that were not asked for, for the client has another fault.
+        ({"traces": None, "head": None, "timestamp": None}, {}, ["error", "error"], "registry"),
+    ],
+)
+def test_traces(six: dict, changes: dict, environment: dict, levels: list, seen: str) -> None:
+    values = {**VALUES, "prover_node_environment": environment}
+    answers = {"execution": [execution(**changes)], "consensus": [consensus()]}
+    for fleet, level in zip((FLEET, six), levels):
+        found = check_l1("node-2", values, fleet, answers)
+        problems = [one for one in found.problems if "in its URL" not in one.wrong]
+        assert [one.level for one in problems] == [level] * bool(level)
+        assert found.clients[0][7].removeprefix("registry, ") == seen
+        assert found.clients[0][-1] == ("WRONG" if level == "error" else "ok")
+        if "refused" in changes and level:
+            assert problems[0].variable == "aztec_l1_execution_urls"
+            assert problems[0].wrong.startswith("entry 1 (https://rpc.lan:8545) ")
+            assert problems[0].wrong.endswith(": no; refuses debug_traceTransaction: no")
+            assert "aztec_l1_debug_urls" in problems[0].remedy
+            assert "ETHEREUM_ALLOW_NO_DEBUG_HOSTS: true" in problems[0].remedy
+
+
+def test_the_lines_on_traces(six: dict) -> None:
+    answers = {"execution": [execution(**untraced())], "consensus": [consensus()]}
+    (problem,) = [one for one in check_l1("node-2", VALUES, six, answers).problems if "trace" in one.wrong]
+    assert problem.wrong.partition(") ")[2].startswith("does not trace transactions (of block 880, 20 blocks back): re")
+    answers["execution"] = [execution(**untraced(recent="trace_transaction"))]
+    (problem,) = [one for one in check_l1("node-2", VALUES, six, answers).problems if "trace" in one.wrong]
+    assert problem.wrong.partition(") ")[2].startswith("traces new transactions, but none of block 880, 20 blocks back")
+    answers["execution"] = [execution(**untraced(traces=None))]
+    (problem,) = [one for one in check_l1("node-2", VALUES, six, answers).problems if "trace" in one.wrong]
+    assert problem.wrong.partition(") ")[2].startswith("was not seen to trace transactions: refuses trace_transaction")
+
+
+GONE = fault("connect", "cannot be reached: connection refused")
+TWO = {"aztec_l1_debug_urls": [DEBUG, "https://other.lan"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "answers", "before", "in_six"),
+    [
+        (TWO, [debug(), debug()], [], []),
+        # Aztec asks the second where the first gives no trace.
+        (TWO, [debug(**untraced()), debug()], ["warning"], ["warning"]),
+        (TWO, [debug(**untraced()), debug(**untraced())], ["warning"] * 2, ["error"] * 2),
+        (TWO, [debug(**untraced("trace_transaction")), debug(**untraced())], ["warning"] * 2, ["warning", "error"]),
+        (TWO, [debug(**GONE, traces=None), debug()], ["warning"], ["error"]),
+        ({**TWO, "aztec_l1_needed": "one"}, [debug(**GONE, traces=None), debug()], ["warning"], ["warning"]),
+        (TWO, [debug(chain_id=None, traces=None), debug()], ["warning"], ["error"]),
+        (TWO, [debug(head=None, traces=None), debug()], ["warning"], ["error"]),
+        # Another chain's trace is none at all.
+        (TWO, [debug(chain_id=1), debug(**untraced())], ["error", "warning"], ["error", "error"]),
+        (TWO, [debug(**untraced(chain_id=1)), debug()], ["error"], ["error"]),
+        (
+            {**TWO, "prover_node_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True}},
+            [debug(**GONE, traces=None), debug(**untraced())],
+            ["warning"],
+            ["warning"],
+        ),
+    ],
+)
+def test_one_client_that_traces_is_enough(six: dict, values: dict, answers: list, before: list, in_six: list) -> None:
+    told = {"execution": [execution(traces=None)], "consensus": [consensus()], "debug": answers}
+    for fleet, levels in ((FLEET, before), (six, in_six)):
+        found = check_l1("node-2", {**VALUES, **values}, fleet, told)
+        problems = [one for one in found.problems if "in its URL" not in one.wrong]
+        assert [one.level for one in problems] == levels
+        assert {one.variable for one in problems} <= {"aztec_l1_debug_urls"}
+        assert "S3cret" not in l1_tables(found.clients, found.publishers) + repr(found.problems)
+        assert [row[2] for row in found.clients[-2:]] == ["debug 1", "debug 2"]
+
+
+def test_what_a_client_for_traces_is_shown_with() -> None:
+    answers = {"execution": [execution(traces=None)], "consensus": [consensus()], "debug": [debug(head=9000)]}
+    found = check_l1("node-2", {**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, answers)
+    row = ("node-2", "node", "debug 1", "https://trace.lan", "11155111", "block 9000", "-", "traces", "300 ms", "ok")
+    assert found.clients[-1] == row
+    assert found.clients[0][7] == "registry"
+
+
+# --- what a proof's submission costs ---
+
+
+def fees(base: object, priority: object = None, *rewards: int) -> dict:
+    """Return fees in wei as a look has them."""
+    known = {"base": None if base is None else str(base), "priority": None if priority is None else str(priority)}
+    return {**known, "rewards": [str(one) for one in rewards]}
+
+
+@pytest.mark.parametrize(
+    ("told", "changes", "wei"),
+    [
+        (None, {}, 0),
+        (fees(0), {}, 0),
+        (fees(0, 0, 0), {}, 0),
+        # The base fee of the next block, rounded up.
+        (fees(1000), {}, 1125),
+        (fees(1001), {}, 1127),
+        (fees(1), {}, 2),
+        # The priority fee and a fifth.
+        (fees(1000, 100), {}, 1125 + 120),
+        (fees(1000, 101), {}, 1125 + 121),
+        (fees(0, 100), {}, 120),
+        (fees(1000, 100), {"fee_bump": 0}, 1125 + 100),
+        (fees(1000, 101), {"fee_bump": 30}, 1125 + 131),
+        # The median of what was paid, where it is more.
+        (fees(1000, 100, 50, 70, 90), {}, 1125 + 120),
+        (fees(1000, 100, 300, 100, 200), {}, 1125 + 240),
+        (fees(1000, 100, 400, 100, 200, 300), {}, 1125 + 300),
+        (fees(1000, None, 300), {}, 1125 + 360),
+        (fees(1000, 0, 300), {}, 1125 + 360),
+        # What is over a hundred estimates is taken for a mistake.
+        (fees(1000, 2, 1000), {}, 1125 + 240),
+        (fees(1000, 2, 200), {}, 1125 + 240),
+        # The operator's cap.
+        (fees(1000, 100), {"max_fee": 1245}, 1245),
+        (fees(1000, 100), {"max_fee": 1244}, 1244),
+        (fees(3000 * GWEI), {}, 2000 * GWEI),
+    ],
+)
+def test_the_fee_that_is_offered(told: dict | None, changes: dict, wei: int) -> None:
+    settings = replace(Settings(), **changes)
+    assert fee_offered(told, settings) == wei
+    assert submission_cost(told, replace(settings, submission_gas=7)) == 7 * wei
+
+
+def test_settings_of_the_submission(six: dict) -> None:
+    found = settings_of({}, "testnet", [NODE])
+    assert (found.submission_gas, found.max_fee, found.fee_bump) == (3_500_000, 2000 * GWEI, 20)
+    assert (found.traces, found.needs_balance) == ("warning", False)
+    values = {
+        "aztec_l1_submission_gas": "1000",
+        "prover_node_max_fee_gwei": "1.5",
+        "prover_node_priority_fee_bump_percentage": "30",
+        # Another component's environment is not the node's.
+        "prover_broker_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True},
+    }
+    found = settings_of(values, "testnet", [NODE, BROKER], SIX)
+    assert (found.submission_gas, found.max_fee, found.fee_bump) == (1000, 1_500_000_000, 30)
+    assert (found.traces, found.needs_balance) == ("error", True)
+    # A dry run submits nothing.
+    assert settings_of({"prover_node_dry_run": "true"}, "testnet", [NODE], SIX).needs_balance is False
+    unset = {"prover_node_max_fee_gwei": "", "prover_node_priority_fee_bump_percentage": 0}
+    found = settings_of(unset, "testnet", [NODE])
+    assert (found.max_fee, found.fee_bump) == (2000 * GWEI, 20)
+
+
+# 3.5 million gas at 1 gwei and an eighth.
+COST = 3_500_000 * 1_125_000_000
+ONE_GWEI = fees(GWEI)
+
+
+@pytest.mark.parametrize(
+    ("balances", "starts", "levels", "shown"),
+    [
+        ([4 * COST], True, [], ["4 proofs"]),
+        ([4 * COST - 1], True, ["warning"], ["3 proofs"]),
+        ([2 * COST - 1], True, ["warning"], ["1 proof"]),
+        ([COST], True, ["warning"], ["1 proof"]),
+        ([COST - 1], True, ["error"], ["0 proofs"]),
+        # A rise of fees does not end a run that leaves the node alone.
+        ([COST - 1], False, ["warning"], ["0 proofs"]),
+        # Aztec starts to prove when one of several can pay.
+        ([COST - 1, COST], True, ["warning", "warning"], ["0 proofs", "1 proof"]),
+        ([COST - 1, COST - 1], True, ["error", "error"], ["0 proofs", "0 proofs"]),
+        ([COST - 1, None], True, ["error", "warning"], ["0 proofs", "not checked"]),
+        ([0], False, ["error"], ["0 proofs"]),
+    ],
+)
+def test_how_many_proofs_a_balance_pays_for(six: dict, balances: list, starts: bool, levels: list, shown: list) -> None:
+    publishers = [PUBLISHER, OTHER][: len(balances)]
+    held = {address: str(wei) for address, wei in zip(publishers, balances) if wei is not None}
+    answers = {"execution": [execution(balances=held, fees=ONE_GWEI)], "consensus": [consensus()]}
+    values = {**VALUES, "aztec_l1_balance_warn": 0}
+    for fleet in ({**six, "publishers": publishers}, {**FLEET, "line": "5", "publishers": publishers}):
+        found = check_l1("node-2", values, fleet, answers, starts)
+        problems = [one for one in found.problems if "in its URL" not in one.wrong]
+        before_six = ["error" if not wei and wei is not None else "warning" for wei, _level in zip(balances, levels)]
+        assert [one.level for one in problems] == (levels if fleet["line"] == SIX else before_six)
+        assert [row[3] for row in found.publishers] == shown
+
+
+def test_the_lines_on_what_a_balance_pays_for() -> None:
+    def line(wei: int, **values) -> str:
+        return lines([execution(balances={PUBLISHER: str(wei)}, fees=ONE_GWEI)], [consensus()], **values)[0]
+
+    each = "(0.003937 ETH each: 3500000 gas at 1.125 gwei)"
+    who = f"warning | prover_node_publisher_private_key | the publisher {PUBLISHER}"
+    assert line(COST - 1) == (
+        f"{who} has 0.003937 ETH, not enough to submit one proof now {each} | send ETH to it, or wait for lower fees"
+    )
+    assert line(3 * COST) == f"{who} has 0.011812 ETH, enough for 3 proofs now {each} | send ETH to it"
+    assert line(COST).startswith(f"{who} has 0.003937 ETH, enough for 1 proof now ")
+    # The fixed threshold remains for those who want more.
+    assert line(4 * COST) == f"{who} has 0.01575 ETH, below aztec_l1_balance_warn, 0.1 | send ETH to it"
+    assert line(3 * COST, aztec_l1_balance_fail=1).startswith("error | ")
+    assert "(0.001 ETH each: 2000000 gas at 0.5 gwei)" in line(
+        10**15 + 1, aztec_l1_submission_gas=2_000_000, prover_node_max_fee_gwei=0.5
+    )
+
+
+@pytest.mark.parametrize("told", [None, fees(None, GWEI), fees(0), fees(0, 0)])
+def test_fees_that_are_not_known_are_not_reckoned_with(told: dict | None) -> None:
+    answers = {"execution": [execution(fees=told)], "consensus": [consensus()]}
+    found = check_l1("node-2", VALUES, FLEET, answers)
+    assert [one for one in found.problems if "in its URL" not in one.wrong] == []
+    assert found.publishers == [("node-2", PUBLISHER, "2 ETH", "not checked")]
+
+
+def test_the_fees_are_those_of_the_client_that_is_furthest_on_the_right_chain() -> None:
+    urls = {"aztec_l1_execution_urls": [f"https://{one}.lan" for one in "abcd"], "aztec_l1_balance_warn": 0}
+    told = [
+        execution(head=10, fees=fees(10**6 * GWEI)),
+        execution(balances={PUBLISHER: str(5 * COST)}, fees=ONE_GWEI),
+        execution(head=10**7, chain_id=1, fees=fees(10**6 * GWEI)),
+        execution(head=10**6, balances={}, fees=fees(None)),
+    ]
+    answers = {"consensus": [consensus()]}
+    assert check_l1("node-2", {**VALUES, **urls}, FLEET, {**answers, "execution": told}).publishers[0][3] == "5 proofs"
+
+
+def test_whether_a_run_starts_the_node() -> None:
+    def look(*containers: tuple) -> dict:
+        listed = [{"state": state, "image": image} for state, image in containers]
+        return {"projects": {"aztec-prover-node": {"containers": listed}}}
+
+    values = {"aztec_version": "5.2.0", "prover_node_image": "r.lan/aztec"}
+    assert starts_node({}, values)
+    assert starts_node(look(), values)
+    assert starts_node(look(("exited", "r.lan/aztec:5.2.0")), values)
+    assert starts_node(look(("running", "r.lan/aztec:5.1.0")), values)
+    assert not starts_node(look(("running", "r.lan/aztec:5.2.0")), values)
+    broker = look(("running", "r.lan/aztec:5.2.0"))["projects"]["aztec-prover-node"]
+    assert starts_node({"projects": {"aztec-prover-broker": broker}}, values)
+
+
+@pytest.mark.parametrize(("wei", "text"), [(10**9, "1 gwei"), (1_125_999_999, "1.125 gwei"), (1, "0 gwei")])
+def test_gwei(wei: int, text: str) -> None:
+    assert gwei(wei) == text
 
 
 SIGNED = {

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import ssl
 import threading
@@ -13,7 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import (
+    BEGIN,
     SHOWN,
+    TRACE_SEARCH,
+    TRACED_BLOCKS,
     Client,
     Fault,
     Quiet,
@@ -145,11 +149,13 @@ class Script(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     answers: list = []
+    asked: list = []
     ends = False
     leads = "/elsewhere"
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length", 0)))
+        asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "{}")
+        self.asked.append((asked.get("method"), asked.get("params")))
         status, body = self.answers.pop(0)
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
@@ -170,13 +176,15 @@ def fixture_scripted():
     """Give a function that makes a server of these answers and gives its URL."""
     servers = []
 
-    def make(*answers: tuple, **settings) -> str:
-        handler = type("Made", (Script,), {"answers": list(answers), **settings})
+    def make(*answers: tuple, handler: type = Script, **settings) -> str:
+        handler = type("Made", (handler,), {"answers": list(answers), "asked": [], **settings})
+        make.handlers.append(handler)
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 
+    make.handlers = []
     yield make
     for server in servers:
         server.shutdown()
@@ -250,6 +258,187 @@ def test_transactions_are_counted_where_that_is_asked(scripted) -> None:
     assert (found["fault"], found["sent"]) == (None, {"0xA": 16})
     assert "sent" in found["refused"]
     assert "sent" not in ask_l1({**questions, "execution": [target(scripted(chain, none, none))]})["execution"][0]
+
+
+# What clients answer with: a list of calls; geth's and Nethermind's callTracer; geth's opcodes.
+CALLS = b'{"jsonrpc":"2.0","id":1,"result":[{"action":{"callType":"call","from":"0x1"},"subtraces":0}]}'
+CALL_GETH = b'{"jsonrpc":"2.0","id":1,"result":{"from":"0x1","gas":"0x5208","to":"0x2","type":"CALL"}}'
+CALL_NETHERMIND = b'{"jsonrpc":"2.0","result": { "type":"CALL","from" : "0x1","to":"0x2"},"id":1}'
+OPCODES = b'{"jsonrpc":"2.0","id":1,"result":{"gas":21000,"failed":false,"returnValue":"","structLogs":[]}}'
+LONG = CALLS[:-2] + b',{"action":{"input":"0x' + b"00" * BEGIN + b'"}}]}'
+NO_METHOD = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method S3cretPath"}}'
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "traces"),
+    [
+        ("trace_transaction", CALLS, True),
+        ("trace_transaction", LONG, True),
+        ("trace_transaction", b'{"result": [ ]}', False),
+        ("trace_transaction", b'{"result": null}', False),
+        ("trace_transaction", CALL_GETH, False),
+        ("debug_traceTransaction", CALL_GETH, True),
+        ("debug_traceTransaction", CALL_NETHERMIND, True),
+        ("debug_traceTransaction", OPCODES, False),
+        ("debug_traceTransaction", b'{"result": {}}', False),
+        ("debug_traceTransaction", b'{"result": {"calls": [{"from": "0x1"}]}}', False),
+    ],
+)
+def test_what_is_a_trace(scripted, method: str, body: bytes, traces: bool) -> None:
+    assert client(scripted((200, body))).traces(method, "0x7") is traces
+
+
+def test_what_is_asked_for_a_trace(scripted) -> None:
+    url = scripted((200, CALLS), (200, CALL_GETH))
+    asked = client(url)
+    asked.traces("trace_transaction", "0x7")
+    asked.traces("debug_traceTransaction", "0x7")
+    assert scripted.handlers[-1].asked == [
+        ("trace_transaction", ["0x7"]),
+        ("debug_traceTransaction", ["0x7", {"tracer": "callTracer"}]),
+    ]
+
+
+def test_an_answer_without_a_trace_is_not_taken_for_one(scripted) -> None:
+    with pytest.raises(Refused, match=r"^refuses trace_transaction: no such method \*\*\*$"):
+        client(scripted((200, NO_METHOD)) + "/S3cretPath").traces("trace_transaction", "0x7")
+    with pytest.raises(Fault, match="answers 403 Forbidden"):
+        client(scripted((403, b"<html>"))).traces("trace_transaction", "0x7")
+    with pytest.raises(Fault, match="answers 500 Internal Server Error"):
+        client(scripted((500, CALLS[:-1]))).traces("trace_transaction", "0x7")
+    # Whatever a body is that comes with another status.
+    assert client(scripted((500, CALLS))).traces("trace_transaction", "0x7") is False
+    with pytest.raises(Fault, match="answers with HTML and not with JSON"):
+        client(scripted((200, b"<html>"))).traces("trace_transaction", "0x7")
+
+
+class Chain(Script):
+    """A client of a chain of `head` blocks, of which `full` have a transaction each, and what it traces.
+
+    traced: (method, first block that is traced, status, body of an answer without a trace).
+    """
+
+    head, full = 0, ()
+    traced: tuple = ()
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        method, params = asked["method"], asked["params"]
+        self.asked.append((method, params))
+        status, result = 200, None
+        if method == "eth_chainId":
+            result = b'{"result": "0x1"}'
+        elif method == "eth_blockNumber":
+            result = json.dumps({"result": hex(self.head)}).encode()
+        elif method == "eth_getBlockByNumber":
+            block = int(params[0], 16)
+            assert 0 < block <= self.head, "not asked of such a chain"
+            hashes = ["0xfirst", f"0x{block}"] if block in self.full else []
+            result = json.dumps({"result": {"transactions": hashes}}).encode()
+        else:
+            for name, first, code, body in self.traced:
+                if name == method:
+                    good = CALLS if method == "trace_transaction" else CALL_GETH
+                    status, result = (200, good) if int(params[0][2:]) >= first else (code, body)
+        body = result or NO_METHOD
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+NO_STATE = b'{"error": {"code": -32000, "message": "required historical state unavailable"}}'
+OLD = 10_000 - TRACED_BLOCKS
+ALL = range(1, 10_001)
+BY_TRACE = ("trace_transaction", 0, 200, b"")
+BY_DEBUG = ("debug_traceTransaction", 0, 200, b"")
+RECENT = ("debug_traceTransaction", 9_900, 200, NO_STATE)
+SAID = "refuses trace_transaction: no such method S3cretPath"
+
+
+@pytest.mark.parametrize(
+    ("chain", "block", "method", "recent", "said", "most"),
+    [
+        ({"head": 10_000, "full": ALL, "traced": (BY_TRACE, BY_DEBUG)}, OLD, "trace_transaction", "", None, 2),
+        ({"head": 10_000, "full": ALL, "traced": (BY_DEBUG,)}, OLD, "debug_traceTransaction", "", None, 3),
+        (
+            {"head": 10_000, "full": ALL, "traced": (RECENT,)},
+            OLD,
+            "",
+            "debug_traceTransaction",
+            f"{SAID}; refuses debug_traceTransaction: required historical state unavailable",
+            6,
+        ),
+        (
+            {"head": 10_000, "full": ALL},
+            OLD,
+            "",
+            "",
+            f"{SAID}; refuses debug_traceTransaction: no such method S3cretPath",
+            6,
+        ),
+        (
+            {"head": 10_000, "full": ALL, "traced": (("trace_transaction", 10**6, 403, b"<html>"),
+                                                     ("debug_traceTransaction", 10**6, 200, OPCODES))},
+            OLD,
+            "",
+            "",
+            "answers 403 Forbidden to trace_transaction; answers debug_traceTransaction without a trace",
+            6,
+        ),
+        # The next block that has one, a chain that is shorter, the newest block of all.
+        ({"head": 10_000, "full": (OLD + 9, 9_999), "traced": (BY_TRACE,)}, OLD + 9, "trace_transaction", "", None, 11),
+        ({"head": 24, "full": (1, 20), "traced": (BY_TRACE,)}, 1, "trace_transaction", "", None, 2),
+        ({"head": 24, "full": (7, 20), "traced": (BY_TRACE,)}, 7, "trace_transaction", "", None, 8),
+        ({"head": 500, "full": (200, 495), "traced": (BY_TRACE,)}, 495, "trace_transaction", "", None, 17),
+        ({"head": 1, "full": (1,), "traced": (BY_TRACE,)}, 1, "trace_transaction", "", None, 2),
+        # What is the oldest and the newest at once is tried once.
+        ({"head": 1, "full": (1,)}, 1, "", "", f"{SAID}; refuses debug_traceTransaction: no such method S3cretPath", 4),
+        ({"head": 0}, None, "", "", None, 0),
+        ({"head": 500, "full": (200,), "traced": (BY_TRACE,)}, None, "", "", None, 2 * TRACE_SEARCH),
+        ({"head": 3, "traced": (BY_TRACE,)}, None, "", "", None, 6),
+    ],
+)  # fmt: skip
+def test_an_old_transaction_is_looked_for(scripted, chain: dict, block, method, recent, said, most: int) -> None:
+    nobody = {"execution": [], "consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
+    (found,) = ask_l1({**nobody, "debug": [target(scripted(handler=Chain, **chain))]})["debug"]
+    assert (found["fault"], found["chain_id"], found["head"]) == (None, 1, chain["head"])
+    assert found["traces"] == {"block": block, "method": method, "recent": recent}
+    assert found["refused"].get("traces") == said
+    # Beside the questions for chain and head.
+    assert len(scripted.handlers[-1].asked) == most + 2
+
+
+def test_a_client_that_stops_answering_is_not_seen_to_trace(scripted) -> None:
+    """What it said before counts, also of an execution client."""
+    chain, head = (200, b'{"result": "0x1"}'), (200, b'{"result": {"number": "0x5", "timestamp": "0x1"}}')
+    gone = (200, b"<html>")
+    nobody = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
+    url = scripted(chain, chain, head, gone)
+    (found,) = ask_l1({**nobody, "execution": [{**target(url), "traces": True}]})["execution"]
+    assert (found["fault"], found["head"], found["traces"]) == (None, 5, None)
+    assert found["refused"]["traces"] == "answers with HTML and not with JSON"
+
+
+def test_fees_are_asked_for_where_that_is_wanted(scripted) -> None:
+    chain, none = (200, b'{"result": "0x1"}'), (200, b'{"result": false}')
+    head = (200, b'{"result": {"number": "0x5", "timestamp": "0x1", "baseFeePerGas": "0x3b9aca00"}}')
+    history = (200, b'{"result": {"reward": [["0xa"], ["0x0"], [], ["0xffffffffffffffff"], "S3cret"]}}')
+    questions = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5, "fees": True}
+
+    def asked(*answers: tuple) -> dict:
+        return ask_l1({**questions, "execution": [target(scripted(chain, none, *answers))]})["execution"][0]
+
+    found = asked(head, history, (200, b'{"result": "0x3b9aca00"}'))
+    assert found["fees"] == {"base": "1000000000", "priority": "1000000000", "rewards": ["10", str(2**64 - 1)]}
+    assert scripted.handlers[-1].asked[-2:] == [
+        ("eth_feeHistory", ["0x5", "latest", [75]]),
+        ("eth_maxPriorityFeePerGas", []),
+    ]
+    assert asked(none, (200, NO_METHOD), (200, NO_METHOD))["fees"] == {"base": None, "priority": None, "rewards": []}
+    assert asked(head, none, none)["fees"] == {"base": "1000000000", "priority": None, "rewards": []}
+    del questions["fees"]
+    assert asked(head)["fees"] is None
 
 
 @pytest.mark.parametrize(

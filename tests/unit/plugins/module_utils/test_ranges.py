@@ -13,8 +13,10 @@ ADDRESSES = (
 )
 URLS = (["https://mirror.lan/docker"], ["mirror.lan", "ftp://mirror.lan", "https://mirror.example"])
 DIRECTORIES = ["", "/", "//", "opt", -1, "/opt/a:b", "/opt/$a", "/opt/a ", "/opt/a\n", "/opt/../etc", "/tmp/a", "//run"]
-IMAGES = ["", "aztec:1", "aztec@sha256:00", "https://a.lan/b", "Aztec/a", "a b"]
+IMAGES = ["aztec:1", "aztec@sha256:00", "https://a.lan/b", "Aztec/a", "a b"]
 ENVIRONMENTS = [{"A-B": 1}, {"1A": 1}, {"A": {}}, {"A": 10**20}, {1: 1}, {"A": [{}]}, {"A": "\0"}]
+STORES = ["https://a.lan/x", "http://a.lan:80", "s3://bucket/x", "gs://bucket", "file:///data"]
+NO_STORES = ["a.lan/x", "ftp://a.lan", "s3://", "gs:///", "https://a.example", "s3://a b", "s3://a,b", "file:///"]
 AUTO = (["auto", 1, "2"], [0, -1, "many", "2.5", True])
 
 # Range -> values that it takes, values that it refuses.
@@ -31,6 +33,11 @@ VALUES = {
     "l1_timeout": ([1, 60], [0, -5, 0.5]),
     "l1_balance_warn": ([0, 0.1, "2.5", 100], [-0.1, "0.1 ETH", "", float("nan"), True]),
     "l1_balance_fail": ([0, "0.05"], [-1, "none"]),
+    "l1_submission_gas": ([1, 3_500_000, "2000000"], [0, -1, 1.5, "3.5M"]),
+    "max_fee_gwei": (
+        ["", 1, 0.5, "2.25", "0.000000001", 5000],
+        [0, "0", 0.0, -1, "-0.1", "0.0000000001", "2 gwei", True, None],
+    ),
     "log_max_size": (["100m", "1g", "20k"], ["", "100", 100, "m"]),
     "log_max_files": ([1, "3"], [0, -1, "many", 1.5]),
     "crs_source": (
@@ -41,9 +48,19 @@ VALUES = {
         [{}, {"bn254_g1.dat": "sha256:" + "0a" * 32}],
         [{"bn254_g1.dat": "0a" * 32}, {"../x": "sha256:" + "0a" * 32}, {"a b": "sha256:" + "0a" * 32}, {"a": ""}],
     ),
-    "stop_grace_period": (["60s", "1m30s", "1.5h", "500ms", "1h5m30s20ms"], [60, "60", "", "60 s", "1d", "-1s", "s"]),
-    "version": (["2.1.5", "v4.1.2", "5.2.0-rc.1"], ["", "latest", "4.1", "3.0.0"]),
-    "image": (["aztecprotocol/aztec", "registry.lan:5000/aztec"], IMAGES),
+    "stop_grace_period": (["", "60s", "1m30s", "1.5h", "500ms", "1h5m30s20ms"], [60, "60", "60 s", "1d", "-1s", "s"]),
+    "version": (["2.1.5", "v4.1.2", "5.2.0-rc.1", "7.0.0"], ["", "latest", "4.1", "3.0"]),
+    "release_line": (["", "2.1", "6", 6], ["7", "2", "6.0", "latest"]),
+    "snapshot_urls": ([[], *([url] for url in STORES)], [[url] for url in NO_STORES]),
+    "blob_file_store_urls": ([[], ["https://a.lan", "gs://bucket"]], [["https://a.lan", "bucket"]]),
+    "tx_file_store_urls": ([[], ["https://a.lan", "s3://bucket/x"]], [["ssh://a.lan"]]),
+    "proof_store": (["", "s3://bucket/x", "gs://bucket", "file:///data"], ["https://a.lan", "s3://", "/data"]),
+    "funding_threshold": ([0, 0.1, "2.5"], [-0.1, "0.1 ETH"]),
+    "funding_amount": ([0, "1"], [-1, "none"]),
+    "priority_fee_bump_percentage": ([0, 1, "30", 1000], [-1, 1001, 0.5, "30 %"]),
+    "priority_fee_retry_bump_percentage": ([0, 10, 1000], [1, 9, 1001, ""]),
+    "admin_api_key_hash": (["", "0a" * 32, "0A" * 32], ["0a", "0x" + "0a" * 32, "zz" * 32]),
+    "image": (["", "aztecprotocol/aztec", "registry.lan:5000/aztec"], IMAGES),
     "image_digest": (["", "sha256:" + "0a" * 32], ["sha256:0a", "0a" * 32, "sha256:" + "0A" * 32]),
     "directory": (["/opt/aztec", "/srv/a b/", "/data"], [*DIRECTORIES, "/opt", "/var/lib/", "//etc"]),
     "aztec_directory": (["/opt/aztec", "/opt", "/srv/"], DIRECTORIES),
@@ -122,6 +139,21 @@ def test_what_may_be_a_secret_is_not_quoted() -> None:
         "entry 1 a text is no address",
         "give an IPv4 or IPv6 address or CIDR",
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong", "remedy"),
+    [
+        ("a.lan/x", "has no scheme", "begin it with one of http://, https://, s3://, gs://, file://"),
+        ("ftp://a.lan", "has a scheme other than http, https, s3, gs, file", "write the URL of a store"),
+        ("s3:///", "names no bucket or path", "write it as s3://bucket/path"),
+        ("file:///", "names no bucket or path", "write it as file:///path"),
+    ],
+)
+def test_a_store_s_url_gets_its_own_line(url: str, wrong: str, remedy: str) -> None:
+    found = range_problem("snapshot_urls", [url])
+    assert found[0] == f"entry 1 {wrong}"
+    assert found[1].startswith(remedy)
 
 
 def test_the_words_name_unit_and_emptiness() -> None:

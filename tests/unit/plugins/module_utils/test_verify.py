@@ -7,7 +7,9 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import age, report_table, verify
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
+from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import HEADS, age, report_table, verify
+from eth_utils import keccak
 
 NOW = 1795405649.0
 DIGEST = "aztecprotocol/aztec@sha256:d240b4af35189421c515ae0b12b670427ced177fcc16bfcc48c59b1e73a25600"
@@ -297,3 +299,192 @@ def test_part_of_the_fleet():
 def test_age(seconds, wanted):
     """In the largest whole unit."""
     assert age(seconds) == wanted
+
+
+ROLLUP, NEXT = "0x" + "32" * 20, "0x" + "99" * 20
+ROOTS = {name: HEADERS[name] for name in sorted(HEADERS) if name != "x-aztec-packageversion"}
+L1 = {"block": 123, "unit": "checkpoint", "pending": 14, "proven": 2, "error": "", "rollup": ROLLUP, "roots": ROOTS}
+NAMED = {**HEADERS, "x-aztec-l1rollupaddress": ROLLUP}
+CHANGE = "set aztec_version to what the network runs, with new data directories, and run site.yml"
+EARLY = "; if it was started ahead of a hard fork, wait"
+
+
+def answers(headers=None, **more):
+    """Return a /status of 200 with these headers."""
+    return {"code": 200, "body": "OK", "headers": headers or {}, "error": "", **more}
+
+
+def rollup_cells(report) -> dict:
+    """Return the cell on the rollup of each component."""
+    return {row[1]: row[HEADS.index("ROLLUP")] for row in report.rows}
+
+
+@pytest.mark.parametrize(
+    ("node", "l1", "cells"),
+    [
+        (NAMED, L1, ("ok", "ok")),
+        ({**NAMED, "x-aztec-l1rollupaddress": ROLLUP.upper().replace("0X", "0x")}, L1, ("ok", "ok")),
+        # A line whose storage is not known: the node names its rollup, the broker names nothing.
+        (NAMED, {**L1, "roots": {}}, ("ok", "not checked")),
+        # A line that does not name the rollup, whose storage is known.
+        (HEADERS, L1, ("ok", "ok")),
+        (HEADERS, {**L1, "roots": {}}, ("not checked", "not checked")),
+        (NAMED, {**L1, "rollup": "", "roots": {}}, ("not checked", "not checked")),
+    ],
+)
+def test_rollup_is_the_canonical_one(node, l1, cells):
+    """The table says what was checked; what was not is no problem."""
+    report = verify(fleet(node={"status": answers(dict(node)), "l1": l1}), FLEET)
+    assert (report.problems, report.notes) == ([], [])
+    assert rollup_cells(report) == {"prover_node": cells[0], "prover_broker": cells[1], "prover_agent": "-"}
+    assert "ROLLUP" in report_table(report)
+
+
+def test_node_of_another_rollup():
+    """The node that runs names another rollup than the registry; its headers are not compared as well."""
+    headers = {**NAMED, "x-aztec-l1rollupaddress": NEXT, "x-aztec-l2circuitsvktreeroot": "0x9"}
+    report = verify(fleet(node={"status": answers(headers), "l1": L1}), FLEET)
+    (line,) = [item for item in report.problems if "rollup" in item[2]]
+    assert line == (
+        "node-1", "prover_node", f"follows the rollup {NEXT}, and the registry's canonical one is {ROLLUP}: {CHANGE}",
+    )
+    assert rollup_cells(report)["prover_node"] == "OTHER"
+
+
+@pytest.mark.parametrize("name", sorted(ROOTS))
+def test_running_program_does_not_match_the_storage(name):
+    """Node and broker are compared with the rollup, one line each; of long values the beginning is shown."""
+    own, theirs = "0x" + "12" * 32, "0x" + "34" * 32
+    node, broker = answers({**NAMED, name: own}), answers({**HEADERS, name: own})
+    looks = fleet(node={"status": node, "l1": {**L1, "roots": {**ROOTS, name: theirs}}}, broker={"status": broker})
+    report = verify({"node-1": looks["node-1"]}, FLEET)
+    wrong = f"{name} is {own[:18]}, and in the canonical rollup {ROLLUP} it is {theirs[:18]}: {CHANGE}"
+    assert report.problems == [("node-1", "prover_node", wrong), ("node-1", "prover_broker", wrong)]
+    assert rollup_cells(report) == {"prover_node": "OTHER", "prover_broker": "OTHER"}
+
+
+def test_broker_on_a_host_of_its_own():
+    """What the L1 says is asked beside the node; with a limit to the broker's host nobody has asked."""
+    looks = fleet(node={"status": answers(dict(NAMED)), "l1": L1}, broker={"status": answers({**HEADERS})})
+    broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
+    apart = {
+        "node-1": look(["prover_node"], looks["node-1"]["projects"]["aztec-prover-node"]["containers"][0]),
+        "broker-1": look(["prover_broker"], broker),
+    }
+    wanted = copy.deepcopy(FLEET)
+    wanted["hosts"]["node-1"]["components"] = ["prover_node"]
+    wanted["hosts"]["broker-1"] = {"components": ["prover_broker"], "images": ["aztecprotocol/aztec:4.1.2"]}
+    report = verify(apart, wanted)
+    assert (report.problems, rollup_cells(report)["prover_broker"]) == ([], "ok")
+    alone = verify({"broker-1": apart["broker-1"], "node-1": "could not be reached"}, wanted)
+    assert rollup_cells(alone)["prover_broker"] == "not checked"
+
+
+def test_pinned_to_a_rollup():
+    """Who keeps a node at a rollup by hand wants another one than the canonical."""
+    changes = {"status": answers({**NAMED, "x-aztec-l1rollupaddress": NEXT}), "l1": L1, "pinned": True}
+    report = verify(fleet(node=changes), FLEET)
+    assert (report.problems, rollup_cells(report)["prover_node"]) == ([], "pinned")
+
+
+MISMATCH = {"what": "VK tree root", "expected": "0x" + "1d" * 32, "got": "0x" + "11" * 32}
+STANDBY = {
+    "status": answers(post=404),
+    "waiting": {"kind": "standby", "rollup": ROLLUP, "mismatches": [MISMATCH]},
+    "rpc": {"node_getL2Tips": {"error": "the answer is no JSON"}},
+    "tips": {},
+    "l1": L1,
+}
+DIFFERS = (
+    f"is in standby and does no work, for the rollup {ROLLUP} differs in VK tree root (its own 0x1d1d1d1d1d1d1d1d, the "
+    "rollup's 0x1111111111111111): "
+)
+
+
+@pytest.mark.parametrize("part", ["node", "broker"])
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, f"{DIFFERS}{CHANGE}{EARLY}"),
+        ({"network_runs": "4.1.2"}, f"{DIFFERS}{CHANGE}{EARLY}"),
+        ({"network_runs": "no version"}, f"{DIFFERS}{CHANGE}{EARLY}"),
+        (
+            {"network_runs": "6.0.0"},
+            f"{DIFFERS}set aztec_version to 6.0.0, with new data directories, and run site.yml",
+        ),
+        (
+            {"network_runs": "4.2.0"},
+            f"{DIFFERS}set aztec_version to 4.2.0, with new data directories, and run site.yml",
+        ),
+        (
+            {"network_runs": "2.1.11"},
+            f"{DIFFERS}wait until the network, which runs 2.1.11, has moved to 4.1.2, or set aztec_version to 2.1.11",
+        ),
+        (
+            {"network_runs": "4.1.1"},
+            f"{DIFFERS}wait until the network, which runs 4.1.1, has moved to 4.1.2, or set aztec_version to 4.1.1",
+        ),
+        (
+            {"waiting": None},
+            "is in standby and does no work, for the rollup is not its own (its log no longer says in what): "
+            f"{CHANGE}{EARLY}",
+        ),
+    ],
+)
+def test_standby(part, changes, line):
+    """It looks healthy; it is a failure with its remedy, in one line, and the state in the table."""
+    report = verify(fleet(**{part: {**STANDBY, **changes}}), FLEET)
+    assert report.problems == [(*PLACES[part], line)]
+    row = next(row for row in report.rows if row[1] == f"prover_{part}")
+    assert (row[3], row[HEADS.index("ROLLUP")], row[HEADS.index("HEALTH")]) == ("STANDBY", "OTHER", "healthy")
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (answers(post=404), "2.1"),
+        # A server that is not in standby for one of its three signs.
+        (answers(post=400), "4"),
+        (answers(post=None), "4"),
+        (answers({"x-aztec-packageversion": "4.1.2"}, post=404), "4"),
+        ({**answers(post=404), "code": 500}, "4"),
+    ],
+)
+def test_what_is_not_standby(status, line):
+    """2.1 has no standby; in the others all signs have to be there, whatever the log says."""
+    report = verify(fleet(broker={**STANDBY, "status": status}), {**FLEET, "line": line})
+    assert [item for item in report.problems if "standby" in item[2]] == []
+    assert "STANDBY" not in report_table(report)
+
+
+def test_agents_have_no_standby():
+    report = verify(fleet(agent={**STANDBY, "rpc": {"agent_getStatus": {"status": "running"}}}), FLEET)
+    assert [item for item in report.problems if "standby" in item[2]] == []
+
+
+def test_a_container_that_has_ended_is_not_in_standby():
+    report = verify(fleet(broker={**STANDBY, "state": "exited"}), FLEET)
+    assert [item[2] for item in report.problems if "standby" in item[2]] == []
+    assert report.problems[0][2].startswith("is exited")
+
+
+@pytest.mark.parametrize(("runs", "wanted"), [("", "what the network runs"), ("6.0.0", "6.0.0"), ("4.1.0", None)])
+def test_soft_shutdown(runs, wanted):
+    """The status and its headers are those of a node that works; its log says that it has stopped."""
+    waiting = {"kind": "soft shutdown", "rollup": "", "mismatches": []}
+    changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_runs": runs, "l1": L1}
+    report = verify(fleet(node=changes), {**FLEET, "line": "5"})
+    wrong = "has stopped its work, for the rollup that it follows is no longer the network's (soft shutdown): "
+    change = f"set aztec_version to {wanted or 'what the network runs'}, with new data directories, and run site.yml"
+    assert report.problems == [("node-1", "prover_node", wrong + change)]
+    assert next(row for row in report.rows if row[1] == "prover_node")[3] == "SOFT SHUTDOWN"
+
+
+def test_slots_of_the_rollup():
+    """The slots are those that 4.1.2 itself reads; no other line has any."""
+    first = int.from_bytes(keccak(b"aztec.stf.storage"), "big")
+    assert RELEASES["4"].rollup_slots == {
+        "x-aztec-l2circuitsvktreeroot": hex(first + 3), "x-aztec-l2protocolcontractshash": hex(first + 4),
+    }
+    assert [line for line, release in RELEASES.items() if release.rollup_slots] == ["4"]
+    assert [line for line, release in RELEASES.items() if not release.standby] == ["2.1"]

@@ -1,0 +1,84 @@
+"""A rollup that is not its own: verify.yml reports programs that run beside it, and those that wait in standby for it.
+
+The rollup of the lab's L1 gets another VK tree root, as a hard fork gives it, and its own one back.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
+
+from lab.fleet.l1 import rpc
+from tests.fleet.fleet import Fleet, last_run, playbook, wait_for
+
+NODE = "node-1"
+PORTS = {"prover-broker": 8080, "prover-node": 8081}
+HEADER = "x-aztec-l2circuitsvktreeroot"
+OTHER = "0x" + "11" * 32
+# The programs look at the rollup every 60 s while they wait; then the node syncs.
+WITHIN = 150
+
+
+@contextmanager
+def another_rollup(fleet: Fleet) -> Iterator[str]:
+    """Give the rollup another VK tree root; the value is its own one, which it has again afterwards."""
+    slot = release_of(fleet.settings.aztec_version).rollup_slots[HEADER]
+    own = rpc(fleet.settings.l1_url, "eth_getStorageAt", fleet.settings.rollup, slot, "latest")
+    assert own != OTHER
+    rpc(fleet.settings.l1_url, "anvil_setStorageAt", fleet.settings.rollup, slot, OTHER)
+    try:
+        yield own
+    finally:
+        rpc(fleet.settings.l1_url, "anvil_setStorageAt", fleet.settings.rollup, slot, own)
+
+
+def post(fleet: Fleet, service: str) -> str:
+    """Return the status code of a POST to a service, 000 while it does not answer."""
+    asked = f"curl -s -o /dev/null -w '%{{http_code}}' -X POST http://127.0.0.1:{PORTS[service]}/"
+    return fleet.execute(NODE, asked, check=False).out
+
+
+def rows(run: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the lines of a run's output with single spaces."""
+    return [" ".join(line.split()) for line in run.stdout.splitlines()]
+
+
+def test_a_rollup_that_is_not_its_own(fleet: Fleet, tmp_path: Path) -> None:
+    """Each stage of it is a failure with a line for node and broker; with its own rollup the fleet is well again."""
+    rollup = fleet.settings.rollup
+    with another_rollup(fleet) as own:
+        run = playbook("playbooks/verify.yml", report=tmp_path / "calls.jsonl")
+        assert run.returncode == 2, run.stdout
+        assert "2 problems in the fleet, in the table above." in run.stdout
+        line = f"{HEADER} is {own[:18]}, and in the canonical rollup {rollup} it is {OTHER[:18]}: set aztec_version to "
+        for component in ("prover_node", "prover_broker"):
+            assert [row for row in rows(run) if row.startswith(f"{NODE} {component} {line}")], run.stdout
+        calls = last_run(tmp_path / "calls.jsonl")["calls"]
+        assert {host: len(of) for host, of in calls.items()} == dict.fromkeys(calls, 1)
+
+        fleet.execute(NODE, ["docker", "restart", *PORTS])
+        for service in PORTS:
+            wait_for(f"{service} to be in standby", lambda service=service: post(fleet, service) == "404", 60, 1)
+        run = playbook("playbooks/verify.yml")
+        assert run.returncode == 2, run.stdout
+        assert "2 problems in the fleet, in the table above." in run.stdout
+        line = f"is in standby and does no work, for the rollup {rollup} differs in VK tree root (its own {own[:18]}, "
+        line += f"the rollup's {OTHER[:18]}): set aztec_version to what the network runs"
+        for component in ("prover_node", "prover_broker"):
+            assert [row for row in rows(run) if row.startswith(f"{NODE} {component} {line}")], run.stdout
+            assert [row for row in rows(run) if re.match(rf"{NODE} {component} \S+ \S+ STANDBY 0 \w+ - .* OTHER$", row)]
+
+    def well() -> bool:
+        return all(post(fleet, service) not in ("404", "000") for service in PORTS)
+
+    wait_for("node and broker to leave standby", well, WITHIN)
+    fleet.wait_until_healthy(NODE, "prover-node")
+    run = playbook("playbooks/verify.yml")
+    assert run.returncode == 0, run.stdout
+    for component in ("prover_node", "prover_broker"):
+        assert [row for row in rows(run) if re.match(rf"{NODE} {component} \S+ \S+ running .* ok$", row)], run.stdout
