@@ -14,6 +14,7 @@ from pathlib import Path
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
 
 from lab.fleet.l1 import rpc
+from lab.fleet.settings import L1_PARAMETERS
 from tests.fleet.fleet import Fleet, last_run, playbook, wait_for
 
 NODE = "node-1"
@@ -37,6 +38,21 @@ def another_rollup(fleet: Fleet) -> Iterator[str]:
         rpc(fleet.settings.l1_url, "anvil_setStorageAt", fleet.settings.rollup, slot, own)
 
 
+@contextmanager
+def another_canonical_rollup(fleet: Fleet) -> Iterator[str]:
+    """Let the registry name another rollup, of the same code and empty; the value is its address."""
+    url, registry, other = fleet.settings.l1_url, L1_PARAMETERS["registryAddress"], "0x" + "99" * 20
+    own = rpc(url, "eth_getCode", registry, "latest")
+    rpc(url, "anvil_setCode", other, rpc(url, "eth_getCode", fleet.settings.rollup, "latest"))
+    # PUSH20 the address, PUSH1 0, MSTORE, PUSH1 32, PUSH1 0, RETURN
+    rpc(url, "anvil_setCode", registry, f"0x73{other[2:]}60005260206000f3")
+    try:
+        yield other
+    finally:
+        rpc(url, "anvil_setCode", registry, own)
+        rpc(url, "anvil_setCode", other, "0x")
+
+
 def post(fleet: Fleet, service: str) -> str:
     """Return the status code of a POST to a service, 000 while it does not answer."""
     asked = f"curl -s -o /dev/null -w '%{{http_code}}' -X POST http://127.0.0.1:{PORTS[service]}/"
@@ -46,6 +62,18 @@ def post(fleet: Fleet, service: str) -> str:
 def rows(run: subprocess.CompletedProcess[str]) -> list[str]:
     """Return the lines of a run's output with single spaces."""
     return [" ".join(line.split()) for line in run.stdout.splitlines()]
+
+
+def test_a_node_that_follows_a_rollup_of_before(fleet: Fleet) -> None:
+    """A running node names the rollup that was the canonical one when it started; a broker names none."""
+    with another_canonical_rollup(fleet) as other:
+        run = playbook("playbooks/verify.yml")
+    assert run.returncode == 2, run.stdout
+    assert "1 problem in the fleet, in the table above." in run.stdout, run.stdout
+    line = f"{NODE} prover_node follows the rollup {fleet.settings.rollup}, and the registry's canonical one is {other}"
+    assert [row for row in rows(run) if row.startswith(f"{line}: set aztec_version to")], run.stdout
+    assert [row for row in rows(run) if re.match(rf"{NODE} prover_broker .* not checked$", row)], run.stdout
+    assert playbook("playbooks/verify.yml").returncode == 0
 
 
 def test_a_rollup_that_is_not_its_own(fleet: Fleet, tmp_path: Path) -> None:
