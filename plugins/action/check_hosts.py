@@ -87,7 +87,7 @@ class ActionModule(ActionBase):
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)
                 if looks[host]:
-                    starts = starts_node(looks[host], values)
+                    starts = NODE in fleet["hosts"][host]["components"] and starts_node(looks[host], values)
                     verdicts.append(check_l1(host, values, fleet, looks[host].get("l1"), starts))
                     networks.append(check_network(host, values, fleet, looks[host].get("network")))
 

@@ -41,6 +41,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import 
     l1_questions,
     l1_tables,
     settings_of,
+    submission_cost,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.module_utils.rotation import CURRENT, KEYS, MNEMONICS, NEXT, PREVIOUS
@@ -338,7 +339,7 @@ class ActionModule(publisher_key.ActionModule):
         """Ask the L1 from the node's host for the account that the node is to get, and wait until it is funded."""
         request, staged = request_of(arguments), plain(arguments["staged"])
         host, addresses = task_vars["inventory_hostname"], staged["addresses"]
-        fleet = {**staged["fleet"], "publishers": []}
+        fleet = {**staged["fleet"], "publishers": [], "funder": ""}
         values, asked = questions(task_vars, fleet)
         confirming = staged["what"] == "confirm"
         if not asked:
@@ -354,8 +355,8 @@ class ActionModule(publisher_key.ActionModule):
             self._display.display("The accounts were not looked at, for aztec_l1_checks is ignore.", color="yellow")
             return {}
         accounts = list(addresses.values())
-        asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts})
-        settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"])
+        asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts, "fees": True})
+        settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
         # An account that the node has already is no longer waited for.
         wanted = addresses[staged["place"]] if staged["what"] in ("stage", "rotate", "back") else ""
         end, first = time.monotonic() + request.wait, True
@@ -367,7 +368,9 @@ class ActionModule(publisher_key.ActionModule):
             verdict = check_l1(host, values, fleet, answers)
             broken = [one for one in verdict.problems if one.level == "error"]
             seen = {what: rotation.told(answers["execution"], what, settings.chain_id) for what in ("balances", "sent")}
-            lacks = rotation.lacking(wanted, seen["balances"], settings) if wanted else ""
+            fees = rotation.told(answers["execution"], "fees", settings.chain_id)
+            cost = submission_cost(fees if fees.get("base") is not None else None, settings)
+            lacks = rotation.lacking(wanted, seen["balances"], settings, cost) if wanted else ""
             left = end - time.monotonic()
             # A first trifle is no end of the waiting.
             short = rotation.scanty(wanted, seen["balances"], settings) if wanted and not lacks else ""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 ADMIN_PORT = 8880
 NETWORK_KEY = "fleet"
@@ -146,6 +147,9 @@ def _as_text(name: str, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return ",".join(_as_text(name, item) for item in value)
+    if isinstance(value, float):
+        # Without an exponent, which Aztec does not read in amounts of ETH.
+        return f"{Decimal(str(value)):f}"
     return "" if value is None else str(value)
 
 

@@ -295,6 +295,15 @@ def publisher_addresses(variables: Mapping) -> list[str]:
     return list(dict.fromkeys(one_address(one) for one in listed))
 
 
+def funding_account(variables: Mapping) -> str:
+    """Return the address of the account that tops the publishers up, or ''. Raise ValueError for a bad one."""
+    if has_remote_signer(variables):
+        address = variables.get("prover_node_funding_account_address")
+        return ethereum_checksum(address) if address else ""
+    key = variables.get("prover_node_funding_account_private_key")
+    return ethereum_address(key) if key else ""
+
+
 def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolved: dict | None = None) -> dict:
     """Compute the fleet's values from the inventory: hostvars (host -> variables) and groups (group -> hosts).
 
@@ -347,6 +356,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
         "agents": members[AGENT],
         "prover_id": publisher_id(hostvars[node]),
         "publishers": publisher_addresses(hostvars[node]),
+        "funder": funding_account(hostvars[node]),
         "hosts": {
             host: {
                 "addresses": addresses[host],

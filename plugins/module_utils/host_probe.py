@@ -275,7 +275,8 @@ def plain_line(text: str) -> str:
         entry = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return f"{LEVELS.get(entry['level'], 'INFO')}: {entry.get('module', '')} {entry.get('msg', '')}"
+    level = entry["level"] if isinstance(entry["level"], int) else 30
+    return f"{LEVELS.get(level, 'INFO')}: {entry.get('module', '')} {entry.get('msg', '')}"
 
 
 def last_match(log: list[tuple[float, str]], pattern: re.Pattern) -> tuple[float, str]:

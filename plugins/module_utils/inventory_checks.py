@@ -286,10 +286,12 @@ class _Inventory:
         self.resolved = resolve_all([name for name in [*names, *announced] if name], resolve_one)
 
     def add(self, host: str, variable: str, found: tuple, level: str = "error") -> None:
-        """Note a problem, unless the same variable of the same host has one."""
-        if (host, variable) not in self.bad:
+        """Add a problem, unless the variable has an error on this host already. A warning lets later checks go on."""
+        if (host, variable) in self.bad:
+            return
+        if level == "error":
             self.bad.add((host, variable))
-            self.problems.append(Problem(host, variable, found[0], found[1], level))
+        self.problems.append(Problem(host, variable, found[0], found[1], level))
 
     def good(self, host: str) -> dict:
         """Give a host's variables without those that have a line already."""
@@ -542,7 +544,8 @@ class _Inventory:
     def _check_consensus(self, host: str, component: str, name: str, environment: Mapping) -> None:
         """Compare consensus settings with those of the network, where these are published."""
         _name, network = self.setting(host, component, "network")
-        known = NETWORKS.get(str(network))
+        own = environment_of(self.good(host), component).get("NETWORK_CONFIG_LOCATION")
+        known = None if own else NETWORKS.get(str(network))
         for variable in (one for one in CONSENSUS_ENVIRONMENT if environment.get(one) not in (None, "")):
             remedy = f"remove {variable}; ALLOW_OVERRIDING_NETWORK_CONFIG: true beside it overrides this"
             expected = known.consensus.get(variable) if known else None
@@ -966,15 +969,21 @@ class Publishers:
         return bool(held or named)
 
 
-# Names that tell networks apart in a URL.
-_NETWORK_WORDS = frozenset(("mainnet", "testnet", "devnet", "staging"))
+def other_network(url: str, network: str) -> str | None:
+    """Return the network that a URL names in place of this one, or None.
 
-
-def other_network(url: object, network: str) -> str | None:
-    """Return the network that a URL names and that is not this one, or None."""
-    words = set(re.split("[^a-z0-9]+", str(url).lower()))
-    own = set(network.lower().split("-"))
-    return None if words & own & _NETWORK_WORDS else min(words & _NETWORK_WORDS - own, default=None)
+    A part of the path or a bucket counts if it is a network's name; mainnet and testnet count within a longer name too.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "") if parts.scheme in ("http", "https") else parts.netloc
+    names = [one for one in [host, *parts.path.split("/")] if one]
+    words = {word for one in names for word in re.split("[^a-z0-9]+", one.lower())}
+    within = words & {"mainnet", "testnet"}
+    if network in names or network in within:
+        return None
+    if within:
+        return min(within)
+    return next((one for one in names if one in NETWORKS or accepts_network((NUMBERED_DEVNET,), one)), None)
 
 
 def _address_digits(key: str) -> str:

@@ -97,10 +97,12 @@ class Settings:
     unknown: str = ""
     # What a client without traces gets: error, warning, or '' where the operator has said that none are needed.
     traces: str = "warning"
-    # What the cost of a proof's submission goes by: gas, cap (wei for each gas) and bump of the priority fee (percent).
+    # What a submission's cost depends on: gas, cap (wei for each gas) and bump of the priority fee (percent).
     submission_gas: int = 3_500_000
     max_fee: int = MAX_FEE_GWEI * GWEI
     fee_bump: int = FEE_BUMP_PERCENT
+    # Wei of one top-up of a publisher by the funding account.
+    top_up: int = 0
     # Whether a node that starts proves nothing until one of its publishers can pay for the submission.
     needs_balance: bool = False
 
@@ -202,7 +204,7 @@ def flag(environment: Mapping, name: str) -> bool:
 
 
 def settings_of(values: Mapping, network: str, components: Sequence, line: str = "") -> Settings:
-    """Give the settings of a host's L1 checks. line: the release line that the fleet runs.
+    """Return the settings of a host's L1 checks. line: the release line that the fleet runs.
 
     What is set by hand decides, then what the component itself is told by its environment, then the known networks.
     Where the component is given another configuration of its network, the known one says nothing.
@@ -234,6 +236,7 @@ def settings_of(values: Mapping, network: str, components: Sequence, line: str =
         submission_gas=int(value("aztec_l1_submission_gas")),
         max_fee=int(Decimal(str(cap)) * GWEI),
         fee_bump=int(value("prover_node_priority_fee_bump_percentage") or FEE_BUMP_PERCENT),
+        top_up=int(Decimal(str(value("prover_node_funding_amount") or 0)) * WEI),
         needs_balance=release is not None
         and release.balance_required
         and as_bool(value("prover_node_dry_run")) is not True,
@@ -269,12 +272,12 @@ def l1_questions(values: Mapping, fleet: Mapping, host: str) -> str:
             if one.kind == kind
         ]
 
-    publishers = list(fleet["publishers"]) if NODE in components else []
+    accounts = [*fleet["publishers"], *([fleet["funder"]] if fleet.get("funder") else [])] if NODE in components else []
     return json.dumps({
         **{kind: targets(kind) for kind in KINDS},
         "registry": settings.registry,
-        "addresses": publishers,
-        "fees": bool(publishers),
+        "addresses": accounts,
+        "fees": bool(accounts),
         "seconds": settings.seconds,
     })
 
@@ -450,18 +453,20 @@ def signer_faults(answer: Mapping) -> list[Found]:
     return [Found(f"is no signer: it {said}", f"give the URL of {WHAT_ANSWERS['signer']}")]
 
 
-def unknown_publishers(host: str, variable: str, judged: Sequence, answers: Sequence, publishers: Sequence) -> list:
-    """Give a problem for each publisher that the signer has no key of."""
+def unknown_accounts(
+    host: str, variable: str, what: str, judged: Sequence, answers: Sequence, accounts: Sequence
+) -> list:
+    """Return a problem for each account that the signer has no key of. what: what a message calls such an account."""
     return [
         Problem(
             host,
             variable,
-            f"{source.name} does not know the publisher {address}",
+            f"{source.name} does not know the {what} {address}",
             "load its key into the signer, or correct the address",
         )
         for (source, _faults), answer in zip(judged, answers)
         if source.kind == "signer" and answer.get("known") is not None
-        for address in publishers
+        for address in accounts
         if address not in answer["known"]
     ]
 
@@ -541,8 +546,8 @@ def unknown_problems(host: str, sources: Sequence, settings: Settings) -> list[P
     ]
 
 
-def _told(judged: Sequence, answers: Sequence, what: str) -> list:
-    """Return what the execution clients of the right chain say of something, that of the furthest client last."""
+def _values(judged: Sequence, answers: Sequence, what: str) -> list:
+    """Return one value of the answers of the execution clients on the right chain, that of the furthest client last."""
     good = [
         answer
         for (source, faults), answer in zip(judged, answers)
@@ -552,16 +557,16 @@ def _told(judged: Sequence, answers: Sequence, what: str) -> list:
 
 
 def balances_of(judged: Sequence, answers: Sequence) -> dict:
-    """Give each publisher's balance in wei, as the client says it that is furthest on the right chain."""
+    """Return each account's balance in wei, as the client says it that is furthest on the right chain."""
     found: dict = {}
-    for balances in _told(judged, answers, "balances"):
+    for balances in _values(judged, answers, "balances"):
         found.update(balances)
     return found
 
 
 def fees_of(judged: Sequence, answers: Sequence) -> dict | None:
     """Return the fees (base, priority, rewards) of the client that is furthest and tells the base fee, or None."""
-    known = [fees for fees in _told(judged, answers, "fees") if fees["base"] is not None]
+    known = [fees for fees in _values(judged, answers, "fees") if fees["base"] is not None]
     return known[-1] if known else None
 
 
@@ -630,6 +635,20 @@ def balance_problems(
     return problems
 
 
+def top_up_problems(host: str, funder: str, balances: Mapping, amount: int, problems: Sequence) -> list:
+    """Return the problems of publishers that an account tops up, and that account's own.
+
+    amount: wei of one top-up. While the account can pay one, publishers without funds are a warning.
+    """
+    balance = int(balances.get(funder, 0))
+    if balance >= amount:
+        remedy = f"nothing if the node tops it up from {funder} within minutes; else send ETH to it"
+        return [Problem(one.host, one.variable, one.wrong, remedy, "warning") for one in problems]
+    has = ether(balance) if funder in balances else "an unknown balance"
+    wrong = f"the funding account {funder} has {has}, and one top-up is {ether(amount)}"
+    return [*problems, Problem(host, "prover_node_funding_amount", wrong, f"send ETH to {funder}", "warning")]
+
+
 def counted_proofs(number: int) -> str:
     """Return a number of proofs in words: 1 proof, 2 proofs."""
     return f"{number} proof{'' if number == 1 else 's'}"
@@ -674,7 +693,8 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
     untraced = trace_problems(host, judged, given, settings)
     problems = source_problems(host, judged, settings) + list(untraced.values())
     problems += unknown_problems(host, sources, settings)
-    count = len(fleet["publishers"])
+    funder = fleet.get("funder") or ""
+    count = len(fleet["publishers"]) + (1 if funder else 0)
     rows = [
         client_row(host, source, answer, [*faults, *([untraced[source]] if source in untraced else [])], count)
         for (source, answer), (_same, faults) in zip(paired, judged)
@@ -682,9 +702,12 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
     publishers = []
     if NODE in components:
         variable = publisher_variable(values)
-        problems += unknown_publishers(host, variable, judged, given, fleet["publishers"])
+        problems += unknown_accounts(host, variable, "publisher", judged, given, fleet["publishers"])
+        account = "prover_node_funding_account_address"
+        problems += unknown_accounts(host, account, "funding account", judged, given, [funder] if funder else [])
         balances, cost = balances_of(judged, given), submission_cost(fees_of(judged, given), settings)
-        problems += balance_problems(host, variable, fleet["publishers"], balances, settings, cost, starts)
+        found = balance_problems(host, variable, fleet["publishers"], balances, settings, cost, starts)
+        problems += top_up_problems(host, funder, balances, settings.top_up, found) if funder else found
         publishers = [
             (
                 host,
@@ -694,6 +717,11 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
             )
             for address in fleet["publishers"]
         ]
+        if funder:
+            shown = ether(balances[funder]) if funder in balances else "unknown"
+            known = funder in balances and settings.top_up
+            count = f"{int(balances[funder]) // settings.top_up} top-ups" if known else "not checked"
+            publishers.append((host, f"{funder} (tops up)", shown, count))
     if settings.checks == "warn":
         problems = [Problem(one.host, one.variable, one.wrong, one.remedy, "warning") for one in problems]
     return Verdict(problems, rows, publishers)
@@ -711,7 +739,7 @@ def client_row(host: str, source: Source, answer: Mapping, faults: Sequence, pub
     if source.kind == "execution" and answer.get("code_bytes") is not None:
         seen = "registry" if answer["code_bytes"] else "NO REGISTRY"
     elif source.kind == "signer" and answer.get("known") is not None:
-        seen = f"{len(answer['known'])} of {publishers} publishers"
+        seen = f"{len(answer['known'])} of {publishers} accounts"
     elif source.kind == "consensus" and not answer.get("fault"):
         blobs = answer.get("blobs")
         seen = "NO BLOBS" if not blobs else "blobs" if blobs["seen"] else "blobs (none made of late)"

@@ -270,11 +270,12 @@ def call(method: str, *params: Any) -> str:
 
 
 def number(text: Any) -> int | None:
-    """The number that a hex or decimal text stands for, or None."""
+    """Return the number in a hex or decimal text, or None for anything else and for more than 256 bits."""
     try:
-        return int(text, 16 if text.startswith("0x") else 10) if isinstance(text, str) else None
+        found = int(text, 16 if text.startswith("0x") else 10) if isinstance(text, str) and len(text) <= 80 else None
     except ValueError:
         return None
+    return found if found is not None and found < 2**256 else None
 
 
 def inside(document: Any, *path: Any) -> Any:

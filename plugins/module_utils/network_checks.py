@@ -11,13 +11,9 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import NODE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import NODE, environment_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import (
-    environment_of,
-    l1_questions,
-    settings_of,
-)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import l1_questions, settings_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import cached_path, compare, config_urls
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
 
@@ -76,19 +72,19 @@ def remedy_for(version: str) -> str:
     return f"update this collection, which does not know {version} yet (or set aztec_release_line), then {change}"
 
 
-def version_problem(host: str, own: str, network: str, runs: str, pinned: bool) -> Problem | None:
+def version_problem(host: str, own: str, network: str, runs: str, order: str, pinned: bool) -> Problem | None:
     """Return what is wrong with aztec_version where the network runs another one, or None.
 
-    pinned: whether ROLLUP_VERSION keeps the node at a rollup by hand, for which an older version can be the right one.
+    order: how they compare, from network_config.compare. pinned: whether ROLLUP_VERSION keeps the node at a rollup by
+    hand, for which an older version can be the right one.
     """
-    stands = compare(own, runs)
-    if stands == "line behind":
+    if order == "line behind":
         wrong = f"the network {network} runs {runs}, aztec_version is {own}, which cannot follow it"
         return Problem(host, "aztec_version", wrong, remedy_for(runs), "warning" if pinned else "error")
-    if stands == "older":
+    if order == "older":
         wrong = f"the network {network} runs {runs}, aztec_version is the older {own}"
         return Problem(host, "aztec_version", wrong, f"set aztec_version to {runs}", "warning")
-    if stands == "line ahead":
+    if order == "line ahead":
         wrong = f"the network {network} runs {runs}, aztec_version is {own}: node and broker wait in standby until the "
         wrong += "network has moved to it"
         remedy = f"go on if you prepare for a hard fork, else set aztec_version to {runs}"
@@ -118,17 +114,21 @@ def check_network(host: str, values: Mapping, fleet: Mapping, answer: Mapping | 
         return [], [(host, network, own, "-", "-", f"not checked: {INSIDE}")] if inside else []
     problems, runs, place = [], answer["version"], place_of(answer)
     if runs:
+        try:
+            order = compare(own, runs)
+        except ValueError:
+            order = ""
         pinned = bool(environment_of(values, NODE).get("ROLLUP_VERSION"))
-        problem = version_problem(host, own, network, runs, pinned)
+        problem = version_problem(host, own, network, runs, order, pinned)
         problems += [problem] if problem else []
-        state = STATES[compare(own, runs)]
+        state = STATES.get(order, "not checked: the versions cannot be compared")
     elif place:
         state = "not checked: the file names no nodeVersion"
     else:
         state = f"not checked: {'; '.join(answer['errors'])}"
     if answer["registry"] and settings.registry and answer["registry"].lower() != settings.registry.lower():
         wrong = f"the network's configuration ({place}) names the registry {answer['registry']} for {network}, and "
-        wrong += f"this run goes by {settings.registry}"
+        wrong += f"this run uses {settings.registry}"
         problems.append(Problem(host, "aztec_l1_registry", wrong, "find out which is right, and set it", "warning"))
     if settings.checks == "warn":
         problems = [Problem(one.host, one.variable, one.wrong, one.remedy, "warning") for one in problems]

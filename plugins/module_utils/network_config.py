@@ -56,7 +56,7 @@ def cached_path(data: str, network: str) -> str:
 
 
 def precedence(version: str) -> tuple | None:
-    """Return a key that orders versions as semver does (5.2.0-rc.1 < 5.2.0), or None for a text that is no version."""
+    """Return a key that orders versions as semver does (5.2.0-rc.1 < 5.2.0), or None where it is not a version."""
     match = _VERSION.match(version)
     if not match:
         return None
@@ -66,10 +66,10 @@ def precedence(version: str) -> tuple | None:
 
 
 def compare(own: str, network: str) -> str:
-    """Return how a version stands to the one that a network runs.
+    """Compare a version with the one that a network runs.
 
-    "same", "newer" or "older" within a major version; "line ahead" or "line behind" where the major versions differ.
-    Raise ValueError where either text is no version.
+    Return "same", "newer" or "older" within a major version, "line ahead" or "line behind" where the majors differ.
+    Raise ValueError where either text is not a version.
     """
     left, right = precedence(own), precedence(network)
     if left is None or right is None:

@@ -65,6 +65,8 @@ ENVIRONMENT = {
         "PROVER_PROOF_STORE": "proof_store",
     },
 }
+# Options that several components have and one fleet-wide variable sets.
+FLEET_WIDE = ("l1_execution_urls", "log_json", "proof_store")
 # What the roles set and anybody may set otherwise: nothing else goes by it.
 FREE = ("HARDWARE_CONCURRENCY", "LOG_LEVEL")
 
@@ -96,7 +98,9 @@ def environment_owned(components: tuple, environment: Mapping) -> tuple | None:
         owners = [component for component in components if name in ENVIRONMENT[component]]
         if owners:
             options = [(component, ENVIRONMENT[component][name]) for component in owners]
-            remedy = _instead([f"{component}_{option}" for component, option in options if option])
+            wide = len(options) > 1 and {option for _component, option in options} <= set(FLEET_WIDE)
+            names = [f"aztec_{options[0][1]}"] if wide else [f"{one}_{option}" for one, option in options if option]
+            remedy = _instead(names)
             return f"holds {name}, which the role decides", remedy
     return None
 

@@ -8,6 +8,7 @@ The checks, the argument_specs' descriptions and the documentation go by this ta
 from __future__ import annotations
 
 import ipaddress
+import math
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -94,7 +95,9 @@ def as_float(value: object) -> float | None:
     """Give the number that a value stands for, or None where it is none."""
     if isinstance(value, bool):
         return None
-    number = str(value).strip() if isinstance(value, (int, float, str)) else ""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    number = str(value).strip() if isinstance(value, (int, str)) else ""
     return float(number) if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", number) else None
 
 
@@ -142,6 +145,10 @@ def store_problem(url: object, schemes: Sequence = STORE_SCHEMES) -> tuple | Non
         return f"has a scheme other than {', '.join(schemes)}", "write the URL of a store of one of these kinds"
     if re.search(r"[\x00-\x20\x7f\s,]", url):
         return "holds a comma, a space or a line break", "write one URL per entry, and %2C or %20 inside it"
+    try:
+        urlsplit(url)
+    except ValueError:
+        return "is not a URL", f"write it as {scheme}://bucket/path"
     if not rest.strip("/"):
         return "names no bucket or path", f"write it as {scheme}://{'/path' if scheme == 'file' else 'bucket/path'}"
     return None

@@ -16,7 +16,7 @@ COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 
 ENTRYPOINT = ("node", "--no-warnings", "/usr/src/yarn-project/aztec/dest/bin/index.js", "start")
 
-# Stands in a list of networks for v1-devnet-1 and the like, with any numbers.
+# In a list of networks, the name for v1-devnet-1 and the like, with any numbers.
 NUMBERED_DEVNET = "vN-devnet-N"
 _NUMBERED_DEVNET = re.compile(r"v[0-9]+-devnet-[0-9]+")
 
@@ -321,6 +321,7 @@ OPTION_SINCE = {
     "blob_file_store_urls": (4, 1, 0),
     "tx_file_store_urls": (4, 1, 0),
     "dry_run": (2, 1, 11),
+    "l1_debug_urls": (2, 1, 9),
     "funding_amount": (5, 0, 0),
     "funding_threshold": (5, 0, 0),
     "proof_store": (4, 0, 0),
@@ -351,8 +352,8 @@ def release_of(version: object, line: object = "") -> Release:
     """Return the release line of a version.
 
     line: the known line whose settings a version of an unknown line is given (aztec_release_line), or empty.
-    Raise ValueError with one line where the version is none, where its line is unknown and no line is given, and where
-    a line is given that is unknown or contradicts the version.
+    Raise ValueError with one line where the version is malformed, where its line is unknown and no line is given, and
+    where a line is given that is unknown or contradicts the version.
     """
     major, minor, _patch = parse_version(version)
     own = RELEASES.get(f"{major}.{minor}") or RELEASES.get(str(major))

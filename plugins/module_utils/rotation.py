@@ -98,11 +98,17 @@ def told(answers: Sequence, what: str, chain_id: int | None) -> dict:
     return found
 
 
-def lacking(address: str, balances: Mapping, settings: Settings) -> str:
-    """Say why an account cannot pay for submitting proofs, by the thresholds of the preflight; '' where it can."""
+def lacking(address: str, balances: Mapping, settings: Settings, cost: int = 0) -> str:
+    """Return why an account cannot pay for submitting proofs, by the thresholds of the preflight; '' where it can.
+
+    cost: wei of one submission at the fees of this moment, 0 where they are not known.
+    """
     if address not in balances:
         return f"no execution client told the balance of {address}: mend the L1's clients"
     if Decimal(balances[address]) / WEI > settings.balance_fail:
+        if settings.needs_balance and int(balances[address]) < cost:
+            short = f"{address} has {ether(balances[address])}, not enough to submit one proof now ({ether(cost)})"
+            return f"{short}: send ETH to it, or wait for lower fees"
         return ""
     least = f" (aztec_l1_balance_fail is {settings.balance_fail})" if settings.balance_fail else ""
     has = ether(balances[address])

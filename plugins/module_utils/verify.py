@@ -24,7 +24,7 @@ HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION",
          "BLOCK", "ROLLUP")
 # All that a component refuses another for, and its version.
 VERSION_HEADERS = ("x-aztec-packageversion", "x-aztec-l2circuitsvktreeroot", "x-aztec-l2protocolcontractshash")
-# The rollup that a node goes by (seen with 4.1.2, read in the source of 6; brokers have no such header).
+# The rollup that a node follows (seen with 4.1.2, read in the source of 6; brokers have no such header).
 ROLLUP_HEADER = "x-aztec-l1rollupaddress"
 NOT_CHECKED = "not checked"
 # A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
@@ -153,12 +153,15 @@ def change_of_version(version: str, runs: str, early: bool) -> str:
     ahead of a hard fork, as only one in standby can.
     """
     try:
-        stands = compare(version, runs)
+        order = compare(version, runs)
     except ValueError:
-        stands = ""
-    if early and stands in ("newer", "line ahead"):
+        order = ""
+    if early and order in ("newer", "line ahead"):
         return f"wait until the network, which runs {runs}, has moved to {version}, or set aztec_version to {runs}"
-    known = stands in ("older", "line behind")
+    if order == "same":
+        where = "docs.aztec.network/networks (the node's copy of the network's configuration names it too)"
+        return f"compare {version} with {where}: the network may have moved on, or may not have moved yet"
+    known = order in ("older", "line behind")
     change = f"set aztec_version to {runs if known else 'what the network runs'}, with new data directories, "
     change += "and run site.yml"
     return f"{change}; if it was started ahead of a hard fork, wait" if early and not known else change
@@ -168,7 +171,7 @@ def waiting_problem(container: dict, kind: str, version: str) -> str:
     """Return the line on a node or broker of which waits has said what it does. version: the fleet's."""
     runs = container.get("network_runs") or ""
     if kind == "soft shutdown":
-        wrong = "has stopped its work, for the rollup that it follows is no longer the network's (soft shutdown)"
+        wrong = "has stopped its work: the rollup that it follows is no longer the network's (soft shutdown)"
         return f"{wrong}: {change_of_version(version, runs, early=False)}"
     waiting = container.get("waiting") or {}
     differs = "; ".join(
@@ -176,9 +179,9 @@ def waiting_problem(container: dict, kind: str, version: str) -> str:
         for one in waiting.get("mismatches", [])
     )
     if differs:
-        wrong = f"is in standby and does no work, for the rollup {waiting['rollup']} differs in {differs}"
+        wrong = f"is in standby and does no work, because the rollup {waiting['rollup']} differs in {differs}"
     else:
-        wrong = "is in standby and does no work, for the rollup is not its own (its log no longer says in what)"
+        wrong = "is in standby and does no work, because the rollup is not its own (its log no longer says why)"
     return f"{wrong}: {change_of_version(version, runs, early=True)}"
 
 

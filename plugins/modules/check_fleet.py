@@ -41,7 +41,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: The fleet's values, version, network, line, projects, broker, node, agents, prover_id, publishers, hosts.
+  description:
+    - The fleet's values, version, network, line, projects, broker, node, agents, prover_id, publishers, funder, hosts.
   returned: when nothing is wrong
   type: dict
 """

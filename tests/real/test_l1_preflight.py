@@ -631,7 +631,7 @@ def test_a_signer_with_a_secret_path_is_asked_and_not_shown(tmp_path, chain, ser
     }
     run = play(tmp_path, values, "-vvv")
     assert run.returncode == 0, run.stdout
-    seen = r"node-1 node signer http://\S+ - - - 1 of 1 publishers .* ok$"
+    seen = r"node-1 node signer http://\S+ - - - 1 of 1 accounts .* ok$"
     assert [row for row in rows_of(run) if re.match(seen, row)], run.stdout
     assert_no_secret(run.stdout)
 

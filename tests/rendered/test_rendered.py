@@ -129,7 +129,7 @@ def test_an_account_that_tops_up() -> None:
     assert funders == {"operated": OTHER_KEY, "carried": OTHER_ADDRESS, "6.0.0": None}
     amounts = ("PUBLISHER_FUNDING_THRESHOLD", "PUBLISHER_FUNDING_AMOUNT")
     told = {fleet: [values_of(arguments).get(name) for name in amounts] for fleet, arguments in seen.items()}
-    assert told == {"operated": ["0.5", "1.0"], "carried": ["0.25", "2.5"], "6.0.0": [None, None]}
+    assert told == {"operated": ["0.5", "1.0"], "carried": ["0.00002", "2.5"], "6.0.0": [None, None]}
 
 
 @pytest.mark.parametrize("fleet", FLEETS)

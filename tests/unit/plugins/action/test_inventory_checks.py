@@ -246,6 +246,20 @@ OVERRIDE = "ALLOW_OVERRIDING_NETWORK_CONFIG: true beside it overrides this"
             {"SLASH_UNKNOWN_PENALTY": 0},
             [("warning", f"holds SLASH_UNKNOWN_PENALTY, and {ENDS} from mainnet's own value")],
         ),
+        # A warning hides no error, in whatever order they are written.
+        (
+            "mainnet",
+            {"L1_CHAIN_ID": 5, "SEQ_BLOCK_DURATION_MS": 1},
+            [
+                ("error", f"holds L1_CHAIN_ID, which on mainnet is 1; {ENDS}"),
+                ("warning", f"holds SEQ_BLOCK_DURATION_MS, and {ENDS} from mainnet's own value"),
+            ],
+        ),
+        (
+            "mainnet",
+            {"L1_CHAIN_ID": 31337, "NETWORK_CONFIG_LOCATION": "https://x.lan/networks.json"},
+            [("warning", f"holds L1_CHAIN_ID, and {ENDS} from mainnet's own value")],
+        ),
         (
             "next-net",
             {"AZTEC_SLOT_DURATION": 36},
@@ -256,7 +270,7 @@ OVERRIDE = "ALLOW_OVERRIDING_NETWORK_CONFIG: true beside it overrides this"
 def test_consensus_settings(network: str, environment: dict, lines: list) -> None:
     given = {"aztec_network": network, "prover_node_environment": environment}
     found = everywhere(aztec_version="6.0.0", **given)
-    assert [(level, wrong) for level, _variable, wrong, _remedy in found] == lines
+    assert sorted((level, wrong) for level, _variable, wrong, _remedy in found) == lines
     assert all(remedy.endswith(OVERRIDE) for _level, _variable, _wrong, remedy in found)
     # Before 5 nothing compares them.
     assert network == "next-net" or everywhere(**given) == []
@@ -267,9 +281,22 @@ def test_consensus_settings(network: str, environment: dict, lines: list) -> Non
     assert len(everywhere(aztec_version="5.2.0", **given)) == len(lines)
 
 
+def test_after_a_warning_a_variable_is_still_checked() -> None:
+    """A secret in clear text is reported besides the consensus setting in the same variable."""
+    hosts, groups = good()
+    for values in hosts.values():
+        values.update(aztec_version="6.0.0", aztec_plain_secrets="fail")
+    secret = {"SLASH_UNKNOWN_PENALTY": 0, "L1_CONSENSUS_HOST_API_KEYS": "S3cretHeader"}
+    hosts["node-1"]["prover_node_secret_environment"] = secret
+    search = Search([Text("main.yml", "L1_CONSENSUS_HOST_API_KEYS: S3cretHeader\n")])
+    problems, _fleet = check_inventory(hosts, groups, SPECS, None, resolve_one, search=search)
+    assert [one.level for one in problems if one.variable == "prover_node_secret_environment"] == ["warning", "error"]
+
+
 @pytest.mark.parametrize(
     ("version", "name", "value", "since"),
     [
+        ("2.1.5", "aztec_l1_debug_urls", ["https://traces.lan"], "2.1.9"),
         ("4.0.3", "prover_node_admin_api_key_hash", "ab" * 32, "4.1.0"),
         ("4.0.3", "prover_node_blob_file_store_urls", ["s3://bucket/b"], "4.1.0"),
         ("2.1.5", "prover_node_tx_file_store_urls", ["s3://bucket/t"], "4.1.0"),
@@ -291,8 +318,17 @@ def test_options_that_a_release_does_not_read(version: str, name: str, value: ob
         ("mainnet", "https://snapshots.lan/testnet/S3cret", "testnet"),
         ("mainnet", "https://testnet-snapshots.lan/aztec", "testnet"),
         ("testnet", "https://snapshots.lan/mainnet/", "mainnet"),
-        ("testnet", "s3://bucket-devnet/x", "devnet"),
-        ("devnet", "https://snapshots.lan/v4-devnet-2/", None),
+        ("testnet", "s3://bucket/devnet/x", "devnet"),
+        ("mainnet", "s3://aztec-testnet/x", "testnet"),
+        ("testnet", "gs://devnet/x", "devnet"),
+        ("testnet", "s3://bucket-devnet/x", None),
+        ("devnet", "https://snapshots.lan/v4-devnet-2/", "v4-devnet-2"),
+        ("v6-devnet-1", "https://snapshots.lan/v6-devnet-2/", "v6-devnet-2"),
+        ("v6-devnet-1", "https://snapshots.lan/v6-devnet-1/", None),
+        # What is in no name of a host, a bucket or a folder says nothing.
+        ("mainnet", "https://files.staging.mine.net/aztec", None),
+        ("mainnet", "https://user:testnet@mine.net/aztec", None),
+        ("mainnet", "https://mine.net/aztec?of=testnet", None),
         ("testnet", "https://mainnet.lan/testnet/", None),
         ("testnet", "https://snapshots.lan/aztec", None),
     ],

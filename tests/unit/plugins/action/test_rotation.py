@@ -108,6 +108,22 @@ def test_whether_an_account_can_pay(balances: dict, least: str, why: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("balance", "cost", "needs_balance", "why"),
+    [
+        (100, 100, True, ""),
+        (99, 100, True, "0xA has less than 0.000001 ETH, not enough to submit one proof now (less than 0.000001"),
+        # Fees that are not known, and a release line that proves without.
+        (99, 0, True, ""),
+        (99, 100, False, ""),
+    ],
+)
+def test_whether_an_account_can_pay_for_one_proof(balance: int, cost: int, needs_balance: bool, why: str) -> None:
+    settings = Settings(balance_fail=Decimal(0), needs_balance=needs_balance)
+    found = rotation.lacking(A, {A: str(balance)}, settings, cost)
+    assert found.startswith(why) and bool(found) == bool(why)
+
+
+@pytest.mark.parametrize(
     ("balance", "warn", "said"),
     [
         (1, "0.1", "0xA has less than 0.000001 ETH, below aztec_l1_balance_warn, 0.1: send more"),

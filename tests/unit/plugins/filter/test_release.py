@@ -184,6 +184,7 @@ def test_tables_of_names() -> None:
         "blob_file_store_urls": (4, 1, 0),
         "tx_file_store_urls": (4, 1, 0),
         "dry_run": (2, 1, 11),
+        "l1_debug_urls": (2, 1, 9),
         "funding_amount": (5, 0, 0),
         "funding_threshold": (5, 0, 0),
         "proof_store": (4, 0, 0),

@@ -40,6 +40,9 @@ def test_image_reference(image, version, digest, reference):
         ([{"A": "set"}, {"A": ""}], {}),
         ([{"URLS": ["http://a", "http://b"]}], {"URLS": "http://a,http://b"}),
         ([None, {"A": "$x 'y'"}], {"A": "$x 'y'"}),
+        # Without an exponent, which no amount of ETH may have.
+        ([{"A": 0.00001, "B": 1.0, "C": 0.1}], {"A": "0.00001", "B": "1.0", "C": "0.1"}),
+        ([{"A": 1e21}], {"A": "1" + "0" * 21}),
     ],
 )
 def test_container_environment(layers, environment):

@@ -313,6 +313,8 @@ JSON_LINE = '{"level":50,"time":1795712179937,"module":"prover-client:x","msg":"
         ('{"level":30,"time":1,"module":"a","n":1,"msg":"Starting job id=1:2"}', "INFO: a Starting job id=1:2"),
         ('{"level":35,"msg":"m"}', "INFO:  m"),
         ('{"level":60}', "FATAL:  "),
+        ('{"level":[1],"msg":"m"}', "INFO:  m"),
+        ('{"level":{},"msg":{}}', "INFO:  {}"),
         ('{"level":30', '{"level":30'),
         ("ERROR: prover-client:x fetch failed", "ERROR: prover-client:x fetch failed"),
         ("", ""),

@@ -803,6 +803,49 @@ def test_whether_a_run_starts_the_node() -> None:
     assert starts_node({"projects": {"aztec-prover-broker": broker}}, values)
 
 
+AMOUNT = ETH // 2
+
+
+@pytest.mark.parametrize(
+    ("publisher", "funder", "levels", "shown"),
+    [
+        # While the account can pay for one top-up, an empty publisher is no reason to stop.
+        (0, AMOUNT, ["warning"], "1 top-ups"),
+        (COST - 1, 10 * AMOUNT, ["warning"], "10 top-ups"),
+        (0, AMOUNT - 1, ["error", "warning"], "0 top-ups"),
+        (9 * ETH, AMOUNT - 1, ["warning"], "0 top-ups"),
+        (9 * ETH, AMOUNT, [], "1 top-ups"),
+        (9 * ETH, None, ["warning"], "not checked"),
+    ],
+)
+def test_an_account_that_tops_publishers_up(
+    six: dict, publisher: int, funder: int | None, levels: list, shown: str
+) -> None:
+    held = {PUBLISHER: str(publisher), **({OTHER: str(funder)} if funder is not None else {})}
+    answers = {"execution": [execution(balances=held, fees=ONE_GWEI)], "consensus": [consensus()]}
+    values = {**VALUES, "prover_node_funding_amount": "0.5"}
+    found = check_l1("node-2", values, {**six, "funder": OTHER}, answers, True)
+    assert [one.level for one in found.problems if "in its URL" not in one.wrong] == levels
+    assert found.publishers[-1][1] == f"{OTHER} (tops up)"
+    assert found.publishers[-1][3] == shown
+    asked = json.loads(l1_questions(values, {**six, "funder": OTHER}, "node-2"))
+    assert asked["addresses"] == [PUBLISHER, OTHER]
+
+
+def test_the_lines_on_an_account_that_tops_publishers_up(six: dict) -> None:
+    held = {PUBLISHER: "0", OTHER: "1"}
+    answers = {"execution": [execution(balances=held, fees=ONE_GWEI)], "consensus": [consensus()]}
+    values = {**VALUES, "prover_node_funding_amount": 0.5}
+    problems = check_l1("node-2", values, {**six, "funder": OTHER}, answers, True).problems
+    (own,) = [one for one in problems if one.variable == "prover_node_funding_amount"]
+    assert own.wrong == f"the funding account {OTHER} has less than 0.000001 ETH, and one top-up is 0.5 ETH"
+    assert own.remedy == f"send ETH to {OTHER}"
+    answers["execution"][0]["balances"][OTHER] = str(ETH)
+    problems = check_l1("node-2", values, {**six, "funder": OTHER}, answers, True).problems
+    (empty,) = [one for one in problems if "cannot pay" in one.wrong]
+    assert empty.remedy == f"nothing if the node tops it up from {OTHER} within minutes; else send ETH to it"
+
+
 @pytest.mark.parametrize(("wei", "text"), [(10**9, "1 gwei"), (1_125_999_999, "1.125 gwei"), (1, "0 gwei")])
 def test_gwei(wei: int, text: str) -> None:
     assert gwei(wei) == text
@@ -831,7 +874,7 @@ def signed(answer: dict, **values):
 def test_a_signer_that_knows_the_publishers() -> None:
     found = signed(signer())
     assert [one for one in found.problems if "signer" in one.wrong] == []
-    row = ("node-2", "node", "signer", "https://signer.lan:9000", "-", "-", "-", "1 of 1 publishers", "10 ms", "ok")
+    row = ("node-2", "node", "signer", "https://signer.lan:9000", "-", "-", "-", "1 of 1 accounts", "10 ms", "ok")
     assert found.clients[-1] == row
 
 
@@ -872,6 +915,15 @@ def test_one_thing_wrong_with_a_signer(answer: dict, variable: str, line: str) -
     assert f"{problem.wrong} | {problem.remedy}".startswith(line)
     assert found.clients[-1][-1] == "WRONG"
     assert {one.level for one in signed(answer, aztec_l1_checks="warn").problems} == {"warning"}
+
+
+def test_a_signer_that_does_not_know_the_account_that_tops_up() -> None:
+    answers = {"execution": [execution()], "consensus": [consensus()], "signer": [signer()]}
+    found = check_l1("node-2", {**VALUES, **SIGNED}, {**FLEET, "funder": OTHER}, answers)
+    (problem,) = [one for one in found.problems if "signer" in one.wrong]
+    wrong = f"the signer (https://signer.lan:9000) does not know the funding account {OTHER}"
+    assert (problem.variable, problem.wrong) == ("prover_node_funding_account_address", wrong)
+    assert found.clients[-1][-3] == "1 of 2 accounts"
 
 
 def test_the_signer_is_asked_by_the_node_s_host_alone_and_only_where_it_signs() -> None:

@@ -110,6 +110,14 @@ def test_versions(own: str, runs: str, state: str, problem: tuple | None) -> Non
     assert rows == [("node-1", "mainnet", own.removeprefix("v"), runs, RAW, state)]
 
 
+@pytest.mark.parametrize("own", ["6.0.0-" + "a" * 70, "1234567.0.0"])
+def test_versions_that_cannot_be_compared(own: str) -> None:
+    """What parse_version takes and semver's order does not: a row, and no exception."""
+    problems, rows = judged(own, answer("6.0.0"))
+    assert problems == []
+    assert rows[0][-1] == "not checked: the versions cannot be compared"
+
+
 def test_the_error_can_be_overridden() -> None:
     assert judged("5.2.0", answer("6.0.0"), aztec_l1_checks="warn")[0][0][0] == "warning"
     assert judged("5.2.0", answer("6.0.0"), aztec_l1_checks="ignore") == ([], [])
@@ -174,7 +182,7 @@ def test_registries(registry: str | None, values: dict, wanted: str | None) -> N
             (
                 "warning",
                 "aztec_l1_registry",
-                f"the network's configuration ({RAW}) names the registry {registry} for mainnet, and this run goes by "
+                f"the network's configuration ({RAW}) names the registry {registry} for mainnet, and this run uses "
                 f"{wanted}",
             )
         ]

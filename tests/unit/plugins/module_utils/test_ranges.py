@@ -16,7 +16,7 @@ DIRECTORIES = ["", "/", "//", "opt", -1, "/opt/a:b", "/opt/$a", "/opt/a ", "/opt
 IMAGES = ["aztec:1", "aztec@sha256:00", "https://a.lan/b", "Aztec/a", "a b"]
 ENVIRONMENTS = [{"A-B": 1}, {"1A": 1}, {"A": {}}, {"A": 10**20}, {1: 1}, {"A": [{}]}, {"A": "\0"}]
 STORES = ["https://a.lan/x", "http://a.lan:80", "s3://bucket/x", "gs://bucket", "file:///data"]
-NO_STORES = ["a.lan/x", "ftp://a.lan", "s3://", "gs:///", "https://a.example", "s3://a b", "s3://a,b", "file:///"]
+NO_STORES = ["a.lan/x", "ftp://a.lan", "s3://", "gs:///", "https://a.example", "s3://a b", "s3://[a", "s3://a,b", "file:///"]
 AUTO = (["auto", 1, "2"], [0, -1, "many", "2.5", True])
 
 # Range -> values that it takes, values that it refuses.
@@ -56,7 +56,7 @@ VALUES = {
     "tx_file_store_urls": ([[], ["https://a.lan", "s3://bucket/x"]], [["ssh://a.lan"]]),
     "proof_store": (["", "s3://bucket/x", "gs://bucket", "file:///data"], ["https://a.lan", "s3://", "/data"]),
     "funding_threshold": ([0, 0.1, "2.5"], [-0.1, "0.1 ETH"]),
-    "funding_amount": ([0, "1"], [-1, "none"]),
+    "funding_amount": ([0, "1", 0.00002], [-1, "none", float("inf"), -0.00002]),
     "priority_fee_bump_percentage": ([0, 1, "30", 1000], [-1, 1001, 0.5, "30 %"]),
     "priority_fee_retry_bump_percentage": ([0, 10, 1000], [1, 9, 1001, ""]),
     "admin_api_key_hash": (["", "0a" * 32, "0A" * 32], ["0a", "0x" + "0a" * 32, "zz" * 32]),
