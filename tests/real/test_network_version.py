@@ -99,7 +99,7 @@ def test_it_can_be_overridden(tmp_path, values) -> None:
     rows = rows_of(run)
     assert [row for row in rows if row.startswith("node-1 aztec_version (warning) the network testnet runs 6.0.0")]
     line = r"node-1 aztec_l1_registry \(warning\) the network's configuration \(http://\S+\) names the registry "
-    line += f"{other} for testnet, and this run goes by {REGISTRY} "
+    line += f"{other} for testnet, and this run uses {REGISTRY} "
     assert [row for row in rows if re.match(line, row)], run.stdout
 
 
