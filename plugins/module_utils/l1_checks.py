@@ -627,7 +627,8 @@ def balance_problems(
             level = "error" if starts and settings.needs_balance and not payable else "warning"
             problems.append(Problem(host, variable, wrong, "send ETH to it, or wait for lower fees", level))
         elif proofs < FEW_PROOFS:
-            wrong = f"the publisher {address} has {shown}, enough for {counted_proofs(proofs)} now ({each})"
+            enough = counted_of(proofs, "proof")
+            wrong = f"the publisher {address} has {shown}, enough for {enough} now ({each})"
             problems.append(Problem(host, variable, wrong, "send ETH to it", "warning"))
         elif amount < settings.balance_warn:
             wrong = f"the publisher {address} has {shown}, below aztec_l1_balance_warn, {settings.balance_warn}"
@@ -649,9 +650,9 @@ def top_up_problems(host: str, funder: str, balances: Mapping, amount: int, prob
     return [*problems, Problem(host, "prover_node_funding_amount", wrong, f"send ETH to {funder}", "warning")]
 
 
-def counted_proofs(number: int) -> str:
-    """Return a number of proofs in words: 1 proof, 2 proofs."""
-    return f"{number} proof{'' if number == 1 else 's'}"
+def counted_of(number: int, what: str) -> str:
+    """Return a number of things in words: 1 proof, 2 proofs."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def starts_node(look: Mapping, values: Mapping) -> bool:
@@ -713,15 +714,15 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
                 host,
                 address,
                 ether(balances[address]) if address in balances else "unknown",
-                counted_proofs(int(balances[address]) // cost) if address in balances and cost else "not checked",
+                counted_of(int(balances[address]) // cost, "proof") if address in balances and cost else "not checked",
             )
             for address in fleet["publishers"]
         ]
         if funder:
             shown = ether(balances[funder]) if funder in balances else "unknown"
             known = funder in balances and settings.top_up
-            count = f"{int(balances[funder]) // settings.top_up} top-ups" if known else "not checked"
-            publishers.append((host, f"{funder} (tops up)", shown, count))
+            left = counted_of(int(balances[funder]) // settings.top_up, "top-up") if known else "not checked"
+            publishers.append((host, f"{funder} (tops up)", shown, left))
     if settings.checks == "warn":
         problems = [Problem(one.host, one.variable, one.wrong, one.remedy, "warning") for one in problems]
     return Verdict(problems, rows, publishers)

@@ -95,8 +95,8 @@ def test_a_rollup_that_is_not_its_own(fleet: Fleet, tmp_path: Path) -> None:
         run = playbook("playbooks/verify.yml")
         assert run.returncode == 2, run.stdout
         assert "2 problems in the fleet, in the table above." in run.stdout
-        line = f"is in standby and does no work, because the rollup {rollup} differs in VK tree root (its own {own[:18]}, "
-        line += f"the rollup's {OTHER[:18]}): set aztec_version to what the network runs"
+        line = f"is in standby and does no work, because the rollup {rollup} differs in VK tree root "
+        line += f"(its own {own[:18]}, the rollup's {OTHER[:18]}): set aztec_version to what the network runs"
         for component in ("prover_node", "prover_broker"):
             assert [row for row in rows(run) if row.startswith(f"{NODE} {component} {line}")], run.stdout
             assert [row for row in rows(run) if re.match(rf"{NODE} {component} \S+ \S+ STANDBY 0 \w+ - .* OTHER$", row)]

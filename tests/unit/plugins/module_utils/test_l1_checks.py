@@ -810,11 +810,11 @@ AMOUNT = ETH // 2
     ("publisher", "funder", "levels", "shown"),
     [
         # While the account can pay for one top-up, an empty publisher is no reason to stop.
-        (0, AMOUNT, ["warning"], "1 top-ups"),
+        (0, AMOUNT, ["warning"], "1 top-up"),
         (COST - 1, 10 * AMOUNT, ["warning"], "10 top-ups"),
         (0, AMOUNT - 1, ["error", "warning"], "0 top-ups"),
         (9 * ETH, AMOUNT - 1, ["warning"], "0 top-ups"),
-        (9 * ETH, AMOUNT, [], "1 top-ups"),
+        (9 * ETH, AMOUNT, [], "1 top-up"),
         (9 * ETH, None, ["warning"], "not checked"),
     ],
 )
