@@ -576,6 +576,8 @@ FLEET = {
     "ansible_python_interpreter": sys.executable,
     "aztec_version": "4.1.2",
     "aztec_requirements": "ignore",
+    # A file inside the container: the preflight asks no server for it.
+    "aztec_environment": {"NETWORK_CONFIG_LOCATION": "/network_config.json"},
     "aztec_l1_execution_urls": ["https://rpc.lan/x"],
     "aztec_l1_consensus_urls": ["https://beacon.lan/x"],
     "prover_node_p2p_ip": "9.9.9.9",
