@@ -10,7 +10,7 @@ come from source and documentation.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 
@@ -235,30 +235,22 @@ RELEASES = {
         renamed_environment=_NOT_YET_RENAMED,
         checks_consensus_environment=True,
     ),
-    "6": Release(
-        line="6",
-        **_NEW_IMAGES,
-        start_flags=_START_FLAGS,
-        environment={
-            "prover_node": _NO_SHUTDOWN,
-            "prover_broker": {**_BODY_SIZE, **_NO_SHUTDOWN},
-            "prover_agent": _NO_SHUTDOWN,
-        },
-        rpc={**_COMMON_RPC, "l2_tips": "aztec_getChainTips"},
-        networks=_NETWORKS_FIVE,
-        numbered_devnets_since=(6, 0),
-        needs=_SKYLAKE,
-        crs_files=_CRS_SIX,
-        # Upstream's chart gives agents of 6 300 s in place of 180 s.
-        stop_grace_period={**_GRACE, "prover_agent": "300s"},
-        renamed_environment=_RENAMED,
-        checks_consensus_environment=True,
-        # Upstream's release notes of v6.0.0: ETHEREUM_ALLOW_NO_DEBUG_HOSTS is false by default.
-        debug_hosts_required=True,
-        # Upstream's changelog of v6, "Publishers must afford the L1 transaction before work starts".
-        balance_required=True,
-    ),
 }
+# What differs from 5.
+RELEASES["6"] = replace(
+    RELEASES["5"],
+    line="6",
+    **_NEW_IMAGES,
+    numbered_devnets_since=(6, 0),
+    crs_files=_CRS_SIX,
+    # Upstream's chart gives agents of 6 300 s in place of 180 s.
+    stop_grace_period={**_GRACE, "prover_agent": "300s"},
+    renamed_environment=_RENAMED,
+    # Upstream's release notes of v6.0.0: ETHEREUM_ALLOW_NO_DEBUG_HOSTS is false by default.
+    debug_hosts_required=True,
+    # Upstream's changelog of v6, "Publishers must afford the L1 transaction before work starts".
+    balance_required=True,
+)
 
 # The environment whose values every program of a network shares: NETWORK_CONSENSUS_ENV_VARS of upstream's
 # stdlib/src/config/network-consensus-config.ts. From 5 on a program ends at its start where one differs from the
