@@ -41,7 +41,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import 
     l1_questions,
     l1_tables,
     settings_of,
-    submission_cost,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.module_utils.rotation import CURRENT, KEYS, MNEMONICS, NEXT, PREVIOUS
@@ -368,9 +367,7 @@ class ActionModule(publisher_key.ActionModule):
             verdict = check_l1(host, values, fleet, answers)
             broken = [one for one in verdict.problems if one.level == "error"]
             seen = {what: rotation.told(answers["execution"], what, settings.chain_id) for what in ("balances", "sent")}
-            fees = rotation.told(answers["execution"], "fees", settings.chain_id)
-            cost = submission_cost(fees if fees.get("base") is not None else None, settings)
-            lacks = rotation.lacking(wanted, seen["balances"], settings, cost) if wanted else ""
+            lacks = rotation.lacking(wanted, seen["balances"], settings, verdict.cost) if wanted else ""
             left = end - time.monotonic()
             # A first trifle is no end of the waiting.
             short = rotation.scanty(wanted, seen["balances"], settings) if wanted and not lacks else ""

@@ -670,11 +670,15 @@ def starts_node(look: Mapping, values: Mapping) -> bool:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a host's L1 checks came to: problems, rows of the table of clients, rows of the table of publishers."""
+    """The result of a host's L1 checks: problems, rows of the table of clients, rows of the table of publishers.
+
+    cost: wei that submitting one proof takes at the fees of this moment, 0 where they are not known.
+    """
 
     problems: list
     clients: list
     publishers: list
+    cost: int = 0
 
 
 def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None, starts: bool = False) -> Verdict:
@@ -700,13 +704,13 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
         client_row(host, source, answer, [*faults, *([untraced[source]] if source in untraced else [])], count)
         for (source, answer), (_same, faults) in zip(paired, judged)
     ]
-    publishers = []
+    publishers, cost = [], submission_cost(fees_of(judged, given), settings)
     if NODE in components:
         variable = publisher_variable(values)
         problems += unknown_accounts(host, variable, "publisher", judged, given, fleet["publishers"])
         account = "prover_node_funding_account_address"
         problems += unknown_accounts(host, account, "funding account", judged, given, [funder] if funder else [])
-        balances, cost = balances_of(judged, given), submission_cost(fees_of(judged, given), settings)
+        balances = balances_of(judged, given)
         found = balance_problems(host, variable, fleet["publishers"], balances, settings, cost, starts)
         problems += top_up_problems(host, funder, balances, settings.top_up, found) if funder else found
         publishers = [
@@ -725,7 +729,7 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
             publishers.append((host, f"{funder} (tops up)", shown, left))
     if settings.checks == "warn":
         problems = [Problem(one.host, one.variable, one.wrong, one.remedy, "warning") for one in problems]
-    return Verdict(problems, rows, publishers)
+    return Verdict(problems, rows, publishers, cost)
 
 
 def client_row(host: str, source: Source, answer: Mapping, faults: Sequence, publishers: int) -> tuple:

@@ -774,6 +774,7 @@ def test_fees_that_are_not_known_are_not_reckoned_with(told: dict | None) -> Non
     found = check_l1("node-2", VALUES, FLEET, answers)
     assert [one for one in found.problems if "in its URL" not in one.wrong] == []
     assert found.publishers == [("node-2", PUBLISHER, "2 ETH", "not checked")]
+    assert found.cost == 0
 
 
 def test_the_fees_are_those_of_the_client_that_is_furthest_on_the_right_chain() -> None:
@@ -785,7 +786,9 @@ def test_the_fees_are_those_of_the_client_that_is_furthest_on_the_right_chain() 
         execution(head=10**6, balances={}, fees=fees(None)),
     ]
     answers = {"consensus": [consensus()]}
-    assert check_l1("node-2", {**VALUES, **urls}, FLEET, {**answers, "execution": told}).publishers[0][3] == "5 proofs"
+    found = check_l1("node-2", {**VALUES, **urls}, FLEET, {**answers, "execution": told})
+    assert found.publishers[0][3] == "5 proofs"
+    assert found.cost == COST
 
 
 def test_whether_a_run_starts_the_node() -> None:
