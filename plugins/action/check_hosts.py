@@ -45,12 +45,16 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
             (f"{component}_{option}", protocol, as_int(value(option)), loopback_only)
             for option, protocol, loopback_only in PUBLISHED[component]
         )
+        by_hand = values.get("prover_broker_publish_addresses") if component == BROKER else None
         found[component] = Settings(
             ports,
             str(value("requirements")),
             value("count") if component == AGENT else 1,
             str(value("memory_limit")),
             float(value("cpu_limit")),
+            str(value("docker_network")),
+            str(value("docker_bridge")),
+            tuple(by_hand) if isinstance(by_hand, list) else None,
         )
     return found
 

@@ -20,7 +20,7 @@ class FilterModule:
                 "agent_layout",
                 "compose_project",
                 "container_environment",
-                "guarded_ports",
+                "guard_section",
                 "image_reference",
                 "reached",
                 "unreachable_broker",

@@ -1,11 +1,11 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter that gives the fleet's derived values."""
+"""The filters for the fleet's derived values."""
 
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet, publications
 from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
 
 
@@ -14,4 +14,4 @@ class FilterModule:
 
     def filters(self) -> dict:
         """Give the filters by name."""
-        return {"fleet": one_line_errors(fleet, AnsibleFilterError)}
+        return {one.__name__: one_line_errors(one, AnsibleFilterError) for one in (fleet, publications)}

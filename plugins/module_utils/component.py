@@ -102,22 +102,47 @@ def compose_project(
         "ulimits": {"core": 0},
     }
     names = services or [service_name(component)]
+    service_of = {
+        name: {"container_name": name, "mac_address": mac_address(component, number), **common}
+        for number, name in enumerate(names, 1)
+    }
     return {
         "name": project_name(component),
-        "services": {name: merged(merged({"container_name": name, **common}, own), extra) for name in names},
+        "services": {name: merged(merged(whole, own), extra) for name, whole in service_of.items()},
         "networks": {NETWORK_KEY: {"name": docker_network, "external": True}},
     }
 
 
-def guarded_ports(port: int, sources: list | None = None, admin_port: int = ADMIN_PORT) -> list:
-    """Give what the port guard shuts on a component's host: its port to all but `sources`, the admin port to all.
+def mac_address(component: str, number: int = 1) -> str:
+    """Return the MAC address of a component's container on the Docker network, by which the port guard knows it.
 
-    The admin port is shut on every host: which component of which release serves it is Aztec's affair.
+    number: which of several agents, from 1. Locally administered; every host has the same ones, each on its own bridge.
     """
-    return [
-        {"port": int(port), "protocol": "tcp", "sources": list(sources or [])},
-        {"port": int(admin_port), "protocol": "tcp", "sources": []},
-    ]
+    kind = ("prover_node", "prover_broker", "prover_agent").index(component)
+    return f"02:a2:7e:{kind:02x}:{number >> 8:02x}:{number & 0xFF:02x}"
+
+
+def guard_section(
+    component: str, port: int, admin_port: int = ADMIN_PORT, sources: list | None = None, count: int = 1
+) -> dict:
+    """Return what the port guard guards for a component: ports of the host, and ports inside its containers.
+
+    port: where the component listens. sources: who reaches the broker's. count: how many containers it has.
+
+    The broker's port is published beyond loopback. The node's is published on loopback, where an engine before 28 lets
+    in a neighbour that sends packets for 127.0.0.1. The agent's is not published. The admin port is never published,
+    and which component of which release serves it does not matter here: inside every container it is shut.
+    """
+    broker = component == "prover_broker"
+    ports = []
+    if broker:
+        ports = [{"port": int(port), "sources": list(sources or [])}]
+    elif component == "prover_node":
+        ports = [{"port": int(port), "addresses": ["127.0.0.0/8", "::1"]}]
+    inside = [int(admin_port)] if broker else [int(port), int(admin_port)]
+    numbers = range(1, int(count) + 1)
+    containers = [{"mac_address": mac_address(component, number), "ports": inside} for number in numbers]
+    return {"ports": ports, "containers": containers}
 
 
 def reached(look: dict, server: dict) -> bool:

@@ -7,6 +7,7 @@ hostvars hold no role defaults, so the few that are needed here stand in DEFAULT
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
-    guarded_ports,
+    guard_section,
     image_reference,
     project_name,
     service_name,
@@ -50,6 +51,8 @@ DEFAULTS = {
 
 # The name of the broker's Compose service, by which its neighbours on the shared Docker network reach it.
 BROKER_SERVICE = "prover-broker"
+
+LOOPBACK = "127.0.0.1"
 
 # What the Docker network gets where its containers cannot do without IPv6: a subnet that is nobody else's (RFC 4193).
 DOCKER_IPV6_SUBNET = "fd61:7a74:6563::/64"
@@ -135,6 +138,50 @@ def needs_ipv6(addresses: list[str], urls: dict) -> bool:
     """Tell whether a host's containers cannot do without IPv6: it has nothing else, or the broker is reached by it."""
     asked = (ip_of(urlsplit(str(url)).hostname) for url in urls.values())
     return families(addresses) == {6} or any(one is not None and one.version == 6 for one in asked)
+
+
+def published_addresses(wanted: list, own: list) -> list[str]:
+    """Return the host's addresses at which the broker is published, loopback first; [] for all of them.
+
+    wanted: addresses, or names that the controller resolves. own: those on the host's interfaces. All where nothing is
+    wanted, where 0.0.0.0 or :: is, and where none of the wanted ones is on an interface, as behind a translation of
+    addresses (NAT). Raises ValueError for a name that does not resolve.
+    """
+    try:
+        found = [ip_of(address) for name in wanted for address in resolve(str(name))]
+    except ValueError as error:
+        raise ValueError("a publish address does not resolve on the controller: use an IP address") from error
+    if any(address.is_unspecified for address in found):
+        return []
+    here = {ip_of(address) for address in own}
+    bound = [str(address) for address in found if address.is_loopback or address in here]
+    return list(dict.fromkeys([LOOPBACK, *bound])) if bound else []
+
+
+def publications(port: int, wanted: list, own: list) -> list[str]:
+    """Return Compose's `ports` for the broker's port, by published_addresses."""
+    addresses = published_addresses(wanted, own)
+    return [f"{in_url(address)}:{port}:{port}" for address in addresses] or [f"{port}:{port}"]
+
+
+def broker_addresses(hostvars: dict, members: dict, addresses: dict, answers: dict) -> list[str]:
+    """Return the addresses at which the fleet uses the broker: its host's own, and those of URLs set by hand."""
+    broker = members[BROKER][0]
+    found = list(addresses[broker])
+    for host in dict.fromkeys([*members[NODE], *members[AGENT]]):
+        for name in url_hosts(hostvars[host]) if host != broker else ():
+            found += answers[name] if isinstance(answers.get(name), list) else []
+    return list(dict.fromkeys(found))
+
+
+def url_hosts(variables: Mapping) -> list[str]:
+    """Return the host of each broker URL that is set by hand on a host, without those that cannot be read."""
+    found = []
+    for component in (NODE, AGENT):
+        url = variables.get(f"{component}_broker_url")
+        with contextlib.suppress(ValueError):
+            found.append(urlsplit(url).hostname if isinstance(url, str) else None)
+    return [name for name in found if name]
 
 
 def docker_ipv6_subnet(variables: Mapping, components: list, addresses: list[str], url: str) -> str:
@@ -239,7 +286,7 @@ def broker_guard(variables: Mapping, sources: list) -> dict:
     required = as_bool(variables.get("port_guard_required_by_docker", True))
     return {
         "section": BROKER,
-        "ports": guarded_ports(int(effective(variables, BROKER, "port")), sources),
+        **guard_section(BROKER, int(effective(variables, BROKER, "port")), sources=sources),
         "bridges": [effective(variables, BROKER, "docker_bridge")],
         "required_by_docker": required is not False,
     }
@@ -318,7 +365,9 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
     node, broker = members[NODE][0], members[BROKER][0]
     announced = p2p_address(node, hostvars[node])
     names = {host: address_name(host, hostvars[host]) for host in everybody}
-    answers = resolve_all([*names.values(), announced]) if resolved is None else resolved
+    asked = [name for host in everybody if host != broker for name in url_hosts(hostvars[host])]
+    answers = dict(resolve_all([*names.values(), announced]) if resolved is None else resolved)
+    answers.update(resolve_all([name for name in asked if name not in answers]))
     addresses = {host: addresses_of(host, hostvars[host], answers) for host in everybody}
     for host, found in addresses.items():
         if found is None:
@@ -347,6 +396,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
             "host": broker,
             "port": port,
             "admitted": sources,
+            "publish": broker_addresses(hostvars, members, addresses, answers),
             "guard": broker_guard(hostvars[broker], sources),
         },
         "node": {

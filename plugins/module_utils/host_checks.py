@@ -16,7 +16,15 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     repository_of,
     system_problem,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, ip_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
+    AGENT,
+    BROKER,
+    NODE,
+    ip_of,
+    published_addresses,
+    resolve,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.guard_daemon import TABLE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
 from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import (
     agent_count,
@@ -38,6 +46,7 @@ class Settings:
     """What of a component's settings on a host counts here. ports: (variable, protocol, number, on loopback alone).
 
     memory_limit and cpu_limit: those of each of its containers, as Compose takes them; empty and 0 set none.
+    publish_addresses: those that are set by hand, None where the fleet's are taken.
     """
 
     ports: tuple = ()
@@ -45,6 +54,9 @@ class Settings:
     count: object = 1
     memory_limit: str = ""
     cpu_limit: float = 0
+    docker_network: str = ""
+    docker_bridge: str = ""
+    publish_addresses: tuple | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +203,66 @@ def ipv6_problems(host: str, look: Mapping, subnet: str) -> list[Problem]:
     return [Problem(host, "container engine", wrong, remedy)]
 
 
+def guard_problems(host: str, look: Mapping) -> list[Problem]:
+    """Return a problem for each thing on a host that keeps the port guard from being applied or from lasting."""
+    guard = look["guard"]
+    problems = []
+    for line in guard["problems"]:
+        remedy = f"delete it (rm {line.split()[0]}); the run writes it again"
+        problems.append(Problem(host, "port guard", line, remedy))
+    owner = guard["owner"]
+    if owner.startswith("process"):
+        wrong = f"the nftables table {TABLE} belongs to {owner}"
+        problems.append(Problem(host, "port guard", wrong, "end that process, then run again"))
+    elif owner and not guard["installed"]:
+        wrong = f"the nftables table {TABLE} is there and the guard did not make it"
+        remedy = f"run nft delete table inet {TABLE}, nft delete table bridge {TABLE} on the host"
+        problems.append(Problem(host, "port guard", wrong, remedy))
+    for path in guard["saved_in"]:
+        wrong = f"{path} holds the guard's own table {TABLE}, so that nftables cannot load it while the guard runs"
+        remedy = f"delete the blocks `table inet {TABLE}` and `table bridge {TABLE}` from it"
+        problems.append(Problem(host, "port guard", wrong, remedy, "warning"))
+    return problems
+
+
+def bridge_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]:
+    """Return a problem for each component whose bridge is that of another network or interface."""
+    problems = {}
+    networks = look.get("networks") or []
+    for component, setting in settings.items():
+        others = [one["name"] for one in networks if one["bridge"] == setting.docker_bridge]
+        if setting.docker_network in others or not setting.docker_bridge:
+            continue
+        option = f"{component}_docker_bridge"
+        if others:
+            wrong = f"{setting.docker_bridge} is the bridge of the Docker network {others[0]}"
+            remedy = "set aztec_docker_bridge to another name"
+        elif look["engine"]["serves"] and setting.docker_bridge in (look.get("interfaces") or []):
+            wrong = f"{setting.docker_bridge} is an interface of the host and of no Docker network"
+            remedy = "set aztec_docker_bridge to another name"
+        else:
+            continue
+        problems.setdefault(wrong, Problem(host, option, wrong, remedy))
+    return list(problems.values())
+
+
+def publish_problems(host: str, look: Mapping, setting: Settings, derived: Sequence) -> list[Problem]:
+    """Return what is wrong with the addresses on which the broker is published, or that it is published on all."""
+    option, own = "prover_broker_publish_addresses", look.get("addresses") or []
+    if setting.publish_addresses is None:
+        if published_addresses(list(derived), own) or not own:
+            return []
+        wrong = f"no interface has {' or '.join(derived)} (NAT?): the broker is published on all addresses of the host"
+        remedy = "set it to the address that the translation leads to, or to [0.0.0.0] if all are meant"
+        return [Problem(host, option, wrong, remedy, "warning")]
+    wanted = [ip_of(address) for name in setting.publish_addresses for address in resolve(str(name))]
+    if any(address.is_unspecified for address in wanted):
+        return []
+    absent = [str(address) for address in wanted if not address.is_loopback and str(address) not in own]
+    remedy = f"choose one of {', '.join(own[:4])}, or set it to [0.0.0.0] where addresses are translated (NAT)"
+    return [Problem(host, option, f"no interface has {address}", remedy) for address in absent] if own else []
+
+
 def _identity(look: Mapping) -> tuple:
     return (look.get("hostname"), tuple(sorted(look.get("addresses") or [])))
 
@@ -220,6 +292,10 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
             continue
         findings.problems += engine_problems(host, look, engines[host])
         findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
+        findings.problems += guard_problems(host, look)
+        findings.problems += bridge_problems(host, look, settings[host])
+        if BROKER in settings[host]:
+            findings.problems += publish_problems(host, look, settings[host][BROKER], fleet["broker"]["publish"])
         findings.problems += port_problems(host, look, settings[host])
         findings.problems += limit_problems(host, look, settings[host])
         findings.problems += cpu_problems(host, look, settings[host], fleet["line"])

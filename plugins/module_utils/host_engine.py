@@ -21,6 +21,7 @@ MARKER = "etc/docker/.aztec_ops_prover"
 DAEMON_JSON = "etc/docker/daemon.json"
 CONTAINERD_CONF = "etc/systemd/system/containerd.service.d/aztec.conf"
 CONTAINERD_VARIABLES = ("XDG_RUNTIME_DIR",)
+BRIDGE_OPTION = "com.docker.network.bridge.name"
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 PACKAGES = ("docker-ce", "docker.io", "docker-cli", "podman-docker", "containerd.io", "docker-compose",
@@ -242,6 +243,15 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
             raise
         found[reference] = {"id": image["Id"], "digests": image.get("RepoDigests") or []}
     return found
+
+
+def network_facts(engine: Engine) -> list[dict[str, str]]:
+    """Return the engine's bridge networks: name, and the bridge's name where it is set."""
+    return [
+        {"name": network["Name"], "bridge": (network.get("Options") or {}).get(BRIDGE_OPTION, "")}
+        for network in engine.json("/networks")
+        if network.get("Driver") == "bridge"
+    ]
 
 
 def environment(inspected: dict[str, Any]) -> dict[str, str]:

@@ -21,6 +21,8 @@ SIOCGIFCONF = 0x8912
 TCP_STATES = {1: "established", 2: "syn_sent", 3: "syn_recv", 4: "fin_wait1", 5: "fin_wait2", 6: "time_wait",
               7: "close", 8: "close_wait", 9: "last_ack", 10: "listen", 11: "closing"}
 TIMER_HZ = 100
+# What the broker's role writes, so that Docker publishes on an address that comes up after it.
+NONLOCAL_BIND_FILE = "etc/sysctl.d/60-aztec-prover.conf"
 
 
 def decode_address(text: str) -> tuple[str, int]:
@@ -126,6 +128,18 @@ def addresses(root: Path) -> list[str]:
         v4 = []
     kept = [address for address in v4 if not ipaddress.ip_address(address).is_link_local]
     return list(dict.fromkeys(kept + parse_if_inet6(read(root / "proc/net/if_inet6"))))
+
+
+def interfaces(root: Path) -> list[str]:
+    """Return the names of the host's network interfaces."""
+    return sorted(entry.name for entry in (root / "sys/class/net").glob("*"))
+
+
+def nonlocal_bind(root: Path) -> bool:
+    """Tell whether sockets bind to addresses that the host does not have yet, now and after the next boot."""
+    settings = [root / f"proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
+    now = all(read(setting).strip() == "1" for setting in settings if setting.exists())
+    return now and (root / NONLOCAL_BIND_FILE).is_file()
 
 
 def source_address(host: str, port: int = 9) -> str:

@@ -40,6 +40,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     publisher_variable,
     resolve,
     resolve_all,
+    url_hosts,
     way_to,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
@@ -283,7 +284,9 @@ class _Inventory:
         """Resolve the hosts' addresses, and what the node announces."""
         names = [self._address(host) for host in self.hosts]
         announced = [self._announced(host) for host in self.members[NODE][:1]]
-        self.resolved = resolve_all([name for name in [*names, *announced] if name], resolve_one)
+        askers = [host for host in self.hosts if host not in self.members[BROKER]]
+        brokers = [name for host in askers for name in url_hosts(self.hosts[host])]
+        self.resolved = resolve_all([name for name in [*names, *announced, *brokers] if name], resolve_one)
 
     def add(self, host: str, variable: str, found: tuple, level: str = "error") -> None:
         """Add a problem, unless the variable has an error on this host already. A warning lets later checks go on."""
@@ -463,7 +466,7 @@ class _Inventory:
             if ssh is not None:
                 used[ssh] = "ansible_port"
             if NODE not in self.components(host):
-                used[ADMIN_PORT] = "the admin port, which the port guard shuts on every host,"
+                used[ADMIN_PORT] = "the admin port inside the containers"
             for component in self.components(host):
                 for option in options[component]:
                     name = f"{component}_{option}"
@@ -830,6 +833,17 @@ class _Inventory:
                 remedy = f"set {_settable(source)} to a private one, or aztec_allow_public_broker: true"
                 self.add(host, source, (wrong, remedy))
 
+    def check_publish_addresses(self) -> None:
+        """The names under which the broker is published resolve."""
+        name = "prover_broker_publish_addresses"
+        for host in self.members[BROKER]:
+            for entry in self.good(host).get(name) or []:
+                try:
+                    resolve(str(entry))
+                except ValueError:
+                    wrong = f"the host name {shown_name(str(entry))} does not resolve on the controller"
+                    self.add(host, name, (wrong, "correct the name, or use an IP address"))
+
     def check_admitted(self) -> None:
         """The broker admits not everybody by mistake."""
         for host in self.hosts:
@@ -1035,6 +1049,7 @@ def check_inventory(
     inventory.check_urls()
     inventory.check_addresses()
     inventory.check_broker()
+    inventory.check_publish_addresses()
     inventory.check_admitted()
     inventory.check_ways()
     inventory.check_crs()

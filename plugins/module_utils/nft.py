@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The port guard as text: checks what a section asks for and renders table, unit and drop-ins. Touches no host."""
+"""The port guard as text: check what a section asks for and render rules, unit and drop-in. Touches no host."""
 
 from __future__ import annotations
 
@@ -9,39 +9,53 @@ import json
 import re
 from dataclasses import dataclass
 
-TABLE = "aztec_prover"
+from ansible_collections.aztec_ops.prover.plugins.module_utils.guard_daemon import FAMILIES, RULES, TABLE
+
 UNIT = "aztec-port-guard.service"
 DIRECTORY = "/etc/aztec-port-guard"
-TABLE_FILE = f"{DIRECTORY}/table.nft"
+TABLE_FILE = RULES
+PROGRAM_FILE = "/usr/local/lib/aztec-port-guard/daemon.py"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 DOCKER_FILE = "/etc/systemd/system/docker.service.d/aztec-port-guard.conf"
-NFTABLES_FILE = "/etc/systemd/system/nftables.service.d/aztec-port-guard.conf"
-# Units that the guard has drop-ins for.
-NEIGHBOURS = ("nftables.service", "docker.service")
 PROTOCOLS = ("tcp", "udp")
+# Of the form of a section's file. A file of another version is refused and not guessed at.
+VERSION = 2
 
-# After conntrack (-200), whose direction the table asks for, and after mangle (-150), whose marks may choose a route;
+# After conntrack (-200), whose direction the rules ask for, and after mangle (-150), whose marks may choose a route;
 # before dstnat (-100), where Docker rewrites the port that a stranger asked for.
 PRIORITY = -140
+# The conntrack label of connections whose first packet a container or the host itself sent.
+BEGUN = 101
 
 SECTION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 BRIDGE = re.compile(r"(?!lo\Z)[A-Za-z0-9_.:@-]{1,15}")
+MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
-_HEADER = f"""\
+_HEADER = """\
 # Written by the Ansible module aztec_ops.prover.port_guard: a change made here is lost on its next run.
-# The first two lines and what follows are one transaction: there is no moment without the table.
-table inet {TABLE}
-delete table inet {TABLE}
 """
 
 
 @dataclass(frozen=True)
 class Port:
-    """A port, its protocol, and the networks (collapsed, v4 before v6) that reach it at the host's own addresses."""
+    """A guarded port of the host.
+
+    sources: networks (collapsed, v4 before v6) that reach it. addresses: the host's addresses at which it is guarded,
+    as networks; empty for all of them.
+    """
 
     port: int
     protocol: str
     sources: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container by its MAC address, and its TCP ports that other containers of the bridge do not reach."""
+
+    mac_address: str
+    ports: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class Section:
     name: str
     ports: tuple[Port, ...]
     bridges: tuple[str, ...]
+    containers: tuple[Container, ...]
     required_by_docker: bool
 
 
@@ -99,8 +114,21 @@ def collapsed(networks: list) -> tuple[str, ...]:
     return tuple(result)
 
 
-def section_of(name: str, ports: list[dict], bridges: list[str], required_by_docker: bool = True) -> Section:
-    """Check what a caller asks for and give the section; raise Refused with all that is wrong."""
+def _networks(entries: list, where: str, problems: list[str]) -> tuple[str, ...]:
+    """Return the collapsed networks of addresses and CIDRs, and add a line to problems for each that is wrong."""
+    networks = []
+    for entry in entries:
+        try:
+            networks.append(network_of(entry))
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    return collapsed(networks)
+
+
+def section_of(
+    name: str, ports: list[dict], bridges: list[str], required_by_docker: bool = True, containers: list[dict] = ()
+) -> Section:
+    """Check what a caller asks for and return the section. Raise Refused with all that is wrong."""
     problems = []
     shown = name if SECTION.fullmatch(name) else repr(name)
     if shown != name:
@@ -120,29 +148,43 @@ def section_of(name: str, ports: list[dict], bridges: list[str], required_by_doc
             problems.append(f"{where}: the protocol is {' or '.join(PROTOCOLS)}")
         if (number, protocol) in parsed:
             problems.append(f"{where}: is there twice: name it once, with all its sources")
-        networks = []
-        for source in entry.get("sources") or []:
-            try:
-                networks.append(network_of(source))
-            except ValueError as error:
-                problems.append(f"{where}: {error}")
-        parsed[number, protocol] = Port(number, protocol, collapsed(networks))
+        sources = _networks(entry.get("sources") or [], where, problems)
+        addresses = _networks(entry.get("addresses") or [], where, problems)
+        parsed[number, protocol] = Port(number, protocol, sources, addresses)
+    inside = []
+    for entry in containers:
+        address = str(entry["mac_address"]).lower()
+        where = f"section {shown}, container {address}"
+        if not MAC.fullmatch(address):
+            problems.append(f"{where}: a MAC address is six pairs of hexadecimal digits with colons between them")
+        if not all(1 <= number <= 65535 for number in entry["ports"]):
+            problems.append(f"{where}: a port is a number from 1 to 65535")
+        inside.append(Container(address, tuple(sorted(set(entry["ports"])))))
     if problems:
         raise Refused(problems)
     return Section(
         name=name,
         ports=tuple(sorted(parsed.values(), key=lambda item: (item.protocol, item.port))),
         bridges=tuple(sorted(set(bridges))),
+        containers=tuple(sorted(inside, key=lambda item: item.mac_address)),
         required_by_docker=required_by_docker,
     )
 
 
 def section_to_text(section: Section) -> str:
-    """Give the section's file, from which later calls render the whole table again."""
+    """Return the section's file, from which later calls render all rules again."""
     content = {
+        "version": VERSION,
         "bridges": list(section.bridges),
+        "containers": [{"mac_address": item.mac_address, "ports": list(item.ports)} for item in section.containers],
         "ports": [
-            {"port": item.port, "protocol": item.protocol, "sources": list(item.sources)} for item in section.ports
+            {
+                "port": item.port,
+                "protocol": item.protocol,
+                "sources": list(item.sources),
+                "addresses": list(item.addresses),
+            }
+            for item in section.ports
         ],
         "required_by_docker": section.required_by_docker,
     }
@@ -150,135 +192,196 @@ def section_to_text(section: Section) -> str:
 
 
 def section_from_text(name: str, text: str) -> Section:
-    """Read a section's file; raise ValueError when it is not one that section_to_text wrote."""
+    """Read a section's file. Raise ValueError, with what is wrong, for one that section_to_text did not write."""
     try:
         content = json.loads(text)
-        return section_of(name, content["ports"], content["bridges"], content["required_by_docker"])
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        version = content.get("version", 1)
+        if version != VERSION:
+            raise ValueError(f"was written by another version of the collection ({version}, this one writes {VERSION})")
+        section = section_of(
+            name, content["ports"], content["bridges"], content["required_by_docker"], content["containers"]
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is damaged ({error})") from error
+    except (AttributeError, KeyError, TypeError, Refused) as error:
+        raise ValueError(f"is damaged ({type(error).__name__}: {error})") from error
+    if section_to_text(section) != text:
+        raise ValueError("was changed by somebody else")
+    return section
 
 
-def _named_set(name: str, kind: str, elements: list[str], flags: str = "") -> list[str]:
-    """Give the lines of a set; the flags line is left out when empty."""
-    lines = [f"\tset {name} {{", f"\t\ttype {kind}"]
+# The text is made of commands that state no table, since nft would state the table's flags with it, which its parser
+# may not know; the daemon has made the tables by then.
+
+
+def _set(name: str, kind: str, elements: list[str], flags: str = "") -> list[str]:
+    """Return the lines that add a set; the flags line is left out when empty."""
+    lines = [f"add set inet {TABLE} {name} {{", f"\ttype {kind};"]
     if flags:
-        lines.append(f"\t\tflags {flags}")
-    return [*lines, f"\t\telements = {{ {', '.join(elements)} }}", "\t}", ""]
+        lines.append(f"\tflags {flags};")
+    return [*lines, f"\telements = {{ {', '.join(elements)} }}", "}", ""]
 
 
-def _chain(name: str, rules: list[str]) -> list[str]:
-    return [f"\tchain {name} {{", *(f"\t\t{rule}" for rule in rules), "\t}", ""]
+def _chain(name: str, rules: list[str], family: str = "inet") -> list[str]:
+    return [f"add chain {family} {TABLE} {name} {{", *(f"\t{rule}" for rule in rules), "}", ""]
 
 
-def _section_lines(section: Section) -> list[str]:
-    """Give one section's sets and its three chains: who is admitted, what is ours to shut, and the drops."""
-    name, lines = section.name, []
-    lines += _named_set(
-        f"ports_{name}", "inet_proto . inet_service", [f"{item.protocol} . {item.port}" for item in section.ports]
-    )
-    admit, drop = [], []
-    if section.bridges:
-        lines += _named_set(f"bridges_{name}", "ifname", [f'"{bridge}"' for bridge in section.bridges])
-        admit.append(f"iifname @bridges_{name} accept")
-    admit.append("fib daddr . mark type != local return")
-    for item in section.ports:
-        port = f"{item.protocol} dport {item.port}"
-        networks = [ipaddress.ip_network(source) for source in item.sources]
-        for version, family, kind in ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr")):
-            members = [source for source, network in zip(item.sources, networks) if network.version == version]
-            if any(network.version == version and network.prefixlen == 0 for network in networks):
-                # Not every nft takes a prefix of length 0 as an element of an interval set.
-                admit.append(f"{port} meta nfproto ipv{version} accept")
-            elif members:
-                set_name = f"v{version}_{item.protocol}_{item.port}_{name}"
-                lines += _named_set(set_name, kind, members, flags="interval")
-                admit.append(f"{port} {family} saddr @{set_name} accept")
-        drop.append(f"{port} counter drop")
-    shut = ["fib daddr . mark type { local, broadcast, anycast, multicast } goto drop_" + name]
-    shut += [f'fib daddr . mark oifname "{bridge}" goto drop_{name}' for bridge in section.bridges]
-    lines += _chain(f"admit_{name}", admit)
-    lines += _chain(f"shut_{name}", shut)
-    lines += _chain(f"drop_{name}", drop)
-    return lines
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _merged(sections: list[Section]) -> list[tuple[Port, tuple[str, ...]]]:
+    """Return each guarded port once, with the bridges that reach it: what several sections ask for is added up."""
+    found: dict = {}
+    for section in sections:
+        for item in section.ports:
+            found.setdefault((item.protocol, item.port), []).append((item, section.bridges))
+    merged = []
+    for (protocol, number), entries in sorted(found.items()):
+        sources = collapsed([ipaddress.ip_network(one) for item, _ in entries for one in item.sources])
+        everywhere = any(not item.addresses for item, _ in entries)
+        addresses = [ipaddress.ip_network(one) for item, _ in entries for one in item.addresses]
+        bridges = tuple(sorted({bridge for _, names in entries for bridge in names}))
+        merged.append((Port(number, protocol, sources, () if everywhere else collapsed(addresses)), bridges))
+    return merged
+
+
+def _port_lines(item: Port, bridges: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return the sets of a guarded port, and its rules: who reaches it, then the drop."""
+    sets, rules = [], []
+    port = f"{item.protocol} dport {item.port}"
+    if bridges:
+        rules.append(f"{port} iifname {{ {_quoted(bridges)} }} accept")
+    networks = [ipaddress.ip_network(source) for source in item.sources]
+    for version, family, kind in ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr")):
+        members = [source for source, network in zip(item.sources, networks) if network.version == version]
+        if any(network.version == version and network.prefixlen == 0 for network in networks):
+            # Not every nft takes a prefix of length 0 as an element of an interval set.
+            rules.append(f"{port} meta nfproto ipv{version} accept")
+        elif members:
+            name = f"v{version}_{item.protocol}_{item.port}"
+            sets += _set(name, kind, members, flags="interval")
+            rules.append(f"{port} {family} saddr @{name} accept")
+    for address in item.addresses:
+        family = "ip6" if ":" in address else "ip"
+        rules.append(f"{port} {family} daddr {address} counter drop")
+    if not item.addresses:
+        rules.append(f"{port} counter drop")
+    return sets, rules
 
 
 def table(sections: list[Section]) -> str:
-    """Give the whole table as one nft transaction that also replaces an older one.
+    """Return all rules, as nft commands to run in the tables `inet` and `bridge`, which exist by then.
 
-    A packet runs through every section's admit chain before any section's shut chain: a port that two components of a
-    host name (the broker's published 8080, the 8080 inside the node's container) is open to the sources of both.
-    Replies to connections that this host began are let through before, since their destination is a port of ours only
-    by chance; packets of a connection that was begun from outside are checked one by one, so that the connections of
-    a source that is taken off the list end.
+    Replies pass only in connections whose first packet a container or this host sent, which their label says: after a
+    time without rules conntrack takes the server's packet for the first one, and a stranger's packets for replies.
+    Packets of connections that were begun from outside are checked one by one, so that the connections of a source
+    that is taken off the list end.
     """
-    ordered = [section for section in sorted(sections, key=lambda item: item.name) if section.ports]
-    lines = [_HEADER + f"table inet {TABLE} {{"]
-    for section in ordered:
-        lines += _section_lines(section)
+    ordered = sorted(sections, key=lambda item: item.name)
+    ports = _merged(ordered)
+    bridges = sorted({bridge for section in ordered for bridge in section.bridges})
+    containers = sorted({item for section in ordered for item in section.containers}, key=lambda item: item.mac_address)
+    inside = sorted({number for item in containers for number in item.ports})
+    lines: list[str] = []
+    to_host = []
+    for item, admitted in ports:
+        sets, rules = _port_lines(item, admitted)
+        lines += sets
+        to_host += rules
+    lines += _chain("to_host", to_host)
+
+    first = ["meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn return"]
+    # Of a guarded UDP port nothing tells an answer from a first packet.
+    first += [f"udp sport {item.port} return" for item, _ in ports if item.protocol == "udp"]
+    lines += _chain("begun", [*first, f"ct label set {BEGUN}"])
+
+    same = 'fib daddr . mark oifname "{0}" iifname "{0}" '
+    to_containers = [same.format(bridge) + _tcp(inside) for bridge in bridges if inside]
+    to_containers += [same.format(bridge) + "accept" for bridge in bridges]
+    to_containers += [f'fib daddr . mark oifname "{bridge}" counter drop' for bridge in bridges]
+    lines += _chain("to_containers", to_containers)
+
     rules = [
         f"type filter hook prerouting priority {PRIORITY}; policy accept;",
         'iifname "lo" accept',
-        "ct direction reply accept",
+        f"ct label {BEGUN} ct direction reply accept",
     ]
-    for verb in ("admit", "shut"):
-        rules += [f"meta l4proto . th dport @ports_{section.name} jump {verb}_{section.name}" for section in ordered]
-    lines += _chain("prerouting", rules)[:-1]
-    return "\n".join([*lines, "}"]) + "\n"
+    if bridges:
+        rules.append(f"iifname {{ {_quoted(bridges)} }} ct state new ct direction original jump begun")
+    rules += [
+        "jump to_containers",
+        "fib daddr . mark type { local, broadcast, anycast, multicast } jump to_host",
+    ]
+    lines += _chain("prerouting", rules)
+    lines += _chain(
+        "output",
+        [
+            f"type filter hook output priority {PRIORITY}; policy accept;",
+            'oifname != "lo" ct state new ct direction original jump begun',
+        ],
+    )
+    lines += _chain(
+        "forward",
+        [
+            "type filter hook forward priority -200; policy accept;",
+            *(f"ether daddr {item.mac_address} {_tcp(item.ports)}" for item in containers if item.ports),
+        ],
+        family="bridge",
+    )
+    return _HEADER + "\n".join(lines[:-1]) + "\n"
 
 
-def unit(nft: str) -> str:
-    """Give the unit that loads the table, with the path of the nft program.
+def _tcp(ports) -> str:
+    return f"tcp dport {{ {', '.join(map(str, ports))} }} counter drop"
 
-    It does not conflict with shutdown.target: containers that live-restore leaves running would be open to all
-    between the unload and the end.
+
+def standalone(text: str) -> str:
+    """Return the rules as a file that nft can load where the tables are not there."""
+    return "".join(f"add table {family} {TABLE}\n" for family in FAMILIES) + text
+
+
+def unit(python: str) -> str:
+    """Return the unit of the daemon, with the path of the Python interpreter.
+
+    It does not conflict with shutdown.target and is not stopped before the last container: containers that live-restore
+    leaves running would otherwise be open while nftables.service flushes the ruleset on its way down.
     """
     return f"""\
 # Written by the Ansible module aztec_ops.prover.port_guard: a change made here is lost on its next run.
 [Unit]
-Description=Port guard of the Aztec prover (nftables table inet {TABLE})
+Description=Port guard of the Aztec prover (nftables tables inet and bridge {TABLE})
 Documentation=man:nft(8)
 DefaultDependencies=no
+IgnoreOnIsolate=yes
+RequiresMountsFor={DIRECTORY} {PROGRAM_FILE}
 Wants=network-pre.target
 Before=network-pre.target docker.service
-# The stock /etc/nftables.conf begins with `flush ruleset`: whatever runs it has to bring this table back after it.
+# A ruleset that was saved with the guard's tables in it can be loaded as long as nobody owns them.
 After=nftables.service
-PartOf=nftables.service
-ReloadPropagatedFrom=nftables.service
 StartLimitIntervalSec=0
 
 [Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart={nft} -f {TABLE_FILE}
-ExecReload={nft} -f {TABLE_FILE}
-ExecStop={nft} "add table inet {TABLE}; delete table inet {TABLE}"
+Type=notify
+ExecStart={python} -I {PROGRAM_FILE} serve
+ExecReload={python} -I {PROGRAM_FILE} reload
+Restart=always
+RestartSec=100ms
+RuntimeDirectory=aztec-port-guard
+RuntimeDirectoryMode=0700
+CapabilityBoundingSet=CAP_NET_ADMIN
+OOMScoreAdjust=-1000
 
 [Install]
 WantedBy=sysinit.target
 """
 
 
-def nftables_drop_in(nft: str) -> str:
-    """Give nftables.service's drop-in, with the path of the nft program.
-
-    PartOf= follows its stop and restart and ReloadPropagatedFrom= its reload, but nothing follows a plain start, which
-    flushes the ruleset as well and would leave a guard that is active without a table.
-    """
-    return f"""\
-# Written by the Ansible module aztec_ops.prover.port_guard: a change made here is lost on its next run.
-[Unit]
-Wants={UNIT}
-
-[Service]
-ExecStartPost=-{nft} -f {TABLE_FILE}
-"""
-
-
 def docker_drop_in(nft: str) -> str:
-    """Give docker.service's drop-in, with the path of the nft program.
+    """Return docker.service's drop-in, with the path of the nft program.
 
-    Requires= would stop Docker whenever the guard is restarted, as a restart of nftables.service does. Asking the
-    kernel just before the engine starts stops nothing that runs, and a table that was flushed counts as not loaded.
+    Requires= would stop Docker whenever the guard is restarted. Asking the kernel just before the engine starts stops
+    nothing that runs. Without a start limit the engine comes up by itself as soon as the guard is there.
     """
     message = f"port guard is not loaded, so Docker does not start: see systemctl status {UNIT}"
     return f"""\
@@ -287,6 +390,7 @@ def docker_drop_in(nft: str) -> str:
 [Unit]
 Wants={UNIT}
 After={UNIT}
+StartLimitIntervalSec=0
 
 [Service]
 ExecStartPre=/bin/sh -c '{nft} list chain inet {TABLE} prerouting >/dev/null || {{ echo "{message}" >&2; exit 1; }}'

@@ -77,6 +77,7 @@ SERVICE = {
     "env_file": "environment",
     "environment": "environment",
     "image": "image",
+    "mac_address": "",
     "network_mode": "docker_network",
     "networks": "docker_network",
     "ports": "port",

@@ -395,6 +395,7 @@ class Range:
 
 _BRIDGE_NAME = _matches(_DOCKER_BRIDGE, "is no name of a bridge", "give 1 to 15 letters, digits, - and _")
 _NFT_BRIDGE = _matches(nft.BRIDGE, "is no name of a bridge", "give its exact name, 15 characters at most, no *")
+_MAC = _matches(nft.MAC, "is not a MAC address", "use six pairs of hexadecimal digits with colons between them")
 _SECTION_NAME = _matches(
     nft.SECTION, "is no name of a section", "use lower-case letters, digits and _, a letter first, at most 40"
 )
@@ -479,6 +480,7 @@ RANGES = {
     "address6": Range("an IPv6 address", _ipv6_address, empty=True),
     "admit": Range("an address or a CIDR", _source, each=True),
     "admitted": Range("an address or a CIDR", _source, each=True),
+    "publish_addresses": Range("an IP address or a host name that the controller resolves", each=True),
     "admits": Range("an address or a CIDR", _source, each=True),
     "sources": Range("an address or a CIDR", _source, each=True),
     "group": Range("the name of a group of the inventory"),
@@ -487,6 +489,9 @@ RANGES = {
     "docker_engine_apt_key_fingerprint": Range("40 hex digits", _fingerprint),
     "docker_engine_registry_mirrors": Range("a URL of http or https", url_problem, each=True),
     "port_guard_section": Range("up to 40 lower-case letters, digits and C(_), a letter first", _SECTION_NAME),
+    "port_guard_ports.addresses": Range("an address or a CIDR", _source, each=True),
+    "port_guard_containers.mac_address": Range("six pairs of hexadecimal digits with colons between them", _MAC),
+    "port_guard_containers.ports": Range("a number from 1 to 65535", _port, each=True),
     "port_guard_bridges": Range("a name of up to 15 characters", _NFT_BRIDGE, each=True),
 }
 

@@ -26,6 +26,8 @@ HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION",
 VERSION_HEADERS = ("x-aztec-packageversion", "x-aztec-l2circuitsvktreeroot", "x-aztec-l2protocolcontractshash")
 # The rollup that a node follows (seen with 4.1.2, read in the source of 6; brokers have no such header).
 ROLLUP_HEADER = "x-aztec-l1rollupaddress"
+# How a guard is shown that stands: the kernel keeps its tables for it, or it watches them.
+GUARDED = {"guard": "owned", "watch": "watched"}
 NOT_CHECKED = "not checked"
 # A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
 RECENT_SECONDS = 600
@@ -96,10 +98,21 @@ def guard_problem(guard: dict, section: str) -> str:
     """Give what is wrong with the port guard for a component, or ''."""
     if not guard["installed"]:
         return "the port guard is not installed: run site.yml"
+    if guard["table_problem"]:
+        return f"the port guard cannot be seen: {guard['table_problem']}"
+    restart = "run systemctl restart aztec-port-guard on the host"
     if not guard["loaded"]:
-        return "the port guard is not loaded: run systemctl restart aztec-port-guard on the host"
+        return f"the port guard's tables are missing: {restart}"
+    if guard["owner"] == "nobody":
+        return f"nobody keeps the port guard's tables, and a flush would remove them: {restart}"
+    if guard["owner"] not in GUARDED:
+        return f"the port guard's table belongs to {guard['owner']}: end that process, then {restart}"
+    if guard["problems"]:
+        return f"{guard['problems'][0]}: delete the file, then run site.yml"
     if section not in guard["sections"]:
         return "the port guard has no section for it: run site.yml"
+    if guard["outdated"]:
+        return "the port guard's rules are not those of its sections: run site.yml"
     if not guard["enabled"]:
         return "the port guard is not enabled, it will be gone after a reboot: run site.yml"
     return ""
@@ -109,7 +122,11 @@ def guard_cell(guard: dict, section: str) -> str:
     """Give the guard's state in a word."""
     if not guard["loaded"]:
         return "NOT LOADED"
-    return "loaded" if section in guard["sections"] else "NO SECTION"
+    if guard["owner"] not in GUARDED:
+        return "NO OWNER" if guard["owner"] == "nobody" else "FOREIGN"
+    if section not in guard["sections"]:
+        return "NO SECTION"
+    return "OUTDATED" if guard["outdated"] or guard["problems"] else GUARDED[guard["owner"]]
 
 
 def state_problem(container: dict, now: float) -> str:

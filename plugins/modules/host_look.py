@@ -142,8 +142,21 @@ look:
       description: Whether nftables is installed, and its version.
       type: dict
     guard:
-      description: Whether the port guard is installed, loaded and enabled, and its sections.
+      description:
+        - State of the port guard. Whether it is installed, enabled, loaded and outdated, who keeps its tables (owner),
+          its sections, files that are none (problems), and saved rulesets that hold its tables (saved_in).
       type: dict
+    interfaces:
+      description: Names of the network interfaces.
+      type: list
+      elements: str
+    nonlocal_bind:
+      description: Whether sockets bind to addresses that the host does not have yet, now and after a reboot.
+      type: bool
+    networks:
+      description: The engine's bridge networks, each with name and bridge, which is empty where it is not set.
+      type: list
+      elements: dict
     listening:
       description: Sockets that listen, with protocol, address, port and process.
       type: list
@@ -201,6 +214,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
     EngineError,
     engine_facts,
     image_facts,
+    network_facts,
     project_containers,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_guard import guard_facts, nft_facts
@@ -212,7 +226,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware imp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import (
     addresses,
     default_address,
+    interfaces,
     listening,
+    nonlocal_bind,
     try_connection,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
@@ -265,6 +281,8 @@ def look(module: AnsibleModule, root: Path) -> dict:
             "hostname": platform.node(),
             "time": time.time(),
             "addresses": addresses(root),
+            "interfaces": interfaces(root),
+            "nonlocal_bind": nonlocal_bind(root),
             "default_address": default_address(),
             "os": operating_system(root),
             "hardware": hardware(root, params["paths"]),
@@ -273,11 +291,13 @@ def look(module: AnsibleModule, root: Path) -> dict:
             "nft": nft.result(),
             "engine": engine_found.result(),
             "images": {},
+            "networks": [],
             "projects": {name: {"containers": []} for name in params["projects"]},
         }
-        seen["guard"] = guard_facts(module.run_command, root, seen["nft"]["installed"])
+        seen["guard"] = guard_facts(root)
         if seen["engine"]["serves"]:
             seen["images"] = image_facts(engine, params["images"])
+            seen["networks"] = network_facts(engine)
             pairs = [
                 (name, shown, inspected)
                 for name in params["projects"]

@@ -8,19 +8,23 @@ DOCUMENTATION = r"""
 module: port_guard
 short_description: Say which sources reach which ports of a host and its containers
 description:
-  - Keeps one nftables table of its own, C(inet aztec_prover), whose prerouting hook runs before Docker's address
-    translation, so that it holds for published ports, for services of the host itself, and for the containers' own
-    ports reached by a route. IPv4 and IPv6.
-  - A call states the section of one component whole and leaves the sections of others alone. The whole table is
-    rendered to C(/etc/aztec-port-guard/table.nft) and loaded in one transaction, by C(aztec-port-guard.service) at boot
-    too, before C(docker.service).
-  - A listed port is shut for packets to this host and for packets that would be routed to one of the section's bridges.
-    Any other traffic passes, whatever its port, and so do C(lo) and the section's bridges. A port that no section
-    lists is not touched, and neither is any rule that this module did not write.
+  - Keeps two nftables tables of its own, C(inet aztec_prover) and C(bridge aztec_prover). The hook of the first one
+    runs before Docker's address translation, so that it holds for published ports and for services of the host itself.
+    IPv4 and IPv6.
+  - A call states the section of one component whole and leaves the sections of others alone. All rules are rendered to
+    C(/etc/aztec-port-guard/table.nft) and loaded in one transaction by C(aztec-port-guard.service), which starts before
+    C(docker.service).
+  - Where the kernel accepts the table flags C(owner) and C(persist) (6.9 and later), the tables belong to that service.
+    Nobody else can remove or change them, C(nft flush ruleset) included, and they stay when the service stops. On an
+    older kernel the service watches the tables and loads them again when somebody has changed them.
+  - A listed port is shut for packets to this host. All packets from outside that would be routed to one of the
+    section's bridges are dropped, whatever their port, except answers in connections that a container began.
+  - Any other traffic passes, and so do C(lo) and the section's bridges. A port that no section lists is not touched,
+    and neither is any rule that this module did not write.
   - Every packet from outside is checked, not only the first of a connection, so that a source that is taken off the
     list loses the connections that it has.
   - Packets are dropped, not rejected. A scan then learns nothing, and the host answers no forged source.
-  - The drops are counted per section and port. C(nft list table inet aztec_prover) shows them.
+  - The drops are counted. C(nft list table inet aztec_prover) shows them.
 options:
   section:
     description: Name of the component whose section this is. Lower-case letters, digits and underscores.
@@ -33,9 +37,7 @@ options:
     default: []
     suboptions:
       port:
-        description:
-          - The port that a packet carries when it reaches the host, which is the published port.
-          - For a packet that is routed straight to a container it is the port inside the container.
+        description: The port that a packet carries when it reaches the host, which is the published port.
         type: int
         required: true
       protocol:
@@ -48,7 +50,13 @@ options:
           - Addresses and CIDRs that reach the port at the host's own addresses. IPv4 and IPv6.
           - The empty list leaves C(lo) and the section's bridges. C(0.0.0.0/0) and C(::/0) let everybody in.
           - When several sections list the same port, it is open to the sources of all of them.
-          - Nobody but the section's bridges reaches a listed port at a container's own address.
+        type: list
+        elements: str
+        default: []
+      addresses:
+        description:
+          - Addresses and CIDRs of the host at which the port is guarded. The empty list stands for all of them.
+          - At the host's other addresses the port is not touched.
         type: list
         elements: str
         default: []
@@ -57,6 +65,22 @@ options:
     type: list
     elements: str
     default: []
+  containers:
+    description:
+      - Containers with ports that other containers of the section's bridges do not reach. The host itself does.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      mac_address:
+        description: The container's MAC address, as its Compose service sets it.
+        type: str
+        required: true
+      ports:
+        description: TCP ports inside the container.
+        type: list
+        elements: int
+        required: true
   required_by_docker:
     description:
       - Whether C(docker.service) refuses to start while the table is not loaded.
@@ -65,7 +89,7 @@ options:
     default: true
   state:
     description:
-      - C(absent) takes the section away, and with the last one the table, the unit and all files.
+      - V(absent) takes the section away, and with the last one the tables, the unit and all files.
     type: str
     choices: [present, absent]
     default: present
@@ -79,7 +103,7 @@ attributes:
     description: Predicts the change, on a host without nftables too.
   diff_mode:
     support: full
-    description: Shows each file's text, and the loaded table when only that differs.
+    description: Shows each file's text.
 """
 
 EXAMPLES = r"""
@@ -89,8 +113,10 @@ EXAMPLES = r"""
     ports:
       - port: 8080
         sources: [10.0.0.11, 10.0.0.12, "fd00:10::/64"]
-      - port: 8880
     bridges: [aztec0]
+    containers:
+      - mac_address: "02:a2:7e:c0:00:02"
+        ports: [8880]
 
 - name: Take the broker's section away
   aztec_ops.prover.port_guard:
@@ -100,7 +126,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 table:
-  description: Text of the whole table as rendered, empty when no section is left.
+  description: Text of all rules as rendered, empty when no section is left.
   returned: success
   type: str
 sections:
@@ -117,44 +143,86 @@ actions:
 
 import contextlib
 import fcntl
+import inspect
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aztec_ops.prover.plugins.module_utils import guard_daemon
 from ansible_collections.aztec_ops.prover.plugins.module_utils import nft as guard
 
 Run = Callable[[list], tuple[int, str, str]]
+# Seconds within which a daemon that was just started answers.
+PATIENCE = 10
+SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 class Failed(Exception):
     """What stops the module; its text is the error line."""
 
 
-class Host:
-    """The guard on one host: its files below `root`, the kernel's table, the unit.
+class Service:
+    """The guard's unit, by systemctl, and its daemon, by its control socket."""
 
-    `run` takes a command and gives its exit code, output and errors. `nft` is the program's path, or None where it is
-    not installed. With `systemd` False the table is loaded by nft itself and nothing is asked of systemctl: so a test
-    can work in a network namespace of its own, which shares the machine's systemd.
+    def __init__(self, command: Callable) -> None:
+        self.command = command
+
+    def properties(self) -> dict[str, str]:
+        """Return systemd's view of the unit; NeedDaemonReload is yes too when docker's drop-in waits for a reload."""
+        wanted = "ActiveState,UnitFileState,NeedDaemonReload"
+        # The blocks come in the order of the units, with an empty line between them.
+        output = self.command("systemctl", "show", "--property", wanted, guard.UNIT, "docker.service")
+        own, docker = (dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n"))
+        if docker.get("NeedDaemonReload") == "yes":
+            own["NeedDaemonReload"] = "yes"
+        return own
+
+    def do(self, verb: str) -> None:
+        """Start, stop, restart, reload, enable or disable the unit."""
+        self.command("systemctl", verb, "--quiet", guard.UNIT)
+
+    def daemon_reload(self) -> None:
+        """Let systemd read its files again."""
+        self.command("systemctl", "daemon-reload")
+
+    def state(self) -> dict | None:
+        """Return what the daemon says of the tables, or None where no daemon answers."""
+        return guard_daemon.ask("state")
+
+    def owners(self) -> dict[str, int]:
+        """Return who owns the tables that are there: family -> PID, 0 for nobody."""
+        found = {family: guard_daemon.owner_of(family) for family in guard_daemon.FAMILIES}
+        return {family: pid for family, pid in found.items() if pid is not None}
+
+
+class Host:
+    """The guard on one host: its files below `root`, the kernel's tables, the unit.
+
+    `run` takes a command and returns its exit code, output and errors. `nft` is the program's path, or None where it is
+    not installed. `service` stands for systemd and the daemon; a test in a network namespace has one of its own.
     """
 
-    def __init__(self, run: Run, nft: str | None, root: str = "/", systemd: bool = True, check: bool = False) -> None:
+    def __init__(
+        self, run: Run, nft: str | None, root: str = "/", check: bool = False, service: Service | None = None
+    ) -> None:
         self.run = run
         self.nft = nft
         self.root = Path(root)
-        self.systemd = systemd
         self.check = check
+        self.service = service or Service(self.command)
         self.actions: list[str] = []
         self.diff: list[dict] = []
 
     def path(self, name: str) -> Path:
-        """Give where a file of the host is."""
+        """Return where a file of the host is."""
         return self.root / name.lstrip("/")
 
     def command(self, *command: str) -> str:
-        """Run a command that has to succeed and give its output."""
+        """Run a command that has to succeed and return its output."""
         code, output, errors = self.run(list(command))
         if code:
             raise Failed(f"{' '.join(command)} failed on this host: {' '.join((errors or output).split())}")
@@ -163,14 +231,14 @@ class Host:
     # What is there
 
     def read(self, name: str) -> str:
-        """Give a file's text, empty when there is none."""
+        """Return a file's text, empty when there is none."""
         try:
             return self.path(name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
 
     def sections(self, leave_out: str) -> list[guard.Section]:
-        """Give the sections that earlier calls left, without the one that this call states."""
+        """Return the sections that earlier calls left, without the one that this call states."""
         found = []
         for path in sorted(self.path(guard.DIRECTORY).glob("*.json")):
             if path.stem == leave_out:
@@ -178,52 +246,45 @@ class Host:
             try:
                 found.append(guard.section_from_text(path.stem, path.read_text(encoding="utf-8")))
             except ValueError as error:
-                raise Failed(f"{path} is damaged ({error}): delete it and run the role of {path.stem} again") from error
+                raise Failed(f"{path} {error}: delete it and run the role of {path.stem} again") from error
         return found
 
-    def loaded(self) -> str:
-        """Give the table as the kernel has it, counters left out, empty when it is not loaded."""
-        if not self.nft:
-            return ""
-        code, output, _errors = self.run([self.nft, "--stateless", "list", "table", "inet", guard.TABLE])
-        return "" if code else output
+    def check_text(self, text: str) -> None:
+        """Raise Failed for rules that this host's nft refuses.
 
-    def listing_of(self, text: str) -> str:
-        """Give how the kernel would list a table text.
-
-        Loaded into a network namespace that ends with the command: nothing else tells how this host's nft writes a
-        table, and a text that it refuses is refused before anything is changed.
+        They are loaded into a network namespace that ends with the command, before anything is changed.
         """
-        if not (self.nft and text):
-            return ""
+        if not self.nft:
+            return
         with tempfile.NamedTemporaryFile("w", suffix=".nft", encoding="utf-8") as file:
-            file.write(text)
+            file.write(guard.standalone(text))
             file.flush()
-            script = 'set -e; "$1" -f "$2"; "$1" --stateless list table inet "$3"'
-            return self.command("unshare", "--net", "sh", "-c", script, "sh", self.nft, file.name, guard.TABLE)
+            self.command("unshare", "--net", self.nft, "-f", file.name)
 
-    def unit_state(self) -> dict[str, str]:
-        """Give systemd's view of the unit; NeedDaemonReload is yes too when a drop-in waits for a daemon-reload."""
-        if not self.systemd:
-            return {}
-        properties = "ActiveState,UnitFileState,NeedDaemonReload"
-        # The blocks come in the order of the units, with an empty line between them.
-        output = self.command("systemctl", "show", "--property", properties, guard.UNIT, *guard.NEIGHBOURS)
-        own, *others = (dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n"))
-        if any(other.get("NeedDaemonReload") == "yes" for other in others):
-            own["NeedDaemonReload"] = "yes"
-        return own
+    def check_tables(self) -> None:
+        """Raise Failed where the tables are there and this module did not make them."""
+        if self.path(guard.UNIT_FILE).exists() or not self.nft:
+            return
+        owners = self.service.owners()
+        for family, pid in owners.items():
+            table = f"table {family} {guard.TABLE}"
+            if pid:
+                raise Failed(f"{table} belongs to process {pid}, which is not the guard: end that process")
+            raise Failed(
+                f"{table} is there and was not made by this module: remove it with nft delete {table}, and from "
+                "/etc/nftables.conf where that has it"
+            )
 
     # What is done
 
-    def act(self, line: str, *command: str) -> None:
-        """Note an action and, outside check mode, run its command."""
+    def act(self, line: str, action: Callable | None = None, *arguments: str) -> None:
+        """Note an action and, outside check mode, take it."""
         self.actions.append(line)
-        if command and not self.check:
-            self.command(*command)
+        if action and not self.check:
+            action(*arguments)
 
     def write(self, name: str, text: str) -> bool:
-        """Bring a file to a text, or away when the text is empty; give whether that changed it."""
+        """Bring a file to a text, or remove it when the text is empty; return whether that changed it."""
         before = self.read(name)
         path = self.path(name)
         if before == text and path.exists() == bool(text):
@@ -255,19 +316,20 @@ class Host:
         if path.is_dir() and not self.check and not any(path.iterdir()):
             path.rmdir()
 
-    def write_units(self, texts: dict[str, str]) -> None:
-        """Bring the unit and the drop-ins to their texts, in that order, and let systemd know of a change."""
-        changed = [self.write(name, text) for name, text in texts.items()]
-        for name in (guard.NFTABLES_FILE, guard.DOCKER_FILE):
+    def write_units(self, texts: dict[str, str]) -> bool:
+        """Bring program, unit and drop-in to their texts, in that order; return whether the daemon's own changed."""
+        changed = {name: self.write(name, text) for name, text in texts.items()}
+        for name in (guard.DOCKER_FILE, guard.PROGRAM_FILE):
             if not texts[name]:
                 self.remove_directory(os.path.dirname(name))
         # A run that broke off between the write and the reload left NeedDaemonReload for this one.
-        stale = self.unit_state().get("NeedDaemonReload") == "yes"
-        if self.systemd and (any(changed) or stale):
-            self.act("reload systemd", "systemctl", "daemon-reload")
+        stale = self.service.properties().get("NeedDaemonReload") == "yes"
+        if changed[guard.UNIT_FILE] or changed[guard.DOCKER_FILE] or stale:
+            self.act("reload systemd", self.service.daemon_reload)
+        return changed[guard.PROGRAM_FILE] or changed[guard.UNIT_FILE]
 
     def apply(self, section: guard.Section, present: bool) -> tuple[str, list[str]]:
-        """Bring the host to the section, or to its absence; give the table's text and the sections' names."""
+        """Bring the host to the section, or to its absence; return the rules' text and the sections' names."""
         with self.locked():
             sections = self.sections(leave_out=section.name)
             if present:
@@ -278,59 +340,69 @@ class Host:
             return self.put(section, sections, present), [item.name for item in sections]
 
     def put(self, section: guard.Section, sections: list[guard.Section], present: bool) -> str:
-        """Bring files, units and the kernel to the sections; give the table's text."""
+        """Bring files, unit and the kernel to the sections; return the rules' text."""
         if not (self.nft or self.check):
             raise Failed("nft is not installed on this host: install the package nftables")
+        self.check_tables()
         text = guard.table(sections)
-        wanted, loaded = self.listing_of(text), self.loaded()
+        if text != self.read(guard.TABLE_FILE):
+            self.check_text(text)
         self.write(f"{guard.DIRECTORY}/{section.name}.json", guard.section_to_text(section) if present else "")
-        rewritten = self.write(guard.TABLE_FILE, text)
-        nft = self.nft or "/usr/sbin/nft"
+        self.write(guard.TABLE_FILE, text)
         required = any(item.required_by_docker for item in sections)
-        self.write_units(
+        renewed = self.write_units(
             {
-                guard.UNIT_FILE: guard.unit(nft),
-                guard.NFTABLES_FILE: guard.nftables_drop_in(nft),
-                guard.DOCKER_FILE: guard.docker_drop_in(nft) if required else "",
+                guard.PROGRAM_FILE: inspect.getsource(guard_daemon),
+                guard.UNIT_FILE: guard.unit(SYSTEM_PYTHON if Path(SYSTEM_PYTHON).exists() else sys.executable),
+                guard.DOCKER_FILE: guard.docker_drop_in(self.nft or "/usr/sbin/nft") if required else "",
             }
         )
-        if wanted != loaded and not rewritten:
-            self.diff.append({"before_header": "loaded", "after_header": "loaded", "before": loaded, "after": wanted})
-        self.load(reload=wanted != loaded or not self.nft)
-        if not self.check and self.loaded() != wanted:
-            raise Failed(
-                f"table inet {guard.TABLE} was loaded but differs from {guard.TABLE_FILE}: see what else writes to it"
-            )
+        self.load(text, renewed)
         return text
 
-    def load(self, reload: bool) -> None:
-        """Enable the unit and load the table through it where the kernel has another or the unit is not active."""
-        if not self.systemd:
-            if reload:
-                self.act("load the table", str(self.nft), "-f", str(self.path(guard.TABLE_FILE)))
+    def loaded(self, text: str) -> bool:
+        """Tell whether the daemon says that the kernel has these rules."""
+        state = self.service.state()
+        return state is not None and state["intact"] and state["digest"] == guard_daemon.digest(text)
+
+    def load(self, text: str, renewed: bool) -> None:
+        """Enable the unit, and start, restart or reload the daemon where it does not have the rules."""
+        properties = self.service.properties()
+        if properties.get("UnitFileState") != "enabled":
+            self.act("enable the unit", self.service.do, "enable")
+        if properties.get("ActiveState") != "active":
+            # `restart` also for a unit that waits for its next start.
+            self.act("start the guard", self.service.do, "restart")
+        elif renewed or self.service.state() is None:
+            self.act("restart the guard", self.service.do, "restart")
+        elif not self.loaded(text):
+            self.act("load the rules", self.service.do, "reload")
+        else:
             return
-        state = self.unit_state()
-        if state.get("UnitFileState") != "enabled":
-            self.act("enable the unit", "systemctl", "enable", "--quiet", guard.UNIT)
-        if state.get("ActiveState") != "active":
-            self.act("load the table", "systemctl", "start", guard.UNIT)
-        elif reload:
-            self.act("load the table", "systemctl", "reload", guard.UNIT)
+        deadline = time.monotonic() + PATIENCE
+        while not (self.check or self.loaded(text)):
+            if time.monotonic() > deadline:
+                raise Failed(f"the guard does not load {guard.TABLE_FILE}: see journalctl -u {guard.UNIT}")
+            time.sleep(0.1)
 
     def take_away(self, section: guard.Section) -> None:
-        """Leave nothing of the guard on the host: as it was found."""
-        state = self.unit_state()
-        if state.get("UnitFileState") == "enabled":
-            self.act("disable the unit", "systemctl", "disable", "--quiet", guard.UNIT)
-        stops = state.get("ActiveState") == "active"
-        if stops:
-            self.act("stop the unit", "systemctl", "stop", guard.UNIT)
-        if self.loaded() and not (stops and self.check):
-            self.act("unload the table", str(self.nft), "delete", "table", "inet", guard.TABLE)
-        self.write_units(dict.fromkeys((guard.DOCKER_FILE, guard.NFTABLES_FILE, guard.UNIT_FILE), ""))
+        """Leave nothing of the guard on the host."""
+        properties = self.service.properties()
+        if properties.get("UnitFileState") == "enabled":
+            self.act("disable the unit", self.service.do, "disable")
+        if properties.get("ActiveState") not in (None, "inactive"):
+            self.act("stop the guard", self.service.do, "stop")
+        if self.path(guard.UNIT_FILE).exists() and self.nft and self.service.owners():
+            self.act("remove the tables", self.remove_tables)
+        self.write_units(dict.fromkeys((guard.DOCKER_FILE, guard.UNIT_FILE, guard.PROGRAM_FILE), ""))
         self.write(guard.TABLE_FILE, "")
         self.write(f"{guard.DIRECTORY}/{section.name}.json", "")
         self.remove_directory(guard.DIRECTORY)
+
+    def remove_tables(self) -> None:
+        """Delete the tables that are there, in one transaction."""
+        commands = [f"delete table {family} {guard.TABLE}" for family in self.service.owners()]
+        self.command(str(self.nft), "; ".join(commands))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -349,12 +421,18 @@ def main() -> None:
         "port": {"type": "int", "required": True},
         "protocol": {"type": "str", "choices": ["tcp", "udp"], "default": "tcp"},
         "sources": {"type": "list", "elements": "str", "default": []},
+        "addresses": {"type": "list", "elements": "str", "default": []},
+    }
+    container = {
+        "mac_address": {"type": "str", "required": True},
+        "ports": {"type": "list", "elements": "int", "required": True},
     }
     module = AnsibleModule(
         argument_spec={
             "section": {"type": "str", "required": True},
             "ports": {"type": "list", "elements": "dict", "options": port, "default": []},
             "bridges": {"type": "list", "elements": "str", "default": []},
+            "containers": {"type": "list", "elements": "dict", "options": container, "default": []},
             "required_by_docker": {"type": "bool", "default": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
@@ -367,9 +445,11 @@ def main() -> None:
         check=module.check_mode,
     )
     try:
-        section = guard.section_of(wanted["section"], wanted["ports"], wanted["bridges"], wanted["required_by_docker"])
+        section = guard.section_of(
+            wanted["section"], wanted["ports"], wanted["bridges"], wanted["required_by_docker"], wanted["containers"]
+        )
         text, sections = host.apply(section, present=wanted["state"] == "present")
-    except (guard.Refused, Failed, OSError) as error:
+    except (guard.Refused, guard_daemon.Failed, Failed, OSError) as error:
         module.fail_json(msg=str(error), actions=host.actions)
     module.exit_json(changed=bool(host.actions), table=text, sections=sections, actions=host.actions, diff=host.diff)
 
