@@ -43,7 +43,7 @@ _ATTRIBUTE_NAME, _ATTRIBUTE_FLAGS, _ATTRIBUTE_OWNER = 1, 2, 7
 _FLAG_OWNER, _FLAG_PERSIST = 0x2, 0x4
 # Netlink multicast group NFNLGRP_NFTABLES, as the mask that bind() takes.
 _EVENTS = 1 << 6
-_STATELESS = 0x2
+_STATELESS = 0x4
 # Seconds after which the tables are compared without an event, in case one was lost.
 _PAUSE = 1.0
 
