@@ -189,7 +189,8 @@ def engine_daemon(registry_mirrors: list, options: dict | None = None) -> dict:
 def engine_stale(look: dict, daemon_json: str, containerd_conf: str) -> list[str]:
     """Say which services of the role's own engine want their settings and a restart: containerd, docker, both or none.
 
-    daemon_json, containerd_conf: what their files should hold. A service may still run without what its file holds.
+    daemon_json, containerd_conf: what their files should hold. A service may still run without what its file holds, and
+    Docker without its firewall rules: it writes them when it starts, and never again after somebody has flushed them.
     """
     engine = look["engine"]
     wanted = dict(re.findall(r"^Environment=(\w+)=(.*)$", containerd_conf, re.MULTILINE))
@@ -197,7 +198,7 @@ def engine_stale(look: dict, daemon_json: str, containerd_conf: str) -> list[str
     runs_with = wanted if engine["containerd_environment"] is None else engine["containerd_environment"]
     holds = {
         "containerd": engine["containerd_conf"] == sha256(containerd_conf) and runs_with == wanted,
-        "docker": engine["daemon_json"] == engine["daemon_json_loaded"] == sha256(daemon_json),
+        "docker": engine["daemon_json"] == engine["daemon_json_loaded"] == sha256(daemon_json) and engine["rules"],
     }
     return [name for name, held in holds.items() if not held]
 

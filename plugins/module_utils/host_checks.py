@@ -263,6 +263,15 @@ def publish_problems(host: str, look: Mapping, setting: Settings, derived: Seque
     return [Problem(host, option, f"no interface has {address}", remedy) for address in absent] if own else []
 
 
+def rules_problems(host: str, look: Mapping) -> list[Problem]:
+    """Return a warning where an engine of somebody else runs without its firewall rules."""
+    engine = look["engine"]
+    if not engine["serves"] or engine["ours"] or engine["rules"]:
+        return []
+    wrong = "Docker's firewall rules are gone, so that containers reach nothing (was the ruleset flushed?)"
+    return [Problem(host, "container engine", wrong, "run systemctl restart docker on the host", "warning")]
+
+
 def _identity(look: Mapping) -> tuple:
     return (look.get("hostname"), tuple(sorted(look.get("addresses") or [])))
 
@@ -293,6 +302,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
         findings.problems += engine_problems(host, look, engines[host])
         findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
         findings.problems += guard_problems(host, look)
+        findings.problems += rules_problems(host, look)
         findings.problems += bridge_problems(host, look, settings[host])
         if BROKER in settings[host]:
             findings.problems += publish_problems(host, look, settings[host][BROKER], fleet["broker"]["publish"])

@@ -211,11 +211,22 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "daemon_json_loaded": read(marker).strip(),
         "containerd_conf": file_digest(root / CONTAINERD_CONF),
         "containerd_environment": containerd_environment(run, root) if marker.exists() else None,
+        "rules": not version or has_rules(run, root),
         "translates_ipv6": translates_ipv6(version.get("Version", ""), read(root / DAEMON_JSON)),
         "pin": pin.group(1) if pin else "",
         "packages": packages,
         "apt_sources": apt_sources(root),
     }
+
+
+def has_rules(run: Runner, root: Path) -> bool:
+    """Tell whether the engine's rules for published ports and masquerading are in the kernel, as far as can be seen."""
+    if "nat" in read(root / "proc/net/ip_tables_names").split():
+        return True
+    if not any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin")):
+        return True
+    places = (["chain", "ip", "nat", "DOCKER"], ["table", "ip", "docker-bridges"])
+    return any(run(["nft", "list", *place])[0] == 0 for place in places)
 
 
 def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:

@@ -119,6 +119,13 @@ class Fleet:
         found.start()
         hosts.wait_for_boot(self.client, name)
 
+    def lose_power(self, name: str) -> None:
+        """Take a machine's power away and give it back."""
+        found = network.find(self.client, name)
+        assert found is not None
+        found.kill()
+        self.start_machine(name)
+
     def reboot(self, name: str) -> None:
         """Shut a machine down in order and boot it again."""
         hosts.reboot(self.client, name)
