@@ -166,7 +166,7 @@ def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
     elif wanted == "list":
         found = _list_problem(name, option, value)
     elif wanted == "dict":
-        found = _dict_problem(option, value)
+        found = _dict_problem(name, option, value)
     else:
         found = None
     if found is None and option.get("choices") and not _is_choice(value, option["choices"]):
@@ -207,23 +207,24 @@ def _list_problem(name: str, option: Mapping, value: object) -> tuple | None:
     return None
 
 
-def _dict_problem(option: Mapping, value: object) -> tuple | None:
+def _dict_problem(name: str, option: Mapping, value: object) -> tuple | None:
     if not isinstance(value, Mapping):
         return f"is a {kind(value)}, no dict", "write it as NAME: value lines"
     inner = option.get("options")
     if not inner:
         return None
-    for name in value:
-        if name not in inner:
-            return f"has {shown(name)}, which there is not", f"choose from {', '.join(inner)}"
-    for name, one in inner.items():
-        if name not in value:
+    for part in value:
+        if part not in inner:
+            return f"has {shown(part)}, which there is not", f"choose from {', '.join(inner)}"
+    for part, one in inner.items():
+        if part not in value:
             if one.get("required"):
-                return f"has no {name}", "give it one"
+                return f"has no {part}", "give it one"
             continue
-        found = type_problem(name, one, value[name]) or range_problem(name, value[name])
+        whole = f"{name}.{part}"
+        found = type_problem(whole, one, value[part]) or range_problem(whole, value[part])
         if found:
-            return f"has a wrong {name}: {found[0]}", found[1]
+            return f"has a wrong {part}: {found[0]}", found[1]
     return None
 
 

@@ -29,7 +29,7 @@ BEGUN = 101
 
 SECTION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 BRIDGE = re.compile(r"(?!lo\Z)[A-Za-z0-9_.:@-]{1,15}")
-MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 
 _HEADER = """\
 # Written by the Ansible module aztec_ops.prover.port_guard: a change made here is lost on its next run.
@@ -154,8 +154,9 @@ def section_of(
     inside = []
     for entry in containers:
         address = str(entry["mac_address"]).lower()
-        where = f"section {shown}, container {address}"
-        if not MAC.fullmatch(address):
+        right = MAC.fullmatch(address)
+        where = f"section {shown}, container {address if right else repr(address)}"
+        if not right:
             problems.append(f"{where}: a MAC address is six pairs of hexadecimal digits with colons between them")
         if not all(1 <= number <= 65535 for number in entry["ports"]):
             problems.append(f"{where}: a port is a number from 1 to 65535")
@@ -281,7 +282,9 @@ def table(sections: list[Section]) -> str:
     ordered = sorted(sections, key=lambda item: item.name)
     ports = _merged(ordered)
     bridges = sorted({bridge for section in ordered for bridge in section.bridges})
-    containers = sorted({item for section in ordered for item in section.containers}, key=lambda item: item.mac_address)
+    containers = sorted(
+        {item for section in ordered for item in section.containers}, key=lambda item: (item.mac_address, item.ports)
+    )
     inside = sorted({number for item in containers for number in item.ports})
     lines: list[str] = []
     to_host = []

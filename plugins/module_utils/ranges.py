@@ -497,8 +497,11 @@ RANGES = {
 
 
 def range_of(name: str) -> Range | None:
-    """Give which values the option of this name takes, or None where its type or its choices say all."""
-    fitting = [key for key in RANGES if name == key or name.endswith(f"_{key}")]
+    """Give which values the option of this name takes, or None where its type or its choices say all.
+
+    The name of a part stands after its option's and a dot.
+    """
+    fitting = [key for key in RANGES if name == key or name.endswith((f"_{key}", f".{key}"))]
     return RANGES[max(fitting, key=len)] if fitting else None
 
 

@@ -100,7 +100,7 @@ def settings() -> str:
         ]
         rows = []
         for name, option in options_of(specs.options[role]):
-            wanted = range_of(name.rpartition(".")[2])
+            wanted = range_of(name)
             does = [text for text in option["description"] if wanted is None or text != wanted.sentence]
             test = tests[name.partition(".")[0]].get("test", RENDERED)
             takes = markdown(wanted.words) if wanted else ""

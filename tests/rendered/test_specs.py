@@ -30,7 +30,7 @@ def options() -> Iterator[tuple[str, dict[str, Any]]]:
     for role in SPECS.options.values():
         for name, option in role.items():
             yield name, option
-            yield from option.get("options", {}).items()
+            yield from ((f"{name}.{part}", one) for part, one in option.get("options", {}).items())
 
 
 OPTIONS = [pytest.param(name, option, id=name) for name, option in options()]

@@ -82,6 +82,12 @@ VALUES = {
     "docker_engine_apt_key_fingerprint": (["0A" * 20, "9dc8 " * 10], ["", "0A" * 19, "0x" + "0A" * 19, "ZZ" * 20]),
     "docker_engine_registry_mirrors": ([[], *([url] for url in URLS[0])], [[url] for url in URLS[1]]),
     "port_guard_section": (["prover_node", "a"], ["", "A", "1a", "a-b", "a" * 41]),
+    "port_guard_ports.addresses": ADDRESSES,
+    "port_guard_containers.mac_address": (
+        ["02:a2:7e:00:00:01", "FF:ff:FF:ff:FF:ff"],
+        ["", "02:a2:7e:00:00", "02:a2:7e:00:00:01:02", "02-a2-7e-00-00-01", "02:a2:7e:00:00:0g", "02:a2:7e:00:00:01\n"],
+    ),
+    "port_guard_containers.ports": ([[], [1, 65535, "8880"]], [[0], [8880, 65536], ["http"], [True]]),
     "port_guard_bridges": ([[], ["aztec0", "br-1.2:3@4"]], [[""], ["a" * 16], ["br-*"], ["lo"]]),
 }
 
@@ -118,6 +124,10 @@ def test_every_check_has_values_on_both_sides() -> None:
         ("prover_node_secret_environment", "environment"),
         ("prover_agent_crs_directory", "directory"),
         ("port_guard_lock_timeout", "timeout"),
+        ("prover_broker_publish_addresses", "publish_addresses"),
+        ("port_guard_ports.port", "port"),
+        ("port_guard_ports.addresses", "port_guard_ports.addresses"),
+        ("port_guard_containers.ports", "port_guard_containers.ports"),
     ],
 )
 def test_the_longest_name_that_fits_counts(name: str, key: str) -> None:
@@ -127,6 +137,8 @@ def test_the_longest_name_that_fits_counts(name: str, key: str) -> None:
 def test_names_that_only_look_alike_have_none() -> None:
     assert range_of("passport") is None
     assert range_of("prover_node_compose") is None
+    assert range_of("port_guard_ports") is None
+    assert range_of("port_guard_containers") is None
 
 
 def test_an_entry_is_named_by_its_number() -> None:
