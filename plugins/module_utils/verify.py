@@ -327,6 +327,8 @@ def judge_container(
         problems += judge_agent(container)
     guard = guard_problem(look["guard"], component)
     problems += [guard] if guard else []
+    if not look["engine"]["rules"]:
+        problems.append("Docker's firewall rules are gone, so that containers reach nothing: run site.yml")
     shown = label(component, container["service"])
     report.problems += [(host, shown, text) for text in problems]
     report.notes += [(host, shown, text) for text in notes]
