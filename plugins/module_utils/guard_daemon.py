@@ -35,11 +35,12 @@ OWNER, WATCH = "owner", "watch"
 
 # linux/netfilter/nfnetlink.h and nf_tables.h
 _BATCH_BEGIN, _BATCH_END, _ERROR = 0x10, 0x11, 0x2
-_NEW_TABLE, _GET_TABLE, _DELETE_TABLE = 0xA00, 0xA01, 0xA02
+_NEW_TABLE, _GET_TABLE, _DELETE_TABLE, _GET_GENERATION = 0xA00, 0xA01, 0xA02, 0xA10
 _REQUEST, _ACK, _CREATE = 0x1, 0x4, 0x400
 _SUBSYSTEM = 10
 _NETLINK_NETFILTER = 12
 _ATTRIBUTE_NAME, _ATTRIBUTE_FLAGS, _ATTRIBUTE_OWNER = 1, 2, 7
+_ATTRIBUTE_GENERATION = 1
 _FLAG_OWNER, _FLAG_PERSIST = 0x2, 0x4
 # Netlink multicast group NFNLGRP_NFTABLES, as the mask that bind() takes.
 _EVENTS = 1 << 6
@@ -76,6 +77,18 @@ def _messages(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
+def _numbers(payload: bytes) -> dict[int, int]:
+    """Return the 32-bit attributes of a message of nf_tables."""
+    found = {}
+    rest = payload[4:]
+    while len(rest) >= 4:
+        length, attribute = struct.unpack_from("=HH", rest)
+        if length == 8:
+            found[attribute] = struct.unpack_from(">I", rest, 4)[0]
+        rest = rest[(length + 3) & ~3 :]
+    return found
+
+
 def _name(text: str) -> bytes:
     return _attribute(_ATTRIBUTE_NAME, text.encode() + b"\0")
 
@@ -89,14 +102,19 @@ def table_info(netlink: socket.socket, family: str, table: str = TABLE) -> tuple
         if code == errno.ENOENT:
             return None
         raise Failed(f"asking the kernel for table {family} {table} failed: {os.strerror(code)}")
-    values = {_ATTRIBUTE_FLAGS: 0, _ATTRIBUTE_OWNER: 0}
-    rest = payload[4:]
-    while len(rest) >= 4:
-        length, attribute = struct.unpack_from("=HH", rest)
-        if attribute in values:
-            values[attribute] = struct.unpack_from(">I", rest, 4)[0]
-        rest = rest[(length + 3) & ~3 :]
-    return values[_ATTRIBUTE_FLAGS], values[_ATTRIBUTE_OWNER]
+    values = _numbers(payload)
+    return values.get(_ATTRIBUTE_FLAGS, 0), values.get(_ATTRIBUTE_OWNER, 0)
+
+
+def generation() -> int:
+    """Return the number of the ruleset's last change: each transaction, whoever makes it, adds one."""
+    with netlink_socket() as netlink:
+        netlink.send(_message(_GET_GENERATION, _REQUEST, 1, 0, 0))
+        ((kind, payload),) = _messages(netlink.recv(65536))[:1]
+    if kind == _ERROR:
+        code = -struct.unpack_from("=i", payload)[0]
+        raise Failed(f"asking the kernel for the ruleset's generation failed: {os.strerror(code)}")
+    return _numbers(payload)[_ATTRIBUTE_GENERATION]
 
 
 def netlink_socket(groups: int = 0) -> socket.socket:
@@ -250,6 +268,7 @@ class Guard:
         """Bring the tables to the file's rules, in one transaction that also removes what was there."""
         with open(self.rules, encoding="utf-8") as file:
             text = file.read()
+        before = generation()
         commands = []
         for family in FAMILIES:
             found = self.shown(family)
@@ -259,11 +278,14 @@ class Guard:
                 names = re.findall(rf"^\t{kind} (\S+) {{", found, re.MULTILINE)
                 commands += [f"delete {kind} {family} {TABLE} {name}" for name in names]
         self.nftables.run("\n".join([*commands, text]))
-        self.text, self.listing = text, self.shown()
+        listing = self.shown()
+        # Where nobody owns the tables, somebody may have changed them meanwhile: the listing then says nothing.
+        alone = self.mechanism == OWNER or generation() == (before + 1) & 0xFFFFFFFF
+        self.text, self.listing = text, listing if alone else ""
 
     def intact(self) -> bool:
         """Tell whether the kernel has the tables as they were loaded."""
-        return bool(self.text) and self.shown() == self.listing
+        return bool(self.listing) and self.shown() == self.listing
 
     def restore(self) -> None:
         """Load the tables again where somebody changed them."""
