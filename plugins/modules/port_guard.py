@@ -261,9 +261,13 @@ class Host:
             file.flush()
             self.command("unshare", "--net", self.nft, "-f", file.name)
 
+    def installed(self) -> bool:
+        """Tell whether this module made the tables that may be there: its unit is there, or its daemon answers."""
+        return self.path(guard.UNIT_FILE).exists() or self.service.state() is not None
+
     def check_tables(self) -> None:
         """Raise Failed where the tables are there and this module did not make them."""
-        if self.path(guard.UNIT_FILE).exists() or not self.nft:
+        if not self.nft or self.installed():
             return
         owners = self.service.owners()
         for family, pid in owners.items():
@@ -387,12 +391,12 @@ class Host:
 
     def take_away(self, section: guard.Section) -> None:
         """Leave nothing of the guard on the host."""
-        properties = self.service.properties()
+        properties, installed = self.service.properties(), self.installed()
         if properties.get("UnitFileState") == "enabled":
             self.act("disable the unit", self.service.do, "disable")
         if properties.get("ActiveState") not in (None, "inactive"):
             self.act("stop the guard", self.service.do, "stop")
-        if self.path(guard.UNIT_FILE).exists() and self.nft and self.service.owners():
+        if installed and self.nft and self.service.owners():
             self.act("remove the tables", self.remove_tables)
         self.write_units(dict.fromkeys((guard.DOCKER_FILE, guard.UNIT_FILE, guard.PROGRAM_FILE), ""))
         self.write(guard.TABLE_FILE, "")

@@ -1,118 +1,202 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the port guard does on a host, with the answers of nft and systemctl given."""
+"""What the module port_guard does on a host, with the answers of nft, systemctl and the daemon given."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils import guard_daemon
 from ansible_collections.aztec_ops.prover.plugins.module_utils import nft as guard
-from ansible_collections.aztec_ops.prover.plugins.modules.port_guard import Failed, Host
+from ansible_collections.aztec_ops.prover.plugins.modules import port_guard
+from ansible_collections.aztec_ops.prover.plugins.modules.port_guard import Failed, Host, Service
 
 BROKER = guard.section_of("prover_broker", [{"port": 8080, "sources": ["10.0.0.11"]}], ["aztec0"])
 NODE = guard.section_of("prover_node", [{"port": 8880}], ["aztec0"], required_by_docker=False)
+PID = 7
 
 
 class Machine:
-    """Answers commands as a host does whose nft lists a table just as it was written."""
+    """Answers commands as a host does on which systemd starts the daemon and the daemon loads what the file holds."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         (root / "etc").mkdir(parents=True)
-        self.table, self.active, self.enabled, self.stale, self.refuses = "", "inactive", "", "", ""
+        self.active, self.enabled, self.stale, self.refuses = "inactive", "", "", ""
+        # What the kernel has and who owns it, what the daemon loaded, the program that it runs.
+        self.owners: dict[str, int] = {}
+        self.text: str | None = None
+        self.program = ""
+        self.intact, self.answers, self.loads = True, True, True
         self.commands: list[list[str]] = []
 
     def file(self, name: str) -> Path:
         return self.root / name.lstrip("/")
 
     def load(self) -> None:
-        self.table = self.file(guard.TABLE_FILE).read_text()
+        """Load the file, as the daemon does."""
+        if self.loads:
+            self.text, self.intact = self.file(guard.TABLE_FILE).read_text(), True
+            self.owners = dict.fromkeys(guard_daemon.FAMILIES, PID)
+
+    def state(self) -> dict | None:
+        """Return what the daemon answers."""
+        if self.text is None or not self.answers:
+            return None
+        return {"pid": PID, "mechanism": "owner", "digest": guard_daemon.digest(self.text), "intact": self.intact}
 
     def run(self, command: list) -> tuple[int, str, str]:
         self.commands.append(command)
         if command[0] == "unshare":
-            return (1, "", self.refuses) if self.refuses else (0, Path(command[-2]).read_text(), "")
+            assert Path(command[-1]).read_text().startswith("add table inet aztec_prover\nadd table bridge")
+            return (1, "", self.refuses) if self.refuses else (0, "", "")
         if command[0] == "nft":
-            if "list" in command:
-                return (0, self.table, "") if self.table else (1, "", "No such file or directory")
-            self.table = ""
+            assert command[1] == "; ".join(f"delete table {family} aztec_prover" for family in self.owners)
+            self.owners = {}
             return 0, "", ""
         verb = command[1]
         if verb == "show":
-            blocks = [
-                f"ActiveState={self.active if unit == guard.UNIT else 'inactive'}\n"
-                f"UnitFileState={self.enabled if unit == guard.UNIT else ''}\n"
-                f"NeedDaemonReload={'yes' if unit == self.stale else 'no'}\n"
-                for unit in command[4:]
-            ]
-            return 0, "\n".join(blocks), ""
-        if verb in ("start", "reload"):
+            return 0, "\n".join(self.properties(unit) for unit in command[4:]), ""
+        if verb == "restart":
+            self.active, self.answers = "active", True
+            self.program = self.file(guard.PROGRAM_FILE).read_text()
             self.load()
-            self.active = "active"
+        elif verb == "reload":
+            self.load()
         elif verb == "stop":
-            self.table, self.active = "", "inactive"
+            self.active, self.text, self.owners = "inactive", None, dict.fromkeys(self.owners, 0)
         elif verb == "daemon-reload":
             self.stale = ""
         else:
             self.enabled = {"enable": "enabled", "disable": "disabled"}[verb]
         return 0, "", ""
 
-    def host(self, nft: str | None = "nft", check: bool = False) -> Host:
-        return Host(self.run, nft=nft, root=str(self.root), check=check)
+    def properties(self, unit: str) -> str:
+        """Return what systemctl shows of a unit."""
+        own = unit == guard.UNIT
+        return (
+            f"ActiveState={self.active if own else 'inactive'}\n"
+            f"UnitFileState={self.enabled if own else ''}\n"
+            f"NeedDaemonReload={'yes' if unit == self.stale else 'no'}\n"
+        )
+
+    def host(self, nft: str | None = "nft", check: bool = False, run=None) -> Host:
+        """Return the host, whose daemon and kernel are this machine's."""
+        host = Host(run or self.run, nft=nft, root=str(self.root), check=check)
+        host.service = Local(host.command, self)
+        return host
 
     def files(self) -> list[str]:
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
 
 
+class Local(Service):
+    """The unit by the machine's systemctl, daemon and kernel by what the machine says of them."""
+
+    def __init__(self, command, machine: Machine) -> None:
+        super().__init__(command)
+        self.machine = machine
+
+    def state(self) -> dict | None:
+        return self.machine.state()
+
+    def owners(self) -> dict[str, int]:
+        return self.machine.owners
+
+
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(port_guard, "PATIENCE", 0)
     return Machine(tmp_path / "root")
 
 
 def test_first_section(machine: Machine) -> None:
     host = machine.host()
     text, sections = host.apply(BROKER, present=True)
-    assert (text, sections) == (machine.table, ["prover_broker"])
+    assert (text, sections) == (machine.text, ["prover_broker"])
+    assert text == guard.table([BROKER])
     assert host.actions == [
         "write /etc/aztec-port-guard/prover_broker.json",
         "write /etc/aztec-port-guard/table.nft",
+        "write /usr/local/lib/aztec-port-guard/daemon.py",
         "write /etc/systemd/system/aztec-port-guard.service",
-        "write /etc/systemd/system/nftables.service.d/aztec-port-guard.conf",
         "write /etc/systemd/system/docker.service.d/aztec-port-guard.conf",
         "reload systemd",
         "enable the unit",
-        "load the table",
+        "start the guard",
     ]
+    assert machine.program == inspect.getsource(guard_daemon)
+    assert [command[:2] for command in machine.commands if command[1] != "show"] == [
+        ["unshare", "--net"],
+        ["systemctl", "daemon-reload"],
+        ["systemctl", "enable"],
+        ["systemctl", "restart"],
+    ]
+
+
+@pytest.mark.parametrize(("there", "python"), [(True, "/usr/bin/python3"), (False, "/opt/venv/bin/python")])
+def test_the_system_s_python_runs_the_daemon(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool, python: str
+) -> None:
+    system = "/usr/bin/python3" if there else str(tmp_path / "python3")
+    monkeypatch.setattr(port_guard, "SYSTEM_PYTHON", system)
+    monkeypatch.setattr(port_guard.sys, "executable", "/opt/venv/bin/python")
+    machine.host().apply(BROKER, present=True)
+    assert machine.file(guard.UNIT_FILE).read_text() == guard.unit(python)
 
 
 def test_no_change(machine: Machine) -> None:
     machine.host().apply(BROKER, present=True)
     machine.commands.clear()
     again = machine.host()
-    again.apply(BROKER, present=True)
+    assert again.apply(BROKER, present=True) == (machine.text, ["prover_broker"])
     assert (again.actions, again.diff) == ([], [])
-    assert not [command for command in machine.commands if command[:2] == ["systemctl", "daemon-reload"]]
+    assert {tuple(command[:2]) for command in machine.commands} == {("systemctl", "show")}
 
 
 @pytest.mark.parametrize(
     ("harm", "actions"),
     [
-        pytest.param({"table": ""}, ["load the table"], id="flushed"),
-        pytest.param({"table": "another"}, ["load the table"], id="changed_by_hand"),
-        pytest.param({"active": "inactive"}, ["load the table"], id="stopped"),
-        pytest.param({"active": "failed", "table": ""}, ["load the table"], id="failed"),
+        pytest.param({"intact": False}, ["load the rules"], id="changed"),
+        pytest.param({"text": "another"}, ["load the rules"], id="older_rules"),
+        pytest.param({"active": "inactive", "text": None}, ["start the guard"], id="stopped"),
+        pytest.param({"active": "failed", "text": None}, ["start the guard"], id="failed"),
+        pytest.param({"active": "activating", "text": None}, ["start the guard"], id="waits_for_its_next_start"),
+        pytest.param({"answers": False}, ["restart the guard"], id="silent"),
         pytest.param({"enabled": "disabled"}, ["enable the unit"], id="disabled"),
         pytest.param({"stale": guard.UNIT}, ["reload systemd"], id="broken_off_before_daemon_reload"),
         pytest.param({"stale": "docker.service"}, ["reload systemd"], id="broken_off_after_a_drop_in"),
     ],
 )
 def test_what_was_harmed_is_mended(machine: Machine, harm: dict, actions: list[str]) -> None:
-    machine.host().apply(BROKER, present=True)
+    text, _sections = machine.host().apply(BROKER, present=True)
     vars(machine).update(harm)
     again = machine.host()
     again.apply(BROKER, present=True)
     assert again.actions == actions
+    assert (machine.text, machine.intact, machine.active) == (text, True, "active")
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"),
+    [
+        (guard.TABLE_FILE, []),
+        (guard.PROGRAM_FILE, ["restart the guard"]),
+        (guard.UNIT_FILE, ["reload systemd", "restart the guard"]),
+        (guard.DOCKER_FILE, ["reload systemd"]),
+    ],
+)
+@pytest.mark.parametrize("harm", [lambda path: path.write_text("another"), Path.unlink], ids=["changed", "removed"])
+def test_files_are_written_again(machine: Machine, harm, name: str, actions: list[str]) -> None:
+    machine.host().apply(BROKER, present=True)
+    files = machine.files()
+    harm(machine.file(name))
+    again = machine.host()
+    again.apply(BROKER, present=True)
+    assert again.actions == [f"write {name}", *actions]
+    assert machine.files() == files
 
 
 def test_a_change_of_sources_does_not_reload_systemd(machine: Machine) -> None:
@@ -120,8 +204,30 @@ def test_a_change_of_sources_does_not_reload_systemd(machine: Machine) -> None:
     again = machine.host()
     more = guard.section_of("prover_broker", [{"port": 8080, "sources": ["10.0.0.11", "10.0.0.14"]}], ["aztec0"])
     again.apply(more, present=True)
-    assert [line for line in again.actions if not line.startswith("write")] == ["load the table"]
-    assert "10.0.0.14" in machine.table
+    assert [line for line in again.actions if not line.startswith("write")] == ["load the rules"]
+    assert "10.0.0.14" in machine.text
+
+
+def test_rules_that_do_not_arrive_in_the_kernel(machine: Machine) -> None:
+    machine.loads = False
+    with pytest.raises(Failed, match=r"does not load /etc/aztec-port-guard/table.nft: see journalctl -u aztec-port-"):
+        machine.host().apply(BROKER, present=True)
+
+
+def test_a_daemon_that_loads_after_a_while(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            machine.loads = True
+            machine.load()
+
+    monkeypatch.setattr(port_guard, "PATIENCE", 10)
+    monkeypatch.setattr(port_guard.time, "sleep", wait)
+    machine.loads = False
+    machine.host().apply(BROKER, present=True)
+    assert len(waits) == 3
 
 
 @pytest.mark.parametrize(
@@ -141,32 +247,104 @@ def test_sections_are_taken_away_one_by_one(machine: Machine) -> None:
     machine.host().apply(NODE, present=True)
     text, sections = machine.host().apply(BROKER, present=False)
     assert sections == ["prover_node"] and "8080" not in text
+    assert text == machine.text
     assert not machine.file(guard.DOCKER_FILE).parent.exists()
-    text, sections = machine.host().apply(NODE, present=False)
-    assert (text, sections, machine.table, machine.files()) == ("", [], "", [])
+    last = machine.host()
+    text, sections = last.apply(NODE, present=False)
+    assert last.actions == [
+        "disable the unit",
+        "stop the guard",
+        "remove the tables",
+        "remove /etc/systemd/system/aztec-port-guard.service",
+        "remove /usr/local/lib/aztec-port-guard/daemon.py",
+        "reload systemd",
+        "remove /etc/aztec-port-guard/table.nft",
+        "remove /etc/aztec-port-guard/prover_node.json",
+    ]
+    assert (text, sections, machine.text, machine.owners, machine.files()) == ("", [], None, {}, [])
     assert (machine.active, machine.enabled) == ("inactive", "disabled")
+    assert not machine.file(guard.DIRECTORY).exists() and not machine.file(guard.PROGRAM_FILE).parent.exists()
     again = machine.host()
     again.apply(NODE, present=False)
     assert again.actions == []
 
 
-def test_anothers_drop_in_directory_stays(machine: Machine) -> None:
-    other = machine.file(guard.DOCKER_FILE).with_name("other.conf")
+@pytest.mark.parametrize("active", ["failed", "activating"])
+def test_a_guard_that_does_not_run_is_taken_away(machine: Machine, active: str) -> None:
+    machine.host().apply(BROKER, present=True)
+    machine.active = active
+    host = machine.host()
+    host.apply(BROKER, present=False)
+    assert "stop the guard" in host.actions
+    assert (machine.owners, machine.files()) == ({}, [])
+
+
+def test_one_table_that_is_left_is_removed(machine: Machine) -> None:
+    machine.host().apply(BROKER, present=True)
+    machine.owners = {"bridge": 0}
+    machine.host().apply(BROKER, present=False)
+    assert ["nft", "delete table bridge aztec_prover"] in machine.commands
+
+
+@pytest.mark.parametrize("changes", [{"owners": {}}, {"nft": None}], ids=["no_tables", "no_nft"])
+def test_tables_that_cannot_be_removed_are_left_out(machine: Machine, changes: dict) -> None:
+    machine.host().apply(BROKER, present=True)
+    machine.owners = changes.get("owners", machine.owners)
+    host = machine.host(nft=changes.get("nft", "nft"))
+    host.apply(BROKER, present=False)
+    assert "remove the tables" not in host.actions
+    assert machine.files() == []
+
+
+def test_a_guard_whose_unit_was_deleted_is_taken_away(machine: Machine) -> None:
+    machine.host().apply(BROKER, present=True)
+    machine.file(guard.UNIT_FILE).unlink()
+    machine.host().apply(BROKER, present=False)
+    assert (machine.active, machine.owners, machine.files()) == ("inactive", {}, [])
+
+
+def test_tables_of_somebody_else_are_not_taken_away(machine: Machine) -> None:
+    machine.owners = {"inet": 0}
+    host = machine.host()
+    host.apply(BROKER, present=False)
+    assert (host.actions, machine.owners) == ([], {"inet": 0})
+
+
+@pytest.mark.parametrize("name", [guard.DOCKER_FILE, guard.PROGRAM_FILE])
+def test_a_directory_with_other_files_stays(machine: Machine, name: str) -> None:
+    other = machine.file(name).with_name("other.conf")
     other.parent.mkdir(parents=True)
     other.write_text("[Service]\n")
     machine.host().apply(BROKER, present=True)
     machine.host().apply(BROKER, present=False)
-    assert machine.files() == ["etc/systemd/system/docker.service.d/other.conf"]
+    assert machine.files() == [str(other.relative_to(machine.root))]
 
 
 @pytest.mark.parametrize("nft", ["nft", None], ids=["nft", "no_nft"])
 def test_check_mode_predicts_and_does_nothing(machine: Machine, nft: str | None) -> None:
     host = machine.host(nft=nft, check=True)
-    host.apply(BROKER, present=True)
-    assert "load the table" in host.actions
-    assert (machine.files(), machine.table, machine.enabled) == ([], "", "")
-    assert {command[0] for command in machine.commands} <= {"systemctl", "unshare", "nft"}
+    text, sections = host.apply(BROKER, present=True)
+    assert (text, sections) == (guard.table([BROKER]), ["prover_broker"])
+    predicted = host.actions
+    assert (machine.files(), machine.text, machine.enabled) == ([], None, "")
+    assert {command[0] for command in machine.commands} == ({"systemctl", "unshare"} if nft else {"systemctl"})
     assert all(command[1] == "show" for command in machine.commands if command[0] == "systemctl")
+    real = machine.host()
+    real.apply(BROKER, present=True)
+    assert predicted == real.actions
+
+
+def test_check_mode_of_a_change(machine: Machine) -> None:
+    machine.host().apply(BROKER, present=True)
+    before = machine.text
+    host = machine.host(check=True)
+    host.apply(NODE, present=True)
+    assert host.actions == [
+        "write /etc/aztec-port-guard/prover_node.json",
+        "write /etc/aztec-port-guard/table.nft",
+        "load the rules",
+    ]
+    assert machine.text == before
 
 
 def test_check_mode_of_the_last_removal(machine: Machine) -> None:
@@ -174,7 +352,7 @@ def test_check_mode_of_the_last_removal(machine: Machine) -> None:
     host = machine.host(check=True)
     host.apply(BROKER, present=False)
     predicted = host.actions
-    assert machine.table and machine.active == "active"
+    assert machine.text and machine.owners and machine.active == "active"
     real = machine.host()
     real.apply(BROKER, present=False)
     assert predicted == real.actions
@@ -186,14 +364,57 @@ def test_without_nft_nothing_is_written(machine: Machine) -> None:
     assert machine.files() == []
 
 
-def test_a_table_that_nft_refuses_changes_nothing(machine: Machine) -> None:
+def test_rules_that_nft_refuses_change_nothing(machine: Machine) -> None:
     machine.refuses = "syntax\n error"
-    with pytest.raises(Failed, match="syntax error"):
+    with pytest.raises(Failed, match=r"^unshare --net nft -f \S+ failed on this host: syntax error$"):
         machine.host().apply(BROKER, present=True)
     assert machine.files() == []
 
 
-@pytest.mark.parametrize("breaks_at", ["daemon-reload", "enable", "start"])
+@pytest.mark.parametrize(
+    ("owners", "line"),
+    [
+        ({"inet": 0}, "table inet aztec_prover is there and was not made by this module: remove it with nft delete "
+         "table inet aztec_prover, and from /etc/nftables.conf where that has it"),
+        ({"bridge": 0}, "table bridge aztec_prover is there and was not made by this module: remove it with nft delete "
+         "table bridge aztec_prover, and from /etc/nftables.conf where that has it"),
+        ({"inet": 9, "bridge": 9}, "table inet aztec_prover belongs to process 9, which is not the guard: end that "
+         "process"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
+def test_tables_of_somebody_else(machine: Machine, owners: dict, line: str, check: bool) -> None:
+    machine.owners = owners
+    with pytest.raises(Failed) as refused:
+        machine.host(check=check).apply(BROKER, present=True)
+    assert str(refused.value) == line
+    assert (machine.files(), machine.owners) == ([], owners)
+
+
+OLD = '{"bridges": [], "ports": [], "required_by_docker": true}'
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(OLD, "was written by another version of the collection (1, this one writes 2)", id="version"),
+        pytest.param(guard.section_to_text(NODE) + " ", "was changed by somebody else", id="changed"),
+        pytest.param("{", "is damaged (Expecting", id="cut_off"),
+    ],
+)
+def test_a_section_of_another_that_cannot_be_read(machine: Machine, text: str, line: str) -> None:
+    path = machine.file(f"{guard.DIRECTORY}/prover_node.json")
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(Failed) as refused:
+        machine.host().apply(BROKER, present=True)
+    assert str(refused.value).startswith(f"{path} {line}")
+    assert str(refused.value).endswith(": delete it and run the role of prover_node again")
+    machine.host().apply(NODE, present=True)
+    assert path.read_text() == guard.section_to_text(NODE)
+
+
+@pytest.mark.parametrize("breaks_at", ["daemon-reload", "enable", "restart"])
 def test_a_run_that_broke_off_is_finished_by_the_next(machine: Machine, breaks_at: str) -> None:
     whole = machine.run
 
@@ -204,10 +425,10 @@ def test_a_run_that_broke_off_is_finished_by_the_next(machine: Machine, breaks_a
         return whole(command)
 
     with pytest.raises(Failed, match="killed"):
-        Host(breaks, nft="nft", root=str(machine.root)).apply(BROKER, present=True)
+        machine.host(run=breaks).apply(BROKER, present=True)
     machine.host().apply(BROKER, present=True)
     assert (machine.active, machine.enabled, machine.stale) == ("active", "enabled", "")
-    assert machine.table == machine.file(guard.TABLE_FILE).read_text()
+    assert machine.text == machine.file(guard.TABLE_FILE).read_text()
     last = machine.host()
     last.apply(BROKER, present=True)
     assert last.actions == []
@@ -218,3 +439,21 @@ def test_diff_shows_the_rules(machine: Machine) -> None:
     host.apply(BROKER, present=True)
     (table,) = [part for part in host.diff if part["after_header"] == guard.TABLE_FILE]
     assert table["before"] == "" and "10.0.0.11" in table["after"]
+
+
+def test_files_are_readable_and_not_writable_by_others(machine: Machine) -> None:
+    machine.host().apply(BROKER, present=True)
+    assert {machine.file(name).stat().st_mode & 0o777 for name in machine.files()} == {0o644}
+    assert not [name for name in machine.files() if name.rsplit("/", 1)[1].startswith(".")]
+
+
+def test_owners_are_those_of_the_tables_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_daemon, "owner_of", {"inet": None, "bridge": 0}.__getitem__)
+    assert Service(print).owners() == {"bridge": 0}
+    monkeypatch.setattr(guard_daemon, "owner_of", {"inet": 7, "bridge": 9}.__getitem__)
+    assert Service(print).owners() == {"inet": 7, "bridge": 9}
+
+
+def test_the_daemon_is_asked_for_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_daemon, "ask", {"state": {"pid": 7}}.__getitem__)
+    assert Service(print).state() == {"pid": 7}
