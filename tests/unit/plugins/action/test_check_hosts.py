@@ -10,16 +10,21 @@ from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engi
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
     Engine,
     Settings,
+    bridge_problems,
     check_hosts,
+    guard_problems,
     hardware_table,
     ipv6_problems,
     port_problems,
+    publish_problems,
+    rules_problems,
 )
 
 TB, GIB = 1000**4, 1024**3
 
 FLEET = {
     "line": "4",
+    "broker": {"publish": ["10.0.0.10"]},
     "hosts": {
         "node-1": {
             "components": ["prover_node", "prover_broker"],
@@ -53,6 +58,7 @@ def system(name: str, version: str, apt: bool = True) -> dict:
 def engine(**seen) -> dict:
     """Give the look at no engine at all, with these changes."""
     bare = {"serves": False, "error": "", "source": "none", "compose": None, "ours": False, "pin": ""}
+    bare["rules"] = True
     return {**bare, "apt_sources": [], **seen}
 
 
@@ -72,10 +78,16 @@ def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **m
         "hardware": {"vcpus": vcpus, "cores": 1, "memory_bytes": memory, "link_mbps": None, "disks": {"/": disk}},
         "engine": engine(),
         "nft": {"installed": False},
+        "guard": {"installed": False, "owner": "", "problems": [], "saved_in": []},
+        "interfaces": ["lo", "eth0"],
+        "networks": [],
         "listening": [],
         "projects": {},
         **more,
     }
+
+
+GUARD = {"installed": False, "owner": "", "problems": [], "saved_in": []}
 
 
 def listens(port: int, process: str, protocol: str = "tcp", address: str = "0.0.0.0") -> dict:
@@ -190,8 +202,12 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
             "error | node-1 | container engine | docker.io is installed and does not serve | start it, or remove it",
         ),
         (
-            {"addresses": ["10.0.0.11"]},
-            "warning | node-1 | aztec_address | 10.0.0.10 is none of the host's own addresses (10",
+            {"guard": {**GUARD, "owner": "nobody"}},
+            "error | node-1 | port guard | the nftables table aztec_prover is there and the guard did not make it |",
+        ),
+        (
+            {"engine": engine(**SERVES, rules=False)},
+            "warning | node-1 | container engine | Docker's firewall rules are gone, so that containers reach nothing",
         ),
     ],
 )
@@ -199,6 +215,16 @@ def test_one_thing_wrong_with_the_node(changes: dict, line: str) -> None:
     found = lines({"node-1": look("node-1", "10.0.0.10", **changes)})
     assert len(found) == 1
     assert found[0].startswith(line)
+
+
+def test_an_address_that_is_translated_is_said_for_fleet_and_broker() -> None:
+    found = lines({"node-1": look("node-1", "10.0.0.11")})
+    assert [line.split(" (")[0] for line in found] == [
+        "warning | node-1 | prover_broker_publish_addresses | no interface has 10.0.0.10",
+        "warning | node-1 | aztec_address | 10.0.0.10 is none of the host's own addresses",
+    ]
+    found = lines({"agent-1": look("agent-1", "10.0.0.22")})
+    assert [line.split(" | ")[1:3] for line in found] == [["agent-1", "aztec_address"]]
 
 
 @pytest.mark.parametrize(
@@ -293,8 +319,9 @@ def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
         "prover_agent_cpu_limit": "3.5",
     }
     found = settings_of(values, ["prover_broker", "prover_agent"], specs)
-    assert found["prover_broker"] == Settings((("prover_broker_port", "tcp", 9090, False),), "warn", 1)
-    assert found["prover_agent"] == Settings((), "ignore", 1, "16g", 3.5)
+    here = {"docker_network": "aztec-prover", "docker_bridge": "aztec0"}
+    assert found["prover_broker"] == Settings((("prover_broker_port", "tcp", 9090, False),), "warn", 1, **here)
+    assert found["prover_agent"] == Settings((), "ignore", 1, "16g", 3.5, **here)
     assert engine_of({}, specs) == Engine()
     assert engine_of({"docker_engine_source": "distribution"}, specs) == Engine("distribution")
 
@@ -337,3 +364,214 @@ def test_ipv6_is_part_of_the_check() -> None:
     seen = look("a", "10.0.0.21", engine=engine(**SERVES, version="26.1.5", translates_ipv6=False))
     found = check_hosts({"agent-1": seen}, fleet, SETTINGS, ENGINES)
     assert [one.variable for one in found.problems] == ["container engine"]
+
+
+@pytest.mark.parametrize(
+    ("values", "network", "bridge"),
+    [
+        ({"aztec_docker_network": "own", "aztec_docker_bridge": "own0"}, "own", "own0"),
+        ({"aztec_docker_bridge": "own0", "prover_broker_docker_bridge": "mine0"}, "aztec-prover", "mine0"),
+    ],
+)
+def test_settings_have_the_docker_network(values: dict, network: str, bridge: str) -> None:
+    found = settings_of(values, ["prover_broker"], read_specs(ROLES))["prover_broker"]
+    assert (found.docker_network, found.docker_bridge) == (network, bridge)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(["10.0.0.9", "a.lan"], ("10.0.0.9", "a.lan")), ([], ()), (None, None), ("{{ some_template }}", None)],
+)
+def test_publish_addresses_are_the_broker_s_alone(value: object, found: tuple | None) -> None:
+    values = {"prover_broker_publish_addresses": value}
+    settings = settings_of(values, ["prover_node", "prover_broker", "prover_agent"], read_specs(ROLES))
+    assert {name: setting.publish_addresses for name, setting in settings.items()} == {
+        "prover_node": None, "prover_broker": found, "prover_agent": None
+    }  # fmt: skip
+
+
+def shown(problems: list) -> list[str]:
+    return [" | ".join((one.level, one.host, one.variable, one.wrong, one.remedy)) for one in problems]
+
+
+FOREIGN = (
+    "error | node-1 | port guard | the nftables table aztec_prover is there and the guard did not make it | run nft "
+    "delete table inet aztec_prover, nft delete table bridge aztec_prover on the host"
+)
+FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
+
+
+@pytest.mark.parametrize(
+    ("guard", "found"),
+    [
+        pytest.param({}, [], id="none"),
+        pytest.param({"installed": True, "owner": "guard"}, [], id="owned"),
+        pytest.param({"installed": True, "owner": "watch"}, [], id="watched"),
+        pytest.param({"installed": True, "owner": "nobody"}, [], id="stopped"),
+        pytest.param({"installed": False, "owner": "guard"}, [], id="its_unit_was_deleted"),
+        pytest.param({"owner": "nobody"}, [FOREIGN], id="foreign_table"),
+        pytest.param(
+            {"owner": "process 9 (x)", "installed": True},
+            [
+                "error | node-1 | port guard | the nftables table aztec_prover belongs to process 9 (x) | end that "
+                "process, then run again"
+            ],
+            id="another_process",
+        ),
+        pytest.param(
+            {"installed": True, "owner": "guard", "problems": [FILE, FILE.replace("x.json", "y.json")]},
+            [
+                f"error | node-1 | port guard | {FILE} | "
+                "delete it (rm /etc/aztec-port-guard/x.json); the run writes it again",
+                "error | node-1 | port guard | /etc/aztec-port-guard/y.json was changed by somebody else | "
+                "delete it (rm /etc/aztec-port-guard/y.json); the run writes it again",
+            ],
+            id="files_that_are_no_section",
+        ),
+        pytest.param(
+            {"installed": True, "owner": "guard", "saved_in": ["/etc/nftables.conf"]},
+            [
+                "warning | node-1 | port guard | /etc/nftables.conf holds the guard's own table aztec_prover, so that "
+                "nftables cannot load it while the guard runs | delete the blocks `table inet aztec_prover` and `table "
+                "bridge aztec_prover` from it"
+            ],
+            id="saved_ruleset",
+        ),
+        pytest.param(
+            {"owner": "nobody", "problems": [FILE], "saved_in": ["/etc/nftables.conf"]},
+            ["error | node-1 | port guard | /etc", FOREIGN, "warning | node-1 | port guard | /etc"],
+            id="all_at_once",
+        ),
+    ],
+)
+def test_port_guard_of_a_host(guard: dict, found: list[str]) -> None:
+    lines = shown(guard_problems("node-1", {"guard": {**GUARD, **guard}}))
+    assert len(lines) == len(found)
+    assert [line[: len(start)] for line, start in zip(lines, found)] == found
+
+
+OURS = Settings(docker_network="aztec-prover", docker_bridge="aztec0")
+TAKEN = (
+    "error | node-1 | prover_node_docker_bridge | aztec0 is the bridge of the Docker network other | set "
+    "aztec_docker_bridge to another name"
+)
+INTERFACE = (
+    "error | node-1 | prover_node_docker_bridge | aztec0 is an interface of the host and of no Docker network | set "
+    "aztec_docker_bridge to another name"
+)
+
+
+@pytest.mark.parametrize(
+    ("networks", "interfaces", "serves", "found"),
+    [
+        pytest.param([], [], True, [], id="not_there_yet"),
+        pytest.param([("aztec-prover", "aztec0")], ["aztec0"], True, [], id="there"),
+        pytest.param([("other", "aztec0")], ["aztec0"], True, [TAKEN], id="of_another_network"),
+        pytest.param([("bridge", "docker0"), ("other", "")], [], True, [], id="other_networks"),
+        pytest.param([], ["lo", "aztec0"], True, [INTERFACE], id="of_the_host"),
+        pytest.param([], ["lo", "aztec0"], False, [], id="the_engine_does_not_say"),
+        pytest.param([("aztec-prover", "older0")], ["older0"], True, [], id="ours_has_another_bridge"),
+    ],
+)
+def test_bridge_of_a_host(networks: list, interfaces: list, serves: bool, found: list[str]) -> None:
+    seen = {
+        "networks": [{"name": name, "bridge": bridge} for name, bridge in networks],
+        "interfaces": interfaces,
+        "engine": engine(serves=serves),
+    }
+    # Both components have the bridge, which is one problem.
+    lines = shown(bridge_problems("node-1", seen, {"prover_node": OURS, "prover_broker": OURS}))
+    assert [line[: len(start)] for line, start in zip(lines, found)] == found
+    assert len(lines) == len(found)
+
+
+def test_components_with_bridges_of_their_own() -> None:
+    seen = {"networks": [{"name": "x", "bridge": "a0"}, {"name": "y", "bridge": "b0"}], "engine": engine(serves=True)}
+    settings = {
+        "prover_node": Settings(docker_network="n", docker_bridge="a0"),
+        "prover_broker": Settings(docker_network="n", docker_bridge="b0"),
+        "prover_agent": Settings(docker_network="n"),
+    }
+    found = [(one.variable, one.wrong) for one in bridge_problems("node-1", seen, settings)]
+    assert found == [
+        ("prover_node_docker_bridge", "a0 is the bridge of the Docker network x"),
+        ("prover_broker_docker_bridge", "b0 is the bridge of the Docker network y"),
+    ]
+
+
+def test_a_look_without_networks_has_no_bridge_problem() -> None:
+    assert bridge_problems("node-1", {"engine": engine(serves=True)}, {"prover_node": OURS}) == []
+
+
+OWN = ["127.0.0.1", "10.0.0.10", "192.168.1.4", "fd00::10", "172.17.0.1"]
+CHOOSE = (
+    "choose one of 127.0.0.1, 10.0.0.10, 192.168.1.4, fd00::10, or set it to [0.0.0.0] where addresses are translated "
+    "(NAT)"
+)
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "derived", "own", "found"),
+    [
+        pytest.param(None, ["10.0.0.10"], OWN, [], id="derived"),
+        pytest.param(None, ["fd00::10", "9.9.9.9"], OWN, [], id="one_derived"),
+        pytest.param(
+            None,
+            ["9.9.9.9", "9.9.9.8"],
+            OWN,
+            [
+                "warning | node-1 | prover_broker_publish_addresses | no interface has 9.9.9.9 or 9.9.9.8 (NAT?): "
+                "the broker is published on all addresses of the host | set it to the address that the translation "
+                "leads to, or to [0.0.0.0] if all are meant"
+            ],
+            id="none_derived",
+        ),
+        pytest.param(None, ["9.9.9.9"], [], [], id="addresses_are_not_known"),
+        pytest.param((), ["9.9.9.9"], OWN, [], id="empty"),
+        pytest.param(("10.0.0.10", "fd00::10"), [], OWN, [], id="by_hand"),
+        pytest.param(("127.0.0.1", "127.0.0.9", "::1"), [], OWN, [], id="loopback"),
+        pytest.param(("0.0.0.0",), [], OWN, [], id="all_IPv4"),
+        pytest.param(("9.9.9.9", "::"), [], OWN, [], id="all_IPv6"),
+        pytest.param(
+            ("10.0.0.10", "10.0.0.11", "fd00::11"),
+            [],
+            OWN,
+            [
+                f"error | node-1 | prover_broker_publish_addresses | no interface has 10.0.0.11 | {CHOOSE}",
+                f"error | node-1 | prover_broker_publish_addresses | no interface has fd00::11 | {CHOOSE}",
+            ],
+            id="on_no_interface",
+        ),
+        pytest.param(("10.0.0.11",), [], [], [], id="by_hand_and_addresses_are_not_known"),
+    ],
+)
+def test_addresses_of_the_broker(by_hand: tuple | None, derived: list, own: list, found: list[str]) -> None:
+    setting = Settings(publish_addresses=by_hand)
+    assert shown(publish_problems("node-1", {"addresses": own}, setting, derived)) == found
+
+
+def test_publish_addresses_are_part_of_the_check() -> None:
+    broker = {"prover_broker": Settings(publish_addresses=("10.0.0.99",))}
+    assert lines({}, {"node-1": broker})[0].startswith(
+        "error | node-1 | prover_broker_publish_addresses | no interface"
+    )
+    assert lines({}, {"agent-1": {"prover_agent": Settings(publish_addresses=("10.0.0.99",))}}) == []
+
+
+def test_bridges_are_part_of_the_check() -> None:
+    node = look("node-1", "10.0.0.10", networks=[{"name": "other", "bridge": "aztec0"}])
+    assert lines({"node-1": node}, {"node-1": {"prover_node": OURS}}) == [TAKEN]
+
+
+@pytest.mark.parametrize(
+    ("seen", "warned"),
+    [
+        ({"serves": True, "rules": False}, True),
+        ({"serves": True, "rules": True}, False),
+        ({"serves": False, "rules": False}, False),
+        ({"serves": True, "rules": False, "ours": True}, False),
+    ],
+)
+def test_engines_without_rules(seen: dict, warned: bool) -> None:
+    found = rules_problems("node-1", {"engine": engine(**seen)})
+    assert [(one.level, one.variable) for one in found] == ([("warning", "container engine")] if warned else [])

@@ -10,7 +10,16 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.filter.fleet import FilterModule
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import DEFAULTS, fleet, in_url, resolve_all
+from ansible_collections.aztec_ops.prover.plugins.module_utils import fleet as fleet_module
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
+    DEFAULTS,
+    fleet,
+    in_url,
+    publications,
+    published_addresses,
+    resolve_all,
+    url_hosts,
+)
 
 KEY = "0x" + "ab" * 32
 ID = "0xe239cdc5fbe977a8a141B72194D3CF8c41bC5BC6"
@@ -34,13 +43,12 @@ def test_node_and_broker_on_one_host() -> None:
     assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32"]
     assert found["broker"]["guard"] == {
         "section": "prover_broker",
-        "ports": [
-            {"port": 8080, "protocol": "tcp", "sources": ["10.0.0.10/32", "10.0.0.21/32"]},
-            {"port": 8880, "protocol": "tcp", "sources": []},
-        ],
+        "ports": [{"port": 8080, "sources": ["10.0.0.10/32", "10.0.0.21/32"]}],
+        "containers": [{"mac_address": "02:a2:7e:01:00:01", "ports": [8880]}],
         "bridges": ["aztec0"],
         "required_by_docker": True,
     }
+    assert found["broker"]["publish"] == ["10.0.0.10"]
     assert found["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"
     assert found["hosts"]["node-1"]["components"] == ["prover_node", "prover_broker"]
     assert found["hosts"]["agent-1"]["broker_url"] == "http://10.0.0.10:8080"
@@ -197,6 +205,110 @@ def test_the_guard_is_what_the_broker_s_role_asks_for(given: object, required: b
     assert found["admitted"] == found["guard"]["ports"][0]["sources"] == ["10.9.0.0/16"]
     assert found["guard"]["bridges"] == ["own0"]
     assert found["guard"]["required_by_docker"] is required
+
+
+@pytest.mark.parametrize(
+    ("broker", "agent", "publish"),
+    [
+        pytest.param({}, {}, ["10.0.0.11"], id="its_address"),
+        pytest.param({"aztec_address6": "fd00::11"}, {}, ["10.0.0.11", "fd00::11"], id="both_families"),
+        pytest.param(
+            {},
+            {"prover_agent_broker_url": "http://192.168.0.11:8080"},
+            ["10.0.0.11", "192.168.0.11"],
+            id="a_URL_set_by_hand",
+        ),
+        pytest.param(
+            {},
+            {"prover_agent_broker_url": "http://[fd00::99]:8080", "prover_node_broker_url": "http://10.0.0.11:8080"},
+            ["10.0.0.11", "fd00::99"],
+            id="URLs_of_both_components",
+        ),
+        pytest.param({}, {"prover_agent_broker_url": "http://known.lan"}, ["10.0.0.11", "10.9.0.1"], id="a_name"),
+        pytest.param({}, {"prover_agent_broker_url": "http://unknown.lan"}, ["10.0.0.11"], id="a_name_of_nothing"),
+        pytest.param({"prover_node_broker_url": "http://192.168.0.11"}, {}, ["10.0.0.11"], id="on_its_own_host"),
+    ],
+)
+def test_addresses_at_which_the_broker_is_used(
+    monkeypatch: pytest.MonkeyPatch, broker: dict, agent: dict, publish: list
+) -> None:
+    def resolve(name: str) -> list:
+        if name != "known.lan":
+            raise ValueError("no")
+        return ["10.9.0.1"]
+
+    def resolve_by(names: list, one=resolve) -> dict:
+        return resolve_all(names, one)
+
+    monkeypatch.setattr(fleet_module, "resolve_all", resolve_by)
+    agents = {"agent-1": {"aztec_address": "10.0.0.21", **agent}}
+    found = fleet(*inventory(None, agents, {"aztec_address": "10.0.0.11", **broker}))
+    assert found["broker"]["publish"] == publish
+
+
+def test_a_host_of_two_components_is_read_once() -> None:
+    hosts, groups = inventory(broker={"aztec_address": "10.0.0.11"}, prover_node_broker_url="http://10.0.0.12:80")
+    groups["prover_agent"] = ["node-1", "broker-1"]
+    assert fleet(hosts, groups)["broker"]["publish"] == ["10.0.0.11", "10.0.0.12"]
+
+
+def test_names_that_are_known_already_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"10.0.0.10": ["10.0.0.10"], "10.0.0.21": ["10.0.0.21"], "a.lan": ["10.0.0.10"]}
+    asked = []
+    monkeypatch.setattr(fleet_module, "resolve_all", lambda names: asked.extend(names) or {})
+    agents = {"agent-1": {"aztec_address": "10.0.0.21", "prover_agent_broker_url": "http://a.lan"}}
+    fleet(*inventory(None, agents), None, known)
+    assert (asked, sorted(known)) == ([], ["10.0.0.10", "10.0.0.21", "a.lan"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "names"),
+    [
+        ({}, []),
+        ({"prover_node_broker_url": "http://a.lan:80", "prover_agent_broker_url": "http://[::1]"}, ["a.lan", "::1"]),
+        ({"prover_agent_broker_url": "http://[fd00::1", "prover_node_broker_url": "http://a.lan"}, ["a.lan"]),
+        ({"prover_agent_broker_url": "a.lan:80"}, []),
+        ({"prover_agent_broker_url": ["http://a.lan"], "prover_node_broker_url": None}, []),
+        ({"prover_broker_broker_url": "http://a.lan"}, []),
+    ],
+)
+def test_hosts_of_the_broker_s_urls(variables: dict, names: list) -> None:
+    assert url_hosts(variables) == names
+
+
+OWN = ["10.0.0.10", "FD00::10", "192.168.1.4"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "own", "addresses"),
+    [
+        pytest.param(["10.0.0.10"], OWN, ["127.0.0.1", "10.0.0.10"], id="one"),
+        pytest.param(["fd00::10", "10.0.0.10"], OWN, ["127.0.0.1", "fd00::10", "10.0.0.10"], id="both_families"),
+        pytest.param(["10.0.0.10", "9.9.9.9"], OWN, ["127.0.0.1", "10.0.0.10"], id="one_on_no_interface"),
+        pytest.param(["10.0.0.10", "10.0.0.10"], OWN, ["127.0.0.1", "10.0.0.10"], id="twice"),
+        pytest.param(["127.0.0.1"], OWN, ["127.0.0.1"], id="loopback"),
+        pytest.param(["::1", "127.0.0.2"], [], ["127.0.0.1", "::1", "127.0.0.2"], id="other_loopback"),
+        pytest.param(["9.9.9.9"], OWN, [], id="none_on_an_interface"),
+        pytest.param([], OWN, [], id="nothing_wanted"),
+        pytest.param(["10.0.0.10", "0.0.0.0"], OWN, [], id="all_IPv4"),
+        pytest.param(["::", "10.0.0.10"], OWN, [], id="all_IPv6"),
+        pytest.param(["10.0.0.10"], [], [], id="addresses_are_not_known"),
+    ],
+)
+def test_published_addresses(wanted: list, own: list, addresses: list) -> None:
+    assert published_addresses(wanted, own) == addresses
+    ports = {"127.0.0.1": "127.0.0.1:80:80", "fd00::10": "[fd00::10]:80:80", "::1": "[::1]:80:80"}
+    published = [ports.get(address, f"{address}:80:80") for address in addresses]
+    assert publications(80, wanted, own) == (published or ["80:80"])
+
+
+def test_a_publish_address_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(name: str) -> list:
+        raise ValueError(name)
+
+    monkeypatch.setattr(fleet_module, "resolve", resolve)
+    with pytest.raises(AnsibleFilterError, match="a publish address does not resolve on the controller: use an IP"):
+        FilterModule().filters()["publications"](80, ["broker.lan"], OWN)
 
 
 def test_nobody_may_be_admitted_by_hand() -> None:

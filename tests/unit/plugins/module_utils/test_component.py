@@ -9,12 +9,15 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
     agent_layout,
     compose_project,
     container_environment,
+    guard_section,
     image_reference,
     is_service_of,
+    mac_address,
     merged,
     reached,
     unreachable_broker,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.nft import section_of
 
 RELEASE = {"entrypoint": ["node", "start"], "start_flags": {"prover_agent": ["--prover-agent"]}}
 
@@ -80,7 +83,87 @@ def test_services_that_are_alike():
     project = compose_project({"image": "a:1"}, "prover_agent", RELEASE, "testnet", 8082, "net", {}, names)
     services = project["services"]
     assert {name: service.pop("container_name") for name, service in services.items()} == dict(zip(names, names))
+    assert [service.pop("mac_address") for service in services.values()] == ["02:a2:7e:02:00:01", "02:a2:7e:02:00:02"]
     assert services["prover-agent-1"] == services["prover-agent-2"]
+
+
+@pytest.mark.parametrize(
+    ("component", "number", "address"),
+    [
+        ("prover_node", 1, "02:a2:7e:00:00:01"),
+        ("prover_broker", 1, "02:a2:7e:01:00:01"),
+        ("prover_agent", 1, "02:a2:7e:02:00:01"),
+        ("prover_agent", 255, "02:a2:7e:02:00:ff"),
+        ("prover_agent", 256, "02:a2:7e:02:01:00"),
+        ("prover_agent", 1023, "02:a2:7e:02:03:ff"),
+    ],
+)
+def test_mac_address(component: str, number: int, address: str) -> None:
+    assert mac_address(component, number) == address
+
+
+def test_the_first_container_s_mac_address_is_the_default() -> None:
+    assert mac_address("prover_broker") == "02:a2:7e:01:00:01"
+
+
+@pytest.mark.parametrize(("component", "name"), [("prover_node", "prover-node"), ("prover_broker", "prover-broker")])
+def test_a_service_has_the_mac_address_that_the_guard_knows(component: str, name: str) -> None:
+    release = {"entrypoint": [], "start_flags": {component: []}}
+    service = compose_project({"image": "a:1"}, component, release, "testnet", 8080, "net")["services"][name]
+    (container,) = guard_section(component, 8080)["containers"]
+    assert service["mac_address"] == container["mac_address"] == mac_address(component)
+
+
+NODE, BROKER, AGENT = "02:a2:7e:00:00:01", "02:a2:7e:01:00:01", "02:a2:7e:02:00:01"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ports", "containers"),
+    [
+        pytest.param(
+            {"component": "prover_broker", "port": "8080", "sources": ["10.0.0.1"]},
+            [{"port": 8080, "sources": ["10.0.0.1"]}],
+            [{"mac_address": BROKER, "ports": [8880]}],
+            id="broker",
+        ),
+        pytest.param(
+            {"component": "prover_broker", "port": 8080},
+            [{"port": 8080, "sources": []}],
+            [{"mac_address": BROKER, "ports": [8880]}],
+            id="broker_without_sources",
+        ),
+        pytest.param(
+            {"component": "prover_node", "port": 8081, "admin_port": "8888", "sources": ["10.0.0.1"]},
+            [{"port": 8081, "addresses": ["127.0.0.0/8", "::1"]}],
+            [{"mac_address": NODE, "ports": [8081, 8888]}],
+            id="node",
+        ),
+        pytest.param(
+            {"component": "prover_agent", "port": 8082},
+            [],
+            [{"mac_address": AGENT, "ports": [8082, 8880]}],
+            id="agent",
+        ),
+        pytest.param(
+            {"component": "prover_agent", "port": 8082, "count": "3"},
+            [],
+            [{"mac_address": f"{AGENT[:-1]}{number}", "ports": [8082, 8880]} for number in (1, 2, 3)],
+            id="agents",
+        ),
+        pytest.param({"component": "prover_agent", "port": 8082, "count": 0}, [], [], id="no_containers"),
+    ],
+)
+def test_guard_section(arguments: dict, ports: list, containers: list) -> None:
+    found = guard_section(**arguments)
+    assert found == {"ports": ports, "containers": containers}
+    section_of("a", found["ports"], [], containers=found["containers"])
+
+
+def test_guard_section_copies_the_sources() -> None:
+    sources = ["10.0.0.1"]
+    found = guard_section("prover_broker", 8080, sources=sources)
+    found["ports"][0]["sources"].append("10.0.0.2")
+    assert sources == ["10.0.0.1"]
 
 
 SIZE = {"max-size": "100m"}

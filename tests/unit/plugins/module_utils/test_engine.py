@@ -194,11 +194,13 @@ RUNS = {"XDG_RUNTIME_DIR": "/run/containerd"}
         pytest.param({"daemon_json_loaded": sha256("x")}, ["docker"], id="daemon.json not loaded"),
         pytest.param({"daemon_json": sha256("x"), "daemon_json_loaded": sha256("x")}, ["docker"], id="other options"),
         pytest.param({"daemon_json_loaded": "", "containerd_environment": {}}, ["containerd", "docker"], id="both"),
+        pytest.param({"rules": False}, ["docker"], id="rules flushed"),
     ],
 )
 def test_stale(seen, wanted):
     """Each service by its own file, and by what it runs with."""
     ours = {"daemon_json": sha256("{}"), "daemon_json_loaded": sha256("{}"), "containerd_conf": sha256(CONF)}
+    ours["rules"] = True
     assert engine_stale(look(**{**ours, "containerd_environment": RUNS, **seen}), "{}", CONF) == wanted
 
 

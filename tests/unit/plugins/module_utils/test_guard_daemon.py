@@ -184,6 +184,68 @@ def nftables(*answers: bytes) -> tuple[daemon.Nftables, Netlink]:
     return found, found._netlink
 
 
+class Shared:
+    """libnftables.so as far as a context is made: it opens one socket, beside those that are there."""
+
+    def __init__(self, name: str) -> None:
+        assert name == "libnftables.so.1"
+        self.called: list[tuple] = []
+
+    def __getattr__(self, name: str):
+        def call(*arguments: object) -> object:
+            self.called.append((name, *[getattr(argument, "value", argument) for argument in arguments]))
+            if name == "nft_ctx_new":
+                self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                return 4096
+            return 0
+
+        setattr(self, name, call)
+        return call
+
+
+def test_the_library_s_socket_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries = []
+    monkeypatch.setattr(daemon.ctypes, "CDLL", lambda name: libraries.append(Shared(name)) or libraries[0])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM):
+        found = daemon.Nftables()
+    (library,) = libraries
+    inodes = {os.fstat(one.fileno()).st_ino for one in (found._netlink, library.socket)}
+    assert len(inodes) == 1 and found._netlink.fileno() != library.socket.fileno()
+    assert found._netlink.gettimeout() == 5
+    # Output without counters, as they differ from one moment to the next.
+    assert library.called == [
+        ("nft_ctx_new", 0),
+        ("nft_ctx_buffer_output", 4096),
+        ("nft_ctx_buffer_error", 4096),
+        ("nft_ctx_output_set_flags", 4096, 4),
+    ]
+    found.close()
+    assert found._netlink.fileno() == -1
+    assert library.called[-1] == ("nft_ctx_free", 4096)
+    library.socket.close()
+
+
+class Opened:
+    """A socket that notes how it was made."""
+
+    def __init__(self, *kind: int) -> None:
+        self.did: list[tuple] = [kind]
+
+    def bind(self, address: tuple) -> None:
+        self.did.append(("bind", address))
+
+    def settimeout(self, seconds: float) -> None:
+        self.did.append(("settimeout", seconds))
+
+
+@pytest.mark.parametrize(("groups", "mask"), [((), 0), ((64,), 64)])
+def test_a_netlink_socket(monkeypatch: pytest.MonkeyPatch, groups: tuple, mask: int) -> None:
+    monkeypatch.setattr(daemon.socket, "socket", Opened)
+    found = daemon.netlink_socket(*groups)
+    # linux/netlink.h: NETLINK_NETFILTER is 12.
+    assert found.did == [(socket.AF_NETLINK, socket.SOCK_RAW, 12), ("bind", (0, mask)), ("settimeout", 2)]
+
+
 ONE, TWO = (NEW_TABLE, "inet", attribute(1, b"one\0")), (DELETE_TABLE, "bridge", attribute(1, b"two\0"))
 
 
@@ -686,7 +748,7 @@ class Serving:
     ) -> None:
         self.ready, self.pauses, self.served, self.told = list(ready), [], 0, []
         self.groups: list[int] = []
-        self.lost = False
+        self.lost, self.received = False, 0
         self.kernel = kernel
         monkeypatch.setattr(daemon, "accepts_persist", lambda: persists)
         monkeypatch.setattr(daemon, "netlink_socket", self.netlink_socket)
@@ -704,6 +766,7 @@ class Serving:
         return Netlink()
 
     def recv(self, _size: int) -> bytes:
+        self.received += 1
         if self.lost:
             raise OSError(errno.ENOBUFS, "lost")
         return b"event"
@@ -727,9 +790,9 @@ class Serving:
 
 
 def test_a_daemon_that_owns_the_tables(monkeypatch: pytest.MonkeyPatch, kernel: Kernel, rules: Path) -> None:
-    serving = Serving(monkeypatch, kernel, True, ("client",), ())
+    serving = Serving(monkeypatch, kernel, True, ("client",), ("client",), ())
     serving.run(rules)
-    assert (serving.served, serving.groups, serving.pauses) == (1, [], [None] * 3)
+    assert (serving.served, serving.groups, serving.pauses) == (2, [], [None] * 4)
     assert (len(kernel.batches), len(kernel.ran)) == (1, 1)
     assert serving.told == ["READY=1\nSTATUS=This process owns the tables inet and bridge aztec_prover"]
 
@@ -739,13 +802,14 @@ def test_a_daemon_that_owns_the_tables(monkeypatch: pytest.MonkeyPatch, kernel: 
 def test_a_daemon_that_watches(
     monkeypatch: pytest.MonkeyPatch, kernel: Kernel, rules: Path, lost: bool, switch: str | None
 ) -> None:
-    serving = Serving(monkeypatch, kernel, switch is not None, ("event",), (), ("client",), ("event", "client"))
+    ready = ("event",), (), ("client",), ("event", "client"), ("event", "client")
+    serving = Serving(monkeypatch, kernel, switch is not None, *ready)
     serving.lost = lost
     if switch:
         monkeypatch.setenv("AZTEC_PORT_GUARD", switch)
     serving.run(rules)
-    assert (serving.served, serving.groups, serving.pauses) == (2, [1 << 6], [1.0] * 5)
-    assert (kernel.batches, len(kernel.ran)) == ([], 5)
+    assert (serving.served, serving.received, serving.groups, serving.pauses) == (3, 3, [1 << 6], [1.0] * 6)
+    assert (kernel.batches, len(kernel.ran)) == ([], 6)
     assert serving.told == ["READY=1\nSTATUS=This process watches the tables inet and bridge aztec_prover"]
 
 

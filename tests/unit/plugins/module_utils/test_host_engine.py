@@ -160,6 +160,50 @@ def test_engine_of_the_role(tmp_path):
     assert found["containerd_conf"] == "40d8baaabac85ad8ac5a2ec40dd065b4ea0fb47c25ce3ddad4c290d22503c90f"
     assert found["containerd_environment"] is None
     assert (found["compose"], found["version"], found["root"]) == ("2.40.1", "28.5.2", "/d")
+    assert found["rules"] is True
+
+
+@pytest.mark.parametrize("folder", ["usr/sbin", "sbin"])
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        pytest.param([("chain", "ip", "nat", "DOCKER")], True, id="iptables-nft"),
+        pytest.param([("table", "ip", "docker-bridges")], True, id="nftables"),
+        pytest.param([("chain", "ip", "nat", "POSTROUTING"), ("table", "ip", "nat")], False, id="flushed"),
+    ],
+)
+def test_rules_of_the_engine(tmp_path, folder, there, wanted):
+    """By the chain or the table that Docker makes, and in doubt as if they were there."""
+    engine = Answers({"/version": {"Version": "28.5.2", "ApiVersion": "1.51"}, "/info": {}})
+
+    def run(command):
+        return (0 if command[:2] == ["nft", "list"] and tuple(command[2:]) in there else 1), "", ""
+
+    assert he.engine_facts(engine, run, tmp_path)["rules"] is True
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "nft").write_text("")
+    assert he.engine_facts(engine, run, tmp_path)["rules"] is wanted
+    assert he.engine_facts(he.Engine("unix:///nowhere.sock"), run, tmp_path)["rules"] is True
+    names = tmp_path / "proc/net/ip_tables_names"
+    names.parent.mkdir(parents=True)
+    for text, legacy in (("filter\n", False), ("filter\nnat\n", True)):
+        names.write_text(text)
+        assert he.engine_facts(engine, run, tmp_path)["rules"] is (wanted or legacy)
+
+
+def test_networks():
+    """Bridge networks alone, with the bridge's name where it is set."""
+    option = "com.docker.network.bridge.name"
+    networks = [
+        {"Name": "bridge", "Driver": "bridge", "Options": {option: "docker0"}},
+        {"Name": "own", "Driver": "bridge", "Options": {"other": "x"}},
+        {"Name": "bare", "Driver": "bridge", "Options": None},
+        {"Name": "host", "Driver": "host", "Options": {option: "x"}},
+        {"Name": "odd"},
+    ]
+    found = he.network_facts(Answers({"/networks": networks}))
+    wanted = (("bridge", "docker0"), ("own", ""), ("bare", ""))
+    assert found == [{"name": name, "bridge": bridge} for name, bridge in wanted]
 
 
 @pytest.mark.parametrize(

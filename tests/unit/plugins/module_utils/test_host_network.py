@@ -85,6 +85,35 @@ def test_parse_if_inet6():
     assert net.parse_if_inet6(text) == ["fd31:0:77::11"]
 
 
+def test_interfaces(tmp_path):
+    """By name, sorted; none where there is no sysfs."""
+    assert net.interfaces(tmp_path) == []
+    for name in ("lo", "eth0", "aztec0"):
+        (tmp_path / "sys/class/net" / name).mkdir(parents=True)
+    assert net.interfaces(tmp_path) == ["aztec0", "eth0", "lo"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "file", "wanted"),
+    [
+        pytest.param({"ipv4": "1\n", "ipv6": "1\n"}, True, True, id="both"),
+        pytest.param({"ipv4": "1\n"}, True, True, id="no_IPv6"),
+        pytest.param({"ipv4": "0\n", "ipv6": "1\n"}, True, False, id="IPv4_off"),
+        pytest.param({"ipv4": "1\n", "ipv6": "0\n"}, True, False, id="IPv6_off"),
+        pytest.param({"ipv4": "1\n", "ipv6": "1\n"}, False, False, id="gone_after_a_boot"),
+    ],
+)
+def test_nonlocal_bind(tmp_path, settings, file, wanted):
+    """Both families now, and the file that makes it last."""
+    for family, text in settings.items():
+        (tmp_path / f"proc/sys/net/{family}").mkdir(parents=True)
+        (tmp_path / f"proc/sys/net/{family}/ip_nonlocal_bind").write_text(text)
+    if file:
+        (tmp_path / "etc/sysctl.d").mkdir(parents=True)
+        (tmp_path / "etc/sysctl.d/60-aztec-prover.conf").write_text("")
+    assert net.nonlocal_bind(tmp_path) is wanted
+
+
 @pytest.fixture(name="server")
 def fixture_server():
     """A server on loopback that answers each connection with the bytes given; gives its port."""

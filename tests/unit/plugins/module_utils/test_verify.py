@@ -63,8 +63,11 @@ def look(components, *containers):
     return {
         "time": NOW,
         "hardware": {"vcpus": 128, "memory_bytes": 256 * 1000**3},
-        "engine": {"serves": True, "error": ""},
-        "guard": {"installed": True, "loaded": True, "enabled": True, "sections": list(components)},
+        "engine": {"serves": True, "error": "", "rules": True},
+        "guard": {
+            **{"installed": True, "loaded": True, "enabled": True, "sections": list(components), "owner": "guard"},
+            **{"outdated": False, "problems": [], "saved_in": [], "table_problem": ""},
+        },
         "projects": projects,
     }
 
@@ -178,22 +181,87 @@ def test_versions_differ(name):
     assert name in report.problems[0][2]
 
 
+RESTART = "run systemctl restart aztec-port-guard on the host"
+FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
+SAVED = {"saved_in": ["/etc/nftables.conf"]}
+
+
 @pytest.mark.parametrize(
-    ("guard", "words"),
+    ("guard", "problem", "cell"),
     [
-        ({"installed": False, "loaded": False, "enabled": False, "sections": []}, "not installed"),
-        ({"loaded": False}, "not loaded"),
-        ({"sections": []}, "no section"),
-        ({"enabled": False}, "not enabled"),
+        pytest.param({}, "", "owned", id="owned"),
+        pytest.param({"owner": "watch"}, "", "watched", id="watched"),
+        pytest.param(SAVED, "", "owned", id="in_a_saved_ruleset"),
+        pytest.param({"sections": ["other", "prover_agent"]}, "", "owned", id="another_section_besides"),
+        pytest.param(
+            {"installed": False, "loaded": False, "enabled": False, "sections": [], "owner": ""},
+            "the port guard is not installed: run site.yml",
+            "NOT LOADED",
+            id="nothing",
+        ),
+        pytest.param(
+            {"loaded": False, "owner": "", "table_problem": "it is refused"},
+            "the port guard cannot be seen: it is refused",
+            "NOT LOADED",
+            id="the_kernel_does_not_answer",
+        ),
+        pytest.param(
+            {"loaded": False, "owner": ""},
+            f"the port guard's tables are missing: {RESTART}",
+            "NOT LOADED",
+            id="no_table",
+        ),
+        pytest.param(
+            {"owner": "nobody"},
+            f"nobody keeps the port guard's tables, and a flush would remove them: {RESTART}",
+            "NO OWNER",
+            id="no_owner",
+        ),
+        pytest.param(
+            {"owner": "process 9 (x)"},
+            f"the port guard's table belongs to process 9 (x): end that process, then {RESTART}",
+            "FOREIGN",
+            id="another_owner",
+        ),
+        pytest.param(
+            {"problems": [FILE, "y"]}, f"{FILE}: delete the file, then run site.yml", "OUTDATED", id="no_section_file"
+        ),
+        pytest.param(
+            {"sections": ["prover_node"]},
+            "the port guard has no section for it: run site.yml",
+            "NO SECTION",
+            id="no_section",
+        ),
+        pytest.param(
+            {"outdated": True},
+            "the port guard's rules are not those of its sections: run site.yml",
+            "OUTDATED",
+            id="other_rules",
+        ),
+        pytest.param(
+            {"enabled": False},
+            "the port guard is not enabled, it will be gone after a reboot: run site.yml",
+            "owned",
+            id="not_enabled",
+        ),
     ],
 )
-def test_guard(guard, words):
-    """Each way in which ports stand open, now or after a reboot."""
+def test_guard(guard, problem, cell):
+    """Each way in which ports stand open, now or after a reboot, and the word for it in the table."""
     looks = fleet()
     looks["agent-1"]["guard"].update(guard)
     report = verify(looks, FLEET)
-    assert [item[0] for item in report.problems] == ["agent-1"]
-    assert words in report.problems[0][2]
+    assert report.problems == ([("agent-1", "prover_agent", problem)] if problem else [])
+    assert [row[HEADS.index("GUARD")] for row in report.rows] == ["owned", "owned", cell]
+
+
+def test_an_engine_without_its_rules():
+    """Containers of an engine whose rules were flushed reach nothing, and are well otherwise."""
+    looks = fleet()
+    looks["agent-1"]["engine"]["rules"] = False
+    (problem,) = verify(looks, FLEET).problems
+    assert problem[:2] == ("agent-1", "prover_agent")
+    assert problem[2].startswith("Docker's firewall rules are gone")
 
 
 def test_lost_host():
