@@ -181,7 +181,7 @@ def _is_choice(value: object, choices: Iterable) -> bool:
 
 
 # Texts that look like a number when they are written without quotes.
-_QUOTED = ("_version", "_private_key", "_prover_id", "_digest", "_address", "_ip", "_fingerprint", "_registry")
+_QUOTED = ("_version", "_private_key", "_prover_id", "_digest", "_address", "_addresses", "_ip", "_fingerprint", "_registry")
 
 
 def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
@@ -282,12 +282,18 @@ class _Inventory:
         self.resolved: dict = {}
 
     def resolve(self, resolve_one) -> None:
-        """Resolve the hosts' addresses, and what the node announces."""
+        """Resolve the hosts' addresses, what the node announces, and where the broker is asked and published."""
         names = [self._address(host) for host in self.hosts]
         announced = [self._announced(host) for host in self.members[NODE][:1]]
         askers = [host for host in self.hosts if host not in self.members[BROKER]]
         brokers = [name for host in askers for name in url_hosts(self.hosts[host])]
-        self.resolved = resolve_all([name for name in [*names, *announced, *brokers] if name], resolve_one)
+        published = [name for host in self.members[BROKER] for name in self._published(host)]
+        self.resolved = resolve_all([name for name in [*names, *announced, *brokers, *published] if name], resolve_one)
+
+    def _published(self, host: str) -> list[str]:
+        """Return the names and addresses by hand under which a host publishes the broker."""
+        found = self.good(host).get("prover_broker_publish_addresses")
+        return [str(entry) for entry in found] if isinstance(found, (list, tuple)) else []
 
     def add(self, host: str, variable: str, found: tuple, level: str = "error") -> None:
         """Add a problem, unless the variable has an error on this host already. A warning lets later checks go on."""
@@ -836,14 +842,12 @@ class _Inventory:
 
     def check_publish_addresses(self) -> None:
         """The names under which the broker is published resolve."""
-        name = "prover_broker_publish_addresses"
         for host in self.members[BROKER]:
-            for entry in self.good(host).get(name) or []:
-                try:
-                    resolve(str(entry))
-                except ValueError:
-                    wrong = f"the host name {shown_name(str(entry))} does not resolve on the controller"
-                    self.add(host, name, (wrong, "correct the name, or use an IP address"))
+            for entry in self._published(host):
+                if not isinstance(self.resolved.get(entry), list):
+                    wrong = f"the host name {shown_name(entry)} does not resolve on the controller"
+                    remedy = "correct the name, or use an IP address"
+                    self.add(host, "prover_broker_publish_addresses", (wrong, remedy))
 
     def check_admitted(self) -> None:
         """The broker admits not everybody by mistake."""

@@ -391,6 +391,42 @@ def test_with_a_signer_the_account_is_an_address() -> None:
     assert everywhere(**FUNDING, **{address: OWNER}) == [("error", address, wrong, f"set {FUNDER} instead")]
 
 
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ([], None),
+        (["10.0.0.10", "fd00::10", "0.0.0.0", "both.lan"], None),
+        (["node.lan", "nowhere.lan"], "the host name nowhere.lan does not resolve on the controller"),
+        (["nowhere.lan", "neither.lan"], "the host name nowhere.lan does not resolve on the controller"),
+        ([10], "entry 1 is written without quotes, which YAML makes a number"),
+        ("10.0.0.10", "is a text, no list"),
+    ],
+)
+def test_names_under_which_the_broker_is_published(value: object, wrong: str | None) -> None:
+    name = "prover_broker_publish_addresses"
+    found = [line.split(" | ")[:3] for line in checked({name: value})]
+    assert found == ([["node-1", name, wrong]] if wrong else [])
+
+
+def test_a_host_without_the_broker_publishes_nothing() -> None:
+    assert checked({}, {"prover_broker_publish_addresses": ["nowhere.lan"]}) == []
+
+
+def test_a_broker_s_url_of_a_name_is_resolved_once() -> None:
+    asked = []
+
+    def resolve_and_note(name: str) -> list:
+        asked.append(name)
+        return resolve_one(name)
+
+    hosts, groups = good()
+    hosts["agent-1"]["prover_agent_broker_url"] = hosts["agent-2"]["prover_agent_broker_url"] = "http://node.lan:8080"
+    hosts["node-1"]["prover_broker_publish_addresses"] = ["node.lan", "10.0.0.10"]
+    problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_and_note)
+    assert (problems, asked) == ([], ["node.lan"])
+    assert fleet["broker"]["publish"] == ["10.0.0.10"]
+
+
 def test_a_node_that_asks_for_its_address() -> None:
     """Its private address is not announced; one that is set by hand contradicts."""
     hosts, groups = good()
