@@ -18,7 +18,7 @@ PATIENCE = 1.0
 
 # argv: doors as JSON, [[address, port], ...]; rate; patience; a file that ends it. Prints what came of each attempt:
 # {door: [[when it was answered or given up, answer, when the last byte came], ...]}, times in seconds since the epoch.
-# A connection that is made is kept and asked for /status four times a second.
+# With a last argument a connection that is made is kept and asked for /status four times a second, else it is closed.
 PROGRAM = """
 import errno, json, os, selectors, socket, sys, time
 doors, rate, patience, stop = json.loads(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
@@ -29,7 +29,7 @@ def note(door, code, client=None):
     word = {0: "in", errno.ECONNREFUSED: "refused"}.get(code, "none")
     entry = [time.time(), word, 0]
     found[str(door)].append(entry)
-    if word == "in":
+    if word == "in" and len(sys.argv) > 5:
         kept[client] = entry
     elif client is not None:
         client.close()
@@ -115,17 +115,26 @@ class Attempts:
         """Return the attempts that were let in."""
         return [attempt for attempts in self.of.values() for attempt in attempts if attempt.answer == "in"]
 
+    def within(self, begin: float, end: float) -> Attempts:
+        """Return the attempts that were answered or given up in a span of time."""
+        return Attempts({door: [one for one in found if begin <= one.at <= end] for door, found in self.of.items()})
+
     def last(self) -> dict[str, str]:
         """Return each door's last answer."""
         return {door: attempts[-1].answer for door, attempts in self.of.items()}
 
 
 @contextmanager
-def connecting(fleet: Fleet, source: str, doors: list[Door], rate: int = RATE) -> Iterator[Attempts]:
-    """Connect to doors from a machine for as long as the block lasts; what came of it is there at its end."""
+def connecting(
+    fleet: Fleet, source: str, doors: list[Door], rate: int = RATE, keep: bool = False
+) -> Iterator[Attempts]:
+    """Connect to doors from a machine for as long as the block lasts; what came of it is there at its end.
+
+    keep: keep the connections and speak over them, in place of closing each at once.
+    """
     stop, out = f"/run/connecting-{source}", f"/run/connecting-{source}.json"
     targets = json.dumps([[door.address, door.port] for door in doors])
-    program = ["python3", "-c", PROGRAM, targets, str(rate), str(PATIENCE), stop]
+    program = ["python3", "-c", PROGRAM, targets, str(rate), str(PATIENCE), stop, *(["keep"] if keep else [])]
     fleet.execute(source, ["rm", "-f", stop, out])
     fleet.execute(source, ["sh", "-c", f'"$@" > {out}.part && mv {out}.part {out} &', "sh", *program])
     _wait(fleet, source, stop)

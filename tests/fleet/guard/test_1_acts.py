@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fleet.connecting import Attempts, connecting
+from tests.fleet.connecting import PATIENCE, RATE, Attempts, connecting
 from tests.fleet.doors import NODE, STRANGER, forwarding, no_guard, published, routed, routes
 from tests.fleet.fleet import Fleet, wait_for
 
@@ -20,18 +20,18 @@ MAIN_PID = "$(systemctl show --property MainPID --value aztec-port-guard)"
 SAVE = "{ echo '#!/usr/sbin/nft -f'; echo 'flush ruleset'; nft list ruleset; } > /etc/nftables.conf"
 
 # After these the engine and the host have run on: an agent is served throughout.
-ACTS = [
-    pytest.param("nft flush ruleset", id="flush_ruleset"),
-    pytest.param("nft -f /etc/nftables.conf", id="load_nftables_conf"),
-    pytest.param("systemctl start nftables && systemctl reload nftables", id="nftables_reload"),
-    pytest.param("systemctl restart nftables", id="nftables_restart"),
-    pytest.param("systemctl start nftables && systemctl stop nftables", id="nftables_start_and_stop"),
-    pytest.param("systemctl stop aztec-port-guard; sleep 1; systemctl start aztec-port-guard", id="guard_stopped"),
-    pytest.param("for _ in 1 2 3 4 5; do systemctl restart aztec-port-guard; done", id="guard_restart"),
-    pytest.param(f"for _ in 1 2 3 4 5; do kill -9 {MAIN_PID}; sleep 0.5; done", id="guard_kill_9"),
-    pytest.param("iptables -F; iptables -P FORWARD ACCEPT; ip6tables -F", id="iptables_flush"),
-    pytest.param("apt-get install --reinstall -qq nftables libnftables1", id="nftables_reinstalled"),
-]
+ACTS = (
+    "nft flush ruleset",
+    "nft -f /etc/nftables.conf",
+    "systemctl start nftables && systemctl reload nftables",
+    "systemctl restart nftables",
+    "systemctl start nftables && systemctl stop nftables",
+    "systemctl stop aztec-port-guard; sleep 1; systemctl start aztec-port-guard",
+    "for _ in 1 2 3 4 5; do systemctl restart aztec-port-guard; done",
+    f"for _ in 1 2 3 4 5; do kill -9 {MAIN_PID}; sleep 0.5; done",
+    "iptables -F; iptables -P FORWARD ACCEPT; ip6tables -F",
+    "apt-get install --reinstall -qq nftables libnftables1",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,13 +73,30 @@ def test_open_without_the_guard(fleet: Fleet) -> None:
     assert set(stranger.answered("in")) == {str(door) for door in doors(fleet)}
 
 
+@pytest.fixture(scope="module")
+def acted(fleet: Fleet, ways) -> dict[str, tuple[Attempts, Attempts]]:
+    """Take each act in turn, and return what came of the stranger's and of the agent's attempts meanwhile, by act."""
+    spans = {}
+
+    def take_all() -> None:
+        for act in ACTS:
+            begin = time.time()
+            fleet.execute(NODE, act)
+            time.sleep(PATIENCE + 0.2)
+            assert fleet.execute(NODE, "systemctl is-active aztec-port-guard").out.strip() == "active", act
+            spans[act] = begin, time.time()
+
+    stranger, agent = watched(fleet, take_all)
+    return {act: (stranger.within(*span), agent.within(*span)) for act, span in spans.items()}
+
+
 @pytest.mark.parametrize("act", ACTS)
-def test_act(fleet: Fleet, act: str) -> None:
+def test_act(acted, act: str) -> None:
     """The stranger gets no answer, and the agent one each time."""
-    stranger, agent = watched(fleet, lambda: fleet.execute(NODE, act))
+    stranger, agent = acted[act]
+    assert all(len(found) > RATE for attempts in acted[act] for found in attempts.of.values())
     assert stranger.answered("in", "refused") == {}
     assert agent.answered("none", "refused") == {}
-    assert fleet.execute(NODE, "systemctl is-active aztec-port-guard").out.strip() == "active"
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,21 @@ import time
 
 import pytest
 
-from tests.fleet.connecting import connecting
+from tests.fleet.connecting import PATIENCE, connecting
 from tests.fleet.doors import NODE, STRANGER, forwarding, no_guard, published, routed, routes
 from tests.fleet.fleet import Fleet
 
 SWITCH = "/run/systemd/system/aztec-port-guard.service.d/watch.conf"
 MAIN_PID = "$(systemctl show --property MainPID --value aztec-port-guard)"
+ACTS = (
+    "nft flush ruleset",
+    "nft delete table inet aztec_prover",
+    "nft insert rule inet aztec_prover prerouting accept",
+    "systemctl restart nftables",
+    "systemctl start nftables && systemctl stop nftables",
+    f"kill -9 {MAIN_PID}",
+    "systemctl restart aztec-port-guard",
+)
 # Seconds within which a door is shut again.
 LONGEST_GAP = 1.0
 
@@ -42,37 +51,40 @@ def test_watches(fleet: Fleet) -> None:
     assert "watches" in fleet.execute(NODE, "systemctl show --property StatusText aztec-port-guard").out
 
 
-@pytest.mark.parametrize(
-    "act",
-    [
-        pytest.param("nft flush ruleset", id="flush_ruleset"),
-        pytest.param("nft delete table inet aztec_prover", id="table_deleted"),
-        pytest.param("nft insert rule inet aztec_prover prerouting accept", id="rule_inserted"),
-        pytest.param("systemctl restart nftables", id="nftables_restart"),
-        pytest.param("systemctl start nftables && systemctl stop nftables", id="nftables_start_and_stop"),
-        pytest.param(f"kill -9 {MAIN_PID}", id="guard_kill_9"),
-        pytest.param("systemctl restart aztec-port-guard", id="guard_restart"),
-    ],
-)
-def test_gap(fleet: Fleet, act: str, record_property) -> None:
-    """The doors are shut again within a second of the first answer, three times in turn."""
-    doors = published(fleet) + routed(fleet)
-    for _ in range(3):
-        with connecting(fleet, STRANGER, doors, rate=100) as stranger:
-            time.sleep(0.5)
+@pytest.fixture(scope="module")
+def gaps(fleet: Fleet, fallback) -> dict[str, list[tuple[float, int]]]:
+    """Return, for each act, how long the doors were open and how often the stranger was let in, three times in turn."""
+    spans = []
+    with connecting(fleet, STRANGER, published(fleet) + routed(fleet), rate=100) as stranger:
+        for act in (act for act in ACTS for _ in range(3)):
+            begin = time.time()
             fleet.execute(NODE, act)
-            time.sleep(1.5)
-        times = [attempt.at for attempt in stranger.let_in()]
-        gap = max(times) - min(times) if times else 0.0
-        record_property("gap", f"{gap * 1000:.0f} ms, {len(times)} let in")
-        print(f"fallback, kernel 6.18, nft 1.1.3: {act}: open for {gap * 1000:.0f} ms, {len(times)} connections")
-        assert gap < LONGEST_GAP
+            time.sleep(PATIENCE + 0.2)
+            spans.append((act, begin, time.time()))
+    found: dict[str, list[tuple[float, int]]] = {}
+    for act, begin, end in spans:
+        times = [attempt.at for attempt in stranger.within(begin, end).let_in()]
+        found.setdefault(act, []).append((max(times) - min(times) if times else 0.0, len(times)))
+    return found
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_gap(gaps, act: str) -> None:
+    """The doors are shut again within a second of the first answer."""
+    for gap, count in gaps[act]:
+        print(f"fallback, kernel 6.18, nft 1.1.3: {act}: open for {gap * 1000:.0f} ms, {count} connections")
+    assert max(gap for gap, _count in gaps[act]) < LONGEST_GAP
+
+
+def test_the_gap_is_seen(gaps) -> None:
+    """A flush lets the stranger in for a moment, or the figures above say nothing."""
+    assert sum(count for _gap, count in gaps["nft flush ruleset"]) > 0
 
 
 def test_connections_made_while_it_was_open_end(fleet: Fleet) -> None:
     """The watching process is stopped for a second, during which the stranger gets in; no byte reaches it after."""
     pause = f"kill -STOP {MAIN_PID}; nft flush ruleset; sleep 1; kill -CONT {MAIN_PID}; sleep 0.5; date +%s.%N"
-    with connecting(fleet, STRANGER, published(fleet)) as stranger:
+    with connecting(fleet, STRANGER, published(fleet), keep=True) as stranger:
         time.sleep(0.5)
         shut = float(fleet.execute(NODE, pause).out)
         time.sleep(2)
