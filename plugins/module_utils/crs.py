@@ -113,7 +113,7 @@ def with_crs_seed(project: dict, way: str, release: dict, source: str = "", dige
     # As an agent in all that the operator may have set for it: mounts, names of hosts, proxies, limits.
     like = next(iter(agents.values()))
     seed = {
-        **{key: value for key, value in like.items() if key not in ("depends_on", "ports")},
+        **{key: value for key, value in like.items() if key not in ("depends_on", "mac_address", "ports")},
         "container_name": SERVICE,
         "entrypoint": seed_entrypoint(way, release, source, digests),
         "restart": "no",
