@@ -134,17 +134,35 @@ def test_an_account_that_tops_up() -> None:
 
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_published_ports(fleet: str) -> None:
-    """The admin port is never published, the RPC on loopback only, the broker's and the P2P port are."""
+    """The admin port is never published, the RPC on loopback, the broker on loopback and one address, P2P on all."""
     published = {
         component: [port for service in arguments["compose"]["services"].values() for port in service.get("ports", [])]
         for component, arguments in rendered(fleet).items()
     }
     p2p = FLEETS[fleet]["vars"].get("prover_node_p2p_port", 40400)
     broker = FLEETS[fleet]["vars"].get("prover_broker_port", 8080)
+    address = "[fd00::11]" if fleet == "apart" else "10.0.0.10"
     assert published == {
         "prover_node": ["127.0.0.1:8081:8081", f"{p2p}:{p2p}", f"{p2p}:{p2p}/udp"],
-        "prover_broker": [f"{broker}:{broker}"],
+        "prover_broker": [f"127.0.0.1:{broker}:{broker}", f"{address}:{broker}:{broker}"],
         "prover_agent": [],
+    }
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_mac_addresses(fleet: str) -> None:
+    """Each service has one of its own by which the guard knows it; what only fetches the CRS has none."""
+    found = {
+        name: service.get("mac_address")
+        for arguments in rendered(fleet).values()
+        for name, service in arguments["compose"]["services"].items()
+    }
+    agents = [name for name in found if name.startswith("prover-agent") and name != "prover-agent-crs"]
+    assert found == {
+        **({"prover-agent-crs": None} if "prover-agent-crs" in found else {}),
+        "prover-node": "02:a2:7e:00:00:01",
+        "prover-broker": "02:a2:7e:01:00:01",
+        **{name: f"02:a2:7e:02:00:{number:02x}" for number, name in enumerate(agents, 1)},
     }
 
 
