@@ -181,7 +181,10 @@ def _is_choice(value: object, choices: Iterable) -> bool:
 
 
 # Texts that look like a number when they are written without quotes.
-_QUOTED = ("_version", "_private_key", "_prover_id", "_digest", "_address", "_addresses", "_ip", "_fingerprint", "_registry")
+_QUOTED = (
+    *("_version", "_private_key", "_prover_id", "_digest", "_address", "_addresses", "_ip"),
+    *("_fingerprint", "_registry"),
+)
 
 
 def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
