@@ -324,10 +324,14 @@ def table(sections: list[Section]) -> str:
             'oifname != "lo" ct state new ct direction original jump begun',
         ],
     )
+    # Behind two VLAN tags of number 0 the rules see no TCP, while the container takes such a frame as one without tags.
+    shut = ", ".join(sorted({item.mac_address for item in containers if item.ports}))
+    tagged = [f"ether daddr {{ {shut} }} meta protocol != {{ arp, ip, ip6 }} counter drop"] if shut else []
     lines += _chain(
         "forward",
         [
             "type filter hook forward priority -200; policy accept;",
+            *tagged,
             *(f"ether daddr {item.mac_address} {_tcp(item.ports)}" for item in containers if item.ports),
         ],
         family="bridge",
