@@ -83,6 +83,7 @@ add chain inet aztec_prover output {
 
 add chain bridge aztec_prover forward {
     type filter hook forward priority -200; policy accept;
+    ether daddr { 02:a2:7e:01:00:01, 02:a2:7e:02:00:02 } meta protocol != { arp, ip, ip6 } counter drop
     ether daddr 02:a2:7e:01:00:01 tcp dport { 8880 } counter drop
     ether daddr 02:a2:7e:02:00:02 tcp dport { 8082, 8880 } counter drop
 }
@@ -232,7 +233,8 @@ def test_a_container_that_several_sections_name() -> None:
         section(name, containers=({"mac_address": mac, "ports": ports},))
         for name, ports in (("a", [9000]), ("b", [80]), ("c", [9000]))
     )
-    wanted = [f"ether daddr {mac} tcp dport {{ {port} }} counter drop" for port in (80, 9000)]
+    wanted = [f"ether daddr {{ {mac} }} meta protocol != {{ arp, ip, ip6 }} counter drop"]
+    wanted += [f"ether daddr {mac} tcp dport {{ {port} }} counter drop" for port in (80, 9000)]
     for order in ([one, two, same], [same, two, one]):
         assert chain(guard.table(order), "forward")[1:] == wanted
 
