@@ -229,6 +229,12 @@ def accepts_persist() -> bool:
     return not refused
 
 
+def log(line: str) -> None:
+    """Write a line for the journal."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 class Guard:
     """The two tables, their text and who keeps them."""
 
@@ -293,9 +299,9 @@ class Guard:
             return
         try:
             self.load()
-            print("somebody changed the tables: loaded them again", file=sys.stderr, flush=True)
+            log("somebody changed the tables: loaded them again")
         except (Failed, OSError) as error:
-            print(f"somebody changed the tables and loading them failed: {error}", file=sys.stderr, flush=True)
+            log(f"somebody changed the tables and loading them failed: {error}")
 
     def answer(self, command: str) -> dict:
         """Return what the control socket answers to a command."""
@@ -360,7 +366,7 @@ def serve(rules: str = RULES, control: str = CONTROL) -> None:
     notify(f"READY=1\nSTATUS=This process {kept} the tables inet and bridge {TABLE}")
     sources = [server, *([events] if events else [])]
     while True:
-        ready, _, _ = select.select(sources, [], [], _PAUSE if events else None)
+        ready = select.select(sources, [], [], _PAUSE if events else None)[0]
         if server in ready:
             serve_one(server, guard)
         if events:
@@ -378,15 +384,15 @@ def main() -> int:
         try:
             serve(*paths)
         except (Failed, OSError) as error:
-            print(f"aztec-port-guard: {error}", file=sys.stderr)
+            log(f"aztec-port-guard: {error}")
         return 1
     answer = ask(command, *paths)
     if answer is None:
-        print("aztec-port-guard: the daemon does not answer: see systemctl status aztec-port-guard", file=sys.stderr)
+        log("aztec-port-guard: the daemon does not answer: see systemctl status aztec-port-guard")
         return 1
-    print(answer["problem"] or json.dumps(answer))
+    sys.stdout.write(f"{answer['problem'] or json.dumps(answer)}\n")
     return 1 if answer["problem"] or not answer["intact"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -239,10 +239,11 @@ def _merged(sections: list[Section]) -> list[tuple[Port, tuple[str, ...]]]:
             found.setdefault((item.protocol, item.port), []).append((item, section.bridges))
     merged = []
     for (protocol, number), entries in sorted(found.items()):
-        sources = collapsed([ipaddress.ip_network(one) for item, _ in entries for one in item.sources])
-        everywhere = any(not item.addresses for item, _ in entries)
-        addresses = [ipaddress.ip_network(one) for item, _ in entries for one in item.addresses]
-        bridges = tuple(sorted({bridge for _, names in entries for bridge in names}))
+        items = [item for item, _bridges in entries]
+        sources = collapsed([ipaddress.ip_network(one) for item in items for one in item.sources])
+        everywhere = any(not item.addresses for item in items)
+        addresses = [ipaddress.ip_network(one) for item in items for one in item.addresses]
+        bridges = tuple(sorted({bridge for _item, names in entries for bridge in names}))
         merged.append((Port(number, protocol, sources, () if everywhere else collapsed(addresses)), bridges))
     return merged
 
@@ -296,7 +297,7 @@ def table(sections: list[Section]) -> str:
 
     first = ["meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn return"]
     # Of a guarded UDP port nothing tells an answer from a first packet.
-    first += [f"udp sport {item.port} return" for item, _ in ports if item.protocol == "udp"]
+    first += [f"udp sport {item.port} return" for item, _bridges in ports if item.protocol == "udp"]
     lines += _chain("begun", [*first, f"ct label set {BEGUN}"])
 
     same = 'fib daddr . mark oifname "{0}" iifname "{0}" '

@@ -643,7 +643,7 @@ class Answers:
 def test_ask_and_serve_one(control: str) -> None:
     guard = Answers()
     with daemon.listen(control) as server:
-        thread = threading.Thread(target=lambda: [daemon.serve_one(server, guard) for _ in range(2)])
+        thread = threading.Thread(target=lambda: [daemon.serve_one(server, guard) for _time in range(2)])
         thread.start()
         found = [daemon.ask(command, control) for command in ("state", "y" * 200)]
         thread.join()
@@ -655,7 +655,7 @@ def test_ask_and_serve_one(control: str) -> None:
 def test_the_control_socket_is_root_s_alone(control: str) -> None:
     before = os.umask(0o022)
     os.umask(before)
-    for _ in range(2):
+    for _time in range(2):
         with daemon.listen(control):
             assert os.stat(control).st_mode & 0o777 == 0o600
     assert os.umask(before) == before

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import guard_daemon, host_guard, nft
@@ -12,7 +14,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils import guard_daem
 BROKER = nft.section_of("prover_broker", [{"port": 8080, "sources": ["10.0.0.21"]}], ["aztec0"])
 NODE = nft.section_of("prover_node", [{"port": 8081, "sources": []}], ["aztec0"])
 TEXT = nft.table([BROKER, NODE])
-STATE = {"pid": 7, "mechanism": "owner", "digest": guard_daemon.digest(TEXT), "intact": True, "problem": ""}
+STATE = MappingProxyType(
+    {"pid": 7, "mechanism": "owner", "digest": guard_daemon.digest(TEXT), "intact": True, "problem": ""}
+)
 GONE = {"inet": None, "bridge": None}
 
 
@@ -37,7 +41,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def facts(root: Path, state: dict | None = STATE, owners: dict | None = None) -> dict:
+def facts(root: Path, state: Mapping | None = STATE, owners: dict | None = None) -> dict:
     """Return the guard's facts; owners: family -> PID, 0 for nobody, None for no table."""
     seen = owners or {"inet": 7, "bridge": 7}
     return host_guard.guard_facts(root, ask={"state": state}.__getitem__, owner_of=seen.__getitem__)
