@@ -165,7 +165,8 @@ def test_owner_of(monkeypatch: pytest.MonkeyPatch, answer: bytes, owner: int | N
 
 @pytest.mark.parametrize("number", [0, 1, 0xFFFFFFFF])
 def test_generation(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    netlink = Netlink(described(attribute(2, struct.pack(">I", 9)), attribute(1, struct.pack(">I", number)), NAME))
+    answer = described(attribute(2, struct.pack(">I", 9)), attribute(1, struct.pack(">I", number)), NAME)
+    netlink = Netlink(answer + described())
     monkeypatch.setattr(daemon, "netlink_socket", lambda: netlink)
     assert daemon.generation() == number
     assert netlink.sent == [struct.pack("=IHHII", 20, 0xA10, 1, 1, 0) + bytes(4)]
@@ -528,6 +529,30 @@ def test_restore(kernel: Kernel, rules: Path, capsys: pytest.CaptureFixture, har
     assert guard.intact()
     assert len(kernel.ran) == (1 if intact else 2)
     assert capsys.readouterr().err == ("" if intact else "somebody changed the tables: loaded them again\n")
+
+
+class Log:
+    """A stream that gives on only what was flushed, as a pipe to the journal does."""
+
+    def __init__(self) -> None:
+        self.waits, self.text = "", ""
+
+    def write(self, text: str) -> None:
+        self.waits += text
+
+    def flush(self) -> None:
+        self.text, self.waits = self.text + self.waits, ""
+
+
+def test_what_is_restored_is_logged_at_once(kernel: Kernel, rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(sys, "stderr", log)
+    guard = daemon.Guard(str(rules), daemon.WATCH)
+    guard.restore()
+    rules.unlink()
+    kernel.tables.clear()
+    guard.restore()
+    assert (log.waits, len(log.text.splitlines())) == ("", 2)
 
 
 @pytest.mark.parametrize("missing", [True, False], ids=["no_file", "refused"])

@@ -447,6 +447,92 @@ def test_files_are_readable_and_not_writable_by_others(machine: Machine) -> None
     assert not [name for name in machine.files() if name.rsplit("/", 1)[1].startswith(".")]
 
 
+def test_the_drop_in_has_the_path_of_nft(machine: Machine) -> None:
+    machine.host(nft="/opt/nft").apply(BROKER, present=True)
+    assert machine.file(guard.DOCKER_FILE).read_text() == guard.docker_drop_in("/opt/nft")
+    host = machine.host(nft=None, check=True)
+    host.apply(BROKER, present=True)
+    assert host.diff[-1]["after"] == guard.docker_drop_in("/usr/sbin/nft")
+
+
+def test_a_host_changes_things_and_has_a_service_of_its_own() -> None:
+    service = Service(print)
+    assert Host(print, nft=None, service=service).service is service
+    host = Host(lambda command: (0, "", ""), nft=None)
+    assert (host.check, type(host.service)) == (False, Service)
+
+
+class Module:
+    """AnsibleModule with its parameters given."""
+
+    def __init__(self, given: dict, check_mode: bool, argument_spec: dict, supports_check_mode: bool) -> None:
+        assert set(argument_spec) == {"section", "ports", "bridges", "containers", "required_by_docker", "state"}
+        assert [name for name, option in argument_spec.items() if option.get("required")] == ["section"]
+        assert argument_spec["ports"]["options"]["port"]["required"] is True
+        container = argument_spec["containers"]["options"]
+        assert container["mac_address"]["required"] is container["ports"]["required"] is supports_check_mode is True
+        self.params = {**{name: option.get("default") for name, option in argument_spec.items()}, **given}
+        self.check_mode, self.run_command = check_mode, print
+
+    def get_bin_path(self, name: str, *_more: object, **_options: object) -> str:
+        return f"/usr/sbin/{name}"
+
+    def exit_json(self, **result: object) -> None:
+        self.result = result
+
+    def fail_json(self, **result: object) -> None:
+        self.result = {"failed": True, **result}
+        raise SystemExit
+
+
+@pytest.mark.parametrize(("state", "present"), [("present", True), ("absent", False)])
+@pytest.mark.parametrize("actions", [[], ["load the rules"]])
+@pytest.mark.parametrize("check", [False, True])
+def test_main(monkeypatch: pytest.MonkeyPatch, state: str, present: bool, actions: list, check: bool) -> None:
+    seen, modules = [], []
+    given = {"section": "prover_broker", "ports": [{"port": 8080}], "state": state}
+
+    def module(argument_spec: dict, supports_check_mode: bool) -> Module:
+        modules.append(Module(given, check, argument_spec, supports_check_mode))
+        return modules[0]
+
+    def apply(host: Host, section: guard.Section, present: bool) -> tuple[str, list[str]]:
+        host.actions += actions
+        seen.append((host.nft, host.check, section, present))
+        return "text", ["prover_broker"]
+
+    monkeypatch.setattr(port_guard, "AnsibleModule", module)
+    monkeypatch.setattr(Host, "apply", apply)
+    port_guard.main()
+    assert seen == [("/usr/sbin/nft", check, guard.section_of("prover_broker", [{"port": 8080}], []), present)]
+    assert modules[0].result == {
+        "changed": bool(actions),
+        "table": "text",
+        "sections": ["prover_broker"],
+        "actions": actions,
+        "diff": [],
+    }
+
+
+@pytest.mark.parametrize("error", [Failed("no"), guard_daemon.Failed("no"), OSError("no"), guard.Refused(["no"])])
+def test_main_fails_in_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    modules = []
+
+    def module(argument_spec: dict, supports_check_mode: bool) -> Module:
+        modules.append(Module({"section": "a"}, False, argument_spec, supports_check_mode))
+        return modules[0]
+
+    def apply(host: Host, section: guard.Section, present: bool) -> None:
+        host.actions.append("enable the unit")
+        raise error
+
+    monkeypatch.setattr(port_guard, "AnsibleModule", module)
+    monkeypatch.setattr(Host, "apply", apply)
+    with pytest.raises(SystemExit):
+        port_guard.main()
+    assert modules[0].result == {"failed": True, "msg": "no", "actions": ["enable the unit"]}
+
+
 def test_owners_are_those_of_the_tables_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_daemon, "owner_of", {"inet": None, "bridge": 0}.__getitem__)
     assert Service(print).owners() == {"bridge": 0}
