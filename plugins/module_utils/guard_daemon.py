@@ -241,6 +241,9 @@ class Guard:
     def __init__(self, rules: str, mechanism: str) -> None:
         self.rules = rules
         self.mechanism = mechanism
+        # What runs here: the file may be replaced later.
+        with open(__file__, encoding="utf-8") as file:
+            self.program = digest(file.read())
         self.nftables = Nftables()
         self.text = ""
         self.listing = ""
@@ -313,6 +316,7 @@ class Guard:
                 problem = str(error)
         return {
             "pid": os.getpid(),
+            "program": self.program,
             "mechanism": self.mechanism,
             "digest": digest(self.text),
             "intact": self.intact(),

@@ -369,6 +369,11 @@ class Host:
         state = self.service.state()
         return state is not None and state["intact"] and state["digest"] == guard_daemon.digest(text)
 
+    def outdated(self) -> bool:
+        """Tell whether no daemon answers, or one whose program is another, as after a run that broke off."""
+        state = self.service.state()
+        return state is None or state.get("program") != guard_daemon.digest(inspect.getsource(guard_daemon))
+
     def load(self, text: str, renewed: bool) -> None:
         """Enable the unit, and start, restart or reload the daemon where it does not have the rules."""
         properties = self.service.properties()
@@ -377,7 +382,7 @@ class Host:
         if properties.get("ActiveState") != "active":
             # `restart` also for a unit that waits for its next start.
             self.act("start the guard", self.service.do, "restart")
-        elif renewed or self.service.state() is None:
+        elif renewed or self.outdated():
             self.act("restart the guard", self.service.do, "restart")
         elif not self.loaded(text):
             self.act("load the rules", self.service.do, "reload")

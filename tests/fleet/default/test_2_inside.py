@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.fleet.doors import addresses
 from tests.fleet.fleet import Fleet
 
 KEY = "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a"
@@ -93,13 +94,13 @@ def test_engine_configuration(fleet: Fleet, name: str) -> None:
 
 @EACH
 def test_nothing_else_is_published(fleet: Fleet, name: str, service: str) -> None:
-    """The node's RPC is on loopback only, the admin port nowhere, an agent publishes nothing."""
+    """The node's RPC is on loopback, the broker on the fleet's addresses too, an agent and the admin port nowhere."""
     ports = fleet.container(name, service)["NetworkSettings"]["Ports"]
     bound = {(port, on["HostIp"]) for port, ons in ports.items() for on in ons or []}
     everywhere = ("0.0.0.0", "::")
     expected = {
         "prover-node": {("8081/tcp", "127.0.0.1")} | {(f"40400/{p}", ip) for p in ("tcp", "udp") for ip in everywhere},
-        "prover-broker": {("8080/tcp", ip) for ip in everywhere},
+        "prover-broker": {("8080/tcp", ip) for ip in ("127.0.0.1", *addresses(fleet, name).values())},
         "prover-agent": set(),
     }
     assert bound == expected[service]

@@ -620,6 +620,7 @@ def test_answer(kernel: Kernel, rules: Path, mechanism: str) -> None:
     guard.load()
     loaded = {
         "pid": os.getpid(),
+        "program": daemon.digest(Path(daemon.__file__).read_text(encoding="utf-8")),
         "mechanism": mechanism,
         "digest": daemon.digest(rules.read_text(encoding="utf-8")),
         "intact": True,

@@ -45,7 +45,8 @@ class Machine:
         """Return what the daemon answers."""
         if self.text is None or not self.answers:
             return None
-        return {"pid": PID, "mechanism": "owner", "digest": guard_daemon.digest(self.text), "intact": self.intact}
+        found = {"pid": PID, "mechanism": "owner", "intact": self.intact}
+        return {**found, "program": guard_daemon.digest(self.program), "digest": guard_daemon.digest(self.text)}
 
     def run(self, command: list) -> tuple[int, str, str]:
         self.commands.append(command)
@@ -165,6 +166,7 @@ def test_no_change(machine: Machine) -> None:
         pytest.param({"active": "failed", "text": None}, ["start the guard"], id="failed"),
         pytest.param({"active": "activating", "text": None}, ["start the guard"], id="waits_for_its_next_start"),
         pytest.param({"answers": False}, ["restart the guard"], id="silent"),
+        pytest.param({"program": "older"}, ["restart the guard"], id="runs_another_program"),
         pytest.param({"enabled": "disabled"}, ["enable the unit"], id="disabled"),
         pytest.param({"stale": guard.UNIT}, ["reload systemd"], id="broken_off_before_daemon_reload"),
         pytest.param({"stale": "docker.service"}, ["reload systemd"], id="broken_off_after_a_drop_in"),
