@@ -247,7 +247,8 @@ def rotated(fleet: Fleet, user: User, old: str, new: str) -> int:
     assert user.keys() == {PREVIOUS: keys[KEY], KEY: keys[NEXT]}
     said_by(lambda line: line.startswith(f"The node runs with the key of {new}, the publisher's in "), lines)
     assert publishers(fleet) == [new]
-    assert container(fleet)[0] != before[0] and fleet.container(NODE, SERVICE)["RestartCount"] == 0
+    assert container(fleet)[0] != before[0]
+    assert fleet.container(NODE, SERVICE)["RestartCount"] == 0, fleet.log(NODE, SERVICE)[-5000:]
     assert recreated(fleet, began) == 1
     assert fleet.environment(NODE, SERVICE)["PROVER_ID"] == old
     return proof.block_number(fleet.settings)
