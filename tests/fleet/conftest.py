@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fleet.doors import NODE
 from tests.fleet.fleet import Fleet
 
 
@@ -11,3 +12,13 @@ from tests.fleet.fleet import Fleet
 def fleet() -> Fleet:
     """Give the machines of this run."""
     return Fleet()
+
+
+@pytest.fixture(scope="session")
+def rebooted(fleet: Fleet):
+    """Reboot the broker's host in the end: a flush also takes the rules by which the lab's engine serves its names."""
+    yield
+    fleet.execute(NODE, "systemctl disable --now nftables")
+    fleet.reboot(NODE)
+    for service in ("prover-broker", "prover-node"):
+        fleet.wait_until_healthy(NODE, service)

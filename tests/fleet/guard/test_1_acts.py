@@ -15,6 +15,8 @@ from tests.fleet.connecting import PATIENCE, RATE, Attempts, connecting
 from tests.fleet.doors import NODE, STRANGER, forwarding, no_guard, published, routed, routes
 from tests.fleet.fleet import Fleet, wait_for
 
+pytestmark = pytest.mark.usefixtures("rebooted")
+
 AGENT = "agent-1"
 MAIN_PID = "$(systemctl show --property MainPID --value aztec-port-guard)"
 SAVE = "{ echo '#!/usr/sbin/nft -f'; echo 'flush ruleset'; nft list ruleset; } > /etc/nftables.conf"

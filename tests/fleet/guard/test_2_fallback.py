@@ -14,6 +14,8 @@ from tests.fleet.connecting import PATIENCE, connecting
 from tests.fleet.doors import NODE, STRANGER, forwarding, no_guard, published, routed, routes
 from tests.fleet.fleet import Fleet
 
+pytestmark = pytest.mark.usefixtures("rebooted")
+
 SWITCH = "/run/systemd/system/aztec-port-guard.service.d/watch.conf"
 MAIN_PID = "$(systemctl show --property MainPID --value aztec-port-guard)"
 ACTS = (

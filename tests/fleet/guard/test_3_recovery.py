@@ -10,6 +10,8 @@ import pytest
 from tests.fleet.doors import NODE, STRANGER, addresses, all_of, no_guard, published, routed, routes, tried
 from tests.fleet.fleet import Fleet, playbook, wait_for
 
+pytestmark = pytest.mark.usefixtures("rebooted")
+
 TAKEN_APART = (
     "systemctl stop aztec-port-guard && nft 'delete table inet aztec_prover; delete table bridge aztec_prover'"
     " && nft flush ruleset"

@@ -8,6 +8,8 @@ from tests.fleet.doors import NODE, forwarding, routes
 from tests.fleet.fleet import Fleet
 from tests.fleet.guard.test_1_acts import watched
 
+pytestmark = pytest.mark.usefixtures("rebooted")
+
 # ssh and the broker stay open in the operator's own firewall: what is shut is the guard's affair.
 UFW = "ufw allow 22/tcp && ufw allow 8080/tcp && ufw --force enable && ufw reload && ufw --force disable"
 FIREWALLD = (

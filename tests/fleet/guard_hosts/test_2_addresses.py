@@ -13,6 +13,8 @@ from tests.fleet.doors import STRANGER
 from tests.fleet.fleet import ALONE, Fleet, playbook, wait_for
 from tests.harness.machines import make
 
+pytestmark = pytest.mark.usefixtures("rebooted")
+
 BROKER, AGENT, ROUTER = "alone-broker", "agent-1", "alone-node"
 PORT = 8080
 LATE, TRANSLATED = "172.31.77.45", "172.31.77.46"
