@@ -366,8 +366,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
     announced = p2p_address(node, hostvars[node])
     names = {host: address_name(host, hostvars[host]) for host in everybody}
     asked = [name for host in everybody if host != broker for name in url_hosts(hostvars[host])]
-    answers = dict(resolve_all([*names.values(), announced]) if resolved is None else resolved)
-    answers.update(resolve_all([name for name in asked if name not in answers]))
+    answers = resolve_all([*names.values(), announced, *asked]) if resolved is None else resolved
     addresses = {host: addresses_of(host, hostvars[host], answers) for host in everybody}
     for host, found in addresses.items():
         if found is None:
