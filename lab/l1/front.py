@@ -169,7 +169,9 @@ def start_anvil() -> subprocess.Popen[bytes]:
     with gzip.open(HERE / "state.json.gz") as packed, state.open("wb") as plain:
         shutil.copyfileobj(packed, plain)
     command = ["anvil", "--silent", "--host", "127.0.0.1", "--port", "8546", "--load-state", str(state)]
-    command += ["--chain-id", str(PARAMETERS["chainId"]), "--slots-in-an-epoch", "1"]
+    # A block is final 64 blocks later, as on Ethereum. A node that learns of a final block before it has read that the
+    # block is proven stores tips that it cannot start with again: "Block hash not found for block number N".
+    command += ["--chain-id", str(PARAMETERS["chainId"]), "--slots-in-an-epoch", "32"]
     command += ["--block-time", str(PARAMETERS["ethereumSlotDuration"])]
     return subprocess.Popen(command)
 

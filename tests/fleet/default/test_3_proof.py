@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.fleet import proof
+from lab.fleet.l1 import rpc
 from tests.fleet.fleet import Fleet, wait_for
 from tests.fleet.jobs import accepted, completed, of_epoch, submitted
 
@@ -22,3 +23,9 @@ def test_agents_prove_an_epoch(fleet: Fleet) -> None:
     by_agents = of_epoch(completed(fleet, "agent-1") | completed(fleet, "agent-2"), epoch)
     assert of_epoch(accepted(fleet), epoch) <= by_agents
     assert any(":ROOT_ROLLUP:" in job for job in by_agents)
+
+
+def test_l1_finalizes_blocks_as_late_as_ethereum(fleet: Fleet) -> None:
+    """A node that reads of a final block before it reads that the block is proven cannot be started again."""
+    final = int(rpc(fleet.settings.l1_url, "eth_getBlockByNumber", "finalized", False)["number"], 16)
+    assert final == 0 or final <= proof.block_number(fleet.settings) - 64
