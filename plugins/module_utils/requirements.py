@@ -47,7 +47,9 @@ def missing_cpu_flags(look: dict, needs: Needs) -> list[str]:
 
 
 def image_name(reference: str) -> str:
-    """Return the name of an image without tag and digest: registry:5000/aztec:6.0.0@sha256:0a is registry:5000/aztec."""
+    """Return the name of an image without tag and digest: registry:5000/aztec:6.0.0@sha256:0a becomes
+    registry:5000/aztec.
+    """
     return re.sub(r":[^/]*$", "", reference.partition("@")[0])
 
 

@@ -274,7 +274,8 @@ def test_a_processor_that_cannot_prove(flags: list | None, line: str, components
             Engine(data_root="/d"),
             [
                 f"warning | docker_engine_data_root | is /d, and the engine that is there uses {DATA}, which is left "
-                f"as it is | set docker_engine_data_root to {DATA} for this host, or set it in that engine's own settings"
+                f"as it is | set docker_engine_data_root to {DATA} for this host, or set it in that engine's own "
+                "settings"
             ],
         ),
         (NEW, Engine(data_root="/d"), []),
