@@ -202,7 +202,7 @@ def cpu_problems(host: str, look: Mapping, settings: Mapping, line: str) -> list
         if missing:
             option = f"{component}_requirements" if len(checked) == 1 else "aztec_requirements"
             wrong = f"the processor has no {', '.join(missing)}; {component} needs {needs.cpu}"
-            remedy = f"use a newer machine, or the processor type host for a virtual one, or set {option}: ignore"
+            remedy = f"use a newer machine, set a virtual machine's processor type to host, or set {option}: ignore"
             return [Problem(host, "CPU", wrong, remedy, "warning")]
     return []
 

@@ -22,7 +22,7 @@ DAEMON_JSON = "etc/docker/daemon.json"
 CONTAINERD_CONF = "etc/systemd/system/containerd.service.d/aztec.conf"
 CONTAINERD_VARIABLES = ("XDG_RUNTIME_DIR",)
 CONTAINERD_TOML = "etc/containerd/config.toml"
-CONTAINERD_UNITS = "etc/systemd/system/containerd.service.d/*.conf"
+CONTAINERD_UNIT = "etc/systemd/system/containerd.service"
 # Where dockerd and containerd keep what they have unless something says otherwise.
 DATA_ROOT = "/var/lib/docker"
 CONTAINERD_ROOT = "/var/lib/containerd"
@@ -209,26 +209,27 @@ def configured_data_root(daemon: str) -> str:
 
 
 def containerd_roots(root: Path) -> tuple[str, str]:
-    """Return containerd's root as its own settings have it, and as its unit runs it: an argument has precedence.
+    """Return containerd's root without this role's drop-in, and with it: an argument of its unit has precedence.
 
     root stands ahead of the first table of config.toml, which Python reads by itself from 3.11 on only.
     """
     head = re.split(r"^\s*\[", read(root / CONTAINERD_TOML), maxsplit=1, flags=re.MULTILINE)[0]
     match = re.search(r"""^\s*root\s*=\s*(["'])(/.*?)\1""", head, re.MULTILINE)
     configured = match.group(2).rstrip("/") if match else CONTAINERD_ROOT
-    running = configured
-    for path in sorted(root.glob(CONTAINERD_UNITS)):
+    in_file = running = configured
+    for path in (root / CONTAINERD_UNIT, *sorted((root / f"{CONTAINERD_UNIT}.d").glob("*.conf"))):
         for command in re.findall(r"^ExecStart=(\S.*)$", read(path), re.MULTILINE):
             given = re.search(r"\s--root[= ](\S+)", command)
-            running = given.group(1) if given else configured
+            running = given.group(1) if given else in_file
+            configured = configured if path == root / CONTAINERD_CONF else running
     return configured, running
 
 
 def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
     """Return where the engine and containerd keep images and data, and whether anything is there.
 
-    root, containerd_root: what is in use, or will be. data_root, containerd_configured: what daemon.json and
-    config.toml say. containerd_store: whether the images are containerd's; None where no engine serves.
+    root, containerd_root: what is in use, or will be. data_root: what daemon.json says. containerd_configured: what
+    would be in use without this role's drop-in. containerd_store: whether the images are containerd's; None where no engine serves.
     """
     data_root = configured_data_root(read(root / DAEMON_JSON))
     configured, running = containerd_roots(root)

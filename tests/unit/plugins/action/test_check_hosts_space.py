@@ -234,7 +234,7 @@ def test_architecture(machine: str, engine: str, images: tuple, present: dict, f
 
 
 def cpu(missing: str, who: str, needs: str, option: str) -> list[str]:
-    remedy = f"use a newer machine, or the processor type host for a virtual one, or set {option}: ignore"
+    remedy = f"use a newer machine, set a virtual machine's processor type to host, or set {option}: ignore"
     return [f"warning | CPU | the processor has no {missing}; {who} needs {needs} | {remedy}"]
 
 

@@ -13,7 +13,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     engine_plan,
     moved_root,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import root_facts
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import containerd_roots, root_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import disk
 
 DATA, CONTAINERD = "/var/lib/docker", "/var/lib/containerd"
@@ -61,6 +61,20 @@ def put(root: Path, files: dict[str, str]) -> Path:
 def test_roots(tmp_path: Path, files: dict, info: dict, roots: tuple) -> None:
     found = root_facts(info, put(tmp_path, files))
     assert (found["root"], found["containerd_root"], found["containerd_store"]) == roots
+
+
+@pytest.mark.parametrize(
+    ("unit", "configured", "running"),
+    [
+        ("etc/systemd/system/containerd.service", "/a", "/a"),
+        ("etc/systemd/system/containerd.service.d/zz.conf", "/a", "/a"),
+        # The role's own: without it the default counts.
+        (UNIT, CONTAINERD, "/a"),
+    ],
+)
+def test_root_without_the_role_s_drop_in(tmp_path: Path, unit: str, configured: str, running: str) -> None:
+    put(tmp_path, {unit: "[Service]\nExecStart=\nExecStart=/usr/bin/containerd --log-level warn --root=/a\n"})
+    assert containerd_roots(tmp_path) == (configured, running)
 
 
 @pytest.mark.parametrize(
