@@ -229,7 +229,8 @@ def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
     """Return where the engine and containerd keep images and data, and whether anything is there.
 
     root, containerd_root: what is in use, or will be. data_root: what daemon.json says. containerd_configured: what
-    would be in use without this role's drop-in. containerd_store: whether the images are containerd's; None where no engine serves.
+    would be in use without this role's drop-in. containerd_store: whether the images are containerd's; None where no
+    engine serves.
     """
     data_root = configured_data_root(read(root / DAEMON_JSON))
     configured, running = containerd_roots(root)
