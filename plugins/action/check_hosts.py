@@ -61,8 +61,11 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
 
 def engine_of(values: dict, specs: Specs) -> Engine:
     """Give what a host's variables and the defaults of docker_engine ask of the host's engine."""
-    wanted = ("docker_engine_source", "docker_engine_version", "docker_engine_apt_url")
-    return Engine(*(str(values.get(name, specs.options["docker_engine"][name]["default"])) for name in wanted))
+    wanted = ("source", "version", "apt_url", "data_root", "containerd_root", "daemon_options")
+    names = [f"docker_engine_{one}" for one in wanted]
+    *texts, options = [values.get(name, specs.options["docker_engine"][name]["default"]) for name in names]
+    source, version, apt_url, data_root, containerd_root = map(str, texts)
+    return Engine(source, version, apt_url, data_root or str(options.get("data-root", "")), containerd_root, options)
 
 
 class ActionModule(ActionBase):

@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
+from collections.abc import Mapping
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import CONTAINERD_ROOT, DATA_ROOT
 
 COMPOSE_MINIMUM = (2, 20, 0)
 
@@ -19,6 +23,9 @@ VERSIONED = {"docker": (["docker-ce", "docker-ce-cli"], "5:"), "distribution": (
 SOURCES = {"docker": "docker-ce", "distribution": "docker.io"}
 REPOSITORY_FILE = "/etc/apt/sources.list.d/docker.sources"
 KEYRING = "/etc/apt/keyrings/docker.asc"
+
+# A new engine of this version or later keeps its images in containerd, unless its settings say otherwise.
+CONTAINERD_STORE_SINCE = (29,)
 
 
 def version_tuple(text: str | None) -> tuple[int, ...]:
@@ -126,11 +133,56 @@ def pin_of(source: str, version: str) -> str:
     return f"{VERSIONED[source][1]}{version}{end}"
 
 
-def engine_plan(look: dict, source: str = "docker", version: str = "", url: str = "") -> dict:
+def containerd_store(source: str, version: str, options: Mapping) -> bool:
+    """Return whether a new engine would keep its images in containerd, by source, version and options of daemon.json.
+
+    Which version a distribution has is not known here. Debian 13 has 26, which does not by itself.
+    """
+    features = options.get("features")
+    named = features.get("containerd-snapshotter") if isinstance(features, Mapping) else None
+    if isinstance(named, bool):
+        return named
+    if options.get("storage-driver") or options.get("userns-remap"):
+        return False
+    return version_tuple(version) >= CONTAINERD_STORE_SINCE if version else source == "docker"
+
+
+def moved_root(look: dict, data_root: str, containerd_root: str) -> str:
+    """Return what is wrong where a root would change that holds images, containers or volumes, or ''."""
+    engine = look["engine"]
+    configured = engine.get("containerd_configured", CONTAINERD_ROOT)
+    roots = (
+        ("docker_engine_data_root", engine.get("data_root", DATA_ROOT), data_root or DATA_ROOT, "data_root_holds"),
+        (
+            "docker_engine_containerd_root",
+            engine.get("containerd_root", configured),
+            containerd_root or configured,
+            "containerd_root_holds",
+        ),
+    )
+    for option, current, wanted, holds in roots:
+        if posixpath.normpath(current) != posixpath.normpath(wanted) and engine.get(holds):
+            return (
+                f"{current} holds images, containers or volumes, which would not be found in {wanted}: "
+                f"set {option} to {current}, or stop all containers, Docker and containerd, move {current} to "
+                f"{wanted}, and run again"
+            )
+    return ""
+
+
+def engine_plan(
+    look: dict,
+    source: str = "docker",
+    version: str = "",
+    url: str = "",
+    data_root: str = "",
+    containerd_root: str = "",
+) -> dict:
     """Decide from a look what to do about the engine: {action, packages, pin, aside, problem}.
 
     action: leave (an engine and Compose serve), install (the whole), compose (Compose alone, to an engine of somebody
     else's) or refuse (problem says why, in one line). url: the apt repository's. aside: other files that name it.
+    data_root, containerd_root: where the role's own engine is to keep its data, empty for the default.
     """
     plan = {
         "action": "leave", "packages": [], "pin": pin_of(source, version), "versioned": VERSIONED[source][0],
@@ -153,6 +205,10 @@ def engine_plan(look: dict, source: str = "docker", version: str = "", url: str 
         return refuse("podman-docker stands in Docker's place: remove it (apt-get remove podman-docker) and run again")
     if "permission denied" in engine["error"]:
         return refuse("the engine may not be asked by this user: run with become")
+    if engine["ours"] or engine["source"] == "none":
+        problem = moved_root(look, data_root, containerd_root)
+        if problem:
+            return refuse(problem)
     if engine["serves"] and compose_serves(look):
         own_source = engine["ours"] and engine["source"] == SOURCES[source]
         return install() if own_source and plan["pin"] != engine["pin"] else {**plan, "problem": ""}

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     DOCKER_SUITES,
+    containerd_store,
     engine_plan,
     host_system,
     is_supported,
@@ -25,11 +27,17 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     resolve,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.guard_daemon import TABLE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import CONTAINERD_ROOT, DATA_ROOT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES, Release
 from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import (
+    ENGINE_PACKAGES,
     agent_count,
     compare,
+    free_rows,
     gigabytes,
+    image_bytes,
+    image_name,
     missing_cpu_flags,
     needs_of,
     size_in_bytes,
@@ -39,6 +47,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements impo
 _ENGINE_PROCESSES = ("docker-proxy", "dockerd", "rootlesskit")
 
 _WILDCARDS = ("0.0.0.0", "::")
+
+# Docker's names of architectures, by the kernel's.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 
 
 @dataclass(frozen=True)
@@ -61,11 +72,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Engine:
-    """What a host's settings ask of its container engine: source, version and the address of Docker's packages."""
+    """What a host's settings ask of its container engine: source, version and the address of Docker's packages.
+
+    data_root, containerd_root: where it is to keep what it has, empty for the defaults. options: daemon.json's.
+    """
 
     source: str = "docker"
     version: str = ""
     apt_url: str = "https://download.docker.com/linux"
+    data_root: str = ""
+    containerd_root: str = ""
+    options: Mapping = field(default_factory=dict)
 
 
 @dataclass
@@ -109,48 +126,131 @@ def port_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]:
     return problems
 
 
-def hardware_findings(host: str, look: Mapping, settings: Mapping, line: str, paths: Mapping) -> tuple:
+def requirements_option(settings: Mapping, components: Sequence) -> str:
+    """Return the option that decides about these components' hardware; empty where it is ignored for all of them."""
+    checked = [name for name in components if settings[name].requirements != "ignore"]
+    deciding = [name for name in checked if settings[name].requirements == "fail"] or checked
+    # The sum is compared, so one component's setting alone would not let a host of two pass.
+    return "aztec_requirements" if len(deciding) > 1 else f"{deciding[0]}_requirements" if deciding else ""
+
+
+def new_engine(look: Mapping) -> bool:
+    """Return whether a run would install an engine where there is none."""
+    return look["engine"]["source"] == "none" and not look["engine"]["serves"]
+
+
+def engine_roots(look: Mapping, engine: Engine) -> tuple[str, str]:
+    """Return where the engine of a run keeps its data, and where it keeps its images."""
+    seen = look["engine"]
+    data, containerd = seen.get("root") or DATA_ROOT, seen.get("containerd_root") or CONTAINERD_ROOT
+    store = seen.get("containerd_store")
+    if store is None:
+        data, containerd = engine.data_root or data, engine.containerd_root or containerd
+        store = containerd_store(engine.source, engine.version, engine.options)
+    return data, containerd if store else data
+
+
+def disk_writes(look: Mapping, engine: Engine, images: Sequence, release: Release) -> list[tuple[str, int]]:
+    """Return what a run writes to a host's disks by path: images that are not there yet, and an engine's packages."""
+    _data, image_root = engine_roots(look, engine)
+    pulled = image_bytes(list(images), look.get("images") or {}, release)
+    return [(image_root, pulled)] * bool(pulled) + list(ENGINE_PACKAGES if new_engine(look) else ())
+
+
+def hardware_findings(host: str, look: Mapping, settings: Mapping, fleet: Mapping, engine: Engine) -> tuple:
     """Give (problems, table row) of a host's hardware against the sum of what its components want."""
+    here, line = fleet["hosts"][host], fleet["line"]
+    paths = here["paths"]
     counts = {component: 1 for component in settings if component != AGENT}
     if AGENT in settings:
         beside = [component for component in settings if component != AGENT]
         counts[AGENT] = agent_count(dict(look), settings[AGENT].count, line, beside)
     checked = {name: count for name, count in counts.items() if settings[name].requirements != "ignore"}
-    deciding = [name for name in checked if settings[name].requirements == "fail"]
-    strict = bool(deciding)
-    # The sum is compared, so one component's setting alone would not let a host of two pass.
-    option = (
-        f"{next(iter(deciding or checked), '')}_requirements" if len(deciding or checked) < 2 else "aztec_requirements"
-    )
+    strict = any(settings[name].requirements == "fail" for name in checked)
+    lower = f"set {requirements_option(settings, list(counts))}: {'warn' if strict else 'ignore'}"
+    disks = (look.get("hardware") or {}).get("disks") or {}
+    kept = [*(paths.get(name, "/") for name in checked), engine_roots(look, engine)[0]]
+    writes = disk_writes(look, engine, here.get("images") or [], RELEASES[line])
+    free = free_rows(disks, writes, kept) if checked else []
+    elsewhere = "set docker_engine_data_root and docker_engine_containerd_root to directories on a larger disk, "
+    room = f"free or add space there, {elsewhere if new_engine(look) else ''}or {lower}"
+    level = "error" if strict else "warning"
     problems = [
-        Problem(
-            host,
-            row.what,
-            f"found {row.found}, needed {row.needed}",
-            f"give the host more, or set {option}: {'warn' if strict else 'ignore'}",
-            "error" if strict else "warning",
+        Problem(host, row.what, f"found {row.found}, needed {row.needed}", remedy, level)
+        for rows, remedy in (
+            (compare(dict(look), checked, line, dict(paths)), f"give the host more, or {lower}"),
+            (free, room),
         )
-        for row in compare(dict(look), checked, line, dict(paths))
+        for row in rows
         if row.state == "short"
     ]
     marks = {"ok": "", "short": " SHORT", "unknown": ""}
     cells: dict = {"vCPUs": [], "memory": [], "disk": [], "link": []}
-    for row in compare(dict(look), counts, line, dict(paths)):
+    shown = [*compare(dict(look), counts, line, dict(paths)), *(row for row in free if row.state == "short")]
+    for row in shown:
         cells[row.what.split(" ", 1)[0]].append(f"{row.found} of {row.needed}{marks[row.state]}")
     runs = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in counts.items())
     return problems, (host, runs, *("; ".join(cell) or "-" for cell in cells.values()))
 
 
 def cpu_problems(host: str, look: Mapping, settings: Mapping, line: str) -> list[Problem]:
-    """Return a warning for an agent's host whose processor lacks a feature that proving needs."""
-    if AGENT not in settings or settings[AGENT].requirements == "ignore":
+    """Return a warning for a host whose processor lacks a feature that Aztec's programs are compiled for."""
+    checked = [name for name in (AGENT, NODE, BROKER) if name in settings and settings[name].requirements != "ignore"]
+    for component in checked:
+        needs = needs_of(component, line)
+        missing = missing_cpu_flags(dict(look), needs)
+        if missing:
+            option = f"{component}_requirements" if len(checked) == 1 else "aztec_requirements"
+            wrong = f"the processor has no {', '.join(missing)}; {component} needs {needs.cpu}"
+            remedy = f"use a newer machine, set a virtual machine's processor type to host, or set {option}: ignore"
+            return [Problem(host, "CPU", wrong, remedy, "warning")]
+    return []
+
+
+def architecture_problems(host: str, look: Mapping, images: Sequence, release: Release) -> list[Problem]:
+    """Return a problem for each image that is to be pulled and is not published for the host's architecture.
+
+    For which architectures an image with another name was built is not known: a warning.
+    """
+    machine = (look.get("os") or {}).get("architecture") or ""
+    found = look["engine"].get("architecture") or _ARCHITECTURES.get(machine, machine)
+    if not found or found in release.architectures:
         return []
-    needs = needs_of(AGENT, line)
-    missing = missing_cpu_flags(dict(look), needs)
-    if not missing:
+    problems = []
+    for image in images:
+        if image in (look.get("images") or {}):
+            continue
+        if image_name(image) in (release.image, release.crs_image):
+            wrong = f"{image} is published for {' and '.join(release.architectures)}, and the host is {found}"
+            remedy = "use a machine with a 64-bit system on x86 or ARM, or set aztec_image to an image that you built"
+            problems.append(Problem(host, "architecture", wrong, remedy))
+        else:
+            wrong = f"{image} may not be built for the host's architecture {found}"
+            remedy = f"see that docker pull {image} works on the host"
+            problems.append(Problem(host, "architecture", wrong, remedy, "warning"))
+    return problems
+
+
+def root_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
+    """Return a warning for each root that is set for an engine whose settings the role leaves alone."""
+    seen = look["engine"]
+    if seen["ours"] or not seen["serves"]:
         return []
-    wrong = f"the processor has no {', '.join(missing)}; agents need {needs.cpu}"
-    return [Problem(host, "CPU", wrong, "use a newer machine, or set prover_agent_requirements: ignore", "warning")]
+    roots = (
+        ("docker_engine_data_root", engine.data_root, seen.get("root") or DATA_ROOT),
+        ("docker_engine_containerd_root", engine.containerd_root, seen.get("containerd_root") or CONTAINERD_ROOT),
+    )
+    return [
+        Problem(
+            host,
+            option,
+            f"is {wanted}, and the engine that is there uses {current}, which is left as it is",
+            f"set {option} to {current} for this host, or set it in that engine's own settings",
+            "warning",
+        )
+        for option, wanted, current in roots
+        if wanted and posixpath.normpath(wanted) != posixpath.normpath(current)
+    ]
 
 
 def limit_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]:
@@ -173,7 +273,8 @@ def limit_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]
 def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     """Give what docker_engine would refuse, and where the host's distribution is not one that it is made for."""
     seen = dict(look)
-    plan = engine_plan(seen, engine.source, engine.version, repository_of(engine.apt_url, seen))
+    url = repository_of(engine.apt_url, seen)
+    plan = engine_plan(seen, engine.source, engine.version, url, engine.data_root, engine.containerd_root)
     if plan["action"] == "refuse":
         wrong, _colon, remedy = plan["problem"].rpartition(": ")
         foreign = plan["problem"] == system_problem(seen, engine.source)
@@ -309,7 +410,9 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
         findings.problems += port_problems(host, look, settings[host])
         findings.problems += limit_problems(host, look, settings[host])
         findings.problems += cpu_problems(host, look, settings[host], fleet["line"])
-        problems, row = hardware_findings(host, look, settings[host], fleet["line"], here["paths"])
+        findings.problems += root_problems(host, look, engines[host])
+        findings.problems += architecture_problems(host, look, here.get("images") or [], RELEASES[fleet["line"]])
+        problems, row = hardware_findings(host, look, settings[host], fleet, engines[host])
         findings.problems += problems
         findings.hardware.append(row)
         findings.problems += _address_problems(host, look, here["addresses"])

@@ -21,6 +21,14 @@ MARKER = "etc/docker/.aztec_ops_prover"
 DAEMON_JSON = "etc/docker/daemon.json"
 CONTAINERD_CONF = "etc/systemd/system/containerd.service.d/aztec.conf"
 CONTAINERD_VARIABLES = ("XDG_RUNTIME_DIR",)
+CONTAINERD_TOML = "etc/containerd/config.toml"
+CONTAINERD_UNIT = "etc/systemd/system/containerd.service"
+# Where dockerd and containerd keep what they have unless something says otherwise.
+DATA_ROOT = "/var/lib/docker"
+CONTAINERD_ROOT = "/var/lib/containerd"
+# What is there once a root holds images, containers or volumes; an engine makes the rest of it at its first start.
+DATA_HELD = ("image/*/imagedb/content/sha256/*", "containers/*", "volumes/*/_data")
+CONTAINERD_HELD = ("*.content.v1.content/blobs/sha256/*", "*.snapshotter.v1.*/snapshots/*", "*.runtime.v2.task/*/*")
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -185,6 +193,64 @@ def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
     return {name: found[name] for name in CONTAINERD_VARIABLES if name in found} if found else None
 
 
+def holds(place: Path, patterns: tuple) -> bool:
+    """Return whether anything below a directory matches one of these patterns."""
+    return os.path.isdir(place) and any(next(place.glob(pattern), None) is not None for pattern in patterns)
+
+
+def configured_data_root(daemon: str) -> str:
+    """Return where daemon.json has the engine keep its data, by the text of the file."""
+    try:
+        options = json.loads(daemon or "{}")
+    except ValueError:
+        return DATA_ROOT
+    found = options.get("data-root") if isinstance(options, dict) else None
+    return found if isinstance(found, str) and found.startswith("/") else DATA_ROOT
+
+
+def containerd_roots(root: Path) -> tuple[str, str]:
+    """Return containerd's root without this role's drop-in, and with it: an argument of its unit has precedence.
+
+    root stands ahead of the first table of config.toml, which Python reads by itself from 3.11 on only.
+    """
+    head = re.split(r"^\s*\[", read(root / CONTAINERD_TOML), maxsplit=1, flags=re.MULTILINE)[0]
+    match = re.search(r"""^\s*root\s*=\s*(["'])(/.*?)\1""", head, re.MULTILINE)
+    configured = match.group(2).rstrip("/") if match else CONTAINERD_ROOT
+    in_file = running = configured
+    for path in (root / CONTAINERD_UNIT, *sorted((root / f"{CONTAINERD_UNIT}.d").glob("*.conf"))):
+        for command in re.findall(r"^ExecStart=(\S.*)$", read(path), re.MULTILINE):
+            given = re.search(r"\s--root[= ](\S+)", command)
+            running = given.group(1) if given else in_file
+            configured = configured if path == root / CONTAINERD_CONF else running
+    return configured, running
+
+
+def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return where the engine and containerd keep images and data, and whether anything is there.
+
+    root, containerd_root: what is in use, or will be. data_root: what daemon.json says. containerd_configured: what
+    would be in use without this role's drop-in. containerd_store: whether the images are containerd's; None where no
+    engine serves.
+    """
+    data_root = configured_data_root(read(root / DAEMON_JSON))
+    configured, running = containerd_roots(root)
+    used = info.get("DockerRootDir") or data_root
+    # An engine that starts a containerd of its own keeps it below its own root.
+    address = (info.get("Containerd") or {}).get("Address") or ""
+    if "/docker/containerd/" in address:
+        running = f"{used}/containerd/daemon"
+    pairs = info.get("DriverStatus") or []
+    return {
+        "root": used,
+        "data_root": data_root,
+        "data_root_holds": holds(root / data_root.lstrip("/"), DATA_HELD),
+        "containerd_root": running,
+        "containerd_configured": configured,
+        "containerd_root_holds": holds(root / running.lstrip("/"), CONTAINERD_HELD),
+        "containerd_store": ["driver-type", "io.containerd.snapshotter.v1"] in pairs if info else None,
+    }
+
+
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
     version: dict[str, Any] = {}
@@ -205,7 +271,8 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "api": version.get("ApiVersion", ""),
         "source": engine_source(packages, version, binary),
         "compose": compose_version(run, root),
-        "root": info.get("DockerRootDir", ""),
+        "architecture": version.get("Arch", ""),
+        **root_facts(info, root),
         "ours": marker.exists(),
         "daemon_json": file_digest(root / DAEMON_JSON),
         "daemon_json_loaded": read(marker).strip(),

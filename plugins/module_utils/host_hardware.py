@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def parse_os_release(text: str) -> dict[str, str]:
     return values
 
 
+def architecture(machine: str, bits: int) -> str:
+    """Return the architecture of the host's programs: a 64-bit kernel may run a 32-bit distribution."""
+    return {"x86_64": "i686", "aarch64": "armv7l"}.get(machine, machine) if bits == 32 else machine
+
+
 def operating_system(root: Path) -> dict[str, Any]:
     """Distribution, architecture and kernel of the host."""
     release = parse_os_release(read(root / "etc/os-release") or read(root / "usr/lib/os-release"))
@@ -46,7 +52,7 @@ def operating_system(root: Path) -> dict[str, Any]:
         "id": release.get("ID", ""),
         "version_id": release.get("VERSION_ID", ""),
         "codename": release.get("VERSION_CODENAME", ""),
-        "architecture": platform.machine(),
+        "architecture": architecture(platform.machine(), 64 if sys.maxsize > 2**32 else 32),
         "kernel": platform.release(),
         "apt": (root / "usr/bin/apt-get").exists(),
         "apparmor": read(root / "sys/module/apparmor/parameters/enabled").strip() == "Y",
@@ -59,23 +65,72 @@ def memory_bytes(meminfo: str) -> int:
     return int(match.group(1)) * 1024 if match else 0
 
 
+def cgroup_directories(root: Path, controller: str) -> list[Path]:
+    """Return the directories of the cgroups that hold this host's containers, of a controller (v1) and of v2.
+
+    A host that is a container itself sees its own cgroup and, without a cgroup namespace, those above it. The cgroup of
+    PID 1 counts, not that of the login session that asks. On v2 Docker's containers are below it in system.slice.
+    """
+    paths = {}
+    for line in read(root / "proc/1/cgroup").splitlines():
+        _number, _sep, rest = line.partition(":")
+        names, _sep, path = rest.partition(":")
+        paths.update({name: path for name in names.split(",")})
+    found = []
+    for line in read(root / "proc/self/mountinfo").splitlines():
+        left, sep, right = line.partition(" - ")
+        fields, tail = left.split(), right.split()
+        if not sep or len(fields) < 5 or len(tail) < 3 or tail[0] not in ("cgroup", "cgroup2"):
+            continue
+        # v2 has no controllers in its line of /proc/1/cgroup, v1 has them among the mount's own options.
+        path = paths.get("") if tail[0] == "cgroup2" else paths.get(controller)
+        if path is None or (tail[0] == "cgroup" and controller not in tail[2].split(",")):
+            continue
+        mounted, point = unescape_mount(fields[3]), root / unescape_mount(fields[4]).lstrip("/")
+        inside = path.startswith(mounted.rstrip("/") + "/") and ".." not in path.split("/")
+        parts = [part for part in path[len(mounted.rstrip("/")):].split("/") if part] if inside else []
+        if parts and parts[-1] == "init.scope":
+            parts.pop()
+        found += [point.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
+        if tail[0] == "cgroup2":
+            found.append(point.joinpath(*parts, "system.slice"))
+    return [*found, root / "sys/fs/cgroup", root / "sys/fs/cgroup" / controller]
+
+
 def quota_cpus(root: Path) -> int | None:
-    """The number of processors that the root cgroup's quota allows (a host that is a container), or None."""
-    fields = read(root / "sys/fs/cgroup/cpu.max").split()
-    if not fields:
-        base = root / "sys/fs/cgroup/cpu"
-        fields = [read(base / "cpu.cfs_quota_us").strip(), read(base / "cpu.cfs_period_us").strip()]
-    try:
-        quota, period = int(fields[0]), int(fields[1])
-    except (IndexError, ValueError):
-        return None
-    return max(1, math.ceil(quota / period)) if quota > 0 and period > 0 else None
+    """The number of processors that the smallest quota of the host's cgroups allows, or None."""
+    found = []
+    for directory in cgroup_directories(root, "cpu"):
+        fields = read(directory / "cpu.max").split()
+        if not fields:
+            fields = [read(directory / "cpu.cfs_quota_us").strip(), read(directory / "cpu.cfs_period_us").strip()]
+        try:
+            quota, period = int(fields[0]), int(fields[1])
+        except (IndexError, ValueError):
+            continue
+        if quota > 0 and period > 0:
+            found.append(max(1, math.ceil(quota / period)))
+    return min(found, default=None)
+
+
+def memory_limit(root: Path) -> int | None:
+    """Return the smallest memory limit of the host's cgroups in bytes. None, or a huge number on v1, means no limit."""
+    found = []
+    for directory in cgroup_directories(root, "memory"):
+        # memory.stat has what a cgroup of v1 is held to from above, where that cannot be seen from here.
+        above = re.search(r"^hierarchical_memory_limit (\d+)$", read(directory / "memory.stat"), re.MULTILINE)
+        texts = [read(directory / name).strip() for name in ("memory.max", "memory.limit_in_bytes")]
+        found += [int(text) for text in [*texts, above.group(1) if above else ""] if text.isdigit()]
+    return min(found, default=None)
 
 
 def parse_cpuinfo(text: str) -> dict[str, Any]:
-    """Physical cores (None when the kernel does not tell), model name and the flags that proving cares for."""
+    """Physical cores and the flags that proving cares for (None when the kernel does not tell), and the model's name.
+
+    A flag counts that every processor has.
+    """
     cores = set()
-    model, flags = "", set()
+    model, flags = "", None
     for block in text.split("\n\n"):
         values = {}
         for line in block.splitlines():
@@ -85,18 +140,20 @@ def parse_cpuinfo(text: str) -> dict[str, Any]:
         if "core id" in values:
             cores.add((values.get("physical id", "0"), values["core id"]))
         model = model or values.get("model name", "")
-        flags.update((values.get("flags") or values.get("Features") or "").split())
+        named = values.get("flags", values.get("Features"))
+        if named is not None:
+            flags = set(named.split()) if flags is None else flags & set(named.split())
     return {
         "cores": len(cores) or None,
         "cpu_model": model,
-        "cpu_flags": sorted(flag for flag in flags if flag in CPU_FLAGS),
+        "cpu_flags": None if flags is None else sorted(flags.intersection(CPU_FLAGS)),
     }
 
 
 def existing_parent(root: Path, path: str) -> Path:
     """The path itself, or the nearest directory above it that is there."""
     found = root / path.lstrip("/")
-    while not found.exists() and found != found.parent:
+    while not os.path.exists(found) and found != found.parent:
         found = found.parent
     return found
 
@@ -144,7 +201,11 @@ def block_kind(sys_block: Path, depth: int = 0) -> str:
 
 
 def disk(root: Path, path: str) -> dict[str, Any]:
-    """Size, free space and kind of what holds a path (or will hold it once it is made)."""
+    """Size, free space and kind of what holds a path (or will hold it once it is made).
+
+    filesystem is the same for paths that share their free space: a drive's name tells that of subvolumes, the number of
+    the device that of file systems without a drive, which share names such as tmpfs.
+    """
     found = existing_parent(root, path)
     space = os.statvfs(found)
     number = os.stat(found).st_dev
@@ -158,6 +219,7 @@ def disk(root: Path, path: str) -> dict[str, Any]:
         "free_bytes": space.f_bavail * space.f_frsize,
         "kind": kind,
         "device": source,
+        "filesystem": source if source.startswith("/dev/") else f"{os.major(number)}:{os.minor(number)}",
     }
 
 
@@ -199,9 +261,12 @@ def hardware(root: Path, paths: list[str]) -> dict[str, Any]:
     """All that the checks of a host's size need."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     interface = default_interface(read(root / "proc/net/route"), read(root / "proc/net/ipv6_route"))
+    total, limit = memory_bytes(read(root / "proc/meminfo")), memory_limit(root)
+    limited = limit is not None and limit < total
     found = {
         "vcpus": min(affinity, quota_cpus(root) or affinity),
-        "memory_bytes": memory_bytes(read(root / "proc/meminfo")),
+        "memory_bytes": limit if limited else total,
+        "memory_limited": limited,
         "interface": interface,
         "link_mbps": link_mbps(root, interface),
         "disks": {path: disk(root, path) for path in paths},

@@ -80,6 +80,9 @@ CONTROLLER = "the controller"
 # The roles whose variables may stand on any host; those of a component count on its hosts alone.
 FLEET_ROLES = ("preflight", "docker_engine", "port_guard")
 
+# Where the engine and its containerd keep their data.
+ENGINE_ROOTS = ("docker_engine_data_root", "docker_engine_containerd_root")
+
 # Ansible's own variables that are read here.
 CONNECTION_NAMES = ("ansible_host", "ansible_port")
 
@@ -494,13 +497,23 @@ class _Inventory:
         for host in self.hosts:
             values = self.good(host)
             used: dict = {}
-            for component in self.components(host):
-                for name, path in directories(values, component).items():
+            roots = {name: values[name] for name in ENGINE_ROOTS if values.get(name)}
+            for places in [roots, *(directories(values, component) for component in self.components(host))]:
+                for name, path in places.items():
                     path = posixpath.normpath(re.sub("/+", "/", str(path)))
                     other = used.setdefault(path, name)
                     if other != name:
                         blamed, other = (name, other) if name in values else (other, name)
                         self.add(host, blamed, (f"is the directory of {other} too", "give each one of its own"))
+
+    def check_engine(self) -> None:
+        """Refuse two settings for one thing of the engine's."""
+        for host in self.hosts:
+            values, name = self.good(host), "docker_engine_data_root"
+            options = values.get("docker_engine_daemon_options")
+            if values.get(name) and isinstance(options, Mapping) and "data-root" in options:
+                wrong = "is set, and so is data-root in docker_engine_daemon_options"
+                self.add(host, name, (wrong, "leave it in one of them"))
 
     def check_owned(self) -> None:
         """Nothing behind the roles' back in environment and Compose, no secret where it is shown."""
@@ -1046,6 +1059,7 @@ def check_inventory(
     inventory.check_versions()
     inventory.check_ports()
     inventory.check_directories()
+    inventory.check_engine()
     inventory.check_owned()
     inventory.check_environments()
     inventory.check_networks()
@@ -1089,6 +1103,7 @@ def check_settings(role: str, host: str, values: Mapping, specs: Specs) -> list:
     inventory.check_versions()
     inventory.check_ports()
     inventory.check_directories()
+    inventory.check_engine()
     inventory.check_owned()
     inventory.check_environments()
     inventory.check_networks()

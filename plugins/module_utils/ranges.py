@@ -339,6 +339,17 @@ def _own_directory(value: object) -> tuple | None:
     return found
 
 
+def _engine_root(value: object) -> tuple | None:
+    found = _directory(value)
+    # What systemd reads in a unit's command, it may split or replace.
+    if found is None and not re.fullmatch(r"[A-Za-z0-9._/@+-]+", str(value)):
+        return "holds a space or a special character", "name a directory of letters, digits, -, ., _, @, + and /"
+    path = posixpath.normpath(re.sub("/+", "/", str(value)))
+    if found is None and path in _SYSTEM and path != "/var/lib/docker":
+        return "is a directory of the system's", "name one of the engine's own below it"
+    return found
+
+
 def _source(value: object) -> tuple | None:
     try:
         nft.network_of(value)
@@ -484,6 +495,8 @@ RANGES = {
     "admits": Range("an address or a CIDR", _source, each=True),
     "sources": Range("an address or a CIDR", _source, each=True),
     "group": Range("the name of a group of the inventory"),
+    "docker_engine_data_root": Range("an absolute path without spaces", _engine_root, empty=True),
+    "docker_engine_containerd_root": Range("an absolute path without spaces", _engine_root, empty=True),
     "docker_engine_version": Range("a whole version such as C(28.5.2)", _ENGINE_RELEASE, empty=True),
     "docker_engine_apt_url": Range("a URL of http or https", url_problem),
     "docker_engine_apt_key_fingerprint": Range("40 hex digits", _fingerprint),

@@ -21,12 +21,29 @@ NUMBERED_DEVNET = "vN-devnet-N"
 _NUMBERED_DEVNET = re.compile(r"v[0-9]+-devnet-[0-9]+")
 
 
+# No published figure is known, and the registry's was not measured: an estimate for every line. Of its parts, npm's
+# packages of 4.1.2 are 1.0 GB (measured); the Dockerfile of release-image adds Ubuntu, Node.js, Foundry, bb and nargo.
+# 3 GB unpacked, and 1 GB of compressed layers, which containerd keeps and other image stores need while they pull.
+_IMAGE_GB = 4.0
+
+# Upstream's release-image/bootstrap.sh: each tag is a manifest list of -amd64 and -arm64, for both images.
+_ARCHITECTURES = ("amd64", "arm64")
+
+# Upstream's barretenberg/cpp/cmake/arch.cmake: on x86 programs are compiled with -march=skylake. On a processor without
+# these features they end with an illegal instruction: upstream's issues 16365 and 24074 (Haswell, which has no ADX; the
+# first is a node). A virtual machine with a generic processor type does not show them either.
+_SKYLAKE_FLAGS = ("adx", "avx2", "bmi2")
+
+# "Minimum Requirements" of every edition of the guide, for each component.
+_SINCE_2015 = "a processor released in 2015 or later"
+
+
 @dataclass(frozen=True)
 class Needs:
     """The minimum hardware of one component, or of one agent. None: the guide names no figure.
 
-    memory_gb and disk_gb are in 10^9 bytes, link_mbps in 10^6 bits per second. cpu_flags are the processor features,
-    as /proc/cpuinfo names them, without which proofs cannot be made or take far too long; cpu names the processor.
+    memory_gb and disk_gb are in 10^9 bytes, link_mbps in 10^6 bits per second. cpu_flags are the features of an x86
+    processor, by their names in /proc/cpuinfo, that the programs are compiled for; cpu is what the guide asks for.
     """
 
     cores: int
@@ -35,8 +52,8 @@ class Needs:
     disk_gb: int
     disk_kind: str
     link_mbps: int | None = None
-    cpu: str = ""
-    cpu_flags: tuple = ()
+    cpu: str = _SINCE_2015
+    cpu_flags: tuple = _SKYLAKE_FLAGS
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,8 @@ class Release:
     """A release line: how its components are configured and started, what they need, and how they are asked.
 
     image: the default image; crs_image: the image of agents that contains the CRS, empty where the line has none.
+    image_gb: what pulling the default image takes on a disk, in 10^9 bytes; the CRS comes on top in crs_image.
+    architectures: those that the images are published for, as Docker names them.
     start_flags, environment, stop_grace_period and needs go by component; rpc maps a question to its JSON-RPC method.
     networks: the names that --network accepts; numbered_devnets_since: (major, minor) from which vN-devnet-N is one of
     them, None for never. renamed_environment: names that the line does not read, each with the name that it reads.
@@ -78,6 +97,8 @@ class Release:
     stop_grace_period: dict
     renamed_environment: dict
     crs_image: str = ""
+    image_gb: float = _IMAGE_GB
+    architectures: tuple = _ARCHITECTURES
     standby: bool = True
     rollup_slots: dict = field(default_factory=dict)
     numbered_devnets_since: tuple | None = None
@@ -89,7 +110,7 @@ class Release:
     def as_dict(self) -> dict:
         """Return the release as plain dicts and lists, as templates need it."""
         plain = asdict(self)
-        lists = ("entrypoint", "networks", "crs_files")
+        lists = ("entrypoint", "networks", "crs_files", "architectures")
         return {**plain, **{name: list(plain[name]) for name in lists}}
 
 
@@ -130,20 +151,8 @@ _LATER = {
     "prover_agent": _GUIDE["prover_agent"],
 }
 
-# The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents. It names no instruction set: adx, avx2 and bmi2
-# are our reading of it, since Skylake has them and Barretenberg's x86 code uses them. A missing one is a warning only.
-_SKYLAKE = {
-    **_LATER,
-    "prover_agent": Needs(
-        cores=32,
-        vcpus=64,
-        memory_gb=128,
-        disk_gb=10,
-        disk_kind="ssd",
-        cpu="Skylake or newer",
-        cpu_flags=("adx", "avx2", "bmi2"),
-    ),
-}
+# The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents.
+_SKYLAKE = {**_LATER, "prover_agent": replace(_LATER["prover_agent"], cpu="Skylake or newer")}
 
 # @aztec/bb.js 4.1.2, crs/node: 2^25 + 1 points of 64 bytes, 32 where they are compressed; one point of G2; 2^18 + 1
 # points of Grumpkin.

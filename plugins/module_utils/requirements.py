@@ -7,9 +7,12 @@ GB, TB and Mbps are decimal, as vendors of machines, drives and lines count them
 
 from __future__ import annotations
 
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES, Needs
+from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES, Needs, Release
 
 GB = 1000**3
 
@@ -21,8 +24,12 @@ MEMORY_KEPT_BACK = 0.05
 # What a file system keeps for itself and for root, of a drive sold as 1 TB.
 DISK_KEPT_BACK = 0.10
 
-# Under this much free space an image cannot be pulled, whatever the drive's size.
+# What a component's data, and what the engine keeps beside its images (logs, volumes), need free on any drive.
 DISK_FREE_GB = 2
+
+# An engine's packages, unpacked and as apt downloads them, rounded up: docker.io, containerd and runc of Debian 12 are
+# 255 and 65 MB; Compose comes on top, and Docker's own packages are larger.
+ENGINE_PACKAGES = (("/usr", 500 * 1000**2), ("/var/cache/apt", 150 * 1000**2))
 
 KINDS = ("hdd", "ssd", "nvme")
 
@@ -34,9 +41,28 @@ def needs_of(component: str, line: str) -> Needs:
 
 def missing_cpu_flags(look: dict, needs: Needs) -> list[str]:
     """Return the processor features that a component needs and an x86 host does not have, where the look shows any."""
-    found = look.get("hardware", {}).get("cpu_flags") or []
+    found = look.get("hardware", {}).get("cpu_flags")
     x86 = look.get("os", {}).get("architecture") == "x86_64"
-    return [flag for flag in needs.cpu_flags if flag not in found] if found and x86 else []
+    return [flag for flag in needs.cpu_flags if flag not in found] if found is not None and x86 else []
+
+
+def image_name(reference: str) -> str:
+    """Return the name of an image without tag and digest: registry:5000/aztec:6.0.0@sha256:0a becomes
+    registry:5000/aztec.
+    """
+    return re.sub(r":[^/]*$", "", reference.partition("@")[0])
+
+
+def image_bytes(wanted: list, present: Mapping, release: Release) -> int:
+    """Return the bytes that pulling these images of one version takes on a disk where some are present.
+
+    An image with the CRS in it has the layers of the one without, which count once; the CRS cannot be compressed.
+    """
+    missing = [reference for reference in wanted if reference not in present]
+    crs_name = posixpath.basename(release.crs_image)
+    crs = [one for one in missing if crs_name and posixpath.basename(image_name(one)) == crs_name]
+    layers = release.image_gb * GB if missing and len(missing) == len(wanted) else 0
+    return int(layers) + 2 * len(crs) * sum(file.least_bytes for file in release.crs_files)
 
 
 def memory_floor(memory_gb: int) -> int:
@@ -110,6 +136,7 @@ def compare(look: dict, counts: dict, line: str, paths: dict | None = None) -> l
     vcpu_row = _number_row("vCPUs", hardware.get("vcpus"), vcpus)
     beside = "unknown" if found_cores is None else str(found_cores)
     found_memory = hardware.get("memory_bytes")
+    limited = " (cgroup limit)" if hardware.get("memory_limited") else ""
     rows = [
         Row(vcpu_row.what, f"{vcpu_row.found} ({beside} cores)", f"{vcpus} ({cores} cores)", vcpu_row.state),
         _number_row(
@@ -118,7 +145,7 @@ def compare(look: dict, counts: dict, line: str, paths: dict | None = None) -> l
             memory_gb,
             "GB",
             memory_floor(memory_gb),
-            None if found_memory is None else gigabytes(found_memory),
+            None if found_memory is None else gigabytes(found_memory) + limited,
         ),
         *_disk_rows(hardware.get("disks") or {}, wanted, paths or {}),
     ]
@@ -134,7 +161,8 @@ def _disk_rows(disks: dict, wanted: dict, paths: dict) -> list[Row]:
     # Two looked-at paths may lie on one device.
     by_device: dict = {}
     for mount, parts in by_disk.items():
-        device = (disks.get(mount) or {}).get("device") or mount
+        disk = disks.get(mount) or {}
+        device = disk.get("filesystem") or disk.get("device") or mount
         by_device.setdefault(device, [mount, []])[1].extend(parts)
 
     rows = []
@@ -143,16 +171,35 @@ def _disk_rows(disks: dict, wanted: dict, paths: dict) -> list[Row]:
         size_gb = sum(needs.disk_gb * count for needs, count, _path in parts)
         kind = max((needs.disk_kind for needs, _count, _path in parts), key=KINDS.index)
         where = f"disk of {parts[0][2]}"
-        size, free = disk.get("size_bytes"), disk.get("free_bytes")
+        size = disk.get("size_bytes")
         rows.append(
             _number_row(where, size, size_gb, "GB", disk_floor(size_gb), None if size is None else gigabytes(size))
         )
-        if free is not None and free < DISK_FREE_GB * GB:
-            rows.append(Row(f"{where}, free", gigabytes(free), f"{DISK_FREE_GB} GB", "short"))
         found = disk.get("kind", "unknown")
         known = found in KINDS
         state = "unknown" if not known else "ok" if KINDS.index(found) >= KINDS.index(kind) else "short"
         rows.append(Row(f"{where}, kind", found if known else "unknown", kind, state))
+    return rows
+
+
+def free_rows(disks: Mapping, writes: Sequence, kept: Sequence) -> list[Row]:
+    """Compare the free space of each file system with what is to be written to it; a sum where several things are.
+
+    writes: (path, bytes) of each thing that the run writes. kept: paths that need DISK_FREE_GB besides.
+    """
+    by_disk: dict = {}
+    for path, size in [*((path, 0) for path in kept), *writes]:
+        disk = disks.get(_mount_of(path, disks)) or {}
+        if disk.get("free_bytes") is not None:
+            key = disk.get("filesystem") or disk.get("device")
+            by_disk.setdefault(key, (disk["free_bytes"], []))[1].append((path, size))
+    rows = []
+    for free, parts in by_disk.values():
+        margin = DISK_FREE_GB * GB if any(path in kept for path, _size in parts) else 0
+        needed = sum(size for _path, size in parts) + margin
+        where = ", ".join(dict.fromkeys(path for path, _size in parts))
+        state = "ok" if free >= needed else "short"
+        rows.append(Row(f"disk of {where}, free", gigabytes(free), gigabytes(needed), state))
     return rows
 
 

@@ -24,7 +24,9 @@ options:
     elements: str
     default: []
   paths:
-    description: Paths whose disk is shown. A path that is not there yet counts as the nearest directory above it.
+    description:
+      - Paths whose disk is shown, besides those of the engine's and containerd's data and of packages.
+      - A path that is not there yet counts as the nearest directory above it.
     type: list
     elements: str
     default: [/]
@@ -133,10 +135,14 @@ look:
       description: id, version_id, codename, architecture, kernel, and whether it has apt.
       type: dict
     hardware:
-      description: vcpus, cores, memory_bytes, link_mbps, interface, cpu_model, cpu_flags, disks. Unknown is null.
+      description:
+        - vcpus, cores, memory_bytes, memory_limited, link_mbps, interface, cpu_model, cpu_flags, disks.
+        - Unknown is null. memory_limited shows that a limit of the host's cgroups is what counts.
       type: dict
     engine:
-      description: Whether an engine serves, its version and source, Compose's version, and who installed it.
+      description:
+        - Whether an engine serves, its version and source, Compose's version, and who installed it.
+        - root, containerd_root and containerd_store show where it keeps images and data.
       type: dict
     nft:
       description: Whether nftables is installed, and its version.
@@ -235,6 +241,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import ask_network
 
+# Where apt downloads packages to, and where they are installed
+PACKAGE_PATHS = ("/usr", "/var/cache/apt")
+
 # Seconds above which a connection is not waited for by anybody.
 LONGEST = 3600
 
@@ -277,6 +286,9 @@ def look(module: AnsibleModule, root: Path) -> dict:
         network = pool.submit(ask_network, questions["network"]) if "network" in questions else None
         engine_found = pool.submit(engine_facts, engine, module.run_command, root)
         nft = pool.submit(nft_facts, module.run_command, root)
+        found = engine_found.result()
+        # Also where images and packages go.
+        paths = dict.fromkeys([*params["paths"], found["root"], found["containerd_root"], *PACKAGE_PATHS])
         seen = {
             "hostname": platform.node(),
             "time": time.time(),
@@ -285,11 +297,11 @@ def look(module: AnsibleModule, root: Path) -> dict:
             "nonlocal_bind": nonlocal_bind(root),
             "default_address": default_address(),
             "os": operating_system(root),
-            "hardware": hardware(root, params["paths"]),
+            "hardware": hardware(root, list(paths)),
             "files": file_sizes(root, params["listed"]),
             "listening": listening(root),
             "nft": nft.result(),
-            "engine": engine_found.result(),
+            "engine": found,
             "images": {},
             "networks": [],
             "projects": {name: {"containers": []} for name in params["projects"]},

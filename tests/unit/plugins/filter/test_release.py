@@ -129,6 +129,8 @@ def test_every_line_says_everything(line: str) -> None:
         "networks",
         "entrypoint",
         "crs_image",
+        "image_gb",
+        "architectures",
         "standby",
         "rollup_slots",
     }

@@ -62,11 +62,13 @@ def test_memory(meminfo, wanted):
     [
         (CPUINFO_TWO_SOCKETS, 4, ["adx", "avx", "avx2", "bmi2"]),
         (CPUINFO_ARM, None, ["asimd"]),
-        ("", None, []),
+        ("processor\t: 0\nflags\t\t: fpu sse2\n", None, []),
+        ("processor\t: 0\nflags\t\t: avx2 bmi2\n\nprocessor\t: 1\nflags\t\t: fpu avx2\n", None, ["avx2"]),
+        ("", None, None),
     ],
 )
 def test_cpuinfo(text, cores, flags):
-    """Cores are told apart by socket and number; where the kernel names none they are unknown."""
+    """Cores are told apart by socket and number, features are every processor's; what is not named is unknown."""
     found = hw.parse_cpuinfo(text)
     assert found["cores"] == cores
     assert found["cpu_flags"] == flags

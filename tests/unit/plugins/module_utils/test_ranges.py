@@ -20,6 +20,10 @@ NO_STORES = ["a.lan/x", "ftp://a.lan", "s3://", "gs:///", "https://a.example", "
 AUTO = (["auto", 1, "2"], [0, -1, "many", "2.5", True])
 
 # Range -> values that it takes, values that it refuses.
+ROOTS = (
+    ["", "/data/docker", "/mnt/disk-1/x_y.z@w+v/", "/var/lib/docker", "/var/lib/containerd"],
+    ["docker", "/", "/var", "/opt", "/tmp/x", "/run/docker", "/a b", "/a%i", "/a'b", "/a/../b", "/a$b", "/a\nb"],
+)
 VALUES = {
     "port": ([1, 65535, "8080"], [0, 65536, -1, "http", True]),
     "prover_agent_count": AUTO,
@@ -77,6 +81,8 @@ VALUES = {
     "admitted": ADDRESSES,
     "admits": ADDRESSES,
     "sources": ADDRESSES,
+    "docker_engine_data_root": ROOTS,
+    "docker_engine_containerd_root": ROOTS,
     "docker_engine_version": (["", "28.5.2", "28.5.2-1", "26.1.5+dfsg1"], ["28", "28.5", "latest", "v28.5.2"]),
     "docker_engine_apt_url": URLS,
     "docker_engine_apt_key_fingerprint": (["0A" * 20, "9dc8 " * 10], ["", "0A" * 19, "0x" + "0A" * 19, "ZZ" * 20]),
