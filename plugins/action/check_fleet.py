@@ -251,7 +251,10 @@ class ActionModule(ActionBase):
         hosts = values_of_hosts(hostvars, written, members, specs)
         keys = {host: host_keys(variables) for host, variables in written.items()}
 
-        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=Search(plain_texts(task_vars)))
+        # A play on other hosts alone, such as localhost, checks the whole fleet.
+        run = [host for host in task_vars["ansible_play_hosts_all"] if host in hosts] or None
+        search = Search(plain_texts(task_vars))
+        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=search, run=run)
         result["changed"] = False
         if problems:
             self._display.display(problem_table(problems, everybody), color="red" if fleet is None else "yellow")

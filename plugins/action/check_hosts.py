@@ -84,7 +84,9 @@ class ActionModule(ActionBase):
         hostvars = task_vars["hostvars"]
         looks, settings, engines, verdicts, networks = {}, {}, {}, [], []
         for host in task_vars["ansible_play_hosts_all"]:
-            if host in fleet["hosts"]:
+            if fleet["hosts"].get(host, {}).get("left_out"):
+                looks[host] = None
+            elif host in fleet["hosts"]:
                 variables = hostvars[host]
                 looks[host] = plain(variables["__aztec_look"]) if "__aztec_look" in variables else None
                 values = host_values(variables, specs)

@@ -290,6 +290,8 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
             continue
         if look is None:
             findings.gone.append(host)
+            if here.get("left_out"):
+                continue  # The check of the inventory has told.
             vital = [component for component in (BROKER, NODE) if component in here["components"]]
             wrong = "could not be looked at: unreachable, or the look failed"
             if vital:

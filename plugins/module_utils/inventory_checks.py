@@ -11,8 +11,8 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
@@ -54,6 +54,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets imp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
     DUMMY_DOMAINS,
     TOO_LONG,
+    address_problem,
     as_int,
     is_dummy,
     kind,
@@ -83,6 +84,22 @@ FLEET_ROLES = ("preflight", "docker_engine", "port_guard")
 # Ansible's own variables that are read here.
 CONNECTION_NAMES = ("ansible_host", "ansible_port")
 
+# The level of a fault that keeps an agent out of the run, and how the table shows it.
+LEFT_OUT = "left out"
+LEVELS = {"error": "", "warning": "(warning) ", LEFT_OUT: "(warning, left out of this run) ", "note": "(note) "}
+
+# The settings of node and broker that the whole fleet's values come from: a fault in one of them matters to a run that
+# leaves its host out as well.
+FLEET_VALUES = {
+    *("ansible_host", "aztec_address", "aztec_address6", "aztec_admit", "aztec_allow_public_broker"),
+    *("prover_broker_port", "prover_broker_admitted", "prover_broker_publish_addresses", "prover_node_broker_url"),
+    *("prover_node_publisher_private_key", "prover_node_publisher_private_keys", "prover_node_publisher_addresses"),
+    *("prover_node_funding_account_private_key", "prover_node_funding_account_address", "prover_node_key_source"),
+    *("prover_node_prover_id", "port_guard_required_by_docker"),
+    *(f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER) for option in ("version", "release_line", "network")),
+    *("aztec_docker_bridge", "prover_broker_docker_bridge"),
+}
+
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
 DUMMY_KEYS = ("0" * 64, "0" * 63 + "1")
 ZERO_ADDRESS = "0x" + "0" * 40
@@ -99,13 +116,17 @@ KEY_NAMES = re.compile(r"key|publisher|sequencer|validator|attester|signer|mnemo
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where, with what, and what to do about it. level: error or warning."""
+    """One thing that is wrong: where, with what, and what to do about it. level: one of LEVELS.
+
+    fleet: nobody's fault alone, so that it is an error wherever it is found.
+    """
 
     host: str
     variable: str
     wrong: str
     remedy: str
     level: str = "error"
+    fleet: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,17 +290,26 @@ def misspelt(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> di
 class _Inventory:
     """The inventory under check; each method looks at one matter and adds what it finds to problems.
 
-    alone: a role is used by itself, on one host, with no fleet around it to derive values from.
+    alone: a role is used by itself, on one host, with no fleet around it to derive values from. run: the hosts of the
+    run, all where it is not given.
     """
 
     def __init__(
-        self, hosts: Mapping, members: Mapping, group_names: Mapping, specs: Specs, alone: bool = False
+        self,
+        hosts: Mapping,
+        members: Mapping,
+        group_names: Mapping,
+        specs: Specs,
+        alone: bool = False,
+        run: Collection | None = None,
     ) -> None:
+        self.run = set(hosts if run is None else run)
         self.hosts = hosts
         self.members = members
         self.group_names = group_names
         self.specs = specs
         self.alone = alone
+        self.pillars = {*members[NODE], *members[BROKER]}
         self.problems: list = []
         self.bad: set = set()  # (host, variable) that already has a line
         self.resolved: dict = {}
@@ -298,13 +328,13 @@ class _Inventory:
         found = self.good(host).get("prover_broker_publish_addresses")
         return [str(entry) for entry in found] if isinstance(found, (list, tuple)) else []
 
-    def add(self, host: str, variable: str, found: tuple, level: str = "error") -> None:
+    def add(self, host: str, variable: str, found: tuple, level: str = "error", fleet: bool = False) -> None:
         """Add a problem, unless the variable has an error on this host already. A warning lets later checks go on."""
         if (host, variable) in self.bad:
             return
         if level == "error":
             self.bad.add((host, variable))
-        self.problems.append(Problem(host, variable, found[0], found[1], level))
+        self.problems.append(Problem(host, variable, found[0], found[1], level, fleet))
 
     def good(self, host: str) -> dict:
         """Give a host's variables without those that have a line already."""
@@ -312,6 +342,42 @@ class _Inventory:
             name: value
             for name, value in self.hosts[host].items()
             if (host, name) not in self.bad and not isinstance(value, Broken)
+        }
+
+    def judged(self) -> list:
+        """Return the problems of this run. An agent's fault that is its own leaves it out, and ends no run.
+
+        A fault that all agents of a run have alike is an error: then it is the fleet's.
+        """
+        agents = self.run & (set(self.hosts) - self.pillars)
+        alike: dict = {}
+        for problem in self.problems:
+            alike.setdefault((problem.variable, problem.wrong, problem.remedy), set()).add(problem.host)
+        found = []
+        for problem in self.problems:
+            host, level = problem.host, problem.level
+            if host in self.hosts and host not in self.run:
+                derived = host in self.pillars and level == "error" and problem.variable in FLEET_VALUES
+                if not derived and not problem.fleet:
+                    continue
+            elif host in agents and level == "error" and not problem.fleet:
+                shared = len(agents) > 1 and agents <= alike[problem.variable, problem.wrong, problem.remedy]
+                level = "error" if shared else LEFT_OUT
+            found.append(replace(problem, level=level))
+        return found
+
+    def without_address(self) -> set:
+        """Return the agents whose address is not known, or wrong: the broker cannot admit them."""
+        names = ("aztec_address", "aztec_address6", "ansible_host")
+        return {
+            host
+            for host in self.hosts
+            if host not in self.pillars
+            and (
+                self._addresses(host) is None
+                or any((host, name) in self.bad for name in names if name != "ansible_host")
+                or ((host, "ansible_host") in self.bad and not self.hosts[host].get("aztec_address"))
+            )
         }
 
     def components(self, host: str) -> list:
@@ -392,7 +458,7 @@ class _Inventory:
                 option = self.specs.options[role][name] if role else {"type": "raw"}
                 found = type_problem(name, option, value)
                 if found is None:
-                    found = range_problem(name, value)
+                    found = address_problem(value) if name == "ansible_host" else range_problem(name, value)
                 if found:
                     self.add(host, name, found)
             # The other roles are handed what they require by those that call them.
@@ -710,7 +776,7 @@ class _Inventory:
         for node in self.members[NODE]:
             mode = self.hosts[node].get("aztec_l1_checks", "fail")
             wanted = Publishers(self.hosts[node])
-            if mode == "ignore" or (node, publisher_variable(self.hosts[node])) in self.bad:
+            if mode == "ignore" or node not in self.run or (node, publisher_variable(self.hosts[node])) in self.bad:
                 continue
             for host, values in keys.items():
                 for name, value in values.items():
@@ -726,7 +792,7 @@ class _Inventory:
                         continue
                     wrong = f"holds a publisher's key of {node}; two that send with one key take each other's nonces"
                     level = "warning" if mode == "warn" else "error"
-                    self.add(host, name, (wrong, "give each a key of its own"), level)
+                    self.add(host, name, (wrong, "give each a key of its own"), level, fleet=True)
 
     def check_plain(self, search) -> None:
         """No secret in clear text where the run has its variables from; search: tells where one stands, or None."""
@@ -829,7 +895,9 @@ class _Inventory:
                     elif taken.setdefault(one, host) != host:
                         wrong = f"{one} is the address of {taken[one]} too"
                         remedy = "give each host its own; name a machine once, in the group of each of its components"
-                        self.add(host, name, (wrong, remedy))
+                        # Of two agents the second is left out. An address of node or broker may be wrong on either.
+                        shared = host in self.run and bool(self.pillars & {host, taken[one]})
+                        self.add(host, name, (wrong, remedy), fleet=shared)
 
     def check_broker(self) -> None:
         """A broker, which asks nobody for a password, is on no global address."""
@@ -1029,16 +1097,24 @@ def check_inventory(
     resolve_one=resolve,
     keys: Mapping | None = None,
     search=None,
+    run: Collection | None = None,
 ) -> tuple:
     """Check a whole inventory. Gives (problems, the fleet's values or None where a problem is an error).
+
+    run: the hosts of the run, all where it is not given. A fault of an agent's own leaves the agent out of the run, and
+    one of a host outside the run is not told; node and broker are what the fleet's values come from.
 
     hosts: host -> its variables, templated, Broken where that failed. groups: group -> hosts. group_names: the groups'
     names by component. resolve_one: gives a host name's addresses or raises ValueError. keys: host -> its variables
     that may hold a key, for every host of the inventory. search: tells where a secret stands in clear text, or None.
     """
     members = members_of(groups, group_names)
-    everybody = dict.fromkeys(host for some in members.values() for host in some)
-    inventory = _Inventory({host: hosts[host] for host in everybody}, members, group_names or {}, specs)
+    everybody = list(dict.fromkeys(host for some in members.values() for host in some))
+    if run is not None:
+        # Of two hosts with one address the later one is blamed.
+        pillars = {*members[NODE], *members[BROKER]}
+        everybody.sort(key=lambda host: host not in pillars and host not in run)
+    inventory = _Inventory({host: hosts[host] for host in everybody}, members, group_names or {}, specs, run=run)
     inventory.resolve(resolve_one)
     inventory.check_groups(groups)
     inventory.check_names()
@@ -1065,9 +1141,18 @@ def check_inventory(
     inventory.check_p2p()
     if search:
         inventory.check_plain(search)
-    if any(problem.level == "error" for problem in inventory.problems):
-        return inventory.problems, None
-    return inventory.problems, fleet(dict(hosts), dict(groups), dict(group_names or {}), inventory.resolved)
+    problems = inventory.judged()
+    if any(problem.level == "error" for problem in problems):
+        return problems, None
+    faulty = {problem.host: problem for problem in reversed(inventory.problems) if problem.level == "error"}
+    return problems, fleet(
+        {**hosts, **{host: inventory.good(host) for host in faulty if host in inventory.hosts}},
+        dict(groups),
+        dict(group_names or {}),
+        inventory.resolved,
+        {host: f"{one.variable} {one.wrong}" for host, one in faulty.items() if host not in inventory.pillars},
+        inventory.without_address(),
+    )
 
 
 def _unresolved(name: str) -> list:
@@ -1144,9 +1229,7 @@ def table(rows: Sequence, heads: Sequence) -> str:
 def problem_table(problems: Sequence, everybody: Sequence = ()) -> str:
     """Give problems as the table that the operator reads."""
     rows = [
-        (problem.host, problem.variable, problem.wrong, problem.remedy)
-        if problem.level == "error"
-        else (problem.host, problem.variable, f"(warning) {problem.wrong}", problem.remedy)
+        (problem.host, problem.variable, f"{LEVELS[problem.level]}{problem.wrong}", problem.remedy)
         for problem in together(problems, everybody)
     ]
     return table(rows, ("HOST", "VARIABLE", "WHAT IS WRONG", "WHAT TO DO"))

@@ -38,7 +38,10 @@ def host_questions(values: Mapping, fleet: Mapping, host: str) -> str:
 
     JSON text, since it holds API keys; '' where nothing is to be asked, as with aztec_l1_checks "ignore".
     """
-    asked, here = l1_questions(values, fleet, host), fleet["hosts"][host]
+    here = fleet["hosts"][host]
+    if here.get("left_out"):
+        return ""
+    asked = l1_questions(values, fleet, host)
     if not asked or NODE not in here["components"]:
         return asked
     urls = config_urls(location_of(values))

@@ -81,6 +81,12 @@ options:
       - With C(network) in it, the network's C(network_config.json) is read as well.
     type: str
     default: ""
+  left_out:
+    description:
+      - Why the host takes no part in the run. Where it is not empty, the host counts as one that cannot be reached, and
+        nothing is asked of it.
+    type: str
+    default: ""
 author:
   - Aztec Ops (@aztec-ops)
 attributes:
@@ -339,6 +345,7 @@ def main() -> None:
             "rollup_slots": {"type": "dict", "default": {}},
             "l1_urls": {"type": "str", "default": "", "no_log": True},
             "l1": {"type": "str", "default": "", "no_log": True},
+            "left_out": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

@@ -141,6 +141,22 @@ def assert_refused(shown: subprocess.CompletedProcess, door: Door, lines: list[s
     assert door.knocks == []
 
 
+LEFT_OUT = "(warning, left out of this run)"
+
+
+def assert_left_out(shown: subprocess.CompletedProcess, door: Door, lines: list[str]) -> None:
+    """Assert that a run showed these lines on an agent, went on to the other hosts, and left the agent alone."""
+    assert shown.returncode == 4, shown.stdout
+    assert_clean(shown.stdout)
+    assert_clean(shown.stderr)
+    assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
+    agents = {line.split()[0] for line in lines}
+    for agent in agents:
+        assert re.search(rf"\[{re.escape(agent)}\]: UNREACHABLE!.*(\n.*)*left out of this run: ", shown.stdout), agent
+    others = [variables["ansible_host"] for host, variables in HOSTS.items() if host not in agents]
+    assert sorted(door.knocks) == sorted(f"{address} 22" for address in others)
+
+
 def table_of(text: str) -> list[str]:
     """Give the lines of the table of problems in a run's output, sorted, with single spaces."""
     lines = iter(text.splitlines())
