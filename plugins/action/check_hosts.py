@@ -22,7 +22,16 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     together,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables, starts_node
-from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import check_network, network_table
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import (
+    check_network,
+    network_table,
+    registry_problems,
+)
+
+# What decides, besides the version, which image is pulled.
+IMAGE_NAMES = tuple(
+    f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER, AGENT) for option in ("image", "image_digest")
+)
 
 # What a component publishes on its host: option, protocol, on loopback alone.
 PUBLISHED = {
@@ -82,14 +91,14 @@ class ActionModule(ActionBase):
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
         hostvars = task_vars["hostvars"]
-        looks, settings, engines, verdicts, networks = {}, {}, {}, [], []
+        looks, settings, engines, verdicts, networks, inventory = {}, {}, {}, [], [], {}
         for host in task_vars["ansible_play_hosts_all"]:
             if fleet["hosts"].get(host, {}).get("left_out"):
                 looks[host] = None
             elif host in fleet["hosts"]:
                 variables = hostvars[host]
                 looks[host] = plain(variables["__aztec_look"]) if "__aztec_look" in variables else None
-                values = host_values(variables, specs)
+                values = inventory[host] = host_values(variables, specs)
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)
                 if looks[host]:
@@ -100,6 +109,8 @@ class ActionModule(ActionBase):
         findings = check_hosts(looks, fleet, settings, engines)
         findings.problems += [problem for verdict in verdicts for problem in verdict.problems]
         findings.problems += [problem for problems, _rows in networks for problem in problems]
+        by_hand = {name: value for values in inventory.values() for name, value in values.items() if name in IMAGE_NAMES}
+        findings.problems += registry_problems(looks, fleet, by_hand)
         result.update(changed=False, gone=findings.gone)
         if findings.hardware:
             self._display.display(hardware_table(findings.hardware))

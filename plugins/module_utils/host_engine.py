@@ -185,6 +185,13 @@ def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
     return {name: found[name] for name in CONTAINERD_VARIABLES if name in found} if found else None
 
 
+def pull_ways(engine: Engine) -> tuple[list[str], bool]:
+    """Return (the mirrors of Docker Hub that the engine pulls from, whether it has a proxy)."""
+    info = engine.json("/info")
+    mirrors = (info.get("RegistryConfig") or {}).get("Mirrors") or []
+    return [str(one) for one in mirrors], bool(info.get("HttpProxy") or info.get("HttpsProxy"))
+
+
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
     version: dict[str, Any] = {}

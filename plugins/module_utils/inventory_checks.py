@@ -1145,7 +1145,7 @@ def check_inventory(
     if any(problem.level == "error" for problem in problems):
         return problems, None
     faulty = {problem.host: problem for problem in reversed(inventory.problems) if problem.level == "error"}
-    return problems, fleet(
+    values = fleet(
         {**hosts, **{host: inventory.good(host) for host in faulty if host in inventory.hosts}},
         dict(groups),
         dict(group_names or {}),
@@ -1153,6 +1153,22 @@ def check_inventory(
         {host: f"{one.variable} {one.wrong}" for host, one in faulty.items() if host not in inventory.pillars},
         inventory.without_address(),
     )
+    values["registry"] = registry_question(inventory, values)
+    return problems, values
+
+
+def registry_question(inventory: _Inventory, values: Mapping) -> dict:
+    """Return which host of a run asks the registry, for which images, and at which mirrors: one question for all."""
+    taking_part = [
+        host
+        for host in [values["broker"]["host"], values["node"]["host"], *inventory.hosts]
+        if host in inventory.run and not values["hosts"][host].get("left_out")
+    ]
+    if not taking_part:
+        return {"host": "", "images": [], "mirrors": []}
+    mirrors = inventory.good(taking_part[0]).get("docker_engine_registry_mirrors") or []
+    images = {image for host in taking_part for image in values["hosts"][host]["images"]}
+    return {"host": taking_part[0], "images": sorted(images), "mirrors": list(mirrors)}
 
 
 def _unresolved(name: str) -> list:
