@@ -109,7 +109,7 @@ class ActionModule(ActionBase):
         findings = check_hosts(looks, fleet, settings, engines)
         findings.problems += [problem for verdict in verdicts for problem in verdict.problems]
         findings.problems += [problem for problems, _rows in networks for problem in problems]
-        by_hand = {name: value for values in inventory.values() for name, value in values.items() if name in IMAGE_NAMES}
+        by_hand = {name: values[name] for values in inventory.values() for name in IMAGE_NAMES if values.get(name)}
         findings.problems += registry_problems(looks, fleet, by_hand)
         result.update(changed=False, gone=findings.gone)
         if findings.hardware:

@@ -442,8 +442,13 @@ def fleet(
             }
             if host not in left_out
             else {
-                **{"addresses": addresses.get(host, []), "broker_address": ways[host], "broker_url": urls[host]},
-                **{"docker_ipv6_subnet": "", "components": components, "images": [], "paths": {}},
+                "addresses": addresses.get(host, []),
+                "broker_address": ways[host],
+                "broker_url": urls[host],
+                "docker_ipv6_subnet": "",
+                "components": components,
+                "images": [],
+                "paths": {},
                 "left_out": left_out[host],
             }
             for host, components in running.items()

@@ -1,6 +1,6 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ask from a host whether registries have images, before anything is pulled. Nothing is downloaded, nothing is judged."""
+"""Ask from a host whether registries have images, before anything is pulled. Nothing is downloaded or judged."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import re
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import closing
-from typing import Any, Mapping
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
@@ -88,7 +89,6 @@ def token_of(challenge: str, seconds: float) -> str:
 def has_manifest(origin: str, repository: str, wanted: str, seconds: float) -> bool:
     """Return whether a registry has a tag or digest. Raise Failed where it does not say so."""
     url = f"{origin}/v2/{quote(repository)}/manifests/{quote(wanted, safe=':')}"
-    # Of Docker Hub's images: each mirror is asked for them as they are called there.
     headers = {"Accept": MANIFESTS}
     status, challenge, _body = request("HEAD", url, headers, seconds)
     if status == 401:

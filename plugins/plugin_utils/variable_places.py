@@ -26,7 +26,7 @@ _DYNAMIC = re.compile(r"^\s*plugin\s*:", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Layer:
-    """One place of variables: what it is called, how special it is, its variables, and the group_vars to move them to."""
+    """One place of variables: its name, how special it is, its variables, and the stronger place for a group's."""
 
     place: str
     rank: int
@@ -83,7 +83,7 @@ class Places:
         return [layer for layer in found if layer.values]
 
     def layers(self, name: str) -> list[Layer]:
-        """Return the places that set variables of a host, the strongest last; none for a host that is not known here."""
+        """Return the places that set variables of a host, the strongest last; none for a host not known here."""
         host = self.inventory.get_host(name)
         if host is None or name not in self.inventory.hosts:
             return []

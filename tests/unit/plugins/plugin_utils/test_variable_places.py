@@ -44,6 +44,7 @@ def told(folder: Path, hosts: str, files: dict, extra: dict | None = None) -> li
     return [f"{one.host} | {one.variable} | {one.wrong} | {one.remedy}" for one in found]
 
 
+ONE, FOUR = "prover_agent_count: 1", "prover_agent_count: 4"
 SEVERAL = "agent-1 | {} | is set in several places: {} | {}"
 ONCE = "set it in one of these places only"
 TABLE = [
@@ -63,7 +64,7 @@ TABLE = [
     ),
     pytest.param(
         HOSTS % ("", "", ""),
-        {"inventory/group_vars/dc1.yml": "prover_agent_count: 4", "playbooks/group_vars/all.yml": "prover_agent_count: 1"},
+        {"inventory/group_vars/dc1.yml": FOUR, "playbooks/group_vars/all.yml": ONE},
         None,
         None,
         id="a group replaces what is for all",
@@ -116,7 +117,7 @@ def test_places(hosts: str, files: dict, wrong: str | None, remedy: str | None, 
 
 
 def test_the_place_that_is_named_comes_after(tmp_path: Path) -> None:
-    files = {"inventory/group_vars/all.yml": "prover_agent_count: 1", "inventory/group_vars/dc1.yml": "prover_agent_count: 4"}
+    files = {"inventory/group_vars/all.yml": ONE, "inventory/group_vars/dc1.yml": FOUR}
     assert told(tmp_path, HOSTS % ("", "", ""), files) == []
 
 
