@@ -15,10 +15,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks impor
     hardware_table,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+    LEFT_OUT,
     Specs,
     as_int,
     counted,
     problem_table,
+    settled,
     together,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables, starts_node
@@ -111,7 +113,10 @@ class ActionModule(ActionBase):
         findings.problems += [problem for problems, _rows in networks for problem in problems]
         by_hand = {name: values[name] for values in inventory.values() for name in IMAGE_NAMES if values.get(name)}
         findings.problems += registry_problems(looks, fleet, by_hand)
-        result.update(changed=False, gone=findings.gone)
+        agents = [host for host, look in looks.items() if look and fleet["hosts"][host]["components"] == [AGENT]]
+        problems = settled(findings.problems, agents)
+        left_out = {one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT}
+        result.update(changed=False, gone=findings.gone, left_out=left_out)
         if findings.hardware:
             self._display.display(hardware_table(findings.hardware))
         seen = l1_tables(
@@ -123,11 +128,11 @@ class ActionModule(ActionBase):
         versions = network_table([row for _problems, rows in networks for row in rows])
         if versions:
             self._display.display("\n" + versions)
-        joined = together(findings.problems, list(looks))
+        joined = together(problems, list(looks))
         if joined:
             failed = any(problem.level == "error" for problem in joined)
             self._display.display(
-                "\n" + problem_table(findings.problems, list(looks)), color="red" if failed else "yellow"
+                "\n" + problem_table(problems, list(looks)), color="red" if failed else "yellow"
             )
             if failed:
                 what = counted(sum(problem.level == "error" for problem in joined))

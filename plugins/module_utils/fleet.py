@@ -374,7 +374,8 @@ def fleet(
 
     group_names: the groups' names by component, where they differ. resolved: answers of resolve_all, to spare asking
     twice. left_out: agents that take no part in the run, and why. without_address: agents whose address is not known,
-    or wrong, so that the broker does not admit them. Raises ValueError with one line where the inventory does not hold a fleet.
+    or wrong, so that the broker does not admit them. Raises ValueError with one line where the inventory does not hold
+    a fleet.
     """
     members = members_of(groups, group_names)
     for component in (NODE, BROKER):

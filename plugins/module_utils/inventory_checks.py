@@ -287,6 +287,23 @@ def misspelt(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> di
     return wrong
 
 
+def settled(problems: Sequence, agents: Collection) -> list:
+    """Return problems with the faults of agents' own as what they are: they leave the agent out, and end no run.
+
+    agents: the hosts of the run that have agents and nothing else. A fault that all of several agents have alike stays
+    an error: then it is the fleet's.
+    """
+    alike: dict = {}
+    for problem in problems:
+        alike.setdefault((problem.variable, problem.wrong, problem.remedy), set()).add(problem.host)
+    found = []
+    for problem in problems:
+        own = problem.level == "error" and problem.host in agents and not problem.fleet
+        shared = len(agents) > 1 and set(agents) <= alike[problem.variable, problem.wrong, problem.remedy]
+        found.append(replace(problem, level=LEFT_OUT) if own and not shared else problem)
+    return found
+
+
 class _Inventory:
     """The inventory under check; each method looks at one matter and adds what it finds to problems.
 
@@ -345,26 +362,20 @@ class _Inventory:
         }
 
     def judged(self) -> list:
-        """Return the problems of this run. An agent's fault that is its own leaves it out, and ends no run.
-
-        A fault that all agents of a run have alike is an error: then it is the fleet's.
-        """
-        agents = self.run & (set(self.hosts) - self.pillars)
-        alike: dict = {}
-        for problem in self.problems:
-            alike.setdefault((problem.variable, problem.wrong, problem.remedy), set()).add(problem.host)
-        found = []
-        for problem in self.problems:
-            host, level = problem.host, problem.level
-            if host in self.hosts and host not in self.run:
-                derived = host in self.pillars and level == "error" and problem.variable in FLEET_VALUES
-                if not derived and not problem.fleet:
-                    continue
-            elif host in agents and level == "error" and not problem.fleet:
-                shared = len(agents) > 1 and agents <= alike[problem.variable, problem.wrong, problem.remedy]
-                level = "error" if shared else LEFT_OUT
-            found.append(replace(problem, level=level))
-        return found
+        """Return the problems of this run: of a host outside, only those that the fleet's values come from."""
+        return settled(
+            [
+                problem
+                for problem in self.problems
+                if problem.fleet
+                or problem.host not in self.hosts
+                or problem.host in self.run
+                or (
+                    problem.host in self.pillars and problem.level == "error" and problem.variable in FLEET_VALUES
+                )
+            ],
+            self.run & (set(self.hosts) - self.pillars),
+        )
 
     def without_address(self) -> set:
         """Return the agents whose address is not known, or wrong: the broker cannot admit them."""
