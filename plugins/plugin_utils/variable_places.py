@@ -52,7 +52,8 @@ class Places:
         """Take Ansible's loader, the inventory's sources, the playbook's folder, and which variables count."""
         sources = [str(one) for one in sources]
         self.loader, self.wanted = loader, wanted
-        self.inventory = InventoryManager(loader=loader, sources=[one for one in sources if is_static(one)])
+        static = [one for one in sources if is_static(one)]
+        self.inventory = InventoryManager(loader=loader, sources=static, parse=bool(static))
         self.plugin = vars_loader.get("host_group_vars")
         folders = [one if os.path.isdir(one) else os.path.dirname(one) for one in sources if os.path.exists(one)]
         beside = {os.path.realpath(one): "" for one in folders}

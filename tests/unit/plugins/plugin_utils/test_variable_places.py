@@ -146,6 +146,13 @@ def test_sources_that_run_programs_are_left_alone(tmp_path: Path) -> None:
     assert is_static("a,b,")
 
 
+def test_an_inventory_that_is_not_read_again_has_no_places(tmp_path: Path, capfd) -> None:
+    plugin = tmp_path / "b.yml"
+    plugin.write_text("plugin: amazon.aws.aws_ec2\n")
+    assert Places(DataLoader(), [str(plugin)], str(tmp_path), OPTIONS.__contains__).layers("agent-1") == []
+    assert "No inventory was parsed" not in "".join(capfd.readouterr())
+
+
 def test_two_hundred_hosts_take_a_moment(tmp_path: Path) -> None:
     hosts = "prover_agent:\n  vars: {prover_agent_count: 2}\n  hosts:\n"
     hosts += "".join(f"    agent-{number}: {{aztec_address: 10.0.1.{number}}}\n" for number in range(200))
