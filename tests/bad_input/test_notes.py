@@ -18,8 +18,8 @@ CASES = [
         "dc1: {hosts: {agent-1: }, vars: {aztec_log_level: warn}}\n"
         "dc2: {hosts: {agent-1: }, vars: {aztec_log_level: debug}}\n",
         "",
-        "agent-1 aztec_log_level (note) is set in several places: 'debug' in the inventory's group dc2 applies, and not "
-        "'warn' in the inventory's group dc1 set it in one of these places only",
+        "agent-1 aztec_log_level (note) is set in several places: 'debug' in the inventory's group dc2 applies, and "
+        "not 'warn' in the inventory's group dc1 set it in one of these places only",
     ),
     (
         f"dc1: {{hosts: {{node-1: }}, vars: {{{NAME}: '{KEY[:-1]}0'}}}}\n",
