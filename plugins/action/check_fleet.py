@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import BROKER, NODE, members_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
     CONNECTION_NAMES,
+    FLEET_ROLES,
     KEY_NAMES,
     Broken,
     Specs,
@@ -32,6 +33,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets imp
     variable_files,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.variable_places import Places, notes_of
 
 # Settings of the whole fleet that may hold keys, and which components read them.
 FLEET_URLS = {
@@ -251,7 +253,11 @@ class ActionModule(ActionBase):
         hosts = values_of_hosts(hostvars, written, members, specs)
         keys = {host: host_keys(variables) for host, variables in written.items()}
 
-        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=Search(plain_texts(task_vars)))
+        # A play on other hosts alone, such as localhost, checks the whole fleet.
+        run = [host for host in task_vars["ansible_play_hosts_all"] if host in hosts] or None
+        search = Search(plain_texts(task_vars))
+        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=search, run=run)
+        problems += self._notes(task_vars, specs, members, run or list(hosts), written)
         result["changed"] = False
         if problems:
             self._display.display(problem_table(problems, everybody), color="red" if fleet is None else "yellow")
@@ -261,3 +267,11 @@ class ActionModule(ActionBase):
         else:
             result["fleet"] = fleet
         return result
+
+    def _notes(self, task_vars: Mapping, specs: Specs, members: Mapping, run: Sequence, written: Mapping) -> list:
+        """Return a note for each setting that several places of the inventory set differently for a host of the run."""
+        roles = {*FLEET_ROLES, *(component for component in COMPONENTS if members[component])}
+        options = {name: one for role in specs.options if role in roles for name, one in specs.options[role].items()}
+        sources = task_vars.get("ansible_inventory_sources") or ()
+        places = Places(self._loader, sources, task_vars["playbook_dir"], options.__contains__)
+        return notes_of(places, run, written, options)

@@ -15,14 +15,25 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks impor
     hardware_table,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+    LEFT_OUT,
     Specs,
     as_int,
     counted,
     problem_table,
+    settled,
     together,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables, starts_node
-from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import check_network, network_table
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import (
+    check_network,
+    network_table,
+    registry_problems,
+)
+
+# What decides, besides the version, which image is pulled.
+IMAGE_NAMES = tuple(
+    f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER, AGENT) for option in ("image", "image_digest")
+)
 
 # What a component publishes on its host: option, protocol, on loopback alone.
 PUBLISHED = {
@@ -85,12 +96,14 @@ class ActionModule(ActionBase):
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
         hostvars = task_vars["hostvars"]
-        looks, settings, engines, verdicts, networks = {}, {}, {}, [], []
+        looks, settings, engines, verdicts, networks, inventory = {}, {}, {}, [], [], {}
         for host in task_vars["ansible_play_hosts_all"]:
-            if host in fleet["hosts"]:
+            if fleet["hosts"].get(host, {}).get("left_out"):
+                looks[host] = None
+            elif host in fleet["hosts"]:
                 variables = hostvars[host]
                 looks[host] = plain(variables["__aztec_look"]) if "__aztec_look" in variables else None
-                values = host_values(variables, specs)
+                values = inventory[host] = host_values(variables, specs)
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)
                 if looks[host]:
@@ -101,7 +114,12 @@ class ActionModule(ActionBase):
         findings = check_hosts(looks, fleet, settings, engines)
         findings.problems += [problem for verdict in verdicts for problem in verdict.problems]
         findings.problems += [problem for problems, _rows in networks for problem in problems]
-        result.update(changed=False, gone=findings.gone)
+        by_hand = {name: values[name] for values in inventory.values() for name in IMAGE_NAMES if values.get(name)}
+        findings.problems += registry_problems(looks, fleet, by_hand)
+        agents = [host for host, look in looks.items() if look and fleet["hosts"][host]["components"] == [AGENT]]
+        problems = settled(findings.problems, agents)
+        left_out = {one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT}
+        result.update(changed=False, gone=findings.gone, left_out=left_out)
         if findings.hardware:
             self._display.display(hardware_table(findings.hardware))
         seen = l1_tables(
@@ -113,11 +131,11 @@ class ActionModule(ActionBase):
         versions = network_table([row for _problems, rows in networks for row in rows])
         if versions:
             self._display.display("\n" + versions)
-        joined = together(findings.problems, list(looks))
+        joined = together(problems, list(looks))
         if joined:
             failed = any(problem.level == "error" for problem in joined)
             self._display.display(
-                "\n" + problem_table(findings.problems, list(looks)), color="red" if failed else "yellow"
+                "\n" + problem_table(problems, list(looks)), color="red" if failed else "yellow"
             )
             if failed:
                 what = counted(sum(problem.level == "error" for problem in joined))

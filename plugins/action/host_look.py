@@ -14,9 +14,12 @@ class ActionModule(Unwritten):
     _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict | None = None) -> dict:
-        """Look at the host."""
+        """Look at the host, unless it takes no part in the run: it then counts as one that cannot be reached."""
         result = super().run(tmp, task_vars)
         del tmp
+        reason = self._task.args.get("left_out")
+        if reason:
+            return {**result, "unreachable": True, "changed": False, "msg": f"left out of this run: {reason}"}
         refused = self.refusal(bool(self._task.args.get("l1") or self._task.args.get("l1_urls")))
         result.update(refused or self._execute_module(task_vars=task_vars))
         return result

@@ -313,7 +313,7 @@ class ActionModule(publisher_key.ActionModule):
             for name in (KEYS[NEXT], KEYS[PREVIOUS]):
                 values.pop(name, None)
         hosts[host] = {**hosts[host], KEYS[CURRENT]: key}
-        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys)
+        problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, run=[host])
         if fleet is None:
             self._display.display(problem_table(problems, list(hosts)), color="red")
             what = counted(sum(one.level == "error" for one in together(problems, list(hosts))))

@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import report_table, verify
 
 GONE = "could not be reached: see the error above, then run again"
+LEFT_OUT = "was left out of this run: {}: correct it, then run again"
 LEFT = "left the run earlier: see the error above, then run again"
 
 
@@ -45,7 +46,9 @@ class ActionModule(ActionBase):
             if host in fleet["hosts"]:
                 variables = hostvars[host]
                 name = arguments["register"]
-                looks[host] = look_of(plain(variables[name]) if name in variables else None)
+                reason = fleet["hosts"][host].get("left_out")
+                found = plain(variables[name]) if name in variables else None
+                looks[host] = LEFT_OUT.format(reason) if reason else look_of(found)
         report = verify(looks, fleet)
         self._display.display("\n" + report_table(report) + "\n", color="red" if report.problems else None)
         result.update(

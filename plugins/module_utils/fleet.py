@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -57,6 +58,9 @@ LOOPBACK = "127.0.0.1"
 # What the Docker network gets where its containers cannot do without IPv6: a subnet that is nobody else's (RFC 4193).
 DOCKER_IPV6_SUBNET = "fd61:7a74:6563::/64"
 
+# A name of a host whose last part is a number would be read as a part of an IPv4 address, be it octal or hexadecimal.
+_NUMERIC = re.compile(r"(?:\A|\.)(?:[0-9]+|0x[0-9a-f]*)\.?\Z", re.IGNORECASE)
+
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -66,6 +70,11 @@ def ip_of(text: object):
         return ipaddress.ip_address(str(text).strip("[]").split("%", 1)[0])
     except ValueError:
         return None
+
+
+def is_numeric(name: object) -> bool:
+    """Return whether a text is made like an IPv4 address, as 10.0.0.300 or 10.1: none of these names a host."""
+    return bool(_NUMERIC.search(str(name)))
 
 
 def in_url(address: str) -> str:
@@ -79,6 +88,8 @@ def resolve(name: str) -> list[str]:
     found = ip_of(name)
     if found is not None:
         return [str(found)]
+    if is_numeric(name):
+        raise ValueError("is not an IP address")
     try:
         answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -269,11 +280,11 @@ def members_of(groups: dict, group_names: dict | None = None) -> dict:
 def admitted(hostvars: dict, members: dict, addresses: dict) -> list[str]:
     """Give what may reach the broker: the node's and agents' addresses and every aztec_admit, as sorted CIDRs.
 
-    addresses: host -> its addresses.
+    addresses: host -> its addresses; a host without any is not admitted.
     """
     networks = set()
     for name in dict.fromkeys([*members[NODE], *members[AGENT]]):
-        networks.update(ipaddress.ip_network(one) for one in addresses[name])
+        networks.update(ipaddress.ip_network(one) for one in addresses.get(name, ()))
     for name in dict.fromkeys(host for hosts in members.values() for host in hosts):
         extra = hostvars[name].get("aztec_admit") or []
         networks.update(network_of(one) for one in extra)
@@ -351,30 +362,42 @@ def funding_account(variables: Mapping) -> str:
     return ethereum_address(key) if key else ""
 
 
-def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolved: dict | None = None) -> dict:
+def fleet(
+    hostvars: dict,
+    groups: dict,
+    group_names: dict | None = None,
+    resolved: dict | None = None,
+    left_out: Mapping | None = None,
+    without_address: Collection = (),
+) -> dict:
     """Compute the fleet's values from the inventory: hostvars (host -> variables) and groups (group -> hosts).
 
     group_names: the groups' names by component, where they differ. resolved: answers of resolve_all, to spare asking
-    twice. Raises ValueError with one line where the inventory does not hold a fleet.
+    twice. left_out: agents that take no part in the run, and why. without_address: agents whose address is not known,
+    or wrong, so that the broker does not admit them. Raises ValueError with one line where the inventory does not hold
+    a fleet.
     """
     members = members_of(groups, group_names)
     for component in (NODE, BROKER):
         if len(members[component]) != 1:
             raise ValueError(f"the group of {component} has {len(members[component])} hosts: give it one")
+    left_out = left_out or {}
     everybody = list(dict.fromkeys(host for hosts in members.values() for host in hosts))
     node, broker = members[NODE][0], members[BROKER][0]
     announced = p2p_address(node, hostvars[node])
-    names = {host: address_name(host, hostvars[host]) for host in everybody}
+    names = {host: address_name(host, hostvars[host]) for host in everybody if host not in without_address}
     asked = [name for host in everybody if host != broker for name in url_hosts(hostvars[host])]
     answers = resolve_all([*names.values(), announced, *asked]) if resolved is None else resolved
-    addresses = {host: addresses_of(host, hostvars[host], answers) for host in everybody}
+    addresses = {host: addresses_of(host, hostvars[host], answers) for host in names}
     for host, found in addresses.items():
         if found is None:
             raise ValueError(f"{host}: the address {names[host]} does not resolve: set aztec_address")
 
     running = {host: [component for component in COMPONENTS if host in members[component]] for host in everybody}
     # Each host reaches the broker by a family that it has itself.
-    ways = {host: way_to(addresses[broker], addresses[host]) or addresses[broker][0] for host in everybody}
+    ways = {
+        host: way_to(addresses[broker], addresses.get(host, [])) or addresses[broker][0] for host in everybody
+    }
     port = int(effective(hostvars[broker], BROKER, "port"))
     # Beside its broker a component takes the Docker network, where the port guard has no say.
     urls = {
@@ -402,7 +425,7 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
             "host": node,
             "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced,
         },
-        "agents": members[AGENT],
+        "agents": [host for host in members[AGENT] if host not in left_out],
         "prover_id": publisher_id(hostvars[node]),
         "publishers": publisher_addresses(hostvars[node]),
         "funder": funding_account(hostvars[node]),
@@ -417,6 +440,17 @@ def fleet(hostvars: dict, groups: dict, group_names: dict | None = None, resolve
                 "images": sorted({image_of(hostvars[host], component) for component in components}),
                 "paths": {component: data_path(hostvars[host], component) for component in components},
                 **({"agents": agents_of(hostvars[host])} if AGENT in components else {}),
+            }
+            if host not in left_out
+            else {
+                "addresses": addresses.get(host, []),
+                "broker_address": ways[host],
+                "broker_url": urls[host],
+                "docker_ipv6_subnet": "",
+                "components": components,
+                "images": [],
+                "paths": {},
+                "left_out": left_out[host],
             }
             for host, components in running.items()
         },

@@ -391,6 +391,8 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
             continue
         if look is None:
             findings.gone.append(host)
+            if here.get("left_out"):
+                continue  # The check of the inventory has told.
             vital = [component for component in (BROKER, NODE) if component in here["components"]]
             wrong = "could not be looked at: unreachable, or the look failed"
             if vital:
@@ -420,7 +422,9 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
     for (name, addresses), hosts in machines.items():
         if len(hosts) > 1 and name and addresses:
             wrong = f"is the same machine as {', '.join(hosts[:-1])}"
-            findings.problems.append(Problem(hosts[-1], "ansible_host", wrong, "give each host its own address"))
+            vital = any({NODE, BROKER} & set(fleet["hosts"][host]["components"]) for host in hosts)
+            remedy = "give each host its own address"
+            findings.problems.append(Problem(hosts[-1], "ansible_host", wrong, remedy, fleet=vital))
     return findings
 
 

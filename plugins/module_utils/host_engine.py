@@ -251,6 +251,13 @@ def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
+def pull_ways(engine: Engine) -> tuple[list[str], bool]:
+    """Return (the mirrors of Docker Hub that the engine pulls from, whether it has a proxy)."""
+    info = engine.json("/info")
+    mirrors = (info.get("RegistryConfig") or {}).get("Mirrors") or []
+    return [str(one) for one in mirrors], bool(info.get("HttpProxy") or info.get("HttpsProxy"))
+
+
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
     version: dict[str, Any] = {}

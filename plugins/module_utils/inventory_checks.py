@@ -11,8 +11,8 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
@@ -54,6 +54,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets imp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
     DUMMY_DOMAINS,
     TOO_LONG,
+    address_problem,
     as_int,
     is_dummy,
     kind,
@@ -86,6 +87,22 @@ ENGINE_ROOTS = ("docker_engine_data_root", "docker_engine_containerd_root")
 # Ansible's own variables that are read here.
 CONNECTION_NAMES = ("ansible_host", "ansible_port")
 
+# The level of a fault that keeps an agent out of the run, and how the table shows it.
+LEFT_OUT = "left out"
+LEVELS = {"error": "", "warning": "(warning) ", LEFT_OUT: "(warning, left out of this run) ", "note": "(note) "}
+
+# The settings of node and broker that the whole fleet's values come from: a fault in one of them matters to a run that
+# leaves its host out as well.
+FLEET_VALUES = {
+    *("ansible_host", "aztec_address", "aztec_address6", "aztec_admit", "aztec_allow_public_broker"),
+    *("prover_broker_port", "prover_broker_admitted", "prover_broker_publish_addresses", "prover_node_broker_url"),
+    *("prover_node_publisher_private_key", "prover_node_publisher_private_keys", "prover_node_publisher_addresses"),
+    *("prover_node_funding_account_private_key", "prover_node_funding_account_address", "prover_node_key_source"),
+    *("prover_node_prover_id", "port_guard_required_by_docker"),
+    *(f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER) for option in ("version", "release_line", "network")),
+    *("aztec_docker_bridge", "prover_broker_docker_bridge"),
+}
+
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
 DUMMY_KEYS = ("0" * 64, "0" * 63 + "1")
 ZERO_ADDRESS = "0x" + "0" * 40
@@ -102,13 +119,17 @@ KEY_NAMES = re.compile(r"key|publisher|sequencer|validator|attester|signer|mnemo
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where, with what, and what to do about it. level: error or warning."""
+    """One thing that is wrong: where, with what, and what to do about it. level: one of LEVELS.
+
+    fleet: nobody's fault alone, so that it is an error wherever it is found.
+    """
 
     host: str
     variable: str
     wrong: str
     remedy: str
     level: str = "error"
+    fleet: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,20 +290,46 @@ def misspelt(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> di
     return wrong
 
 
+def settled(problems: Sequence, agents: Collection) -> list:
+    """Return problems with the faults of agents' own as what they are: they leave the agent out, and end no run.
+
+    agents: the hosts of the run that have agents and nothing else. A fault that all of several agents have alike stays
+    an error: then it is the fleet's.
+    """
+    alike: dict = {}
+    for problem in problems:
+        alike.setdefault((problem.variable, problem.wrong, problem.remedy), set()).add(problem.host)
+    found = []
+    for problem in problems:
+        own = problem.level == "error" and problem.host in agents and not problem.fleet
+        shared = len(agents) > 1 and set(agents) <= alike[problem.variable, problem.wrong, problem.remedy]
+        found.append(replace(problem, level=LEFT_OUT) if own and not shared else problem)
+    return found
+
+
 class _Inventory:
     """The inventory under check; each method looks at one matter and adds what it finds to problems.
 
-    alone: a role is used by itself, on one host, with no fleet around it to derive values from.
+    alone: a role is used by itself, on one host, with no fleet around it to derive values from. run: the hosts of the
+    run, all where it is not given.
     """
 
     def __init__(
-        self, hosts: Mapping, members: Mapping, group_names: Mapping, specs: Specs, alone: bool = False
+        self,
+        hosts: Mapping,
+        members: Mapping,
+        group_names: Mapping,
+        specs: Specs,
+        alone: bool = False,
+        run: Collection | None = None,
     ) -> None:
+        self.run = set(hosts if run is None else run)
         self.hosts = hosts
         self.members = members
         self.group_names = group_names
         self.specs = specs
         self.alone = alone
+        self.pillars = {*members[NODE], *members[BROKER]}
         self.problems: list = []
         self.bad: set = set()  # (host, variable) that already has a line
         self.resolved: dict = {}
@@ -301,13 +348,13 @@ class _Inventory:
         found = self.good(host).get("prover_broker_publish_addresses")
         return [str(entry) for entry in found] if isinstance(found, (list, tuple)) else []
 
-    def add(self, host: str, variable: str, found: tuple, level: str = "error") -> None:
+    def add(self, host: str, variable: str, found: tuple, level: str = "error", fleet: bool = False) -> None:
         """Add a problem, unless the variable has an error on this host already. A warning lets later checks go on."""
         if (host, variable) in self.bad:
             return
         if level == "error":
             self.bad.add((host, variable))
-        self.problems.append(Problem(host, variable, found[0], found[1], level))
+        self.problems.append(Problem(host, variable, found[0], found[1], level, fleet))
 
     def good(self, host: str) -> dict:
         """Give a host's variables without those that have a line already."""
@@ -315,6 +362,36 @@ class _Inventory:
             name: value
             for name, value in self.hosts[host].items()
             if (host, name) not in self.bad and not isinstance(value, Broken)
+        }
+
+    def judged(self) -> list:
+        """Return the problems of this run: of a host outside, only those that the fleet's values come from."""
+        return settled(
+            [
+                problem
+                for problem in self.problems
+                if problem.fleet
+                or problem.host not in self.hosts
+                or problem.host in self.run
+                or (
+                    problem.host in self.pillars and problem.level == "error" and problem.variable in FLEET_VALUES
+                )
+            ],
+            self.run & (set(self.hosts) - self.pillars),
+        )
+
+    def without_address(self) -> set:
+        """Return the agents whose address is not known, or wrong: the broker cannot admit them."""
+        names = ("aztec_address", "aztec_address6", "ansible_host")
+        return {
+            host
+            for host in self.hosts
+            if host not in self.pillars
+            and (
+                self._addresses(host) is None
+                or any((host, name) in self.bad for name in names if name != "ansible_host")
+                or ((host, "ansible_host") in self.bad and not self.hosts[host].get("aztec_address"))
+            )
         }
 
     def components(self, host: str) -> list:
@@ -395,7 +472,7 @@ class _Inventory:
                 option = self.specs.options[role][name] if role else {"type": "raw"}
                 found = type_problem(name, option, value)
                 if found is None:
-                    found = range_problem(name, value)
+                    found = address_problem(value) if name == "ansible_host" else range_problem(name, value)
                 if found:
                     self.add(host, name, found)
             # The other roles are handed what they require by those that call them.
@@ -723,7 +800,7 @@ class _Inventory:
         for node in self.members[NODE]:
             mode = self.hosts[node].get("aztec_l1_checks", "fail")
             wanted = Publishers(self.hosts[node])
-            if mode == "ignore" or (node, publisher_variable(self.hosts[node])) in self.bad:
+            if mode == "ignore" or node not in self.run or (node, publisher_variable(self.hosts[node])) in self.bad:
                 continue
             for host, values in keys.items():
                 for name, value in values.items():
@@ -739,7 +816,7 @@ class _Inventory:
                         continue
                     wrong = f"holds a publisher's key of {node}; two that send with one key take each other's nonces"
                     level = "warning" if mode == "warn" else "error"
-                    self.add(host, name, (wrong, "give each a key of its own"), level)
+                    self.add(host, name, (wrong, "give each a key of its own"), level, fleet=True)
 
     def check_plain(self, search) -> None:
         """No secret in clear text where the run has its variables from; search: tells where one stands, or None."""
@@ -842,7 +919,9 @@ class _Inventory:
                     elif taken.setdefault(one, host) != host:
                         wrong = f"{one} is the address of {taken[one]} too"
                         remedy = "give each host its own; name a machine once, in the group of each of its components"
-                        self.add(host, name, (wrong, remedy))
+                        # Of two agents the second is left out. An address of node or broker may be wrong on either.
+                        shared = host in self.run and bool(self.pillars & {host, taken[one]})
+                        self.add(host, name, (wrong, remedy), fleet=shared)
 
     def check_broker(self) -> None:
         """A broker, which asks nobody for a password, is on no global address."""
@@ -1042,16 +1121,24 @@ def check_inventory(
     resolve_one=resolve,
     keys: Mapping | None = None,
     search=None,
+    run: Collection | None = None,
 ) -> tuple:
     """Check a whole inventory. Gives (problems, the fleet's values or None where a problem is an error).
+
+    run: the hosts of the run, all where it is not given. A fault of an agent's own leaves the agent out of the run, and
+    one of a host outside the run is not told; node and broker are what the fleet's values come from.
 
     hosts: host -> its variables, templated, Broken where that failed. groups: group -> hosts. group_names: the groups'
     names by component. resolve_one: gives a host name's addresses or raises ValueError. keys: host -> its variables
     that may hold a key, for every host of the inventory. search: tells where a secret stands in clear text, or None.
     """
     members = members_of(groups, group_names)
-    everybody = dict.fromkeys(host for some in members.values() for host in some)
-    inventory = _Inventory({host: hosts[host] for host in everybody}, members, group_names or {}, specs)
+    everybody = list(dict.fromkeys(host for some in members.values() for host in some))
+    if run is not None:
+        # Of two hosts with one address the later one is blamed.
+        pillars = {*members[NODE], *members[BROKER]}
+        everybody.sort(key=lambda host: host not in pillars and host not in run)
+    inventory = _Inventory({host: hosts[host] for host in everybody}, members, group_names or {}, specs, run=run)
     inventory.resolve(resolve_one)
     inventory.check_groups(groups)
     inventory.check_names()
@@ -1079,9 +1166,34 @@ def check_inventory(
     inventory.check_p2p()
     if search:
         inventory.check_plain(search)
-    if any(problem.level == "error" for problem in inventory.problems):
-        return inventory.problems, None
-    return inventory.problems, fleet(dict(hosts), dict(groups), dict(group_names or {}), inventory.resolved)
+    problems = inventory.judged()
+    if any(problem.level == "error" for problem in problems):
+        return problems, None
+    faulty = {problem.host: problem for problem in reversed(inventory.problems) if problem.level == "error"}
+    values = fleet(
+        {**hosts, **{host: inventory.good(host) for host in faulty if host in inventory.hosts}},
+        dict(groups),
+        dict(group_names or {}),
+        inventory.resolved,
+        {host: f"{one.variable} {one.wrong}" for host, one in faulty.items() if host not in inventory.pillars},
+        inventory.without_address(),
+    )
+    values["registry"] = registry_question(inventory, values)
+    return problems, values
+
+
+def registry_question(inventory: _Inventory, values: Mapping) -> dict:
+    """Return which host of a run asks the registry, for which images, and at which mirrors: one question for all."""
+    taking_part = [
+        host
+        for host in [values["broker"]["host"], values["node"]["host"], *inventory.hosts]
+        if host in inventory.run and not values["hosts"][host].get("left_out")
+    ]
+    if not taking_part:
+        return {"host": "", "images": [], "mirrors": []}
+    mirrors = inventory.good(taking_part[0]).get("docker_engine_registry_mirrors") or []
+    images = {image for host in taking_part for image in values["hosts"][host]["images"]}
+    return {"host": taking_part[0], "images": sorted(images), "mirrors": list(mirrors)}
 
 
 def _unresolved(name: str) -> list:
@@ -1159,9 +1271,7 @@ def table(rows: Sequence, heads: Sequence) -> str:
 def problem_table(problems: Sequence, everybody: Sequence = ()) -> str:
     """Give problems as the table that the operator reads."""
     rows = [
-        (problem.host, problem.variable, problem.wrong, problem.remedy)
-        if problem.level == "error"
-        else (problem.host, problem.variable, f"(warning) {problem.wrong}", problem.remedy)
+        (problem.host, problem.variable, f"{LEVELS[problem.level]}{problem.wrong}", problem.remedy)
         for problem in together(problems, everybody)
     ]
     return table(rows, ("HOST", "VARIABLE", "WHAT IS WRONG", "WHAT TO DO"))

@@ -25,6 +25,8 @@ STATES = {
     "line ahead": "ahead",
     "line behind": "WRONG",
 }
+# Where a line stands that is about no host of its own.
+FLEET = "the fleet"
 INSIDE = "NETWORK_CONFIG_LOCATION names a file inside the container"
 
 
@@ -38,7 +40,10 @@ def host_questions(values: Mapping, fleet: Mapping, host: str) -> str:
 
     JSON text, since it holds API keys; '' where nothing is to be asked, as with aztec_l1_checks "ignore".
     """
-    asked, here = l1_questions(values, fleet, host), fleet["hosts"][host]
+    here = fleet["hosts"][host]
+    if here.get("left_out"):
+        return ""
+    asked = l1_questions(values, fleet, host)
     if not asked or NODE not in here["components"]:
         return asked
     urls = config_urls(location_of(values))
@@ -133,6 +138,32 @@ def check_network(host: str, values: Mapping, fleet: Mapping, answer: Mapping | 
     if settings.checks == "warn":
         problems = [Problem(one.host, one.variable, one.wrong, one.remedy, "warning") for one in problems]
     return problems, [(host, network, own, runs or "-", place or "-", state)]
+
+
+def registry_problems(looks: Mapping, fleet: Mapping, by_hand: Mapping) -> list[Problem]:
+    """Return a line for each image that its registry does not have, where a host of the run is still to pull it.
+
+    looks: host -> its look, None where there is none. by_hand: what is set of aztec_image and aztec_image_digest, which
+    the line names. A registry that could not be asked is judged by the pull.
+    """
+    problems = []
+    for host, look in looks.items():
+        for answer in (look or {}).get("registry") or []:
+            image = answer["image"]
+            wanted = any(
+                image in fleet["hosts"][one]["images"] and image not in seen["images"]
+                for one, seen in looks.items()
+                if seen
+            )
+            if answer["found"] is False and wanted:
+                where = " and ".join(answer["missing_at"])
+                wrong = f"{where} does not have the image {image} (asked from {host})"
+                if answer["errors"]:
+                    wrong += f", and {'; '.join(answer['errors'])}"
+                remedy = "set aztec_version to a release that is published"
+                remedy += "".join(f", or correct {name}" for name in sorted(by_hand) if by_hand[name])
+                problems.append(Problem(FLEET, "aztec_version", wrong, remedy))
+    return problems
 
 
 def network_table(rows: Sequence) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import nft
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import ip_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import ip_of, is_numeric
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES, parse_version
 
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
@@ -34,6 +34,8 @@ JOB_TIMEOUT_MS = 30000
 # The engine's own networks, which are no bridge for the components to share.
 ENGINE_NETWORKS = ("bridge", "default", "host", "none")
 
+_LABEL = r"\w(?:[\w-]{0,61}\w)?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _LEVEL = "(silent|fatal|error|warn|info|verbose|debug|trace)"
 _LOG_LEVEL = re.compile(rf"{_LEVEL}(; *(?i:{_LEVEL}) *:[^;:]+)*")
 _COMPONENT = "[a-z0-9]+((\\.|__?|-+)[a-z0-9]+)*"
@@ -107,6 +109,24 @@ def is_dummy(address: object) -> bool:
     return found is not None and any(found in network for network in DUMMY_NETWORKS)
 
 
+def address_problem(value: object) -> tuple | None:
+    """Return what is wrong with the form of an address, which is an IP address or a host name, and what to do."""
+    text = str(value)
+    if not text or ip_of(text) is not None:
+        return None
+    if "://" in text:
+        return "is a URL", "set the host in it alone, without scheme, port and path"
+    address, slash, _length = text.partition("/")
+    if slash and ip_of(address) is not None:
+        return f"{shown(value)} is a network or has a prefix length", f"set the address of this host alone: {address}"
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit() and ":" not in host:
+        return f"{shown(value)} has a port", "set the address alone; ansible_port is the port of ssh"
+    if is_numeric(text) or not _HOST_NAME.fullmatch(text):
+        return f"{shown(value)} is neither an IP address nor a host name", "correct it"
+    return None
+
+
 def url_problem(url: object) -> tuple | None:
     """Give what is wrong with an http(s) URL; the URL may hold an API key and is not quoted."""
     if not isinstance(url, str):
@@ -128,6 +148,8 @@ def url_problem(url: object) -> tuple | None:
         return "has no host", "write it as http://host:port or https://host"
     if DUMMY_DOMAINS.search(host) or is_dummy(host):
         return "is still the example's", "put your own URL there"
+    if ip_of(host) is None and is_numeric(host):
+        return "has a host that is neither an IP address nor a host name", "correct the address in it"
     return None
 
 
@@ -487,11 +509,13 @@ RANGES = {
     "previous_publisher_mnemonic": Range("12, 15, 18, 21 or 24 words of BIP-39", empty=True),
     "prover_id": Range("C(0x) and 40 hex digits", empty=True),
     "p2p_ip": Range("an IP address"),
-    "address": Range("an IP address or a host name"),
+    "address": Range("an IP address or a host name", address_problem),
     "address6": Range("an IPv6 address", _ipv6_address, empty=True),
     "admit": Range("an address or a CIDR", _source, each=True),
     "admitted": Range("an address or a CIDR", _source, each=True),
-    "publish_addresses": Range("an IP address or a host name that the controller resolves", each=True),
+    "publish_addresses": Range(
+        "an IP address or a host name that the controller resolves", address_problem, each=True
+    ),
     "admits": Range("an address or a CIDR", _source, each=True),
     "sources": Range("an address or a CIDR", _source, each=True),
     "group": Range("the name of a group of the inventory"),

@@ -396,8 +396,9 @@ def verify(looks: dict, fleet: dict) -> Report:
         wanted = fleet["hosts"].get(host, {})
         components = list(wanted.get("components", []))
         if isinstance(look, str):
+            state = "LEFT OUT" if wanted.get("left_out") else "UNREACHABLE"
             for component in components or ["-"]:
-                report.rows.append((host, component, "-", "UNREACHABLE", *["-"] * (len(HEADS) - 4)))
+                report.rows.append((host, component, "-", state, *["-"] * (len(HEADS) - 4)))
             report.problems.append((host, ", ".join(components), look))
             continue
         if not look["engine"]["serves"]:

@@ -12,6 +12,12 @@ description:
   - Every role's argument_specs are read, and what they cannot say is checked besides, such as one broker, addresses
     that resolve, and a key of 32 bytes.
   - All problems are shown as one table; then the task fails with one line. No message holds a secret's value.
+  - A fault of an agent's own is a warning, and C(left_out) among the values of its host says why it takes no part in
+    the run. The broker admits it all the same where its address is known and right. A fault that all agents of a run
+    have is an error.
+  - A fault of a host that is outside the play is not told, unless the whole fleet's values come from that variable of
+    the node or the broker.
+  - A note tells of each setting that several places of the inventory set differently for a host, and which one applies.
   - Run it once for all hosts, with C(run_once).
 author:
   - Aztec Ops (@aztec-ops)
@@ -42,7 +48,8 @@ EXAMPLES = r"""
 RETURN = r"""
 fleet:
   description:
-    - The fleet's values, version, network, line, projects, broker, node, agents, prover_id, publishers, funder, hosts.
+    - The fleet's values, version, network, line, projects, broker, node, agents, prover_id, publishers, funder, hosts,
+      and registry, which host asks the registry for which images.
   returned: when nothing is wrong
   type: dict
 """

@@ -14,6 +14,8 @@ description:
   - Compares C(aztec_version) with the version that the network runs, where the node's host could read it.
   - Reads the fact C(__aztec_look) that the role P(aztec_ops.prover.preflight#role) keeps of each host. A host
     without it counts as unreachable, an error for the node's and the broker's host and a warning for an agent's.
+  - A fault of a host that has agents alone leaves it out of the run, unless all agents have it alike. One of node or
+    broker ends the run.
   - Run it once for all hosts, with C(run_once).
 author:
   - Aztec Ops (@aztec-ops)
@@ -32,6 +34,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+left_out:
+  description: Hosts that have agents alone and a fault of their own, and what it is. They take no part in the run.
+  returned: always
+  type: dict
 gone:
   description: Hosts that could not be looked at.
   returned: always

@@ -83,6 +83,18 @@ options:
       - With C(network) in it, the network's C(network_config.json) is read as well.
     type: str
     default: ""
+  registry:
+    description:
+      - Images to look for in their registries, as C(images), and mirrors of Docker Hub, as C(mirrors). Images that are
+        here already are not looked for. The engine's own mirrors are asked as well. Empty asks nothing.
+    type: dict
+    default: {}
+  left_out:
+    description:
+      - Why the host takes no part in the run. Where it is not empty, the host counts as one that cannot be reached, and
+        nothing is asked of it.
+    type: str
+    default: ""
 author:
   - Aztec Ops (@aztec-ops)
 attributes:
@@ -204,6 +216,10 @@ look:
         - What C(network_config.json) says of the network, with where, cached, version, registry, errors. Null where it
           was not asked.
       type: dict
+    registry:
+      description: For each image of O(registry) that is not here, whether it was found, missing_at and errors.
+      type: list
+      elements: dict
 """
 
 import json
@@ -222,6 +238,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
     image_facts,
     network_facts,
     project_containers,
+    pull_ways,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_guard import guard_facts, nft_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import (
@@ -240,12 +257,18 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import ask_network
+from ansible_collections.aztec_ops.prover.plugins.module_utils.registry import find_images
 
 # Where apt downloads packages to, and where they are installed
 PACKAGE_PATHS = ("/usr", "/var/cache/apt")
 
 # Seconds above which a connection is not waited for by anybody.
 LONGEST = 3600
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is a text."""
+    return isinstance(value, str)
 
 
 def wrong_argument(params: dict) -> str | None:
@@ -260,6 +283,9 @@ def wrong_argument(params: dict) -> str | None:
             return f"connect: {target['port']} is no port: give a number from 1 to 65535"
     if not 0 <= params["connect_timeout"] < LONGEST:
         return f"connect_timeout {params['connect_timeout']} is out of range: give seconds from 0 and below {LONGEST}"
+    for name, texts in params["registry"].items():
+        if name not in ("images", "mirrors") or not isinstance(texts, list) or not all(map(is_text, texts)):
+            return "registry: is not a dict of the lists images and mirrors: set a list of texts for each"
     for name, method in params["rpc"].items():
         if not isinstance(method, str):
             return f"rpc: {name} is no text: give the name of a method"
@@ -270,6 +296,19 @@ def wrong_argument(params: dict) -> str | None:
         if not re.fullmatch(r"\s*https?://[^/\s]\S*\s*", url):
             return f"l1_urls: entry {number} is no URL: begin it with http:// or https://"
     return None
+
+
+def ask_registry(engine: Engine, question: dict, serves: bool) -> list:
+    """Return what registries say of the images that are asked for and are not here."""
+    wanted, mirrors, proxied = question.get("images") or [], question.get("mirrors") or [], False
+    if wanted and serves:
+        here = image_facts(engine, wanted)
+        wanted = [image for image in wanted if image not in here]
+        own, proxied = pull_ways(engine) if wanted else ([], False)
+        mirrors = [*mirrors, *own]
+    answers = find_images(wanted, mirrors) if wanted else []
+    # The engine may reach by its proxy what was not reached from here.
+    return [{**one, "found": None} if proxied and one["errors"] and not one["found"] else one for one in answers]
 
 
 def look(module: AnsibleModule, root: Path) -> dict:
@@ -327,6 +366,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
                 seen["projects"][name]["containers"].append(shown)
         seen["connect"] = [connection.result() for connection in connections]
         seen["l1"] = l1.result() if l1 else None
+        seen["registry"] = ask_registry(engine, params["registry"], seen["engine"]["serves"])
         seen["network"] = network.result() if network else None
     return seen
 
@@ -351,6 +391,8 @@ def main() -> None:
             "rollup_slots": {"type": "dict", "default": {}},
             "l1_urls": {"type": "str", "default": "", "no_log": True},
             "l1": {"type": "str", "default": "", "no_log": True},
+            "registry": {"type": "dict", "default": {}},
+            "left_out": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

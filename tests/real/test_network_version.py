@@ -81,7 +81,7 @@ def test_a_version_that_cannot_follow_the_network_stops_the_run(tmp_path, values
     run = play(tmp_path, values(nodeVersion="6.0.0"), playbook="playbooks/site.yml")
     assert run.returncode == 2, run.stdout
     assert "1 problem on the hosts, in the table above; nothing was changed." in run.stdout, run.stdout
-    assert len(re.findall(r"^PLAY \[", run.stdout, re.MULTILINE)) == 1
+    assert len(re.findall(r"^PLAY \[", run.stdout, re.MULTILINE)) == 2
     assert row_of(run).startswith("node-1 testnet 4.1.2 6.0.0 http://") and row_of(run).endswith(" WRONG")
     line = (
         "node-1 aztec_version the network testnet runs 6.0.0, aztec_version is 4.1.2, which cannot follow it set "

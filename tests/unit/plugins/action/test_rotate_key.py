@@ -53,7 +53,7 @@ def test_the_documentation_names_every_option_and_default() -> None:
 
 
 def test_the_playbook_passes_every_option() -> None:
-    play = yaml.safe_load((COLLECTION / "playbooks/rotate_key.yml").read_text(encoding="utf-8"))[0]
+    play = yaml.safe_load((COLLECTION / "playbooks/rotate_key.yml").read_text(encoding="utf-8"))[1]
     passed = play["tasks"][1]["aztec_ops.prover.rotate_key"]
     names = {name: f"publisher_key_{name}" for name in SHARED} | {name: f"rotate_key_{name}" for name in OWN}
     names["group"] = "preflight_node_group"

@@ -76,6 +76,11 @@ VALUES = {
     "docker_network": (["aztec-prover", "a.b_c"], ["", "host", "bridge", "none", "default", "-a", "a b"]),
     "docker_bridge": (["aztec0", "br-1.2_3"], ["", "a" * 16, "-a", "a b", "a/b", "lo", "docker0"]),
     "docker_ipv6_subnet": (["", "fd00:1::/64"], ["10.0.0.0/8", "fd00:1::1/64", "fd00"]),
+    "address": (
+        ["", "10.0.0.10", "fd00::10", "[fd00::10]", "fe80::1%eth0", "node-1", "node_1.lan.", "1st.lan", "bücher.lan"],
+        ["10.0.0.10/24", "fd00::/64", "172.31.77.300", "10.10", "0x7f.1", "7", "a..lan", "-a", "a b", "a:22", "a" * 64],
+    ),
+    "publish_addresses": ([[], ["10.0.0.10", "::", "node.lan"]], [["10.0.0.0/24"], ["10.0.0.10", "10.0.0.256"]]),
     "address6": (["", "fd00::10"], ["10.0.0.1", "node.lan", "fd00::/64"]),
     "admit": ADDRESSES,
     "admitted": ADDRESSES,

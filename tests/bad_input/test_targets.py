@@ -1,0 +1,84 @@
+"""Runs that leave hosts out: those that would do nothing are refused, and a host outside the run ends none."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bad_input.commands import run
+from tests.bad_input.harness import ROOT, assert_clean, play, table_of, write_inventory
+
+GROUPS = "prover_node, prover_broker, prover_agent"
+REMEDY = "name the inventory with -i, such as -i inventories/prod, and put hosts into these groups"
+UNKNOWN = "aztec_address the host name spot-7.nowhere.test does not resolve"
+GONE = "aztec_address: spot-7.nowhere.test"
+
+
+@pytest.mark.parametrize(
+    ("playbook", "groups"),
+    [("site.yml", GROUPS), ("preflight.yml", GROUPS), ("verify.yml", GROUPS), ("rotate_key.yml", "prover_node")],
+)
+def test_no_inventory(playbook: str, groups: str) -> None:
+    shown = run("ansible-playbook", str(ROOT / "playbooks" / playbook))
+    assert shown.returncode == 2, shown.stdout
+    assert f"The inventory has no host in {groups}: {REMEDY}" in shown.stdout
+
+
+@pytest.mark.parametrize("groups", ["web: {hosts: {node-1: }}", "prover_node: {hosts: {}}"])
+def test_an_inventory_without_hosts_of_the_groups(groups: str, tmp_path, door) -> None:
+    shown = play(write_inventory(tmp_path, door, {"groups": groups}))
+    assert shown.returncode == 2, shown.stdout
+    assert f"The inventory has no host in {GROUPS}: {REMEDY}" in shown.stdout
+    assert door.knocks == []
+
+
+def test_a_limit_that_leaves_no_host(tmp_path, door) -> None:
+    groups = "prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\nweb: {hosts: {web-1: }}\n"
+    shown = play(write_inventory(tmp_path, door, {"groups": groups}), "--limit", "web-1")
+    assert shown.returncode == 2, shown.stdout
+    assert f"--limit leaves no host of {GROUPS}: name one of their hosts or groups in it" in shown.stdout
+    assert door.knocks == []
+
+
+@pytest.mark.parametrize("fault", [GONE, "prover_agent_count: 0", "aztec_address: 10.0.0.22", "aztec_netwrok: x"])
+def test_a_fault_of_an_agent_outside_the_limit(fault: str, tmp_path, door) -> None:
+    shown = play(write_inventory(tmp_path, door, {"agent-1": fault}), "-vvv", "--limit", "!agent-1")
+    assert shown.returncode == 4, shown.stdout
+    assert_clean(shown.stdout)
+    assert "WHAT IS WRONG" not in shown.stdout
+    assert sorted(door.knocks) == ["127.0.0.10 22", "127.0.0.22 22"]
+
+
+def test_a_fault_of_the_node_s_own_outside_the_limit(tmp_path, door) -> None:
+    shown = play(write_inventory(tmp_path, door, {"node-1": "prover_node_port: 99999"}), "--limit", "agent-1")
+    assert shown.returncode == 4, shown.stdout
+    assert "WHAT IS WRONG" not in shown.stdout
+    assert door.knocks == ["127.0.0.21 22"]
+
+
+@pytest.mark.parametrize("fault", ["aztec_address: node.nowhere.test", "prover_broker_port: 99999"])
+def test_what_the_agents_need_of_the_broker_is_right_whatever_the_limit(fault: str, tmp_path, door) -> None:
+    shown = play(write_inventory(tmp_path, door, {"node-1": fault}), "--limit", "agent-1")
+    assert shown.returncode == 2, shown.stdout
+    (line,) = table_of(shown.stdout)
+    assert line.startswith(f"node-1 {fault.partition(':')[0]} ")
+    assert door.knocks == []
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "preflight.yml", "verify.yml"])
+def test_a_run_of_one_agent_with_a_fault(playbook: str, tmp_path, door) -> None:
+    inventory = write_inventory(tmp_path, door, {"agent-1": GONE})
+    shown = play(inventory, "--limit", "agent-1", playbook=playbook)
+    assert shown.returncode == (2 if playbook == "verify.yml" else 4), shown.stdout
+    assert "(warning, left out of this run)" in shown.stdout
+    assert f"left out of this run: {UNKNOWN}" in " ".join(shown.stdout.split())
+    assert door.knocks == []
+
+
+def test_verify_shows_who_was_left_out(tmp_path, door) -> None:
+    shown = play(write_inventory(tmp_path, door, {"agent-1": GONE}), playbook="verify.yml")
+    assert shown.returncode == 2, shown.stdout
+    rows = [" ".join(line.split()) for line in shown.stdout.splitlines()]
+    assert "agent-1 prover_agent - LEFT OUT" in rows
+    assert "agent-2 prover_agent - UNREACHABLE" in rows
+    wrong = f"was left out of this run: {UNKNOWN} on the controller: correct it, then run again"
+    assert f"agent-1 prover_agent {wrong}" in rows

@@ -1,0 +1,81 @@
+"""Faults that are seen on hosts, through the real preflight.yml: an agent's own, and an image that no registry has."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.bad_input.harness import Door, play, write_inventory
+from tests.real.test_preflight import HERE, lines_of
+
+GROUPS = """\
+prover_node: {hosts: {node-1: }}
+prover_broker: {hosts: {node-1: }}
+prover_agent: {hosts: {agent-1: }}
+"""
+
+
+class Empty(BaseHTTPRequestHandler):
+    """A registry without any image, which notes what it is asked."""
+
+    asked: list[str] = []
+
+    def do_HEAD(self) -> None:
+        """Have nothing."""
+        self.asked.append(self.path)
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, *_arguments) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def empty_registry():
+    """Give the address of a registry that has nothing."""
+    server = HTTPServer(("127.0.0.1", 0), Empty)
+    Empty.asked.clear()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def another_machine(folder: Path) -> str:
+    """Give a program that runs Python with a host name and a network of its own."""
+    program = folder / "python"
+    inner = f'hostname agent-1; exec {sys.executable} "$@"'
+    program.write_text(f"#!/bin/sh\nexec unshare --uts --net sh -c '{inner}' sh \"$@\"\n", encoding="utf-8")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_an_agent_below_the_requirements_is_left_out(tmp_path) -> None:
+    agent = HERE.replace(sys.executable, another_machine(tmp_path)) + "prover_agent_requirements: fail\n"
+    agent += "prover_agent_count: 99\n"
+    row = {"groups": GROUPS, "node-1": HERE, "agent-1": agent}
+    shown = play(write_inventory(tmp_path, Door(tmp_path), row), playbook="preflight.yml")
+    assert shown.returncode == 2, shown.stdout
+    own = re.compile(r"agent-1 \S+.* \(warning, left out of this run\) found ")
+    assert any(map(own.match, lines_of(shown.stdout))), shown.stdout
+    assert "left out of this run: " in shown.stdout
+    assert re.search(r"^node-1 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
+    assert re.search(r"^agent-1 .*unreachable=0 +failed=1", shown.stdout, re.MULTILINE)
+
+
+def test_an_image_that_no_registry_has_is_one_line(tmp_path, empty_registry) -> None:
+    image = f"aztec_image: {empty_registry}/aztec\naztec_version: 4.9.9\n"
+    agent = HERE.replace(sys.executable, another_machine(tmp_path))
+    row = {"groups": GROUPS, "all": image, "node-1": HERE, "agent-1": agent}
+    shown = play(write_inventory(tmp_path, Door(tmp_path), row), playbook="preflight.yml")
+    assert shown.returncode == 2, shown.stdout
+    wrong = f"{empty_registry} does not have the image {empty_registry}/aztec:4.9.9 (asked from node-1)"
+    remedy = "set aztec_version to a release that is published, or correct aztec_image"
+    assert lines_of(shown.stdout).count(f"the fleet aztec_version {wrong} {remedy}") == 1
+    assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
+    assert Empty.asked == ["/v2/aztec/manifests/4.9.9"]
