@@ -61,8 +61,13 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
 
 def engine_of(values: dict, specs: Specs) -> Engine:
     """Give what a host's variables and the defaults of docker_engine ask of the host's engine."""
-    wanted = ("docker_engine_source", "docker_engine_version", "docker_engine_apt_url")
-    return Engine(*(str(values.get(name, specs.options["docker_engine"][name]["default"])) for name in wanted))
+
+    def value(option: str):
+        name = f"docker_engine_{option}"
+        return values.get(name, specs.options["docker_engine"][name]["default"])
+
+    texts = (str(value(option)) for option in ("source", "version", "apt_url"))
+    return Engine(*texts, value("registry_mirrors"), value("daemon_options"))
 
 
 class ActionModule(ActionBase):
