@@ -136,7 +136,10 @@ look:
       description: vcpus, cores, memory_bytes, link_mbps, interface, cpu_model, cpu_flags, disks. Unknown is null.
       type: dict
     engine:
-      description: Whether an engine serves, its version and source, Compose's version, and who installed it.
+      description:
+        - Whether an engine serves, its version and source, Compose's version, and who installed it.
+        - What its service runs (command), the names of the settings in daemon.json, and what keeps the engine from
+          being used, such as rootless in security.
       type: dict
     nft:
       description: Whether nftables is installed, and its version.

@@ -52,7 +52,9 @@ FACTS: dict[str, Any] = {
 
 def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
     """Give the tasks of a role's file, those of the files that it includes in their place."""
-    for task in yaml.safe_load((ROOT / "roles" / role / "tasks" / file).read_text()):
+    tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / file).read_text())
+    # What rescues a block has no arguments before something failed.
+    for task in (one for task in tasks for one in task.get("block", [task])):
         (module,) = (key for key in task if "." in key)
         if module.endswith(("import_tasks", "include_tasks")):
             inner = task[module]["file"] if isinstance(task[module], dict) else task[module]
