@@ -72,11 +72,16 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
 
 def engine_of(values: dict, specs: Specs) -> Engine:
     """Give what a host's variables and the defaults of docker_engine ask of the host's engine."""
-    wanted = ("source", "version", "apt_url", "data_root", "containerd_root", "daemon_options")
-    names = [f"docker_engine_{one}" for one in wanted]
-    *texts, options = [values.get(name, specs.options["docker_engine"][name]["default"]) for name in names]
-    source, version, apt_url, data_root, containerd_root = map(str, texts)
-    return Engine(source, version, apt_url, data_root or str(options.get("data-root", "")), containerd_root, options)
+
+    def value(option: str):
+        name = f"docker_engine_{option}"
+        return values.get(name, specs.options["docker_engine"][name]["default"])
+
+    source, version, url, data_root, containerd_root = (
+        str(value(option)) for option in ("source", "version", "apt_url", "data_root", "containerd_root")
+    )
+    options = {**({"data-root": data_root} if data_root else {}), **value("daemon_options")}
+    return Engine(source, version, url, value("registry_mirrors"), options, containerd_root)
 
 
 class ActionModule(ActionBase):

@@ -21,8 +21,23 @@ DISTRIBUTION_COMPOSE = {"debian": "docker-compose", "ubuntu": "docker-compose-v2
 # What each source's version stands in: Docker's own packages carry an epoch.
 VERSIONED = {"docker": (["docker-ce", "docker-ce-cli"], "5:"), "distribution": (["docker.io"], "")}
 SOURCES = {"docker": "docker-ce", "distribution": "docker.io"}
+# What stands in the way of each source's packages: apt would remove them, or two packages bring one file. The first of
+# a source's own packages tells whether they are past that. Debian's docker-compose below 2 is a program apart.
+IN_THE_WAY = {
+    "docker": (
+        "containerd.io", ("docker.io", "containerd", "runc", "docker-cli", "docker-compose", "docker-compose-v2"),
+    ),
+    "distribution": ("docker.io", ("containerd.io", "docker-ce", "docker-ce-cli", "docker-compose-plugin")),
+}
 REPOSITORY_FILE = "/etc/apt/sources.list.d/docker.sources"
 KEYRING = "/etc/apt/keyrings/docker.asc"
+DAEMON_JSON = "/etc/docker/daemon.json"
+
+# Short names of dockerd's flags, and what those are called in daemon.json that are not called alike or with an s.
+SHORT_FLAGS = {
+    "H": "host", "D": "debug", "G": "group", "b": "bridge", "l": "log-level", "p": "pidfile", "s": "storage-driver",
+}
+SETTINGS_OF_FLAGS = {"insecure-registry": "insecure-registries"}
 
 # A new engine of this version or later keeps its images in containerd, unless its settings say otherwise.
 CONTAINERD_STORE_SINCE = (29,)
@@ -116,6 +131,114 @@ def distribution_packages(look: dict) -> list[str]:
     return ["docker.io", DISTRIBUTION_COMPOSE[name], *(["docker-cli"] if name == "debian" else [])]
 
 
+def packages_in_the_way(look: dict, source: str) -> list[str]:
+    """Return a problem where packages are installed that this source's packages would push out."""
+    first, names = IN_THE_WAY[source]
+    packages = look["engine"]["packages"]
+    found = [name for name in names if name in packages]
+    if "docker-compose" in found and version_tuple(packages["docker-compose"]) < (2,):
+        found.remove("docker-compose")
+    if not found or first in packages:
+        return []
+    other = "distribution" if source == "docker" else "docker"
+    instead = "" if system_problem(look, other) else f", or set docker_engine_source to {other}"
+    wrong = f"{' and '.join(found)} cannot stay beside the packages of docker_engine_source {source}"
+    return [f"{wrong}: remove what nothing else needs of it (apt-get remove {' '.join(found)}){instead}"]
+
+
+def unusable(look: dict) -> list[str]:
+    """Return the problems of an engine that may answer and cannot run the fleet's containers, or of its host."""
+    engine, problems = look["engine"], []
+    if not engine["systemd"]:
+        problems.append(
+            "the host does not run systemd, which starts the engine and the port guard: boot it with systemd, or use "
+            "another machine"
+        )
+    if engine["snap"]:
+        problems.append(
+            "snap's Docker sees only a part of the host's files, and the port guard cannot hold it back: remove it "
+            "with its containers (snap remove docker) and run again"
+        )
+    if engine["desktop"]:
+        problems.append(
+            "Docker Desktop runs containers in a virtual machine, which the port guard does not reach: stop it, "
+            "install Docker Engine instead, and run again"
+        )
+    if "rootless" in engine["security"]:
+        problems.append(
+            "the engine is rootless and hides the sources that the port guard admits: stop it, unset DOCKER_HOST, "
+            "run the engine as root (systemctl enable --now docker.service) and run again"
+        )
+    # What the role's own engine runs with, the role changes.
+    if engine["ours"]:
+        return problems
+    if "userns" in engine["security"]:
+        problems.append(
+            "the engine maps the users of containers (userns-remap), which then cannot read files of root: take "
+            f"userns-remap out of {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service"
+        )
+    if engine["selinux_enforcing"] and "selinux" in engine["security"]:
+        problems.append(
+            "the engine labels containers for SELinux, which then cannot read the fleet's files: set selinux-enabled "
+            f"to false in {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service"
+        )
+    return problems
+
+
+def flags_of(command: list[str]) -> list[str]:
+    """Return the names of the flags of a command line, short ones by their long names."""
+    found = []
+    for word in command[1:]:
+        match = re.match(r"--([a-z0-9-]+)|-([A-Za-z])", word)
+        if match:
+            found.append(match[1] or SHORT_FLAGS.get(match[2], match[2]))
+    return list(dict.fromkeys(found))
+
+
+def settings_problems(look: dict, daemon: dict) -> list[str]:
+    """Return what is wrong with the content of daemon.json that the role would write on this host.
+
+    The engine does not start with a setting that is a flag of its unit as well.
+    """
+    engine, problems = look["engine"], []
+    names = {*daemon, *(daemon["proxies"] if isinstance(daemon.get("proxies"), dict) else ())}
+    from_unit = "the flag out of its unit (systemctl cat docker.service shows where it is)"
+    for flag in flags_of(engine["command"]):
+        for name in sorted(names & {flag, f"{flag}s", SETTINGS_OF_FLAGS.get(flag, flag)}):
+            # The role's own settings are there whatever the options say.
+            own = name in engine_daemon([], {"log-driver": daemon["log-driver"]})
+            either = "" if own else f"{name} out of docker_engine_daemon_options, or "
+            problems.append(
+                f"docker.service has the flag --{flag}, and the engine does not start where {DAEMON_JSON} sets {name} "
+                f"too: take {either}{from_unit}"
+            )
+        if flag == "config-file":
+            problems.append(f"docker.service reads another file than {DAEMON_JSON} (--config-file): take {from_unit}")
+    if daemon.get("userns-remap"):
+        problems.append(
+            "userns-remap maps the users of containers, which then cannot read files of root: take it out of "
+            "docker_engine_daemon_options"
+        )
+    if daemon.get("selinux-enabled") and engine["selinux_enforcing"]:
+        problems.append(
+            "selinux-enabled keeps containers from the fleet's files on a host where SELinux is enforcing: take it "
+            "out of docker_engine_daemon_options"
+        )
+    return problems
+
+
+def prepared_problems(look: dict, given: list) -> list[str]:
+    """Return a problem where somebody wrote a daemon.json for an engine to come, with settings that are not given."""
+    names = look["engine"]["daemon_json_names"]
+    if names is None:
+        return [f"{DAEMON_JSON} is not a JSON object, and no engine is there yet: correct it, or remove it"]
+    lost = [name for name in names if name not in given]
+    if not lost:
+        return []
+    wrong = f"{DAEMON_JSON} is there before the engine and sets {', '.join(lost)}"
+    return [f"{wrong}: set the same in docker_engine_daemon_options, or remove the file"]
+
+
 def engine_packages(look: dict, source: str, version: str) -> list[str]:
     """Give the packages of an engine and Compose as apt takes them, pinned ones with their version."""
     names = list(DOCKER_PACKAGES) if source == "docker" else distribution_packages(look)
@@ -175,50 +298,65 @@ def engine_plan(
     source: str = "docker",
     version: str = "",
     url: str = "",
-    data_root: str = "",
+    mirrors: list | None = None,
+    options: dict | None = None,
     containerd_root: str = "",
 ) -> dict:
-    """Decide from a look what to do about the engine: {action, packages, pin, aside, problem}.
+    """Decide from a look what to do about the engine: {action, packages, pin, aside, problems}.
 
     action: leave (an engine and Compose serve), install (the whole), compose (Compose alone, to an engine of somebody
-    else's) or refuse (problem says why, in one line). url: the apt repository's. aside: other files that name it.
-    data_root, containerd_root: where the role's own engine is to keep its data, empty for the default.
+    else's) or refuse (problems say why, a line each). url: the apt repository's. aside: other files that name it.
+    mirrors, options: what daemon.json should hold besides the role's own settings, where the engine is the role's.
+    containerd_root: where its containerd should keep its data, empty for the default.
     """
     plan = {
         "action": "leave", "packages": [], "pin": pin_of(source, version), "versioned": VERSIONED[source][0],
-        "aside": [],
+        "aside": [], "problems": [],
     }
     engine = look["engine"]
 
-    def refuse(problem: str) -> dict:
-        return {**plan, "action": "refuse", "problem": problem}
+    def refuse(*problems: str) -> dict:
+        return {**plan, "action": "refuse", "problems": list(problems)}
+
+    def settle(settled: dict, problems: list) -> dict:
+        # Of an engine that is somebody else's no settings are written.
+        new = settled["action"] == "install" and engine["source"] == "none" and not engine["ours"]
+        if new:
+            given = [*(options or {}), *(["registry-mirrors"] if mirrors else [])]
+            problems = problems + prepared_problems(look, given)
+        if new or engine["ours"]:
+            problems = problems + settings_problems(look, engine_daemon(mirrors or [], options))
+        return refuse(*problems) if problems else settled
 
     def install() -> dict:
         aside, problem = same_repository(look, url) if source == "docker" else ([], "")
-        problem = system_problem(look, source) or problem
-        if problem:
-            return refuse(problem)
+        foreign = system_problem(look, source)
+        if foreign:
+            return refuse(foreign)
         packages = engine_packages(look, source, version)
-        return {**plan, "action": "install", "packages": packages, "aside": aside, "problem": ""}
+        problems = ([problem] if problem else []) + packages_in_the_way(look, source)
+        return settle({**plan, "action": "install", "packages": packages, "aside": aside}, problems)
 
+    if unusable(look):
+        return refuse(*unusable(look))
     if engine["source"] == "podman-docker":
         return refuse("podman-docker stands in Docker's place: remove it (apt-get remove podman-docker) and run again")
     if "permission denied" in engine["error"]:
         return refuse("the engine may not be asked by this user: run with become")
     if engine["ours"] or engine["source"] == "none":
-        problem = moved_root(look, data_root, containerd_root)
+        problem = moved_root(look, (options or {}).get("data-root", ""), containerd_root)
         if problem:
             return refuse(problem)
     if engine["serves"] and compose_serves(look):
         own_source = engine["ours"] and engine["source"] == SOURCES[source]
-        return install() if own_source and plan["pin"] != engine["pin"] else {**plan, "problem": ""}
+        return install() if own_source and plan["pin"] != engine["pin"] else settle(plan, [])
     if engine["ours"]:
         return install()
     if engine["serves"]:
         packages, problem = compose_packages(look)
         if problem:
             return refuse(f"Compose here is {engine['compose'] or 'missing'}, 2.20 or later is needed: {problem}")
-        return {**plan, "action": "compose", "packages": packages, "problem": ""}
+        return {**plan, "action": "compose", "packages": packages}
     if engine["source"] in (SOURCES[source], "none"):
         return install()
     name = engine["source"] if engine["source"] != "other" else "a Docker from no package"
@@ -232,6 +370,9 @@ def engine_daemon(registry_mirrors: list, options: dict | None = None) -> dict:
         "log-driver": "json-file",
         "log-opts": {"max-size": "100m", "max-file": "3"},
     }
+    # The engine does not start with a log driver that does not know these.
+    if (options or {}).get("log-driver", "json-file") != "json-file":
+        del daemon["log-opts"]
     if registry_mirrors:
         daemon["registry-mirrors"] = list(registry_mirrors)
     for name, value in (options or {}).items():

@@ -74,15 +74,20 @@ class Settings:
 class Engine:
     """What a host's settings ask of its container engine: source, version and the address of Docker's packages.
 
-    data_root, containerd_root: where it is to keep what it has, empty for the defaults. options: daemon.json's.
+    mirrors, options: of its daemon.json. containerd_root: where containerd keeps its data, empty for the default.
     """
 
     source: str = "docker"
     version: str = ""
     apt_url: str = "https://download.docker.com/linux"
-    data_root: str = ""
-    containerd_root: str = ""
+    mirrors: list = field(default_factory=list)
     options: Mapping = field(default_factory=dict)
+    containerd_root: str = ""
+
+    @property
+    def data_root(self) -> str:
+        """Return where the engine is to keep its data, empty for the default."""
+        return str(self.options.get("data-root", ""))
 
 
 @dataclass
@@ -274,11 +279,17 @@ def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     """Give what docker_engine would refuse, and where the host's distribution is not one that it is made for."""
     seen = dict(look)
     url = repository_of(engine.apt_url, seen)
-    plan = engine_plan(seen, engine.source, engine.version, url, engine.data_root, engine.containerd_root)
+    options = dict(engine.options)
+    plan = engine_plan(
+        seen, engine.source, engine.version, url, engine.mirrors, options, engine.containerd_root
+    )
     if plan["action"] == "refuse":
-        wrong, _colon, remedy = plan["problem"].rpartition(": ")
-        foreign = plan["problem"] == system_problem(seen, engine.source)
-        return [Problem(host, "operating system" if foreign else "container engine", wrong, remedy)]
+        foreign = system_problem(seen, engine.source)
+        parts = [(problem == foreign, *problem.rpartition(": ")) for problem in plan["problems"]]
+        return [
+            Problem(host, "operating system" if of_system else "container engine", wrong, remedy)
+            for of_system, wrong, _colon, remedy in parts
+        ]
     if is_supported(seen):
         wrong, remedy = "{} names Docker's repository too", "docker_engine moves it to {}.disabled, which apt ignores"
         return [
@@ -373,6 +384,14 @@ def rules_problems(host: str, look: Mapping) -> list[Problem]:
     return [Problem(host, "container engine", wrong, "run systemctl restart docker on the host", "warning")]
 
 
+def selinux_problems(host: str, look: Mapping) -> list[Problem]:
+    """Return a warning where SELinux is enforcing: nothing of this was tried there."""
+    if not look["engine"]["selinux_enforcing"]:
+        return []
+    remedy = "where containers cannot read their files, run setenforce 0 on the host and set SELINUX=permissive"
+    return [Problem(host, "operating system", "SELinux is enforcing, which is not tested", remedy, "warning")]
+
+
 def _identity(look: Mapping) -> tuple:
     return (look.get("hostname"), tuple(sorted(look.get("addresses") or [])))
 
@@ -406,6 +425,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
         findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
         findings.problems += guard_problems(host, look)
         findings.problems += rules_problems(host, look)
+        findings.problems += selinux_problems(host, look)
         findings.problems += bridge_problems(host, look, settings[host])
         if BROKER in settings[host]:
             findings.problems += publish_problems(host, look, settings[host][BROKER], fleet["broker"]["publish"])

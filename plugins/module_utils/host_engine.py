@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import socket
 from pathlib import Path
 from typing import Any, Callable
@@ -32,9 +33,14 @@ CONTAINERD_HELD = ("*.content.v1.content/blobs/sha256/*", "*.snapshotter.v1.*/sn
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
-PACKAGES = ("docker-ce", "docker.io", "docker-cli", "podman-docker", "containerd.io", "docker-compose",
-            "docker-compose-v2", "docker-compose-plugin", "nftables", "ca-certificates")
+PACKAGES = ("docker-ce", "docker-ce-cli", "docker.io", "docker-cli", "podman-docker", "containerd.io", "containerd",
+            "runc", "docker-compose", "docker-compose-v2", "docker-compose-plugin", "nftables", "ca-certificates")
 PREFERENCES = "etc/apt/preferences.d/docker-engine"
+# Where systemd looks for units and their drop-ins, in its order.
+UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system",
+                "lib/systemd/system")
+# What the unit of Docker's packages and the distributions' runs; for a host where none is installed yet.
+UNIT = "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock\n"
 Runner = Callable[[list], tuple]
 
 
@@ -148,7 +154,7 @@ def apt_sources(root: Path) -> list[dict[str, str]]:
 
 
 def engine_source(packages: dict[str, str], version: dict[str, Any], binary: bool) -> str:
-    """Where the engine comes from: docker-ce, docker.io, podman-docker, other or none."""
+    """Where the engine comes from: docker-ce, docker.io, podman-docker, snap, other or none."""
     components = [str(item.get("Name", "")) for item in version.get("Components") or []]
     if "podman-docker" in packages or any("Podman" in name for name in components):
         return "podman-docker"
@@ -258,6 +264,85 @@ def pull_ways(engine: Engine) -> tuple[list[str], bool]:
     return [str(one) for one in mirrors], bool(info.get("HttpProxy") or info.get("HttpsProxy"))
 
 
+
+
+def unit_texts(root: Path, unit: str, default: str) -> list[str]:
+    """Return the text of a unit, the default where there is none, and those of its drop-ins, in systemd's order."""
+    folders = [root / folder for folder in UNIT_FOLDERS]
+    own = next((folder / unit for folder in folders if os.path.lexists(folder / unit)), None)
+    drop_ins: dict[str, Path] = {}
+    for folder in reversed(folders):
+        drop_ins.update({entry.name: entry for entry in (folder / f"{unit}.d").glob("*.conf")})
+    return [read(own) if own else default, *(read(drop_ins[name]) for name in sorted(drop_ins))]
+
+
+def words(text: str) -> list[str]:
+    """Split a line of a unit as systemd does, or at each space where its quotes do not match."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def unit_command(texts: list[str], root: Path) -> list[str]:
+    """Return the command line that a service runs, out of its unit and drop-ins, with its variables replaced."""
+    command, given, files = "", [], []
+    for text in texts:
+        section = ""
+        for line in re.sub(r"\\\n", " ", text).splitlines():
+            name, equals, value = (part.strip() for part in line.partition("="))
+            if name.startswith("["):
+                section = name
+            elif section != "[Service]" or not equals or name.startswith(("#", ";")):
+                continue
+            elif name == "ExecStart":
+                command = value
+            elif name == "Environment":
+                given = given + words(value) if value else []
+            elif name == "EnvironmentFile":
+                files = [*files, value.lstrip("-")] if value else []
+    for file in files:
+        lines = read(root / file.lstrip("/")).splitlines()
+        given += [" ".join(words(line)) for line in lines if not line.lstrip().startswith(("#", ";"))]
+    variables = dict(pair.split("=", 1) for pair in given if "=" in pair)
+    found: list[str] = []
+    for word in words(command.lstrip("@-:+!")):
+        if re.fullmatch(r"\$\w+", word):
+            found += words(variables.get(word[1:], ""))
+        else:
+            found.append(re.sub(r"\$\{(\w+)\}", lambda match: variables.get(match[1], ""), word))
+    return found
+
+
+def without_secrets(word: str) -> str:
+    """Return a word of a command line without a URL's user and password, and without the value of a secret option."""
+    word = re.sub(r"//[^/@]*@", "//***@", word)
+    return re.sub(r"((?:token|secret|password|key)[\w-]*=).*", r"\1***", word, flags=re.IGNORECASE)
+
+
+def settings_names(text: str) -> list[str] | None:
+    """Return the names of the settings in daemon.json, whose values may be secret; None where it is not an object."""
+    try:
+        settings = json.loads(text) if text.strip() else {}
+    except ValueError:
+        return None
+    return sorted(settings) if isinstance(settings, dict) else None
+
+
+def engine_kind(info: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return what keeps an engine from being used as it is: who packaged it, how it separates containers, the host."""
+    options = [str(option).partition("name=")[2].partition(",")[0] for option in info.get("SecurityOptions") or []]
+    # Its daemon may be down, and would take the socket from another one when it starts.
+    snap = (root / "snap/bin/docker").exists() if not info else str(info.get("DockerRootDir")).startswith("/var/snap/")
+    return {
+        "snap": snap,
+        "desktop": info.get("OperatingSystem") == "Docker Desktop",
+        "security": options,
+        "selinux_enforcing": read(root / "sys/fs/selinux/enforce").strip() == "1",
+        "systemd": (root / "run/systemd/system").is_dir(),
+    }
+
+
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
     version: dict[str, Any] = {}
@@ -271,7 +356,9 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     binary = any((root / folder / "dockerd").exists() for folder in ("usr/bin", "usr/sbin", "usr/local/bin"))
     marker = root / MARKER
     pin = re.search(r"^Pin: version (\S+)", read(root / PREFERENCES), re.MULTILINE)
+    command = unit_command(unit_texts(root, "docker.service", UNIT), root)
     return {
+        **engine_kind(info, root),
         "serves": bool(version),
         "error": error,
         "version": version.get("Version", ""),
@@ -283,6 +370,8 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "ours": marker.exists(),
         "daemon_json": file_digest(root / DAEMON_JSON),
         "daemon_json_loaded": read(marker).strip(),
+        "daemon_json_names": settings_names(read(root / DAEMON_JSON)),
+        "command": [without_secrets(word) for word in command],
         "containerd_conf": file_digest(root / CONTAINERD_CONF),
         "containerd_environment": containerd_environment(run, root) if marker.exists() else None,
         "rules": not version or has_rules(run, root),

@@ -155,6 +155,8 @@ look:
       description:
         - Whether an engine serves, its version and source, Compose's version, and who installed it.
         - root, containerd_root and containerd_store show where it keeps images and data.
+        - What its service runs (command), the names of the settings in daemon.json, and what keeps the engine from
+          being used, such as rootless in security.
       type: dict
     nft:
       description: Whether nftables is installed, and its version.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 from tests.bad_input.harness import Door, play, write_inventory
 
 # A host that is this machine itself: nothing on it is checked that this machine may lack.
-HERE = f"""\
+HERE = """\
 ansible_connection: local
 ansible_become: false
-ansible_python_interpreter: {sys.executable}
 aztec_requirements: ignore
 aztec_l1_checks: ignore
 prover_broker_port: 28080
@@ -20,12 +20,22 @@ prover_node_p2p_port: 28400
 """
 
 
+def here(folder: Path, systemd: bool = True) -> str:
+    """Return the variables of a host that is this machine, as one that systemd has booted, or did not."""
+    python = folder / "python"
+    made = "mkdir -p /run/systemd && mount -t tmpfs none /run/systemd" + (" && mkdir /run/systemd/system" * systemd)
+    # In a namespace of its own, in which nothing else of this machine runs.
+    python.write_text(f"#!/bin/sh\nexec unshare --mount sh -c '{made} && exec {sys.executable} \"$@\"' sh \"$@\"\n")
+    python.chmod(0o755)
+    return f"{HERE}ansible_python_interpreter: {python}\n"
+
+
 def lines_of(text: str) -> list:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
 def test_an_agent_that_does_not_answer_leaves_the_run_alone(tmp_path) -> None:
-    shown = play(write_inventory(tmp_path, Door(tmp_path), {"node-1": HERE}), playbook="preflight.yml")
+    shown = play(write_inventory(tmp_path, Door(tmp_path), {"node-1": here(tmp_path)}), playbook="preflight.yml")
     assert shown.returncode == 4, shown.stdout
     line = "ansible_host (warning) could not be looked at: unreachable, or the look failed"
     assert f"agent-1, agent-2 {line} see its line above; the run goes on without it" in lines_of(shown.stdout)
@@ -33,9 +43,17 @@ def test_an_agent_that_does_not_answer_leaves_the_run_alone(tmp_path) -> None:
 
 
 def test_a_node_that_does_not_answer_stops_all(tmp_path) -> None:
-    shown = play(write_inventory(tmp_path, Door(tmp_path), {"agent-1": HERE}), playbook="preflight.yml")
+    shown = play(write_inventory(tmp_path, Door(tmp_path), {"agent-1": here(tmp_path)}), playbook="preflight.yml")
     assert shown.returncode != 0
     line = "node-1 ansible_host could not be looked at: unreachable"
     assert any(found.startswith(line) for found in lines_of(shown.stdout))
     assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
     assert re.search(r"^agent-1 .*failed=1", shown.stdout, re.MULTILINE)
+
+
+def test_a_host_without_systemd_is_refused(tmp_path) -> None:
+    shown = play(write_inventory(tmp_path, Door(tmp_path), {"node-1": here(tmp_path, False)}), playbook="preflight.yml")
+    assert shown.returncode != 0
+    line = "node-1 container engine the host does not run systemd, which starts the engine and the port guard"
+    assert any(found.startswith(line) for found in lines_of(shown.stdout)), shown.stdout
+    assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout

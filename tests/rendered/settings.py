@@ -38,8 +38,10 @@ FACTS: dict[str, Any] = {
         "os": {"id": "debian", "codename": "trixie", "version_id": "13", "apt": True},
         "engine": {
             **{"serves": False, "version": "", "compose": "", "source": "none", "error": "", "ours": False, "pin": ""},
-            **{"packages": [], "apt_sources": [], "daemon_json": "", "daemon_json_loaded": "",
+            **{"packages": {}, "apt_sources": [], "daemon_json": "", "daemon_json_loaded": "",
                "containerd_conf": "", "containerd_environment": None},
+            **{"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False,
+               "command": ["/usr/bin/dockerd", "-H", "fd://"], "daemon_json_names": []},
         },
     },
     "__preflight_fleet": {"fleet": {}},
@@ -50,7 +52,9 @@ FACTS: dict[str, Any] = {
 
 def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
     """Give the tasks of a role's file, those of the files that it includes in their place."""
-    for task in yaml.safe_load((ROOT / "roles" / role / "tasks" / file).read_text()):
+    tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / file).read_text())
+    # What rescues a block has no arguments before something failed.
+    for task in (one for given in tasks for one in given.get("block", [given])):
         (module,) = (key for key in task if "." in key)
         if module.endswith(("import_tasks", "include_tasks")):
             inner = task[module]["file"] if isinstance(task[module], dict) else task[module]

@@ -59,6 +59,8 @@ def engine(**seen) -> dict:
     """Give the look at no engine at all, with these changes."""
     bare = {"serves": False, "error": "", "source": "none", "compose": None, "ours": False, "pin": ""}
     bare["rules"] = True
+    usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
+    bare.update(usable, packages={}, command=["/usr/bin/dockerd", "-H", "fd://"], daemon_json_names=[])
     return {**bare, "apt_sources": [], **seen}
 
 

@@ -28,7 +28,9 @@ def volume(free: float, device: str = "/dev/a", size: float = 4 * TB) -> dict:
 def look(disks: dict, engine: dict, images: dict | None = None, **more) -> dict:
     """Return the look at an agent's host on which nothing is wrong, with these disks, engine and images."""
     hardware = {"vcpus": 64, "cores": 32, "memory_bytes": 128 * GIB, "link_mbps": None, "cpu_flags": FLAGS}
-    seen = {"error": "", "compose": "2.40.0", "ours": False, "pin": "", "rules": True, "apt_sources": [], **engine}
+    seen = {"error": "", "compose": "2.40.0", "ours": False, "pin": "", "rules": True, "apt_sources": []}
+    usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
+    seen.update(usable, packages={}, command=["/usr/bin/dockerd"], daemon_json_names=[], **engine)
     return {
         "hostname": "a",
         "addresses": ["10.0.0.21"],
@@ -268,17 +270,17 @@ def test_a_processor_that_cannot_prove(flags: list | None, line: str, components
     ("engine", "wanted", "found"),
     [
         (LEGACY, Engine(), []),
-        (LEGACY, Engine(data_root=DATA, containerd_root=f"{CONTAINERD}/"), []),
+        (LEGACY, Engine(options={"data-root": DATA}, containerd_root=f"{CONTAINERD}/"), []),
         (
             LEGACY,
-            Engine(data_root="/d"),
+            Engine(options={"data-root": "/d"}),
             [
                 f"warning | docker_engine_data_root | is /d, and the engine that is there uses {DATA}, which is left "
                 f"as it is | set docker_engine_data_root to {DATA} for this host, or set it in that engine's own "
                 "settings"
             ],
         ),
-        (NEW, Engine(data_root="/d"), []),
+        (NEW, Engine(options={"data-root": "/d"}), []),
     ],
 )
 def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: Engine, found: list) -> None:
@@ -287,9 +289,9 @@ def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: Engine, found
 
 def test_a_root_that_holds_something_is_not_moved() -> None:
     seen = look(BIG, {**LEGACY, "ours": True, "data_root": DATA, "data_root_holds": True})
-    assert lines(seen, engine=Engine(data_root="/d")) == [
+    assert lines(seen, engine=Engine(options={"data-root": "/d"})) == [
         f"error | container engine | {DATA} holds images, containers or volumes, which would not be found in /d | set "
         f"docker_engine_data_root to {DATA}, or stop all containers, Docker and containerd, move {DATA} to /d, "
         "and run again"
     ]
-    assert lines(seen, engine=Engine(data_root=DATA)) == []
+    assert lines(seen, engine=Engine(options={"data-root": DATA})) == []

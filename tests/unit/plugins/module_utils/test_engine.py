@@ -17,6 +17,7 @@ URL = "https://download.docker.com/linux/debian"
 DOCKER = ["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"]
 DEBIAN = ["docker.io", "docker-compose", "docker-cli"]
 UBUNTU = ["docker.io", "docker-compose-v2"]
+COMMAND = ["/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
 
 
 def look(system="debian 13", apparmor=False, **engine):
@@ -24,7 +25,8 @@ def look(system="debian 13", apparmor=False, **engine):
     name, _sep, version = system.partition(" ")
     seen = {
         "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "ours": False,
-        "pin": "", "apt_sources": [],
+        "pin": "", "apt_sources": [], "packages": {}, "systemd": True, "snap": False, "desktop": False, "security": [],
+        "selinux_enforcing": False, "command": COMMAND, "daemon_json_names": [],
     }
     seen.update(engine)
     return {
@@ -81,7 +83,7 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
 def test_plan(seen, source, version, action, packages):
     """What serves is left; what is missing is installed."""
     plan = engine_plan(seen, source, version, URL)
-    assert (plan["action"], plan["packages"], plan["problem"]) == (action, packages, "")
+    assert (plan["action"], plan["packages"], plan["problems"]) == (action, packages, [])
 
 
 @pytest.mark.parametrize(
@@ -109,8 +111,9 @@ def test_refused(seen, source, words):
     """What cannot be made to serve is told in one line with what to do."""
     plan = engine_plan(seen, source, "", URL)
     assert plan["action"] == "refuse"
-    assert words in plan["problem"]
-    assert "\n" not in plan["problem"]
+    (problem,) = plan["problems"]
+    assert words in problem
+    assert "\n" not in problem
 
 
 LIST, DEB822 = "/etc/apt/sources.list.d/docker.list", "/etc/apt/sources.list.d/docker.sources"
@@ -151,10 +154,10 @@ def test_source_among_others(key):
     seen = look(apt_sources=[entry(uri="https://other.example"), entry(signed_by=key)])
     plan = engine_plan(seen, "docker", "", URL)
     assert (plan["action"], plan["aside"]) == ("refuse", [])
-    assert plan["problem"] == (
+    assert plan["problems"] == [
         f"{LIST} names {URL} with another key ({key or 'none'}), among other sources: "
         "take that entry out, the role writes its own"
-    )
+    ]
     assert engine_plan(seen, "distribution", "", URL)["action"] == "install"
 
 

@@ -119,7 +119,9 @@ def seen(**engine) -> dict:
     bare = {
         "serves": True, "error": "", "source": "docker-ce", "compose": "2.40.0", "ours": True, "pin": "",
         "apt_sources": [], "data_root": DATA, "data_root_holds": True, "containerd_root": CONTAINERD,
-        "containerd_configured": CONTAINERD, "containerd_root_holds": True,
+        "containerd_configured": CONTAINERD, "containerd_root_holds": True, "systemd": True, "snap": False,
+        "desktop": False, "security": [], "selinux_enforcing": False, "packages": {}, "command": ["/usr/bin/dockerd"],
+        "daemon_json_names": [],
     }  # fmt: skip
     return {"os": {"id": "debian", "version_id": "13", "codename": "trixie", "apt": True}, "engine": {**bare, **engine}}
 
@@ -147,11 +149,12 @@ MOVES = [
 
 @pytest.mark.parametrize(("engine", "data", "containerd", "option"), MOVES)
 def test_no_root_that_holds_something_is_moved(engine: dict, data: str, containerd: str, option: str) -> None:
-    plan = engine_plan(seen(**engine), "docker", "", "https://any", data, containerd)
+    plan = engine_plan(seen(**engine), "docker", "", "https://any", [], {"data-root": data} if data else {}, containerd)
     assert (plan["action"] == "refuse") is bool(option)
     if option:
-        assert f": set {option} to /" in plan["problem"]
-        assert plan["problem"].count(": ") == 1
+        (problem,) = plan["problems"]
+        assert f": set {option} to /" in problem
+        assert problem.count(": ") == 1
 
 
 @pytest.mark.parametrize(("data", "containerd"), [("/d", ""), ("", "/c")])
