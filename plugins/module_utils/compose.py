@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv, nft
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
 
 LABEL_FILES = "aztec_ops.prover.files"
 LABEL_CONFIG = "aztec_ops.prover.config"
@@ -68,9 +69,8 @@ def meaning(exit_code: int, oom_killed: bool = False, error: str = "") -> str:
 
 
 def one_line(text: str, limit: int = 400) -> str:
-    """Take any text, give it on one line, shortened."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+    """Return any text on one printable line, shortened."""
+    return printable(text, limit)
 
 
 # --- the files -----------------------------------------------------------------------------------------------------

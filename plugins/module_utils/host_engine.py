@@ -9,12 +9,14 @@ import http.client
 import json
 import os
 import re
-import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlencode
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import Connection, connection_to, parse_json
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 MARKER = "etc/docker/.aztec_ops_prover"
@@ -27,26 +29,13 @@ SERVICE_LABEL = "com.docker.compose.service"
 PACKAGES = ("docker-ce", "docker.io", "docker-cli", "podman-docker", "containerd.io", "docker-compose",
             "docker-compose-v2", "docker-compose-plugin", "nftables", "ca-certificates")
 PREFERENCES = "etc/apt/preferences.d/docker-engine"
+# Bytes of an answer. The longest are a list of many images, and 400 log lines, of up to 16 KiB each.
+LONGEST = 32 * 2**20
 Runner = Callable[[list], tuple]
 
 
 class EngineError(Exception):
     """The engine did not answer, or answered with an error; the text is one line."""
-
-
-class SocketConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        """Keep the socket's path."""
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Engine:
@@ -61,27 +50,24 @@ class Engine:
         """The body of a GET, or EngineError; the status code is the error's second argument."""
         scheme, _sep, target = self.host.partition("://")
         if scheme == "unix":
-            connection: http.client.HTTPConnection = SocketConnection(target, self.timeout)
+            connection = Connection("localhost", None, self.timeout, socket_path=target)
         elif scheme == "tcp":
-            connection = http.client.HTTPConnection(target.rstrip("/"), timeout=self.timeout)
+            connection = connection_to(f"http://{target}", self.timeout)
         else:
             raise EngineError(f"DOCKER_HOST of kind {scheme} cannot be asked", 0)
-        try:
-            connection.request("GET", path + ("?" + urlencode(query) if query else ""))
-            response = connection.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise EngineError(getattr(error, "strerror", None) or str(error) or type(error).__name__, 0) from error
-        finally:
-            connection.close()
-        if response.status >= 400:
-            raise EngineError(f"the engine answers {response.status}", response.status)
-        return body
+        with closing(connection):
+            try:
+                answer = connection.ask("GET", path + ("?" + urlencode(query) if query else ""), longest=LONGEST)
+            except (OSError, http.client.HTTPException) as error:
+                raise EngineError(error_text(error), 0) from error
+        if answer.status >= 400:
+            raise EngineError(f"the engine answers {answer.status}", answer.status)
+        return answer.body
 
     def json(self, path: str, **query: Any) -> Any:
         """The same as JSON."""
         try:
-            return json.loads(self.get(path, **query))
+            return parse_json(self.get(path, **query))
         except ValueError as error:
             raise EngineError("the engine's answer is no JSON", 0) from error
 

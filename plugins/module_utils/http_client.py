@@ -43,12 +43,11 @@ class TooManyRedirects(http.client.HTTPException):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a peer has answered; complete says whether the body is whole."""
+    """What a peer has answered."""
 
     status: int
     headers: dict[str, str]
     body: bytes
-    complete: bool = True
 
 
 def resolve(host: str, port: int, seconds: float) -> list:
@@ -263,17 +262,19 @@ class Connection:
         wire.allowed = None
         return self.response
 
-    def _pieces(self, response: http.client.HTTPResponse, longest: int) -> Any:
-        """Yield a body in pieces, of which all together are at most one byte longer than the limit."""
-        count = 0
-        while count <= longest:
-            piece = response.read(min(_PIECE, longest + 1 - count))
+    @staticmethod
+    def _read(response: http.client.HTTPResponse, longest: int) -> bytes:
+        """Return the first bytes of a body."""
+        pieces, missing = [], longest
+        while missing:
+            piece = response.read(min(_PIECE, missing))
+            if not piece and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
             if not piece:
-                if response.length:
-                    raise http.client.IncompleteRead(b"", response.length)
-                return
-            count += len(piece)
-            yield piece
+                break
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
 
     def ask(
         self,
@@ -284,23 +285,22 @@ class Connection:
         longest: int = LONGEST,
         whole: bool = True,
     ) -> Answer:
-        """Return the answer to a request; raise TooLong for a longer body, or cut it off where not the whole is wanted.
+        """Return the answer to a request; raise TooLong where its body is longer than longest.
 
-        Redirects are answers: nobody is asked whom the caller did not name.
+        whole: False cuts a longer body off. Redirects are answers: nobody is asked whom the caller did not name.
         """
         try:
             response = self._begin(method, path, body, headers or {})
-            got = b"".join(self._pieces(response, longest))
-            complete = len(got) <= longest
-            if whole and not complete:
+            got = self._read(response, longest + whole)
+            if len(got) > longest:
                 raise TooLong(f"more than {longest} bytes")
         except BaseException:
             self.close()
             raise
-        if not complete:
+        if not whole and len(got) == longest:
             self.close()
         found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, got[:longest], complete)
+        return Answer(response.status, found, got)
 
 
 def basic(name: str, parts: Any) -> dict[str, str]:

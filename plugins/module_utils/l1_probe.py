@@ -107,7 +107,8 @@ class Quiet:
 
     def __call__(self, text: str) -> str:
         """Take a text, give what may be shown of it."""
-        shown = printable(self.masker(text))
+        # Hidden before and after: an escape sequence may part a secret.
+        shown = self.masker(printable(self.masker(text)))
         if any(re.search(rf"(?<![A-Za-z0-9]){re.escape(short)}(?![A-Za-z0-9])", shown) for short in self.short):
             return MASK
         return shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."

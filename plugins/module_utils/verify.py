@@ -17,6 +17,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGEN
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import compare
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import agent_count
 
@@ -32,6 +33,8 @@ NOT_CHECKED = "not checked"
 # A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
 RECENT_SECONDS = 600
 START_SECONDS = 1800
+# Characters of what an agent says of itself.
+LONGEST_WORD = 40
 # A node that is this near to the L1 is not called behind.
 NEAR = 2
 
@@ -90,7 +93,8 @@ def agent_states(container: dict) -> list[str]:
         if isinstance(answer, dict) and answer.get("error"):
             states.append("busy" if is_busy(container, answer["error"]) else "no answer")
         else:
-            states.append(str(answer.get("status", "unknown") if isinstance(answer, dict) else answer))
+            said = answer.get("status", "unknown") if isinstance(answer, dict) else answer
+            states.append(printable(str(said), LONGEST_WORD))
     return states
 
 

@@ -204,6 +204,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, Masker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import Disk, fingerprint, secure
 from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import JOBS, Job, job_limit, progress
 
@@ -520,8 +521,8 @@ class Stack:
                     {
                         "before_header": title,
                         "after_header": title,
-                        "before": wanted.masker(old),
-                        "after": wanted.masker(new),
+                        "before": wanted.masker(printable_lines(wanted.masker(old))),
+                        "after": wanted.masker(printable_lines(wanted.masker(new))),
                     }
                 )
         return found
@@ -1044,7 +1045,8 @@ def outcome(stack: Stack, phase: str) -> dict:
     except OSError as wrong:
         where = f": {wrong.filename}" if wrong.filename else ""
         message = f"{wanted.directory}: {wrong.strerror}{where}"
-    result = {"failed": True, "changed": stack.touched, "msg": wanted.masker(message), "actions": stack.done}
+    message = wanted.masker(printable(wanted.masker(message)))
+    result = {"failed": True, "changed": stack.touched, "msg": message, "actions": stack.done}
     # What was begun was not seen to its end.
     known = {"known": False} if stack.touched else {}
     return {**result, "status": {}, "logs": [], "rolled_back": False, **known}
