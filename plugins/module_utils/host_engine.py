@@ -16,7 +16,14 @@ from urllib.parse import quote, urlencode
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
-from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import Connection, connection_to, parse_json
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import (
+    Connection,
+    RedirectRefused,
+    TooLong,
+    connection_to,
+    get,
+    parse_json,
+)
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 MARKER = "etc/docker/.aztec_ops_prover"
@@ -31,6 +38,8 @@ PACKAGES = ("docker-ce", "docker.io", "docker-cli", "podman-docker", "containerd
 PREFERENCES = "etc/apt/preferences.d/docker-engine"
 # Bytes of an answer. The longest are a list of many images, and 400 log lines, of up to 16 KiB each.
 LONGEST = 32 * 2**20
+# For the key of Docker's packages, of 4 KB.
+KEY_SECONDS = 30
 Runner = Callable[[list], tuple]
 
 
@@ -70,6 +79,24 @@ class Engine:
             return parse_json(self.get(path, **query))
         except ValueError as error:
             raise EngineError("the engine's answer is no JSON", 0) from error
+
+
+def fetch_key(url: str, seconds: float = KEY_SECONDS) -> dict[str, str]:
+    """Return {text, error} of a repository's key: the text that a URL serves, or in one line why there is none.
+
+    The environment's proxies are used, as apt's own transfers go by them too. No user or password is in the error.
+    """
+    try:
+        answer = get(url, seconds, proxies=True)
+    except (http.client.InvalidURL, ValueError):
+        error = "cannot be asked: the URL or that of the proxy is not one of http"
+    except (TooLong, RedirectRefused) as caught:
+        error = f"answers with {caught}"
+    except (OSError, http.client.HTTPException) as caught:
+        error = f"cannot be asked: {error_text(caught)}"
+    else:
+        error = "" if answer.status == 200 else f"answers {answer.status}"
+    return {"text": "" if error else answer.body.decode(errors="replace"), "error": error}
 
 
 def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:

@@ -276,7 +276,7 @@ def contact_of_table(rows: list[dict[str, Any]], host: str, port: int, now: floa
 def split_log(text: str) -> list[tuple[float, str]]:
     """(unix time, line) of a log that the engine gave with its timestamps; the lines are printable."""
     rows = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         stamp, _sep, rest = line.partition(" ")
         at = parse_time(stamp)
         if at:
@@ -349,8 +349,9 @@ def tips_of(answer: Any) -> dict[str, Any]:
         value: Any = answer
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
-        # As a text, which a boolean is not a number in.
-        return number(value if isinstance(value, str) else str(value) if isinstance(value, int) else None)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value if 0 <= value < 2**64 else None
+        return number(value)
 
     def first(*values: int | None) -> int | None:
         return next((value for value in values if value is not None), None)

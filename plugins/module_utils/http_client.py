@@ -37,8 +37,8 @@ class TooLong(http.client.HTTPException):
     """An answer that is longer than its limit."""
 
 
-class TooManyRedirects(http.client.HTTPException):
-    """A chain of redirects that is longer than its limit."""
+class RedirectRefused(http.client.HTTPException):
+    """A redirect that is not followed."""
 
 
 @dataclass(frozen=True)
@@ -335,7 +335,7 @@ def connection_to(url: str, seconds: float, proxies: bool = False) -> Connection
     return Connection(parts.hostname, port, seconds, parts.scheme == "https", proxy)
 
 
-def get(url: str, seconds: float, longest: int = LONGEST, proxies: bool = False, headers: dict | None = None) -> Answer:
+def get(url: str, seconds: float, proxies: bool = False, longest: int = LONGEST) -> Answer:
     """Return the answer to a GET of a URL, after at most REDIRECTS redirects; the time limit is for all of them."""
     end = time.monotonic() + seconds
     for _number in range(REDIRECTS + 1):
@@ -343,17 +343,17 @@ def get(url: str, seconds: float, longest: int = LONGEST, proxies: bool = False,
         connection = connection_to(url, end - time.monotonic(), proxies)
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            own = {"User-Agent": "aztec-ops-prover", **(headers or {}), **basic("Authorization", parts)}
-            answer = connection.ask("GET", path, None, own, longest)
+            headers = {"User-Agent": "aztec-ops-prover", **basic("Authorization", parts)}
+            answer = connection.ask("GET", path, None, headers, longest)
         finally:
             connection.close()
         if answer.status not in (301, 302, 303, 307, 308) or not answer.headers.get("location"):
             return answer
         leads = urljoin(url, answer.headers["location"])
         if parts.scheme == "https" and urlsplit(leads).scheme != "https":
-            raise http.client.InvalidURL("a redirect from https to another scheme")
+            raise RedirectRefused("a redirect from https to another scheme")
         url = leads
-    raise TooManyRedirects(f"more than {REDIRECTS} redirects")
+    raise RedirectRefused(f"more than {REDIRECTS} redirects")
 
 
 def parse_json(body: str | bytes) -> Any:

@@ -81,6 +81,12 @@ options:
       - With C(network) in it, the network's C(network_config.json) is read as well.
     type: str
     default: ""
+  key_url:
+    description:
+      - URL of the key of a package repository, which is fetched from this host. Empty fetches nothing.
+      - The module fails where it cannot be fetched. The environment's proxies are used.
+    type: str
+    default: ""
 author:
   - Aztec Ops (@aztec-ops)
 attributes:
@@ -193,6 +199,9 @@ look:
           description: chain_id, head, sync, blobs, custody_groups; fault or refused where one is missing.
           type: list
           elements: dict
+    key:
+      description: The text of the key of O(key_url). Empty where none was asked for.
+      type: str
     network:
       description:
         - What C(network_config.json) says of the network, with where, cached, version, registry, errors. Null where it
@@ -213,6 +222,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
     Engine,
     EngineError,
     engine_facts,
+    fetch_key,
     image_facts,
     network_facts,
     project_containers,
@@ -232,7 +242,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
     try_connection,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1, origin
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import ask_network
 
 # Seconds above which a connection is not waited for by anybody.
@@ -260,6 +270,8 @@ def wrong_argument(params: dict) -> str | None:
     for number, url in enumerate(params["l1_urls"].split(",") if params["l1_urls"] else [], 1):
         if not re.fullmatch(r"\s*https?://[^/\s]\S*\s*", url):
             return f"l1_urls: entry {number} is no URL: begin it with http:// or https://"
+    if params["key_url"] and not re.fullmatch(r"https?://[^/\s]\S*", params["key_url"]):
+        return "key_url: not a URL: begin it with http:// or https://"
     return None
 
 
@@ -275,6 +287,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
         questions = json.loads(params["l1"]) if params["l1"] else {}
         l1 = pool.submit(ask_l1, questions) if questions else None
         network = pool.submit(ask_network, questions["network"]) if "network" in questions else None
+        key = pool.submit(fetch_key, params["key_url"]) if params["key_url"] else None
         engine_found = pool.submit(engine_facts, engine, module.run_command, root)
         nft = pool.submit(nft_facts, module.run_command, root)
         seen = {
@@ -316,6 +329,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
         seen["connect"] = [connection.result() for connection in connections]
         seen["l1"] = l1.result() if l1 else None
         seen["network"] = network.result() if network else None
+        seen["key"] = key.result() if key else {"text": "", "error": ""}
     return seen
 
 
@@ -339,6 +353,7 @@ def main() -> None:
             "rollup_slots": {"type": "dict", "default": {}},
             "l1_urls": {"type": "str", "default": "", "no_log": True},
             "l1": {"type": "str", "default": "", "no_log": True},
+            "key_url": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -346,7 +361,10 @@ def main() -> None:
     if wrong:
         module.fail_json(msg=wrong)
     try:
-        module.exit_json(changed=False, look=look(module, Path("/")))
+        seen = look(module, Path("/"))
+        if seen["key"]["error"]:
+            module.fail_json(msg=f"the repository's key: {origin(module.params['key_url'])} {seen['key']['error']}")
+        module.exit_json(changed=False, look={**seen, "key": seen["key"]["text"]})
     except EngineError as error:
         module.fail_json(msg=f"the container engine stopped answering: {error.args[0]}; look at its log and try again")
 
