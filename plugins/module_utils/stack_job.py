@@ -138,10 +138,11 @@ class Job:
     def project(self) -> str:
         """Return the name of the project that it works on while it lives, else ''."""
         path = posixpath.join(self.directory, "alive")
-        if not held(path):
-            return ""
-        with open(path, encoding="utf-8") as handle:
-            return handle.read(200)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if held(path):
+                with open(path, encoding="utf-8") as handle:
+                    return handle.read(200)
+        return ""
 
     def forget(self) -> None:
         """Leave nothing of it."""
@@ -150,7 +151,7 @@ class Job:
 
 def working() -> list[str]:
     """Return the names of the projects that jobs are at work on."""
-    names = os.listdir(JOBS) if os.path.isdir(JOBS) else []
+    names = os.listdir(JOBS) if os.access(JOBS, os.R_OK | os.X_OK) else []
     return sorted({Job(name).project() for name in names if JOB_NAME.fullmatch(name)} - {""})
 
 

@@ -177,6 +177,10 @@ look:
       description:
         - Containers of the projects. With O(probe) each has its status, rpc, broker_contact, tips, l1, waiting.
       type: dict
+    working:
+      description: Names of the Compose projects that a run of P(aztec_ops.prover.compose_stack#module) is changing now.
+      type: list
+      elements: str
     connect:
       description: Result of each connection of O(connect), with the source address that it used.
       type: list
@@ -214,6 +218,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -244,9 +249,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1, origin
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import ask_network
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import working
 
 # Seconds above which a connection is not waited for by anybody.
 LONGEST = 3600
+# Seconds for a command of the host's.
+COMMAND_SECONDS = 15
 
 
 def wrong_argument(params: dict) -> str | None:
@@ -275,9 +283,15 @@ def wrong_argument(params: dict) -> str | None:
     return None
 
 
+def bounded(module: AnsibleModule) -> Callable:
+    """Return a runner of commands that each end within COMMAND_SECONDS: an engine that hangs answers no command."""
+    timeout = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"], required=True)
+    return lambda command: module.run_command([timeout, "--kill-after=2", str(COMMAND_SECONDS), *command])
+
+
 def look(module: AnsibleModule, root: Path) -> dict:
     """Everything that the module returns as look."""
-    params = module.params
+    params, run = module.params, bounded(module)
     engine = Engine(os.environ.get("DOCKER_HOST", ""))
     with ThreadPoolExecutor(max_workers=8) as pool:
         connections = [
@@ -288,8 +302,8 @@ def look(module: AnsibleModule, root: Path) -> dict:
         l1 = pool.submit(ask_l1, questions) if questions else None
         network = pool.submit(ask_network, questions["network"]) if "network" in questions else None
         key = pool.submit(fetch_key, params["key_url"]) if params["key_url"] else None
-        engine_found = pool.submit(engine_facts, engine, module.run_command, root)
-        nft = pool.submit(nft_facts, module.run_command, root)
+        engine_found = pool.submit(engine_facts, engine, run, root)
+        nft = pool.submit(nft_facts, run, root)
         seen = {
             "hostname": platform.node(),
             "time": time.time(),
@@ -306,6 +320,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
             "images": {},
             "networks": [],
             "projects": {name: {"containers": []} for name in params["projects"]},
+            "working": working(),
         }
         seen["guard"] = guard_facts(root)
         if seen["engine"]["serves"]:
@@ -318,9 +333,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
             ]
             if params["probe"]:
                 l1_urls = [url.strip() for url in params["l1_urls"].split(",") if url.strip()]
-                prober = Prober(
-                    engine, module.run_command, params["rpc"], l1_urls, root, seen["time"], params["rollup_slots"]
-                )
+                prober = Prober(engine, run, params["rpc"], l1_urls, root, seen["time"], params["rollup_slots"])
                 probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
                 for (_name, shown, _inspected), probe in zip(pairs, probes):
                     shown.update(probe.result())
