@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,15 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Pr
 from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import Disk
 
 JOB = "0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def usual_recursion():
+    """Python's own limit of nesting, which other tests' libraries raise."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
 
 
 @pytest.fixture(name="disk")
