@@ -144,6 +144,15 @@ def test_slow_peers_cost_the_limit_and_no_more(serve, question: str, fault: str)
     assert done, "still waiting"
 
 
+def test_slow_handshakes_cost_the_limit_and_no_more(serve) -> None:
+    """A TLS record of 16 KiB that comes one byte at a time."""
+    port = serve(lambda peer: drip(peer, b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", b"\x03"))
+    begun = time.monotonic()
+    with pytest.raises(hp.RpcError, match="timed out"):
+        hp.ask(f"https://127.0.0.1:{port}/", "m", [], LIMIT)
+    assert time.monotonic() - begun < GIVEN_UP
+
+
 @pytest.mark.parametrize("fault", LARGE)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_large_answers_take_little_memory(serve, question: str, fault: str, monkeypatch) -> None:
