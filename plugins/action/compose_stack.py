@@ -115,8 +115,9 @@ class ActionModule(Unwritten):
                 # Only of a job that has ended: another's result would be lost.
                 self._forget(here, arguments, job, task_vars)
                 return now.get("result") or unknown(f"the work on {project} broke off on the host: run the same again")
-            if now.get("text") and now["text"] != shown:
-                shown = now["text"]
+            text = one_line(str(now.get("text") or ""), 200)
+            if text and text != shown:
+                shown = text
                 display.display(f"  {here}: {shown}")
         hangs = f"the work on {project} goes on after its limit of {limit} s"
         return unknown(f"{hangs}: see what hangs on the host, run the same again")

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv, nft
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
 
 LABEL_FILES = "aztec_ops.prover.files"
 LABEL_CONFIG = "aztec_ops.prover.config"
@@ -68,9 +69,8 @@ def meaning(exit_code: int, oom_killed: bool = False, error: str = "") -> str:
 
 
 def one_line(text: str, limit: int = 400) -> str:
-    """Take any text, give it on one line, shortened."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+    """Return any text on one printable line, shortened."""
+    return printable(text, limit)
 
 
 # --- the files -----------------------------------------------------------------------------------------------------
@@ -198,6 +198,45 @@ def files_problem(paths: list) -> str | None:
         if above:
             return f"{above[0]!r} in files is a file, and {path!r} lies in it: rename one of them"
     return None
+
+
+def _is_texts(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(one, str) for one in found)
+
+
+def _is_text_map(found: object) -> bool:
+    return isinstance(found, dict) and all(isinstance(one, (str, type(None))) for one in found.values())
+
+
+def _is_service(found: object) -> bool:
+    lists = ("hashes", "networks")
+    return isinstance(found, dict) and all(
+        _is_texts(value) if key in lists else isinstance(value, str) for key, value in found.items()
+    )
+
+
+# What each file of the module's own may hold, by key.
+_STATE_FORMS = {
+    "state.json": {
+        "good": lambda found: isinstance(found, str) and re.fullmatch(r"good-[0-9]{1,9}", found),
+        "services": lambda found: isinstance(found, dict) and all(map(_is_service, found.values())),
+        "files": lambda found: _is_texts(found) and not any(map(file_problem, found)),
+        "secret_keys": _is_texts,
+        "healthy": _is_text_map,
+    },
+    "pending.json": {
+        "mark": lambda found: found is None or isinstance(found, str),
+        "images": _is_text_map,
+    },
+}
+
+
+def state_problem(name: str, found: object) -> str | None:
+    """Return what is wrong with the content of a file of the module's own, None where it can be worked with."""
+    if not isinstance(found, dict):
+        return "it is not an object"
+    wrong = [key for key, form in _STATE_FORMS.get(name, {}).items() if key in found and not form(found[key])]
+    return f"{wrong[0]} is of another form" if wrong else None
 
 
 def network_problem(network: dict) -> str | None:

@@ -18,16 +18,23 @@ PATH = "/var/lib/crs"
 # Aztec takes these for true, and anything else for false.
 _TRUE = ("1", "true", "TRUE")
 
+# The limit of a file of the CRS, of which the largest has 2 GiB, in POSIX's blocks of 512 bytes. The shell sets it, as
+# curl refuses only a file whose size it is told before.
+LONGEST_BLOCKS = 4 * 2**30 // 512
+# curl's, for each try: a source that sends a byte at a time is given up.
+CURL_LIMITS = "--connect-timeout 30 --max-time 14400 --speed-limit 10240 --speed-time 60"
+
 _FETCH = """\
 for name in $files; do
   [ -e "$name" ] && continue
-  if curl -fsS --retry 3 -o "$name.part" "$source/$name"; then
+  if curl -fsS --retry 3 $limits -o "$name.part" "$source/$name"; then
     mv "$name.part" "$name"
     continue
   fi
+  rm -f "$name.part"
   case " $optional " in
     *" $name "*) echo "$name is not at $source; the CRS is whole without it" ;;
-    *) echo "$name cannot be fetched from $source" >&2; exit 1 ;;
+    *) echo "$name cannot be fetched from $source (each file: at most 4 GiB, 4 hours, 10 KB/s or more)" >&2; exit 1 ;;
   esac
 done
 """
@@ -90,12 +97,14 @@ def seed_entrypoint(way: str, release: dict, source: str = "", digests: dict | N
     least = {file["pattern"] or file["name"]: file["least_bytes"] for file in files if file["required"]}
     pairs = {
         "source": source.rstrip("/"),
+        "limits": CURL_LIMITS,
         "files": " ".join(dict.fromkeys([*(file["name"] for file in files), *(digests or {})])),
         "optional": " ".join(optional),
         "digests": " ".join(f"{name}={value.rpartition(':')[2]}" for name, value in sorted((digests or {}).items())),
         "least": " ".join(f"{name}={size - 1}" for name, size in least.items()),
     }
-    steps = [f"set -f\ncd {PATH}\n", *(f"{name}='{value}'\n" for name, value in pairs.items())]
+    steps = [f"set -f\nulimit -f {LONGEST_BLOCKS}\ncd {PATH}\n"]
+    steps += [f"{name}='{value}'\n" for name, value in pairs.items()]
     verify = [_VERIFY] if digests else []
     if way == "url":
         steps.append(_FETCH)

@@ -10,12 +10,21 @@ import json
 import os
 import re
 import shlex
-import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlencode
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import (
+    Connection,
+    RedirectRefused,
+    TooLong,
+    connection_to,
+    get,
+    parse_json,
+)
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 MARKER = "etc/docker/.aztec_ops_prover"
@@ -41,26 +50,15 @@ UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/syste
                 "lib/systemd/system")
 # What the unit of Docker's packages and the distributions' runs; for a host where none is installed yet.
 UNIT = "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock\n"
+# Bytes of an answer. The longest are a list of many images, and 400 log lines, of up to 16 KiB each.
+LONGEST = 32 * 2**20
+# For the key of Docker's packages, of 4 KB.
+KEY_SECONDS = 30
 Runner = Callable[[list], tuple]
 
 
 class EngineError(Exception):
     """The engine did not answer, or answered with an error; the text is one line."""
-
-
-class SocketConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        """Keep the socket's path."""
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Engine:
@@ -75,29 +73,44 @@ class Engine:
         """The body of a GET, or EngineError; the status code is the error's second argument."""
         scheme, _sep, target = self.host.partition("://")
         if scheme == "unix":
-            connection: http.client.HTTPConnection = SocketConnection(target, self.timeout)
+            connection = Connection("localhost", None, self.timeout, socket_path=target)
         elif scheme == "tcp":
-            connection = http.client.HTTPConnection(target.rstrip("/"), timeout=self.timeout)
+            connection = connection_to(f"http://{target}", self.timeout)
         else:
             raise EngineError(f"DOCKER_HOST of kind {scheme} cannot be asked", 0)
-        try:
-            connection.request("GET", path + ("?" + urlencode(query) if query else ""))
-            response = connection.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise EngineError(getattr(error, "strerror", None) or str(error) or type(error).__name__, 0) from error
-        finally:
-            connection.close()
-        if response.status >= 400:
-            raise EngineError(f"the engine answers {response.status}", response.status)
-        return body
+        with closing(connection):
+            try:
+                answer = connection.ask("GET", path + ("?" + urlencode(query) if query else ""), longest=LONGEST)
+            except (OSError, http.client.HTTPException) as error:
+                raise EngineError(error_text(error), 0) from error
+        if answer.status >= 400:
+            raise EngineError(f"the engine answers {answer.status}", answer.status)
+        return answer.body
 
     def json(self, path: str, **query: Any) -> Any:
         """The same as JSON."""
         try:
-            return json.loads(self.get(path, **query))
+            return parse_json(self.get(path, **query))
         except ValueError as error:
             raise EngineError("the engine's answer is no JSON", 0) from error
+
+
+def fetch_key(url: str, seconds: float = KEY_SECONDS) -> dict[str, str]:
+    """Return {text, error} of a repository's key: the text that a URL serves, or in one line why there is none.
+
+    The environment's proxies are used, as apt's own transfers go by them too. No user or password is in the error.
+    """
+    try:
+        answer = get(url, seconds, proxies=True)
+    except (http.client.InvalidURL, ValueError):
+        error = "cannot be asked: the URL or that of the proxy is not one of http"
+    except (TooLong, RedirectRefused) as caught:
+        error = f"answers with {caught}"
+    except (OSError, http.client.HTTPException) as caught:
+        error = f"cannot be asked: {error_text(caught)}"
+    else:
+        error = "" if answer.status == 200 else f"answers {answer.status}"
+    return {"text": "" if error else answer.body.decode(errors="replace"), "error": error}
 
 
 def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import Connection
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
 
 SIOCGIFCONF = 0x8912
 TCP_STATES = {1: "established", 2: "syn_sent", 3: "syn_recv", 4: "fin_wait1", 5: "fin_wait2", 6: "time_wait",
@@ -164,7 +166,8 @@ def error_text(error: Exception) -> str:
         return "timed out"
     if isinstance(error, socket.gaierror):
         return "name does not resolve"
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+    # An error of HTTP quotes what the peer has sent.
+    return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__, 200).lower()
 
 
 def try_connection(host: str, port: int, timeout: float) -> dict[str, Any]:
@@ -176,12 +179,11 @@ def try_connection(host: str, port: int, timeout: float) -> dict[str, Any]:
     result: dict[str, Any] = {
         "host": host, "port": port, "ok": False, "source": source_address(host, port), "error": "", "status": None,
     }
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = Connection(host, port, timeout)
     try:
         connection.connect()
-        result["source"] = connection.sock.getsockname()[0]
-        connection.request("GET", "/status")
-        result["status"] = connection.getresponse().status
+        result["source"] = connection.source
+        result["status"] = connection.ask("GET", "/status", longest=0, whole=False).status
         result["ok"] = result["status"] == 200
         if not result["ok"]:
             result["error"] = f"answers {result['status']} at /status"

@@ -7,12 +7,12 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import ssl
-from base64 import b64encode
+import time
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import is_service_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import (
@@ -24,17 +24,27 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text, parse_sockets
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import (
+    Connection,
+    TooLong,
+    basic,
+    connection_to,
+    number,
+    parse_json,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import read_cached
 from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
 
 # An agent that proves answers nothing for many seconds: the same thread does both.
 TIMEOUT = 10
+# For all questions to one L1 URL, and to all agents of a process, together.
+TIMEOUT_TOGETHER = 3 * TIMEOUT
 LOG_SECONDS = 600
 LOG_LINES = 400
 # A contact older than this is lost: many times the longest poll interval that anybody sets.
 CONTACT_SECONDS = 60
 TIME_WAIT_SECONDS = 60
-# Bytes of a JSON-RPC answer that are read; of the answers asked for here none has more than a few thousand.
-LONGEST = 2**20
 LONGEST_HEADER = 200
 CANONICAL_ROLLUP = "0x971b0e6b"
 # Checkpoints are what 4 and later prove; for 2.1 a block was one. (pending, proven) each.
@@ -53,7 +63,6 @@ MISMATCH = re.compile(
     r"(genesis archive root|VK tree root|protocol contracts hash) "
     r"\(expected (0x[0-9a-fA-F]{1,64}), got (0x[0-9a-fA-F]{1,64})\)"
 )
-ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 # What may be shown of a URL (and of it the userinfo is taken off), and the rest.
 USERINFO = re.compile(r"\b((?:https?|wss?)://)[^\s/\"']*@")
 URL = re.compile(r"\b((?:https?|wss?)://(?:\[[0-9a-fA-F:.]+\]|[^\s/\"'?#:]+)(?::\d+)?)([^\s\"']*)")
@@ -98,50 +107,59 @@ class RpcError(Exception):
     """A JSON-RPC call that brought no result; the text names no URL."""
 
 
-def ask(url: str, method: str, params: list, timeout: float = TIMEOUT) -> Any:
-    """The result of a JSON-RPC call, or RpcError. User and password of the URL become a header, as clients do."""
+def ask(url: str, method: str, params: list, timeout: float = TIMEOUT, proxies: bool = False) -> Any:
+    """The result of a JSON-RPC call, or RpcError. User and password of the URL become a header, as clients do.
+
+    timeout: seconds for the whole call. proxies: whether the environment's proxies are used.
+    """
     parts = urlsplit(url)
-    headers = {"Content-Type": "application/json"}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    headers = {"Content-Type": "application/json", **basic("Authorization", parts)}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
     try:
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-        try:
-            connection.request("POST", (parts.path or "/") + ("?" + parts.query if parts.query else ""), body, headers)
-            response = connection.getresponse()
-            got = response.read(LONGEST + 1)
-            if len(got) > LONGEST:
-                raise RpcError("the answer is too long")
-            answer = json.loads(got)
-        finally:
-            connection.close()
-    except (OSError, ssl.SSLError, http.client.HTTPException) as error:
+        with closing(connection_to(url, timeout, proxies)) as connection:
+            got = connection.ask("POST", path, body, headers).body
+    except TooLong as error:
+        raise RpcError("the answer is too long") from error
+    except (http.client.InvalidURL, ValueError) as error:
+        # Its text holds the URL.
+        raise RpcError("the URL is not one of http, or holds characters that no request may have") from error
+    except (OSError, http.client.HTTPException) as error:
         raise RpcError(error_text(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise RpcError("the answer is no JSON") from error
+    try:
+        answer = parse_json(got)
+    except ValueError as error:
+        raise RpcError(f"answers with {error}") from error
     if not isinstance(answer, dict) or answer.get("error"):
         fault = answer.get("error") if isinstance(answer, dict) else None
-        code = fault.get("code", "") if isinstance(fault, dict) else ""
-        raise RpcError(f"{method} is refused (code {code})" if code != "" else f"{method} is refused")
+        code = fault.get("code") if isinstance(fault, dict) else None
+        raise RpcError(f"{method} is refused (code {code})" if isinstance(code, int) else f"{method} is refused")
     return answer.get("result")
+
+
+def ask_number(url: str, method: str, params: list, until: float) -> int:
+    """Return the number in a call's result, of 256 bits at most; until: the moment (monotonic) at which time is over.
+
+    Raise RpcError where there is no number.
+    """
+    found = number(ask(url, method, params, min(TIMEOUT, until - time.monotonic())), 256)
+    if found is None:
+        raise RpcError(f"answers {method} without a number")
+    return found
 
 
 def ask_status(host: str, port: int, timeout: float = TIMEOUT) -> dict[str, Any]:
     """GET /status of a container: code (None when nothing answers), body's start, x-aztec-* headers, error."""
     result: dict[str, Any] = {"code": None, "body": "", "headers": {}, "error": ""}
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = Connection(host, port, timeout)
     try:
-        connection.request("GET", "/status")
-        response = connection.getresponse()
-        result["body"] = response.read(2000).decode(errors="replace").strip()[:300]
-        result["code"] = response.status
+        answer = connection.ask("GET", "/status", longest=2000, whole=False)
+        result["body"] = printable(answer.body.decode(errors="replace"), 300)
+        result["code"] = answer.status
         result["headers"] = {
-            name.lower(): value[:LONGEST_HEADER]
-            for name, value in response.getheaders()
-            if name.lower().startswith("x-aztec-")
+            name: printable(value[:LONGEST_HEADER])
+            for name, value in answer.headers.items()
+            if name.startswith("x-aztec-")
         }
     except (OSError, http.client.HTTPException) as error:
         result["error"] = error_text(error)
@@ -152,10 +170,9 @@ def ask_status(host: str, port: int, timeout: float = TIMEOUT) -> dict[str, Any]
 
 def ask_post(host: str, port: int, timeout: float = TIMEOUT) -> int | None:
     """Return the status code of a POST to / without a question in it, which does nothing; None without an answer."""
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = Connection(host, port, timeout)
     try:
-        connection.request("POST", "/", "{}", {"Content-Type": "application/json"})
-        return connection.getresponse().status
+        return connection.ask("POST", "/", "{}", {"Content-Type": "application/json"}, longest=0, whole=False).status
     except (OSError, http.client.HTTPException):
         return None
     finally:
@@ -257,13 +274,13 @@ def contact_of_table(rows: list[dict[str, Any]], host: str, port: int, now: floa
 
 
 def split_log(text: str) -> list[tuple[float, str]]:
-    """(unix time, line) of a log that the engine gave with its timestamps; colours are taken out."""
+    """(unix time, line) of a log that the engine gave with its timestamps; the lines are printable."""
     rows = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         stamp, _sep, rest = line.partition(" ")
         at = parse_time(stamp)
         if at:
-            rows.append((at, plain_line(re.sub(r"\x1b\[[0-9;]*m", "", rest))))
+            rows.append((at, printable(plain_line(printable(rest)))))
     return rows
 
 
@@ -314,8 +331,8 @@ def error_code(line: str) -> str:
 
 def poll_seconds(env: dict[str, str]) -> float:
     """The agent's poll interval in seconds."""
-    text = env.get("PROVER_AGENT_POLL_INTERVAL_MS", "1000")
-    return int(text) / 1000 if text.isdigit() else 1.0
+    found = number(env.get("PROVER_AGENT_POLL_INTERVAL_MS", "1000"))
+    return 1.0 if found is None else found / 1000
 
 
 def tips_of(answer: Any) -> dict[str, Any]:
@@ -328,21 +345,21 @@ def tips_of(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict):
         return tips
 
-    def number(*path: str) -> int | None:
+    def at(*path: str) -> int | None:
         value: Any = answer
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, str) and value.isdigit():
-            value = int(value)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value if 0 <= value < 2**64 else None
+        return number(value)
 
     def first(*values: int | None) -> int | None:
         return next((value for value in values if value is not None), None)
 
-    tips["block"] = first(number("proposed", "number"), number("latest", "number"), number("latest", "block", "number"))
-    tips["proven_block"] = first(number("proven", "number"), number("proven", "block", "number"))
-    tips["checkpoint"] = first(number("checkpointed", "checkpoint", "number"))
-    tips["proven_checkpoint"] = number("proven", "checkpoint", "number")
+    tips["block"] = first(at("proposed", "number"), at("latest", "number"), at("latest", "block", "number"))
+    tips["proven_block"] = first(at("proven", "number"), at("proven", "block", "number"))
+    tips["checkpoint"] = first(at("checkpointed", "checkpoint", "number"))
+    tips["proven_checkpoint"] = at("proven", "checkpoint", "number")
     return tips
 
 
@@ -364,7 +381,7 @@ def network_value(env: dict[str, str], inspected: dict[str, Any], root: Path, na
         files.insert(0, inside / location.replace("file://", "").lstrip("/"))
     for path in files:
         try:
-            return json.loads(read(path))[network][name]
+            return read_cached(str(path))[0][network][name]
         except (ValueError, KeyError, TypeError):
             continue
     return None
@@ -379,16 +396,17 @@ def registry_address(env: dict[str, str], inspected: dict[str, Any], root: Path)
     return found if isinstance(found, str) else known.registry if known else ""
 
 
-def rollup_roots(url: str, rollup: str, slots: dict[str, str]) -> dict[str, str]:
+def rollup_roots(url: str, rollup: str, slots: dict[str, str], until: float | None = None) -> dict[str, str]:
     """Return the values in a rollup's storage by the name of the header that has the same: 0x and 64 hex digits each.
 
-    An empty slot is left out: the rollup then lays its storage out in another way.
+    An empty slot is left out: the rollup then lays its storage out in another way. until: as in ask_number.
     """
     found = {}
+    until = time.monotonic() + TIMEOUT_TOGETHER if until is None else until
     for name, slot in slots.items():
         try:
-            value = int(ask(url, "eth_getStorageAt", [rollup, slot, "latest"]), 16)
-        except (RpcError, ValueError, TypeError):
+            value = ask_number(url, "eth_getStorageAt", [rollup, slot, "latest"], until)
+        except RpcError:
             continue
         if value:
             found[name] = f"0x{value:064x}"
@@ -396,41 +414,43 @@ def rollup_roots(url: str, rollup: str, slots: dict[str, str]) -> dict[str, str]
 
 
 def l1_tips(urls: list[str], registry: str, slots: dict[str, str] | None = None) -> dict[str, Any]:
-    """What the L1 says of the canonical rollup. Tries each URL in turn.
+    """What the L1 says of the canonical rollup. Tries each URL in turn, each for TIMEOUT_TOGETHER at most.
 
     block (the L1's own), rollup (address), pending and proven number in unit, and roots, as rollup_roots returns them.
     """
     result: dict[str, Any] = {
         "block": None, "rollup": "", "roots": {}, "unit": None, "pending": None, "proven": None, "error": "",
     }
-    for number, url in enumerate(urls, 1):
+    for position, url in enumerate(urls, 1):
+        until = time.monotonic() + TIMEOUT_TOGETHER
         try:
-            result["block"] = int(ask(url, "eth_blockNumber", []), 16)
+            result["block"] = ask_number(url, "eth_blockNumber", [], until)
             if not registry:
                 result["error"] = "the rollup's registry is not known"
                 return result
-            rollup = "0x" + ask(url, "eth_call", [{"to": registry, "data": CANONICAL_ROLLUP}, "latest"])[-40:]
-            if ADDRESS.match(rollup):
-                result.update(rollup=rollup, roots=rollup_roots(url, rollup, slots or {}))
+            called = ask_number(url, "eth_call", [{"to": registry, "data": CANONICAL_ROLLUP}, "latest"], until)
+            rollup = f"0x{called % 2**160:040x}"
+            result.update(rollup=rollup, roots=rollup_roots(url, rollup, slots or {}, until))
             for unit, selectors in TIP_SELECTORS.items():
                 try:
                     pending, proven = (
-                        int(ask(url, "eth_call", [{"to": rollup, "data": data}, "latest"]), 16) for data in selectors
+                        ask_number(url, "eth_call", [{"to": rollup, "data": data}, "latest"], until)
+                        for data in selectors
                     )
-                except (RpcError, ValueError, TypeError):
+                except RpcError:
                     continue
                 result.update(unit=unit, pending=pending, proven=proven, error="")
                 return result
             result["error"] = "the rollup does not tell its blocks"
-        except (RpcError, ValueError, TypeError) as error:
-            result["error"] = f"L1 URL {number}: {error}"
+        except RpcError as error:
+            result["error"] = f"L1 URL {position}: {error}"
     return result
 
 
 def sync_progress(log: list[tuple[float, str]]) -> int | None:
     """The last block (or checkpoint) that a node's log says it has taken in, while its port is still shut."""
     match = SYNCED.search(last_match(log, SYNCED)[1])
-    return int(match.group(1) or match.group(2)) if match else None
+    return number(match.group(1) or match.group(2)) if match else None
 
 
 class Prober:
@@ -479,7 +499,7 @@ class Prober:
         """status, rpc, and by the service's kind broker_contact or tips, l1 and synced; log_error for any."""
         env = environment(inspected)
         host = container_address(inspected)
-        port = int(env["AZTEC_PORT"]) if env.get("AZTEC_PORT", "").isdigit() else 8080
+        port = number(env.get("AZTEC_PORT"), 16) or 8080
         log = self.log(inspected)
         running = (inspected.get("State") or {}).get("Status") == "running" and host
         found: dict[str, Any] = {
@@ -513,14 +533,15 @@ class Prober:
             started = parse_time((inspected.get("State") or {}).get("StartedAt") or "")
             found["waiting"] = waiting_of(self.log(inspected, self.now), started)
         runs = network_value(env, inspected, self.root, "nodeVersion")
-        found["network_runs"] = runs[:LONGEST_HEADER] if isinstance(runs, str) else ""
+        found["network_runs"] = printable(runs[:LONGEST_HEADER]) if isinstance(runs, str) else ""
 
     def probe_agent(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
         """Each agent's word on itself, and the contact with the broker."""
-        count = int(env["PROVER_AGENT_COUNT"]) if env.get("PROVER_AGENT_COUNT", "").isdigit() else 1
+        count = number(env.get("PROVER_AGENT_COUNT", "1"), 16)
         if found["status"]["code"] is not None:
-            for method in agent_methods(self.rpc.get("agent_status", "agent_getStatus"), count):
-                found["rpc"][method] = self.answer(url, method)
+            until = time.monotonic() + TIMEOUT_TOGETHER
+            for method in agent_methods(self.rpc.get("agent_status", "agent_getStatus"), 1 if count is None else count):
+                found["rpc"][method] = self.answer(url, method, min(TIMEOUT, until - time.monotonic()))
         broker, port = broker_target(env)
         if broker:
             pid = (inspected.get("State") or {}).get("Pid", 0)
@@ -538,9 +559,9 @@ class Prober:
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
         found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)
 
-    def answer(self, url: str, method: str) -> Any:
+    def answer(self, url: str, method: str, timeout: float = TIMEOUT) -> Any:
         """A call's result, or its error as {error: text}."""
         try:
-            return ask(url, method, [])
+            return ask(url, method, [], timeout)
         except RpcError as error:
             return {"error": str(error)}

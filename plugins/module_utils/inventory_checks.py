@@ -51,6 +51,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.owned import (
     service_owned,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets import plain_problem, secrets_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
     DUMMY_DOMAINS,
     TOO_LONG,
@@ -1259,7 +1260,7 @@ def together(problems: Iterable, everybody: Sequence = ()) -> list:
 
 def table(rows: Sequence, heads: Sequence) -> str:
     """Give rows of texts as a table with a head, each row one line."""
-    texts = [[" ".join(str(cell).split()) for cell in row] for row in rows]
+    texts = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(len(row[number]) for row in [list(heads), *texts]) for number in range(len(heads))]
 
     def line(cells: Sequence) -> str:

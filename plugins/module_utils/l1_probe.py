@@ -15,19 +15,25 @@ import json
 import re
 import socket
 import ssl
-import threading
 import time
-from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Callable
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import (
+    LONGEST,
+    TooLong,
+    basic,
+    connection_to,
+    number,
+    parse_json,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, SHORTEST, Masker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
 
-# No honest answer to what is asked here is longer; of blobs, 128 KiB each, and of traces, which may be megabytes, only
-# the beginning is read.
-LONGEST = 4 * 2**20
+# Of blobs, 128 KiB each, and of traces, which may be megabytes, only the beginning is read.
 BEGIN = 4096
 SHOWN = 160
 # Slots that are looked at for one with blobs: most blocks have some.
@@ -51,6 +57,8 @@ TRACE_BEGINS = {
 # Blocks whose priority fees are asked for, and the percentile of them: HISTORICAL_BLOCK_COUNT and rewardPercentiles of
 # Aztec's strategy (ethereum/src/l1_tx_utils/fee-strategies/p75_competitive.ts, read in aztec-node of 2026-08).
 FEE_BLOCKS, FEE_PERCENTILE = 5, 75
+# Bits of an amount of wei: all ETH has 87.
+WEI_BITS = 128
 # What can be asked; debug is an execution client that is asked for traces alone.
 KINDS = ("execution", "consensus", "signer", "debug")
 # Faults after which a target need not be asked anything more.
@@ -99,41 +107,36 @@ class Quiet:
 
     def __call__(self, text: str) -> str:
         """Take a text, give what may be shown of it."""
-        shown = " ".join(self.masker(text).split())
+        # Hidden before and after: an escape sequence may part a secret.
+        shown = self.masker(printable(self.masker(text)))
         if any(re.search(rf"(?<![A-Za-z0-9]){re.escape(short)}(?![A-Za-z0-9])", shown) for short in self.short):
             return MASK
-        shown = "".join(character if character.isprintable() else "?" for character in shown)
         return shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
 
 
 class Client:
     """One URL that is asked several times over one connection, until its time is over."""
 
-    def __init__(self, target: dict[str, Any], seconds: float, quiet: Callable[[str], str]) -> None:
-        """Take a target (url, headers), the seconds for all of its answers together, and what masks texts."""
+    def __init__(
+        self, target: dict[str, Any], seconds: float, quiet: Callable[[str], str], proxies: bool = False
+    ) -> None:
+        """Take a target (url, headers), the seconds for all of its answers together, and what masks texts.
+
+        proxies: whether the environment's proxies are used.
+        """
         self.parts = urlsplit(target["url"])
-        self.seconds, self.end = seconds, time.monotonic() + seconds
+        self.seconds = seconds
         self.quiet = quiet
         self.headers = {"Accept": "application/json", "User-Agent": "aztec-ops-prover", **target["headers"]}
-        if self.parts.username is not None:
-            pair = f"{unquote(self.parts.username)}:{unquote(self.parts.password or '')}"
-            self.headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
-        kind = http.client.HTTPSConnection if self.parts.scheme == "https" else http.client.HTTPConnection
+        self.headers.update(basic("Authorization", self.parts))
         try:
-            self.connection = kind(self.parts.hostname or "", self.parts.port, timeout=seconds)
+            self.connection = connection_to(target["url"], seconds, proxies)
         except http.client.InvalidURL as error:
             raise self.fault(error) from None
 
     def close(self) -> None:
         """End the connection."""
         self.connection.close()
-
-    def left(self) -> float:
-        """The seconds that are left; Fault when there are none."""
-        left = self.end - time.monotonic()
-        if left <= 0:
-            raise Fault("timeout", f"gives no answer within {self.seconds:g} s")
-        return left
 
     def path(self, below: str, query: str) -> str:
         """A path below the URL's own, with the URL's query and one more."""
@@ -142,34 +145,31 @@ class Client:
         # A browser's and Node's way: what may not stand in a request is written with %.
         return quote(own + ("?" + asked if asked else ""), safe="%/:=&?~#+!$,;'@()*[]")
 
-    def exchange(self, method: str, path: str, body: str | None, longest: int) -> tuple[int, str, bytes]:
-        """(status, where a redirect leads, body) of a request; of a longer body only the beginning."""
+    def exchange(self, method: str, path: str, body: str | None, longest: int, whole: bool) -> tuple[int, str, bytes]:
+        """(status, where a redirect leads, body) of a request; of a longer body only the beginning, or TooLong."""
         headers = {**self.headers, "Content-Type": "application/json"} if body is not None else self.headers
-        self.connection.timeout = self.left()
-        if self.connection.sock is not None:
-            self.connection.sock.settimeout(self.left())
-        self.connection.request(method, path, body, headers)
-        response = self.connection.getresponse()
-        got = response.read(longest)
-        if len(got) == longest:
-            self.connection.close()
-        return response.status, response.getheader("Location") or "", got
+        answered = self.connection.ask(method, path, body, headers, longest, whole)
+        return answered.status, answered.headers.get("location", ""), answered.body
 
     def request(
-        self, method: str, below: str = "", query: str = "", body: str | None = None, longest: int = LONGEST
+        self,
+        method: str,
+        below: str = "",
+        query: str = "",
+        body: str | None = None,
+        longest: int = LONGEST,
+        whole: bool = True,
     ) -> tuple[int, str, bytes]:
         """What exchange gives, with a second try where a connection was kept that the server has closed."""
-        kept = self.connection.sock is not None
+        kept = self.connection.kept
         try:
             try:
-                return self.exchange(method, self.path(below, query), body, longest)
+                return self.exchange(method, self.path(below, query), body, longest, whole)
             except (http.client.RemoteDisconnected, ConnectionError, BrokenPipeError):
                 if not kept:
                     raise
-                self.connection.close()
-                return self.exchange(method, self.path(below, query), body, longest)
+                return self.exchange(method, self.path(below, query), body, longest, whole)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self.connection.close()
             # Without its cause, whose text may hold the URL.
             raise self.fault(error) from None
 
@@ -188,6 +188,10 @@ class Client:
             return Fault("connect", "closes the connection without an answer")
         if isinstance(error, OSError):
             return Fault("connect", f"cannot be reached: {self.quiet(error_text(error))}")
+        if isinstance(error, TooLong):
+            return Fault("other", f"answers with {error}")
+        if isinstance(error, http.client.IncompleteRead):
+            return Fault("connect", "closes the connection before the end of its answer")
         if isinstance(error, (http.client.InvalidURL, ValueError)):
             return Fault("url", "cannot be asked: URL or API key holds characters that no request may have")
         return Fault("other", "answers with something that is no HTTP")
@@ -200,17 +204,18 @@ class Client:
 
     def document(self, status: int, got: bytes) -> dict:
         """Return the JSON object that an answer's body holds; raise Fault for any other body."""
+        wrong = "something other and not with JSON"
         try:
-            found = json.loads(got)
-        except ValueError:
-            found = None
+            found = parse_json(got)
+        except ValueError as error:
+            found, wrong = None, str(error)
         if isinstance(found, dict):
             return found
         if status != 200:
             raise Fault("http", f"answers {status} {http.client.responses.get(status, '')}".strip())
         begins = got.lstrip()[:1]
-        what = "nothing" if not begins else "HTML" if begins == b"<" else "something other"
-        raise Fault("other", f"answers with {what} and not with JSON")
+        what = "nothing" if not begins else "HTML" if begins == b"<" else ""
+        raise Fault("other", f"answers with {what} and not with JSON" if what else f"answers with {wrong}")
 
     def refuse(self, status: int, leads: str, got: bytes) -> None:
         """Raise Fault for the answers that are the same to every question."""
@@ -225,7 +230,7 @@ class Client:
     def said(self, got: bytes) -> str:
         """What the body of an answer says, as ': text', or ''."""
         try:
-            found = json.loads(got)
+            found = parse_json(got)
         except ValueError:
             return ""
         error = found.get("error", found) if isinstance(found, dict) else found
@@ -247,7 +252,7 @@ class Client:
         Raise Refused where the server answers with an error, Fault where there is no JSON-RPC answer.
         """
         body = call(method, transaction, *TRACE_METHODS[method])
-        status, leads, got = self.request("POST", body=body, longest=BEGIN)
+        status, leads, got = self.request("POST", body=body, longest=BEGIN, whole=False)
         self.refuse(status, leads, got)
         if status == 200 and TRACE_BEGINS[method].search(got):
             return True
@@ -267,15 +272,6 @@ class Client:
 def call(method: str, *params: Any) -> str:
     """Return the body of a JSON-RPC call."""
     return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
-
-
-def number(text: Any) -> int | None:
-    """Return the number in a hex or decimal text, or None for anything else and for more than 256 bits."""
-    try:
-        found = int(text, 16 if text.startswith("0x") else 10) if isinstance(text, str) and len(text) <= 80 else None
-    except ValueError:
-        return None
-    return found if found is not None and found < 2**256 else None
 
 
 def inside(document: Any, *path: Any) -> Any:
@@ -342,7 +338,7 @@ def ask_execution(
         code = ask("code", "eth_getCode", registry, "latest")
         found["code_bytes"] = (len(code) - 2) // 2 if isinstance(code, str) else None
     for address in addresses:
-        balance = number(ask("balance", "eth_getBalance", address, "latest"))
+        balance = number(ask("balance", "eth_getBalance", address, "latest"), WEI_BITS)
         if balance is not None:
             # Wei do not fit into what JSON readers take for a number.
             found["balances"][address] = str(balance)
@@ -446,7 +442,7 @@ def ask_blobs(client: Client, found: dict[str, Any], head: int) -> None:
         for slot in range(head, max(-1, head - BLOB_SLOTS), -1):
             below = f"/eth/v1/beacon/{route}/{slot}"
             query = "indices=0" if route == "blob_sidecars" else ""
-            status, leads, got = client.request("GET", below, query, longest=BEGIN)
+            status, leads, got = client.request("GET", below, query, longest=BEGIN, whole=False)
             client.refuse(status, leads, got)
             seen = blobs_begin(got) if status == 200 else None
             if seen is not None:
@@ -552,20 +548,10 @@ def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
             found["fault"] = {"kind": "other", "text": f"answers with what nobody understands ({type(error).__name__})"}
         found["seconds"] = round(time.monotonic() - started, 3)
 
-    # Daemons: a look-up of a name, or a server that gives a byte a second, holds up nobody.
-    threads = [
-        threading.Thread(target=ask, args=(kind, target, found), daemon=True)
-        for (kind, target), found in zip(targets, answers)
-    ]
-    end = time.monotonic() + seconds + 1
-    for thread in threads:
-        thread.start()
-    for number_of, thread in enumerate(threads):
-        thread.join(max(0.0, end - time.monotonic()))
-        if thread.is_alive():
-            kept = dict(answers[number_of])
-            kept["fault"] = {"kind": "timeout", "text": f"gives no answer within {seconds:g} s"}
-            answers[number_of] = kept
+    with ThreadPoolExecutor(max_workers=max(1, len(targets))) as pool:
+        asked = [pool.submit(ask, kind, target, found) for (kind, target), found in zip(targets, answers)]
+    for one in asked:
+        one.result()
     result: dict[str, Any] = {kind: [] for kind in KINDS}
     for (kind, _target), found in zip(targets, answers):
         result[kind].append(found)

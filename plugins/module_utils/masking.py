@@ -13,6 +13,8 @@ import json
 import re
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable_lines
+
 MASK = "***"
 # Shorter texts stand in too much that is no secret ("8080", "true"): they are hidden only as KEY=value.
 SHORTEST = 5
@@ -132,5 +134,6 @@ class Masker:
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def lines(self, text: str) -> list[str]:
-        """Take a text, give its lines with every secret hidden, those over several lines too."""
-        return self(text).splitlines()
+        """Return a text's lines, printable and with every secret hidden, those over several lines too."""
+        # Hidden before, since a secret may hold what cannot be printed, and after: an escape sequence may part one.
+        return self(printable_lines(self(text))).splitlines()

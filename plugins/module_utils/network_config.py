@@ -7,10 +7,7 @@ Runs on a host and judges nothing. The file's location can hold a password: an a
 
 from __future__ import annotations
 
-import json
 import re
-import threading
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import parse_json
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import Client, Fault, Quiet, origin
 
 # Where the program looks without NETWORK_CONFIG_LOCATION, in this order (cli/src/config/network_config.ts of 2.1 to 6).
@@ -113,18 +111,15 @@ def read_cached(path: str) -> tuple[Any, float]:
     if len(content) > LONGEST_FILE:
         raise ValueError("the cached copy is too long")
     try:
-        return json.loads(content), changed
-    except (ValueError, RecursionError):
+        return parse_json(content), changed
+    except ValueError:
         raise ValueError("the cached copy is not JSON") from None
 
 
 def fetch(url: str, seconds: float, quiet: Any) -> Any:
     """Return the JSON object that a URL serves; raise Fault with one line where it serves none in time."""
     with closing(Client({"url": url, "headers": {}}, seconds, quiet)) as client:
-        try:
-            status, document = client.json("GET")
-        except RecursionError:
-            raise Fault("other", "answers with JSON that is nested too deep") from None
+        status, document = client.json("GET")
     if status != 200:
         raise Fault("http", f"answers {status}")
     return document
@@ -142,32 +137,16 @@ def ask_network(question: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"where": "", "cached": None, "version": None, "registry": None, "errors": []}
     each = min(float(question["seconds"]), SECONDS_EACH)
 
-    def ask() -> None:
-        answered: dict[str, Any] = {}
-        errors: list[str] = []
-        for url in question["urls"]:
-            try:
-                answered = {"where": origin(url), **entry_of(fetch(url, each, quiet), question["name"])}
-                break
-            except Fault as fault:
-                errors.append(f"{origin(url)} {fault.text}")
-            except ValueError as error:
-                errors.append(f"{origin(url)} {error}")
-        else:
-            try:
-                document, changed = read_cached(question["cache"])
-                answered = {"cached": changed, **entry_of(document, question["name"])}
-            except ValueError as error:
-                errors.append(str(error))
-        # One step, so that a reader whose time is over sees all of the answer or nothing.
-        found.update(answered, errors=errors, done=True)
-
-    # A daemon, since a look-up of a name cannot be given a time.
-    thread = threading.Thread(target=ask, daemon=True)
-    limit = time.monotonic() + len(question["urls"]) * each + 1
-    thread.start()
-    thread.join(max(0.0, limit - time.monotonic()))
-    kept = dict(found)
-    if not kept.pop("done", False):
-        kept["errors"] = [f"{origin(url)} gives no answer within {each:g} s" for url in question["urls"]]
-    return kept
+    for url in question["urls"]:
+        try:
+            return {**found, "where": origin(url), **entry_of(fetch(url, each, quiet), question["name"])}
+        except Fault as fault:
+            found["errors"].append(f"{origin(url)} {fault.text}")
+        except ValueError as error:
+            found["errors"].append(f"{origin(url)} {error}")
+    try:
+        document, changed = read_cached(question["cache"])
+        return {**found, "cached": changed, **entry_of(document, question["name"])}
+    except ValueError as error:
+        found["errors"].append(str(error))
+    return found

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import functools
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
+
 
 def one_line_errors(function, error_class: type):
     """Wrap a filter: its ValueError becomes error_class with that line, anything else one that names only the type.
@@ -18,7 +20,7 @@ def one_line_errors(function, error_class: type):
         try:
             return function(*args, **kwargs)
         except ValueError as error:
-            message = str(error).splitlines()[0]
+            message = printable(str(error).splitlines()[0])
             # Python's own, which quote the value.
             if message.startswith(("invalid literal", "could not convert", "dictionary update")):
                 message = "cannot work with what it was given (ValueError)"

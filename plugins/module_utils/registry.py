@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
-import ssl
-import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import connection_to, parse_json
 
 DOCKER_HUB = "docker.io"
 # Where Docker Hub serves its images.
@@ -57,56 +56,60 @@ class Failed(Exception):
     """A question without an answer; the text says why."""
 
 
-def request(method: str, url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, str, bytes]:
+def request(method: str, url: str, headers: Mapping[str, str], end: float) -> tuple[int, str, bytes]:
     """Return (status, WWW-Authenticate, start of the body) of one request. Raise Failed where there is no answer."""
     parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    seconds = min(SECONDS_EACH, end - time.monotonic())
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if seconds <= 0:
+        raise Failed("no time left to ask")
     try:
-        with closing(kind(parts.hostname or "", parts.port, timeout=seconds)) as connection:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request(method, path, headers={"User-Agent": "aztec-ops-prover", **headers})
-            response = connection.getresponse()
-            return response.status, response.getheader("WWW-Authenticate") or "", response.read(LONGEST)
-    except (OSError, ssl.SSLError, http.client.HTTPException, ValueError) as error:
+        with closing(connection_to(url, seconds)) as connection:
+            answer = connection.ask(method, path, None, {"User-Agent": "aztec-ops-prover", **headers}, LONGEST)
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise Failed(error_text(error)) from None
+    return answer.status, answer.headers.get("www-authenticate", ""), answer.body
 
 
-def token_of(challenge: str, seconds: float) -> str:
+def token_of(challenge: str, end: float) -> str:
     """Return the token that a registry's challenge offers to everybody. Raise Failed where it offers none."""
     given = dict(_CHALLENGE.findall(challenge))
     realm = given.pop("realm", "")
     if not challenge.lower().startswith("bearer") or urlsplit(realm).scheme not in ("http", "https"):
         raise Failed("asks for a login")
     wanted = urlencode({name: given[name] for name in ("service", "scope") if name in given})
-    status, _challenge, body = request("GET", f"{realm}?{wanted}", {}, seconds)
+    status, _challenge, body = request("GET", f"{realm}?{wanted}", {}, end)
     try:
-        answer = json.loads(body) if status == 200 else {}
+        answer = parse_json(body) if status == 200 else {}
         return str(answer.get("token") or answer["access_token"])
-    except (ValueError, KeyError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Failed("asks for a login") from None
 
 
-def has_manifest(origin: str, repository: str, wanted: str, seconds: float) -> bool:
+def has_manifest(origin: str, repository: str, wanted: str, end: float) -> bool:
     """Return whether a registry has a tag or digest. Raise Failed where it does not say so."""
     url = f"{origin}/v2/{quote(repository)}/manifests/{quote(wanted, safe=':')}"
     headers = {"Accept": MANIFESTS}
-    status, challenge, _body = request("HEAD", url, headers, seconds)
+    status, challenge, _body = request("HEAD", url, headers, end)
     if status == 401:
-        headers["Authorization"] = f"Bearer {token_of(challenge, seconds)}"
-        status, _challenge, _body = request("HEAD", url, headers, seconds)
+        headers["Authorization"] = f"Bearer {token_of(challenge, end)}"
+        status, _challenge, _body = request("HEAD", url, headers, end)
     if status in (200, 404):
         return status == 200
     raise Failed(f"answers {status}")
 
 
-def find_image(reference: str, mirrors: list[str], seconds: float) -> dict[str, Any]:
-    """Return {"image", "found": True, False or None, "missing_at": places without it, "errors": of other places}."""
+def find_image(reference: str, mirrors: list[str], end: float) -> dict[str, Any]:
+    """Return {"image", "found": True, False or None, "missing_at": places without it, "errors": of other places}.
+
+    end: when the last question ends at the latest, by time.monotonic().
+    """
     registry, repository, wanted = parts_of(reference)
     missing, errors = [], []
     for origin in origins_of(registry, mirrors):
         place = urlsplit(origin).netloc.rpartition("@")[2]
         try:
-            if has_manifest(origin, repository, wanted, seconds):
+            if has_manifest(origin, repository, wanted, end):
                 return {"image": reference, "found": True, "missing_at": missing, "errors": errors}
             missing.append(place)
         except Failed as error:
@@ -116,17 +119,6 @@ def find_image(reference: str, mirrors: list[str], seconds: float) -> dict[str, 
 
 def find_images(references: list[str], mirrors: list[str], seconds: float = SECONDS) -> list[dict[str, Any]]:
     """Return find_image for each reference; one that is not answered in time is neither found nor missing."""
-    answers: dict[str, Any] = {}
-
-    def ask(reference: str) -> None:
-        answers[reference] = find_image(reference, mirrors, SECONDS_EACH)
-
-    # Daemons, since a look-up of a name cannot be given a time.
-    threads = [threading.Thread(target=ask, args=(one,), daemon=True) for one in references]
     end = time.monotonic() + seconds
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    late = {"found": None, "missing_at": [], "errors": [f"no answer within {seconds:g} s"]}
-    return [dict(answers.get(one) or {"image": one, **late}) for one in references]
+    with ThreadPoolExecutor(max_workers=len(references) or 1) as pool:
+        return list(pool.map(lambda one: find_image(one, mirrors, end), references))

@@ -12,9 +12,10 @@ import posixpath
 import stat
 import time
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem, state_problem
 
-LOCK_WAIT = 900.0
+# Seconds to wait for another run: it may pull several gigabytes.
+LOCK_WAIT = 3600.0
 
 
 class Disk:
@@ -94,10 +95,19 @@ class Disk:
             parent = posixpath.dirname(parent)
 
     def load(self, name: str) -> dict:
-        try:
-            return json.loads(self.read(f".stack/{name}") or "{}")
-        except ValueError:
+        """Return what a file in .stack holds, {} where there is none; raise Problem where its content is another's."""
+        text = self.read(f".stack/{name}")
+        if text is None:
             return {}
+        try:
+            found = json.loads(text)
+            wrong = state_problem(name, found)
+        except (ValueError, RecursionError):
+            wrong = "it is not JSON"
+        if wrong:
+            path = posixpath.join(self.own, name)
+            raise Problem(f"{path} is not as this module writes it ({wrong}): move it away, then run again")
+        return found
 
     def save(self, name: str, value: dict) -> None:
         self.write(f".stack/{name}", json.dumps(value, indent=1, sort_keys=True) + "\n")
@@ -113,23 +123,33 @@ class Disk:
 
     def lock(self, tell) -> None:
         """Wait until no other run is at work here. What this one starts keeps the lock while it lives."""
-        descriptor = os.open(posixpath.join(self.own, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
         end = time.monotonic() + LOCK_WAIT
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as wrong:
+        while self.lock_descriptor is None:
+            # A run that takes the project away takes the directory and the lock with it.
+            self.make_own()
+            self.lock_descriptor = _locked(posixpath.join(self.own, "lock"))
+            if self.lock_descriptor is None:
                 if time.monotonic() > end:
-                    raise Problem(
-                        f"another run works on {self.directory} for {LOCK_WAIT:.0f} s: see what hangs there"
-                    ) from wrong
+                    raise Problem(f"another run works on {self.directory} for {LOCK_WAIT:.0f} s: see what hangs there")
                 tell("waiting for another run that works on this project")
                 time.sleep(1)
-        self.lock_descriptor = descriptor
         for name in os.listdir(self.own):
-            if name.startswith("writing."):
+            # A process that lives is about to rename its own: that of a run that waits, or of one that only looks.
+            if name.startswith("writing.") and not os.path.exists(f"/proc/{name.partition('.')[2]}"):
                 os.unlink(posixpath.join(self.own, name))
+
+
+def _locked(path: str) -> int | None:
+    """Return the descriptor of a lock file once it is locked, None where another process has it or has removed it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        """Held by another run, or removed by it."""
+    os.close(descriptor)
+    return None
 
 
 def held(path: str) -> bool:

@@ -17,6 +17,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGEN
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import compare
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.module_utils.requirements import agent_count
 
@@ -29,9 +30,12 @@ ROLLUP_HEADER = "x-aztec-l1rollupaddress"
 # How a guard is shown that stands: the kernel keeps its tables for it, or it watches them.
 GUARDED = {"guard": "owned", "watch": "watched"}
 NOT_CHECKED = "not checked"
+WORKING = "another run is changing it now: run verify.yml again when that has ended"
 # A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
 RECENT_SECONDS = 600
 START_SECONDS = 1800
+# Characters of what an agent says of itself.
+LONGEST_WORD = 40
 # A node that is this near to the L1 is not called behind.
 NEAR = 2
 
@@ -90,7 +94,8 @@ def agent_states(container: dict) -> list[str]:
         if isinstance(answer, dict) and answer.get("error"):
             states.append("busy" if is_busy(container, answer["error"]) else "no answer")
         else:
-            states.append(str(answer.get("status", "unknown") if isinstance(answer, dict) else answer))
+            said = answer.get("status", "unknown") if isinstance(answer, dict) else answer
+            states.append(printable(str(said), LONGEST_WORD))
     return states
 
 
@@ -410,6 +415,7 @@ def verify(looks: dict, fleet: dict) -> Report:
                 for container in containers:
                     left_over(report, host, component, container)
                 continue
+            before, judged = len(report.problems), len(seen)
             judge_seed(report, host, component, [one for one in containers if one["service"] == CRS_SERVICE], look)
             containers = [one for one in containers if one["service"] != CRS_SERVICE]
             services = services_wanted(component, wanted, look, fleet["line"])
@@ -427,6 +433,10 @@ def verify(looks: dict, fleet: dict) -> Report:
                 images = wanted.get("images") or []
                 judge_container(report, host, component, container, look, images, fleet, chain)
                 seen.append((host, component, container))
+            if project_name(component) in (look.get("working") or []):
+                # What is found of containers that are being replaced holds for this moment only.
+                del report.problems[before:], seen[judged:]
+                report.notes.append((host, component, WORKING))
     compare_fleet(report, seen)
     return report
 

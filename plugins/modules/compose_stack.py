@@ -195,6 +195,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -204,11 +205,22 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as
 from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, Masker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import Disk, fingerprint, secure
-from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import JOBS, Job, job_limit, progress
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import (
+    JOBS,
+    PULL_LOG,
+    Job,
+    job_limit,
+    progress,
+)
 
 NO_LOG_SHORTEST = 8
 LOG_LINES = 40
+# Seconds for a question to Docker; an engine that hangs gives no answer at all.
+QUESTION = 60
+# Seconds of a job's limit that are kept for going back and for the report, besides the waiting for containers.
+RESERVE = 300
 # Seconds to wait for the next end of a container that is restarted over and over, to learn its exit code.
 LOOP_PATIENCE = 20.0
 
@@ -307,27 +319,41 @@ class Stack:
         self.done: list[str] = []
         self.touched = False
         self.docker_path = module.get_bin_path("docker")
+        self.timeout_path = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"])
+        self.end = time.monotonic() + job_limit(module.params["wait_timeout"])
         self.job = module.params["_job"]
         self._told = ""
 
     # --- the engine --------------------------------------------------------------------------------------------
 
-    def run(self, *arguments: str, cwd: str = "/") -> tuple:
-        """Take arguments for the docker command, give exit code, output and errors."""
+    def run(self, *arguments: str, seconds: float = 0, before: tuple = ()) -> tuple:
+        """Take arguments for the docker command, give exit code, output and errors; raise Problem when time is over.
+
+        seconds: the limit, QUESTION without one. before: a command that the docker command is appended to.
+        """
         if not self.docker_path:
             return 127, "", "no docker command on this host"
-        descriptor = self.disk.lock_descriptor
-        return self.module.run_command(
-            [self.docker_path, *arguments],
-            cwd=cwd,
+        descriptor, begun, limit = self.disk.lock_descriptor, time.monotonic(), int(seconds or QUESTION)
+        found = self.module.run_command(
+            [self.timeout_path, "--kill-after=10", str(limit), *before, self.docker_path, *arguments],
             environ_update={"DOCKER_CLI_HINTS": "false", "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain"},
             errors="surrogateescape",
             pass_fds=[] if descriptor is None else [descriptor],
         )
+        if found[0] in (124, 137) and time.monotonic() - begun >= limit:
+            words = " ".join(word for word in arguments[:2] if not word.startswith("-"))
+            see = "see systemctl status docker, and restart it where it hangs"
+            raise Problem(f"docker {words} did not end within {limit} s: {see}")
+        return found
 
-    def must(self, what: str, *arguments: str) -> str:
+    def work_seconds(self) -> float:
+        """Return the limit of a command that pulls, makes, starts or stops: the rest of the job's but a reserve."""
+        reserve = RESERVE + self.wanted.timeout
+        return max(RESERVE, self.end - time.monotonic() - reserve)
+
+    def must(self, what: str, *arguments: str, seconds: float = 0) -> str:
         """Take what is being done in words and the docker command's arguments, give its output or raise Problem."""
-        code, out, err = self.run(*arguments)
+        code, out, err = self.run(*arguments, seconds=seconds)
         if code:
             raise Problem(f"{what} failed: {self.last_error(err or out)}")
         return out
@@ -348,11 +374,15 @@ class Stack:
             "--file",
             self.disk.path("compose.yml"),
             *arguments,
+            seconds=self.work_seconds(),
         )
 
     def serves(self) -> str | None:
         """Give None when the engine answers, or one line on why not."""
-        code, out, err = self.run("version", "--format", "{{.Server.Version}}")
+        try:
+            code, out, err = self.run("version", "--format", "{{.Server.Version}}")
+        except Problem as problem:
+            return str(problem).partition(": ")[0]
         return None if code == 0 and out.strip() else self.last_error(err or out)
 
     def inspect(self, ids: list) -> list:
@@ -433,7 +463,9 @@ class Stack:
         else:
             engine_problem = "there is no docker command"
         if engine_problem and not self.module.check_mode:
-            raise Problem(f"Docker does not serve on this host ({engine_problem}): install and start it first")
+            hangs = "did not end" in engine_problem
+            remedy = "see systemctl status docker, and restart it" if hangs else "install and start it first"
+            raise Problem(f"Docker does not serve on this host ({engine_problem}): {remedy}")
         actions: list[dict] = []
         if wanted.state == "absent":
             actions += self._absent_actions(containers, state)
@@ -520,8 +552,8 @@ class Stack:
                     {
                         "before_header": title,
                         "after_header": title,
-                        "before": wanted.masker(old),
-                        "after": wanted.masker(new),
+                        "before": wanted.masker(printable_lines(wanted.masker(old))),
+                        "after": wanted.masker(printable_lines(wanted.masker(new))),
                     }
                 )
         return found
@@ -532,7 +564,10 @@ class Stack:
         """Take what is going on, leave it where the controller asks for it."""
         if text != self._told and os.path.isdir(self.disk.own):
             self._told = text
-            self.disk.save("progress.json", {"job": self.job, "text": self.wanted.masker(text), "at": time.time()})
+            found = {"job": self.job, "text": self.wanted.masker(text), "at": time.time()}
+            # While this run waits, another may take the project away.
+            with suppress(FileNotFoundError):
+                self.disk.save("progress.json", found)
 
     def note(self, text: str) -> None:
         """Take what is about to be done, tell it and keep it for the result."""
@@ -580,19 +615,15 @@ class Stack:
     def pull(self, references: list) -> None:
         for reference in references:
             self.note(f"pull {reference}")
-            log = posixpath.join(self.disk.own, "pull.log")
+            log = posixpath.join(self.disk.own, PULL_LOG)
             self.disk.save(
-                "progress.json", {"job": self.job, "text": f"pull {reference}", "log": log, "at": time.time()}
+                "progress.json", {"job": self.job, "text": f"pull {reference}", "log": True, "at": time.time()}
             )
-            descriptor = self.disk.lock_descriptor
-            code, dummy, dummy2 = self.module.run_command(
-                ["sh", "-c", 'umask 077; exec "$1" pull "$2" >"$3" 2>&1', "sh", self.docker_path, reference, log],
-                environ_update={"DOCKER_CLI_HINTS": "false"},
-                pass_fds=[descriptor],
-            )
+            into = ("sh", "-c", 'umask 077; log=$1; shift; exec "$@" >"$log" 2>&1', "sh", log)
+            code, dummy, dummy2 = self.run("pull", reference, seconds=self.work_seconds(), before=into)
             with open(log, encoding="utf-8", errors="replace") as handle:
                 text = handle.read()
-            self.disk.forget("pull.log")
+            self.disk.forget(PULL_LOG)
             if code:
                 raise Problem(f"Pulling {reference} failed: {self.last_error(text)}")
 
@@ -605,7 +636,11 @@ class Stack:
             arguments += ["--ipv6", "--subnet", wanted["ipv6_subnet"]]
         if wanted["ipv4_subnet"]:
             arguments += ["--subnet", wanted["ipv4_subnet"]]
-        self.must(f"Making network {wanted['name']} on bridge {wanted['bridge']}", *arguments, wanted["name"])
+        code, out, err = self.run(*arguments, wanted["name"], seconds=self.work_seconds())
+        # Another project's run may have made it at the same moment.
+        if code and ("already exists" not in err or self.network_problem()):
+            what = f"Making network {wanted['name']} on bridge {wanted['bridge']}"
+            raise Problem(f"{what} failed: {self.last_error(err or out)}")
 
     def put(self, contents: dict, unlink: list) -> None:
         """Take files by name and names of files that must go, make the directory so."""
@@ -629,7 +664,7 @@ class Stack:
                 self.wanted.project, each.service, model["services"][each.service]
             ):
                 # What a recreation that was broken off leaves behind.
-                self.must(f"Removing container {each.name}", "rm", "--force", each.id)
+                self.must(f"Removing container {each.name}", "rm", "--force", each.id, seconds=self.work_seconds())
             elif each.status == "paused":
                 self.must(f"Unpausing container {each.name}", "unpause", each.id)
         if force:
@@ -693,10 +728,8 @@ class Stack:
         found = []
         for each in containers:
             # One stream, so that lines stay in the order in which they were written.
-            code, out, dummy = self.module.run_command(
-                ["sh", "-c", 'exec "$1" logs --tail "$2" "$3" 2>&1', "sh", self.docker_path, str(LOG_LINES), each.id],
-                errors="surrogateescape",
-            )
+            together = ("sh", "-c", 'exec "$@" 2>&1', "sh")
+            code, out, dummy = self.run("logs", "--tail", str(LOG_LINES), each.id, before=together)
             if code == 0:
                 found += self.wanted.masker.lines(out)
         return found[-2 * LOG_LINES :]
@@ -776,7 +809,8 @@ class Stack:
                 for each in containers:
                     if each.status == "paused":
                         self.must(f"Unpausing container {each.name}", "unpause", each.id)
-                self.must(f"Stopping {self.wanted.project}", "compose", "--project-name", self.wanted.project, "stop")
+                stop = ("compose", "--project-name", self.wanted.project, "stop")
+                self.must(f"Stopping {self.wanted.project}", *stop, seconds=self.work_seconds())
             mark = fingerprint(self.wanted.opened_by)
         self.disk.save("pending.json", {"mark": mark, "images": images})
         # Known to be ours before they are written, so that a run that is broken off leaves none behind.
@@ -920,6 +954,7 @@ class Stack:
                 self.wanted.project,
                 "down",
                 "--remove-orphans",
+                seconds=self.work_seconds(),
             )
         for action in actions:
             if action["do"] == "unlink" and action["what"] != ".stack":
@@ -1025,12 +1060,15 @@ def started(stack: Stack) -> dict:
         return remove_values(outcome(stack, "apply"), module.no_log_values)
 
     try:
-        Job(stack.job).start(work, job_limit(module.params["wait_timeout"]))
+        kept = Job(stack.job).start(work, job_limit(module.params["wait_timeout"]), stack.wanted.project)
     except Problem as problem:
         return {"failed": True, "started": False, "msg": str(problem)}
     except OSError as wrong:
         how = f"the job could not be started: {wrong.strerror}: {wrong.filename or JOBS}"
         return {"failed": True, "started": False, "msg": how}
+    if kept:
+        what = f"the work on {stack.wanted.project} ends with the login session where logind has KillUserProcesses=yes"
+        module.warn(f"{what}, as systemd does not take it into a unit of its own ({kept}): set KillUserProcesses=no")
     return {"changed": True, "started": True}
 
 
@@ -1044,7 +1082,8 @@ def outcome(stack: Stack, phase: str) -> dict:
     except OSError as wrong:
         where = f": {wrong.filename}" if wrong.filename else ""
         message = f"{wanted.directory}: {wrong.strerror}{where}"
-    result = {"failed": True, "changed": stack.touched, "msg": wanted.masker(message), "actions": stack.done}
+    message = wanted.masker(printable(wanted.masker(message)))
+    result = {"failed": True, "changed": stack.touched, "msg": message, "actions": stack.done}
     # What was begun was not seen to its end.
     known = {"known": False} if stack.touched else {}
     return {**result, "status": {}, "logs": [], "rolled_back": False, **known}

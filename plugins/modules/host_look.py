@@ -95,6 +95,12 @@ options:
         nothing is asked of it.
     type: str
     default: ""
+  key_url:
+    description:
+      - URL of the key of a package repository, which is fetched from this host. Empty fetches nothing.
+      - The module fails where it cannot be fetched. The environment's proxies are used.
+    type: str
+    default: ""
 author:
   - Aztec Ops (@aztec-ops)
 attributes:
@@ -191,6 +197,10 @@ look:
       description:
         - Containers of the projects. With O(probe) each has its status, rpc, broker_contact, tips, l1, waiting.
       type: dict
+    working:
+      description: Names of the Compose projects that a run of P(aztec_ops.prover.compose_stack#module) is changing now.
+      type: list
+      elements: str
     connect:
       description: Result of each connection of O(connect), with the source address that it used.
       type: list
@@ -213,6 +223,9 @@ look:
           description: chain_id, head, sync, blobs, custody_groups; fault or refused where one is missing.
           type: list
           elements: dict
+    key:
+      description: The text of the key of O(key_url). Empty where none was asked for.
+      type: str
     network:
       description:
         - What C(network_config.json) says of the network, with where, cached, version, registry, errors. Null where it
@@ -229,6 +242,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -237,6 +251,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
     Engine,
     EngineError,
     engine_facts,
+    fetch_key,
     image_facts,
     network_facts,
     project_containers,
@@ -257,15 +272,18 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
     try_connection,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1, origin
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import ask_network
 from ansible_collections.aztec_ops.prover.plugins.module_utils.registry import find_images
 
 # Where apt downloads packages to, and where they are installed
 PACKAGE_PATHS = ("/usr", "/var/cache/apt")
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import working
 
 # Seconds above which a connection is not waited for by anybody.
 LONGEST = 3600
+# Seconds for a command of the host's.
+COMMAND_SECONDS = 15
 
 
 def is_text(value: object) -> bool:
@@ -297,6 +315,8 @@ def wrong_argument(params: dict) -> str | None:
     for number, url in enumerate(params["l1_urls"].split(",") if params["l1_urls"] else [], 1):
         if not re.fullmatch(r"\s*https?://[^/\s]\S*\s*", url):
             return f"l1_urls: entry {number} is no URL: begin it with http:// or https://"
+    if params["key_url"] and not re.fullmatch(r"https?://[^/\s]\S*", params["key_url"]):
+        return "key_url: not a URL: begin it with http:// or https://"
     return None
 
 
@@ -313,9 +333,15 @@ def ask_registry(engine: Engine, question: dict, serves: bool) -> list:
     return [{**one, "found": None} if proxied and one["errors"] and not one["found"] else one for one in answers]
 
 
+def bounded(module: AnsibleModule) -> Callable:
+    """Return a runner of commands that each end within COMMAND_SECONDS: an engine that hangs answers no command."""
+    timeout = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"], required=True)
+    return lambda command: module.run_command([timeout, "--kill-after=2", str(COMMAND_SECONDS), *command])
+
+
 def look(module: AnsibleModule, root: Path) -> dict:
     """Everything that the module returns as look."""
-    params = module.params
+    params, run = module.params, bounded(module)
     engine = Engine(os.environ.get("DOCKER_HOST", ""))
     with ThreadPoolExecutor(max_workers=8) as pool:
         connections = [
@@ -325,8 +351,9 @@ def look(module: AnsibleModule, root: Path) -> dict:
         questions = json.loads(params["l1"]) if params["l1"] else {}
         l1 = pool.submit(ask_l1, questions) if questions else None
         network = pool.submit(ask_network, questions["network"]) if "network" in questions else None
-        engine_found = pool.submit(engine_facts, engine, module.run_command, root)
-        nft = pool.submit(nft_facts, module.run_command, root)
+        key = pool.submit(fetch_key, params["key_url"]) if params["key_url"] else None
+        engine_found = pool.submit(engine_facts, engine, run, root)
+        nft = pool.submit(nft_facts, run, root)
         found = engine_found.result()
         # Also where images and packages go.
         paths = dict.fromkeys([*params["paths"], found["root"], found["containerd_root"], *PACKAGE_PATHS])
@@ -346,6 +373,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
             "images": {},
             "networks": [],
             "projects": {name: {"containers": []} for name in params["projects"]},
+            "working": working(),
         }
         seen["guard"] = guard_facts(root)
         if seen["engine"]["serves"]:
@@ -358,9 +386,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
             ]
             if params["probe"]:
                 l1_urls = [url.strip() for url in params["l1_urls"].split(",") if url.strip()]
-                prober = Prober(
-                    engine, module.run_command, params["rpc"], l1_urls, root, seen["time"], params["rollup_slots"]
-                )
+                prober = Prober(engine, run, params["rpc"], l1_urls, root, seen["time"], params["rollup_slots"])
                 probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
                 for (_name, shown, _inspected), probe in zip(pairs, probes):
                     shown.update(probe.result())
@@ -370,6 +396,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
         seen["l1"] = l1.result() if l1 else None
         seen["registry"] = ask_registry(engine, params["registry"], seen["engine"]["serves"])
         seen["network"] = network.result() if network else None
+        seen["key"] = key.result() if key else {"text": "", "error": ""}
     return seen
 
 
@@ -395,6 +422,7 @@ def main() -> None:
             "l1": {"type": "str", "default": "", "no_log": True},
             "registry": {"type": "dict", "default": {}},
             "left_out": {"type": "str", "default": ""},
+            "key_url": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -402,7 +430,10 @@ def main() -> None:
     if wrong:
         module.fail_json(msg=wrong)
     try:
-        module.exit_json(changed=False, look=look(module, Path("/")))
+        seen = look(module, Path("/"))
+        if seen["key"]["error"]:
+            module.fail_json(msg=f"the repository's key: {origin(module.params['key_url'])} {seen['key']['error']}")
+        module.exit_json(changed=False, look={**seen, "key": seen["key"]["text"]})
     except EngineError as error:
         module.fail_json(msg=f"the container engine stopped answering: {error.args[0]}; look at its log and try again")
 

@@ -45,7 +45,7 @@ FACTS: dict[str, Any] = {
         },
     },
     "__preflight_fleet": {"fleet": {}},
-    "__docker_engine_key": {"content": armor(packet(PUBLIC_KEY, b"\x04key"))},
+    "__docker_engine_key": {"look": {"key": armor(packet(PUBLIC_KEY, b"\x04key"))}},
     "__prover_agent_way": {"look": {"connect": [{"host": "h", "port": 1, "ok": False, "error": "e", "source": "s"}]}},
 }
 

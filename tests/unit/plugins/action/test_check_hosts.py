@@ -262,6 +262,15 @@ def test_ports_that_are_free_or_our_own(changes: dict) -> None:
     assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}) == []
 
 
+def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
+    """The container that has it may not be running at this moment; the other component's port counts all the same."""
+    seen = {"listening": listens(8080, "docker-proxy")["listening"] + listens(8081, "nginx")["listening"]}
+    assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 2
+    seen["working"] = ["aztec-prover-broker"]
+    (problem,) = port_problems("node-1", seen, SETTINGS["node-1"])
+    assert problem.variable == "prover_node_port"
+
+
 def test_a_port_taken_on_several_addresses_is_one_line() -> None:
     seen = {"listening": listens(8080, "nginx")["listening"] + listens(8080, "nginx", address="::")["listening"]}
     assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 1

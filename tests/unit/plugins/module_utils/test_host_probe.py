@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import host_probe as hp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import parse_sockets
+from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import LONGEST
 from ansible_collections.aztec_ops.prover.plugins.module_utils.networks import NETWORKS
 
 NOW = 1795405649.0
@@ -483,10 +484,10 @@ def fixture_usual_recursion():
 @pytest.mark.usefixtures("usual_recursion")
 def test_what_peers_say_is_bounded(plain_server) -> None:
     """A long answer is refused, and of a long header the beginning is kept."""
-    long = b'{"result": "' + b"x" * hp.LONGEST + b'"}'
+    long = b'{"result": "' + b"x" * LONGEST + b'"}'
     with pytest.raises(hp.RpcError, match="the answer is too long"):
         hp.ask(f"http://127.0.0.1:{plain_server(200, long)}/", "m", [])
-    with pytest.raises(hp.RpcError, match="the answer is no JSON"):
+    with pytest.raises(hp.RpcError, match="answers with JSON that is nested too deep"):
         hp.ask(f"http://127.0.0.1:{plain_server(200, b'[' * 5000)}/", "m", [])
     status = hp.ask_status("127.0.0.1", plain_server(200, b"OK", x_aztec_a="y" * 5000, other="z"))
     assert status["headers"] == {"x-aztec-a": "y" * hp.LONGEST_HEADER}

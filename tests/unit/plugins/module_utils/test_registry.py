@@ -102,10 +102,10 @@ def test_origins(name: str, origins: list) -> None:
 )
 def test_manifests(served: str, way: str, repository: str, wanted: str, result: object) -> None:
     if isinstance(result, bool):
-        assert registry.has_manifest(served + way, repository, wanted, 5) is result
+        assert registry.has_manifest(served + way, repository, wanted, time.monotonic() + 5) is result
     else:
         with pytest.raises(registry.Failed, match=result):
-            registry.has_manifest(served + way, repository, wanted, 5)
+            registry.has_manifest(served + way, repository, wanted, time.monotonic() + 5)
 
 
 def test_one_place_that_has_it_is_enough_and_silence_is_no_answer(served: str, monkeypatch) -> None:
@@ -122,9 +122,10 @@ def test_one_place_that_has_it_is_enough_and_silence_is_no_answer(served: str, m
 def test_a_registry_that_says_nothing_takes_no_longer_than_its_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
-        found = registry.find_images([f"127.0.0.1:{silent.getsockname()[1]}/aztec:1"], [], seconds=0.5)
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        found = registry.find_images([f"{place}/aztec:1"], [], seconds=0.5)
     assert time.monotonic() - start < 3
-    assert found[0]["found"] is None and found[0]["errors"] == ["no answer within 0.5 s"]
+    assert found[0]["found"] is None and found[0]["errors"] == [f"{place} timed out"]
 
 
 FLEET = {"hosts": {"node-1": {"images": [IMAGE]}, "agent-1": {"images": [IMAGE]}}}

@@ -560,3 +560,39 @@ def test_slots_of_the_rollup():
     }
     assert [line for line, release in RELEASES.items() if release.rollup_slots] == ["4"]
     assert [line for line, release in RELEASES.items() if not release.standby] == ["2.1"]
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        {"state": "exited", "exit_code": 137},
+        {"state": "created", "status": {**NO_ANSWER}},
+        {"health": "unhealthy"},
+        {"restarts": 3, "started_at": JUST_NOW},
+        {"image": "aztecprotocol/aztec:4.1.1"},
+        None,
+    ],
+    ids=range(6),
+)
+def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
+    """It is a note, of that component alone; without the run it is a problem."""
+    looks = fleet(agent=agent)
+    if agent is None:
+        looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
+    assert verify(looks, FLEET).problems
+    looks["agent-1"]["working"] = ["aztec-prover-node"]
+    assert verify(looks, FLEET).problems
+    looks["agent-1"]["working"] = ["aztec-prover-agent"]
+    report = verify(looks, FLEET)
+    assert report.problems == []
+    note = "another run is changing it now: run verify.yml again when that has ended"
+    assert ("agent-1", "prover_agent", note) in report.notes
+
+
+@pytest.mark.parametrize("status", ["\x1b[31mproving\x1b[0m", "proving\r", "proving\n"])
+def test_what_an_agent_says_is_printable(status: str) -> None:
+    """And in the width of a table."""
+    text = report_table(verify(fleet(agent={"rpc": {"agent_getStatus": {"status": status}}}), FLEET))
+    assert "proving" in text and "\x1b" not in text and "\r" not in text
+    text = report_table(verify(fleet(agent={"rpc": {"agent_getStatus": {"status": "x" * 5000}}}), FLEET))
+    assert max(map(len, text.splitlines())) < 400
