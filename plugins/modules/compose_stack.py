@@ -75,6 +75,14 @@ options:
       ipv6_subnet:
         description: IPv6 subnet of the network, which has no IPv6 when it is not given.
         type: str
+  no_proxy:
+    description:
+      - Names and addresses that the containers reach without a proxy, besides loopback.
+      - Added to C(NO_PROXY) and C(no_proxy) of each service whose environment has a proxy, by C(.env), by
+        O(compose), or by C(proxies) in the C(config.json) of the user's Docker CLI. Nothing is added to others.
+    type: list
+    elements: str
+    default: []
   state:
     description:
       - V(present) brings the project up.
@@ -209,6 +217,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import 
 
 NO_LOG_SHORTEST = 8
 LOG_LINES = 40
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
 # Seconds to wait for the next end of a container that is restarted over and over, to learn its exit code.
 LOOP_PATIENCE = 20.0
 
@@ -235,7 +244,9 @@ class Wanted:
         self.env_text = dotenv.encode(self.values)
         self.model: dict = {}
         if self.state != "absent":
-            self.model = logic.with_labels(params["compose"], self.env_text, self.files, self.directory)
+            client = logic.client_proxies(docker_config(), os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
+            model = logic.with_no_proxy(params["compose"], self.values, client, params["no_proxy"], self.directory)
+            self.model = logic.with_labels(model, self.env_text, self.files, self.directory)
         self.images = logic.images_of(self.model) if self.model else {}
         self.contents = {"compose.yml": logic.to_yaml(self.model), logic.ENV_FILE: self.env_text, **self.files}
 
@@ -274,6 +285,16 @@ class Wanted:
             wrong = logic.model_problem(params["compose"])
             if wrong:
                 raise Problem(wrong)
+
+
+def docker_config() -> str:
+    """Return the text of the Docker CLI's config.json, '' where there is none: the CLI goes on without it, too."""
+    directory = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")
+    try:
+        with open(os.path.join(directory, "config.json"), encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return ""
 
 
 def _json_object(text: str | None, option: str) -> dict:
@@ -986,6 +1007,7 @@ def main() -> None:
                     "ipv6_subnet": {"type": "str"},
                 },
             },
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "pulled", "absent"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 120},
             "opened_by": {"type": "path"},
