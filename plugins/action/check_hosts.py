@@ -55,6 +55,8 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
             str(value("docker_network")),
             str(value("docker_bridge")),
             tuple(by_hand) if isinstance(by_hand, list) else None,
+            str(value("docker_ipv4_subnet")),
+            as_int(value("docker_mtu")) or 0,
         )
     return found
 
@@ -62,7 +64,8 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
 def engine_of(values: dict, specs: Specs) -> Engine:
     """Give what a host's variables and the defaults of docker_engine ask of the host's engine."""
     wanted = ("docker_engine_source", "docker_engine_version", "docker_engine_apt_url")
-    return Engine(*(str(values.get(name, specs.options["docker_engine"][name]["default"])) for name in wanted))
+    texts = (str(values.get(name, specs.options["docker_engine"][name]["default"])) for name in wanted)
+    return Engine(*texts, options=values.get("docker_engine_daemon_options") or {})
 
 
 class ActionModule(ActionBase):

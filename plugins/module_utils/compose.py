@@ -213,6 +213,8 @@ def network_problem(network: dict) -> str | None:
             return f"network.{key} {network[key]!r} is no subnet: write it in CIDR form, without host bits"
         if found is not None and found.version != version:
             return f"network.{key} {network[key]!r} is of IPv{found.version}: give an IPv{version} subnet"
+    if network.get("mtu") and not 68 <= network["mtu"] <= 65535:
+        return f"network.mtu {network['mtu']} is not an MTU: use 68 to 65535, or 0 for what fits the host"
     return None
 
 

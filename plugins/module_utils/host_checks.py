@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_network_checks import docker_network_problems
 from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     DOCKER_SUITES,
     engine_plan,
@@ -57,15 +58,21 @@ class Settings:
     docker_network: str = ""
     docker_bridge: str = ""
     publish_addresses: tuple | None = None
+    docker_ipv4_subnet: str = ""
+    docker_mtu: int = 0
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What a host's settings ask of its container engine: source, version and the address of Docker's packages."""
+    """What a host's settings ask of its container engine.
+
+    source, version and the address of Docker's packages; options: those of daemon.json.
+    """
 
     source: str = "docker"
     version: str = ""
     apt_url: str = "https://download.docker.com/linux"
+    options: Mapping = field(default_factory=dict)
 
 
 @dataclass
@@ -301,6 +308,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
             continue
         findings.problems += engine_problems(host, look, engines[host])
         findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
+        findings.problems += docker_network_problems(host, look, settings[host], engines[host], fleet)
         findings.problems += guard_problems(host, look)
         findings.problems += rules_problems(host, look)
         findings.problems += bridge_problems(host, look, settings[host])

@@ -70,11 +70,24 @@ options:
         type: str
         required: true
       ipv4_subnet:
-        description: IPv4 subnet of the network, chosen by Docker when it is not given.
+        description:
+          - IPv4 subnet of the network. When it is not given, Docker chooses one. Where its choice could overlap
+            O(network.avoid) or a route of the host, it is the first of Docker's address pools that overlaps none.
         type: str
       ipv6_subnet:
         description: IPv6 subnet of the network, which has no IPv6 when it is not given.
         type: str
+      mtu:
+        description:
+          - MTU of the network. 0 takes the smallest of 1500 and of the interfaces that lead to the default route and to
+            O(network.avoid), when the network is made.
+        type: int
+        default: 0
+      avoid:
+        description: Addresses that containers reach outside of the host, and that no subnet of the network may hold.
+        type: list
+        elements: str
+        default: []
   no_proxy:
     description:
       - Names and addresses that the containers reach without a proxy, besides loopback.
@@ -205,12 +218,15 @@ import tempfile
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as logic
-from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils import docker_networks, dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import name_servers
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import routes as host_routes
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, Masker
 from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import Disk, fingerprint, secure
 from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import JOBS, Job, job_limit, progress
@@ -423,7 +439,7 @@ class Stack:
             raise Problem(f"Asking Docker for network {wanted['name']} failed: {self.last_error(err)}")
         found = json.loads(out)[0]
         bridge = (found.get("Options") or {}).get(logic.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
-        remedy = f"stop what uses it and remove it (docker network rm {wanted['name']}), or give it another name"
+        remedy = docker_networks.remaking(wanted["name"])
         if bridge != wanted["bridge"]:
             raise Problem(f"network {wanted['name']} has bridge {bridge}, not {wanted['bridge']}: {remedy}")
         subnets = [item.get("Subnet") for item in (found.get("IPAM") or {}).get("Config") or []]
@@ -432,6 +448,9 @@ class Stack:
                 raise Problem(
                     f"network {wanted['name']} has {', '.join(map(str, subnets))}, not {wanted[key]}: {remedy}"
                 )
+        mtu = int((found.get("Options") or {}).get(docker_networks.OPTION_MTU) or docker_networks.DEFAULT_MTU)
+        if wanted["mtu"] and wanted["mtu"] != mtu:
+            raise Problem(f"network {wanted['name']} has MTU {mtu}, not {wanted['mtu']}: {remedy}")
         return None
 
     # --- looking -----------------------------------------------------------------------------------------------
@@ -617,15 +636,35 @@ class Stack:
             if code:
                 raise Problem(f"Pulling {reference} failed: {self.last_error(text)}")
 
+    def free_subnet(self, routes: list) -> str:
+        """Return the IPv4 subnet to make the network with, '' where Docker may choose it."""
+        pools = self.must("Asking Docker for its address pools", "info", "--format", "{{json .DefaultAddressPools}}")
+        names = self.must("Asking Docker for networks", "network", "ls", "--quiet").split()
+        networks = json.loads(self.must("Asking Docker for networks", "network", "inspect", *names)) if names else []
+        subnets = [one.get("Subnet", "") for net in networks for one in (net.get("IPAM") or {}).get("Config") or []]
+        taken = [*subnets, *name_servers(Path("/"))]
+        try:
+            return docker_networks.avoided_subnet(
+                docker_networks.pools_of(json.loads(pools)), routes, self.wanted.network["avoid"], taken
+            )
+        except ValueError as wrong:
+            raise Problem(f"{wrong}: set aztec_docker_ipv4_subnet to a subnet that is free") from wrong
+
     def make_network(self) -> None:
         wanted = self.wanted.network
+        routes = host_routes(Path("/"))
+        fitting, dummy = docker_networks.fitting_mtu(routes, wanted["avoid"])
+        mtu = wanted["mtu"] or (fitting if fitting < docker_networks.DEFAULT_MTU else 0)
+        ipv4_subnet = wanted["ipv4_subnet"] or self.free_subnet(routes)
         self.note(f"make network {wanted['name']} on bridge {wanted['bridge']}")
         arguments = ["network", "create", "--driver", "bridge", "--opt", f"{logic.OPTION_BRIDGE}={wanted['bridge']}"]
         arguments += ["--label", "aztec_ops.prover=true"]
         if wanted["ipv6_subnet"]:
             arguments += ["--ipv6", "--subnet", wanted["ipv6_subnet"]]
-        if wanted["ipv4_subnet"]:
-            arguments += ["--subnet", wanted["ipv4_subnet"]]
+        if ipv4_subnet:
+            arguments += ["--subnet", ipv4_subnet]
+        if mtu:
+            arguments += ["--opt", f"{docker_networks.OPTION_MTU}={mtu}"]
         self.must(f"Making network {wanted['name']} on bridge {wanted['bridge']}", *arguments, wanted["name"])
 
     def put(self, contents: dict, unlink: list) -> None:
@@ -1005,6 +1044,8 @@ def main() -> None:
                     "bridge": {"type": "str", "required": True},
                     "ipv4_subnet": {"type": "str"},
                     "ipv6_subnet": {"type": "str"},
+                    "mtu": {"type": "int", "default": 0},
+                    "avoid": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "no_proxy": {"type": "list", "elements": "str", "default": []},
