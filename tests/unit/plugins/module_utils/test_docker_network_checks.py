@@ -194,10 +194,13 @@ def test_a_network_over_a_route(name: str) -> None:
         pytest.param(BARE, "10.202.0.0/24", "", id="free"),
         pytest.param(serves(DOCKER0, FLEET), "172.18.0.0/16", "", id="there"),
         pytest.param(
-            serves(DOCKER0, FLEET), "10.202.0.0/24", "the Docker network aztec-prover has 172.18.0.0/16, not 10.202.0.0/24",
+            serves(DOCKER0, FLEET), "10.202.0.0/24",
+            "the Docker network aztec-prover has 172.18.0.0/16, not 10.202.0.0/24",
             id="another is there",
         ),
-        pytest.param(BARE, "10.0.0.0/24", "10.0.0.0/24 holds 10.0.0.10 (broker-1), 10.0.0.22 (agent-2)", id="the fleet"),
+        pytest.param(
+            BARE, "10.0.0.0/24", "10.0.0.0/24 holds 10.0.0.10 (broker-1), 10.0.0.22 (agent-2)", id="the fleet"
+        ),
         pytest.param(
             serves(routes=(DEFAULT, route("10.202.0.0/16", "eth1"))), "10.202.0.0/24",
             "10.202.0.0/24 overlaps the route 10.202.0.0/16 by eth1", id="a route",

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Subnets and MTU of Docker networks against routes and the fleet's addresses, and the host's routes as kernels print."""
+"""Subnets and MTU of Docker networks beside routes and the fleet's addresses, and routes as kernels print them."""
 
 from __future__ import annotations
 
