@@ -66,6 +66,8 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
             str(value("docker_network")),
             str(value("docker_bridge")),
             tuple(by_hand) if isinstance(by_hand, list) else None,
+            str(value("docker_ipv4_subnet")),
+            as_int(value("docker_mtu")) or 0,
         )
     return found
 

@@ -252,6 +252,8 @@ def network_problem(network: dict) -> str | None:
             return f"network.{key} {network[key]!r} is no subnet: write it in CIDR form, without host bits"
         if found is not None and found.version != version:
             return f"network.{key} {network[key]!r} is of IPv{found.version}: give an IPv{version} subnet"
+    if network.get("mtu") and not 68 <= network["mtu"] <= 65535:
+        return f"network.mtu {network['mtu']} is not an MTU: use 68 to 65535, or 0 for what fits the host"
     return None
 
 
@@ -291,6 +293,65 @@ def with_labels(model: dict, env_text: str, files: dict[str, str], directory: st
         own = {LABEL_FILES: of_files} if of_files else {}
         own[LABEL_CONFIG] = digest(around, to_yaml(inside), to_yaml(resources), env, of_files)
         service["labels"] = {**labels, **own}
+    return model
+
+
+# As programs read them in lower or upper case; Docker's CLI passes both on to every container that it creates.
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy")
+NO_PROXY = ("NO_PROXY", "no_proxy")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def client_proxies(config: str, engine: str) -> dict[str, str]:
+    """Return the variables that Docker's CLI adds to each container: those of `proxies` in its config.json.
+
+    config: the file's text; the CLI ignores one that it cannot read. engine: the engine's address, which may have
+    settings of its own.
+    """
+    try:
+        proxies = json.loads(config or "{}").get("proxies") or {}
+        chosen = proxies[engine] if engine in proxies else proxies.get("default") or {}
+        named = {key.lower(): value for key, value in chosen.items() if isinstance(value, str) and value}
+    except (ValueError, AttributeError, TypeError):
+        return {}
+    found = {}
+    for variable in (*PROXIES, "no_proxy"):
+        value = named.get(variable.replace("_", ""))
+        found.update({variable: value, variable.upper(): value} if value else {})
+    return found
+
+
+def bypass_list(existing: list[str], names: list[str]) -> str:
+    """Return the value of NO_PROXY: the entries of existing values, then loopback and names that are missing.
+
+    IPv6 addresses are listed with and without brackets, as some programs need one form and some the other.
+    """
+    found = dict.fromkeys(one for value in existing for one in re.split(r"[,\s]+", value) if one)
+    if "*" in found:
+        return "*"
+    for name in [*LOOPBACK, *names]:
+        found.update(dict.fromkeys([name, f"[{name}]"] if ":" in name else [name]))
+    return ",".join(found)
+
+
+def with_no_proxy(model: dict, values: dict, client: dict, names: list[str], directory: str) -> dict:
+    """Return the Compose model with NO_PROXY, in both cases, in each service whose environment has a proxy.
+
+    values: the project's .env. client: what Docker's CLI adds. names: what is reached without a proxy besides loopback.
+    """
+    model = copy.deepcopy(model)
+    for service in model["services"].values():
+        own = service.get("environment") or {}
+        if isinstance(own, list):
+            own = {key: value if sep else None for key, sep, value in (one.partition("=") for one in own)}
+        # Compose replaces variables in its own file alone.
+        env = {**client, **(values if reads_env(service, directory) else {})}
+        seen = {**{key: str(value).replace("$", "$$") for key, value in env.items()}, **own}
+        # One without a value is taken from the environment of the command.
+        if not any(key.lower() in PROXIES and (value is None or value != "") for key, value in seen.items()):
+            continue
+        existing = [str(seen[key]) for key in NO_PROXY if seen.get(key)]
+        service["environment"] = {**own, **dict.fromkeys(NO_PROXY, bypass_list(existing, names))}
     return model
 
 

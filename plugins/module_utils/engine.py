@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import bypass_list
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import CONTAINERD_ROOT, DATA_ROOT
 
 COMPOSE_MINIMUM = (2, 20, 0)
@@ -363,8 +364,11 @@ def engine_plan(
     return refuse(f"{name} is installed and does not serve: start it, or remove it, and run again")
 
 
-def engine_daemon(registry_mirrors: list, options: dict | None = None) -> dict:
-    """Give the content of daemon.json: containers outlive the engine's restart, logs rotate; options win over these."""
+def engine_daemon(registry_mirrors: list, options: dict | None = None, no_proxy: list | None = None) -> dict:
+    """Give the content of daemon.json: containers outlive the engine's restart, logs rotate; options win over these.
+
+    no_proxy: names and addresses that the engine reaches without a proxy, added where the options set one.
+    """
     daemon = {
         "live-restore": True,
         "log-driver": "json-file",
@@ -380,6 +384,10 @@ def engine_daemon(registry_mirrors: list, options: dict | None = None) -> dict:
             daemon[name] = {**daemon[name], **value}
         else:
             daemon[name] = value
+    proxies = daemon.get("proxies")
+    if isinstance(proxies, dict) and any(proxies.get(name) for name in ("http-proxy", "https-proxy")):
+        bypassed = bypass_list([str(proxies.get("no-proxy") or "")], list(no_proxy or []))
+        daemon["proxies"] = {**proxies, "no-proxy": bypassed}
     return daemon
 
 

@@ -53,6 +53,9 @@ DEFAULTS = {
 # The name of the broker's Compose service, by which its neighbours on the shared Docker network reach it.
 BROKER_SERVICE = "prover-broker"
 
+# The names of the services that containers of one Docker network connect to.
+NEIGHBOURS = (service_name(NODE), BROKER_SERVICE)
+
 LOOPBACK = "127.0.0.1"
 
 # What the Docker network gets where its containers cannot do without IPv6: a subnet that is nobody else's (RFC 4193).
@@ -193,6 +196,15 @@ def url_hosts(variables: Mapping) -> list[str]:
         with contextlib.suppress(ValueError):
             found.append(urlsplit(url).hostname if isinstance(url, str) else None)
     return [name for name in found if name]
+
+
+def no_proxy(variables: Mapping, names: list[str], addresses: list[str]) -> list[str]:
+    """Return what a host and its containers reach without a proxy, besides loopback.
+
+    names, addresses: those of node and broker, the only hosts of the fleet that others connect to. No agent is among
+    them, so that one more agent changes no container of another host.
+    """
+    return list(dict.fromkeys([*NEIGHBOURS, *names, *addresses, *url_hosts(variables)]))
 
 
 def docker_ipv6_subnet(variables: Mapping, components: list, addresses: list[str], url: str) -> str:
@@ -434,6 +446,9 @@ def fleet(
                 "addresses": addresses[host],
                 "broker_address": ways[host],
                 "broker_url": urls[host],
+                "no_proxy": no_proxy(
+                    hostvars[host], [names[broker], names[node]], [*addresses[broker], *addresses[node]]
+                ),
                 "docker_ipv6_subnet": docker_ipv6_subnet(hostvars[host], components, addresses[host], urls[host]),
                 "components": components,
                 # What the one look at the host has to tell about.

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import project_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_network_checks import docker_network_problems
 from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     DOCKER_SUITES,
     containerd_store,
@@ -68,6 +69,8 @@ class Settings:
     docker_network: str = ""
     docker_bridge: str = ""
     publish_addresses: tuple | None = None
+    docker_ipv4_subnet: str = ""
+    docker_mtu: int = 0
 
 
 @dataclass(frozen=True)
@@ -426,6 +429,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
             continue
         findings.problems += engine_problems(host, look, engines[host])
         findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
+        findings.problems += docker_network_problems(host, look, settings[host], engines[host], fleet)
         findings.problems += guard_problems(host, look)
         findings.problems += rules_problems(host, look)
         findings.problems += selinux_problems(host, look)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlencode
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_networks import DEFAULT_MTU, OPTION_MTU
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import read
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import (
@@ -380,6 +381,7 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "compose": compose_version(run, root),
         "architecture": version.get("Arch", ""),
         **root_facts(info, root),
+        "address_pools": info.get("DefaultAddressPools") or [],
         "ours": marker.exists(),
         "daemon_json": file_digest(root / DAEMON_JSON),
         "daemon_json_loaded": read(marker).strip(),
@@ -432,13 +434,27 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
     return found
 
 
-def network_facts(engine: Engine) -> list[dict[str, str]]:
-    """Return the engine's bridge networks: name, and the bridge's name where it is set."""
-    return [
-        {"name": network["Name"], "bridge": (network.get("Options") or {}).get(BRIDGE_OPTION, "")}
-        for network in engine.json("/networks")
-        if network.get("Driver") == "bridge"
-    ]
+def network_facts(engine: Engine) -> list[dict[str, Any]]:
+    """Return the engine's bridge networks.
+
+    name, and the bridge's name where it is set; interface: the bridge's name in any case; subnets; mtu.
+    """
+    found = []
+    for network in engine.json("/networks"):
+        if network.get("Driver") != "bridge":
+            continue
+        options = network.get("Options") or {}
+        bridge = options.get(BRIDGE_OPTION, "")
+        mtu = str(options.get(OPTION_MTU, ""))
+        subnets = [config.get("Subnet") for config in (network.get("IPAM") or {}).get("Config") or []]
+        found.append({
+            "name": network["Name"],
+            "bridge": bridge,
+            "interface": bridge or f"br-{network.get('Id', '')[:12]}",
+            "subnets": [subnet for subnet in subnets if subnet],
+            "mtu": int(mtu) if mtu.isdigit() else DEFAULT_MTU,
+        })
+    return found
 
 
 def environment(inspected: dict[str, Any]) -> dict[str, str]:

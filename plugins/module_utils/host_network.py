@@ -137,6 +137,56 @@ def interfaces(root: Path) -> list[str]:
     return sorted(entry.name for entry in (root / "sys/class/net").glob("*"))
 
 
+def parse_routes(text: str) -> list[dict[str, Any]]:
+    """Return the routes of /proc/net/route that lead somewhere, of those to one network the preferred one first."""
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8 or fields[0] == "*":
+            continue
+        network, gateway, mask = (decode_address(f"{fields[index]}:0")[0] for index in (1, 2, 7))
+        network = str(ipaddress.ip_network(f"{network}/{mask}", strict=False))
+        way = {"network": network, "gateway": "" if gateway == "0.0.0.0" else gateway, "interface": fields[0]}
+        found.append((int(fields[6]), way))
+    return [way for _metric, way in sorted(found, key=lambda one: one[0])]
+
+
+def parse_ipv6_routes(text: str) -> list[dict[str, Any]]:
+    """Return the routes of /proc/net/ipv6_route in the same form, without those of hosts, links and multicast."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) < 10 or fields[9] == "lo" or int(fields[1], 16) > 127:
+            continue
+        network = ipaddress.IPv6Network((int(fields[0], 16), int(fields[1], 16)), strict=False)
+        if network.is_link_local or network.is_multicast:
+            continue
+        gateway = ipaddress.IPv6Address(int(fields[4], 16))
+        way = {"network": str(network), "gateway": "" if gateway == ipaddress.IPv6Address(0) else str(gateway)}
+        found.append((int(fields[5], 16), {**way, "interface": fields[9]}))
+    return [way for _metric, way in sorted(found, key=lambda one: one[0])]
+
+
+def interface_mtu(root: Path, interface: str) -> int:
+    """Return the MTU of an interface, 0 where it is not known."""
+    text = read(root / "sys/class/net" / interface / "mtu").strip()
+    return int(text) if text.isdigit() else 0
+
+
+def routes(root: Path) -> list[dict[str, Any]]:
+    """Return the host's routes, IPv4 first: network, gateway ('' for none), interface and its mtu (0 for unknown)."""
+    found = parse_routes(read(root / "proc/net/route")) + parse_ipv6_routes(read(root / "proc/net/ipv6_route"))
+    mtus = {interface: interface_mtu(root, interface) for interface in {way["interface"] for way in found}}
+    return [{**way, "mtu": mtus[way["interface"]]} for way in found]
+
+
+def name_servers(root: Path) -> list[str]:
+    """Return the addresses of the host's name servers, also of those behind systemd-resolved."""
+    files = ("etc/resolv.conf", "run/systemd/resolve/resolv.conf")
+    lines = [line.split() for file in files for line in read(root / file).splitlines()]
+    return list(dict.fromkeys(line[1] for line in lines if len(line) > 1 and line[0] == "nameserver"))
+
+
 def nonlocal_bind(root: Path) -> bool:
     """Tell whether sockets bind to addresses that the host does not have yet, now and after the next boot."""
     settings = [root / f"proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]

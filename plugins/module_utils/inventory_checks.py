@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import ADMIN_PORT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import crs_to_copy
+from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_networks import overlapping
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     AGENT,
     BROKER,
@@ -112,6 +113,7 @@ ZERO_ADDRESS = "0x" + "0" * 40
 ONE_KEY, SEVERAL_KEYS = "prover_node_publisher_private_key", "prover_node_publisher_private_keys"
 FUNDING_KEY, FUNDING_ADDRESS = "prover_node_funding_account_private_key", "prover_node_funding_account_address"
 FUNDING_AMOUNTS = ("prover_node_funding_threshold", "prover_node_funding_amount")
+DOCKER_SUBNETS = ("docker_ipv4_subnet", "docker_ipv6_subnet")
 SIGNER_OPTIONS = ("prover_node_web3signer_url", "prover_node_publisher_addresses")
 
 # Names of variables, anybody's, that a key which sends transactions may stand under.
@@ -706,13 +708,25 @@ class _Inventory:
         for host in self.hosts:
             first: dict = {}
             for component in self.components(host):
-                for option in ("docker_network", "docker_bridge", "docker_ipv6_subnet"):
+                for option in ("docker_network", "docker_bridge", *DOCKER_SUBNETS, "docker_mtu"):
                     name, value = self.setting(host, component, option)
                     other, theirs = first.setdefault(option, (name, value))
                     if value != theirs and (host, name) not in self.bad and (host, other) not in self.bad:
                         blamed, other = (name, other) if name in self.hosts[host] else (other, name)
                         wrong = f"differs from {other}, but the components of one host share one network"
                         self.add(host, blamed, (wrong, f"take it out, and set aztec_{option}"))
+
+    def check_subnets(self) -> None:
+        """No subnet of a Docker network that is set by hand holds an address of a host of the fleet."""
+        addresses = {one: host for host in self.hosts for one in self._addresses(host) or []}
+        for host in self.hosts:
+            for component in self.components(host):
+                for option in DOCKER_SUBNETS:
+                    name, subnet = self.setting(host, component, option)
+                    hits = overlapping(subnet, addresses) if subnet and (host, name) not in self.bad else []
+                    if hits:
+                        wrong = f"{subnet} holds {hits[0]} of {addresses[hits[0]]}, which no container would reach then"
+                        self.add(host, name, (wrong, "set a subnet that no host of the fleet is in"))
 
     def check_publisher(self) -> None:
         """The node's publishers, by where their keys stand, and PROVER_ID wherever it is set."""
@@ -1151,6 +1165,7 @@ def check_inventory(
     inventory.check_owned()
     inventory.check_environments()
     inventory.check_networks()
+    inventory.check_subnets()
     inventory.check_snapshots()
     inventory.check_publisher()
     inventory.check_funding()

@@ -311,6 +311,25 @@ def _ipv6_subnet(value: object) -> tuple | None:
     return None
 
 
+def _ipv4_subnet(value: object) -> tuple | None:
+    try:
+        found = ipaddress.IPv4Network(str(value))
+    except ValueError:
+        return f"{shown(value)} is not an IPv4 subnet", "set one in CIDR form, such as 10.201.0.0/24"
+    if not 8 <= found.prefixlen <= 28:
+        return f"{shown(value)} is too {'large' if found.prefixlen < 8 else 'small'}", "set one from /8 to /28"
+    if found.is_loopback or found.is_multicast or found.is_link_local or found.is_unspecified:
+        return f"{shown(value)} is not for containers", "set a private one, such as 10.201.0.0/24"
+    return None
+
+
+def _mtu(value: object) -> tuple | None:
+    number = as_int(value)
+    if number is None or not (number == 0 or 1280 <= number <= 65535):
+        return f"{shown(value)} is not an MTU", "set a number from 1280 to 65535, or 0 for what fits the host"
+    return None
+
+
 def _ipv6_address(value: object) -> tuple | None:
     found = ip_of(value)
     if found is None or found.version != 6:
@@ -474,6 +493,8 @@ RANGES = {
     "environment": Range("names of letters, digits and C(_), each with one value", environment_problem),
     "docker_network": Range("letters, digits, C(-), C(.) and C(_)", _docker_network),
     "docker_bridge": Range("1 to 15 letters, digits, C(-), C(.) and C(_)", _BRIDGE_NAME),
+    "docker_ipv4_subnet": Range("an IPv4 network from /8 to /28, such as C(10.201.0.0/24)", _ipv4_subnet, empty=True),
+    "docker_mtu": Range("from 1280 to 65535, or 0 for what fits the host", _mtu, unit="bytes"),
     "docker_ipv6_subnet": Range("an IPv6 network in CIDR form, such as C(fd00:1::/64)", _ipv6_subnet, empty=True),
     "l1_execution_urls": Range("a URL of http or https", each=True),
     "l1_consensus_urls": Range("a URL of http or https", each=True),

@@ -70,11 +70,32 @@ options:
         type: str
         required: true
       ipv4_subnet:
-        description: IPv4 subnet of the network, chosen by Docker when it is not given.
+        description:
+          - IPv4 subnet of the network. When it is not given, Docker chooses one. Where its choice could overlap
+            O(network.avoid) or a route of the host, it is the first of Docker's address pools that overlaps none.
         type: str
       ipv6_subnet:
         description: IPv6 subnet of the network, which has no IPv6 when it is not given.
         type: str
+      mtu:
+        description:
+          - MTU of the network. 0 takes the smallest of 1500 and of the interfaces that lead to the default route and to
+            O(network.avoid), when the network is made.
+        type: int
+        default: 0
+      avoid:
+        description: Addresses that containers reach outside of the host, and that no subnet of the network may hold.
+        type: list
+        elements: str
+        default: []
+  no_proxy:
+    description:
+      - Names and addresses that the containers reach without a proxy, besides loopback.
+      - Added to C(NO_PROXY) and C(no_proxy) of each service whose environment has a proxy, by C(.env), by
+        O(compose), or by C(proxies) in the C(config.json) of the user's Docker CLI. Nothing is added to others.
+    type: list
+    elements: str
+    default: []
   state:
     description:
       - V(present) brings the project up.
@@ -198,12 +219,15 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as logic
-from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils import docker_networks, dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import name_servers
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import routes as host_routes
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, Masker
 from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import Disk, fingerprint, secure
@@ -221,6 +245,7 @@ LOG_LINES = 40
 QUESTION = 60
 # Seconds of a job's limit that are kept for going back and for the report, besides the waiting for containers.
 RESERVE = 300
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
 # Seconds to wait for the next end of a container that is restarted over and over, to learn its exit code.
 LOOP_PATIENCE = 20.0
 
@@ -247,7 +272,9 @@ class Wanted:
         self.env_text = dotenv.encode(self.values)
         self.model: dict = {}
         if self.state != "absent":
-            self.model = logic.with_labels(params["compose"], self.env_text, self.files, self.directory)
+            client = logic.client_proxies(docker_config(), os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
+            model = logic.with_no_proxy(params["compose"], self.values, client, params["no_proxy"], self.directory)
+            self.model = logic.with_labels(model, self.env_text, self.files, self.directory)
         self.images = logic.images_of(self.model) if self.model else {}
         self.contents = {"compose.yml": logic.to_yaml(self.model), logic.ENV_FILE: self.env_text, **self.files}
 
@@ -286,6 +313,16 @@ class Wanted:
             wrong = logic.model_problem(params["compose"])
             if wrong:
                 raise Problem(wrong)
+
+
+def docker_config() -> str:
+    """Return the text of the Docker CLI's config.json, '' where there is none: the CLI goes on without it, too."""
+    directory = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")
+    try:
+        with open(os.path.join(directory, "config.json"), encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return ""
 
 
 def _json_object(text: str | None, option: str) -> dict:
@@ -432,7 +469,7 @@ class Stack:
             raise Problem(f"Asking Docker for network {wanted['name']} failed: {self.last_error(err)}")
         found = json.loads(out)[0]
         bridge = (found.get("Options") or {}).get(logic.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
-        remedy = f"stop what uses it and remove it (docker network rm {wanted['name']}), or give it another name"
+        remedy = docker_networks.remaking(wanted["name"])
         if bridge != wanted["bridge"]:
             raise Problem(f"network {wanted['name']} has bridge {bridge}, not {wanted['bridge']}: {remedy}")
         subnets = [item.get("Subnet") for item in (found.get("IPAM") or {}).get("Config") or []]
@@ -441,6 +478,9 @@ class Stack:
                 raise Problem(
                     f"network {wanted['name']} has {', '.join(map(str, subnets))}, not {wanted[key]}: {remedy}"
                 )
+        mtu = int((found.get("Options") or {}).get(docker_networks.OPTION_MTU) or docker_networks.DEFAULT_MTU)
+        if wanted["mtu"] and wanted["mtu"] != mtu:
+            raise Problem(f"network {wanted['name']} has MTU {mtu}, not {wanted['mtu']}: {remedy}")
         return None
 
     # --- looking -----------------------------------------------------------------------------------------------
@@ -627,15 +667,35 @@ class Stack:
             if code:
                 raise Problem(f"Pulling {reference} failed: {self.last_error(text)}")
 
+    def free_subnet(self, routes: list) -> str:
+        """Return the IPv4 subnet to make the network with, '' where Docker may choose it."""
+        pools = self.must("Asking Docker for its address pools", "info", "--format", "{{json .DefaultAddressPools}}")
+        names = self.must("Asking Docker for networks", "network", "ls", "--quiet").split()
+        networks = json.loads(self.must("Asking Docker for networks", "network", "inspect", *names)) if names else []
+        subnets = [one.get("Subnet", "") for net in networks for one in (net.get("IPAM") or {}).get("Config") or []]
+        taken = [*subnets, *name_servers(Path("/"))]
+        try:
+            return docker_networks.avoided_subnet(
+                docker_networks.pools_of(json.loads(pools)), routes, self.wanted.network["avoid"], taken
+            )
+        except ValueError as wrong:
+            raise Problem(f"{wrong}: set aztec_docker_ipv4_subnet to a subnet that is free") from wrong
+
     def make_network(self) -> None:
         wanted = self.wanted.network
+        routes = host_routes(Path("/"))
+        fitting, dummy = docker_networks.fitting_mtu(routes, wanted["avoid"])
+        mtu = wanted["mtu"] or (fitting if fitting < docker_networks.DEFAULT_MTU else 0)
+        ipv4_subnet = wanted["ipv4_subnet"] or self.free_subnet(routes)
         self.note(f"make network {wanted['name']} on bridge {wanted['bridge']}")
         arguments = ["network", "create", "--driver", "bridge", "--opt", f"{logic.OPTION_BRIDGE}={wanted['bridge']}"]
         arguments += ["--label", "aztec_ops.prover=true"]
         if wanted["ipv6_subnet"]:
             arguments += ["--ipv6", "--subnet", wanted["ipv6_subnet"]]
-        if wanted["ipv4_subnet"]:
-            arguments += ["--subnet", wanted["ipv4_subnet"]]
+        if ipv4_subnet:
+            arguments += ["--subnet", ipv4_subnet]
+        if mtu:
+            arguments += ["--opt", f"{docker_networks.OPTION_MTU}={mtu}"]
         code, out, err = self.run(*arguments, wanted["name"], seconds=self.work_seconds())
         # Another project's run may have made it at the same moment.
         if code and ("already exists" not in err or self.network_problem()):
@@ -1019,8 +1079,11 @@ def main() -> None:
                     "bridge": {"type": "str", "required": True},
                     "ipv4_subnet": {"type": "str"},
                     "ipv6_subnet": {"type": "str"},
+                    "mtu": {"type": "int", "default": 0},
+                    "avoid": {"type": "list", "elements": "str", "default": []},
                 },
             },
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "pulled", "absent"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 120},
             "opened_by": {"type": "path"},

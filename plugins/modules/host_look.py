@@ -180,7 +180,13 @@ look:
       description: Whether sockets bind to addresses that the host does not have yet, now and after a reboot.
       type: bool
     networks:
-      description: The engine's bridge networks, each with name and bridge, which is empty where it is not set.
+      description:
+        - The engine's bridge networks, each with name, bridge, which is empty where it is not set, interface (the
+          bridge's name in any case), subnets and mtu.
+      type: list
+      elements: dict
+    routes:
+      description: The host's routes, each with network, gateway, which is empty for none, interface and its mtu.
       type: list
       elements: dict
     listening:
@@ -269,6 +275,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
     interfaces,
     listening,
     nonlocal_bind,
+    routes,
     try_connection,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
@@ -362,6 +369,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
             "time": time.time(),
             "addresses": addresses(root),
             "interfaces": interfaces(root),
+            "routes": routes(root),
             "nonlocal_bind": nonlocal_bind(root),
             "default_address": default_address(),
             "os": operating_system(root),

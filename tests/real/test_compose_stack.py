@@ -7,9 +7,11 @@ their images. Projects, networks and images of these tests carry a name of their
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -820,6 +822,72 @@ def test_network_is_made_and_a_wrong_one_refused(project, network):
             result = project.run({**arguments, "network": {**network, **change}}, check=check)
             assert result["failed"] and network["name"] in result["msg"] and "\n" not in result["msg"]
     docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+def test_network_fits_the_host_and_the_fleet(project, network):
+    """No subnet holds an address to avoid; another MTU of a network that is there is refused; the remedy works."""
+    avoid = ["172.18.0.10", "172.19.0.10", "172.20.0.10", "192.168.0.10"]
+    asked = {"name": network["name"], "bridge": network["bridge"], "mtu": 1400, "avoid": avoid}
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    good(project.run(project.arguments(compose=model, network=asked)))
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    assert made["Options"]["com.docker.network.driver.mtu"] == "1400"
+    (subnet,) = [ipaddress.ip_network(item["Subnet"]) for item in made["IPAM"]["Config"]]
+    assert not [address for address in avoid if ipaddress.ip_address(address) in subnet]
+    # What is derived is for a network that is made; one that is there is left as it is.
+    derived = project.arguments(compose=model, network={**asked, "mtu": 0, "avoid": [str(subnet[10])]})
+    assert not good(project.again(derived))["_todo"]
+    other = project.arguments(compose=model, network={**asked, "mtu": 1300})
+    refused = project.run(other)
+    assert refused["failed"] and f"network {network['name']} has MTU 1400, not 1300: " in refused["msg"]
+    remedy = re.search(r"on the host, run (.+); then run site\.yml", refused["msg"]).group(1)
+    subprocess.run(["sh", "-c", remedy], check=True, capture_output=True)
+    good(project.run(other))
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    assert made["Options"]["com.docker.network.driver.mtu"] == "1300"
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+def test_network_has_the_mtu_of_a_narrow_uplink(project, network):
+    """Nothing is set: the MTU is that of the interface of the default route, where it is below Docker's 1500."""
+    asked = {"name": network["name"], "bridge": network["bridge"]}
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    good(project.run(project.arguments(compose=model, network=asked)))
+    ways = json.loads(subprocess.run(["ip", "-j", "route", "show", "default"], capture_output=True, check=True).stdout)
+    uplink = int(Path("/sys/class/net", min(ways, key=lambda way: way.get("metric", 0))["dev"], "mtu").read_text())
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    wanted = str(uplink) if uplink < 1500 else None
+    assert made["Options"].get("com.docker.network.driver.mtu") == wanted
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+def test_proxies_are_bypassed_inside_the_fleet(project, tmp_path, monkeypatch):
+    """Proxies of the CLI's config.json reach the container, and with them what is reached without one."""
+    before = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    proxies = {"default": {"httpProxy": "http://127.0.0.1:9", "noProxy": "corp.lan"}}
+    plugins = {"cliPluginsExtraDirs": [str(before / "cli-plugins")]}
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.json").write_text(json.dumps({"proxies": proxies, **plugins}))
+    local = "localhost,127.0.0.1,::1,[::1]"
+    asked = project.arguments(no_proxy=["broker.lan"])
+    good(project.run(asked))
+    assert "PROXY" not in str(project.container()["Config"]["Env"]).upper()
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    service = project.service(healthcheck=None)
+    asked = project.arguments(service, no_proxy=["broker.lan"])
+    good(project.run(asked))
+    seen = dict(entry.split("=", 1) for entry in project.container()["Config"]["Env"])
+    bypassed = dict.fromkeys(("NO_PROXY", "no_proxy"), f"corp.lan,{local},broker.lan")
+    assert {key: value for key, value in seen.items() if key.lower().endswith("_proxy")} == {
+        "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", **bypassed
+    }  # fmt: skip
+    assert not good(project.again(asked))["_todo"]
 
 
 # --- agents in containers of their own ----------------------------------------------------------------------------

@@ -192,18 +192,25 @@ def test_rules_of_the_engine(tmp_path, folder, there, wanted):
 
 
 def test_networks():
-    """Bridge networks alone, with the bridge's name where it is set."""
+    """Bridge networks alone, with the bridge's name where it is set, and in any case that of its interface."""
     option = "com.docker.network.bridge.name"
     networks = [
-        {"Name": "bridge", "Driver": "bridge", "Options": {option: "docker0"}},
-        {"Name": "own", "Driver": "bridge", "Options": {"other": "x"}},
-        {"Name": "bare", "Driver": "bridge", "Options": None},
+        {"Name": "bridge", "Driver": "bridge", "Options": {option: "docker0", "com.docker.network.driver.mtu": "1400"},
+         "IPAM": {"Config": [{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}, {"Subnet": "fd00::/64"}]}},
+        {"Name": "own", "Driver": "bridge", "Options": {"other": "x"}, "Id": "0123456789abcdef",
+         "IPAM": {"Config": None}},
+        {"Name": "bare", "Driver": "bridge", "Options": None, "Id": "fedcba9876543210", "IPAM": None},
         {"Name": "host", "Driver": "host", "Options": {option: "x"}},
         {"Name": "odd"},
     ]
     found = he.network_facts(Answers({"/networks": networks}))
-    wanted = (("bridge", "docker0"), ("own", ""), ("bare", ""))
-    assert found == [{"name": name, "bridge": bridge} for name, bridge in wanted]
+    wanted = (
+        ("bridge", "docker0", "docker0", ["172.17.0.0/16", "fd00::/64"], 1400),
+        ("own", "", "br-0123456789ab", [], 1500),
+        ("bare", "", "br-fedcba987654", [], 1500),
+    )
+    keys = ("name", "bridge", "interface", "subnets", "mtu")
+    assert found == [dict(zip(keys, values)) for values in wanted]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,11 @@ VALUES = {
     "environment": ([{}, {"A": 1, "_B": True, "C1": "x"}], ENVIRONMENTS),
     "docker_network": (["aztec-prover", "a.b_c"], ["", "host", "bridge", "none", "default", "-a", "a b"]),
     "docker_bridge": (["aztec0", "br-1.2_3"], ["", "a" * 16, "-a", "a b", "a/b", "lo", "docker0"]),
+    "docker_ipv4_subnet": (
+        ["", "10.201.0.0/24", "172.16.0.0/12", "192.168.7.0/28"],
+        ["10.0.0.1/24", "10.0.0.0/7", "10.0.0.0/29", "10.0.0.0", "fd00::/64", "127.0.0.0/24", "224.0.0.0/8", "x"],
+    ),
+    "docker_mtu": ([0, 1280, "1400", 9000, 65535], [-1, 1, 1279, 65536, "", "1400 bytes", True]),
     "docker_ipv6_subnet": (["", "fd00:1::/64"], ["10.0.0.0/8", "fd00:1::1/64", "fd00"]),
     "address": (
         ["", "10.0.0.10", "fd00::10", "[fd00::10]", "fe80::1%eth0", "node-1", "node_1.lan.", "1st.lan", "bücher.lan"],
