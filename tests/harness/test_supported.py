@@ -74,8 +74,8 @@ def collections_in_python(source: str) -> Iterator[str]:
     yield from re.findall(r"\bansible_collections\.([a-z]\w*\.[a-z]\w*)", source)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # Files of the CRS are written as a collection's modules are.
-            yield from re.findall(rf"^(?!.*\.dat$){NAME}$", node.value)
+            # Files of the CRS and D-Bus names are written as a collection's modules are.
+            yield from re.findall(rf"^(?!.*\.dat$|org\.freedesktop\.){NAME}$", node.value)
 
 
 def collections_in(path: Path) -> set[str]:
