@@ -74,6 +74,11 @@ FOUR, SIX = "10.0.0.1", "fd00::1"
         pytest.param(
             {"ansible_host": FOUR, "lab_engine": True}, Machine("a", FOUR, None, FOUR, engine=True), id="engine"
         ),
+        pytest.param(
+            {"ansible_host": FOUR, "lab_suite": "bookworm"},
+            Machine("a", FOUR, None, FOUR, suite="bookworm"),
+            id="suite",
+        ),
     ],
 )
 def test_machines_are_made_as_the_inventory_describes_them(variables: dict[str, Any], expected: Machine) -> None:
