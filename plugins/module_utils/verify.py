@@ -403,11 +403,11 @@ def judge_clients(report: Report, host: str, clients: list, looks: dict, fleet: 
     used = [one for one in others if admitted(one)]
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
     if gone:
-        wrong = f"no longer admitted, but still trying to reach the broker: {shown_few(gone)}"
-        report.notes.append((host, BROKER, f"{wrong}: stop the agent on that machine, {stop}"))
+        wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {shown_few(gone)}"
+        report.notes.append((host, BROKER, f"{wrong}: stop the agent there, {stop}"))
     if used:
-        wrong = f"admitted by aztec_admit, and using the broker without a host in the inventory: {shown_few(used)}"
-        report.notes.append((host, BROKER, f"{wrong}: if it is an agent that you removed, stop it, {stop}"))
+        wrong = f"not in the inventory, admitted by aztec_admit, and using the broker: {shown_few(used)}"
+        report.notes.append((host, BROKER, f"{wrong}: if you removed an agent there, stop it, {stop}"))
 
 
 def left_over(report: Report, host: str, component: str, container: dict) -> None:

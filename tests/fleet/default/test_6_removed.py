@@ -13,7 +13,7 @@ def test_a_removed_agent_that_still_tries_is_named(fleet: Fleet) -> None:
     run = playbook("playbooks/site.yml")
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr
     report = run.stdout[run.stdout.rindex("HOST ") :]
-    (line,) = (line for line in report.splitlines() if "no longer admitted" in line)
+    (line,) = (line for line in report.splitlines() if "not in the inventory, not admitted" in line)
     assert str(fleet.machines[REMOVED].address) in line
     assert "with docker compose down in its directory, /opt/aztec/prover-agent by default" in line
     fleet.execute(REMOVED, "cd /opt/aztec/prover-agent && docker compose down")

@@ -597,10 +597,10 @@ def test_agents_that_were_removed(clients, tried, gone, used):
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
     wanted = []
     if gone:
-        wrong = f"no longer admitted, but still trying to reach the broker: {gone}"
-        wanted.append(("node-1", "prover_broker", f"{wrong}: stop the agent on that machine, {stop}"))
+        wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {gone}"
+        wanted.append(("node-1", "prover_broker", f"{wrong}: stop the agent there, {stop}"))
     if used:
-        wrong = f"admitted by aztec_admit, and using the broker without a host in the inventory: {used}"
-        wanted.append(("node-1", "prover_broker", f"{wrong}: if it is an agent that you removed, stop it, {stop}"))
+        wrong = f"not in the inventory, admitted by aztec_admit, and using the broker: {used}"
+        wanted.append(("node-1", "prover_broker", f"{wrong}: if you removed an agent there, stop it, {stop}"))
     assert (report.problems, report.notes) == ([], wanted)
     assert all(note[2] in report_table(report) for note in wanted)
