@@ -28,7 +28,8 @@ def machines_up(found: Settings) -> docker.DockerClient:
     with ThreadPoolExecutor(max_workers=3) as pool:
         aztec = pool.submit(images.aztec)
         services = pool.submit(images.services)
-        host = pool.submit(lambda: [images.host(kind) for kind in {machine.engine for machine in found.machines}])
+        kinds = {(machine.engine, machine.suite) for machine in found.machines}
+        host = pool.submit(lambda: [images.host(*kind) for kind in kinds])
         with step("registry and L1"):
             image = services.result()
             registry.start_registry(client, found, image)

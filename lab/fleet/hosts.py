@@ -164,7 +164,7 @@ def make_machines(client: docker.DockerClient, settings: Settings, images: Image
     for machine in settings.machines:
         container = find(client, machine.name)
         if container is None:
-            image = images.host(machine.engine)
+            image = images.host(machine.engine, machine.suite)
             container = place(client, machine.name, image, machine.address, machine.address6, **options)
             put_settings(client, settings, machine)
             made.append(machine.name)

@@ -21,6 +21,8 @@ from lab.fleet.system import need, run
 IMAGES = ROOT / "lab/images"
 # The Debian of services and of Aztec, whose compiled parts need glibc 2.39; the machines' is a setting
 SUITE = "trixie"
+# The suite whose packages are no engine that the roles accept: it has Compose v1 and no docker-cli
+NO_ENGINE = "bookworm"
 BASE_PACKAGES = "ca-certificates,curl,libstdc++6"
 LEFT_OUT = ("man", "doc", "info", "locale", "lintian")
 WORK_DIRECTORY = "/usr/src/yarn-project"
@@ -65,9 +67,12 @@ class Images:
             return None
 
     def base(self, suite: str = SUITE) -> str:
-        """Debian as small as it gets, made from Debian's packages; or the image that the settings name."""
+        """Return Debian as small as it gets, made from its packages, or the image that the settings name.
+
+        That image is for the suites of the lab's services and machines, not for a suite that an inventory names.
+        """
         given = self.settings.base_image
-        if given:
+        if given and suite in (SUITE, self.settings.suite):
             if self.has(given) is None:
                 with step(f"pulling {given}"):
                     self.client.images.pull(given)
@@ -119,9 +124,12 @@ class Images:
                 raise LabError(f"the image {name} cannot be built: {error.msg}: {' / '.join(said)}") from error
         return reference
 
-    def host(self, engine: bool = False) -> str:
-        """The image of a machine: a bare one, or one that has an engine already."""
-        bare = self._build("host", self.base(self.settings.suite), IMAGES / "host", {})
+    def host(self, engine: bool = False, suite: str = "") -> str:
+        """The image of a machine: a bare one, or one that has an engine already. suite: '' for the settings' suite."""
+        suite = suite or self.settings.suite
+        if engine and suite == NO_ENGINE:
+            raise LabError(f"Debian {suite} has no Compose v2 in its packages: remove lab_engine or lab_suite")
+        bare = self._build("host", self.base(suite), IMAGES / "host", {})
         return self._build("engine", bare, IMAGES / "engine", {}) if engine else bare
 
     def services(self) -> str:

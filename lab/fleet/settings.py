@@ -34,6 +34,7 @@ class Machine:
     user: str = "admin"
     sudo_password: str | None = None
     engine: bool = False
+    suite: str = ""
 
     @property
     def known_as(self) -> str:
@@ -171,6 +172,7 @@ def machine_of(name: str, variables: dict[str, Any]) -> Machine:
         str(variables.get("ansible_user", "admin")),
         variables.get("ansible_become_password"),
         bool(variables.get("lab_engine", False)),
+        str(variables.get("lab_suite", "")),
     )
 
 

@@ -24,6 +24,8 @@ import struct
 import sys
 
 TABLE = "aztec_prover"
+# Sets that packets fill, one for each IP version: sources that try to reach a port and are no longer admitted.
+TRIED = "tried_v"
 # Families as nft names them, with the kernel's number (NFPROTO_*).
 FAMILIES = {"inet": 1, "bridge": 7}
 RULES = "/etc/aztec-port-guard/table.nft"
@@ -235,6 +237,10 @@ def log(line: str) -> None:
     sys.stderr.flush()
 
 
+# A set that packets fill, as nft shows it: all before its elements, and these.
+_FILLED = re.compile(rf"(\tset {TRIED}[46] {{[^{{}}]*)\n\t\telements = {{([^{{}}]*)}}")
+
+
 class Guard:
     """The two tables, their text and who keeps them."""
 
@@ -266,12 +272,25 @@ class Guard:
             raise Failed(f"the kernel refuses to let this process own the tables: {os.strerror(refused)}")
 
     def shown(self, *families: str) -> str:
-        """Return the tables of some or all families as the kernel has them, without counters; '' for one not there."""
+        """Return the tables of some or all families as the kernel has them; '' for one not there.
+
+        Without what packets change: counters, and the elements of the sets that they fill.
+        """
         parts = []
         for family in families or FAMILIES:
             with contextlib.suppress(Failed):
                 parts.append(self.nftables.run(f"list table {family} {TABLE}"))
-        return "".join(parts)
+        return _FILLED.sub(r"\1", "".join(parts))
+
+    def tried(self) -> list[str]:
+        """Return the addresses that are no longer admitted and tried to reach a port within the last 2 minutes."""
+        found = []
+        for version in (4, 6):
+            if f"set inet {TABLE} {TRIED}{version} " in self.text:
+                with contextlib.suppress(Failed):
+                    listed = _FILLED.search(self.nftables.run(f"list set inet {TABLE} {TRIED}{version}"))
+                    found += [one.split()[0] for one in listed.group(2).split(",")] if listed else []
+        return sorted(found)
 
     def load(self) -> None:
         """Bring the tables to the file's rules, in one transaction that also removes what was there."""
@@ -320,6 +339,7 @@ class Guard:
             "mechanism": self.mechanism,
             "digest": digest(self.text),
             "intact": self.intact(),
+            "tried": self.tried(),
             "problem": problem,
         }
 

@@ -83,7 +83,8 @@ def guard_facts(
 
     installed: its unit is there. enabled: it starts at boot. loaded: the kernel has both tables. owner: who keeps them.
     outdated: they are not what the sections ask for. sections: names. problems: files that are no section of this
-    version. saved_in: rulesets with the guard's tables in them. table_problem: why the kernel did not answer.
+    version. saved_in: rulesets with the guard's tables in them. tried: addresses that are no longer admitted and try to
+    reach a guarded port. table_problem: why the kernel did not answer.
     """
     state = ask("state")
     owners: dict[str, int | None] = {}
@@ -105,5 +106,6 @@ def guard_facts(
         "sections": [section.name for section in sections],
         "problems": problems,
         "saved_in": saved_in(root),
+        "tried": (state or {}).get("tried", []),
         "table_problem": table_problem,
     }

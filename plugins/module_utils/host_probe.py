@@ -10,6 +10,7 @@ import re
 import time
 from contextlib import closing
 from datetime import datetime, timezone
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import urlsplit
@@ -273,6 +274,30 @@ def contact_of_table(rows: list[dict[str, Any]], host: str, port: int, now: floa
     return (max(times), "connection") if times else (0.0, "")
 
 
+def clients_of(rows: list[dict[str, Any]], port: int, beside: list) -> list[str]:
+    """Return the remote addresses of connections to a port that are open or ended within the last minute.
+
+    rows: from parse_sockets. beside: the container's own networks, whose addresses do not count.
+    """
+    found = set()
+    for row in rows:
+        address = ip_address(row["remote_address"])
+        used = row["port"] == port and row["state"] in ("established", "time_wait")
+        if used and not address.is_loopback and not any(address in network for network in beside):
+            found.add(str(address))
+    return sorted(found)
+
+
+def container_subnets(inspected: dict[str, Any]) -> list:
+    """Return the IPv4 and IPv6 subnets of a container's networks."""
+    found = []
+    for network in ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values():
+        for address, length in (("IPAddress", "IPPrefixLen"), ("GlobalIPv6Address", "GlobalIPv6PrefixLen")):
+            if network.get(address) and network.get(length):
+                found.append(ip_network(f"{network[address]}/{network[length]}", strict=False))
+    return found
+
+
 def split_log(text: str) -> list[tuple[float, str]]:
     """(unix time, line) of a log that the engine gave with its timestamps; the lines are printable."""
     rows = []
@@ -515,7 +540,15 @@ class Prober:
             self.probe_waiting(found, host, port, env, inspected)
         elif is_service_of(service, "prover_broker"):
             self.probe_waiting(found, host, port, env, inspected)
+            found["clients"] = self.clients(inspected, port)
         return found
+
+    def clients(self, inspected: dict[str, Any], port: int) -> list[str]:
+        """Return the addresses from which others use a container's port, by the sockets of its network."""
+        pid = (inspected.get("State") or {}).get("Pid", 0)
+        tables = self.root / "proc" / str(pid) / "net"
+        rows = parse_sockets(read(tables / "tcp")) + parse_sockets(read(tables / "tcp6")) if pid else []
+        return clients_of(rows, port, container_subnets(inspected))
 
     def probe_waiting(self, found: dict[str, Any], host: str, port: int, env: dict, inspected: dict) -> None:
         """Add whether a node or broker that answers works or waits: pinned, waiting, network_runs and, where the

@@ -7,9 +7,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.guard_daemon import FAMILIES, RULES, TABLE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.guard_daemon import FAMILIES, RULES, TABLE, TRIED
 
 UNIT = "aztec-port-guard.service"
 DIRECTORY = "/etc/aztec-port-guard"
@@ -41,13 +41,14 @@ class Port:
     """A guarded port of the host.
 
     sources: networks (collapsed, v4 before v6) that reach it. addresses: the host's addresses at which it is guarded,
-    as networks; empty for all of them.
+    as networks; empty for all of them. former: networks that were sources earlier.
     """
 
     port: int
     protocol: str
     sources: tuple[str, ...]
     addresses: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ def section_of(
             problems.append(f"{where}: is there twice: name it once, with all its sources")
         sources = _networks(entry.get("sources") or [], where, problems)
         addresses = _networks(entry.get("addresses") or [], where, problems)
-        parsed[number, protocol] = Port(number, protocol, sources, addresses)
+        former = _networks(entry.get("former") or [], where, problems)
+        parsed[number, protocol] = Port(number, protocol, sources, addresses, former)
     inside = []
     for entry in containers:
         address = str(entry["mac_address"]).lower()
@@ -184,6 +186,7 @@ def section_to_text(section: Section) -> str:
                 "protocol": item.protocol,
                 "sources": list(item.sources),
                 "addresses": list(item.addresses),
+                **({"former": list(item.former)} if item.former else {}),
             }
             for item in section.ports
         ],
@@ -209,6 +212,34 @@ def section_from_text(name: str, text: str) -> Section:
     if section_to_text(section) != text:
         raise ValueError("was changed by somebody else")
     return section
+
+
+def without(networks: list[str], taken: list[str]) -> tuple[str, ...]:
+    """Return networks without the addresses of others, collapsed."""
+    left = [ipaddress.ip_network(one) for one in networks]
+    for gone in map(ipaddress.ip_network, taken):
+        parts = []
+        for one in left:
+            if one.version != gone.version or not one.overlaps(gone):
+                parts.append(one)
+            elif gone.prefixlen > one.prefixlen:
+                parts += one.address_exclude(gone)
+        left = parts
+    return collapsed(left)
+
+
+def remember(section: Section, before: Section | None) -> Section:
+    """Return a section whose ports know which sources they had in an earlier one and no longer have.
+
+    A network that admitted everybody is left out, since every stranger would belong to it.
+    """
+    known = {(item.protocol, item.port): item for item in before.ports} if before else {}
+    ports = []
+    for item in section.ports:
+        earlier = known.get((item.protocol, item.port))
+        had = [one for one in (*earlier.sources, *earlier.former) if not one.endswith("/0")] if earlier else []
+        ports.append(replace(item, former=without(had, list(item.sources))))
+    return replace(section, ports=tuple(ports))
 
 
 # The text is made of commands that state no table, since nft would state the table's flags with it, which its parser
@@ -244,18 +275,29 @@ def _merged(sections: list[Section]) -> list[tuple[Port, tuple[str, ...]]]:
         everywhere = any(not item.addresses for item in items)
         addresses = [ipaddress.ip_network(one) for item in items for one in item.addresses]
         bridges = tuple(sorted({bridge for _item, names in entries for bridge in names}))
-        merged.append((Port(number, protocol, sources, () if everywhere else collapsed(addresses)), bridges))
+        former = without([one for item in items for one in item.former], list(sources))
+        guarded = () if everywhere else collapsed(addresses)
+        merged.append((Port(number, protocol, sources, guarded, former), bridges))
     return merged
 
 
+_FAMILIES = ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr"))
+
+
+def _tried_set(version: int, kind: str) -> list[str]:
+    """Return the lines that add the set of sources that try and are no longer admitted; packets fill it."""
+    lines = [f"add set inet {TABLE} {TRIED}{version} {{", f"\ttype {kind};", "\tsize 1024;"]
+    return [*lines, "\tflags dynamic, timeout;", "\ttimeout 2m;", "}", ""]
+
+
 def _port_lines(item: Port, bridges: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Return the sets of a guarded port, and its rules: who reaches it, then the drop."""
+    """Return the sets of a guarded port, and its rules: who reaches it, whose tries are noted, then the drop."""
     sets, rules = [], []
     port = f"{item.protocol} dport {item.port}"
     if bridges:
         rules.append(f"{port} iifname {{ {_quoted(bridges)} }} accept")
     networks = [ipaddress.ip_network(source) for source in item.sources]
-    for version, family, kind in ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr")):
+    for version, family, kind in _FAMILIES:
         members = [source for source, network in zip(item.sources, networks) if network.version == version]
         if any(network.version == version and network.prefixlen == 0 for network in networks):
             # Not every nft takes a prefix of length 0 as an element of an interval set.
@@ -264,6 +306,14 @@ def _port_lines(item: Port, bridges: tuple[str, ...]) -> tuple[list[str], list[s
             name = f"v{version}_{item.protocol}_{item.port}"
             sets += _set(name, kind, members, flags="interval")
             rules.append(f"{port} {family} saddr @{name} accept")
+    for version, family, kind in _FAMILIES:
+        members = [one for one in item.former if ipaddress.ip_network(one).version == version]
+        if members:
+            name = f"former_v{version}_{item.protocol}_{item.port}"
+            sets += _set(name, kind, members, flags="interval")
+            at = [f" {family} daddr {one}" for one in item.addresses if (":" in one) == (version == 6)]
+            noted = f"{family} saddr @{name} update @{TRIED}{version} {{ {family} saddr }}"
+            rules += [f"{port}{one} {noted}" for one in (at if item.addresses else [""])]
     for address in item.addresses:
         family = "ip6" if ":" in address else "ip"
         rules.append(f"{port} {family} daddr {address} counter drop")
@@ -288,6 +338,9 @@ def table(sections: list[Section]) -> str:
     )
     inside = sorted({number for item in containers for number in item.ports})
     lines: list[str] = []
+    for version, _family, kind in _FAMILIES:
+        if any(ipaddress.ip_network(one).version == version for item, _bridges in ports for one in item.former):
+            lines += _tried_set(version, kind)
     to_host = []
     for item, admitted in ports:
         sets, rules = _port_lines(item, admitted)

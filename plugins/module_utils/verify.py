@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import (
     agent_layout,
@@ -13,7 +14,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.component import 
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import meaning
 from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import SERVICE as CRS_SERVICE
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, COMPONENTS, NODE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, COMPONENTS, NODE, ip_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import table
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import compare
@@ -384,6 +385,36 @@ def judge_seed(report: Report, host: str, component: str, containers: list, look
             report.problems.append((host, component, f"the container {container['name']} that fetches the CRS {wrong}"))
 
 
+def shown_few(items: list[str]) -> str:
+    """Return up to five items, and how many more there are."""
+    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+
+
+def judge_clients(report: Report, host: str, clients: list, looks: dict, fleet: dict) -> None:
+    """Add notes on addresses of no host in the inventory that use the broker, or that try to and are not admitted.
+
+    clients: addresses that had a connection to the broker within the last minute.
+    """
+    ours = {ip_of(one) for here in fleet["hosts"].values() for one in here.get("addresses", [])}
+    ours |= {ip_of(one) for look in looks.values() if isinstance(look, dict) for one in look.get("addresses", [])}
+    networks = [ip_network(one) for one in (fleet.get("broker") or {}).get("admitted", [])]
+
+    def admitted(address: str) -> bool:
+        return any(ip_of(address) in network for network in networks)
+
+    others = [one for one in clients if ip_of(one) not in ours]
+    tried = looks[host]["guard"].get("tried", [])
+    gone = sorted({*(one for one in others if not admitted(one)), *(one for one in tried if not admitted(one))})
+    used = [one for one in others if admitted(one)]
+    stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
+    if gone:
+        wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {shown_few(gone)}"
+        report.notes.append((host, BROKER, f"{wrong}: stop the agent there, {stop}"))
+    if used:
+        wrong = f"not in the inventory, admitted by aztec_admit, and using the broker: {shown_few(used)}"
+        report.notes.append((host, BROKER, f"{wrong}: if you removed an agent there, stop it, {stop}"))
+
+
 def left_over(report: Report, host: str, component: str, container: dict) -> None:
     """Add a container of a component that the inventory does not put on its host."""
     report.rows.append((host, component, short_image(container), container["state"], *["-"] * (len(HEADS) - 4)))
@@ -433,6 +464,9 @@ def verify(looks: dict, fleet: dict) -> Report:
                 images = wanted.get("images") or []
                 judge_container(report, host, component, container, look, images, fleet, chain)
                 seen.append((host, component, container))
+            if component == BROKER:
+                clients = [one for container in containers for one in container.get("clients", [])]
+                judge_clients(report, host, clients, looks, fleet)
             if project_name(component) in (look.get("working") or []):
                 # What is found of containers that are being replaced holds for this moment only.
                 del report.problems[before:], seen[judged:]

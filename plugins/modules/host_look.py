@@ -170,7 +170,8 @@ look:
     guard:
       description:
         - State of the port guard. Whether it is installed, enabled, loaded and outdated, who keeps its tables (owner),
-          its sections, files that are none (problems), and saved rulesets that hold its tables (saved_in).
+          its sections, files that are none (problems), saved rulesets that hold its tables (saved_in), and addresses
+          that are no longer admitted and try to reach a guarded port (tried).
       type: dict
     interfaces:
       description: Names of the network interfaces.
@@ -201,7 +202,8 @@ look:
       type: dict
     projects:
       description:
-        - Containers of the projects. With O(probe) each has its status, rpc, broker_contact, tips, l1, waiting.
+        - Containers of the projects. With O(probe) each has its status, rpc, broker_contact, clients, tips, l1,
+          waiting.
       type: dict
     working:
       description: Names of the Compose projects that a run of P(aztec_ops.prover.compose_stack#module) is changing now.

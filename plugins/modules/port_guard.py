@@ -25,6 +25,8 @@ description:
     list loses the connections that it has.
   - Packets are dropped, not rejected. A scan then learns nothing, and the host answers no forged source.
   - The drops are counted. C(nft list table inet aztec_prover) shows them.
+  - A source that is taken off a list is remembered in the section's file. The sets C(tried_v4) and C(tried_v6) hold
+    those of them that tried to reach the port within the last 2 minutes.
 options:
   section:
     description: Name of the component whose section this is. Lower-case letters, digits and underscores.
@@ -249,6 +251,13 @@ class Host:
                 raise Failed(f"{path} {error}: delete it and run the role of {path.stem} again") from error
         return found
 
+    def earlier(self, name: str) -> guard.Section | None:
+        """Return the section that an earlier call left under a name; None where there is none that can be read."""
+        try:
+            return guard.section_from_text(name, self.read(f"{guard.DIRECTORY}/{name}.json"))
+        except ValueError:
+            return None
+
     def check_text(self, text: str) -> None:
         """Raise Failed for rules that this host's nft refuses.
 
@@ -335,6 +344,7 @@ class Host:
     def apply(self, section: guard.Section, present: bool) -> tuple[str, list[str]]:
         """Bring the host to the section, or to its absence; return the rules' text and the sections' names."""
         with self.locked():
+            section = guard.remember(section, self.earlier(section.name))
             sections = self.sections(leave_out=section.name)
             if present:
                 sections = sorted([*sections, section], key=lambda item: item.name)

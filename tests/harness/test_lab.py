@@ -6,13 +6,14 @@ import io
 import tarfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from lab.fleet import fund
 from lab.fleet.__main__ import parser
 from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive, streams
-from lab.fleet.images import content_hash, prune
+from lab.fleet.images import Images, content_hash, prune
 from lab.fleet.names import records
 from lab.fleet.report import rows_of, table
 from lab.fleet.settings import LabError, Machine, debian_mirror, machines_of
@@ -74,10 +75,21 @@ FOUR, SIX = "10.0.0.1", "fd00::1"
         pytest.param(
             {"ansible_host": FOUR, "lab_engine": True}, Machine("a", FOUR, None, FOUR, engine=True), id="engine"
         ),
+        pytest.param(
+            {"ansible_host": FOUR, "lab_suite": "bookworm"},
+            Machine("a", FOUR, None, FOUR, suite="bookworm"),
+            id="suite",
+        ),
     ],
 )
 def test_machines_are_made_as_the_inventory_describes_them(variables: dict[str, Any], expected: Machine) -> None:
     assert machines_of(inventory(a=variables)) == (expected,)
+
+
+@pytest.mark.parametrize(("given", "setting"), [("bookworm", "trixie"), ("", "bookworm")])
+def test_an_engine_on_a_suite_without_one_is_refused(given: str, setting: str) -> None:
+    with pytest.raises(LabError, match="Debian bookworm has no Compose v2 in its packages: remove lab_engine"):
+        Images(MagicMock(), MagicMock(suite=setting)).host(True, given)
 
 
 @pytest.mark.parametrize("variables", [{}, {"ansible_host": "a.lan"}])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import DOCKER_SUITES
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -55,6 +57,24 @@ def test_roles_name_the_floor(path: Path) -> None:
     """Each role's metadata name the floor's line."""
     (floor,) = (Version(one.version) for one in supported() if one.operator == ">=")
     assert yaml.safe_load(path.read_text())["galaxy_info"]["min_ansible_version"] == f"{floor.major}.{floor.minor}"
+
+
+def support_table() -> dict[tuple[str, str], str]:
+    """Give what the README says of how each system is tested: (system, version) -> words."""
+    row = re.compile(r"^\| (Debian|Ubuntu) ([\d., ]+) \|[^|]*\| ([^|]*) \|$", re.MULTILINE)
+    rows = row.findall((ROOT / "README.md").read_text())
+    return {(name.lower(), one): how for name, versions, how in rows for one in versions.split(", ")}
+
+
+def test_readme_says_how_each_system_is_tested() -> None:
+    """Every system that the role takes Docker's repository for is in the table, with a stage or as not tested."""
+    rows = support_table()
+    assert set(rows) == {(name, one) for name, versions in DOCKER_SUITES.items() for one in versions}
+    stages = subprocess.run(["tests/run", "-l"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for (name, _version), how in rows.items():
+        assert (how == "not tested") is (name == "ubuntu")
+        assert set(re.findall(r"`tests/run (\w+)`", how)) <= set(stages)
+    assert rows["debian", "12"].startswith("`tests/run bookworm`")
 
 
 def collections_in_yaml(node: Any) -> Iterator[str]:

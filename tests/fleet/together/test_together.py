@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fleet.doors import all_of, forwarding, no_guard, published, routed, routes, tried
-from tests.fleet.fleet import Fleet, changes
+from tests.fleet.fleet import Fleet, changes, playbook
 from tests.fleet.jobs import prove
 
 SMALL, PAIR, OUTSIDE = "small", "pair", "outside"
@@ -50,3 +50,12 @@ def test_no_way_to_the_containers(fleet: Fleet) -> None:
         all_of(tried(fleet, doors), "shut")
         with no_guard(fleet, SMALL):
             all_of(tried(fleet, doors), "in")
+
+
+def test_an_agent_that_only_aztec_admit_admits_is_named(fleet: Fleet) -> None:
+    """As one that was removed and is still within an admitted network would be; it is no fault of the fleet."""
+    run = playbook("playbooks/verify.yml")
+    assert run.returncode == 0, run.stdout
+    (line,) = (one for one in run.stdout.splitlines() if "admitted by aztec_admit, and using the broker" in one)
+    assert str(fleet.machines[OUTSIDE].address) in line
+    assert str(fleet.machines[PAIR].address) not in line

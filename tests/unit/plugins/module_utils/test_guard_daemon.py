@@ -378,6 +378,7 @@ class Kernel:
         self.tables: dict[str, str] = {}
         self.owners: dict[str, tuple[int, int]] = {}
         self.ran: list[str] = []
+        self.sets: dict[str, str] = {}
         self.batches: list[tuple] = []
         self.refuses, self.number = "", 0
         self.generation, self.others = 0xFFFFFFFF, 0
@@ -389,6 +390,10 @@ class Kernel:
             if family not in self.tables:
                 raise daemon.Failed("No such file or directory")
             return self.tables[family]
+        if commands.startswith("list set inet aztec_prover "):
+            if commands.split()[-1] not in self.sets:
+                raise daemon.Failed("No such file or directory")
+            return self.sets[commands.split()[-1]]
         if self.refuses:
             raise daemon.Failed(self.refuses)
         self.ran.append(commands)
@@ -624,6 +629,7 @@ def test_answer(kernel: Kernel, rules: Path, mechanism: str) -> None:
         "mechanism": mechanism,
         "digest": daemon.digest(rules.read_text(encoding="utf-8")),
         "intact": True,
+        "tried": [],
         "problem": "",
     }
     assert guard.answer("state") == loaded
@@ -897,3 +903,56 @@ def test_sockets_of_this_process() -> None:
         assert found[os.readlink(f"/proc/self/fd/{one.fileno()}")] == one.fileno()
         assert other.fileno() not in found.values()
         assert all(link.startswith("socket:[") for link in found)
+
+
+# Sets that packets fill
+
+FILLED = """\
+table inet aztec_prover {
+\tset tried_v4 {
+\t\ttype ipv4_addr
+\t\tsize 1024
+\t\tflags dynamic,timeout
+\t\ttimeout 2m%s
+\t}
+
+\tset v4_tcp_8080 {
+\t\ttype ipv4_addr
+\t\tflags interval
+\t\telements = { 10.0.0.2 }
+\t}
+}
+"""
+ELEMENTS = "\n\t\telements = { 10.0.0.4,\n\t\t\t     10.0.0.3 expires 1m2s }"
+
+
+def test_what_packets_put_into_a_set_is_no_change(kernel: Kernel, rules: Path) -> None:
+    guard = daemon.Guard(str(rules), daemon.WATCH)
+    guard.load()
+    kernel.tables["inet"] = FILLED % ""
+    guard.listing = guard.shown()
+    kernel.tables["inet"] = FILLED % ELEMENTS
+    assert guard.intact()
+    kernel.tables["inet"] = (FILLED % ELEMENTS).replace("10.0.0.2", "10.0.0.9")
+    assert not guard.intact()
+
+
+@pytest.mark.parametrize(
+    ("text", "elements", "found"),
+    [
+        pytest.param("add set inet aztec_prover tried_v4 {", ELEMENTS, ["10.0.0.3", "10.0.0.4"], id="two"),
+        pytest.param("add set inet aztec_prover tried_v4 {", "", [], id="nobody"),
+        pytest.param("add chain inet aztec_prover x", ELEMENTS, [], id="no_set"),
+    ],
+)
+def test_who_tries(kernel: Kernel, text: str, elements: str, found: list) -> None:
+    guard = daemon.Guard("", daemon.OWNER)
+    guard.text = text
+    kernel.sets["tried_v4"] = FILLED % elements
+    assert guard.tried() == found
+
+
+def test_a_set_that_is_gone_names_nobody(kernel: Kernel) -> None:
+    guard = daemon.Guard("", daemon.OWNER)
+    guard.text = "add set inet aztec_prover tried_v6 {"
+    assert guard.tried() == []

@@ -56,6 +56,7 @@ WELL = {
     "sections": ["prover_broker", "prover_node"],
     "problems": [],
     "saved_in": [],
+    "tried": [],
     "table_problem": "",
 }
 
@@ -206,3 +207,9 @@ def test_nft_and_its_version(tmp_path: Path, folder: str) -> None:
     answers = [(0, "nftables v1.1.3 (Commodore Bullmoose #4)\n", ""), (127, "", "not found")]
     found = [host_guard.nft_facts(lambda command, answer=answer: answer, tmp_path) for answer in answers]
     assert found == [{"installed": True, "version": "1.1.3"}, {"installed": True, "version": ""}]
+
+
+def test_those_who_try_are_named(root: Path) -> None:
+    assert facts(root, {**STATE, "tried": ["10.0.0.9"]}) == {**WELL, "tried": ["10.0.0.9"]}
+    # The daemon of an earlier version does not say.
+    assert facts(root)["tried"] == []

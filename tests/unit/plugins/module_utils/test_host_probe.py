@@ -532,3 +532,47 @@ def test_probe_of_a_waiting_program(plain_server, tmp_path, service, headers, rp
     assert found["status"].get("post") == post
     assert engine.since[1:] == (["0"] if kind else [])
     assert (found["pinned"], found["network_runs"]) == (False, "")
+
+
+CLIENTS = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   1: 020012AC:1F90 0B00000A:DEBC 01 00000000:00000000 00:00000000 00000000     0        0 1 3 0
+   2: 020012AC:1F90 0C00000A:DEBC 06 00000000:00000000 03:000012B7 00000000     0        0 0 3 0
+   3: 020012AC:1F90 0B00000A:DEBD 01 00000000:00000000 00:00000000 00000000     0        0 2 3 0
+   4: 020012AC:1F90 030012AC:DEBC 01 00000000:00000000 00:00000000 00000000     0        0 3 3 0
+   5: 0100007F:1F90 0100007F:DEBC 06 00000000:00000000 03:000012B7 00000000     0        0 0 3 0
+   6: 020012AC:DEBC 0D00000A:1F90 01 00000000:00000000 00:00000000 00000000     0        0 4 3 0
+   7: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5 3 0
+   8: 020012AC:1F90 0E00000A:DEBC 03 00000000:00000000 01:00000100 00000000     0        0 0 3 0
+"""
+# Made up: an agent over IPv6, and one over IPv4 by a socket that takes both.
+CLIENTS_6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when
+   1: 000080FE000000000000000002000000:1F90 000000FD00000000000000000B000000:DEBC 01 00000000:00000000 00:0 0 0 0 1
+   2: 0000000000000000FFFF0000020012AC:1F90 0000000000000000FFFF00000F00000A:DEBC 01 00000000:00000000 00:0 0 0 0 1
+"""
+INSPECTED = {
+    "State": {"Pid": 7},
+    "NetworkSettings": {"Networks": {
+        "aztec0": {"IPAddress": "172.18.0.2", "IPPrefixLen": 16, "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0},
+        "other": {"IPAddress": "", "IPPrefixLen": 0, "GlobalIPv6Address": "fd31::2", "GlobalIPv6PrefixLen": 64},
+    }},
+}
+
+
+def test_clients_of_a_broker(tmp_path) -> None:
+    """Those from outside that have or had a connection, once each; not its neighbours, and nobody that it asks."""
+    folder = tmp_path / "proc/7/net"
+    folder.mkdir(parents=True)
+    (folder / "tcp").write_text(CLIENTS)
+    (folder / "tcp6").write_text(CLIENTS_6)
+    prober = hp.Prober(None, None, {}, [], tmp_path, NOW)
+    assert prober.clients(INSPECTED, 8080) == ["10.0.0.11", "10.0.0.12", "10.0.0.15", "fd00::b"]
+    assert prober.clients({**INSPECTED, "State": {"Pid": 0}}, 8080) == []
+    assert prober.clients({**INSPECTED, "State": {"Pid": 8}}, 8080) == []
+
+
+def test_subnets_of_a_container() -> None:
+    """Both families; a network without an address of a family has none."""
+    assert [str(one) for one in hp.container_subnets(INSPECTED)] == ["172.18.0.0/16", "fd31::/64"]
+    assert hp.container_subnets({}) == []

@@ -553,3 +553,75 @@ def test_drop_in_stops_no_running_docker() -> None:
     assert "ExecStartPre=/bin/sh -c '/usr/sbin/nft list chain inet aztec_prover prerouting" in text
     assert "see systemctl status aztec-port-guard.service" in text
     assert {"Wants=aztec-port-guard.service", "After=aztec-port-guard.service"} <= set(text.splitlines())
+
+
+# Sources that were taken off a list
+
+FORMER = guard.section_of("a", [{"port": 1, "sources": ["10.0.0.2"], "former": ["10.0.0.3", "fd00::3"]}], [])
+
+
+@pytest.mark.parametrize(
+    ("networks", "taken", "left"),
+    [
+        (["10.0.0.0/30"], ["10.0.0.1"], ("10.0.0.0", "10.0.0.2/31")),
+        (["10.0.0.1", "10.0.0.2"], ["10.0.0.0/24"], ()),
+        (["10.0.0.1", "fd00::1"], ["10.0.0.1"], ("fd00::1",)),
+        (["10.0.0.1", "10.0.0.1"], [], ("10.0.0.1",)),
+        (["10.0.0.1"], ["0.0.0.0/0"], ()),
+        ([], ["10.0.0.1"], ()),
+    ],
+)
+def test_networks_without_others(networks: list[str], taken: list[str], left: tuple[str, ...]) -> None:
+    assert guard.without(networks, taken) == left
+
+
+def one(*sources: str, former: tuple[str, ...] = (), port: int = 1) -> guard.Section:
+    return guard.section_of("a", [{"port": port, "sources": list(sources), "former": list(former)}], [])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "former"),
+    [
+        pytest.param(one("10.0.0.2", "10.0.0.3"), one("10.0.0.2"), ("10.0.0.3",), id="taken_off"),
+        pytest.param(one("10.0.0.2", former=("10.0.0.3",)), one("10.0.0.2"), ("10.0.0.3",), id="earlier"),
+        pytest.param(one("10.0.0.2", former=("10.0.0.3",)), one("10.0.0.2", "10.0.0.3"), (), id="back_again"),
+        pytest.param(one("10.0.0.2"), one("10.0.0.0/24"), (), id="within_a_network"),
+        pytest.param(one("10.0.0.2", "fd00::2"), one(), ("10.0.0.2", "fd00::2"), id="all"),
+        pytest.param(one("0.0.0.0/0", "::/0"), one("10.0.0.2"), (), id="everybody"),
+        pytest.param(one("10.0.0.2", port=2), one(), (), id="another_port"),
+        pytest.param(None, one("10.0.0.2"), (), id="first"),
+    ],
+)
+def test_a_port_knows_its_former_sources(before, now: guard.Section, former: tuple[str, ...]) -> None:
+    kept = guard.remember(now, before)
+    assert kept.ports[0].former == former
+    assert kept.ports[0].sources == now.ports[0].sources
+    assert guard.section_from_text("a", guard.section_to_text(kept)) == kept
+
+
+def test_tries_of_former_sources_are_noted_before_the_drop() -> None:
+    text = guard.table([FORMER])
+    assert chain(text, "to_host") == [
+        "tcp dport 1 ip saddr @v4_tcp_1 accept",
+        "tcp dport 1 ip saddr @former_v4_tcp_1 update @tried_v4 { ip saddr }",
+        "tcp dport 1 ip6 saddr @former_v6_tcp_1 update @tried_v6 { ip6 saddr }",
+        "tcp dport 1 counter drop",
+    ]
+    for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
+        tried = f"add set inet aztec_prover tried_v{version} {{\n\ttype {kind};\n\tsize 1024;\n"
+        assert f"{tried}\tflags dynamic, timeout;\n\ttimeout 2m;\n}}\n" in text
+    assert "add set inet aztec_prover former_v4_tcp_1 {\n\ttype ipv4_addr;\n\tflags interval;\n" in text
+
+
+def test_former_sources_at_some_of_the_host_s_addresses() -> None:
+    some = guard.section_of("a", [{"port": 1, "addresses": ["10.0.0.1"], "former": ["10.0.0.3", "fd00::3"]}], [])
+    assert chain(guard.table([some]), "to_host") == [
+        "tcp dport 1 ip daddr 10.0.0.1 ip saddr @former_v4_tcp_1 update @tried_v4 { ip saddr }",
+        "tcp dport 1 ip daddr 10.0.0.1 counter drop",
+    ]
+
+
+def test_a_source_that_another_section_admits_is_not_a_former_one() -> None:
+    other = guard.section_of("b", [{"port": 1, "sources": ["10.0.0.3", "fd00::3"]}], [])
+    assert "tried" not in guard.table([FORMER, other])
+    assert "former" not in guard.table([FORMER, other])

@@ -596,3 +596,47 @@ def test_what_an_agent_says_is_printable(status: str) -> None:
     assert "proving" in text and "\x1b" not in text and "\r" not in text
     text = report_table(verify(fleet(agent={"rpc": {"agent_getStatus": {"status": "x" * 5000}}}), FLEET))
     assert max(map(len, text.splitlines())) < 400
+
+
+ADMITTING = {
+    **FLEET,
+    "broker": {"host": "node-1", "admitted": ["10.0.0.0/24", "fd00::1/128"]},
+    "hosts": {
+        "node-1": {**FLEET["hosts"]["node-1"], "addresses": ["10.0.0.1", "fd00::1"]},
+        "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": ["10.0.0.2"]},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("clients", "tried", "gone", "used"),
+    [
+        pytest.param(["10.0.0.1", "10.0.0.2", "fd00:0:0::1"], [], "", "", id="the fleet's"),
+        pytest.param([], ["10.9.0.3"], "10.9.0.3", "", id="tries"),
+        pytest.param(["10.9.0.3"], [], "10.9.0.3", "", id="was connected"),
+        pytest.param(["10.9.0.3"], ["10.9.0.3", "fd00::9"], "10.9.0.3, fd00::9", "", id="both"),
+        pytest.param(["10.0.0.7"], [], "", "10.0.0.7", id="admitted by a network"),
+        pytest.param(["10.0.0.7"], ["10.9.0.3"], "10.9.0.3", "10.0.0.7", id="two"),
+        pytest.param([], ["10.0.0.7"], "", "", id="tried before it was admitted again"),
+        pytest.param([], [f"10.9.0.{n}" for n in range(1, 8)],
+                     "10.9.0.1, 10.9.0.2, 10.9.0.3, 10.9.0.4, 10.9.0.5 and 2 more", "", id="many"),
+        # An address that the inventory does not know, and the host has.
+        pytest.param(["10.0.0.8"], [], "", "", id="another address of a host"),
+    ],
+)
+def test_agents_that_were_removed(clients, tried, gone, used):
+    """Who is in no inventory and uses the broker or tries to is named, with what to do; it is no fault of the fleet."""
+    looks = fleet(broker={"clients": clients})
+    looks["node-1"]["guard"]["tried"] = tried
+    looks["agent-1"]["addresses"] = ["10.0.0.8"]
+    report = verify(looks, ADMITTING)
+    stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
+    wanted = []
+    if gone:
+        wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {gone}"
+        wanted.append(("node-1", "prover_broker", f"{wrong}: stop the agent there, {stop}"))
+    if used:
+        wrong = f"not in the inventory, admitted by aztec_admit, and using the broker: {used}"
+        wanted.append(("node-1", "prover_broker", f"{wrong}: if you removed an agent there, stop it, {stop}"))
+    assert (report.problems, report.notes) == ([], wanted)
+    assert all(note[2] in report_table(report) for note in wanted)

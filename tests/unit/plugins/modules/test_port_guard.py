@@ -545,3 +545,26 @@ def test_owners_are_those_of_the_tables_that_are_there(monkeypatch: pytest.Monke
 def test_the_daemon_is_asked_for_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_daemon, "ask", {"state": {"pid": 7}}.__getitem__)
     assert Service(print).state() == {"pid": 7}
+
+
+def test_a_source_that_is_taken_off_the_list_is_remembered(machine: Machine) -> None:
+    def sources(*sources: str) -> str:
+        section = guard.section_of("prover_broker", [{"port": 8080, "sources": list(sources)}], ["aztec0"])
+        text, _names = machine.host().apply(section, present=True)
+        host = machine.host()
+        assert host.apply(section, present=True) == (text, ["prover_broker"])
+        assert host.actions == []
+        return text
+
+    sources("10.0.0.11", "10.0.0.13")
+    assert "elements = { 10.0.0.13 }" in sources("10.0.0.11")
+    kept = machine.file(f"{guard.DIRECTORY}/prover_broker.json").read_text()
+    assert '"former": [\n        "10.0.0.13"\n      ]' in kept
+    assert "former" not in sources("10.0.0.11", "10.0.0.13")
+
+
+def test_a_section_that_cannot_be_read_remembers_nothing(machine: Machine) -> None:
+    machine.host().apply(BROKER, present=True)
+    machine.file(f"{guard.DIRECTORY}/prover_broker.json").write_text("x")
+    text, _names = machine.host().apply(guard.section_of("prover_broker", [{"port": 8080}], ["aztec0"]), present=True)
+    assert "former" not in text
