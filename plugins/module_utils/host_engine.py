@@ -278,8 +278,6 @@ def pull_ways(engine: Engine) -> tuple[list[str], bool]:
     return [str(one) for one in mirrors], bool(info.get("HttpProxy") or info.get("HttpsProxy"))
 
 
-
-
 def unit_texts(root: Path, unit: str, default: str) -> list[str]:
     """Return the text of a unit, the default where there is none, and those of its drop-ins, in systemd's order."""
     folders = [root / folder for folder in UNIT_FOLDERS]

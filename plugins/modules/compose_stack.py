@@ -317,7 +317,7 @@ class Wanted:
 
 def docker_config() -> str:
     """Return the text of the Docker CLI's config.json, '' where there is none: the CLI goes on without it, too."""
-    directory = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")
+    directory = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
     try:
         with open(os.path.join(directory, "config.json"), encoding="utf-8", errors="replace") as handle:
             return handle.read()

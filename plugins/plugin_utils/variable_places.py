@@ -128,16 +128,16 @@ def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options:
         if not lost:
             continue
         option = {"no_log": True} if holds_secret(name, options[name]) else options[name]
-        told = winner.rank < HOST and not option.get("no_log")
-
-        def place(layer: Layer, name: str = name, option: Mapping = option, told: bool = told) -> str:
-            return f"{shown(layer.values[name], option)} in {layer.place}" if told else layer.place
-
-        others = " and ".join(place(layer) for layer in lost)
+        hides = winner.rank == HOST or option.get("no_log")
+        places = [
+            layer.place if hides else f"{shown(layer.values[name], option)} in {layer.place}"
+            for layer in (winner, *lost)
+        ]
+        others = " and ".join(places[1:])
         remedy = "set it in one of these places only"
         if winner.rank == ALL and lost[-1].stronger:
             remedy = f"set it in {lost[-1].stronger}, which comes after {winner.place}, or in one place only"
-        wrong = f"is set in several places: {place(winner)} applies, and not {others}"
+        wrong = f"is set in several places: {places[0]} applies, and not {others}"
         problems.append(Problem(host, name, wrong, remedy, "note"))
     return problems
 

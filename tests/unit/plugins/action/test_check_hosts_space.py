@@ -79,7 +79,6 @@ def full(*paths: str, free: float = 0.4 * GB) -> dict:
     return {**BIG, **{path: volume(free, "/dev/b") for path in paths}}
 
 
-
 @pytest.mark.parametrize(
     ("disks", "engine", "images", "found"),
     [
@@ -224,8 +223,13 @@ OWN = "registry.lan:5000/aztec:6.0.0"
         ("aarch64", "arm", (IMAGE,), {}, [PUBLISHED.format("arm")]),
         ("i686", "", (IMAGE,), {}, [PUBLISHED.format("386")]),
         # As the remedy says: an image of one's own, that is pulled or there.
-        ("riscv64", "", (OWN,), {}, [f"warning | architecture | {OWN} may not be built for the host's architecture "
-                                    f"riscv64 | see that docker pull {OWN} works on the host"]),
+        (
+            "riscv64", "", (OWN,), {},
+            [
+                f"warning | architecture | {OWN} may not be built for the host's architecture riscv64 | see that "
+                f"docker pull {OWN} works on the host"
+            ],
+        ),
         ("riscv64", "", (OWN,), {OWN: {}}, []),
     ],
 )  # fmt: skip

@@ -259,8 +259,6 @@ def test_what_peers_say_is_printable(serve) -> None:
 
 def test_a_file_of_a_container_s_is_bounded(tmp_path) -> None:
     """A pipe in place of a file would be read without an end."""
-
-
     path = tmp_path / "proc/42/root/d/cache/testnet/network_config.json"
     path.parent.mkdir(parents=True)
     os.mkfifo(path)
