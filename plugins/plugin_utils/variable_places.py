@@ -128,7 +128,7 @@ def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options:
         if not lost:
             continue
         option = {"no_log": True} if holds_secret(name, options[name]) else options[name]
-        hides = winner.rank == HOST or option.get("no_log")
+        hides = winner.rank >= HOST or option.get("no_log")
         places = [
             layer.place if hides else f"{shown(layer.values[name], option)} in {layer.place}"
             for layer in (winner, *lost)
