@@ -1,0 +1,355 @@
+"""List every line with a remedy that the product can print, read from its code and not from its output.
+
+A line is "what is wrong: what to do", with {} for each part that is filled in at run time. These shapes are found, in
+any module of plugins/, and in the messages of fail and assert in roles/ and playbooks/:
+
+- a pair of texts (wrong, remedy), wherever it is written: returned, passed to `add`, or in a table
+- the arguments of Problem (host, variable, wrong, remedy), Found, Broken and Fault (wrong, remedy)
+- any other text with ": " in it and words behind that, such as those that are raised or returned
+
+What looks like a line and is not one is in NO_LINES, with the reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+GAP = "\0"
+MOST_ALTERNATIVES = 64
+
+# Constructors that take a line in two arguments: the places of wrong and remedy.
+PAIRED = {"Problem": (2, 3), "Found": (0, 1), "Broken": (0, 1), "_matches": (1, 2)}
+# Errors whose text is a line of its own, even without a colon.
+RAISED = ("AnsibleError", "Failed", "Problem")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line that can be printed. text: with {} for what is filled in; place: module and function."""
+
+    text: str
+    place: str
+
+    @property
+    def weight(self) -> int:
+        """Return how many characters are fixed."""
+        return len(self.text.replace("{}", ""))
+
+    @property
+    def pattern(self) -> re.Pattern:
+        """Return what matches the line as it is printed, behind whatever introduces it."""
+        return _pattern(self.text)
+
+
+@cache
+def _pattern(text: str) -> re.Pattern:
+    return re.compile(".*?" + ".*".join(re.escape(part) for part in text.split("{}")), re.DOTALL)
+
+
+# Texts that look like a line and are not one, by the reason.
+NO_LINES: dict = {}
+
+
+class _Module:
+    """One module of the product: its functions, its constants, and the texts that expressions come to."""
+
+    def __init__(self, path: Path, functions: dict) -> None:
+        self.name = path.stem
+        self.tree = ast.parse(path.read_text(encoding="utf-8"))
+        self.functions = functions
+        self.constants = {
+            target.id: node.value
+            for node in self.tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        self.touched: set = set()
+        self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    def function_of(self, node: ast.AST) -> ast.AST:
+        """Return the innermost function around a node, or the module."""
+        while node in self.parents:
+            node = self.parents[node]
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                return node
+        return self.tree
+
+    def texts(self, node: ast.AST, scope: ast.AST, seen: tuple = ()) -> list[str]:
+        """Return the texts that an expression can come to, GAP for what is not known before run time."""
+        found = list(dict.fromkeys(self._texts(node, scope, seen)))
+        return found[:MOST_ALTERNATIVES] or [GAP]
+
+    def _texts(self, node: ast.AST, scope: ast.AST, seen: tuple) -> list[str]:
+        self.touched.add(node)
+        if isinstance(node, ast.Constant):
+            return [node.value if isinstance(node.value, str) else GAP]
+        if isinstance(node, ast.JoinedStr):
+            return self._product(node.values, scope, seen)
+        if isinstance(node, ast.FormattedValue):
+            texts = [GAP] if node.format_spec else self.texts(node.value, scope, seen)
+            # Words that are filled in are no part of the line's identity, what to do is.
+            return texts if all(" " in text and len(text.replace(GAP, "")) > 11 for text in texts) else [GAP]
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return self._product([node.left, node.right], scope, seen)
+        if isinstance(node, ast.IfExp):
+            return self.texts(node.body, scope, seen) + self.texts(node.orelse, scope, seen)
+        if isinstance(node, ast.BoolOp):
+            return [text for value in node.values for text in self.texts(value, scope, seen)]
+        if isinstance(node, ast.Name) and node.id not in seen:
+            return self._named(node, scope, (*seen, node.id))
+        if isinstance(node, ast.Call):
+            return self._called(node, scope, seen)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            wanted = node.slice.value if isinstance(node.slice, ast.Constant) else None
+            return self._in_table(node.value, scope, seen, wanted) or [GAP]
+        return [GAP]
+
+    def _product(self, nodes: list, scope: ast.AST, seen: tuple) -> list[str]:
+        parts = [self.texts(node, scope, seen) for node in nodes]
+        return ["".join(one) for one in itertools.islice(itertools.product(*parts), MOST_ALTERNATIVES)]
+
+    def _named(self, use: ast.Name, scope: ast.AST, seen: tuple) -> list[str]:
+        """Return what a name stands for where it is used: what was assigned last before, on each way there."""
+        found = []
+        for value, added in self._assigned(use):
+            texts = self.texts(value, scope, seen) if value is not None else [GAP]
+            for more in added:
+                texts = [one + two for one in texts for two in self.texts(more, scope, seen)][:MOST_ALTERNATIVES]
+            found += texts
+        if not found and use.id in self.constants:
+            found = self.texts(self.constants[use.id], self.tree, seen)
+        return found
+
+    def _assigned(self, use: ast.Name) -> list[tuple]:
+        """Return (value, what is added to it) for each assignment that a use of a name can see."""
+        node, name = use, use.id
+        added: list = []
+        found: list = []
+        while not isinstance(node, (ast.FunctionDef, ast.Module)):
+            block, node = node, self.parents[node]
+            statements = next((part for _n, part in ast.iter_fields(node) if isinstance(part, list) and block in part), [])
+            for before in reversed(statements[: statements.index(block)] if statements else []):
+                if isinstance(before, ast.AugAssign) and getattr(before.target, "id", "") == name:
+                    added.insert(0, before.value)
+                    continue
+                values = _values(before, name)
+                found += [(value, list(added)) for value in values]
+                if values and (isinstance(before, ast.Assign) or _always(before, name)):
+                    return found
+            if isinstance(node, (ast.For, ast.ListComp)) and not found and name in {
+                one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+            } and isinstance(node, ast.For) and name in {one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)}:
+                return [(None, [])]
+        return found
+
+    def _called(self, node: ast.Call, scope: ast.AST, seen: tuple) -> list[str]:
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+            return [text.replace("{}", GAP) for text in self.texts(node.func.value, scope, seen)]
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and isinstance(node.func.value, ast.Name):
+            default = self.texts(node.args[1], scope, seen) if len(node.args) > 1 else []
+            return [*self._in_table(node.func.value, scope, seen), *default] or [GAP]
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        other = self.functions.get(name)
+        if other is None or name in seen:
+            return [GAP]
+        module, function = other
+        returned = [one.value for one in _own(function) if isinstance(one, ast.Return) and one.value is not None]
+        # Nothing is returned where nothing is wrong.
+        said = [value for value in returned if not isinstance(value, ast.Constant) or value.value]
+        return [text for value in said for text in module.texts(value, function, (*seen, name))] or [GAP]
+
+    def _in_table(self, name: ast.Name, scope: ast.AST, seen: tuple, wanted: object = None) -> list[str]:
+        """Return the texts of a dict by its name, those of the dicts that it is made of included, or that of one key."""
+        if name.id in seen:
+            return []
+        seen = (*seen, name.id)
+        values = [
+            node.value
+            for node in _own(scope)
+            if isinstance(node, ast.Assign) and any(getattr(one, "id", "") == name.id for one in node.targets)
+        ] or [self.constants.get(name.id)]
+        found: list = []
+        for value in values:
+            for table in [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]:
+                if isinstance(table, ast.Name):
+                    found += self._in_table(table, scope, seen)
+                elif isinstance(table, ast.Dict):
+                    for key, one in zip(table.keys, table.values):
+                        if key is None and isinstance(one, ast.Name):
+                            found += self._in_table(one, scope, seen)
+                        elif wanted is not None and getattr(key, "value", None) != wanted:
+                            continue
+                        elif key is not None and isinstance(one, (ast.Constant, ast.JoinedStr, ast.Name)):
+                            found += self.texts(one, scope, seen)
+        return found
+
+    def lines(self) -> Iterator[Line]:
+        """Return the module's lines; one may come several times."""
+        pairs = [pair for node in ast.walk(self.tree) for pair in self._pairs(node)]
+        inside: set = set()
+        for wrong, remedy in pairs:
+            self.touched.clear()
+            scope = self.function_of(wrong)
+            for one, other in itertools.product(self.texts(wrong, scope), self.texts(remedy, scope)):
+                # What passes on the line of another place has no text of its own.
+                if _words(other):
+                    yield Line(_filled(f"{one}: {other}"), self._place(scope))
+            inside |= self.touched
+        found: dict = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp)) and not isinstance(self.parents[node], ast.Expr):
+                if node not in inside:
+                    self.touched.clear()
+                    found[node] = self.texts(node, self.function_of(node))
+                    inside |= self.touched - {node}
+        for node, texts in found.items():
+            if node not in inside:
+                raised = self._is_raised(node)
+                for text in texts:
+                    for line in [text] if raised and " " in text and _words(text) else _lines_in(text):
+                        yield Line(_filled(line), self._place(self.function_of(node)))
+
+    def _is_raised(self, node: ast.AST) -> bool:
+        call = self.parents.get(node)
+        raised = isinstance(call, ast.Call) and isinstance(self.parents.get(call), ast.Raise)
+        return raised and getattr(call.func, "id", "") in RAISED
+
+    def _place(self, scope: ast.AST) -> str:
+        return f"{self.name}.{getattr(scope, 'name', '')}".rstrip(".")
+
+    def _pairs(self, node: ast.AST) -> Iterator[tuple]:
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            first, second = PAIRED.get(name, (0, 99))
+            keywords = {one.arg: one.value for one in node.keywords}
+            wrong = node.args[first] if len(node.args) > first else keywords.get("wrong")
+            remedy = node.args[second] if len(node.args) > second else keywords.get("remedy")
+            if name in PAIRED and wrong is not None and remedy is not None:
+                yield wrong, remedy
+        elif isinstance(node, ast.Tuple) and not isinstance(self.parents[node], (ast.comprehension, ast.For, ast.Compare)):
+            elements = node.elts[1:] if len(node.elts) == 3 and isinstance(node.elts[0], ast.Set) else node.elts
+            if len(elements) == 2 and all(isinstance(one, _TEXTS) for one in elements):
+                scope = self.function_of(node)
+                wrong, remedy = (self.texts(one, scope) for one in elements)
+                if any(" " in text and _words(text) for text in remedy) and any(re.search("[a-z ]", text) for text in wrong):
+                    yield tuple(elements)
+
+_TEXTS = (ast.Constant, ast.JoinedStr, ast.IfExp, ast.Name, ast.BinOp, ast.Call, ast.BoolOp)
+
+
+def _own(function: ast.AST) -> Iterator[ast.AST]:
+    """Return the nodes of a function without those of functions inside it."""
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            yield node
+            yield from _own(node)
+
+
+def _lines_in(text: str) -> list[str]:
+    """Return the lines in a text: the whole, or what a shell script says in it."""
+    if "\n" in text.strip():
+        said = re.findall(r'echo "([^"]*)"', text)
+        return [line for one in said for line in _lines_in(re.sub(r"\$\{[^}]*\}|\$\w+", GAP, one))]
+    behind = text.partition(": ")[2]
+    return [text] if " " in behind and _words(behind) else []
+
+
+def _words(text: str) -> bool:
+    """Return whether a text has words of its own."""
+    return bool(re.search("[a-z]{2}", text.replace(GAP, "")))
+
+
+def _values(statement: ast.AST, name: str) -> list:
+    """Return what a statement, or one inside it, assigns to a name; None for what is not a text of the code."""
+    found: list = []
+    for node in [statement, *_own(statement)]:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.For) else []
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id == name:
+                found.append(node.value if isinstance(node, ast.Assign) else None)
+            elif isinstance(target, ast.Tuple) and name in [getattr(one, "id", "") for one in target.elts]:
+                place = [getattr(one, "id", "") for one in target.elts].index(name)
+                whole = isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)
+                found.append(node.value.elts[place] if whole else None)
+    return found
+
+
+def _always(statement: ast.AST, name: str) -> bool:
+    """Return whether a statement assigns to a name on each way through it."""
+    if not isinstance(statement, ast.If):
+        return False
+    branches = [statement.body, statement.orelse]
+    return all(any(_values(one, name) or isinstance(one, (ast.Continue, ast.Return, ast.Raise)) for one in branch)
+               for branch in branches)
+
+
+def _filled(text: str) -> str:
+    return re.sub(f"{GAP}+", "{}", " ".join(text.split()))
+
+
+def code_lines() -> list[Line]:
+    """Return the lines of plugins/."""
+    functions: dict = {}
+    modules = []
+    for folder in ("module_utils", "modules", "action", "filter", "plugin_utils"):
+        for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
+            module = _Module(path, functions)
+            modules.append(module)
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.FunctionDef):
+                    functions[node.name] = (module, node)
+    return [line for module in modules for line in module.lines()]
+
+
+def task_lines() -> list[Line]:
+    """Return the lines of roles/ and playbooks/."""
+    found = []
+    for path in sorted([*(ROOT / "roles").rglob("*.yml"), *(ROOT / "playbooks").rglob("*.yml")]):
+        for task in _tasks(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            for module in ("ansible.builtin.fail", "ansible.builtin.assert"):
+                arguments = task.get(module) or {}
+                text = arguments.get("msg") or arguments.get("fail_msg")
+                if text:
+                    line = re.sub(r"\{\{.*?\}\}", GAP, " ".join(text.split()))
+                    found.append(Line(_filled(line), path.relative_to(ROOT).as_posix()))
+    return found
+
+
+def _tasks(value: object) -> Iterator[dict]:
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _tasks(item)
+
+
+def lines() -> list[Line]:
+    """Return every line that the product can print, each text once."""
+    found: dict = {}
+    for line in [*code_lines(), *task_lines()]:
+        if line.text not in NO_LINES:
+            found.setdefault(line.text, line)
+    return list(found.values())
+
+
+def line_of(text: str, known: list[Line]) -> Line | None:
+    """Return the line that a text as it was printed is, or None: of those that fit the one that fixes most of it."""
+    shown = " ".join(text.split())
+    fitting = [line for line in known if line.pattern.fullmatch(shown)]
+    return max(fitting, key=lambda line: line.weight, default=None)
+
+
+if __name__ == "__main__":
+    for number, line in enumerate(lines(), 1):
+        print(f"{number:4} {line.place:45} {line.text}")
