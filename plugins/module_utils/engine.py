@@ -91,15 +91,24 @@ def same_repository(look: dict, url: str) -> tuple[list[str], str]:
     return sorted(set(aside)), problem
 
 
-def compose_packages(look: dict) -> tuple[list[str], str]:
-    """Give the package that brings Compose to the engine that is here, and what is wrong where there is none."""
+def compose_packages(look: dict, wanted: str) -> tuple[list[str], str]:
+    """Return the packages that bring Compose to the engine that is here, and what is wrong where there are none.
+
+    wanted: the source of an engine that would be installed where there is none.
+    """
     source = look["engine"]["source"]
     if source == "docker-ce":
         return ["docker-compose-plugin"], ""
     if source == "docker.io":
-        problem = system_problem(look, "distribution")
-        # Debian's docker.io may be there without the docker command.
-        return ([], problem) if problem else (distribution_packages(look)[1:], "")
+        if not system_problem(look, "distribution"):
+            # Debian's docker.io may be there without the docker command.
+            return distribution_packages(look)[1:], ""
+        # The setting alone changes nothing while this engine is here.
+        remedy = "install Compose 2.20 or later as a plugin of it"
+        if not system_problem(look, "docker"):
+            setting = "" if wanted == "docker" else "set docker_engine_source to docker, "
+            remedy += f", or {setting}remove docker.io (apt-get remove docker.io) and run again"
+        return [], f"{host_system(look)} has no package of it for docker.io: {remedy}"
     return [], "its Docker is from no package: install Compose 2.20 or later as a plugin of it"
 
 
@@ -159,7 +168,7 @@ def engine_plan(look: dict, source: str = "docker", version: str = "", url: str 
     if engine["ours"]:
         return install()
     if engine["serves"]:
-        packages, problem = compose_packages(look)
+        packages, problem = compose_packages(look, source)
         if problem:
             return refuse(f"Compose here is {engine['compose'] or 'missing'}, 2.20 or later is needed: {problem}")
         return {**plan, "action": "compose", "packages": packages, "problem": ""}

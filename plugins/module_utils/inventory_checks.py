@@ -188,6 +188,9 @@ _QUOTED = (
 
 
 def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
+    if isinstance(value, float) and name.endswith("_version"):
+        # Quotes alone would leave a version that is not whole.
+        return _unquoted(value)[0], 'write the whole version in quotes, such as "1.2.3"'
     if isinstance(value, (bool, float)):
         return _unquoted(value)
     if isinstance(value, int):
@@ -646,7 +649,7 @@ class _Inventory:
         values = self.hosts[host]
         for name in SIGNER_OPTIONS:
             if values.get(name) not in (None, "", []):
-                remedy = "take it out, or set prover_node_key_source: web3signer"
+                remedy = "take it out, or set prover_node_key_source: web3signer and take the private keys out"
                 self.add(host, name, ("goes with prover_node_key_source: web3signer alone", remedy))
         one, several = values.get(ONE_KEY), values.get(SEVERAL_KEYS)
         if several and one not in (None, ""):
@@ -667,7 +670,8 @@ class _Inventory:
         for name in (ONE_KEY, SEVERAL_KEYS):
             if values.get(name) not in (None, "", []):
                 wrong = "holds a private key, and with prover_node_key_source: web3signer none may reach a host"
-                self.add(host, name, (wrong, "take it out, or set prover_node_key_source to keystore or env"))
+                remedy = f"take it out, or set prover_node_key_source to keystore or env and take out {', '.join(SIGNER_OPTIONS)}"
+                self.add(host, name, (wrong, remedy))
         name, url = SIGNER_OPTIONS[0], values.get(SIGNER_OPTIONS[0], "")
         if not isinstance(url, Broken) and (host, name) not in self.bad:
             found = (url_problem(url) or _own_url_problem(url)) if url else ("is not set", "give the signer's URL")

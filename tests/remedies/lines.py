@@ -120,7 +120,7 @@ class _Module:
 
     def _named(self, use: ast.Name, scope: ast.AST, seen: tuple) -> list[str]:
         """Return what a name stands for where it is used: what was assigned last before, on each way there."""
-        found = []
+        found: list = []
         for value, added in self._assigned(use):
             texts = self.texts(value, scope, seen) if value is not None else [GAP]
             for more in added:
@@ -131,26 +131,18 @@ class _Module:
         return found
 
     def _assigned(self, use: ast.Name) -> list[tuple]:
-        """Return (value, what is added to it) for each assignment that a use of a name can see."""
-        node, name = use, use.id
-        added: list = []
-        found: list = []
-        while not isinstance(node, (ast.FunctionDef, ast.Module)):
+        """Return (value, what is added to it) for each way on which a name can have come to its use."""
+        node: ast.AST = use
+        ways = [_OPEN]
+        while not isinstance(node, (ast.FunctionDef, ast.Module)) and _OPEN[0] in [value for value, _added in ways]:
             block, node = node, self.parents[node]
-            statements = next((part for _n, part in ast.iter_fields(node) if isinstance(part, list) and block in part), [])
-            for before in reversed(statements[: statements.index(block)] if statements else []):
-                if isinstance(before, ast.AugAssign) and getattr(before.target, "id", "") == name:
-                    added.insert(0, before.value)
-                    continue
-                values = _values(before, name)
-                found += [(value, list(added)) for value in values]
-                if values and (isinstance(before, ast.Assign) or _always(before, name)):
-                    return found
-            if isinstance(node, (ast.For, ast.ListComp)) and not found and name in {
-                one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-            } and isinstance(node, ast.For) and name in {one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)}:
-                return [(None, [])]
-        return found
+            parts = [part for _name, part in ast.iter_fields(node) if isinstance(part, list) and block in part]
+            if parts and isinstance(block, ast.stmt):
+                ways = _ways(parts[0][: parts[0].index(block)], use.id, ways)
+            if isinstance(node, ast.For):
+                ways = [(None, added) if value is None and _has(node.target, use.id) else (value, added)
+                        for value, added in ways]
+        return [(value if value != _OPEN[0] else None, added) for value, added in ways if value != _OPEN[0] or added]
 
     def _called(self, node: ast.Call, scope: ast.AST, seen: tuple) -> list[str]:
         if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
@@ -269,28 +261,54 @@ def _words(text: str) -> bool:
     return bool(re.search("[a-z]{2}", text.replace(GAP, "")))
 
 
-def _values(statement: ast.AST, name: str) -> list:
-    """Return what a statement, or one inside it, assigns to a name; None for what is not a text of the code."""
-    found: list = []
-    for node in [statement, *_own(statement)]:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.For) else []
-        for target in targets:
+# A way on which nothing was assigned yet; a value of None stands for what is not a text of the code.
+_OPEN: tuple = ("open", [])
+
+
+def _ways(statements: list, name: str, ways: list) -> list[tuple]:
+    """Return the ways behind statements: those that are still open go on backwards through them."""
+    for before in reversed(statements):
+        if not any(value == _OPEN[0] for value, _added in ways):
+            break
+        through = _ways_of(before, name)
+        further = [
+            (value, [*more, *added]) if at == _OPEN[0] else (at, added)
+            for at, added in ways
+            for value, more in (through if at == _OPEN[0] else [(at, [])])
+        ]
+        ways = list({(id(value), *map(id, added)): (value, added) for value, added in further}.values())
+    return ways
+
+
+def _ways_of(statement: ast.AST, name: str) -> list[tuple]:
+    """Return the ways through one statement; none where each of them leaves the block."""
+    if isinstance(statement, ast.Assign):
+        for target in statement.targets:
             if isinstance(target, ast.Name) and target.id == name:
-                found.append(node.value if isinstance(node, ast.Assign) else None)
-            elif isinstance(target, ast.Tuple) and name in [getattr(one, "id", "") for one in target.elts]:
+                return [(statement.value, [])]
+            if isinstance(target, ast.Tuple) and name in [getattr(one, "id", "") for one in target.elts]:
                 place = [getattr(one, "id", "") for one in target.elts].index(name)
-                whole = isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)
-                found.append(node.value.elts[place] if whole else None)
-    return found
+                whole = isinstance(statement.value, ast.Tuple)
+                return [(statement.value.elts[place] if whole else None, [])]
+    if isinstance(statement, ast.AugAssign) and _has(statement.target, name):
+        return [(_OPEN[0], [statement.value])]
+    if isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
+        return []
+    if isinstance(statement, ast.If):
+        return [way for branch in (statement.body, statement.orelse) for way in _ways(branch, name, [_OPEN])]
+    if isinstance(statement, (ast.For, ast.While)):
+        return [*_ways(statement.body, name, [_OPEN]), _OPEN]
+    if isinstance(statement, ast.With):
+        return _ways(statement.body, name, [_OPEN])
+    if isinstance(statement, ast.Try):
+        blocks = [[*statement.body, *statement.orelse], *(handler.body for handler in statement.handlers)]
+        return [way for block in blocks for way in _ways(block, name, [_OPEN])]
+    return [_OPEN]
 
 
-def _always(statement: ast.AST, name: str) -> bool:
-    """Return whether a statement assigns to a name on each way through it."""
-    if not isinstance(statement, ast.If):
-        return False
-    branches = [statement.body, statement.orelse]
-    return all(any(_values(one, name) or isinstance(one, (ast.Continue, ast.Return, ast.Raise)) for one in branch)
-               for branch in branches)
+def _has(target: ast.AST, name: str) -> bool:
+    """Return whether a target is a name or holds it."""
+    return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(target))
 
 
 def _filled(text: str) -> str:

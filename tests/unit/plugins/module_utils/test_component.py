@@ -215,7 +215,7 @@ def test_is_service_of(service, component, is_one):
     ("source", "admits", "parts"),
     [
         ("10.0.0.9", ["10.0.0.21/32", "10.0.9.0/24"], ["from 10.0.0.9", "admits 10.0.0.21/32, 10.0.9.0/24", "admit"]),
-        (None, [], ["no address of its own", "nobody said"]),
+        (None, [], ["no address of its own", "admits (unknown)"]),
     ],
 )
 def test_unreachable_broker_names_source_and_admitted(source, admits, parts):
