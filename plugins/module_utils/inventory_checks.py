@@ -188,7 +188,7 @@ _QUOTED = (
 
 
 def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
-    if isinstance(value, float) and name.endswith("_version"):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and name.endswith("_version"):
         # Quotes alone would leave a version that is not whole.
         return _unquoted(value)[0], 'write the whole version in quotes, such as "1.2.3"'
     if isinstance(value, (bool, float)):
@@ -599,7 +599,8 @@ class _Inventory:
                 self.add(host, other, (f"does not go with prover_node_key_source: {source}", f"set {account} instead"))
             if values.get(account) and source == "env":
                 wrong = "needs a key store, and with prover_node_key_source: env there is none"
-                self.add(host, account, (wrong, "set prover_node_key_source to keystore, or remove it"))
+                remedy = f"set prover_node_key_source to keystore, or remove all of {', '.join((account, *FUNDING_AMOUNTS))}"
+                self.add(host, account, (wrong, remedy))
             names = (account, *FUNDING_AMOUNTS)
             given = [name for name in names if values.get(name) not in (None, "", 0, 0.0, "0")]
             for name in names:

@@ -350,6 +350,14 @@ def _source(value: object) -> tuple | None:
     return None
 
 
+def _admitted(value: object) -> tuple | None:
+    """Return the same for whom the broker admits: everybody only where that is set besides."""
+    found = _source(value)
+    if found and found[1].endswith("to let everybody in"):
+        return found[0], f"{found[1]}, and set aztec_allow_public_broker: true"
+    return found
+
+
 def _fingerprint(value: object) -> tuple | None:
     if not _FINGERPRINT.fullmatch(re.sub(r"\s", "", str(value))):
         return "is no fingerprint", "give 40 hex digits"
@@ -478,8 +486,8 @@ RANGES = {
     "p2p_ip": Range("an IP address"),
     "address": Range("an IP address or a host name"),
     "address6": Range("an IPv6 address", _ipv6_address, empty=True),
-    "admit": Range("an address or a CIDR", _source, each=True),
-    "admitted": Range("an address or a CIDR", _source, each=True),
+    "admit": Range("an address or a CIDR", _admitted, each=True),
+    "admitted": Range("an address or a CIDR", _admitted, each=True),
     "publish_addresses": Range("an IP address or a host name that the controller resolves", each=True),
     "admits": Range("an address or a CIDR", _source, each=True),
     "sources": Range("an address or a CIDR", _source, each=True),

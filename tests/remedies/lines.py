@@ -361,6 +361,18 @@ def lines() -> list[Line]:
     return list(found.values())
 
 
+def unused_exceptions() -> list[str]:
+    """Return the entries of NO_LINES that nothing in the code is any more."""
+    there = {line.text for line in [*code_lines(), *task_lines()]}
+    return [text for text in NO_LINES if text not in there]
+
+
+def unused_exceptions() -> list[str]:
+    """Return the entries of NO_LINES that nothing in the code is any more."""
+    there = {line.text for line in [*code_lines(), *task_lines()]}
+    return [text for text in NO_LINES if text not in there]
+
+
 def line_of(text: str, known: list[Line]) -> Line | None:
     """Return the line that a text as it was printed is, or None: of those that fit the one that fixes most of it."""
     shown = " ".join(text.split())

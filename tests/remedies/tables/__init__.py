@@ -1,0 +1,5 @@
+"""The tables of cases, by their names."""
+
+from __future__ import annotations
+
+TABLES: dict = {}
