@@ -44,20 +44,24 @@ def system_problem(look: dict, source: str) -> str:
     name, version = system["id"], system["version_id"]
     if not system["apt"] or name not in DOCKER_SUITES:
         return f"{host_system(look)} is not supported: use Debian or Ubuntu, or install Docker and Compose yourself"
+    # Where neither source serves, the other one is no way out. Debian's testing and unstable have no number: they are
+    # newer than any that has.
+    in_suites = version in DOCKER_SUITES[name]
+    old = bool(version) and version_tuple(version) < ((13,) if name == "debian" else (22, 4))
     if source == "docker":
-        if version not in DOCKER_SUITES[name]:
-            return (
-                f"{host_system(look)} is not supported with Docker's repository: "
-                f"use {' or '.join(DOCKER_SUITES[name])}, set docker_engine_source to distribution, "
-                "or install Docker and Compose yourself"
-            )
+        if in_suites:
+            return ""
+        other = "" if old else "set docker_engine_source to distribution, "
+        return (
+            f"{host_system(look)} is not supported with Docker's repository: "
+            f"use {' or '.join(DOCKER_SUITES[name])}, {other}or install Docker and Compose yourself"
+        )
+    if not old:
         return ""
-    # Debian's testing and unstable have no number: they are newer than any that has.
-    if name == "debian" and version and version_tuple(version) < (13,):
+    if in_suites:
         return f"{host_system(look)} has Compose v1 alone: set docker_engine_source to docker"
-    if name == "ubuntu" and version_tuple(version) < (22, 4):
-        return f"{host_system(look)} has no Compose v2: use Ubuntu 22.04 or later"
-    return ""
+    newer = "Debian 13" if name == "debian" else "Ubuntu 22.04"
+    return f"{host_system(look)} has no Compose v2: use {newer} or later, or install Docker and Compose yourself"
 
 
 def is_supported(look: dict) -> bool:

@@ -234,12 +234,11 @@ def bridge_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem
         if setting.docker_network in others or not setting.docker_bridge:
             continue
         option = f"{component}_docker_bridge"
+        remedy = f"set aztec_docker_bridge, or {option} where that is set, to another name"
         if others:
             wrong = f"{setting.docker_bridge} is the bridge of the Docker network {others[0]}"
-            remedy = "set aztec_docker_bridge to another name"
         elif look["engine"]["serves"] and setting.docker_bridge in (look.get("interfaces") or []):
             wrong = f"{setting.docker_bridge} is an interface of the host and of no Docker network"
-            remedy = "set aztec_docker_bridge to another name"
         else:
             continue
         problems.setdefault(wrong, Problem(host, option, wrong, remedy))

@@ -110,7 +110,7 @@ def is_dummy(address: object) -> bool:
 def url_problem(url: object) -> tuple | None:
     """Give what is wrong with an http(s) URL; the URL may hold an API key and is not quoted."""
     if not isinstance(url, str):
-        return f"is a {kind(url)}, no URL", "write it in quotes"
+        return f"is a {kind(url)}, no URL", "write it as http://host:port or https://host"
     if re.search(r"[\x00-\x20\x7f\s,]", url):
         return "holds a comma, a space or a line break", "write one URL alone, and %2C or %20 inside it"
     try:

@@ -55,8 +55,41 @@ def _pattern(text: str) -> re.Pattern:
     return re.compile(".*?" + ".*".join(re.escape(part) for part in text.split("{}")), re.DOTALL)
 
 
-# Texts that look like a line and are not one, by the reason.
-NO_LINES: dict = {}
+_NOTE = "a note of what is going on or was seen, with nothing to do"
+_OTHERS = "passes on what another program says"
+_PART = "stands inside of another line"
+_NOT_TEXT = "not shown to anybody"
+# Texts that look like a line and are not one, with the reason.
+NO_LINES = {
+    "update needed: the network has a new rollup ({})": _PART,
+    "update needed: the network wants a newer version ({})": _PART,
+    "it was killed (SIGKILL): memory ran out on the host, or it did not stop in time ({})": _PART,
+    "asking the kernel for table {} {} failed: {}": _OTHERS,
+    "asking the kernel for the ruleset's generation failed: {}": _OTHERS,
+    "the kernel refuses to let this process own the tables: {}": _OTHERS,
+    "somebody changed the tables: loaded them again": _NOTE,
+    r"^Pin: version (\S+)": _NOT_TEXT,
+    r"^Status: \S+ \S+ installed$": _NOT_TEXT,
+    r"Entering standby mode|Still waiting\. Rollup at 0x|Exiting standby mode|"
+    "Subsystems stopped due to rollup upgrade|Canonical rollup upgrade detected: stopping subsystems": _NOT_TEXT,
+    "traces (of block {}: chain too short)": _NOTE,
+    "cannot be asked: URL or API key holds characters that no request may have": _PART,
+    "not checked: the versions cannot be compared": _NOTE,
+    "not checked: the file names no nodeVersion": _NOTE,
+    "not checked: NETWORK_CONFIG_LOCATION names a file inside the container": _NOTE,
+    "not a version: use the form 1.2.3": _NOT_TEXT,
+    "{}: found {}, needed {}": _PART,
+    ": Pull complete: : Already exists": _NOT_TEXT,
+    ": Pulling fs layer": _NOT_TEXT,
+    "{} failed: {}": _OTHERS,
+    "Asking Docker for network {} failed: {}": _OTHERS,
+    "Pulling {} failed: {}": _OTHERS,
+    "{} failed on this host: {}": _OTHERS,
+    "{}: what is noted of its work stays on the host until a later run sweeps it: {}": _NOTE,
+    "{}: cannot be asked just now: {}": _NOTE,
+    "The publisher's key, of account : For backup, read by no role: the key is this mnemonic's at": _NOTE,
+    "{}: {}; {} s left": _NOTE,
+}
 
 
 class _Module:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib import import_module
 
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from ansible_collections.aztec_ops.prover.plugins.module_utils import compose, nft
 from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack, host_look
+from jinja2.nativetypes import NativeEnvironment
+
+from tests.remedies.lines import ROOT
 
 _PLUGINS = "ansible_collections.aztec_ops.prover.plugins.modules"
 
@@ -24,6 +26,16 @@ def arguments(name: str, given: dict) -> dict:
     checked = ArgumentSpecValidator(_spec(options)).validate(texts)
     assert not checked.error_messages, checked.error_messages
     return checked.validated_parameters
+
+
+@cache
+def _environment() -> NativeEnvironment:
+    environment = NativeEnvironment()
+    for path in sorted((ROOT / "plugins/filter").glob("*.py")):
+        module = import_module(f"ansible_collections.aztec_ops.prover.plugins.filter.{path.stem}")
+        filters = module.FilterModule().filters()
+        environment.filters.update({f"aztec_ops.prover.{name}": function for name, function in filters.items()})
+    return environment
 
 
 def _spec(options: dict) -> dict:
@@ -41,8 +53,7 @@ def problem(name: str, given: dict | str) -> str:
     """Return the line on what is wrong with arguments of a module, or with what a filter is given; '' for none."""
     try:
         if name == "filter":
-            templar = Templar(loader=DataLoader(), variables={})
-            templar.template(trust_as_template("{{ " + str(given) + " }}"))
+            _environment().from_string("{{ " + str(given) + " }}").render()
             return ""
         params = arguments(name, given)
         if name == "host_look":
@@ -54,5 +65,5 @@ def problem(name: str, given: dict | str) -> str:
     except (compose.Problem, nft.Refused) as error:
         return str(error)
     except AnsibleError as error:
-        return " ".join(str(error).split()).partition("failed: ")[2] or str(error)
+        return str(error)
     return ""

@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-TABLES: dict = {}
+from tests.remedies.tables.hosts import HOSTS
+
+TABLES = {"hosts": HOSTS}

@@ -453,11 +453,11 @@ def test_port_guard_of_a_host(guard: dict, found: list[str]) -> None:
 OURS = Settings(docker_network="aztec-prover", docker_bridge="aztec0")
 TAKEN = (
     "error | node-1 | prover_node_docker_bridge | aztec0 is the bridge of the Docker network other | set "
-    "aztec_docker_bridge to another name"
+    "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
 )
 INTERFACE = (
     "error | node-1 | prover_node_docker_bridge | aztec0 is an interface of the host and of no Docker network | set "
-    "aztec_docker_bridge to another name"
+    "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
 )
 
 
