@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from tests.remedies.tables.hosts import HOSTS
+from tests.remedies.tables.l1 import L1
+from tests.remedies.tables.running import RUNNING
 
-TABLES = {"hosts": HOSTS}
+TABLES = {"hosts": HOSTS, "l1": L1, "running": RUNNING}
