@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 Lines = Callable[[], Iterable[str]]
 
@@ -53,5 +55,15 @@ def returned(function: Callable, *arguments: object, **named: object) -> Lines:
     def lines() -> list[str]:
         found = function(*arguments, **named)
         return [": ".join(found) if isinstance(found, tuple) else found] if found else []
+
+    return lines
+
+
+def in_folder(function: Callable[[Path], Iterable[str]]) -> Lines:
+    """Return what calls a function with an empty folder of its own."""
+
+    def lines() -> list[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            return list(function(Path(folder)))
 
     return lines
