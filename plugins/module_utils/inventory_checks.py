@@ -190,7 +190,8 @@ _QUOTED = (
 def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and name.endswith("_version"):
         # Quotes alone would leave a version that is not whole.
-        return _unquoted(value)[0], 'write the whole version in quotes, such as "1.2.3"'
+        wrong = "is written without quotes, which YAML makes a number"
+        return wrong, 'write the whole version in quotes, such as "1.2.3"'
     if isinstance(value, (bool, float)):
         return _unquoted(value)
     if isinstance(value, int):

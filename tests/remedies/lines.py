@@ -131,7 +131,7 @@ class _Module:
         if isinstance(node, ast.FormattedValue):
             texts = [GAP] if node.format_spec else self.texts(node.value, scope, seen)
             # Words that are filled in are no part of the line's identity, what to do is.
-            return texts if all(" " in text and len(text.replace(GAP, "")) > 11 for text in texts) else [GAP]
+            return texts if all(" " in text and len(text.replace(GAP, "")) > 9 for text in texts) else [GAP]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             return self._product([node.left, node.right], scope, seen)
         if isinstance(node, ast.IfExp):
@@ -266,10 +266,12 @@ class _Module:
             if len(elements) == 2 and all(isinstance(one, _TEXTS) for one in elements):
                 scope = self.function_of(node)
                 wrong, remedy = (self.texts(one, scope) for one in elements)
-                if any(" " in text and _words(text) for text in remedy) and any(re.search("[a-z ]", text) for text in wrong):
+                literal = isinstance(elements[1], (ast.Constant, ast.JoinedStr))
+                passed_on = literal and isinstance(elements[0], (ast.Call, ast.Subscript))
+                if any(" " in text and _words(text) for text in remedy) and (passed_on or any(map(_words, wrong))):
                     yield tuple(elements)
 
-_TEXTS = (ast.Constant, ast.JoinedStr, ast.IfExp, ast.Name, ast.BinOp, ast.Call, ast.BoolOp)
+_TEXTS = (ast.Constant, ast.JoinedStr, ast.IfExp, ast.Name, ast.BinOp, ast.Call, ast.BoolOp, ast.Subscript)
 
 
 def _own(function: ast.AST) -> Iterator[ast.AST]:
@@ -372,7 +374,9 @@ def task_lines() -> list[Line]:
                 text = arguments.get("msg") or arguments.get("fail_msg")
                 if text:
                     line = re.sub(r"\{\{.*?\}\}", GAP, " ".join(text.split()))
-                    found.append(Line(_filled(line), path.relative_to(ROOT).as_posix()))
+                    # What passes on the line of a plugin has no text of its own.
+                    if _words(line):
+                        found.append(Line(_filled(line), path.relative_to(ROOT).as_posix()))
     return found
 
 

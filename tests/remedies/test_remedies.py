@@ -17,7 +17,7 @@ from tests.bad_input.harness import rows
 from tests.bad_input.harness import TABLES as BAD_INPUT
 from tests.remedies import inventories, modules
 from tests.remedies.case import Case
-from tests.remedies.followed import FOLLOWED
+from tests.remedies.followed import FOLLOWED, LEADS_ON
 from tests.remedies.lines import ROOT, Line, line_of, lines, unused_exceptions
 from tests.remedies.tables import TABLES
 
@@ -64,7 +64,7 @@ def covered() -> dict[str, str]:
             for said in case.wrong():
                 if case.says in said:
                     found[_line(said).text] = f"{name}: {case}"
-    for part, test in FOLLOWED:
+    for part, test in [*FOLLOWED, *((part, "leads on") for part in LEADS_ON)]:
         fitting = [line for line in known() if part in line.text]
         assert fitting, f"no line of the product has {part!r} in it any more: remove it from followed.py"
         found.update({line.text: test for line in fitting})

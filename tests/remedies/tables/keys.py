@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 from ansible._internal._datatag._tags import Origin
+from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action import check_fleet, publisher_key, rotate_key
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum, rotation, vault_file, wallet
@@ -71,15 +73,37 @@ def file_of(name: str, *others: str) -> Lines:
     return in_folder(tried)
 
 
-def vault(text: str, use: object = rotate_key.vault_of, secret: VaultSecret | None = SECRETS[0][1], **given: str) -> Lines:
+def vault(
+    text: str,
+    use: Callable = rotate_key.vault_of,
+    secret: VaultSecret | None = SECRETS[0][1],
+    passwords: list = SECRETS,
+    **given: str,
+) -> Lines:
     """Return what opens a vault file with this text. use: the function that does; secret: None for a plain file."""
 
     def tried(folder: Path) -> list[str]:
         path = folder / "vault.yml"
         content = VaultLib(SECRETS).encrypt(text, secret, vault_id="dev") if secret else text.encode()
         path.write_bytes(content)
-        passwords = SECRETS[:1] if given.pop("one", None) else SECRETS
         return raised(use, path, passwords, *given.values())()
+
+    return in_folder(tried)
+
+
+def placed(**files: str) -> Lines:
+    """Return what looks for the vault file of the publisher's key. Files: all for that of all hosts, host of node-1."""
+
+    def tried(folder: Path) -> list[str]:
+        for name, text in files.items():
+            path = folder / {"all": "group_vars/all/vault.yml", "host": "host_vars/node-1/vault.yml"}[name]
+            path.parent.mkdir(parents=True)
+            path.write_text(text, encoding="utf-8")
+        action = rotate_key.ActionModule.__new__(rotate_key.ActionModule)
+        action._loader = DataLoader()
+        groups = {"all": ["node-1"], "prover_node": ["node-1"]}
+        request = rotate_key.Request(publisher_key.Request())
+        return raised(action._path, request, {"ansible_inventory_sources": [str(folder)], "groups": groups})()
 
     return in_folder(tried)
 
@@ -92,8 +116,8 @@ def added(text: str) -> Lines:
 
 
 def changed(text: str) -> Lines:
-    """Return what renames a key in a vault file's text."""
-    return raised(vault_file.with_changed, text, {KEYS[NEXT]: KEYS[CURRENT]})
+    """Return what takes a key out of a vault file's text."""
+    return raised(vault_file.with_changed, text, {KEYS[NEXT]: None})
 
 
 def asked(**options: object) -> Lines:
@@ -202,7 +226,7 @@ KEYS_AND_VAULTS = cases(
     ),
     (
         "cannot be decrypted with the given vault passwords",
-        vault(KEY_LINE, publisher_key.opened, SECRETS[1][1], one="yes", vault_id=""),
+        vault(KEY_LINE, publisher_key.opened, SECRETS[1][1], SECRETS[:1], vault_id=""),
         vault(KEY_LINE, publisher_key.opened, SECRETS[1][1], vault_id=""),
     ),
     (
@@ -274,6 +298,14 @@ KEYS_AND_VAULTS = cases(
         raised(rotate_key.check_source, {}),
     ),
     ("not from vault.yml: take it out there", origin("/inventory/hosts.yml"), origin("/inventory/vault.yml")),
+    ("is in no vars file of the inventory", placed(all="a: 1\n"), placed(all=KEY_LINE)),
+    ("keep all keys in one file", placed(all=KEY_LINE, host=NEXT_LINE), placed(all=KEY_LINE + NEXT_LINE)),
+    (
+        "is looked up, or encrypted alone",
+        placed(all=KEYS[CURRENT] + ": \"{{ lookup('ansible.builtin.env', 'A') }}\"\n"),
+        # Changed where it comes from: this playbook has nothing to do.
+        placed(all=KEY_LINE),
+    ),
     # plans
     (
         "are both set: leave one of them",
