@@ -161,15 +161,16 @@ def unreachable_broker(attempt: dict, admits: list) -> str:
     """
     source = attempt.get("source")
     where = f"the broker at {attempt['host']} port {attempt['port']} is not reached from "
-    where += f"{source or 'no address of its own'}: {attempt['error']}; the broker admits {', '.join(admits) or '(unknown)'}"
+    where += f"{source or 'no address of its own'}: {attempt['error']}; "
+    where += f"the broker admits {', '.join(admits) or '(unknown)'}"
     if "refused" in attempt["error"].lower():
         # The port guard drops what it does not admit, without an answer.
         remedy = "run site.yml for the broker's host, or correct prover_broker_port or prover_agent_broker_url"
     elif not source:
         remedy = "give this host a route to it, or correct aztec_address of the broker's host"
     elif _is_admitted(source, admits):
-        remedy = "open the way in the firewalls between; if a router translates this address (NAT), add the one that it "
-        remedy += "gives to aztec_admit and run the broker's host too"
+        remedy = "open the way in the firewalls between; if a router translates this address (NAT), add the one that "
+        remedy += "it gives to aztec_admit and run the broker's host too"
     else:
         remedy = "correct aztec_address of this host, or add the source to aztec_admit and run the broker's host too"
     return f"{where}: {remedy}"

@@ -595,14 +595,13 @@ class _Inventory:
             values = self.good(host)
             remote = has_remote_signer(values)
             account, other = (FUNDING_ADDRESS, FUNDING_KEY) if remote else (FUNDING_KEY, FUNDING_ADDRESS)
-            source = values.get("prover_node_key_source", "keystore")
+            source, names = values.get("prover_node_key_source", "keystore"), (account, *FUNDING_AMOUNTS)
             if values.get(other):
                 self.add(host, other, (f"does not go with prover_node_key_source: {source}", f"set {account} instead"))
             if values.get(account) and source == "env":
                 wrong = "needs a key store, and with prover_node_key_source: env there is none"
-                remedy = f"set prover_node_key_source to keystore, or remove all of {', '.join((account, *FUNDING_AMOUNTS))}"
+                remedy = f"set prover_node_key_source to keystore, or remove all of {', '.join(names)}"
                 self.add(host, account, (wrong, remedy))
-            names = (account, *FUNDING_AMOUNTS)
             given = [name for name in names if values.get(name) not in (None, "", 0, 0.0, "0")]
             for name in names:
                 if given and name not in given and not isinstance(self.hosts[host].get(name), Broken):
@@ -672,7 +671,8 @@ class _Inventory:
         for name in (ONE_KEY, SEVERAL_KEYS):
             if values.get(name) not in (None, "", []):
                 wrong = "holds a private key, and with prover_node_key_source: web3signer none may reach a host"
-                remedy = f"take it out, or set prover_node_key_source to keystore or env and take out {', '.join(SIGNER_OPTIONS)}"
+                remedy = "take it out, or set prover_node_key_source to keystore or env and take out "
+                remedy += ", ".join(SIGNER_OPTIONS)
                 self.add(host, name, (wrong, remedy))
         name, url = SIGNER_OPTIONS[0], values.get(SIGNER_OPTIONS[0], "")
         if not isinstance(url, Broken) and (host, name) not in self.bad:

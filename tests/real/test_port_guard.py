@@ -1228,7 +1228,8 @@ def test_check_mode_writes_nothing(host, tmp_path: Path) -> None:
 def test_a_damaged_section_stops_before_anything_is_changed(host, daemon: Daemon) -> None:
     text, _ = host().apply(section(*ADDRESS["agent"]), present=True)
     (daemon.root / "etc/aztec-port-guard/prover_node.json").write_text("{")
-    with pytest.raises(Failed, match=r"prover_node\.json is damaged.*: delete it and run the role of prover_node again"):
+    remedy = "delete it and run the role of prover_node again"
+    with pytest.raises(Failed, match=rf"prover_node\.json is damaged.*: {remedy}"):
         host().apply(section(), present=True)
     assert daemon.keeps(text)
     assert reaches("agent", "10.66.0.1", 7000)

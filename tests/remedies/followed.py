@@ -20,20 +20,35 @@ FOLLOWED = [
     ("the new key is the old one", f"{_ROTATE}::test_an_imported_key_and_a_comment_of_ours"),
     ("was changed while this run went on", f"{_ROTATE}::test_a_vault_that_is_changed_while_a_run_waits"),
     ("send ETH to it, then run the same command again with", f"{_ROTATE}::test_no_key_goes_unseen_to_the_node"),
-    ("then run the same command again (or have it wait", "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s"),
-    ("The node was not seen to come up with the key", "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s"),
-    ("more than the key would change on this host", "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s"),
+    (
+        "then run the same command again (or have it wait",
+        "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
+    ),
+    (
+        "The node was not seen to come up with the key",
+        "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
+    ),
+    (
+        "more than the key would change on this host",
+        "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
+    ),
     (
         "Docker does not serve on this host: start it",
         f"{_ROTATE}::test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_spite_of_all",
     ),
-    ("rotate_key: step is not a choice", "tests/unit/plugins/action/test_rotate_key.py::test_the_playbook_passes_every_option"),
+    (
+        "rotate_key: step is not a choice",
+        "tests/unit/plugins/action/test_rotate_key.py::test_the_playbook_passes_every_option",
+    ),
     ("no vault password is given", f"{_KEYS}::test_a_new_publisher_and_no_trace_of_its_secrets"),
     ("the vault password was typed in two ways", f"{_KEYS}::test_secrets_that_are_typed"),
     ("it was broken off: run it again", f"{_KEYS}::test_secrets_that_are_typed"),
     ("names still holds the secret in clear", f"{_KEYS}::test_imports"),
     # where secrets come from
-    ("cannot be decrypted: give its vault password", "tests/bad_input/test_preflight.py::test_a_vaulted_key_is_read_and_a_missing_password_is_one_line"),
+    (
+        "cannot be decrypted: give its vault password",
+        "tests/bad_input/test_preflight.py::test_a_vaulted_key_is_read_and_a_missing_password_is_one_line",
+    ),
     ("there is no program sops", f"{_SECRETS}::test_sops_without_its_key_file_or_program"),
     ("sops cannot decrypt", f"{_SECRETS}::test_sops_without_its_key_file_or_program"),
     ("there is no such file: correct its path", f"{_SECRETS}::test_sops_without_its_key_file_or_program"),
@@ -47,8 +62,14 @@ FOLLOWED = [
     ("the server is sealed", f"{_SECRETS}::test_a_server_with_a_token"),
     ("the server's certificate is not trusted", f"{_SECRETS}::test_a_server_with_a_token"),
     # what the actions are given
-    ("check_fleet: groups", "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret"),
-    ("fleet does not hold a fleet's values", "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret"),
+    (
+        "check_fleet: groups",
+        "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
+    ),
+    (
+        "fleet does not hold a fleet's values",
+        "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
+    ),
     ("check_role: there is no role", "tests/real/test_check_role.py::test_good_settings_get_to_the_host"),
     # engines, containers and the CRS
     ("stop what uses it and remove it (docker network rm", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
@@ -57,17 +78,29 @@ FOLLOWED = [
     ("Compose refuses the files of", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
     ("has another digest than prover_agent_crs_digests", "tests/real/test_crs.py::test_bad_mirror"),
     ("the CRS is not whole", "tests/real/test_crs.py::test_what_was_fetched_is_not_whole"),
-    ("nothing was installed, as the key at", "tests/fleet/docker_engine/test_3_found.py::test_another_fingerprint_is_refused"),
-    ("containerd runs without what", "tests/fleet/docker_engine/test_4_settings.py::test_settings_that_are_overridden_are_told"),
+    (
+        "nothing was installed, as the key at",
+        "tests/fleet/docker_engine/test_3_found.py::test_another_fingerprint_is_refused",
+    ),
+    (
+        "containerd runs without what",
+        "tests/fleet/docker_engine/test_4_settings.py::test_settings_that_are_overridden_are_told",
+    ),
     ("install and start it first", "tests/fleet/docker_engine/test_1_runs.py::test_engine_of_the_repository_serves"),
     # the port guard
-    ("port guard is not loaded, so Docker does not start", f"{_GUARD}::test_docker_waits_for_a_guard_that_cannot_load_and_starts_by_itself"),
+    (
+        "port guard is not loaded, so Docker does not start",
+        f"{_GUARD}::test_docker_waits_for_a_guard_that_cannot_load_and_starts_by_itself",
+    ),
     # The same again on a real machine: the rows of tables/running.py have the facts alone.
     ("nobody keeps the port guard's tables", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("gone after a reboot: run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("was not made by this module", "tests/real/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
-    ("delete it and run the role of", "tests/real/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed"),
+    (
+        "delete it and run the role of",
+        "tests/real/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",
+    ),
     ("belongs to process {}: end that process", "tests/real/test_port_guard.py::test_a_second_daemon_does_not_start"),
 ]
 

@@ -40,9 +40,7 @@ def problems(row: dict, folder: Path, resolve_one: Callable | None = None) -> li
     manager = VariableManager(loader=loader, inventory=inventory)
     hostvars = HostVars(inventory, manager, loader)
     groups = {name: list(hosts) for name, hosts in inventory.get_groups_dict().items()}
-    names = {
-        component: row.get("group_names", {}).get(component, component) for component in COMPONENTS
-    }
+    names = {component: row.get("group_names", {}).get(component, component) for component in COMPONENTS}
     written = {host: hostvars.raw_get(host) for host in groups["all"]}
     hosts = values_of_hosts(hostvars, written, members_of(groups, names), SPECS)
     keys = {host: host_keys(variables) for host, variables in written.items()}

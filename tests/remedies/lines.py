@@ -155,13 +155,17 @@ class _Module:
         """Return what a name stands for where it is used: what was assigned last before, on each way there."""
         found: list = []
         for value, added in self._assigned(use):
-            texts = self.texts(value, scope, seen) if value is not None else [GAP]
-            for more in added:
-                texts = [one + two for one in texts for two in self.texts(more, scope, seen)][:MOST_ALTERNATIVES]
-            found += texts
+            found += self._with(value, added, scope, seen)
         if not found and use.id in self.constants:
             found = self.texts(self.constants[use.id], self.tree, seen)
         return found
+
+    def _with(self, value: ast.AST | None, added: list, scope: ast.AST, seen: tuple) -> list[str]:
+        """Return the texts of a value with what is added to it."""
+        texts = self.texts(value, scope, seen) if value is not None else [GAP]
+        for more in added:
+            texts = [one + two for one in texts for two in self.texts(more, scope, seen)][:MOST_ALTERNATIVES]
+        return texts
 
     def _assigned(self, use: ast.Name) -> list[tuple]:
         """Return (value, what is added to it) for each way on which a name can have come to its use."""
@@ -173,8 +177,10 @@ class _Module:
             if parts and isinstance(block, ast.stmt):
                 ways = _ways(parts[0][: parts[0].index(block)], use.id, ways)
             if isinstance(node, ast.For):
-                ways = [(None, added) if value is None and _has(node.target, use.id) else (value, added)
-                        for value, added in ways]
+                ways = [
+                    (None, added) if value is None and _has(node.target, use.id) else (value, added)
+                    for value, added in ways
+                ]
         return [(value if value != _OPEN[0] else None, added) for value, added in ways if value != _OPEN[0] or added]
 
     def _called(self, node: ast.Call, scope: ast.AST, seen: tuple) -> list[str]:
@@ -194,7 +200,7 @@ class _Module:
         return [text for value in said for text in module.texts(value, function, (*seen, name))] or [GAP]
 
     def _in_table(self, name: ast.Name, scope: ast.AST, seen: tuple, wanted: object = None) -> list[str]:
-        """Return the texts of a dict by its name, those of the dicts that it is made of included, or that of one key."""
+        """Return the texts of a dict by its name, with those of the dicts that it is made of, or that of one key."""
         if name.id in seen:
             return []
         seen = (*seen, name.id)
@@ -225,18 +231,19 @@ class _Module:
         for wrong, remedy in pairs:
             self.touched.clear()
             scope = self.function_of(wrong)
-            for one, other in itertools.product(self.texts(wrong, scope), self.texts(remedy, scope)):
+            for one, other in self._combined(wrong, remedy, scope):
                 # What passes on the line of another place has no text of its own.
                 if _words(other):
                     yield Line(_filled(f"{one}: {other}"), self._place(scope))
             inside |= self.touched
         found: dict = {}
         for node in ast.walk(self.tree):
-            if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp)) and not isinstance(self.parents[node], ast.Expr):
-                if node not in inside:
-                    self.touched.clear()
-                    found[node] = self.texts(node, self.function_of(node))
-                    inside |= self.touched - {node}
+            text = isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp))
+            # A text that is a statement of its own is a docstring.
+            if text and node not in inside and not isinstance(self.parents[node], ast.Expr):
+                self.touched.clear()
+                found[node] = self.texts(node, self.function_of(node))
+                inside |= self.touched - {node}
         for node, texts in found.items():
             if node not in inside:
                 raised = self._is_raised(node)
@@ -248,6 +255,26 @@ class _Module:
         call = self.parents.get(node)
         raised = isinstance(call, ast.Call) and isinstance(self.parents.get(call), ast.Raise)
         return raised and getattr(call.func, "id", "") in RAISED
+
+    def _combined(self, wrong: ast.AST, remedy: ast.AST, scope: ast.AST) -> Iterator[tuple]:
+        """Return the texts that a pair can come to; two names that are assigned in the same branches go together."""
+        if isinstance(wrong, ast.Name) and isinstance(remedy, ast.Name):
+            ways = [self._assigned(name) for name in (wrong, remedy)]
+            blocks = [[self._block(value) for value, added in each if value is not None] for each in ways]
+            if len(blocks[0]) > 1 and blocks[0] == blocks[1] and len(blocks[0]) == len(ways[0]) == len(ways[1]):
+                for (one, more), (other, further) in zip(*ways):
+                    yield from itertools.product(
+                        self._with(one, more, scope, (wrong.id,)), self._with(other, further, scope, (remedy.id,))
+                    )
+                return
+        yield from itertools.product(self.texts(wrong, scope), self.texts(remedy, scope))
+
+    def _block(self, node: ast.AST) -> tuple:
+        """Return the statement around a node's own, and which of its branches that is in."""
+        while not isinstance(node, ast.stmt):
+            node = self.parents[node]
+        parent = self.parents[node]
+        return parent, next(name for name, part in ast.iter_fields(parent) if isinstance(part, list) and node in part)
 
     def _place(self, scope: ast.AST) -> str:
         return f"{self.name}.{getattr(scope, 'name', '')}".rstrip(".")
@@ -261,7 +288,9 @@ class _Module:
             remedy = node.args[second] if len(node.args) > second else keywords.get("remedy")
             if name in PAIRED and wrong is not None and remedy is not None:
                 yield wrong, remedy
-        elif isinstance(node, ast.Tuple) and not isinstance(self.parents[node], (ast.comprehension, ast.For, ast.Compare)):
+        elif isinstance(node, ast.Tuple) and not isinstance(
+            self.parents[node], (ast.comprehension, ast.For, ast.Compare)
+        ):
             elements = node.elts[1:] if len(node.elts) == 3 and isinstance(node.elts[0], ast.Set) else node.elts
             if len(elements) == 2 and all(isinstance(one, _TEXTS) for one in elements):
                 scope = self.function_of(node)
@@ -270,6 +299,7 @@ class _Module:
                 passed_on = literal and isinstance(elements[0], (ast.Call, ast.Subscript))
                 if any(" " in text and _words(text) for text in remedy) and (passed_on or any(map(_words, wrong))):
                     yield tuple(elements)
+
 
 _TEXTS = (ast.Constant, ast.JoinedStr, ast.IfExp, ast.Name, ast.BinOp, ast.Call, ast.BoolOp, ast.Subscript)
 
@@ -350,18 +380,23 @@ def _filled(text: str) -> str:
     return re.sub(f"{GAP}+", "{}", " ".join(text.split()))
 
 
-def code_lines() -> list[Line]:
-    """Return the lines of plugins/."""
+def module_lines(*paths: Path) -> list[Line]:
+    """Return the lines of modules, each text once in a module."""
     functions: dict = {}
     modules = []
-    for folder in ("module_utils", "modules", "action", "filter", "plugin_utils"):
-        for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
-            module = _Module(path, functions)
-            modules.append(module)
-            for node in ast.walk(module.tree):
-                if isinstance(node, ast.FunctionDef):
-                    functions[node.name] = (module, node)
-    return [line for module in modules for line in module.lines()]
+    for path in paths:
+        module = _Module(path, functions)
+        modules.append(module)
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef):
+                functions[node.name] = (module, node)
+    return [line for module in modules for line in dict.fromkeys(module.lines())]
+
+
+def code_lines() -> list[Line]:
+    """Return the lines of plugins/."""
+    folders = ("module_utils", "modules", "action", "filter", "plugin_utils")
+    return module_lines(*(path for folder in folders for path in sorted((ROOT / "plugins" / folder).rglob("*.py"))))
 
 
 def task_lines() -> list[Line]:
@@ -396,12 +431,6 @@ def lines() -> list[Line]:
         if line.text not in NO_LINES:
             found.setdefault(line.text, line)
     return list(found.values())
-
-
-def unused_exceptions() -> list[str]:
-    """Return the entries of NO_LINES that nothing in the code is any more."""
-    there = {line.text for line in [*code_lines(), *task_lines()]}
-    return [text for text in NO_LINES if text not in there]
 
 
 def unused_exceptions() -> list[str]:

@@ -21,8 +21,10 @@ _PLUGINS = "ansible_collections.aztec_ops.prover.plugins.modules"
 def arguments(name: str, given: dict) -> dict:
     """Return a module's arguments with the defaults that its documentation names."""
     options = yaml.safe_load(import_module(f"{_PLUGINS}.{name}").DOCUMENTATION)["options"]
-    texts = {key: json.dumps(value) if key in ("secrets", "files") and not isinstance(value, str) else value
-             for key, value in given.items()}
+    texts = {
+        key: json.dumps(value) if key in ("secrets", "files") and not isinstance(value, str) else value
+        for key, value in given.items()
+    }
     checked = ArgumentSpecValidator(_spec(options)).validate(texts)
     assert not checked.error_messages, checked.error_messages
     return checked.validated_parameters

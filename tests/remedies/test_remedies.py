@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bad_input.harness import rows
 from tests.bad_input.harness import TABLES as BAD_INPUT
+from tests.bad_input.harness import rows
 from tests.remedies import inventories, modules
 from tests.remedies.case import Case
 from tests.remedies.followed import FOLLOWED, LEADS_ON
@@ -117,7 +117,9 @@ def test_arguments(row: dict) -> None:
         assert modules.problem(name, way) == "", way
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=f"{name}-{case}") for name, table in TABLES.items() for case in table])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=f"{name}-{case}") for name, table in TABLES.items() for case in table]
+)
 def test_case(case: Case) -> None:
     before = list(case.wrong())
     assert sum(case.says in line for line in before) == 1, before

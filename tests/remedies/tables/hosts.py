@@ -52,7 +52,11 @@ def agent(settings: Settings | None = None, **changes: object) -> Lines:
     def lines() -> list[str]:
         fleet = {**FLEET, "line": "6", "hosts": {"agent-1": FLEET["hosts"]["agent-1"]}}
         own = {"agent-1": {"prover_agent": settings or Settings()}}
-        return told(check_hosts({"agent-1": look("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": Engine()}).problems)
+        return told(
+            check_hosts(
+                {"agent-1": look("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": Engine()}
+            ).problems
+        )
 
     return lines
 
@@ -81,7 +85,9 @@ def but_for(lines: Lines, part: str) -> Lines:
 
 def debian(version: str, name: str = "debian", wanted: str = "docker", **seen: object) -> Lines:
     """Return what checks a host of a distribution. wanted: docker_engine_source."""
-    return host(os=system(name, version, apt=name in ("debian", "ubuntu")), wanted=Engine(wanted), engine=engine(**seen))
+    return host(
+        os=system(name, version, apt=name in ("debian", "ubuntu")), wanted=Engine(wanted), engine=engine(**seen)
+    )
 
 
 def guarded(**guard: object) -> Lines:
@@ -99,9 +105,7 @@ def cpu(*flags: str) -> dict:
 
 def sources(*entries: tuple) -> Lines:
     """Return what checks a host whose apt has these sources: (path, URL, key)."""
-    seen = [
-        {"path": path, "uri": uri, "suite": "", "signed_by": key} for path, uri, key in entries
-    ]
+    seen = [{"path": path, "uri": uri, "suite": "", "signed_by": key} for path, uri, key in entries]
     return host(engine=engine(apt_sources=seen))
 
 
@@ -232,7 +236,9 @@ HOSTS = cases(
         host(vcpus=1),
         host(),
         but_for(
-            host({"prover_node": Settings(NODE_PORTS, "warn"), "prover_broker": Settings(requirements="warn")}, vcpus=1),
+            host(
+                {"prover_node": Settings(NODE_PORTS, "warn"), "prover_broker": Settings(requirements="warn")}, vcpus=1
+            ),
             "aztec_requirements: ignore",
         ),
     ),

@@ -1,7 +1,7 @@
 """What is said of keys, vault files and their rotation: a row is (a part of the line, what is wrong, that put right).
 
-`raised(function, arguments...)` is the line that a function raises, `returned` one that it returns. `vault(text)` opens a
-vault file with that text. Name each thing that the line says to do in a way of its own.
+`raised(function, arguments...)` is the line that a function raises, `returned` one that it returns. `vault(text)` opens
+a vault file with that text. Give each thing that the line says to do a column of its own.
 """
 
 from __future__ import annotations
@@ -173,7 +173,11 @@ KEYS_AND_VAULTS = cases(
         raised(ethereum.ethereum_checksum, int(A, 16)),
         raised(ethereum.ethereum_checksum, A),
     ),
-    ("the mnemonic's word 2 is not in", words(WORDS.replace("test", "tset", 2).replace("tset", "test", 1)), words(WORDS)),
+    (
+        "the mnemonic's word 2 is not in",
+        words(WORDS.replace("test", "tset", 2).replace("tset", "test", 1)),
+        words(WORDS),
+    ),
     ("do not match their checksum", words(WORDS.replace("junk", "test")), words(WORDS)),
     ("are in no BIP-39 word list", words("a1 " * 12), words(WORDS)),
     ("the index of the address", words(WORDS, -1), words(WORDS, 0)),

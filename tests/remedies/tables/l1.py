@@ -1,7 +1,8 @@
-"""What is said of the L1's clients, the signer, accounts and the network's version: (part of the line, with it, after it).
+"""What is said of the L1's clients, the signer, accounts and the network's version.
 
-`l1(answers, **variables)` judges what clients have answered; answers that are not given are those of good ones. `network`
-does so for the network's own configuration. Name each thing that the line says to do in a way of its own.
+A row is (a part of the line, the answers with it, the answers after it). `l1(answers, **variables)` judges what clients
+have answered; answers that are not given are those of good ones. `network` does so for the network's own configuration.
+Give each thing that the line says to do a column of its own.
 """
 
 from __future__ import annotations
@@ -94,7 +95,11 @@ L1 = cases(
     both("raise the plan's limit", "limit", "answers 429 Too Many Requests"),
     both("write down the URL that it leads to", "redirect", "answers 301, a redirect to https://b.lan"),
     both("write what is special in it with %", "url", "cannot be asked"),
-    both("answers with HTML and not with JSON: give the URL of an execution client", "other", "answers with HTML and not with JSON"),
+    both(
+        "answers with HTML and not with JSON: give the URL of an execution client",
+        "other",
+        "answers with HTML and not with JSON",
+    ),
     (
         "answers with HTML and not with JSON: give the URL of a consensus client",
         cl(**fault("other", "answers with HTML and not with JSON")),
@@ -108,7 +113,12 @@ L1 = cases(
     ("or let this host in without one", signs(**fault("key", "answers 401 Unauthorized"), known=None), signs()),
     # execution clients
     ("does not tell its chain", el(chain_id=None), el()),
-    ("is on chain 1, that of mainnet", el(chain_id=1), el(), l1({"execution": [execution(chain_id=1)], "consensus": [consensus(chain_id=1)]}, {"network": "mainnet"})),
+    (
+        "is on chain 1, that of mainnet",
+        el(chain_id=1),
+        el(),
+        l1({"execution": [execution(chain_id=1)], "consensus": [consensus(chain_id=1)]}, {"network": "mainnet"}),
+    ),
     ("is syncing, block 5 of 900", el(syncing={"current": 5, "highest": 900}), el()),
     ("does not tell its newest block", el(head=None, timestamp=None), el()),
     ("see why it no longer follows its chain", el(timestamp=NOW - 7300), el(timestamp=NOW - 12)),
@@ -182,7 +192,11 @@ L1 = cases(
         "load its key into the signer",
         signs(known=[]),
         signs(),
-        l1({"signer": [signer(known=[OTHER])], "execution": [execution(balances={OTHER: str(ETH)})]}, {"publishers": [OTHER]}, **SIGNED),
+        l1(
+            {"signer": [signer(known=[OTHER])], "execution": [execution(balances={OTHER: str(ETH)})]},
+            {"publishers": [OTHER]},
+            **SIGNED,
+        ),
     ),
     # what nobody has said
     (

@@ -1,7 +1,8 @@
-"""Lines that have no wrong input in tests/bad_input/tables: a row is (a part of the line, what is wrong, that put right).
+"""Lines that have no wrong input in tests/bad_input/tables.
 
-`row(...)` checks an inventory as a row of tests/bad_input/tables describes it, `raised(function, arguments...)` gives the
-line that a function raises, `returned` one that it returns. Name each thing that the line says to do in a way of its own.
+A row is (a part of the line, what is wrong, that put right). `row(...)` checks an inventory as a row of
+tests/bad_input/tables describes it, `raised(function, arguments...)` gives the line that a function raises, `returned`
+one that it returns. Give each thing that the line says to do a column of its own.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from tests.unit.plugins.action.test_compose_stack import ARGUMENTS, ENDED, LOST,
 from tests.unit.plugins.modules.test_port_guard import BROKER, NODE, Machine
 
 VALUES = {"aztec_l1_execution_urls": ["https://rpc.lan"], "aztec_l1_consensus_urls": ["https://beacon.lan"]}
-OWN = "prover_node_funding_account_private_key: \"0x" + "5e" * 32 + '"\n'
+OWN = 'prover_node_funding_account_private_key: "0x' + "5e" * 32 + '"\n'
 AMOUNTS = "prover_node_funding_threshold: 0.5\nprover_node_funding_amount: 1\n"
 ADDRESS = '"0xe239cdc5fbe977a8a141b72194d3cf8c41bc5bc6"'
 SIX = {"all": "aztec_version: 6.0.0\n"}
 
 
 def row(resolve_one: Callable | None = None, **given: object) -> Lines:
-    """Return what checks the inventory of such a row. node, agent: what node-1's and agent-1's variables are as well."""
+    """Return what checks the inventory of such a row. node, agent: variables of node-1 and agent-1."""
     named = {{"node": "node-1", "agent": "agent-1"}.get(key, key): value for key, value in given.items()}
     return in_folder(lambda folder: told(inventories.problems(named, folder, resolve_one)))
 
@@ -222,6 +223,8 @@ ADDRESSED = {"node-1": {**HOSTS["node-1"], "aztec_address": "10.0.0.10"}}
 GROUPS = {"prover_node": ["node-1"], "prover_broker": ["node-1"], "prover_agent": []}
 LOST_ANSWER = LOST["ssh cannot connect"][0]
 
+GROUP_OF_BOTH = "prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\n"
+
 OTHERS = cases(
     # inventories
     (
@@ -241,7 +244,10 @@ OTHERS = cases(
     ),
     (
         "own value: remove AZTEC_EPOCH_DURATION",
-        row(all="aztec_version: 6.0.0\naztec_network: staging\n", node="prover_node_environment: {AZTEC_EPOCH_DURATION: 16}\n"),
+        row(
+            all="aztec_version: 6.0.0\naztec_network: staging\n",
+            node="prover_node_environment: {AZTEC_EPOCH_DURATION: 16}\n",
+        ),
         row(all="aztec_version: 6.0.0\naztec_network: staging\n"),
         row(
             all="aztec_version: 6.0.0\naztec_network: staging\n",
@@ -267,21 +273,21 @@ OTHERS = cases(
     ),
     (
         "set ansible_host or aztec_address",
-        row(groups="prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\nprover_agent: {hosts: {a.invalid: }}\n"),
-        row(
-            groups="prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\n"
-            "prover_agent: {hosts: {a.invalid: {ansible_host: 10.0.0.23}}}\n"
-        ),
-        row(
-            groups="prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\n"
-            "prover_agent: {hosts: {a.invalid: {aztec_address: 10.0.0.23}}}\n"
-        ),
+        row(groups=GROUP_OF_BOTH + "prover_agent: {hosts: {a.invalid: }}\n"),
+        row(groups=GROUP_OF_BOTH + "prover_agent: {hosts: {a.invalid: {ansible_host: 10.0.0.23}}}\n"),
+        row(groups=GROUP_OF_BOTH + "prover_agent: {hosts: {a.invalid: {aztec_address: 10.0.0.23}}}\n"),
     ),
     ("is not set: set it", alone("port_guard"), alone("port_guard", port_guard_section="own")),
     (
         "correct preflight_agent_group",
-        row(group_names={"prover_agent": "agents"}, groups="prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\nworkers: {hosts: {agent-1: }}\n"),
-        row(group_names={"prover_agent": "workers"}, groups="prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\nworkers: {hosts: {agent-1: }}\n"),
+        row(
+            group_names={"prover_agent": "agents"},
+            groups=GROUP_OF_BOTH + "workers: {hosts: {agent-1: }}\n",
+        ),
+        row(
+            group_names={"prover_agent": "workers"},
+            groups=GROUP_OF_BOTH + "workers: {hosts: {agent-1: }}\n",
+        ),
     ),
     (
         "give its exact name, 15 characters",
@@ -291,14 +297,23 @@ OTHERS = cases(
     (
         "is not a MAC address",
         alone("port_guard", port_guard_section="a", port_guard_containers=[{"mac_address": "x", "ports": [1]}]),
-        alone("port_guard", port_guard_section="a", port_guard_containers=[{"mac_address": "02:a2:7e:00:00:01", "ports": [1]}]),
+        alone(
+            "port_guard",
+            port_guard_section="a",
+            port_guard_containers=[{"mac_address": "02:a2:7e:00:00:01", "ports": [1]}],
+        ),
     ),
     (
         "is no name of a section",
         alone("port_guard", port_guard_section="A"),
         alone("port_guard", port_guard_section="a"),
     ),
-    ("is a number, no URL", returned(ranges.url_problem, 5), returned(ranges.url_problem, "http://rpc.lan:5"), returned(ranges.url_problem, "https://rpc.lan")),
+    (
+        "is a number, no URL",
+        returned(ranges.url_problem, 5),
+        returned(ranges.url_problem, "http://rpc.lan:5"),
+        returned(ranges.url_problem, "https://rpc.lan"),
+    ),
     (
         "write one URL per entry, and",
         row(node='prover_node_snapshot_urls: ["s3://a/b,s3://c/d"]\n'),
@@ -315,7 +330,11 @@ OTHERS = cases(
         row(agent='prover_agent_crs_digests: {"a b": "sha256:' + "0a" * 32 + '"}\n'),
         row(agent="prover_agent_crs_digests: {bn254_g1.dat: sha256:" + "0a" * 32 + "}\n"),
     ),
-    ("the release line '9' is not known", raised(releases.release_of, "6.0.0", "9"), raised(releases.release_of, "6.0.0", "6")),
+    (
+        "the release line '9' is not known",
+        raised(releases.release_of, "6.0.0", "9"),
+        raised(releases.release_of, "6.0.0", "6"),
+    ),
     (
         "the group of prover_node has 0 hosts",
         raised(fleets.fleet, ADDRESSED, {**GROUPS, "prover_node": []}),
@@ -329,7 +348,7 @@ OTHERS = cases(
     (
         "cannot be worked out",
         broken(AnsibleError("template error")),
-        row(all='aztec_version: "{{ \'4.1.2\' }}"\n'),
+        row(all="aztec_version: \"{{ '4.1.2' }}\"\n"),
     ),
     (
         "is not installed: correct its name",
@@ -356,8 +375,12 @@ OTHERS = cases(
     # modules' arguments
     (
         "is no subnet: write it in CIDR form",
-        returned(compose.network_problem, {"name": "a", "bridge": "b", "ipv4_subnet": "10.0.0.1/24", "ipv6_subnet": ""}),
-        returned(compose.network_problem, {"name": "a", "bridge": "b", "ipv4_subnet": "10.0.0.0/24", "ipv6_subnet": ""}),
+        returned(
+            compose.network_problem, {"name": "a", "bridge": "b", "ipv4_subnet": "10.0.0.1/24", "ipv6_subnet": ""}
+        ),
+        returned(
+            compose.network_problem, {"name": "a", "bridge": "b", "ipv4_subnet": "10.0.0.0/24", "ipv6_subnet": ""}
+        ),
     ),
     (
         "is not valid UTF-8: Compose reads",

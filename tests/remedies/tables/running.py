@@ -54,9 +54,7 @@ def at_agent(*services: str, count: int = 1, components: tuple = ("prover_agent"
 
     def lines() -> list[str]:
         wanted = copy.deepcopy(FLEET)
-        wanted["hosts"]["agent-1"].update(
-            components=list(components), agents={"count": count, "separate": count > 1}
-        )
+        wanted["hosts"]["agent-1"].update(components=list(components), agents={"count": count, "separate": count > 1})
         return judged({"agent-1": look(components, *(container(service) for service in services))}, wanted)
 
     return lines
@@ -93,8 +91,10 @@ def node(**changes: object) -> Lines:
 
     def lines() -> list[str]:
         looks = fleet(node=changes)
-        return judged({"node-1": look(["prover_node"], looks["node-1"]["projects"]["aztec-prover-node"]["containers"][0])},
-                      {**FLEET, "hosts": {"node-1": {**FLEET["hosts"]["node-1"], "components": ["prover_node"]}}})
+        return judged(
+            {"node-1": look(["prover_node"], looks["node-1"]["projects"]["aztec-prover-node"]["containers"][0])},
+            {**FLEET, "hosts": {"node-1": {**FLEET["hosts"]["node-1"], "components": ["prover_node"]}}},
+        )
 
     return lines
 
