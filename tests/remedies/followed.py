@@ -93,6 +93,10 @@ FOLLOWED = [
         f"{_GUARD}::test_docker_waits_for_a_guard_that_cannot_load_and_starts_by_itself",
     ),
     # The same again on a real machine: the rows of tables/running.py have the facts alone.
+    (
+        "the port guard's tables are missing",
+        "tests/fleet/guard/test_2_fallback.py::test_missing_tables_of_a_unit_that_is_active",
+    ),
     ("nobody keeps the port guard's tables", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("gone after a reboot: run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),

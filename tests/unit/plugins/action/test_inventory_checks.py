@@ -369,7 +369,8 @@ def test_an_account_that_tops_the_publishers_up() -> None:
     assert short[:2] == ("error", FUNDER)
     env = everywhere(**FUNDING, prover_node_key_source="env")
     wrong = "needs a key store, and with prover_node_key_source: env there is none"
-    assert env == [("error", FUNDER, wrong, "set prover_node_key_source to keystore, or remove it")]
+    remedy = f"set prover_node_key_source to keystore, or remove all of {names}"
+    assert env == [("error", FUNDER, wrong, remedy)]
     found = everywhere(**{**FUNDING, "aztec_version": "4.1.2"})
     assert {(variable, wrong) for _level, variable, wrong, _remedy in found} == {
         (name, "is read from release 5.0.0 on, and 4.1.2 ignores it")
