@@ -166,6 +166,10 @@ def unreachable_broker(attempt: dict, admits: list) -> str:
     if "refused" in attempt["error"].lower():
         # The port guard drops what it does not admit, without an answer.
         remedy = "run site.yml for the broker's host, or correct prover_broker_port or prover_agent_broker_url"
+    elif "/status" in attempt["error"]:
+        remedy = "see docker logs prover-broker on the broker's host, and run this again once it is healthy"
+    elif "resolve" in attempt["error"]:
+        remedy = "correct prover_agent_broker_url, or aztec_address of the broker's host"
     elif not source:
         remedy = "give this host a route to it, or correct aztec_address of the broker's host"
     elif _is_admitted(source, admits):
@@ -177,9 +181,12 @@ def unreachable_broker(attempt: dict, admits: list) -> str:
 
 
 def _is_admitted(source: str, admits: list) -> bool:
-    """Return whether an address is in one of the networks."""
-    address = ipaddress.ip_address(source.partition("%")[0])
-    return any(address in ipaddress.ip_network(network, strict=False) for network in admits)
+    """Return whether an address is in one of the networks; False where they are no networks."""
+    try:
+        address = ipaddress.ip_address(source.partition("%")[0])
+        return any(address in ipaddress.ip_network(network, strict=False) for network in admits)
+    except ValueError:
+        return False
 
 
 def _as_text(name: str, value: object) -> str:

@@ -315,6 +315,8 @@ HOSTS = cases(
     ("holds the guard's own table", guarded(saved_in=["/etc/nftables.conf"]), guarded()),
     # the way to the broker
     ("run site.yml for the broker's host", broker("Connection refused", "10.0.0.9", "10.0.0.9/32"), broker("", None)),
+    ("see docker logs prover-broker", broker("answers 503 at /status", "10.0.0.9"), broker("", "10.0.0.9")),
+    ("correct prover_agent_broker_url, or aztec", broker("name does not resolve", ""), broker("", "10.0.0.9")),
     ("give this host a route to it", broker("Network is unreachable", None, "10.0.0.9/32"), broker("", "10.0.0.9")),
     (
         "correct aztec_address of this host, or add",
