@@ -61,8 +61,10 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
 
 def engine_of(values: dict, specs: Specs) -> Engine:
     """Give what a host's variables and the defaults of docker_engine ask of the host's engine."""
+    options = specs.options["docker_engine"]
     wanted = ("docker_engine_source", "docker_engine_version", "docker_engine_apt_url")
-    return Engine(*(str(values.get(name, specs.options["docker_engine"][name]["default"])) for name in wanted))
+    daemon = values.get("docker_engine_daemon_options", options["docker_engine_daemon_options"]["default"])
+    return Engine(*(str(values.get(name, options[name]["default"])) for name in wanted), daemon)
 
 
 class ActionModule(ActionBase):

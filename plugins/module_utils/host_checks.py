@@ -15,11 +15,13 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     is_supported,
     repository_of,
     system_problem,
+    version_tuple,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     AGENT,
     BROKER,
     NODE,
+    as_bool,
     ip_of,
     published_addresses,
     resolve,
@@ -61,11 +63,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Engine:
-    """What a host's settings ask of its container engine: source, version and the address of Docker's packages."""
+    """What a host's settings ask of its container engine: source, version, where packages are, daemon.json."""
 
     source: str = "docker"
     version: str = ""
     apt_url: str = "https://download.docker.com/linux"
+    daemon_options: Mapping = field(default_factory=dict)
 
 
 @dataclass
@@ -119,15 +122,16 @@ def hardware_findings(host: str, look: Mapping, settings: Mapping, line: str, pa
     deciding = [name for name in checked if settings[name].requirements == "fail"]
     strict = bool(deciding)
     # The sum is compared, so one component's setting alone would not let a host of two pass.
-    option = (
-        f"{next(iter(deciding or checked), '')}_requirements" if len(deciding or checked) < 2 else "aztec_requirements"
-    )
+    options = [f"{name}_requirements" for name in deciding or checked]
+    option = options[0] if len(options) == 1 else "aztec_requirements"
+    # What is set for a component counts in the place of what is set for all.
+    before = f" (where they are set, {' and '.join(options)})" if len(options) > 1 else ""
     problems = [
         Problem(
             host,
             row.what,
             f"found {row.found}, needed {row.needed}",
-            f"give the host more, or set {option}: {'warn' if strict else 'ignore'}",
+            f"give the host more, or set {option}: {'warn' if strict else 'ignore'}{before}",
             "error" if strict else "warning",
         )
         for row in compare(dict(look), checked, line, dict(paths))
@@ -193,13 +197,22 @@ def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     return [Problem(host, "operating system", wrong, remedy, "warning")]
 
 
-def ipv6_problems(host: str, look: Mapping, subnet: str) -> list[Problem]:
+def ipv6_problems(host: str, look: Mapping, subnet: str, wanted: Engine) -> list[Problem]:
     """Give a problem where containers need IPv6, have private addresses, and an engine that does not translate them."""
     engine = look["engine"]
     if not subnet or not engine["serves"] or engine["translates_ipv6"]:
         return []
-    wrong = f"Docker {engine['version']} gives containers no way to IPv6 here, and the host's need one"
     remedy = "update it to 27 or later, or set experimental and ip6tables to true in its daemon.json"
+    if engine["ours"]:
+        # The role writes daemon.json, and what is set for it comes with this run.
+        if all(as_bool(wanted.daemon_options.get(name)) for name in ("experimental", "ip6tables")):
+            return []
+        newer = engine["source"] == "docker-ce"
+        if newer and version_tuple(wanted.version) >= (27,):
+            return []
+        remedy = "set docker_engine_daemon_options: {experimental: true, ip6tables: true}"
+        remedy += ", or docker_engine_version to 27 or later" if newer else ""
+    wrong = f"Docker {engine['version']} gives containers no way to IPv6 here, and the host's need one"
     return [Problem(host, "container engine", wrong, remedy)]
 
 
@@ -299,7 +312,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
                 findings.problems.append(Problem(host, "ansible_host", wrong, remedy, "warning"))
             continue
         findings.problems += engine_problems(host, look, engines[host])
-        findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
+        findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"], engines[host])
         findings.problems += guard_problems(host, look)
         findings.problems += rules_problems(host, look)
         findings.problems += bridge_problems(host, look, settings[host])

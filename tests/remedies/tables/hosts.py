@@ -121,10 +121,10 @@ def published(by_hand: tuple | None) -> Lines:
     return lambda: told(publish_problems("node-1", own, Settings(publish_addresses=by_hand), ["9.9.9.9"]))
 
 
-def ipv6(**seen: object) -> Lines:
+def ipv6(wanted: Engine | None = None, **seen: object) -> Lines:
     """Return what checks a host whose containers need IPv6."""
-    good = {"serves": True, "version": "26.1.5", "translates_ipv6": False}
-    return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64"))
+    good = {"serves": True, "version": "26.1.5", "translates_ipv6": False, "ours": False, "source": "docker-ce"}
+    return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or Engine()))
 
 
 URL = "https://download.docker.com/linux/debian"
@@ -217,7 +217,18 @@ HOSTS = cases(
         host(os=system("fedora", "41", apt=False), engine=engine(**READY)),
         but_for(host(os=system("fedora", "41", apt=False), nft=NFT, engine=engine(**READY)), WARNED),
     ),
-    ("no way to IPv6 here", ipv6(), ipv6(version="27.0.0", translates_ipv6=True), ipv6(translates_ipv6=True)),
+    (
+        "set docker_engine_daemon_options: {experimental: true",
+        ipv6(ours=True),
+        ipv6(Engine(daemon_options={"experimental": True, "ip6tables": True}), ours=True),
+        ipv6(Engine(version="27.0.1"), ours=True),
+    ),
+    (
+        "set docker_engine_daemon_options: {experimental: true",
+        ipv6(ours=True, source="docker.io"),
+        ipv6(Engine(daemon_options={"experimental": True, "ip6tables": True}), ours=True, source="docker.io"),
+    ),
+    ("in its daemon.json", ipv6(), ipv6(version="27.0.0", translates_ipv6=True), ipv6(translates_ipv6=True)),
     (
         "was the ruleset flushed?",
         host(engine=engine(**READY, rules=False)),
