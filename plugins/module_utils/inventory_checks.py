@@ -765,7 +765,7 @@ class _Inventory:
     def _missing_or(self, host: str, name: str, error: ValueError, found: tuple) -> None:
         """Note a problem with a key or an address, or that the controller has nothing to tell it with."""
         if str(error) == ethereum.MISSING:
-            self.add(CONTROLLER, "eth_account", ("its Python has no eth_account", "run pip install eth-account"))
+            self.add(CONTROLLER, "eth_account", ("its Python has no eth_account", ethereum.INSTALL))
         else:
             self.add(host, name, found)
 

@@ -95,10 +95,11 @@ NO_LINES = {
 class _Module:
     """One module of the product: its functions, its constants, and the texts that expressions come to."""
 
-    def __init__(self, path: Path, functions: dict) -> None:
+    def __init__(self, path: Path, functions: dict, modules: dict) -> None:
         self.name = path.stem
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
         self.functions = functions
+        self.modules = modules
         self.constants = {
             target.id: node.value
             for node in self.tree.body
@@ -142,6 +143,10 @@ class _Module:
             return self._named(node, scope, (*seen, node.id))
         if isinstance(node, ast.Call):
             return self._called(node, scope, seen)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            other = self.modules.get(node.value.id)
+            if other and node.attr in other.constants:
+                return other.texts(other.constants[node.attr], other.tree, seen)
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
             wanted = node.slice.value if isinstance(node.slice, ast.Constant) else None
             return self._in_table(node.value, scope, seen, wanted) or [GAP]
@@ -301,7 +306,17 @@ class _Module:
                     yield tuple(elements)
 
 
-_TEXTS = (ast.Constant, ast.JoinedStr, ast.IfExp, ast.Name, ast.BinOp, ast.Call, ast.BoolOp, ast.Subscript)
+_TEXTS = (
+    ast.Constant,
+    ast.JoinedStr,
+    ast.IfExp,
+    ast.Name,
+    ast.BinOp,
+    ast.Call,
+    ast.BoolOp,
+    ast.Subscript,
+    ast.Attribute,
+)
 
 
 def _own(function: ast.AST) -> Iterator[ast.AST]:
@@ -383,14 +398,15 @@ def _filled(text: str) -> str:
 def module_lines(*paths: Path) -> list[Line]:
     """Return the lines of modules, each text once in a module."""
     functions: dict = {}
-    modules = []
-    for path in paths:
-        module = _Module(path, functions)
-        modules.append(module)
+    modules: dict = {}
+    read = [_Module(path, functions, modules) for path in paths]
+    for module in read:
+        # The code that others call is in module_utils, which comes first.
+        modules.setdefault(module.name, module)
         for node in ast.walk(module.tree):
             if isinstance(node, ast.FunctionDef):
                 functions[node.name] = (module, node)
-    return [line for module in modules for line in dict.fromkeys(module.lines())]
+    return [line for module in read for line in dict.fromkeys(module.lines())]
 
 
 def code_lines() -> list[Line]:

@@ -55,6 +55,10 @@ from tests.remedies.lines import Line, line_of, lines, module_lines
             'def f(x):\n    return f"{x} is wrong: {how(x)}"',
             ["{} is wrong: set a to {} again"],
         ),
+        (
+            'HOW = "put it right"\ndef f(x):\n    return x.add(("is wrong", module.HOW), ("is so", x.how))',
+            ["is wrong: put it right"],
+        ),
         ("RUN = 'x\\necho \"$one is wrong: mend the source\" >&2\\n'", ["{} is wrong: mend the source"]),
     ],
 )

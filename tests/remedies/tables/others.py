@@ -362,7 +362,7 @@ OTHERS = cases(
     ),
     # the controller's libraries
     (
-        "run pip install eth-account",
+        " -m pip install eth-account",
         without(ethereum, "ETH_IMPORT_ERROR", ethereum.ethereum_address, "0x" + "1" * 64),
         raised(ethereum.ethereum_address, "0x" + "1" * 64),
     ),
@@ -371,7 +371,7 @@ OTHERS = cases(
         row_without_eth(),
         row(),
     ),
-    ("run pip install segno", without(qr, "segno", qr.qr_lines, "a"), raised(qr.qr_lines, "a")),
+    (" -m pip install segno", without(qr, "segno", qr.qr_lines, "a"), raised(qr.qr_lines, "a")),
     # modules' arguments
     (
         "is no subnet: write it in CIDR form",

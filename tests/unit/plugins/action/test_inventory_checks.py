@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -459,7 +460,8 @@ def test_a_role_s_variables_count_only_where_the_role_runs() -> None:
 def test_without_eth_account_there_is_one_line(monkeypatch) -> None:
     monkeypatch.setattr(ethereum, "ETH_IMPORT_ERROR", ImportError("no module"))
     lines = checked(node={ID: OWNER})
-    assert lines == ["the controller | eth_account | its Python has no eth_account | run pip install eth-account"]
+    remedy = f"run {sys.executable} -m pip install eth-account"
+    assert lines == [f"the controller | eth_account | its Python has no eth_account | {remedy}"]
 
 
 def test_many_hosts_are_counted() -> None:
