@@ -75,6 +75,7 @@ FOLLOWED = [
     ("stop what uses it and remove it (docker network rm", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
     ("would garble the value of", f"{_COMPOSE}::test_any_value_is_read_by_compose_as_it_was"),
     ("The version before is not brought back", f"{_COMPOSE}::test_not_going_back_once_the_data_was_opened"),
+    (": correct {}", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
     ("Compose refuses the files of", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
     ("has another digest than prover_agent_crs_digests", "tests/real/test_crs.py::test_bad_mirror"),
     ("the CRS is not whole", "tests/real/test_crs.py::test_what_was_fetched_is_not_whole"),

@@ -95,17 +95,24 @@ NO_LINES = {
 class _Module:
     """One module of the product: its functions, its constants, and the texts that expressions come to."""
 
-    def __init__(self, path: Path, functions: dict, modules: dict) -> None:
+    def __init__(self, path: Path, modules: dict, calls: dict) -> None:
         self.name = path.stem
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
-        self.functions = functions
         self.modules = modules
+        self.calls = calls
         self.constants = {
             target.id: node.value
             for node in self.tree.body
             if isinstance(node, ast.Assign)
             for target in node.targets
             if isinstance(target, ast.Name)
+        }
+        self.own = {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)}
+        self.imported = {
+            name.asname or name.name: (node.module or "").rpartition(".")[2]
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.ImportFrom)
+            for name in node.names
         }
         self.touched: set = set()
         self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
@@ -130,17 +137,22 @@ class _Module:
         if isinstance(node, ast.JoinedStr):
             return self._product(node.values, scope, seen)
         if isinstance(node, ast.FormattedValue):
+            before = set(self.touched)
             texts = [GAP] if node.format_spec else self.texts(node.value, scope, seen)
             # Words that are filled in are no part of the line's identity, what to do is.
-            return texts if all(" " in text and len(text.replace(GAP, "")) > 9 for text in texts) else [GAP]
+            if all(" " in text and len(text.replace(GAP, "")) > 9 for text in texts):
+                return texts
+            # What is no part of this line may be one of its own.
+            self.touched = before
+            return [GAP]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             return self._product([node.left, node.right], scope, seen)
         if isinstance(node, ast.IfExp):
             return self.texts(node.body, scope, seen) + self.texts(node.orelse, scope, seen)
         if isinstance(node, ast.BoolOp):
             return [text for value in node.values for text in self.texts(value, scope, seen)]
-        if isinstance(node, ast.Name) and node.id not in seen:
-            return self._named(node, scope, (*seen, node.id))
+        if isinstance(node, ast.Name) and (scope, node.id) not in seen:
+            return self._named(node, scope, (*seen, (scope, node.id)))
         if isinstance(node, ast.Call):
             return self._called(node, scope, seen)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -163,6 +175,25 @@ class _Module:
             found += self._with(value, added, scope, seen)
         if not found and use.id in self.constants:
             found = self.texts(self.constants[use.id], self.tree, seen)
+        return found or self._passed(use.id, scope, seen)
+
+    def _passed(self, name: str, scope: ast.AST, seen: tuple) -> list[str]:
+        """Return what a function's parameter stands for: what the calls of that function pass."""
+        if not isinstance(scope, ast.FunctionDef) or scope in seen:
+            return []
+        names = [one.arg for one in scope.args.args if one.arg != "self"]
+        if name not in names:
+            return []
+        found: list = []
+        for module, call in self.calls.get(scope.name, ()):
+            if module is not self and scope.name in module.own:
+                continue
+            keywords = {one.arg: one.value for one in call.keywords}
+            value = keywords.get(name)
+            if value is None and len(call.args) > names.index(name):
+                value = call.args[names.index(name)]
+            if value is not None:
+                found += module.texts(value, module.function_of(call), (*seen, scope))
         return found
 
     def _with(self, value: ast.AST | None, added: list, scope: ast.AST, seen: tuple) -> list[str]:
@@ -194,15 +225,23 @@ class _Module:
         if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and isinstance(node.func.value, ast.Name):
             default = self.texts(node.args[1], scope, seen) if len(node.args) > 1 else []
             return [*self._in_table(node.func.value, scope, seen), *default] or [GAP]
-        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        other = self.functions.get(name)
-        if other is None or name in seen:
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        module = self._home(node.func)
+        function = module.own.get(name) if module else None
+        if module is None or function is None or function in seen:
             return [GAP]
-        module, function = other
         returned = [one.value for one in _own(function) if isinstance(one, ast.Return) and one.value is not None]
         # Nothing is returned where nothing is wrong.
         said = [value for value in returned if not isinstance(value, ast.Constant) or value.value]
-        return [text for value in said for text in module.texts(value, function, (*seen, name))] or [GAP]
+        return [text for value in said for text in module.texts(value, function, (*seen, function))] or [GAP]
+
+    def _home(self, called: ast.AST) -> _Module | None:
+        """Return the module that a called function is of."""
+        if isinstance(called, ast.Name):
+            return self if called.id in self.own else self.modules.get(self.imported.get(called.id, ""))
+        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+            return self if called.value.id == "self" else self.modules.get(called.value.id)
+        return None
 
     def _in_table(self, name: ast.Name, scope: ast.AST, seen: tuple, wanted: object = None) -> list[str]:
         """Return the texts of a dict by its name, with those of the dicts that it is made of, or that of one key."""
@@ -269,7 +308,8 @@ class _Module:
             if len(blocks[0]) > 1 and blocks[0] == blocks[1] and len(blocks[0]) == len(ways[0]) == len(ways[1]):
                 for (one, more), (other, further) in zip(*ways):
                     yield from itertools.product(
-                        self._with(one, more, scope, (wrong.id,)), self._with(other, further, scope, (remedy.id,))
+                        self._with(one, more, scope, ((scope, wrong.id),)),
+                        self._with(other, further, scope, ((scope, remedy.id),)),
                     )
                 return
         yield from itertools.product(self.texts(wrong, scope), self.texts(remedy, scope))
@@ -397,15 +437,16 @@ def _filled(text: str) -> str:
 
 def module_lines(*paths: Path) -> list[Line]:
     """Return the lines of modules, each text once in a module."""
-    functions: dict = {}
     modules: dict = {}
-    read = [_Module(path, functions, modules) for path in paths]
+    calls: dict = {}
+    read = [_Module(path, modules, calls) for path in paths]
     for module in read:
         # The code that others call is in module_utils, which comes first.
         modules.setdefault(module.name, module)
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.FunctionDef):
-                functions[node.name] = (module, node)
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                calls.setdefault(name, []).append((module, node))
     return [line for module in read for line in dict.fromkeys(module.lines())]
 
 

@@ -58,17 +58,23 @@ def covered() -> dict[str, str]:
         for number, row in enumerate(rows(table), 1):
             if "then" in row:
                 for said in texts_of(table, number):
-                    found[_line(said).text] = f"{table}.yml, row {number}"
+                    found.update(dict.fromkeys(_parts_of(said), f"{table}.yml, row {number}"))
     for name, table in TABLES.items():
         for case in table:
             for said in case.wrong():
                 if case.says in said:
-                    found[_line(said).text] = f"{name}: {case}"
+                    found.update(dict.fromkeys(_parts_of(said), f"{name}: {case}"))
     for part, test in [*FOLLOWED, *((part, "leads on") for part in LEADS_ON)]:
         fitting = [line for line in known() if part in line.text]
         assert fitting, f"no line of the product has {part!r} in it any more: remove it from followed.py"
         found.update({line.text: test for line in fitting})
     return found
+
+
+def _parts_of(said: str) -> list[str]:
+    """Return the texts of the line that was printed, and of the one that it passes on behind words of its own."""
+    own = _line(said).text
+    return [line.text for line in known() if own.endswith(line.text)]
 
 
 def _line(said: str) -> Line:

@@ -13,8 +13,9 @@ from pathlib import Path
 from unittest import mock
 
 from ansible._internal._datatag._tags import Origin
+from ansible.errors import AnsiblePromptNoninteractive
 from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.parsing.vault import PromptVaultSecret, VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action import check_fleet, publisher_key, rotate_key
 from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum, rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import Settings
@@ -164,6 +165,61 @@ def exported(**environment: str) -> Lines:
     return lines
 
 
+def read_from(option: str, there: bool = False, **environment: str) -> Lines:
+    """Return what reads the file A_KEY, or the environment variable, that an option names."""
+
+    def tried(folder: Path) -> list[str]:
+        if there:
+            (folder / "A_KEY").write_text(OLD, encoding="utf-8")
+        named = str(folder / "A_KEY") if option == "file" else "A_KEY"
+        with mock.patch.dict(os.environ, environment):
+            return raised(publisher_key.read, publisher_key.Request(**{option: named}), option)()
+
+    return in_folder(tried)
+
+
+def written(folder_is_there: bool) -> Lines:
+    """Return what writes a vault file."""
+
+    def tried(folder: Path) -> list[str]:
+        own = folder / "group_vars"
+        if folder_is_there:
+            own.mkdir()
+        try:
+            vault_file.write(own / "vault.yml", b"x")
+        except OSError as error:
+            return [publisher_key.line_of(error)]
+        return []
+
+    return in_folder(tried)
+
+
+def given(**options: str) -> Lines:
+    """Return what takes the account of these options where nobody sits at a terminal."""
+
+    def tried(folder: Path) -> list[str]:
+        store = create_keyfile_json(bytes.fromhex(OLD[2:]), PASSWORD, kdf="pbkdf2", iterations=1)
+        for name, text in (("key", OLD), ("store", json.dumps(store)), ("word", PASSWORD.decode())):
+            (folder / name).write_text(text, encoding="utf-8")
+        named = {key: str(folder / value) if key.endswith("file") else value for key, value in options.items()}
+        with mock.patch.dict(os.environ, A_KEY=OLD, A_WORD=PASSWORD.decode()):
+            return raised(_nobody_there()._account, publisher_key.Request(**named))()
+
+    return in_folder(tried)
+
+
+def confirmed(secret: VaultSecret) -> Lines:
+    """Return what has a vault password confirmed where nobody sits at a terminal."""
+    return lambda: raised(_nobody_there()._confirm, secret, Path("vault.yml"))()
+
+
+def _nobody_there() -> publisher_key.ActionModule:
+    """Return the action with no terminal to ask on."""
+    action = publisher_key.ActionModule.__new__(publisher_key.ActionModule)
+    action._display = mock.Mock(prompt_until=mock.Mock(side_effect=AnsiblePromptNoninteractive("no terminal")))
+    return action
+
+
 KEY_LINE, NEXT_LINE = f'{KEYS[CURRENT]}: "{OLD}"\n', f'{KEYS[NEXT]}: "{NEW}"\n'
 
 KEYS_AND_VAULTS = cases(
@@ -256,6 +312,27 @@ KEYS_AND_VAULTS = cases(
         vault(KEY_LINE),
         vault(KEY_LINE + NEXT_LINE + f"{MNEMONICS[NEXT]}: {WORDS}\n"),
     ),
+    ("names a variable that is not set: export it", read_from("environment"), read_from("environment", A_KEY=OLD)),
+    ("correct its path", read_from("file"), read_from("file", there=True)),
+    ("look at its folder", written(False), written(True)),
+    *(
+        (f"there is no terminal to ask on: {instead}", given(**before), *(given(**after) for after in afterwards))
+        for instead, before, *afterwards in (
+            (
+                "set publisher_key_file or",
+                {"source": "private_key"},
+                {"source": "private_key", "file": "key"},
+                {"source": "private_key", "environment": "A_KEY"},
+            ),
+            (
+                "set publisher_key_password_file or",
+                {"source": "keystore", "file": "store"},
+                {"source": "keystore", "file": "store", "password_file": "word"},
+                {"source": "keystore", "file": "store", "password_environment": "A_WORD"},
+            ),
+        )
+    ),
+    ("use --vault-password-file", confirmed(PromptVaultSecret(b"x")), confirmed(SECRETS[0][1])),
     ("takes the environment variable A_KEY", exported(), exported(A_KEY=OLD)),
     # options of keys.yml
     (

@@ -16,7 +16,6 @@ from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.action import check_fleet
 from ansible_collections.aztec_ops.prover.plugins.module_utils import (
     compose,
-    dotenv,
     ethereum,
     guard_daemon,
     nft,
@@ -30,7 +29,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils import fleet as f
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import check_settings, type_problem
 from ansible_collections.aztec_ops.prover.plugins.modules import port_guard
 
-from tests.remedies import inventories
+from tests.remedies import inventories, modules
 from tests.remedies.case import Lines, cases, in_folder, raised, returned, told
 from tests.remedies.inventories import SPECS
 from tests.unit.plugins.action.test_compose_stack import ARGUMENTS, ENDED, LOST, STARTED, become, plugin, run
@@ -97,6 +96,12 @@ def connected(**connection: object) -> Lines:
         return [result["msg"]] if "msg" in result else []
 
     return lines
+
+
+def environment(value: str) -> Lines:
+    """Return what checks an environment of compose_stack."""
+    model = {"project": "a", "directory": "/nowhere/a", "compose": {"services": {"a": {"image": "x"}}}}
+    return lambda: [one for one in [modules.problem("compose_stack", {**model, "environment": {"A": value}})] if one]
 
 
 def without(module: object, name: str, function: Callable, *arguments: object) -> Lines:
@@ -384,8 +389,8 @@ OTHERS = cases(
     ),
     (
         "is not valid UTF-8: Compose reads",
-        returned(dotenv.problem, "A", "a\udcff"),
-        returned(dotenv.problem, "A", "aÿ"),
+        environment("a\udcff"),
+        environment("aÿ"),
     ),
     (
         "the protocol is tcp or udp",
