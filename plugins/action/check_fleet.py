@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
@@ -57,7 +58,7 @@ _LOOKUP_FAULTS = {
         ({"AnsibleTemplatePluginError"}, "there is no such file", "correct its path"),
     ),
     "community.hashi_vault": (
-        ({"ImportError"}, "the controller's Python has no hvac", "run pip install hvac"),
+        ({"ImportError"}, "the controller's Python has no hvac", f"run {sys.executable} -m pip install hvac"),
         ({"Forbidden"}, "the server refuses token or path", "log in anew, or have its policy read the path"),
         ({"InvalidPath"}, "the server has nothing there", "correct path and mount point, or put the secret there"),
         ({"InvalidRequest", "Unauthorized"}, "the server refuses the log-in", "correct role_id and secret_id"),

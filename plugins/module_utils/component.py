@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from decimal import Decimal
 
@@ -160,11 +161,34 @@ def unreachable_broker(attempt: dict, admits: list) -> str:
 
     attempt: an element of host_look's `connect`. admits: the sources that the broker's port guard lets pass.
     """
-    source = attempt.get("source") or "no address of its own"
-    where = f"the broker at {attempt['host']} port {attempt['port']} is not reached from {source}: {attempt['error']}"
-    known = f"the broker admits {', '.join(admits)}" if admits else "nobody said whom the broker admits"
-    mend = "correct aztec_address of this host, or add the source to aztec_admit and run the broker's host too"
-    return f"{where}; {known}: {mend}"
+    source = attempt.get("source")
+    where = f"the broker at {attempt['host']} port {attempt['port']} is not reached from "
+    where += f"{source or 'no address of its own'}: {attempt['error']}; "
+    where += f"the broker admits {', '.join(admits) or '(unknown)'}"
+    if "refused" in attempt["error"].lower():
+        # The port guard drops what it does not admit, without an answer.
+        remedy = "run site.yml for the broker's host, or correct prover_broker_port or prover_agent_broker_url"
+    elif "/status" in attempt["error"]:
+        remedy = "see docker logs prover-broker on the broker's host, and run this again once it is healthy"
+    elif "resolve" in attempt["error"]:
+        remedy = "correct prover_agent_broker_url, or aztec_address of the broker's host"
+    elif not source:
+        remedy = "give this host a route to it, or correct aztec_address of the broker's host"
+    elif _is_admitted(source, admits):
+        remedy = "open the way in the firewalls between; if a router translates this address (NAT), add the one that "
+        remedy += "it gives to aztec_admit and run the broker's host too"
+    else:
+        remedy = "correct aztec_address of this host, or add the source to aztec_admit and run the broker's host too"
+    return f"{where}: {remedy}"
+
+
+def _is_admitted(source: str, admits: list) -> bool:
+    """Return whether an address is in one of the networks; False where they are no networks."""
+    try:
+        address = ipaddress.ip_address(source.partition("%")[0])
+        return any(address in ipaddress.ip_network(network, strict=False) for network in admits)
+    except ValueError:
+        return False
 
 
 def _as_text(name: str, value: object) -> str:

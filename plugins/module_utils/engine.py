@@ -67,20 +67,24 @@ def system_problem(look: dict, source: str) -> str:
     name, version = system["id"], system["version_id"]
     if not system["apt"] or name not in DOCKER_SUITES:
         return f"{host_system(look)} is not supported: use Debian or Ubuntu, or install Docker and Compose yourself"
+    # Where neither source serves, the other one is no way out. Debian's testing and unstable have no number: they are
+    # newer than any that has.
+    in_suites = version in DOCKER_SUITES[name]
+    old = bool(version) and version_tuple(version) < ((13,) if name == "debian" else (22, 4))
     if source == "docker":
-        if version not in DOCKER_SUITES[name]:
-            return (
-                f"{host_system(look)} is not supported with Docker's repository: "
-                f"use {' or '.join(DOCKER_SUITES[name])}, set docker_engine_source to distribution, "
-                "or install Docker and Compose yourself"
-            )
+        if in_suites:
+            return ""
+        other = "" if old else "set docker_engine_source to distribution, "
+        return (
+            f"{host_system(look)} is not supported with Docker's repository: "
+            f"use {' or '.join(DOCKER_SUITES[name])}, {other}or install Docker and Compose yourself"
+        )
+    if not old:
         return ""
-    # Debian's testing and unstable have no number: they are newer than any that has.
-    if name == "debian" and version and version_tuple(version) < (13,):
+    if in_suites:
         return f"{host_system(look)} has Compose v1 alone: set docker_engine_source to docker"
-    if name == "ubuntu" and version_tuple(version) < (22, 4):
-        return f"{host_system(look)} has no Compose v2: use Ubuntu 22.04 or later"
-    return ""
+    newer = "Debian 13" if name == "debian" else "Ubuntu 22.04"
+    return f"{host_system(look)} has no Compose v2: use {newer} or later, or install Docker and Compose yourself"
 
 
 def is_supported(look: dict) -> bool:
@@ -114,15 +118,24 @@ def same_repository(look: dict, url: str) -> tuple[list[str], str]:
     return sorted(set(aside)), problem
 
 
-def compose_packages(look: dict) -> tuple[list[str], str]:
-    """Give the package that brings Compose to the engine that is here, and what is wrong where there is none."""
+def compose_packages(look: dict, wanted: str) -> tuple[list[str], str]:
+    """Return the packages that bring Compose to the engine that is here, and what is wrong where there are none.
+
+    wanted: the source of an engine that would be installed where there is none.
+    """
     source = look["engine"]["source"]
     if source == "docker-ce":
         return ["docker-compose-plugin"], ""
     if source == "docker.io":
-        problem = system_problem(look, "distribution")
-        # Debian's docker.io may be there without the docker command.
-        return ([], problem) if problem else (distribution_packages(look)[1:], "")
+        if not system_problem(look, "distribution"):
+            # Debian's docker.io may be there without the docker command.
+            return distribution_packages(look)[1:], ""
+        # The setting alone changes nothing while this engine is here.
+        remedy = "install Compose 2.20 or later as a plugin of it"
+        if not system_problem(look, "docker"):
+            setting = "" if wanted == "docker" else "set docker_engine_source to docker, "
+            remedy += f", or {setting}remove docker.io (apt-get remove docker.io) and run again"
+        return [], f"{host_system(look)} has no package of it for docker.io: {remedy}"
     return [], "its Docker is from no package: install Compose 2.20 or later as a plugin of it"
 
 
@@ -354,7 +367,7 @@ def engine_plan(
     if engine["ours"]:
         return install()
     if engine["serves"]:
-        packages, problem = compose_packages(look)
+        packages, problem = compose_packages(look, source)
         if problem:
             return refuse(f"Compose here is {engine['compose'] or 'missing'}, 2.20 or later is needed: {problem}")
         return {**plan, "action": "compose", "packages": packages}

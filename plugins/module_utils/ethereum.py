@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 try:
     from eth_keys import keys as eth_keys
@@ -16,7 +17,9 @@ except ImportError as error:  # the controller's Python, not the hosts'
     eth_keys = to_checksum_address = None
     ETH_IMPORT_ERROR = error
 
-MISSING = "the controller's Python has no eth_account: run pip install eth-account"
+# Another pip than this Python's own would install it elsewhere.
+INSTALL = f"run {sys.executable} -m pip install eth-account"
+MISSING = f"the controller's Python has no eth_account: {INSTALL}"
 
 _KEY = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64})\Z")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")

@@ -18,11 +18,13 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     is_supported,
     repository_of,
     system_problem,
+    version_tuple,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import (
     AGENT,
     BROKER,
     NODE,
+    as_bool,
     ip_of,
     published_addresses,
     resolve,
@@ -137,14 +139,6 @@ def port_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]:
     return problems
 
 
-def requirements_option(settings: Mapping, components: Sequence) -> str:
-    """Return the option that decides about these components' hardware; empty where it is ignored for all of them."""
-    checked = [name for name in components if settings[name].requirements != "ignore"]
-    deciding = [name for name in checked if settings[name].requirements == "fail"] or checked
-    # The sum is compared, so one component's setting alone would not let a host of two pass.
-    return "aztec_requirements" if len(deciding) > 1 else f"{deciding[0]}_requirements" if deciding else ""
-
-
 def new_engine(look: Mapping) -> bool:
     """Return whether a run would install an engine where there is none."""
     return look["engine"]["source"] == "none" and not look["engine"]["serves"]
@@ -177,8 +171,14 @@ def hardware_findings(host: str, look: Mapping, settings: Mapping, fleet: Mappin
         beside = [component for component in settings if component != AGENT]
         counts[AGENT] = agent_count(dict(look), settings[AGENT].count, line, beside)
     checked = {name: count for name, count in counts.items() if settings[name].requirements != "ignore"}
-    strict = any(settings[name].requirements == "fail" for name in checked)
-    lower = f"set {requirements_option(settings, list(counts))}: {'warn' if strict else 'ignore'}"
+    deciding = [name for name in checked if settings[name].requirements == "fail"]
+    strict = bool(deciding)
+    # The sum is compared, so one component's setting alone would not let a host of two pass.
+    options = [f"{name}_requirements" for name in deciding or checked]
+    option = options[0] if len(options) == 1 else "aztec_requirements"
+    # What is set for a component counts in the place of what is set for all.
+    before = f" (where they are set, {' and '.join(options)})" if len(options) > 1 else ""
+    lower = f"set {option}: {'warn' if strict else 'ignore'}{before}"
     disks = (look.get("hardware") or {}).get("disks") or {}
     kept = [*(paths.get(name, "/") for name in checked), engine_roots(look, engine)[0]]
     writes = disk_writes(look, engine, here.get("images") or [], RELEASES[line])
@@ -311,13 +311,22 @@ def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     return [Problem(host, "operating system", wrong, remedy, "warning")]
 
 
-def ipv6_problems(host: str, look: Mapping, subnet: str) -> list[Problem]:
+def ipv6_problems(host: str, look: Mapping, subnet: str, wanted: Engine) -> list[Problem]:
     """Give a problem where containers need IPv6, have private addresses, and an engine that does not translate them."""
     engine = look["engine"]
     if not subnet or not engine["serves"] or engine["translates_ipv6"]:
         return []
-    wrong = f"Docker {engine['version']} gives containers no way to IPv6 here, and the host's need one"
     remedy = "update it to 27 or later, or set experimental and ip6tables to true in its daemon.json"
+    if engine["ours"]:
+        # The role writes daemon.json, and what is set for it comes with this run.
+        if all(as_bool(wanted.options.get(name)) for name in ("experimental", "ip6tables")):
+            return []
+        newer = engine["source"] == "docker-ce"
+        if newer and version_tuple(wanted.version) >= (27,):
+            return []
+        remedy = "set docker_engine_daemon_options: {experimental: true, ip6tables: true}"
+        remedy += ", or docker_engine_version to 27 or later" if newer else ""
+    wrong = f"Docker {engine['version']} gives containers no way to IPv6 here, and the host's need one"
     return [Problem(host, "container engine", wrong, remedy)]
 
 
@@ -352,12 +361,11 @@ def bridge_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem
         if setting.docker_network in others or not setting.docker_bridge:
             continue
         option = f"{component}_docker_bridge"
+        remedy = f"set aztec_docker_bridge, or {option} where that is set, to another name"
         if others:
             wrong = f"{setting.docker_bridge} is the bridge of the Docker network {others[0]}"
-            remedy = "set aztec_docker_bridge to another name"
         elif look["engine"]["serves"] and setting.docker_bridge in (look.get("interfaces") or []):
             wrong = f"{setting.docker_bridge} is an interface of the host and of no Docker network"
-            remedy = "set aztec_docker_bridge to another name"
         else:
             continue
         problems.setdefault(wrong, Problem(host, option, wrong, remedy))
@@ -428,7 +436,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
                 findings.problems.append(Problem(host, "ansible_host", wrong, remedy, "warning"))
             continue
         findings.problems += engine_problems(host, look, engines[host])
-        findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"])
+        findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"], engines[host])
         findings.problems += docker_network_problems(host, look, settings[host], engines[host], fleet)
         findings.problems += guard_problems(host, look)
         findings.problems += rules_problems(host, look)

@@ -215,6 +215,10 @@ _QUOTED = (
 
 
 def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and name.endswith("_version"):
+        # Quotes alone would leave a version that is not whole.
+        wrong = "is written without quotes, which YAML makes a number"
+        return wrong, 'write the whole version in quotes, such as "1.2.3"'
     if isinstance(value, (bool, float)):
         return _unquoted(value)
     if isinstance(value, int):
@@ -684,13 +688,13 @@ class _Inventory:
             values = self.good(host)
             remote = has_remote_signer(values)
             account, other = (FUNDING_ADDRESS, FUNDING_KEY) if remote else (FUNDING_KEY, FUNDING_ADDRESS)
-            source = values.get("prover_node_key_source", "keystore")
+            source, names = values.get("prover_node_key_source", "keystore"), (account, *FUNDING_AMOUNTS)
             if values.get(other):
                 self.add(host, other, (f"does not go with prover_node_key_source: {source}", f"set {account} instead"))
             if values.get(account) and source == "env":
                 wrong = "needs a key store, and with prover_node_key_source: env there is none"
-                self.add(host, account, (wrong, "set prover_node_key_source to keystore, or remove it"))
-            names = (account, *FUNDING_AMOUNTS)
+                remedy = f"set prover_node_key_source to keystore, or remove all of {', '.join(names)}"
+                self.add(host, account, (wrong, remedy))
             given = [name for name in names if values.get(name) not in (None, "", 0, 0.0, "0")]
             for name in names:
                 if given and name not in given and not isinstance(self.hosts[host].get(name), Broken):
@@ -751,7 +755,7 @@ class _Inventory:
         values = self.hosts[host]
         for name in SIGNER_OPTIONS:
             if values.get(name) not in (None, "", []):
-                remedy = "take it out, or set prover_node_key_source: web3signer"
+                remedy = "take it out, or set prover_node_key_source: web3signer and take the private keys out"
                 self.add(host, name, ("goes with prover_node_key_source: web3signer alone", remedy))
         one, several = values.get(ONE_KEY), values.get(SEVERAL_KEYS)
         if several and one not in (None, ""):
@@ -772,7 +776,9 @@ class _Inventory:
         for name in (ONE_KEY, SEVERAL_KEYS):
             if values.get(name) not in (None, "", []):
                 wrong = "holds a private key, and with prover_node_key_source: web3signer none may reach a host"
-                self.add(host, name, (wrong, "take it out, or set prover_node_key_source to keystore or env"))
+                remedy = "take it out, or set prover_node_key_source to keystore or env and take out "
+                remedy += ", ".join(SIGNER_OPTIONS)
+                self.add(host, name, (wrong, remedy))
         name, url = SIGNER_OPTIONS[0], values.get(SIGNER_OPTIONS[0], "")
         if not isinstance(url, Broken) and (host, name) not in self.bad:
             found = (url_problem(url) or _own_url_problem(url)) if url else ("is not set", "give the signer's URL")
@@ -864,7 +870,7 @@ class _Inventory:
     def _missing_or(self, host: str, name: str, error: ValueError, found: tuple) -> None:
         """Note a problem with a key or an address, or that the controller has nothing to tell it with."""
         if str(error) == ethereum.MISSING:
-            self.add(CONTROLLER, "eth_account", ("its Python has no eth_account", "run pip install eth-account"))
+            self.add(CONTROLLER, "eth_account", ("its Python has no eth_account", ethereum.INSTALL))
         else:
             self.add(host, name, found)
 

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import io
+import sys
 
 try:
     import segno
 except ImportError:  # it is not needed for anything else
     segno = None
 
-MISSING = "the controller's Python has no segno: run pip install segno"
+MISSING = f"the controller's Python has no segno: run {sys.executable} -m pip install segno"
 
 
 def qr_lines(text: str) -> list:

@@ -130,7 +130,7 @@ def address_problem(value: object) -> tuple | None:
 def url_problem(url: object) -> tuple | None:
     """Give what is wrong with an http(s) URL; the URL may hold an API key and is not quoted."""
     if not isinstance(url, str):
-        return f"is a {kind(url)}, no URL", "write it in quotes"
+        return f"is a {kind(url)}, no URL", "write it as http://host:port or https://host"
     if re.search(r"[\x00-\x20\x7f\s,]", url):
         return "holds a comma, a space or a line break", "write one URL alone, and %2C or %20 inside it"
     try:
@@ -402,6 +402,14 @@ def _source(value: object) -> tuple | None:
     return None
 
 
+def _admitted(value: object) -> tuple | None:
+    """Return the same for whom the broker admits: everybody only where that is set besides."""
+    found = _source(value)
+    if found and found[1].endswith("to let everybody in"):
+        return found[0], f"{found[1]}, and set aztec_allow_public_broker: true"
+    return found
+
+
 def _fingerprint(value: object) -> tuple | None:
     if not _FINGERPRINT.fullmatch(re.sub(r"\s", "", str(value))):
         return "is no fingerprint", "give 40 hex digits"
@@ -532,8 +540,8 @@ RANGES = {
     "p2p_ip": Range("an IP address"),
     "address": Range("an IP address or a host name", address_problem),
     "address6": Range("an IPv6 address", _ipv6_address, empty=True),
-    "admit": Range("an address or a CIDR", _source, each=True),
-    "admitted": Range("an address or a CIDR", _source, each=True),
+    "admit": Range("an address or a CIDR", _admitted, each=True),
+    "admitted": Range("an address or a CIDR", _admitted, each=True),
     "publish_addresses": Range(
         "an IP address or a host name that the controller resolves", address_problem, each=True
     ),

@@ -169,25 +169,36 @@ def waits(container: dict, component: str, line: str) -> str:
     return "standby" if silent and RELEASES[line].standby else ""
 
 
-def change_of_version(version: str, runs: str, early: bool) -> str:
+def change_of_version(version: str, runs: str) -> str:
     """Return what to do where a program's rollup is not the network's.
 
-    version: the fleet's. runs: the network's, '' if unknown. early: whether the program can be one that was started
-    ahead of a hard fork, as only one in standby can.
+    version: the fleet's. runs: the network's, '' if unknown.
     """
-    try:
-        order = compare(version, runs)
-    except ValueError:
-        order = ""
-    if early and order in ("newer", "line ahead"):
-        return f"wait until the network, which runs {runs}, has moved to {version}, or set aztec_version to {runs}"
+    order = _order(version, runs)
     if order == "same":
         where = "docs.aztec.network/networks (the node's copy of the network's configuration names it too)"
         return f"compare {version} with {where}: the network may have moved on, or may not have moved yet"
-    known = order in ("older", "line behind")
-    change = f"set aztec_version to {runs if known else 'what the network runs'}, with new data directories, "
-    change += "and run site.yml"
-    return f"{change}; if it was started ahead of a hard fork, wait" if early and not known else change
+    wanted = runs if order in ("older", "line behind") else "what the network runs"
+    return f"set aztec_version to {wanted}, with new data directories, and run site.yml"
+
+
+def change_or_wait(version: str, runs: str) -> str:
+    """Return the same for a program that can be one that was started ahead of a hard fork: one in standby."""
+    order = _order(version, runs)
+    if order in ("newer", "line ahead"):
+        return f"wait until the network, which runs {runs}, has moved to {version}, or set aztec_version to {runs}"
+    if order:
+        return change_of_version(version, runs)
+    change = "set aztec_version to what the network runs, with new data directories, and run site.yml"
+    return f"{change}; if it was started ahead of a hard fork, wait"
+
+
+def _order(version: str, runs: str) -> str:
+    """Return how the fleet's version compares with the network's, '' where it is not known."""
+    try:
+        return compare(version, runs)
+    except ValueError:
+        return ""
 
 
 def waiting_problem(container: dict, kind: str, version: str) -> str:
@@ -195,7 +206,7 @@ def waiting_problem(container: dict, kind: str, version: str) -> str:
     runs = container.get("network_runs") or ""
     if kind == "soft shutdown":
         wrong = "has stopped its work: the rollup that it follows is no longer the network's (soft shutdown)"
-        return f"{wrong}: {change_of_version(version, runs, early=False)}"
+        return f"{wrong}: {change_of_version(version, runs)}"
     waiting = container.get("waiting") or {}
     differs = "; ".join(
         f"{one['what']} (its own {one['expected'][:18]}, the rollup's {one['got'][:18]})"
@@ -205,7 +216,7 @@ def waiting_problem(container: dict, kind: str, version: str) -> str:
         wrong = f"is in standby and does no work, because the rollup {waiting['rollup']} differs in {differs}"
     else:
         wrong = "is in standby and does no work, because the rollup is not its own (its log no longer says why)"
-    return f"{wrong}: {change_of_version(version, runs, early=True)}"
+    return f"{wrong}: {change_or_wait(version, runs)}"
 
 
 def chain_of(looks: dict) -> dict:
@@ -226,7 +237,7 @@ def judge_rollup(container: dict, chain: dict, version: str) -> tuple[str, str]:
     if container.get("pinned"):
         return "", "pinned"
     named, rollup = headers.get(ROLLUP_HEADER, ""), chain["rollup"]
-    remedy = change_of_version(version, container.get("network_runs") or "", early=False)
+    remedy = change_of_version(version, container.get("network_runs") or "")
     if named and named.lower() != rollup.lower():
         return f"follows the rollup {named}, and the registry's canonical one is {rollup}: {remedy}", "OTHER"
     roots = {name: value for name, value in chain["roots"].items() if headers.get(name)}

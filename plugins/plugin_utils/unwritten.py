@@ -24,8 +24,9 @@ class Unwritten(ActionBase):
             return None
         become = self._connection.become
         if self._connection.has_pipelining:
-            what, remedy = f"the become method {become.name}", "ansible_become_method: sudo"
+            wrong = f"the become method {become.name} would leave secrets in a file on the host: "
+            wrong += "set ansible_become_method: sudo"
         else:
-            what, remedy = f"the connection {self._connection.transport}", "ansible_connection: ssh"
-        wrong = f"{what} would leave secrets in a file on the host: set {remedy}"
+            wrong = f"the connection {self._connection.transport} would leave secrets in a file on the host: "
+            wrong += "set ansible_connection: ssh"
         return {"failed": True, "changed": False, "msg": f"{self._task.action.rpartition('.')[2]}: {wrong}"}

@@ -63,7 +63,10 @@ class Door:
 
 
 def rows(table: str) -> list[dict]:
-    """Give the rows of a table; says as a list of lines, each as the run shows it."""
+    """Give the rows of a table; says as a list of lines, each as the run shows it.
+
+    then: what tests/remedies puts in the place of the row's other keys, once for each thing that the lines say to do.
+    """
     found = yaml.safe_load((TABLES / f"{table}.yml").read_text(encoding="utf-8"))
     for row in found:
         lines = row["says"] if isinstance(row["says"], list) else [row["says"]]

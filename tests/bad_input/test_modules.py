@@ -26,7 +26,7 @@ def call(row: dict, folder: Path) -> subprocess.CompletedProcess:
     if "filter" in row:
         module, arguments = "ansible.builtin.debug", {"msg": "{{ " + row["filter"] + " }}"}
     else:
-        (name,) = set(row) - {"says"}
+        (name,) = set(row) - {"says", "then"}
         module, arguments = f"aztec_ops.prover.{name}", row[name]
     return run(
         "ansible",

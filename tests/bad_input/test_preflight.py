@@ -32,7 +32,8 @@ aztec_l1_execution_urls: [rpc.lan/S3cret]
     }
     quoted = "is written without quotes, which YAML makes a number | put it in quotes"
     lines = [
-        f"all 3 hosts | aztec_version | {quoted}",
+        "all 3 hosts | aztec_version | is written without quotes, which YAML makes a number | "
+        'write the whole version in quotes, such as "1.2.3"',
         "all 3 hosts | aztec_netwrok | there is no such variable | did you mean aztec_network?",
         "all 3 hosts | aztec_environment | its look-up ansible.builtin.file failed (AnsibleError) | "
         "mend the look-up, or what it asks",

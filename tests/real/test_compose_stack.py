@@ -821,6 +821,12 @@ def test_network_is_made_and_a_wrong_one_refused(project, network):
         for check in (True, False):
             result = project.run({**arguments, "network": {**network, **change}}, check=check)
             assert result["failed"] and network["name"] in result["msg"] and "\n" not in result["msg"]
+            assert f"stop what uses it and remove it (docker network rm {network['name']})" in result["msg"]
+    docker("compose", "-p", project.name, "down", "-t", "0")
+    # What the line says to do.
+    docker("network", "rm", network["name"])
+    changed = {**network, "ipv4_subnet": "10.213.8.0/24"}
+    good(project.run({**arguments, "network": changed}))
     docker("compose", "-p", project.name, "down", "-t", "0")
 
 
@@ -986,6 +992,7 @@ def test_wrong_keys_of_the_operator_are_named_by_the_option(project, keys, check
     assert result["msg"].startswith(f"Compose refuses the files of {project.name}: ")
     assert result["msg"].endswith(": correct prover_agent_compose")
     assert not project.directory.joinpath("compose.yml").exists()
+    good(project.run(project.arguments(project.service(), set_by="prover_agent_compose"), check=True))
 
 
 # --- values that hurt ---------------------------------------------------------------------------------------------

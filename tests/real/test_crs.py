@@ -209,6 +209,10 @@ def test_bad_mirror(small: Agents, gateway: str, content: dict, digests: dict, s
     assert not (small.crs / "asked").exists()
     assert not (small.crs / "bn254_g2.dat").exists()
     assert left is None or (small.crs / left).exists()
+    # The source mended, as the line says.
+    done = start(small, "url", Server(gateway, CONTENT.get).url, digests)
+    assert done.returncode == 0, done.stderr + small.log(SERVICE)
+    assert small.started() == ["prover-agent-1", "prover-agent-2"]
 
 
 def test_files_that_were_brought_are_taken(small: Agents) -> None:
@@ -227,6 +231,11 @@ def test_what_was_fetched_is_not_whole(small: Agents) -> None:
     assert done.returncode != 0
     assert small.started() == []
     assert "the CRS is not whole, no bn254_g1*.dat" in small.log(SERVICE).splitlines()[-1]
+    whole = "touch bn254_g2.dat; truncate -s 2G bn254_g1.dat; truncate -s 20M grumpkin_g1.flat.dat"
+    (small.directory / "node").write_text(f"#!/bin/sh\ncd /var/lib/crs && {whole}\n")
+    done = start(small, "download")
+    assert done.returncode == 0, done.stderr + small.log(SERVICE)
+    assert small.started() == ["prover-agent-1", "prover-agent-2"]
 
 
 # What bb.js 5.0.0 downloads, to the byte.

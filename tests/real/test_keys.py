@@ -407,7 +407,7 @@ def test_a_key_that_came_while_the_run_waited_for_an_answer_stays(place) -> None
 def test_without_segno_the_address_is_shown_as_text_alone(place) -> None:
     run = place.keys(WITNESS_WITHOUT="segno")
     assert run.status == 0, run.output
-    assert "(no QR code: the controller's Python has no segno: run pip install segno)" in run.lines
+    assert f"(no QR code: the controller's Python has no segno: run {sys.executable} -m pip install segno)" in run.lines
     assert ethereum_address(yaml.safe_load(place.clear())[KEY]) in run.lines
 
 
@@ -565,7 +565,8 @@ def test_a_vault_file_s_other_password_is_one_line(place) -> None:
 
 def test_without_eth_account_is_one_line(place) -> None:
     message = place.keys(WITNESS_WITHOUT="eth_account").message()
-    assert message == ("the controller's Python has no eth_account: run pip install eth-account; nothing was written.")
+    remedy = f"run {sys.executable} -m pip install eth-account"
+    assert message == f"the controller's Python has no eth_account: {remedy}; nothing was written."
     assert not place.vault.exists()
 
 

@@ -997,6 +997,9 @@ def test_a_second_daemon_does_not_start(host, daemon: Daemon) -> None:
     assert code == 1
     assert f"table inet {guard.TABLE} belongs to process {daemon.process.pid}: end that process" in errors
     assert daemon.keeps(text)
+    daemon.stop()
+    daemon.start()
+    assert daemon.keeps(text)
 
 
 @BOTH
@@ -1215,10 +1218,20 @@ def test_a_run_mends_what_was_done_while_no_daemon_was_there(host, daemon: Daemo
     assert not reaches("stranger", "10.66.0.1", 7000)
 
 
+def _applied(host, name: str = "prover_broker") -> list[str]:
+    """Apply a section and return what was done for it."""
+    one = host()
+    one.apply(section(name=name), present=True)
+    return one.actions
+
+
 def test_tables_of_somebody_else_are_refused(host) -> None:
     nft(f"add table inet {guard.TABLE}")
-    with pytest.raises(Failed, match=f"table inet {guard.TABLE} is there and was not made by this module"):
+    with pytest.raises(Failed, match=f"table inet {guard.TABLE} is there and was not made by this module") as caught:
         host().apply(section(), present=True)
+    (command,) = re.findall(r"remove it with nft (.*), and from", str(caught.value))
+    nft(command)
+    assert "start the guard" in _applied(host)
 
 
 @BOTH
@@ -1249,7 +1262,11 @@ def test_check_mode_writes_nothing(host, tmp_path: Path) -> None:
 def test_a_damaged_section_stops_before_anything_is_changed(host, daemon: Daemon) -> None:
     text, _ = host().apply(section(*ADDRESS["agent"]), present=True)
     (daemon.root / "etc/aztec-port-guard/prover_node.json").write_text("{")
-    with pytest.raises(Failed, match=r"prover_node\.json is damaged"):
+    remedy = "delete it and run the role of prover_node again"
+    with pytest.raises(Failed, match=rf"prover_node\.json is damaged.*: {remedy}"):
         host().apply(section(), present=True)
     assert daemon.keeps(text)
     assert reaches("agent", "10.66.0.1", 7000)
+    (daemon.root / "etc/aztec-port-guard/prover_node.json").unlink()
+    assert _applied(host, "prover_node")
+    assert _applied(host) != []

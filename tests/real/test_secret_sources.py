@@ -281,10 +281,12 @@ def test_sops_without_its_key_file_or_program(place) -> None:
     )
     missing = each("community.sops.sops failed: there is no program sops", "install it, or set sops_binary")
     place.refused(command, *missing, ANSIBLE_SOPS_BINARY="/nowhere/sops")
-    (place.folder / "prod.sops.json").unlink()
+    (place.folder / "prod.sops.json").rename(place.folder / "elsewhere.json")
     shown = place.shell(command)
     lines = each("community.sops.sops failed: there is no such file", "correct its path")
     assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
+    # What the three lines say to do.
+    place.run(f"mv elsewhere.json prod.sops.json; mv away ~/.config/sops/age/keys.txt; {command}")
 
 
 def test_files_of_sops_without_their_key_stop_the_run(place) -> None:
@@ -307,13 +309,15 @@ def test_a_server_that_refuses(place, vault) -> None:
         command,
         *each(f"{LOOKUP} failed: it has nothing to log in with", "give a token (VAULT_TOKEN) or another auth_method"),
     )
+    place.run(command, VAULT_TOKEN=vault.token("aztec"))
 
 
 def test_a_log_in_that_is_refused(place, vault) -> None:
-    role_id, _secret_id = vault.role("refused", "aztec")
+    role_id, secret_id = vault.role("refused", "aztec")
     command = place.follow("A server, logged in to as a machine", f"{role_id}\nS3cret\n")
     refused = each(f"{LOOKUP} failed: the server refuses the log-in", "correct role_id and secret_id")
     place.refused(command, *refused)
+    place.run(command, ANSIBLE_HASHI_VAULT_SECRET_ID=secret_id)
 
 
 def test_a_server_that_has_nothing_there_or_is_down(place, vault) -> None:
@@ -334,6 +338,8 @@ def test_a_server_that_has_nothing_there_or_is_down(place, vault) -> None:
     assert re.fullmatch(
         plain(f"node-1 | {NAME} | uses .*, which is not defined | define it, or mend the template"), line
     )
+    secrets.write_text(good, encoding="utf-8")
+    place.run(command, VAULT_TOKEN=vault.token("aztec"))
 
 
 def test_a_collection_that_is_not_installed(place) -> None:
@@ -342,6 +348,7 @@ def test_a_collection_that_is_not_installed(place) -> None:
     lines = each("community.sops.sops is not installed", "ansible-galaxy collection install community.sops")
     assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
     assert place.door.knocks == []
+    place.run(command)
 
 
 # --- what it costs ---

@@ -123,3 +123,4 @@ def test_settings_that_are_overridden_are_told(fleet: Fleet, engines: Engines) -
         f"{HOST}: containerd runs without what {CONF} sets: see with systemctl cat containerd.service what else sets "
         "it, and take that out"
     ) in applied.said
+    assert engines.apply(HOST, **GIVEN).code == 0

@@ -6,13 +6,14 @@ measured, and loses its connection.
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 
 from tests.fleet.connecting import PATIENCE, connecting
 from tests.fleet.doors import NODE, STRANGER, forwarding, no_guard, published, routed, routes
-from tests.fleet.fleet import Fleet
+from tests.fleet.fleet import Fleet, playbook
 
 pytestmark = pytest.mark.usefixtures("rebooted")
 
@@ -94,3 +95,15 @@ def test_connections_made_while_it_was_open_end(fleet: Fleet) -> None:
     assert len(made) > 20, "the stranger got in while nobody watched, or the test proves nothing"
     assert [attempt for attempt in made if attempt.served > attempt.at], "they were served"
     assert [attempt for attempt in made if attempt.served > shut] == []
+
+
+def test_missing_tables_of_a_unit_that_is_active(fleet: Fleet) -> None:
+    """The watching process hangs, so that a start of its active unit does nothing: the command that is named helps."""
+    hangs = f"kill -STOP {MAIN_PID} && nft 'delete table inet aztec_prover; delete table bridge aztec_prover'"
+    fleet.execute(NODE, f"{hangs} && systemctl is-active aztec-port-guard")
+    run = playbook("playbooks/verify.yml")
+    commands = set(re.findall(r"the port guard's tables are missing: run (systemctl .*) on the host", run.stdout))
+    assert run.returncode != 0 and len(commands) == 1, run.stdout[-3000:]
+    fleet.execute(NODE, commands.pop())
+    run = playbook("playbooks/verify.yml")
+    assert run.returncode == 0, run.stdout[-3000:]

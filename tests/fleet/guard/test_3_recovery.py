@@ -128,6 +128,28 @@ def test_state_is_named(fleet: Fleet, harm: str, undo: str, line: str) -> None:
     assert line in said
 
 
+def test_what_verify_says_to_do_works(fleet: Fleet) -> None:
+    """A command of a line is run as it stands there, then site.yml for the others: nothing is left to be said."""
+    fleet.execute(NODE, "systemctl stop aztec-port-guard")
+    code, said = verified(fleet)
+    commands = set(re.findall(r"nobody keeps the port guard's tables.*: run (systemctl .*) on the host", said))
+    assert code != 0 and len(commands) == 1, said
+    fleet.execute(NODE, commands.pop())
+    code, said = verified(fleet)
+    assert code == 0, said
+
+    file = "/etc/aztec-port-guard/prover_node.json"
+    fleet.execute(NODE, f"systemctl disable aztec-port-guard && echo >> {file}")
+    code, said = verified(fleet)
+    assert code != 0 and f"{file} was changed by somebody else: delete the file, then run site.yml" in said
+    fleet.execute(NODE, ["rm", file])
+    assert "run site.yml" in verified(fleet)[1]
+    run = playbook("playbooks/site.yml")
+    assert run.returncode == 0, run.stdout[-3000:]
+    code, said = verified(fleet)
+    assert code == 0, said
+
+
 def test_a_foreign_owner_is_named_and_refused(fleet: Fleet) -> None:
     """Tables that another process owns: verify.yml and the preflight name the process, and nothing is changed."""
     with no_guard(fleet):

@@ -284,9 +284,10 @@ def test_short_hardware_by_enforcement() -> None:
         return lines(small, {"node-1": modes})
 
     need = "node-1 | vCPUs | found 16 (1 cores), needed 48 (24 cores) | give the host more, or set"
-    assert found("fail", "fail") == [f"error | {need} aztec_requirements: warn"]
+    both = "(where they are set, prover_node_requirements and prover_broker_requirements)"
+    assert found("fail", "fail") == [f"error | {need} aztec_requirements: warn {both}"]
     assert found("fail", "warn") == [f"error | {need} prover_node_requirements: warn"]
-    assert found("warn", "warn") == [f"warning | {need} aztec_requirements: ignore"]
+    assert found("warn", "warn") == [f"warning | {need} aztec_requirements: ignore {both}"]
     assert found("ignore", "fail") == []
     assert found("ignore", "ignore") == []
 
@@ -365,9 +366,31 @@ def test_each_component_has_its_own_requirements(component: str) -> None:
 )
 def test_ipv6_of_containers(subnet: str, seen: dict, words: str) -> None:
     seen = {**SERVES, "version": "26.1.5", **seen}
-    assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet)] == (
+    assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet, Engine())] == (
         [f"{words} here, and the host's need one"] if words else []
     )
+
+
+BY_OPTIONS = "set docker_engine_daemon_options: {experimental: true, ip6tables: true}"
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted", "remedy"),
+    [
+        ("docker-ce", Engine(), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
+        ("docker.io", Engine("distribution"), BY_OPTIONS),
+        ("docker.io", Engine("distribution", options={"experimental": True, "ip6tables": "yes"}), ""),
+        ("docker.io", Engine("distribution", options={"ip6tables": True}), BY_OPTIONS),
+        ("docker.io", Engine("distribution", version="28.5.2"), BY_OPTIONS),
+        ("docker-ce", Engine(version="28.5.2"), ""),
+        ("docker-ce", Engine(version="26.1.5"), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
+    ],
+)
+def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: Engine, remedy: str) -> None:
+    """What is edited on the host does not stay there; what is set comes with the run that the check lets on."""
+    seen = {**SERVES, "version": "26.1.5", "source": source, "ours": True, "translates_ipv6": False}
+    found = ipv6_problems("agent-1", {"engine": engine(**seen)}, "fd00::/64", wanted)
+    assert [one.remedy for one in found] == ([remedy] if remedy else [])
 
 
 def test_ipv6_is_part_of_the_check() -> None:
@@ -464,11 +487,11 @@ def test_port_guard_of_a_host(guard: dict, found: list[str]) -> None:
 OURS = Settings(docker_network="aztec-prover", docker_bridge="aztec0")
 TAKEN = (
     "error | node-1 | prover_node_docker_bridge | aztec0 is the bridge of the Docker network other | set "
-    "aztec_docker_bridge to another name"
+    "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
 )
 INTERFACE = (
     "error | node-1 | prover_node_docker_bridge | aztec0 is an interface of the host and of no Docker network | set "
-    "aztec_docker_bridge to another name"
+    "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
 )
 
 

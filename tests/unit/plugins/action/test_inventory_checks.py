@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -369,7 +370,8 @@ def test_an_account_that_tops_the_publishers_up() -> None:
     assert short[:2] == ("error", FUNDER)
     env = everywhere(**FUNDING, prover_node_key_source="env")
     wrong = "needs a key store, and with prover_node_key_source: env there is none"
-    assert env == [("error", FUNDER, wrong, "set prover_node_key_source to keystore, or remove it")]
+    remedy = f"set prover_node_key_source to keystore, or remove all of {names}"
+    assert env == [("error", FUNDER, wrong, remedy)]
     found = everywhere(**{**FUNDING, "aztec_version": "4.1.2"})
     assert {(variable, wrong) for _level, variable, wrong, _remedy in found} == {
         (name, "is read from release 5.0.0 on, and 4.1.2 ignores it")
@@ -458,7 +460,8 @@ def test_a_role_s_variables_count_only_where_the_role_runs() -> None:
 def test_without_eth_account_there_is_one_line(monkeypatch) -> None:
     monkeypatch.setattr(ethereum, "ETH_IMPORT_ERROR", ImportError("no module"))
     lines = checked(node={ID: OWNER})
-    assert lines == ["the controller | eth_account | its Python has no eth_account | run pip install eth-account"]
+    remedy = f"run {sys.executable} -m pip install eth-account"
+    assert lines == [f"the controller | eth_account | its Python has no eth_account | {remedy}"]
 
 
 def test_many_hosts_are_counted() -> None:

@@ -274,4 +274,4 @@ def test_without_eth_account(monkeypatch) -> None:
         (wallet.from_mnemonic, (TAG,)),
         (wallet.from_keystore, (PBKDF2, b"testpassword")),
     ):
-        assert "run pip install eth-account" in refusal(function, *arguments)
+        assert " -m pip install eth-account" in refusal(function, *arguments)

@@ -1,0 +1,450 @@
+"""What is said of keys, vault files and their rotation: a row is (a part of the line, what is wrong, that put right).
+
+`raised(function, arguments...)` is the line that a function raises, `returned` one that it returns. `vault(text)` opens
+a vault file with that text. Give each thing that the line says to do a column of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+from ansible._internal._datatag._tags import Origin
+from ansible.errors import AnsiblePromptNoninteractive
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import PromptVaultSecret, VaultLib, VaultSecret
+from ansible_collections.aztec_ops.prover.plugins.action import check_fleet, publisher_key, rotate_key
+from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum, rotation, vault_file, wallet
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import Settings
+from ansible_collections.aztec_ops.prover.plugins.module_utils.rotation import CURRENT, KEYS, MNEMONICS, NEXT, PREVIOUS
+from eth_keyfile import create_keyfile_json
+
+from tests.remedies.case import Lines, cases, in_folder, raised, returned
+from tests.remedies.inventories import SPECS
+
+OLD, NEW, THIRD = ("0x" + digit * 64 for digit in "123")
+A, B, C = (ethereum.ethereum_address(key) for key in (OLD, NEW, THIRD))
+WORDS = "test test test test test test test test test test test junk"
+ETH = 10**18
+SETTINGS = Settings(needs_balance=True)
+SECRETS = [("dev", VaultSecret(b"dev")), ("prod", VaultSecret(b"prod"))]
+BOTH = {CURRENT: A, NEXT: B}
+KEPT = {CURRENT: A, PREVIOUS: B}
+PASSWORD = b"word"
+
+
+def keystore(password: bytes = PASSWORD, **changes: object) -> Lines:
+    """Return what opens a key store with a password, made with PASSWORD and changed."""
+
+    def lines() -> list[str]:
+        made = create_keyfile_json(bytes.fromhex(OLD[2:]), PASSWORD, kdf="pbkdf2", iterations=1)
+        return raised(wallet.from_keystore, json.dumps({**made, **changes}), password)()
+
+    return lines
+
+
+def words(text: str, index: int = 0) -> Lines:
+    """Return what takes a mnemonic."""
+    return raised(wallet.from_mnemonic, text, index)
+
+
+def inventory(*sources: str) -> Lines:
+    """Return what takes the inventories that a run is given, below a folder with inventories/prod and a file in it."""
+
+    def tried(folder: Path) -> list[str]:
+        (folder / "prod").mkdir()
+        (folder / "prod/hosts.yml").write_text("{}", encoding="utf-8")
+        return raised(vault_file.inventory_folder, [str(folder / one) if one[:1] == "p" else one for one in sources])()
+
+    return in_folder(tried)
+
+
+def file_of(name: str, *others: str) -> Lines:
+    """Return what takes a vault file's name, in an inventory with these files."""
+
+    def tried(folder: Path) -> list[str]:
+        for other in others:
+            (folder / other).parent.mkdir(parents=True, exist_ok=True)
+            (folder / other).write_text("a: 1\n", encoding="utf-8")
+        return raised(vault_file.vault_path, folder, name, ["all", "prover_node"], ["node-1"])()
+
+    return in_folder(tried)
+
+
+def vault(
+    text: str,
+    use: Callable = rotate_key.vault_of,
+    secret: VaultSecret | None = SECRETS[0][1],
+    passwords: list = SECRETS,
+    **given: str,
+) -> Lines:
+    """Return what opens a vault file with this text. use: the function that does; secret: None for a plain file."""
+
+    def tried(folder: Path) -> list[str]:
+        path = folder / "vault.yml"
+        content = VaultLib(SECRETS).encrypt(text, secret, vault_id="dev") if secret else text.encode()
+        path.write_bytes(content)
+        return raised(use, path, passwords, *given.values())()
+
+    return in_folder(tried)
+
+
+def placed(**files: str) -> Lines:
+    """Return what looks for the vault file of the publisher's key. Files: all for that of all hosts, host of node-1."""
+
+    def tried(folder: Path) -> list[str]:
+        for name, text in files.items():
+            path = folder / {"all": "group_vars/all/vault.yml", "host": "host_vars/node-1/vault.yml"}[name]
+            path.parent.mkdir(parents=True)
+            path.write_text(text, encoding="utf-8")
+        action = rotate_key.ActionModule.__new__(rotate_key.ActionModule)
+        action._loader = DataLoader()
+        groups = {"all": ["node-1"], "prover_node": ["node-1"]}
+        request = rotate_key.Request(publisher_key.Request())
+        return raised(action._path, request, {"ansible_inventory_sources": [str(folder)], "groups": groups})()
+
+    return in_folder(tried)
+
+
+def added(text: str) -> Lines:
+    """Return what adds a key to a vault file's text."""
+    account = wallet.from_private_key(OLD)
+    opened = publisher_key.Opened(False, text, "dev", None)
+    return raised(publisher_key.with_account, opened, account, Path("vault.yml"))
+
+
+def changed(text: str) -> Lines:
+    """Return what takes a key out of a vault file's text."""
+    return raised(vault_file.with_changed, text, {KEYS[NEXT]: None})
+
+
+def asked(**options: object) -> Lines:
+    """Return what takes the options of playbooks/keys.yml."""
+    return raised(publisher_key.request_of, options)
+
+
+def turn(**options: object) -> Lines:
+    """Return what takes the options of playbooks/rotate_key.yml."""
+    return raised(rotate_key.request_of, options)
+
+
+def planned(addresses: dict, **options: bool) -> Lines:
+    """Return what plans a rotation by the keys that are there."""
+    return raised(rotation.plan_of, addresses, "vault.yml", **options)
+
+
+def given_key(key: str, addresses: dict) -> Lines:
+    """Return what takes a key that is given while a rotation goes on."""
+    return lambda: returned(rotation.mismatch, key, rotation.plan_of(addresses, "vault.yml"), addresses, "vault.yml")()
+
+
+def ready(balances: dict | None = None, sent: dict | None = None, prover_id: str = A, moved: bool = True) -> Lines:
+    """Return what keeps an old key, B's, in the vault."""
+    held = {A: ETH, B: 0} if balances is None else balances
+    return lambda: rotation.unconfirmed(A, B, held, {A: 1} if sent is None else sent, prover_id, moved)
+
+
+def origin(path: str) -> Lines:
+    """Return what looks where a key comes from that is to come from /inventory/vault.yml."""
+    value = Origin(path=path).tag(OLD)
+    return returned(rotate_key.origin_problem, value, Path("/inventory/vault.yml"), "vault.yml", "node-1")
+
+
+def exported(**environment: str) -> Lines:
+    """Return what looks for the environment variables that a secret is to come from."""
+    name = "prover_node_publisher_private_key"
+    written = {name: "{{ lookup('ansible.builtin.env', 'A_KEY') }}"}
+
+    def lines() -> list[str]:
+        with mock.patch.dict(os.environ, environment):
+            return [f"{one.reason}: {one.remedy}" for one in check_fleet.unset(written, SPECS).values()]
+
+    return lines
+
+
+def read_from(option: str, there: bool = False, **environment: str) -> Lines:
+    """Return what reads the file A_KEY, or the environment variable, that an option names."""
+
+    def tried(folder: Path) -> list[str]:
+        if there:
+            (folder / "A_KEY").write_text(OLD, encoding="utf-8")
+        named = str(folder / "A_KEY") if option == "file" else "A_KEY"
+        with mock.patch.dict(os.environ, environment):
+            return raised(publisher_key.read, publisher_key.Request(**{option: named}), option)()
+
+    return in_folder(tried)
+
+
+def written(folder_is_there: bool) -> Lines:
+    """Return what writes a vault file."""
+
+    def tried(folder: Path) -> list[str]:
+        own = folder / "group_vars"
+        if folder_is_there:
+            own.mkdir()
+        try:
+            vault_file.write(own / "vault.yml", b"x")
+        except OSError as error:
+            return [publisher_key.line_of(error)]
+        return []
+
+    return in_folder(tried)
+
+
+def given(**options: str) -> Lines:
+    """Return what takes the account of these options where nobody sits at a terminal."""
+
+    def tried(folder: Path) -> list[str]:
+        store = create_keyfile_json(bytes.fromhex(OLD[2:]), PASSWORD, kdf="pbkdf2", iterations=1)
+        for name, text in (("key", OLD), ("store", json.dumps(store)), ("word", PASSWORD.decode())):
+            (folder / name).write_text(text, encoding="utf-8")
+        named = {key: str(folder / value) if key.endswith("file") else value for key, value in options.items()}
+        with mock.patch.dict(os.environ, A_KEY=OLD, A_WORD=PASSWORD.decode()):
+            return raised(_nobody_there()._account, publisher_key.Request(**named))()
+
+    return in_folder(tried)
+
+
+def confirmed(secret: VaultSecret) -> Lines:
+    """Return what has a vault password confirmed where nobody sits at a terminal."""
+    return lambda: raised(_nobody_there()._confirm, secret, Path("vault.yml"))()
+
+
+def _nobody_there() -> publisher_key.ActionModule:
+    """Return the action with no terminal to ask on."""
+    action = publisher_key.ActionModule.__new__(publisher_key.ActionModule)
+    action._display = mock.Mock(prompt_until=mock.Mock(side_effect=AnsiblePromptNoninteractive("no terminal")))
+    return action
+
+
+KEY_LINE, NEXT_LINE = f'{KEYS[CURRENT]}: "{OLD}"\n', f'{KEYS[NEXT]}: "{NEW}"\n'
+
+KEYS_AND_VAULTS = cases(
+    # accounts
+    (
+        "the address is written without quotes",
+        raised(ethereum.ethereum_checksum, int(A, 16)),
+        raised(ethereum.ethereum_checksum, A),
+    ),
+    (
+        "the mnemonic's word 2 is not in",
+        words(WORDS.replace("test", "tset", 2).replace("tset", "test", 1)),
+        words(WORDS),
+    ),
+    ("do not match their checksum", words(WORDS.replace("junk", "test")), words(WORDS)),
+    ("are in no BIP-39 word list", words("a1 " * 12), words(WORDS)),
+    ("the index of the address", words(WORDS, -1), words(WORDS, 0)),
+    ("the mnemonic has 11 words", words("test " * 11), words(WORDS)),
+    ("not a JSON V3 key store", raised(wallet.from_keystore, "no JSON", PASSWORD), keystore()),
+    ("is not of version 3", keystore(version=4), keystore()),
+    ("names another address than its key has", keystore(address=B[2:].lower()), keystore()),
+    ("does not open the key store", keystore(b"other"), keystore(PASSWORD)),
+    # inventories and vault files
+    ("2 inventories are given", inventory("prod", "prod/hosts.yml"), inventory("prod")),
+    ("no inventory is given", inventory(), inventory("prod")),
+    ("is a list of hosts", inventory("a,b"), inventory("prod")),
+    ("does not exist", inventory("p-gone"), inventory("prod")),
+    ("is a single file: give its folder", inventory("prod/hosts.yml"), inventory("prod")),
+    (
+        "is no YAML file that Ansible reads",
+        file_of("vault.txt"),
+        file_of("group_vars/all/vault.yml"),
+        file_of("host_vars/node-1/vault.yml"),
+    ),
+    (
+        "would not reach the node's host",
+        file_of("host_vars/agent-1/vault.yml"),
+        file_of("group_vars/all/vault.yml"),
+        file_of("group_vars/prover_node/vault.yml"),
+        file_of("host_vars/node-1/vault.yml"),
+    ),
+    (
+        "Ansible would not read",
+        file_of("group_vars/all.yaml", "group_vars/all.yml"),
+        file_of("group_vars/all.yml", "group_vars/all.yml"),
+    ),
+    (
+        "Ansible would no longer read",
+        file_of("group_vars/all/vault.yml", "group_vars/all.yml"),
+        file_of("group_vars/all/vault.yml", "group_vars/all/main.yml"),
+    ),
+    ("it does not hold NAME: value lines", vault("- a\n"), vault(KEY_LINE)),
+    ("nothing can be added at its end", added("{a: 1}\n"), added("a: 1\n")),
+    (
+        "cannot be changed where it stands",
+        changed(f'{{{KEYS[NEXT]}: &key "{NEW}", b: *key}}\n'),
+        changed(NEXT_LINE),
+    ),
+    ("is already set in vault.yml, and no key is overwritten", added(KEY_LINE), added("a: 1\n")),
+    (
+        "is plain text: encrypt it first",
+        vault(KEY_LINE, publisher_key.opened, None, vault_id=""),
+        vault(KEY_LINE, publisher_key.opened, vault_id=""),
+    ),
+    (
+        "cannot be decrypted with the given vault passwords",
+        vault(KEY_LINE, publisher_key.opened, SECRETS[1][1], SECRETS[:1], vault_id=""),
+        vault(KEY_LINE, publisher_key.opened, SECRETS[1][1], vault_id=""),
+    ),
+    (
+        "has vault id dev and keeps it",
+        vault(KEY_LINE, publisher_key.opened, vault_id="prod"),
+        vault(KEY_LINE, publisher_key.opened, vault_id=""),
+    ),
+    (
+        "several vault passwords are given",
+        raised(publisher_key.secret_for_new, SECRETS, ""),
+        raised(publisher_key.secret_for_new, SECRETS, "prod"),
+    ),
+    (
+        "no password of the wanted vault id",
+        raised(publisher_key.secret_for_new, SECRETS, "test"),
+        raised(publisher_key.secret_for_new, SECRETS, "dev"),
+        raised(publisher_key.secret_for_new, [*SECRETS, ("test", SECRETS[0][1])], "test"),
+    ),
+    ("stands more than once in", vault(KEY_LINE + KEY_LINE), vault(KEY_LINE)),
+    (
+        f"has {MNEMONICS[NEXT]} and no {KEYS[NEXT]}",
+        vault(KEY_LINE + f"{MNEMONICS[NEXT]}: {WORDS}\n"),
+        vault(KEY_LINE),
+        vault(KEY_LINE + NEXT_LINE + f"{MNEMONICS[NEXT]}: {WORDS}\n"),
+    ),
+    ("names a variable that is not set: export it", read_from("environment"), read_from("environment", A_KEY=OLD)),
+    ("correct its path", read_from("file"), read_from("file", there=True)),
+    ("look at its folder", written(False), written(True)),
+    *(
+        (f"there is no terminal to ask on: {instead}", given(**before), *(given(**after) for after in afterwards))
+        for instead, before, *afterwards in (
+            (
+                "set publisher_key_file or",
+                {"source": "private_key"},
+                {"source": "private_key", "file": "key"},
+                {"source": "private_key", "environment": "A_KEY"},
+            ),
+            (
+                "set publisher_key_password_file or",
+                {"source": "keystore", "file": "store"},
+                {"source": "keystore", "file": "store", "password_file": "word"},
+                {"source": "keystore", "file": "store", "password_environment": "A_WORD"},
+            ),
+        )
+    ),
+    ("use --vault-password-file", confirmed(PromptVaultSecret(b"x")), confirmed(SECRETS[0][1])),
+    ("takes the environment variable A_KEY", exported(), exported(A_KEY=OLD)),
+    # options of keys.yml
+    (
+        "there is no variable publisher_key_sorce",
+        raised(publisher_key.check_names, ["publisher_key_sorce"]),
+        raised(publisher_key.check_names, ["publisher_key_source"]),
+    ),
+    (
+        "there is no variable publisher_key_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz: take it out",
+        raised(publisher_key.check_names, ["publisher_key_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"]),
+        raised(publisher_key.check_names, []),
+    ),
+    ("file is not set: name the key store's", asked(source="keystore"), asked(source="keystore", file="k")),
+    ("index is no whole number", asked(source="mnemonic", index="x"), asked(source="mnemonic", index=0)),
+    ("show_mnemonic is neither true", asked(show_mnemonic="x"), asked(show_mnemonic=True), asked(show_mnemonic=False)),
+    ("file is no text", asked(vault_file=7), asked(vault_file="7")),
+    ("goes with publisher_key_source", asked(file="k"), asked(file="k", source="private_key")),
+    (
+        "are both set: leave one",
+        asked(source="private_key", file="k", environment="K"),
+        asked(source="private_key", file="k"),
+        asked(source="private_key", environment="K"),
+    ),
+    ("source is not a choice", asked(source="x"), asked(source="new")),
+    # options of rotate_key.yml
+    ("wait is no number of seconds", turn(wait="soon"), turn(wait=0), turn(wait=1800)),
+    ("confirm is neither true nor false", turn(confirm="perhaps"), turn(confirm=True), turn(confirm=False)),
+    ("rewards_moved goes with", turn(rewards_moved=True), turn(rewards_moved=True, confirm=True)),
+    (
+        "publisher_key_source goes with a new key",
+        turn(source="mnemonic", back=True),
+        turn(source="mnemonic"),
+        turn(back=True),
+    ),
+    (
+        "the key is in a web3signer",
+        raised(rotate_key.check_source, {"prover_node_key_source": "web3signer"}),
+        # With another key in the signer this playbook has nothing to do.
+        raised(rotate_key.check_source, {}),
+    ),
+    (
+        "holds several keys: change the one",
+        raised(rotate_key.check_source, {f"{KEYS[CURRENT]}s": [OLD, NEW]}),
+        raised(rotate_key.check_source, {}),
+    ),
+    ("not from vault.yml: take it out there", origin("/inventory/hosts.yml"), origin("/inventory/vault.yml")),
+    ("is in no vars file of the inventory", placed(all="a: 1\n"), placed(all=KEY_LINE)),
+    ("keep all keys in one file", placed(all=KEY_LINE, host=NEXT_LINE), placed(all=KEY_LINE + NEXT_LINE)),
+    (
+        "is looked up, or encrypted alone",
+        placed(all=KEYS[CURRENT] + ": \"{{ lookup('ansible.builtin.env', 'A') }}\"\n"),
+        # Changed where it comes from: this playbook has nothing to do.
+        placed(all=KEY_LINE),
+    ),
+    # plans
+    (
+        "are both set: leave one of them",
+        planned(KEPT, confirm=True, back=True),
+        planned(KEPT, confirm=True),
+        planned(KEPT, back=True),
+    ),
+    (
+        "take out the one that nobody needs",
+        planned({CURRENT: A, NEXT: B, PREVIOUS: C}),
+        planned(BOTH),
+        planned({CURRENT: A, PREVIOUS: C}),
+    ),
+    ("is the same key as", planned({CURRENT: A, NEXT: A}), planned({CURRENT: A})),
+    (
+        "is not in use yet: run playbooks/rotate_key.yml first",
+        planned(BOTH, confirm=True),
+        planned({CURRENT: B, PREVIOUS: A}, confirm=True),
+    ),
+    (
+        "the rotation to " + A + " is not confirmed yet",
+        given_key(C, KEPT),
+        # Confirmed, or gone back: a new key is the next one then.
+        lambda: given_key(C, {CURRENT: A, NEXT: C})(),
+        lambda: given_key(C, {CURRENT: B, NEXT: C})(),
+    ),
+    ("the given key is the one before", given_key(B, KEPT), planned(KEPT, back=True)),
+    (
+        "take that one out with ansible-vault edit",
+        given_key(C, BOTH),
+        planned({CURRENT: A}),
+        planned(BOTH),
+    ),
+    # what accounts hold
+    (
+        "and cannot pay for submitting proofs: send ETH to it",
+        returned(rotation.lacking, A, {A: 0}, SETTINGS),
+        returned(rotation.lacking, A, {A: ETH}, SETTINGS),
+    ),
+    (
+        "not enough to submit one proof now",
+        returned(rotation.lacking, A, {A: 1}, SETTINGS, ETH),
+        returned(rotation.lacking, A, {A: ETH}, SETTINGS, ETH),
+        returned(rotation.lacking, A, {A: 1}, SETTINGS, 1),
+    ),
+    (
+        "no execution client told the balance of",
+        returned(rotation.lacking, A, {}, SETTINGS),
+        returned(rotation.lacking, A, {A: ETH}, SETTINGS),
+    ),
+    (
+        "below aztec_l1_balance_warn",
+        returned(rotation.scanty, A, {A: 1}, SETTINGS),
+        returned(rotation.scanty, A, {A: ETH}, SETTINGS),
+    ),
+    ("wait for its first proof", ready(sent={}), ready(sent={A: 1})),
+    ("no execution client told what", ready(balances={}), ready()),
+    ("send it away first", ready(balances={B: ETH}), ready(balances={B: 0})),
+    ("rewards still go to", ready(prover_id=B), ready(prover_id=C)),
+    ("claim and move them", ready(moved=False), ready(moved=True)),
+)

@@ -1,0 +1,235 @@
+"""What is said of the L1's clients, the signer, accounts and the network's version.
+
+A row is (a part of the line, the answers with it, the answers after it). `l1(answers, **variables)` judges what clients
+have answered; answers that are not given are those of good ones. `network` does so for the network's own configuration.
+Give each thing that the line says to do a column of its own.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import check_network
+
+from tests.remedies.case import Lines, cases, told
+from tests.unit.plugins.module_utils.test_l1_checks import (
+    AMOUNT,
+    COST,
+    ETH,
+    FLEET,
+    NOW,
+    ONE_GWEI,
+    OTHER,
+    PUBLISHER,
+    SIGNED,
+    consensus,
+    debug,
+    execution,
+    fault,
+    signer,
+    untraced,
+)
+from tests.unit.plugins.module_utils.test_network_checks import OTHER as REGISTRY
+from tests.unit.plugins.module_utils.test_network_checks import VALUES as NETWORK_VALUES
+from tests.unit.plugins.module_utils.test_network_checks import answer, fleet
+
+VALUES = {
+    "aztec_l1_execution_urls": ["https://rpc.lan:8545/key"],
+    "aztec_l1_consensus_urls": ["https://beacon.lan/key"],
+}
+NEEDS = {"prover_node_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True}}
+DEBUG = {"aztec_l1_debug_urls": ["https://trace.lan"]}
+
+
+def l1(answers: dict | None = None, fleet: dict | None = None, **values: object) -> Lines:
+    """Return what judges these answers of clients on the node's host."""
+
+    def lines() -> list[str]:
+        given = {"execution": [execution()], "consensus": [consensus()], **(answers or {})}
+        whole = {**FLEET, "line": "6", **(fleet or {})}
+        return told(check_l1("node-2", {**VALUES, **values}, whole, given, True).problems)
+
+    return lines
+
+
+def el(**changes: object) -> Lines:
+    """Return what judges an execution client."""
+    return l1({"execution": [execution(**changes)]})
+
+
+def cl(**changes: object) -> Lines:
+    """Return what judges a consensus client."""
+    return l1({"consensus": [consensus(**changes)]})
+
+
+def signs(**changes: object) -> Lines:
+    """Return what judges a signer."""
+    return l1({"signer": [signer(**changes)]}, **SIGNED)
+
+
+def holds(wei: int | None, funder: int | None = None, **values: object) -> Lines:
+    """Return what judges a publisher's balance, and that of an account that tops it up."""
+    balances = {PUBLISHER: wei, OTHER: funder}
+    held = {address: str(amount) for address, amount in balances.items() if amount is not None}
+    topped = {"prover_node_funding_amount": "0.5", **values} if funder is not None else values
+    one = {"execution": [execution(balances=held, fees=ONE_GWEI)]}
+    return l1(one, {"funder": OTHER} if funder is not None else None, **topped)
+
+
+def network(own: str, runs: str | None = None, registry: str | None = None, **values: object) -> Lines:
+    """Return what judges aztec_version by the version that the network runs, and the registry that it names."""
+    found = answer(runs or own, **({"registry": registry} if registry else {}))
+    return lambda: told(check_network("node-1", {**NETWORK_VALUES, **values}, fleet(own), found)[0])
+
+
+def both(says: str, kind: str, text: str) -> tuple:
+    """Return the row of a fault in an execution client's answer that another URL or a way there takes away."""
+    return says, el(**fault(kind, text)), el()
+
+
+L1 = cases(
+    # clients that do not answer
+    both("or mend the way there from this host", "connect", "cannot be reached: connection refused"),
+    both("or raise aztec_l1_timeout", "timeout", "gives no answer within 10 s"),
+    both("give the server a certificate", "tls", "its certificate is not trusted: x"),
+    both("correct the API key", "key", "answers 401 Unauthorized"),
+    both("raise the plan's limit", "limit", "answers 429 Too Many Requests"),
+    both("write down the URL that it leads to", "redirect", "answers 301, a redirect to https://b.lan"),
+    both("write what is special in it with %", "url", "cannot be asked"),
+    both(
+        "answers with HTML and not with JSON: give the URL of an execution client",
+        "other",
+        "answers with HTML and not with JSON",
+    ),
+    (
+        "answers with HTML and not with JSON: give the URL of a consensus client",
+        cl(**fault("other", "answers with HTML and not with JSON")),
+        cl(),
+    ),
+    (
+        "answers 500: give the URL of a Web3Signer",
+        signs(**fault("http", "answers 500"), known=None),
+        signs(),
+    ),
+    ("or let this host in without one", signs(**fault("key", "answers 401 Unauthorized"), known=None), signs()),
+    # execution clients
+    ("does not tell its chain", el(chain_id=None), el()),
+    (
+        "is on chain 1, that of mainnet",
+        el(chain_id=1),
+        el(),
+        l1({"execution": [execution(chain_id=1)], "consensus": [consensus(chain_id=1)]}, {"network": "mainnet"}),
+    ),
+    ("is syncing, block 5 of 900", el(syncing={"current": 5, "highest": 900}), el()),
+    ("does not tell its newest block", el(head=None, timestamp=None), el()),
+    ("see why it no longer follows its chain", el(timestamp=NOW - 7300), el(timestamp=NOW - 12)),
+    ("set the host's clock", el(timestamp=NOW + 3600), el(timestamp=NOW + 3600, time=NOW + 3600)),
+    ("does not tell the registry's code", el(code_bytes=None), el()),
+    (
+        "where the registry has to be",
+        el(code_bytes=0),
+        el(),
+    ),
+    (
+        "nobody knows whether it syncs",
+        el(refused={"syncing": "refuses eth_syncing: no such method"}),
+        el(),
+    ),
+    # consensus clients
+    ("does not tell its head", cl(head=None), cl()),
+    ("is syncing, 40 slots behind", cl(sync={"distance": 40, "is_syncing": True}), cl()),
+    ("nobody knows whether it is in sync", l1({"consensus": [{**consensus(), "sync": None}]}), cl()),
+    ("see to that client", cl(sync={"el_offline": True}), cl()),
+    ("wait until that client is in sync", cl(sync={"is_optimistic": True}), cl()),
+    ("serves no blobs", cl(blobs=None), cl()),
+    (
+        "keeps 4 of 128 parts of each blob",
+        cl(blobs={"route": "blob_sidecars", "seen": False}, custody_groups=4),
+        cl(blobs={"route": "blob_sidecars", "seen": False}, custody_groups=64),
+        cl(),
+    ),
+    ("serves blobs at /eth/v1/beacon/blobs alone", cl(blobs={"route": "blobs", "seen": True}), cl()),
+    # URLs that Aztec takes in another way
+    (
+        "has a user in its URL",
+        l1(aztec_l1_execution_urls=["https://me:secret@rpc.lan"]),
+        l1(aztec_l1_execution_urls=["https://rpc.lan/secret"]),
+        l1(aztec_l1_execution_urls=["https://proxy.lan"]),
+    ),
+    (
+        "has a query in its URL",
+        l1(aztec_l1_consensus_urls=["https://beacon.lan/?key=secret"]),
+        l1(
+            aztec_l1_consensus_urls=["https://beacon.lan/"],
+            prover_node_secret_environment={"L1_CONSENSUS_HOST_API_KEYS": "secret"},
+        ),
+    ),
+    # traces
+    (
+        "does not trace transactions (of block 880",
+        el(**untraced()),
+        el(),
+        l1({"execution": [execution(**untraced())], "debug": [debug()]}, **DEBUG),
+        l1({"execution": [execution(**untraced())]}, **NEEDS),
+    ),
+    (
+        "was not seen to trace transactions",
+        el(**untraced(traces=None)),
+        el(),
+        l1({"execution": [execution(**untraced(traces=None))], "debug": [debug()]}, **DEBUG),
+        l1({"execution": [execution(**untraced(traces=None))]}, **NEEDS),
+    ),
+    (
+        "traces new transactions, but none of block 880",
+        el(**untraced(recent="trace_transaction")),
+        el(),
+        l1({"execution": [execution(**untraced(recent="trace_transaction"))], "debug": [debug()]}, **DEBUG),
+        l1({"execution": [execution(**untraced(recent="trace_transaction"))]}, **NEEDS),
+    ),
+    # signers
+    ("is no signer: it answers", signs(known=None, refused={"accounts": "answers with HTML"}, up=False), signs()),
+    ("start it in its eth1 mode", signs(known=None, refused={"accounts": "answers 404"}, up=True), signs()),
+    (
+        "load its key into the signer",
+        signs(known=[]),
+        signs(),
+        l1(
+            {"signer": [signer(known=[OTHER])], "execution": [execution(balances={OTHER: str(ETH)})]},
+            {"publishers": [OTHER]},
+            **SIGNED,
+        ),
+    ),
+    # what nobody has said
+    (
+        "the L1's chain was not checked",
+        l1(fleet={"network": "ours"}, aztec_l1_registry=REGISTRY),
+        l1(fleet={"network": "ours"}, aztec_l1_registry=REGISTRY, aztec_l1_chain_id=11155111),
+    ),
+    (
+        "the L1's registry was not checked",
+        l1(fleet={"network": "ours"}, aztec_l1_chain_id=11155111),
+        l1(fleet={"network": "ours"}, aztec_l1_chain_id=11155111, aztec_l1_registry=REGISTRY),
+    ),
+    # accounts
+    ("see the lines on the execution clients", holds(None), holds(ETH)),
+    ("and cannot pay for submitting proofs: send ETH", holds(0), holds(ETH)),
+    (
+        "not enough to submit one proof now",
+        holds(COST - 1),
+        holds(ETH),
+        l1({"execution": [execution(balances={PUBLISHER: str(COST - 1)})]}, aztec_l1_balance_warn=0),
+    ),
+    ("enough for 3 proofs now", holds(3 * COST), holds(ETH)),
+    ("below aztec_l1_balance_warn", holds(4 * COST), holds(ETH)),
+    (f"send ETH to {OTHER}", holds(ETH, AMOUNT - 1), holds(ETH, AMOUNT)),
+    ("nothing if the node tops it up", holds(0, AMOUNT), holds(AMOUNT, AMOUNT)),
+    # what the network runs
+    ("aztec_version is the older 5.2.0", network("5.2.0", "5.2.1"), network("5.2.1")),
+    ("go on if you prepare for a hard fork", network("6.0.0", "5.2.0"), network("6.0.0"), network("5.2.0")),
+    ("which cannot follow it: set aztec_version to 6.0.0", network("5.2.0", "6.0.0"), network("6.0.0")),
+    ("update this collection, which does not know 7.0.0", network("5.2.0", "7.0.0"), network("7.0.0")),
+    (
+        "find out which is right, and set it",
+        network("5.2.0", registry=REGISTRY),
+        network("5.2.0", registry=REGISTRY, aztec_l1_registry=REGISTRY),
+    ),
+)

@@ -1,0 +1,155 @@
+"""What is said of a fleet that runs: a row is (a part of the line, the fleet with it, the fleet after it).
+
+`seen(node={...}, broker={...}, agent={...})` is a look at a fleet that is well, with these changes to its containers;
+`agent_host(...)` is one with changes to the agent's host, by section of the look.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from ansible_collections.aztec_ops.prover.plugins.action.verify_fleet import GONE, LEFT
+from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import verify
+
+from tests.remedies.case import Lines, cases
+from tests.unit.plugins.module_utils.test_verify import (
+    FLEET,
+    HEADERS,
+    L1,
+    NAMED,
+    NEXT,
+    ROOTS,
+    STANDBY,
+    answers,
+    container,
+    fleet,
+    look,
+)
+
+
+def judged(looks: dict, wanted: dict) -> list[str]:
+    """Return the problems of a fleet without the names of host and component."""
+    return list(dict.fromkeys(line for _host, _component, line in verify(looks, wanted).problems))
+
+
+def seen(wanted: dict | None = None, **parts: dict) -> Lines:
+    """Return what judges a fleet with these changes to its containers."""
+    return lambda: judged(fleet(**parts), {**FLEET, **(wanted or {})})
+
+
+def agent_host(**changes: dict) -> Lines:
+    """Return what judges a fleet with these changes to parts of the look at the agent's host."""
+
+    def lines() -> list[str]:
+        looks = fleet()
+        for part, values in changes.items():
+            looks["agent-1"][part] = {**looks["agent-1"][part], **values}
+        return judged(looks, FLEET)
+
+    return lines
+
+
+def at_agent(*services: str, count: int = 1, components: tuple = ("prover_agent",)) -> Lines:
+    """Return what judges an agent's host with containers of these services, of which the inventory wants count."""
+
+    def lines() -> list[str]:
+        wanted = copy.deepcopy(FLEET)
+        wanted["hosts"]["agent-1"].update(components=list(components), agents={"count": count, "separate": count > 1})
+        return judged({"agent-1": look(components, *(container(service) for service in services))}, wanted)
+
+    return lines
+
+
+def waits(runs: str = "", kind: str = "standby", known: bool = True) -> dict:
+    """Return a node that waits, of a network that runs this version."""
+    if kind != "standby":
+        waiting = {"kind": kind, "rollup": "", "mismatches": []}
+        return {"status": answers(dict(NAMED)), "waiting": waiting, "network_runs": runs, "l1": L1}
+    return {**STANDBY, "network_runs": runs, **({} if known else {"waiting": None})}
+
+
+def follows(runs: str = "", rollup: str = NEXT) -> dict:
+    """Return a node that follows a rollup, of a network that runs this version."""
+    return {"status": answers({**NAMED, "x-aztec-l1rollupaddress": rollup}), "l1": L1, "network_runs": runs}
+
+
+def differs(runs: str = "", own: str = "0x9") -> dict:
+    """Return a node whose protocol is another than the rollup's, of a network that runs this version."""
+    root = sorted(ROOTS)[0]
+    l1 = {**L1, "roots": {**ROOTS, root: "0x9"}}
+    return {"status": answers({**HEADERS, root: own if own != "0x9" else "0x8"}), "l1": l1, "network_runs": runs}
+
+
+# What a node of the version that the network runs is like, and one that the network has come to.
+WELL = seen(node={"status": answers(dict(NAMED)), "l1": L1})
+FIVE = {"line": "5"}
+RUNS = ("6.0.0", "4.1.1", "4.1.2")
+
+
+def node(**changes: object) -> Lines:
+    """Return what judges the node's host alone, for a node like this."""
+
+    def lines() -> list[str]:
+        looks = fleet(node=changes)
+        return judged(
+            {"node-1": look(["prover_node"], looks["node-1"]["projects"]["aztec-prover-node"]["containers"][0])},
+            {**FLEET, "hosts": {"node-1": {**FLEET["hosts"]["node-1"], "components": ["prover_node"]}}},
+        )
+
+    return lines
+
+
+FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
+GUARD = agent_host()
+
+RUNNING = cases(
+    # standby and other rollups
+    *(
+        (says, seen(node=waits(runs, known=known)), WELL)
+        for known, what in ((True, "differs in VK tree root"), (False, "its log no longer says why"))
+        for runs, says in (
+            ("4.1.1", "wait until the network, which runs 4.1.1"),
+            ("4.1.2", "compare 4.1.2 with docs"),
+            ("6.0.0", "set aztec_version to 6.0.0"),
+            ("", "if it was started ahead of a hard fork, wait"),
+        )
+    ),
+    ("compare 4.1.2 with docs", seen(FIVE, node=waits("4.1.2", "soft shutdown")), WELL),
+    ("set aztec_version to 6.0.0", seen(FIVE, node=waits("6.0.0", "soft shutdown")), WELL),
+    ("compare 4.1.2 with docs", node(**follows("4.1.2")), WELL),
+    ("set aztec_version to 6.0.0", node(**follows("6.0.0")), WELL),
+    ("compare 4.1.2 with docs", node(**differs("4.1.2")), WELL),
+    ("set aztec_version to 6.0.0", node(**differs("6.0.0")), WELL),
+    # images, containers, hosts
+    ("the inventory says", seen(agent={"image": "aztecprotocol/aztec:4.1.1"}), seen()),
+    ("is another image here", seen(agent={"image_digests": ["aztecprotocol/aztec@sha256:ff"]}), seen()),
+    (
+        "they refuse each other",
+        seen(agent={"status": answers({**HEADERS, "x-aztec-packageversion": "9"})}),
+        seen(),
+    ),
+    ("has no container: run site.yml", at_agent(), at_agent("prover-agent")),
+    (
+        "is not what the inventory asks for",
+        at_agent("prover-agent-1", "prover-agent-2", "prover-agent-3", count=2),
+        at_agent("prover-agent-1", "prover-agent-2", count=2),
+    ),
+    (
+        "is here, but the host is not in its group",
+        at_agent("prover-agent", "prover-broker"),
+        at_agent("prover-agent", "prover-broker", components=("prover_broker", "prover_agent")),
+        at_agent("prover-agent"),
+    ),
+    ("Docker's firewall rules are gone", agent_host(engine={"rules": False}), seen()),
+    ("could not be reached", lambda: judged({**fleet(), "agent-1": GONE}, FLEET), seen()),
+    ("left the run earlier", lambda: judged({**fleet(), "agent-1": LEFT}, FLEET), seen()),
+    # the port guard; what the kernel holds after these acts is tried in tests/fleet and tests/real/test_port_guard.py
+    ("is not installed: run site.yml", agent_host(guard={"installed": False, "loaded": False, "owner": ""}), GUARD),
+    ("tables are missing: run systemctl", agent_host(guard={"loaded": False, "owner": ""}), GUARD),
+    ("nobody keeps the port guard's tables", agent_host(guard={"owner": "nobody"}), GUARD),
+    ("belongs to process 9 (x): end that process", agent_host(guard={"owner": "process 9 (x)"}), GUARD),
+    ("delete the file, then run site.yml", agent_host(guard={"problems": [FILE]}), GUARD),
+    ("has no section for it", agent_host(guard={"sections": []}), GUARD),
+    ("are not those of its sections", agent_host(guard={"outdated": True}), GUARD),
+    ("gone after a reboot", agent_host(guard={"enabled": False}), GUARD),
+)
