@@ -596,8 +596,8 @@ class _Inventory:
             values, name = self.good(host), "docker_engine_data_root"
             options = values.get("docker_engine_daemon_options")
             if values.get(name) and isinstance(options, Mapping) and "data-root" in options:
-                wrong = "is set, and so is data-root in docker_engine_daemon_options"
-                self.add(host, name, (wrong, "leave it in one of them"))
+                wrong = "is set, and data-root in docker_engine_daemon_options too"
+                self.add(host, name, (wrong, "set only one of them"))
 
     def check_owned(self) -> None:
         """Nothing behind the roles' back in environment and Compose, no secret where it is shown."""
@@ -729,8 +729,8 @@ class _Inventory:
                     name, subnet = self.setting(host, component, option)
                     hits = overlapping(subnet, addresses) if subnet and (host, name) not in self.bad else []
                     if hits:
-                        wrong = f"{subnet} holds {hits[0]} of {addresses[hits[0]]}, which no container would reach then"
-                        self.add(host, name, (wrong, "set a subnet that no host of the fleet is in"))
+                        wrong = f"{subnet} contains {hits[0]} of {addresses[hits[0]]}, which no container could reach"
+                        self.add(host, name, (wrong, "set a subnet that contains no address of the fleet's hosts"))
 
     def check_publisher(self) -> None:
         """The node's publishers, by where their keys stand, and PROVER_ID wherever it is set."""
@@ -928,7 +928,7 @@ class _Inventory:
                     self.add(host, "aztec_address", (wrong, "set ansible_host or aztec_address"))
                 else:
                     wrong = f"the host name {shown_name(address)} does not resolve on the controller"
-                    self.add(host, source, (wrong, "mend the name, or set aztec_address to an IP address"))
+                    self.add(host, source, (wrong, "correct the name, or set aztec_address to an IP address"))
             elif len(self.hosts) > 1:
                 for one in self._addresses(host):
                     name = (source or "aztec_address") if one in answer else "aztec_address6"

@@ -162,6 +162,9 @@ def registry_problems(looks: Mapping, fleet: Mapping, by_hand: Mapping) -> list[
                     wrong += f", and {'; '.join(answer['errors'])}"
                 remedy = "set aztec_version to a release that is published"
                 remedy += "".join(f", or correct {name}" for name in sorted(by_hand) if by_hand[name])
+                if answer["errors"]:
+                    silent = " and ".join(error.partition(" ")[0] for error in answer["errors"])
+                    remedy += f", or correct the access of {host} to {silent}"
                 problems.append(Problem(FLEET, "aztec_version", wrong, remedy))
     return problems
 

@@ -109,19 +109,29 @@ def is_dummy(address: object) -> bool:
     return found is not None and any(found in network for network in DUMMY_NETWORKS)
 
 
+def _is_subnet(text: str) -> bool:
+    """Return whether a text is a network of several addresses, and not an address with the length of its prefix."""
+    try:
+        return ipaddress.ip_network(text).num_addresses > 1
+    except ValueError:
+        return False
+
+
 def address_problem(value: object) -> tuple | None:
     """Return what is wrong with the form of an address, which is an IP address or a host name, and what to do."""
     text = str(value)
     if not text or ip_of(text) is not None:
         return None
     if "://" in text:
-        return "is a URL", "set the host in it alone, without scheme, port and path"
+        return "is a URL", "set only the host in it, without scheme, port and path"
     address, slash, _length = text.partition("/")
     if slash and ip_of(address) is not None:
-        return f"{shown(value)} is a network or has a prefix length", f"set the address of this host alone: {address}"
+        if _is_subnet(text):
+            return f"{shown(value)} is a network", "set one IP address or host name"
+        return f"{shown(value)} has a prefix length", f"set only the address: {address}"
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and ":" not in host:
-        return f"{shown(value)} has a port", "set the address alone; ansible_port is the port of ssh"
+        return f"{shown(value)} has a port", "set only the address; ansible_port is the variable for the SSH port"
     if is_numeric(text) or not _HOST_NAME.fullmatch(text):
         return f"{shown(value)} is neither an IP address nor a host name", "correct it"
     return None
@@ -149,7 +159,7 @@ def url_problem(url: object) -> tuple | None:
     if DUMMY_DOMAINS.search(host) or is_dummy(host):
         return "is still the example's", "put your own URL there"
     if ip_of(host) is None and is_numeric(host):
-        return "has a host that is neither an IP address nor a host name", "correct the address in it"
+        return "has a host that is neither an IP address nor a host name", "correct the host in it"
     return None
 
 
@@ -317,16 +327,16 @@ def _ipv4_subnet(value: object) -> tuple | None:
     except ValueError:
         return f"{shown(value)} is not an IPv4 subnet", "set one in CIDR form, such as 10.201.0.0/24"
     if not 8 <= found.prefixlen <= 28:
-        return f"{shown(value)} is too {'large' if found.prefixlen < 8 else 'small'}", "set one from /8 to /28"
+        return f"{shown(value)} is too {'large' if found.prefixlen < 8 else 'small'}", "set a subnet from /8 to /28"
     if found.is_loopback or found.is_multicast or found.is_link_local or found.is_unspecified:
-        return f"{shown(value)} is not for containers", "set a private one, such as 10.201.0.0/24"
+        return f"{shown(value)} cannot be used for containers", "set a private subnet, such as 10.201.0.0/24"
     return None
 
 
 def _mtu(value: object) -> tuple | None:
     number = as_int(value)
     if number is None or not (number == 0 or 1280 <= number <= 65535):
-        return f"{shown(value)} is not an MTU", "set a number from 1280 to 65535, or 0 for what fits the host"
+        return f"{shown(value)} is not a valid MTU", "set a number from 1280 to 65535, or 0 for what fits the host"
     return None
 
 
@@ -384,10 +394,10 @@ def _engine_root(value: object) -> tuple | None:
     found = _directory(value)
     # What systemd reads in a unit's command, it may split or replace.
     if found is None and not re.fullmatch(r"[A-Za-z0-9._/@+-]+", str(value)):
-        return "holds a space or a special character", "name a directory of letters, digits, -, ., _, @, + and /"
+        return "holds a space or a special character", "use only letters, digits, -, ., _, @, + and /"
     path = posixpath.normpath(re.sub("/+", "/", str(value)))
     if found is None and path in _SYSTEM and path != "/var/lib/docker":
-        return "is a directory of the system's", "name one of the engine's own below it"
+        return "is a system directory", "set a directory below it that only the engine uses"
     return found
 
 

@@ -31,7 +31,7 @@ ROLLUP_HEADER = "x-aztec-l1rollupaddress"
 # How a guard is shown that stands: the kernel keeps its tables for it, or it watches them.
 GUARDED = {"guard": "owned", "watch": "watched"}
 NOT_CHECKED = "not checked"
-WORKING = "another run is changing it now: run verify.yml again when that has ended"
+WORKING = "another run is changing it now: run verify.yml again when that run has ended"
 # A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
 RECENT_SECONDS = 600
 START_SECONDS = 1800

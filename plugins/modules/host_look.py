@@ -314,7 +314,7 @@ def wrong_argument(params: dict) -> str | None:
         return f"connect_timeout {params['connect_timeout']} is out of range: give seconds from 0 and below {LONGEST}"
     for name, texts in params["registry"].items():
         if name not in ("images", "mirrors") or not isinstance(texts, list) or not all(map(is_text, texts)):
-            return "registry: is not a dict of the lists images and mirrors: set a list of texts for each"
+            return "registry: is not a dict with the lists images and mirrors: set each to a list of strings"
     for name, method in params["rpc"].items():
         if not isinstance(method, str):
             return f"rpc: {name} is no text: give the name of a method"
@@ -323,9 +323,9 @@ def wrong_argument(params: dict) -> str | None:
             return f"rollup_slots: {name} is not a slot: use 0x and up to 64 hex digits"
     for number, url in enumerate(params["l1_urls"].split(",") if params["l1_urls"] else [], 1):
         if not re.fullmatch(r"\s*https?://[^/\s]\S*\s*", url):
-            return f"l1_urls: entry {number} is no URL: begin it with http:// or https://"
+            return f"l1_urls: entry {number} is not a URL: write it as http://host or https://host, without spaces"
     if params["key_url"] and not re.fullmatch(r"https?://[^/\s]\S*", params["key_url"]):
-        return "key_url: not a URL: begin it with http:// or https://"
+        return "key_url: is not a URL: write it as http://host or https://host, without spaces"
     return None
 
 

@@ -136,7 +136,7 @@ def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options:
         others = " and ".join(places[1:])
         remedy = "set it in one of these places only"
         if winner.rank == ALL and lost[-1].stronger:
-            remedy = f"set it in {lost[-1].stronger}, which comes after {winner.place}, or in one place only"
+            remedy = f"set it in {lost[-1].stronger}, which takes precedence over {winner.place}, or in one place only"
         wrong = f"is set in several places: {places[0]} applies, and not {others}"
         problems.append(Problem(host, name, wrong, remedy, "note"))
     return problems

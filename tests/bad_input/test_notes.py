@@ -12,7 +12,8 @@ CASES = [
         "dc1: {hosts: {agent-1: }, vars: {prover_agent_count: 4}}\n",
         "prover_agent_count: 1",
         "agent-1 prover_agent_count (note) is set in several places: 1 in group_vars/all applies, and not 4 in the "
-        "inventory's group dc1 set it in group_vars/dc1, which comes after group_vars/all, or in one place only",
+        "inventory's group dc1 "
+        "set it in group_vars/dc1, which takes precedence over group_vars/all, or in one place only",
     ),
     (
         "dc1: {hosts: {agent-1: }, vars: {aztec_log_level: warn}}\n"
@@ -25,7 +26,7 @@ CASES = [
         f"dc1: {{hosts: {{node-1: }}, vars: {{{NAME}: '{KEY[:-1]}0'}}}}\n",
         "",
         f"node-1 {NAME} (note) is set in several places: group_vars/all applies, and not the inventory's group dc1 "
-        "set it in group_vars/dc1, which comes after group_vars/all, or in one place only",
+        "set it in group_vars/dc1, which takes precedence over group_vars/all, or in one place only",
     ),
 ]
 

@@ -8,7 +8,7 @@ from tests.bad_input.commands import run
 from tests.bad_input.harness import ROOT, assert_clean, play, table_of, write_inventory
 
 GROUPS = "prover_node, prover_broker, prover_agent"
-REMEDY = "name the inventory with -i, such as -i inventories/prod, and put hosts into these groups"
+REMEDY = "pass the inventory with -i, such as -i inventories/prod, and add hosts to these groups"
 UNKNOWN = "aztec_address the host name spot-7.nowhere.test does not resolve"
 GONE = "aztec_address: spot-7.nowhere.test"
 
@@ -29,14 +29,22 @@ def test_an_inventory_without_hosts_of_the_groups(groups: str, tmp_path, door) -
     assert shown.returncode == 2, shown.stdout
     assert f"The inventory has no host in {GROUPS}: {REMEDY}" in shown.stdout
     assert door.knocks == []
+    # With hosts in the groups, the run reaches them.
+    play(write_inventory(tmp_path, door, {}))
+    assert sorted(door.knocks) == ["127.0.0.10 22", "127.0.0.21 22", "127.0.0.22 22"]
 
 
 def test_a_limit_that_leaves_no_host(tmp_path, door) -> None:
     groups = "prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\nweb: {hosts: {web-1: }}\n"
-    shown = play(write_inventory(tmp_path, door, {"groups": groups}), "--limit", "web-1")
+    inventory = write_inventory(tmp_path, door, {"groups": groups})
+    shown = play(inventory, "--limit", "web-1")
     assert shown.returncode == 2, shown.stdout
-    assert f"--limit leaves no host of {GROUPS}: name one of their hosts or groups in it" in shown.stdout
+    remedy = "include one of these groups, or one of their hosts"
+    assert f"--limit excludes all hosts of {GROUPS}: {remedy}" in shown.stdout
     assert door.knocks == []
+    for number, included in enumerate(("web-1,prover_node", "web-1,node-1"), 1):
+        play(inventory, "--limit", included)
+        assert door.knocks == ["127.0.0.10 22"] * number
 
 
 @pytest.mark.parametrize("fault", [GONE, "prover_agent_count: 0", "aztec_address: 10.0.0.22", "aztec_netwrok: x"])

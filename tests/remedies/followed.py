@@ -6,6 +6,7 @@ _ROTATE = "tests/real/test_rotate_key.py"
 _KEYS = "tests/real/test_keys.py"
 _SECRETS = "tests/real/test_secret_sources.py"
 _COMPOSE = "tests/real/test_compose_stack.py"
+_TARGETS = "tests/bad_input/test_targets.py"
 _GUARD = "tests/fleet/guard/test_3_recovery.py"
 
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that does what the line says.
@@ -71,6 +72,9 @@ FOLLOWED = [
         "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
     ),
     ("check_role: there is no role", "tests/real/test_check_role.py::test_good_settings_get_to_the_host"),
+    # what a run has hosts of
+    ("The inventory has no host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
+    ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
     # engines, containers and the CRS
     ("stop what uses it and remove it (docker network rm", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
     ("would garble the value of", f"{_COMPOSE}::test_any_value_is_read_by_compose_as_it_was"),

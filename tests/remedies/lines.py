@@ -89,6 +89,9 @@ NO_LINES = {
     "{}: cannot be asked just now: {}": _NOTE,
     "The publisher's key, of account : For backup, read by no role: the key is this mnemonic's at": _NOTE,
     "{}: {}; {} s left": _NOTE,
+    "answers {}": _PART,
+    "asks for a login": _PART,
+    "no time left to ask": _PART,
 }
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from tests.remedies.tables.fleets import FLEETS
 from tests.remedies.tables.hosts import HOSTS
 from tests.remedies.tables.keys import KEYS_AND_VAULTS
 from tests.remedies.tables.l1 import L1
 from tests.remedies.tables.others import OTHERS
 from tests.remedies.tables.running import RUNNING
 
-TABLES = {"hosts": HOSTS, "keys": KEYS_AND_VAULTS, "l1": L1, "running": RUNNING, "others": OTHERS}
+TABLES = {
+    "hosts": HOSTS,
+    "keys": KEYS_AND_VAULTS,
+    "l1": L1,
+    "running": RUNNING,
+    "others": OTHERS,
+    "fleets": FLEETS,
+}

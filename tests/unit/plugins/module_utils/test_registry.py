@@ -150,6 +150,7 @@ def test_one_line_for_the_fleet() -> None:
     assert problems(MISSING, ("node-1", "agent-1")) == []
     assert problems({**MISSING, "found": None}) == problems({**MISSING, "found": True}) == []
     unreached = {**MISSING, "errors": ["mirror.lan timed out"]}
-    assert problems(unreached) == [f"{LINE}, and mirror.lan timed out | {REMEDY}"]
+    access = "correct the access of node-1 to mirror.lan"
+    assert problems(unreached) == [f"{LINE}, and mirror.lan timed out | {REMEDY}, or {access}"]
     named = problems(MISSING, (), {"aztec_image": "azteclabs/aztec", "aztec_image_digest": ""})
     assert named == [f"{LINE} | {REMEDY}, or correct aztec_image"]

@@ -585,7 +585,7 @@ def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
     looks["agent-1"]["working"] = ["aztec-prover-agent"]
     report = verify(looks, FLEET)
     assert report.problems == []
-    note = "another run is changing it now: run verify.yml again when that has ended"
+    note = "another run is changing it now: run verify.yml again when that run has ended"
     assert ("agent-1", "prover_agent", note) in report.notes
 
 

@@ -52,7 +52,7 @@ TABLE = [
         HOSTS % ("", "prover_agent_count: 4", ""),
         {"inventory/group_vars/all.yml": "prover_agent_count: 1"},
         "1 in group_vars/all applies, and not 4 in the inventory's group dc1",
-        "set it in group_vars/dc1, which comes after group_vars/all, or in one place only",
+        "set it in group_vars/dc1, which takes precedence over group_vars/all, or in one place only",
         id="a group of the inventory file and group_vars/all",
     ),
     pytest.param(
@@ -73,7 +73,7 @@ TABLE = [
         HOSTS % ("", "prover_agent_count: 4", ""),
         {"playbooks/group_vars/all.yml": "prover_agent_count: 1"},
         "1 in group_vars/all beside the playbook applies, and not 4 in the inventory's group dc1",
-        "set it in group_vars/dc1, which comes after group_vars/all beside the playbook, or in one place only",
+        "set it in group_vars/dc1, which takes precedence over group_vars/all beside the playbook, or in one place only",
         id="beside the playbook",
     ),
     pytest.param(

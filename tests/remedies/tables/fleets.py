@@ -1,0 +1,187 @@
+"""What is said of names, registries, places of variables, and fleets in `verify.yml` beyond the rows of other tables.
+
+A row is (a part of the line, what is wrong, that put right). Give each thing that the line says to do
+a column of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from unittest import mock
+
+from ansible_collections.aztec_ops.prover.plugins.action.verify_fleet import LEFT_OUT
+from ansible_collections.aztec_ops.prover.plugins.module_utils import registry
+from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import registry_problems
+from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import verify
+
+from tests.remedies.case import Lines, cases, in_folder, told
+from tests.remedies.tables.others import row
+from tests.unit.plugins.module_utils.test_registry import Server
+from tests.unit.plugins.module_utils.test_verify import ADMITTING, FLEET, OLD, fleet
+from tests.unit.plugins.plugin_utils import test_variable_places as places
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+def resolve(name: str) -> list:
+    """Answer as a resolver that knows two names."""
+    known = {"agent.lan": ["10.0.0.21"], "node.lan": ["10.0.0.10"]}
+    if name not in known:
+        raise ValueError("does not resolve")
+    return known[name]
+
+
+@contextmanager
+def served():
+    """Serve a registry that has azteclabs/aztec:6.0.0; its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def image(name: str, mirror: str = "", access: bool = True) -> Lines:
+    """Return what is said of an image of Docker Hub. mirror: the path of one; access: Docker Hub can be asked."""
+
+    def lines() -> list[str]:
+        with served() as here, mock.patch.object(registry, "HUB_ORIGIN", here if access else NOWHERE):
+            look = {"images": {}, "registry": registry.find_images([name], [here + mirror] if mirror else [])}
+        fleet_of_one = {"hosts": {"node-1": {"images": [name]}}}
+        by_hand = {"aztec_image": name.partition(":")[0]} if not name.startswith("azteclabs/aztec:") else {}
+        return told(registry_problems({"node-1": look}, fleet_of_one, by_hand))
+
+    return lines
+
+
+def variables(groups: tuple = ("", "", ""), **files: str) -> Lines:
+    """Return the notes on an inventory with variables of the host and two groups, and files of group_vars."""
+
+    def lines(folder: Path) -> list[str]:
+        texts = {f"inventory/group_vars/{name}.yml": text for name, text in files.items()}
+        found = [line.split(" | ") for line in places.told(folder, places.HOSTS % groups, texts)]
+        return [": ".join(one[2:]) for one in found if one[0] == "agent-1"]
+
+    return in_folder(lines)
+
+
+def noted(change: Callable) -> Lines:
+    """Return the problems and notes of a fleet that runs, after change(looks, the fleet's values)."""
+
+    def lines() -> list[str]:
+        looks, wanted = fleet(), copy.deepcopy(ADMITTING)
+        change(looks, wanted)
+        report = verify(looks, wanted)
+        return [line for _host, _component, line in [*report.problems, *report.notes]]
+
+    return lines
+
+
+def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
+    """Return what is said where these addresses use the broker or try to; stopped: the agents there are."""
+
+    def change(looks: dict, _wanted: dict) -> None:
+        broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
+        broker["clients"] = [] if stopped else list(addresses)
+        looks["node-1"]["guard"]["tried"] = [] if stopped else list(tried)
+
+    return noted(change)
+
+
+def replaced(working: bool) -> Lines:
+    """Return what is said of an agent that another run restarts; working: that run has not ended."""
+
+    def change(looks: dict, _wanted: dict) -> None:
+        agent = looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"][0]
+        agent.update({"state": "exited", "exit_code": 1} if working else {"started_at": OLD})
+        looks["agent-1"]["working"] = ["aztec-prover-agent"] if working else []
+
+    return noted(change)
+
+
+def left_out(address: str) -> Lines:
+    """Return what verify.yml says of an agent with this address, which a run leaves out where it is wrong."""
+
+    def lines() -> list[str]:
+        wrong = row(resolve, agent=f"aztec_address: {address}\n")()
+        looks = fleet()
+        for line in wrong:
+            looks["agent-1"] = LEFT_OUT.format(f"aztec_address {line.partition(': ')[0]}")
+        return [line for _host, _component, line in verify(looks, FLEET).problems]
+
+    return lines
+
+
+DC1 = "prover_agent_count: 4"
+ONE = "prover_agent_count: 1"
+
+FLEETS = cases(
+    # names
+    (
+        "the host name agnet.lan does not resolve on the controller: correct the name, or set aztec_address",
+        row(resolve, agent="aztec_address: agnet.lan\n"),
+        row(resolve, agent="aztec_address: agent.lan\n"),
+        row(resolve, agent="aztec_address: 10.0.0.21\n"),
+    ),
+    (
+        "the host name nod.lan does not resolve on the controller: correct the name, or use an IP address",
+        row(resolve, node="prover_broker_publish_addresses: [nod.lan]\n"),
+        row(resolve, node="prover_broker_publish_addresses: [node.lan]\n"),
+        row(resolve, node="prover_broker_publish_addresses: [10.0.0.10]\n"),
+    ),
+    # registries
+    (
+        "(asked from node-1): set aztec_version to a release that is published",
+        image("azteclabs/aztec:9.9.9"),
+        image("azteclabs/aztec:6.0.0"),
+    ),
+    (
+        "a release that is published, or correct aztec_image",
+        image("azteclab/aztec:6.0.0"),
+        image("azteclabs/aztec:6.0.0"),
+    ),
+    (
+        "127.0.0.1:1 connection refused: set aztec_version to a release that is published, or correct the access of",
+        image("azteclabs/aztec:9.9.9", "/token", access=False),
+        image("azteclabs/aztec:6.0.0", "/token", access=False),
+    ),
+    (
+        "or correct the access of node-1 to 127.0.0.1:1",
+        image("azteclabs/aztec:6.0.0", "/empty", access=False),
+        image("azteclabs/aztec:6.0.0", "/empty"),
+    ),
+    # several places that set a variable
+    (
+        "set it in group_vars/dc1, which takes precedence over group_vars/all, or in one place only",
+        variables(("", DC1, ""), all=ONE),
+        variables(all=ONE, dc1=DC1),
+        variables(("", DC1, "")),
+        variables(all=ONE),
+    ),
+    (
+        "set it in one of these places only",
+        variables(("", DC1, ONE)),
+        variables(("", DC1, "")),
+        variables(("", "", ONE)),
+    ),
+    # a fleet that runs
+    ("run verify.yml again when that run has ended", replaced(True), replaced(False)),
+    (
+        "still trying to reach the broker: 10.9.0.3: stop the agent there",
+        clients("10.9.0.3", tried=("10.9.0.3",)),
+        clients("10.9.0.3", tried=("10.9.0.3",), stopped=True),
+    ),
+    (
+        "if you removed an agent there, stop it",
+        clients("10.0.0.7"),
+        clients("10.0.0.7", stopped=True),
+    ),
+    ("was left out of this run: aztec_address the host name agnet.lan", left_out("agnet.lan"), left_out("agent.lan")),
+)
