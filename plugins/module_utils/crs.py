@@ -34,7 +34,11 @@ for name in $files; do
   rm -f "$name.part"
   case " $optional " in
     *" $name "*) echo "$name is not at $source; the CRS is whole without it" ;;
-    *) echo "$name cannot be fetched from $source (each file: at most 4 GiB, 4 hours, 10 KB/s or more)" >&2; exit 1 ;;
+    *)
+      echo "$name cannot be fetched from $source: \
+check that it is there, has at most 4 GiB and arrives within 4 hours, at 10 KB/s or more" >&2
+      exit 1
+      ;;
   esac
 done
 """

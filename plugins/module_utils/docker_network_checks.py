@@ -23,6 +23,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_networks i
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import BROKER
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem
 
+BRIDGE_POOL = ("10.200.0.0/16", 24)
 STOP = "stop the host's containers (docker ps -q | xargs -r docker stop), as docker0 changes only while none runs"
 
 
@@ -59,9 +60,14 @@ class Host:
         wanted = self.options.get("default-address-pools") if self.own else None
         return pools_of(wanted or self.look["engine"].get("address_pools"))
 
+    @property
+    def bip(self) -> str:
+        """The subnet that this run sets for Docker's own bridge, '' where it sets none."""
+        return str(subnet_of(self.options.get("bip")) or "") if self.own else ""
+
     def spare(self, pools: Sequence) -> str:
         """Return a subnet that overlaps nothing that is known here, to propose it."""
-        used = [*self.subnets, *self.names, *(route["network"] for route in narrow(self.routes))]
+        used = [*self.subnets, *self.names, *(route["network"] for route in narrow(self.routes)), self.bip]
         return free_subnet(pools, used) or free_subnet(pools, self.needed)
 
     def overlaps(self, subnets: Sequence) -> tuple[str, str]:
@@ -94,20 +100,21 @@ def host_of(name: str, look: Mapping, options: Mapping, fleet: Mapping) -> Host:
 def default_bridge_problem(host: Host) -> list[Problem]:
     """Return the problem of Docker's own bridge: the subnet that it has, or gets when Docker starts."""
     there = next((network for network in host.networks if network["name"] == "bridge"), None)
-    bip = subnet_of(host.options.get("bip")) if host.own else None
-    coming = str(bip) if bip else free_subnet(host.pools, on_link(host.routes))
+    coming = host.bip or free_subnet(host.pools, on_link(host.routes))
     subnets = there.get("subnets") or [] if there else [coming]
     words, level = host.overlaps(subnets)
     if not words or (not there and host.look["engine"]["serves"]):
         return []
     wrong = f"Docker's default bridge docker0 {'has' if there else 'gets'} {', '.join(subnets)}, which {words}"
-    address = host.spare(SPARE_POOLS).replace(".0/", ".1/")
+    # Apart from what is proposed for the fleet's network: both lines can be followed at a time.
+    address = host.spare((BRIDGE_POOL, *SPARE_POOLS)).replace(".0/", ".1/")
     if not there:
         remedy = f'set docker_engine_daemon_options: {{bip: "{address}"}}'
     elif not host.own:
         remedy = f'set "bip": "{address}" in /etc/docker/daemon.json, {STOP}, then run systemctl restart docker'
-    elif bip and not host.overlaps([coming])[0]:
-        level, remedy = "warning", f"{STOP}: this run then restarts Docker with the bip that is set"
+    elif host.bip and not host.overlaps([coming])[0]:
+        level = "warning"
+        remedy = f"{STOP}; this run then restarts Docker with the bip that is set"
     else:
         remedy = f'set docker_engine_daemon_options: {{bip: "{address}"}}, and {STOP}'
     return [Problem(host.name, "container engine", wrong, remedy, level)]
@@ -164,7 +171,8 @@ def subnet_problems(host: Host, component: str, name: str, wanted: str) -> list[
         return [Problem(host.name, option, wrong, change + remaking(name), level)] if words else []
     if wanted:
         words, _level = host.overlaps([wanted])
-        beside = [net for net in host.networks if any(overlapping(wanted, [one]) for one in net.get("subnets") or [])]
+        networks = [*host.networks, {"name": "bridge", "subnets": [host.bip]}]
+        beside = [net for net in networks if any(overlapping(wanted, [one]) for one in net.get("subnets") or [])]
         words = words or (f"overlaps the Docker network {beside[0]['name']}" if beside else "")
         remedy = f"set aztec_docker_ipv4_subnet to another subnet, such as {host.spare(SPARE_POOLS)}"
         return [Problem(host.name, option, f"{wanted} {words}", remedy)] if words else []

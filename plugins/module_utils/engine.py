@@ -156,8 +156,8 @@ def packages_in_the_way(look: dict, source: str) -> list[str]:
         return []
     other = "distribution" if source == "docker" else "docker"
     instead = "" if system_problem(look, other) else f", or set docker_engine_source to {other}"
-    wrong = f"{' and '.join(found)} cannot stay beside the packages of docker_engine_source {source}"
-    return [f"{wrong}: remove what nothing else needs of it (apt-get remove {' '.join(found)}){instead}"]
+    wrong = f"{' and '.join(found)} cannot be installed beside the packages of docker_engine_source {source}"
+    return [f"{wrong}: remove what nothing else needs of them (apt-get remove {' '.join(found)}){instead}"]
 
 
 def unusable(look: dict) -> list[str]:

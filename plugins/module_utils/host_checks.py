@@ -237,7 +237,7 @@ def architecture_problems(host: str, look: Mapping, images: Sequence, release: R
             problems.append(Problem(host, "architecture", wrong, remedy))
         else:
             wrong = f"{image} may not be built for the host's architecture {found}"
-            remedy = f"see that docker pull {image} works on the host"
+            remedy = f"run docker pull {image} on the host, which fails if it is not"
             problems.append(Problem(host, "architecture", wrong, remedy, "warning"))
     return problems
 
@@ -402,7 +402,10 @@ def selinux_problems(host: str, look: Mapping) -> list[Problem]:
     """Return a warning where SELinux is enforcing: nothing of this was tried there."""
     if not look["engine"]["selinux_enforcing"]:
         return []
-    remedy = "where containers cannot read their files, run setenforce 0 on the host and set SELINUX=permissive"
+    remedy = (
+        "where containers cannot read their files, run setenforce 0 on the host and set SELINUX=permissive in "
+        "/etc/selinux/config"
+    )
     return [Problem(host, "operating system", "SELinux is enforcing, which is not tested", remedy, "warning")]
 
 

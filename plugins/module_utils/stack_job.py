@@ -132,7 +132,7 @@ class Job:
             found = None
         if isinstance(found, dict):
             return found
-        wrong = f"{path} does not hold what came of the work: run the same again"
+        wrong = f"{path} does not hold the result of the work: run the same command again"
         return {"failed": True, "changed": True, "known": False, "msg": wrong}
 
     def project(self) -> str:

@@ -243,6 +243,10 @@ NO_LOG_SHORTEST = 8
 LOG_LINES = 40
 # Seconds for a question to Docker; an engine that hangs gives no answer at all.
 QUESTION = 60
+RESTART = "see systemctl status docker, and if it hangs, run systemctl restart docker on the host"
+LEAVE = (
+    "set KillUserProcesses=no in /etc/systemd/logind.conf on the host, and run systemctl restart systemd-logind there"
+)
 # Seconds of a job's limit that are kept for going back and for the report, besides the waiting for containers.
 RESERVE = 300
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
@@ -379,8 +383,7 @@ class Stack:
         )
         if found[0] in (124, 137) and time.monotonic() - begun >= limit:
             words = " ".join(word for word in arguments[:2] if not word.startswith("-"))
-            see = "see systemctl status docker, and restart it where it hangs"
-            raise Problem(f"docker {words} did not end within {limit} s: {see}")
+            raise Problem(f"docker {words} did not end within {limit} s: {RESTART}")
         return found
 
     def work_seconds(self) -> float:
@@ -504,7 +507,7 @@ class Stack:
             engine_problem = "there is no docker command"
         if engine_problem and not self.module.check_mode:
             hangs = "did not end" in engine_problem
-            remedy = "see systemctl status docker, and restart it" if hangs else "install and start it first"
+            remedy = RESTART if hangs else "install and start it first"
             raise Problem(f"Docker does not serve on this host ({engine_problem}): {remedy}")
         actions: list[dict] = []
         if wanted.state == "absent":
@@ -1131,7 +1134,7 @@ def started(stack: Stack) -> dict:
         return {"failed": True, "started": False, "msg": how}
     if kept:
         what = f"the work on {stack.wanted.project} ends with the login session where logind has KillUserProcesses=yes"
-        module.warn(f"{what}, as systemd does not take it into a unit of its own ({kept}): set KillUserProcesses=no")
+        module.warn(f"{what}, as systemd does not take it into a unit of its own ({kept}): {LEAVE}")
     return {"changed": True, "started": True}
 
 

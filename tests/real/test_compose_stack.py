@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils import docker_networks, dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.component import agent_layout, compose_project
 from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import JOB_KEPT, job_limit
 from hypothesis import HealthCheck, given, settings
@@ -821,12 +821,34 @@ def test_network_is_made_and_a_wrong_one_refused(project, network):
         for check in (True, False):
             result = project.run({**arguments, "network": {**network, **change}}, check=check)
             assert result["failed"] and network["name"] in result["msg"] and "\n" not in result["msg"]
-            assert f"stop what uses it and remove it (docker network rm {network['name']})" in result["msg"]
-    docker("compose", "-p", project.name, "down", "-t", "0")
     # What the line says to do.
-    docker("network", "rm", network["name"])
-    changed = {**network, "ipv4_subnet": "10.213.8.0/24"}
+    follow(result["msg"])
+    changed = {**network, "bridge": f"c{os.getpid()}", "ipv4_subnet": "10.213.8.0/24"}
     good(project.run({**arguments, "network": changed}))
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    assert made["Options"]["com.docker.network.bridge.name"] == changed["bridge"]
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+def follow(line: str) -> None:
+    """Run the commands that a line on a network names."""
+    remedy = re.search(r"on the host, run (.+); then run site\.yml", line)
+    assert remedy, line
+    subprocess.run(["sh", "-c", remedy.group(1)], check=True, capture_output=True)
+
+
+def test_no_subnet_is_free_until_one_is_set(project, network):
+    """The addresses to avoid are all over the engine's address pools."""
+    pools = docker_networks.pools_of(json.loads(docker("info", "--format", "{{json .DefaultAddressPools}}")))
+    asked = {"name": network["name"], "bridge": network["bridge"], "avoid": [base for base, _size in pools]}
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    refused = project.run(project.arguments(compose=model, network=asked))
+    assert refused["failed"] and refused["msg"].endswith(": set aztec_docker_ipv4_subnet to a subnet that is free")
+    given = {**asked, "ipv4_subnet": network["ipv4_subnet"]}
+    good(project.run(project.arguments(compose=model, network=given)))
     docker("compose", "-p", project.name, "down", "-t", "0")
 
 
@@ -849,8 +871,7 @@ def test_network_fits_the_host_and_the_fleet(project, network):
     other = project.arguments(compose=model, network={**asked, "mtu": 1300})
     refused = project.run(other)
     assert refused["failed"] and f"network {network['name']} has MTU 1400, not 1300: " in refused["msg"]
-    remedy = re.search(r"on the host, run (.+); then run site\.yml", refused["msg"]).group(1)
-    subprocess.run(["sh", "-c", remedy], check=True, capture_output=True)
+    follow(refused["msg"])
     good(project.run(other))
     made = json.loads(docker("network", "inspect", network["name"]))[0]
     assert made["Options"]["com.docker.network.driver.mtu"] == "1300"

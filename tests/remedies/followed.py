@@ -7,6 +7,7 @@ _KEYS = "tests/real/test_keys.py"
 _SECRETS = "tests/real/test_secret_sources.py"
 _COMPOSE = "tests/real/test_compose_stack.py"
 _TARGETS = "tests/bad_input/test_targets.py"
+_HUNG = "tests/real/test_hung_engine.py"
 _GUARD = "tests/fleet/guard/test_3_recovery.py"
 
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that does what the line says.
@@ -76,11 +77,32 @@ FOLLOWED = [
     ("The inventory has no host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
     ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
     # engines, containers and the CRS
-    ("stop what uses it and remove it (docker network rm", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
+    ("network {} has bridge {}, not {}", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
+    ("network {} has {}, not {}: on the host", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
+    ("network {} has MTU {}, not {}: on the host", f"{_COMPOSE}::test_network_fits_the_host_and_the_fleet"),
+    ("to a subnet that is free", f"{_COMPOSE}::test_no_subnet_is_free_until_one_is_set"),
+    ("and if it hangs, run systemctl restart docker", f"{_HUNG}::test_what_is_said_of_an_engine_that_hangs_helps"),
+    (
+        "ends with the login session",
+        "tests/fleet/prover_agent/test_session.py::test_work_outlives_the_session_where_logind_is_told_to_leave_it",
+    ),
+    (
+        "is not as this module writes it",
+        "tests/unit/plugins/module_utils/test_stack_state.py::test_state_of_another_form_is_named",
+    ),
+    (
+        "does not hold the result of the work",
+        "tests/unit/plugins/module_utils/test_stack_state.py::test_result_of_another_form_is_named",
+    ),
+    (
+        "daemon.json was not changed",
+        "tests/fleet/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
+    ),
     ("would garble the value of", f"{_COMPOSE}::test_any_value_is_read_by_compose_as_it_was"),
     ("The version before is not brought back", f"{_COMPOSE}::test_not_going_back_once_the_data_was_opened"),
     (": correct {}", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
     ("Compose refuses the files of", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
+    ("cannot be fetched from {}: check that it is there", "tests/real/test_crs.py::test_bad_mirror"),
     ("has another digest than prover_agent_crs_digests", "tests/real/test_crs.py::test_bad_mirror"),
     ("the CRS is not whole", "tests/real/test_crs.py::test_what_was_fetched_is_not_whole"),
     (

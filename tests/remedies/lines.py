@@ -59,6 +59,7 @@ _NOTE = "a note of what is going on or was seen, with nothing to do"
 _OTHERS = "passes on what another program says"
 _PART = "stands inside of another line"
 _NOT_TEXT = "not shown to anybody"
+_WHOLE = "passes on a whole line, whose own remedy is followed"
 # Texts that look like a line and are not one, with the reason.
 NO_LINES = {
     "update needed: the network has a new rollup ({})": _PART,
@@ -73,8 +74,10 @@ NO_LINES = {
     r"Entering standby mode|Still waiting\. Rollup at 0x|Exiting standby mode|"
     "Subsystems stopped due to rollup upgrade|Canonical rollup upgrade detected: stopping subsystems": _NOT_TEXT,
     "traces (of block {}: chain too short)": _NOTE,
+    "cannot be asked: the URL or that of the proxy is not one of http": _PART,
     "cannot be asked: URL or API key holds characters that no request may have": _PART,
     "not checked: the versions cannot be compared": _NOTE,
+    "{}not checked: the versions cannot be compared": _NOT_TEXT,
     "not checked: the file names no nodeVersion": _NOTE,
     "not checked: NETWORK_CONFIG_LOCATION names a file inside the container": _NOTE,
     "not a version: use the form 1.2.3": _NOT_TEXT,
@@ -84,6 +87,8 @@ NO_LINES = {
     "{} failed: {}": _OTHERS,
     "Asking Docker for network {} failed: {}": _OTHERS,
     "Pulling {} failed: {}": _OTHERS,
+    "Making network {} on bridge {} failed: {}": _OTHERS,
+    "left out of this run: {}": _WHOLE,
     "{} failed on this host: {}": _OTHERS,
     "{}: what is noted of its work stays on the host until a later run sweeps it: {}": _NOTE,
     "{}: cannot be asked just now: {}": _NOTE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils import stack_job
 
@@ -29,3 +30,28 @@ def test_work_leaves_the_login_session(fleet: Fleet) -> None:
     assert said.out.splitlines() == ["True", "moved", "aztec-compose-stack-test.scope"]
     unit = ["systemctl", "is-active", "aztec-compose-stack-test.scope"]
     assert fleet.execute(NAME, unit, check=False).out.strip() == "inactive"
+
+
+def test_work_outlives_the_session_where_logind_is_told_to_leave_it(fleet: Fleet) -> None:
+    """What compose_stack warns of where systemd takes nothing into a unit of its own, and what it says to do."""
+    install = "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -yq --no-install-recommends install"
+    fleet.execute(NAME, f"{install} libpam-systemd")
+    kept = fleet.execute(NAME, "cp -a /etc/systemd/logind.conf /root/logind.conf 2> /dev/null || echo none").out.strip()
+
+    def outlives(setting: str) -> bool:
+        """Return whether a process that a login session leaves is there after it."""
+        fleet.execute(NAME, f"printf '[Login]\\nKillUserProcesses={setting}\\n' > /etc/systemd/logind.conf")
+        fleet.execute(NAME, ["systemctl", "restart", "systemd-logind"])
+        left = "setsid sleep 3600 < /dev/null > /dev/null 2>&1 & cat /proc/self/cgroup; echo $!"
+        *cgroup, process = fleet.host(NAME).run(left).stdout.split()
+        assert "/user.slice/" in cgroup[0]
+        # logind ends a session within moments after the logout.
+        time.sleep(5)
+        return fleet.execute(NAME, ["kill", process], check=False).code == 0
+
+    try:
+        assert not outlives("yes")
+        assert outlives("no")
+    finally:
+        back = "rm /etc/systemd/logind.conf" if kept else "mv /root/logind.conf /etc/systemd/logind.conf"
+        fleet.execute(NAME, f"{back} && systemctl restart systemd-logind")

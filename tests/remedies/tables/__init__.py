@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from tests.remedies.tables.engines import ENGINES
 from tests.remedies.tables.fleets import FLEETS
 from tests.remedies.tables.hosts import HOSTS
 from tests.remedies.tables.keys import KEYS_AND_VAULTS
 from tests.remedies.tables.l1 import L1
+from tests.remedies.tables.networks import NETWORKS
 from tests.remedies.tables.others import OTHERS
 from tests.remedies.tables.running import RUNNING
 
 TABLES = {
     "hosts": HOSTS,
+    "engines": ENGINES,
+    "networks": NETWORKS,
     "keys": KEYS_AND_VAULTS,
     "l1": L1,
     "running": RUNNING,

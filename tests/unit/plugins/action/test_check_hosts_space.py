@@ -226,8 +226,8 @@ OWN = "registry.lan:5000/aztec:6.0.0"
         (
             "riscv64", "", (OWN,), {},
             [
-                f"warning | architecture | {OWN} may not be built for the host's architecture riscv64 | see that "
-                f"docker pull {OWN} works on the host"
+                f"warning | architecture | {OWN} may not be built for the host's architecture riscv64 | run "
+                f"docker pull {OWN} on the host, which fails if it is not"
             ],
         ),
         ("riscv64", "", (OWN,), {OWN: {}}, []),

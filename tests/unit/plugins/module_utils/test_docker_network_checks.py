@@ -123,11 +123,11 @@ def test_the_default_bridge_that_a_bare_host_would_get() -> None:
     found = lines(BARE, AT_17)
     assert found[0] == (
         "error | container engine | Docker's default bridge docker0 gets 172.17.0.0/16, which holds 172.17.0.10 "
-        '(broker-1) | set docker_engine_daemon_options: {bip: "10.201.0.1/24"}'
+        '(broker-1) | set docker_engine_daemon_options: {bip: "10.200.0.1/24"}'
     )
     assert [line.split(" | ")[0] for line in found] == ["error", "warning"]
     # Either of the two remedies is enough for the error.
-    assert lines(BARE, AT_17, options={"bip": "10.201.0.1/24"}) == found[1:]
+    assert lines(BARE, AT_17, options={"bip": "10.200.0.1/24"}) == found[1:]
     assert lines(BARE, AT_17, options={"default-address-pools": [{"base": "10.201.0.0/16", "size": 24}]}) == []
 
 
@@ -135,15 +135,15 @@ def test_the_default_bridge_that_is_there() -> None:
     wrong = "Docker's default bridge docker0 has 172.17.0.0/16, which holds 172.17.0.10 (broker-1)"
     ours, foreign = serves(DOCKER0, FLEET), serves(DOCKER0, FLEET, ours=False)
     assert lines(ours, AT_17) == [
-        f'error | container engine | {wrong} | set docker_engine_daemon_options: {{bip: "10.201.0.1/24"}}, and {STOP}'
+        f'error | container engine | {wrong} | set docker_engine_daemon_options: {{bip: "10.200.0.1/24"}}, and {STOP}'
     ]
     assert lines(foreign, AT_17) == [
-        f'error | container engine | {wrong} | set "bip": "10.201.0.1/24" in /etc/docker/daemon.json, {STOP}, then run '
+        f'error | container engine | {wrong} | set "bip": "10.200.0.1/24" in /etc/docker/daemon.json, {STOP}, then run '
         "systemctl restart docker"
     ]
     # bip is set, and this run restarts the engine with it.
-    assert lines(ours, AT_17, options={"bip": "10.201.0.1/24"}) == [
-        f"warning | container engine | {wrong} | {STOP}: this run then restarts Docker with the bip that is set"
+    assert lines(ours, AT_17, options={"bip": "10.200.0.1/24"}) == [
+        f"warning | container engine | {wrong} | {STOP}; this run then restarts Docker with the bip that is set"
     ]
     assert lines(ours, AT_17, options={"bip": "172.17.128.1/16"})[0].startswith("error")
     moved = network("bridge", "10.201.0.0/24", bridge="docker0")
@@ -218,9 +218,26 @@ def test_a_subnet_that_is_set(look: dict, subnet: str, wrong: str) -> None:
     )
 
 
+def test_what_is_proposed_for_the_bridge_and_for_the_network_go_together() -> None:
+    """Docker creates no network in the subnet of docker0, also where that is set and not there yet."""
+    both = fleet_of("172.17.0.10", "10.0.0.21", "172.18.0.22")
+    seen = serves(DOCKER0, FLEET)
+    bridge, network_line = lines(seen, both, docker_ipv4_subnet="172.18.0.0/16")
+    assert 'bip: "10.200.0.1/24"' in bridge
+    assert "| set aztec_docker_ipv4_subnet to 10.201.0.0/24; on the host" in network_line
+    options = {"bip": "10.201.0.1/24"}
+    *_others, network_line = lines(seen, both, options=options, docker_ipv4_subnet="172.18.0.0/16")
+    assert "| set aztec_docker_ipv4_subnet to 10.201.1.0/24; on the host" in network_line
+    assert lines(BARE, AWAY, options=options, docker_ipv4_subnet="10.201.0.0/24") == [
+        "error | prover_agent_docker_ipv4_subnet | 10.201.0.0/24 overlaps the Docker network bridge | "
+        "set aztec_docker_ipv4_subnet to another subnet, such as 10.201.1.0/24"
+    ]
+    assert lines(BARE, AWAY, options=options, docker_ipv4_subnet="10.201.1.0/24") == []
+
+
 def test_pools_without_a_free_subnet() -> None:
     pools = [{"base": "10.9.0.0/24", "size": 24}]
-    found = lines(BARE, fleet_of("10.9.0.10"), options={"default-address-pools": pools, "bip": "10.201.0.1/24"})
+    found = lines(BARE, fleet_of("10.9.0.10"), options={"default-address-pools": pools, "bip": "10.200.0.1/24"})
     assert found[-1].startswith(
         "error | prover_agent_docker_ipv4_subnet | each subnet of Docker's address pools overlaps"
     )

@@ -119,7 +119,11 @@ def test_result_of_another_form_is_named(disk, jobs, text: str) -> None:
     path.write_text(text)
     result = stack_job.progress(disk.directory, JOB)["result"]
     assert result["failed"] and result["known"] is False
-    assert result["msg"] == f"{path} does not hold what came of the work: run the same again"
+    assert result["msg"] == f"{path} does not hold the result of the work: run the same command again"
+    # Which is another job.
+    again = stack_job.Job("fedcba9876543210")
+    again.start(lambda: {"changed": False}, 60)
+    assert done(again) == {"changed": False}
 
 
 def done(job: stack_job.Job) -> dict | None:

@@ -1,0 +1,175 @@
+"""What is said of a host's container engine: a row is (a part of the line, the host with it, the host after it).
+
+`planned(look(**engine))` is what docker_engine says of a host, `agent(...)` what the preflight says of an agent's host.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import engine_plan, moved_root
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import Engine
+
+from tests.remedies.case import Lines, cases, returned
+from tests.remedies.tables.hosts import but_for, host
+from tests.unit.plugins.action.test_check_hosts import SERVES, engine
+from tests.unit.plugins.action.test_check_hosts_space import BIG, IMAGE, LEGACY, OWN
+from tests.unit.plugins.action.test_check_hosts_space import lines as found
+from tests.unit.plugins.action.test_check_hosts_space import look as seen
+from tests.unit.plugins.module_utils.test_engine_roots import CONTAINERD, DATA
+from tests.unit.plugins.module_utils.test_engine_usable import COMMAND, OURS, look
+from tests.unit.plugins.module_utils.test_engine_usable import SERVES as THEIRS
+
+
+def planned(here: dict, source: str = "docker", **options: object) -> Lines:
+    """Return what is decided about the engine of a host. options: of daemon.json."""
+    return lambda: engine_plan(here, source, "", "https://any.lan/linux/debian", [], options)["problems"]
+
+
+def moved(data: str = "", containerd: str = "", **roots: object) -> Lines:
+    """Return what checks an engine that holds images, for these roots. roots: where they are, and whether they hold."""
+    now = {"data_root": DATA, "containerd_root": CONTAINERD, "containerd_configured": CONTAINERD}
+    here = {"engine": {**now, "data_root_holds": True, "containerd_root_holds": True, **roots}}
+    return returned(moved_root, here, data, containerd)
+
+
+def agent(*images: str, present: tuple = (), machine: str = "riscv64") -> Lines:
+    """Return what checks the architecture of an agent's host. present: the images that are there already."""
+
+    def lines() -> list[str]:
+        here = seen(BIG, {**LEGACY, "architecture": machine}, {image: {} for image in present})
+        return [": ".join(line.split(" | ")[2:]) for line in found(here, images)]
+
+    return lines
+
+
+def rooted(current: str, wanted: str = "", containerd: str = "/var/lib/containerd", ask: str = "") -> Lines:
+    """Return what checks a host whose engine, somebody else's, has these roots. wanted, ask: those that are set."""
+    options = {"data-root": wanted} if wanted else {}
+    there = engine(**SERVES, root=current, containerd_root=containerd)
+    return host(wanted=Engine(options=options, containerd_root=ask), engine=there)
+
+
+REMOVE = "remove what nothing else needs"
+FLAG = {"command": [*COMMAND, "--log-driver=local"]}
+OTHER_FILE = {"command": [*COMMAND, "--config-file=/etc/other.json"]}
+
+ENGINES = cases(
+    # packages that conflict
+    (
+        f"{REMOVE} of them (apt-get remove containerd runc), or set docker_engine_source to distribution",
+        planned(look(packages={"containerd": "1.7.24", "runc": "1.1.15"})),
+        planned(look()),
+        planned(look(packages={"containerd": "1.7.24", "runc": "1.1.15"}), "distribution"),
+    ),
+    (
+        f"{REMOVE} of them (apt-get remove containerd.io), or set docker_engine_source to docker",
+        planned(look(packages={"containerd.io": "1.7.24"}), "distribution"),
+        planned(look(), "distribution"),
+        planned(look(packages={"containerd.io": "1.7.24"})),
+    ),
+    (
+        f"{REMOVE} of them (apt-get remove containerd)",
+        planned(look("debian 12", packages={"containerd": "1.6.20"})),
+        planned(look("debian 12")),
+    ),
+    # a daemon.json that was there first
+    (
+        "sets data-root: set the same in docker_engine_daemon_options, or remove the file",
+        planned(look(daemon_json_names=["data-root"])),
+        planned(look(daemon_json_names=["data-root"]), **{"data-root": "/srv/docker"}),
+        planned(look()),
+    ),
+    (
+        "is not a JSON object, and no engine is there yet: correct it, or remove it",
+        planned(look(daemon_json_names=None)),
+        planned(look(daemon_json_names=["mtu"]), mtu=1400),
+        planned(look()),
+    ),
+    # engines that cannot be used
+    ("boot it with systemd", planned(look(systemd=False)), planned(look())),
+    (
+        "(snap remove docker) and run again",
+        planned(look(**{**THEIRS, "source": "other"}, snap=True)),
+        planned(look()),
+    ),
+    ("Docker Desktop runs", planned(look(**THEIRS, desktop=True)), planned(look(**THEIRS)), planned(look())),
+    ("the engine is rootless", planned(look(**THEIRS, security=["rootless"])), planned(look(**THEIRS))),
+    (
+        "the engine maps the users of containers",
+        planned(look(**THEIRS, security=["seccomp", "userns"])),
+        planned(look(**THEIRS, security=["seccomp"])),
+    ),
+    (
+        "the engine labels containers for SELinux",
+        planned(look(**THEIRS, security=["selinux"], selinux_enforcing=True)),
+        planned(look(**THEIRS, selinux_enforcing=True)),
+    ),
+    # settings that no engine starts with, or with which it cannot be used
+    (
+        "userns-remap maps the users of containers",
+        planned(look(**OURS), **{"userns-remap": "default"}),
+        planned(look(**OURS)),
+    ),
+    (
+        "selinux-enabled keeps containers from",
+        planned(look(**OURS, selinux_enforcing=True), **{"selinux-enabled": True}),
+        planned(look(**OURS, selinux_enforcing=True)),
+    ),
+    (
+        "sets dns too: take dns out of docker_engine_daemon_options, or the flag out of its unit",
+        planned(look(**OURS, command=[*COMMAND, "--dns=9.9.9.9"]), dns=["9.9.9.9"]),
+        planned(look(**OURS, command=[*COMMAND, "--dns=9.9.9.9"])),
+        planned(look(**OURS, command=COMMAND), dns=["9.9.9.9"]),
+    ),
+    (
+        "sets log-driver too: take the flag out of its unit",
+        planned(look(**OURS, **FLAG)),
+        planned(look(**OURS, command=COMMAND)),
+    ),
+    ("reads another file than", planned(look(**OURS, **OTHER_FILE)), planned(look(**OURS, command=COMMAND))),
+    # roots
+    (
+        "set docker_engine_data_root to /var/lib/docker, or stop all containers",
+        moved("/d"),
+        moved(DATA),
+        moved("/d", data_root_holds=False),
+    ),
+    (
+        "set docker_engine_containerd_root to /var/lib/containerd, or stop all containers",
+        moved(containerd="/c"),
+        moved(containerd=CONTAINERD),
+        moved(containerd="/c", containerd_root_holds=False),
+    ),
+    (
+        "set docker_engine_data_root to /there for this host, or set it in",
+        rooted("/there", "/d"),
+        rooted("/there", "/there"),
+        rooted("/d", "/d"),
+    ),
+    (
+        "set docker_engine_containerd_root to /there for this host, or set it in",
+        rooted(DATA, containerd="/there", ask="/c"),
+        rooted(DATA, containerd="/there", ask="/there"),
+        rooted(DATA, containerd="/c", ask="/c"),
+    ),
+    # SELinux and architecture
+    (
+        "run setenforce 0 on the host and set SELINUX=permissive in /etc/selinux/config",
+        host(engine=engine(selinux_enforcing=True)),
+        host(engine=engine()),
+    ),
+    (
+        "is published for amd64 and arm64, and the host is riscv64",
+        agent(IMAGE),
+        agent(IMAGE, machine="amd64"),
+        agent(IMAGE, machine="arm64"),
+        # It was built for this host: nobody knows before it is there.
+        but_for(agent(OWN), "may not be built for the host's architecture"),
+        agent(OWN, present=(OWN,)),
+    ),
+    (
+        "may not be built for the host's architecture",
+        agent(OWN),
+        agent(OWN, present=(OWN,)),
+        agent(OWN, machine="amd64"),
+    ),
+)
