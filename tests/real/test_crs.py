@@ -231,7 +231,7 @@ def test_what_was_fetched_is_not_whole(small: Agents) -> None:
     assert done.returncode != 0
     assert small.started() == []
     assert "the CRS is not whole, no bn254_g1*.dat" in small.log(SERVICE).splitlines()[-1]
-    whole = "touch bn254_g2.dat; truncate -s 2G bn254_g1.dat; truncate -s 20M grumpkin_g1.flat.dat"
+    whole = "truncate -s 128 bn254_g2.dat; truncate -s 2G bn254_g1.dat; truncate -s 20M grumpkin_g1.flat.dat"
     (small.directory / "node").write_text(f"#!/bin/sh\ncd /var/lib/crs && {whole}\n")
     done = start(small, "download")
     assert done.returncode == 0, done.stderr + small.log(SERVICE)
