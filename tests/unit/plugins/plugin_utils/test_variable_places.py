@@ -73,7 +73,8 @@ TABLE = [
         HOSTS % ("", "prover_agent_count: 4", ""),
         {"playbooks/group_vars/all.yml": "prover_agent_count: 1"},
         "1 in group_vars/all beside the playbook applies, and not 4 in the inventory's group dc1",
-        "set it in group_vars/dc1, which takes precedence over group_vars/all beside the playbook, or in one place only",
+        "set it in group_vars/dc1, which takes precedence over group_vars/all beside the playbook, or in one place "
+        "only",
         id="beside the playbook",
     ),
     pytest.param(
