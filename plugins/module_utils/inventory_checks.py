@@ -105,6 +105,9 @@ FLEET_VALUES = {
     *("aztec_docker_bridge", "prover_broker_docker_bridge"),
 }
 
+# What the broker's list of sources comes from, of an agent.
+ADMISSION_VALUES = ("ansible_host", "aztec_address", "aztec_address6", "aztec_admit")
+
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
 DUMMY_KEYS = ("0" * 64, "0" * 63 + "1")
 ZERO_ADDRESS = "0x" + "0" * 40
@@ -297,21 +300,16 @@ def misspelt(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> di
     return wrong
 
 
-def settled(problems: Sequence, agents: Collection) -> list:
-    """Return problems with the faults of agents' own as what they are: they leave the agent out, and end no run.
+def settled(problems: Sequence, agents: Collection, apart: Collection) -> list:
+    """Return problems with an agent's own faults as what they are: they leave the agent out, and end no run.
 
-    agents: the hosts of the run that have agents and nothing else. A fault that all of several agents have alike stays
-    an error: then it is the fleet's.
+    agents: the hosts of the run that have agents. apart: those of them that have nothing else. Where no agent would
+    remain, the faults stay errors: node and broker are not changed by a run that cannot change an agent.
     """
-    alike: dict = {}
-    for problem in problems:
-        alike.setdefault((problem.variable, problem.wrong, problem.remedy), set()).add(problem.host)
-    found = []
-    for problem in problems:
-        own = problem.level == "error" and problem.host in agents and not problem.fleet
-        shared = len(agents) > 1 and set(agents) <= alike[problem.variable, problem.wrong, problem.remedy]
-        found.append(replace(problem, level=LEFT_OUT) if own and not shared else problem)
-    return found
+    own = [one for one in problems if one.level == "error" and one.host in apart and not one.fleet]
+    if set(agents) <= {one.host for one in own}:
+        return list(problems)
+    return [replace(one, level=LEFT_OUT) if one in own else one for one in problems]
 
 
 class _Inventory:
@@ -373,33 +371,40 @@ class _Inventory:
 
     def judged(self) -> list:
         """Return the problems of this run: of a host outside, only those that the fleet's values come from."""
-        return settled(
-            [
-                problem
-                for problem in self.problems
-                if problem.fleet
-                or problem.host not in self.hosts
-                or problem.host in self.run
-                or (
-                    problem.host in self.pillars and problem.level == "error" and problem.variable in FLEET_VALUES
-                )
-            ],
-            self.run & (set(self.hosts) - self.pillars),
-        )
+        found, unknown = [], self.admission_unknown()
+        for problem in self.problems:
+            vital = problem.host in self.pillars and problem.variable in FLEET_VALUES
+            if problem.fleet or problem.host not in self.hosts or problem.host in self.run:
+                found.append(problem)
+            elif problem.level == "error" and vital:
+                found.append(problem)
+            elif problem.level == "error" and problem.host in unknown and problem.variable in ADMISSION_VALUES:
+                found.append(replace(problem, level="warning"))
+        return settled(found, self.run & set(self.members[AGENT]), self.run & (set(self.hosts) - self.pillars))
 
     def without_address(self) -> set:
-        """Return the agents whose address is not known, or wrong: the broker cannot admit them."""
-        names = ("aztec_address", "aztec_address6", "ansible_host")
+        """Return the agents whose address is not known, or wrong: the broker is not told to admit it."""
         return {
             host
             for host in self.hosts
             if host not in self.pillars
             and (
                 self._addresses(host) is None
-                or any((host, name) in self.bad for name in names if name != "ansible_host")
+                or (host, "aztec_address") in self.bad
                 or ((host, "ansible_host") in self.bad and not self.hosts[host].get("aztec_address"))
             )
         }
+
+    def admission_unknown(self) -> set:
+        """Return the agents of which this run does not know all that the broker is to admit for them.
+
+        A name that does not resolve now may be that of an agent at work. Where the list is set by hand, none counts.
+        """
+        if any("prover_broker_admitted" in self.hosts[host] for host in self.members[BROKER]):
+            return set()
+        names = ("aztec_address6", "aztec_admit")
+        agents = set(self.hosts) - self.pillars
+        return self.without_address() | {one for one in agents if any((one, name) in self.bad for name in names)}
 
     def components(self, host: str) -> list:
         return [component for component in COMPONENTS if host in self.members[component]]
@@ -923,12 +928,13 @@ class _Inventory:
             address = self._address(host)
             answer = self.resolved.get(address)
             if not isinstance(answer, list):
+                kept = "" if host in self.pillars else "; the broker goes on admitting the addresses that it admits now"
                 if source is None:
                     wrong = "has no address: neither it nor ansible_host is set, and the host's name does not resolve"
-                    self.add(host, "aztec_address", (wrong, "set ansible_host or aztec_address"))
+                    self.add(host, "aztec_address", (wrong, f"set ansible_host or aztec_address{kept}"))
                 else:
                     wrong = f"the host name {shown_name(address)} does not resolve on the controller"
-                    self.add(host, source, (wrong, "correct the name, or set aztec_address to an IP address"))
+                    self.add(host, source, (wrong, f"correct the name, or set aztec_address to an IP address{kept}"))
             elif len(self.hosts) > 1:
                 for one in self._addresses(host):
                     name = (source or "aztec_address") if one in answer else "aztec_address6"
@@ -1146,8 +1152,9 @@ def check_inventory(
 ) -> tuple:
     """Check a whole inventory. Gives (problems, the fleet's values or None where a problem is an error).
 
-    run: the hosts of the run, all where it is not given. A fault of an agent's own leaves the agent out of the run, and
-    one of a host outside the run is not told; node and broker are what the fleet's values come from.
+    run: the hosts of the run, all where it is not given. A fault of an agent's own leaves the agent out of the run
+    unless no agent would remain. One of a host outside the run is told where the fleet's values come from it: an error
+    of node or broker, a warning for what the broker is to admit for an agent.
 
     hosts: host -> its variables, templated, Broken where that failed. groups: group -> hosts. group_names: the groups'
     names by component. resolve_one: gives a host name's addresses or raises ValueError. keys: host -> its variables
@@ -1199,6 +1206,7 @@ def check_inventory(
         inventory.resolved,
         {host: f"{one.variable} {one.wrong}" for host, one in faulty.items() if host not in inventory.pillars},
         inventory.without_address(),
+        bool(inventory.admission_unknown()),
     )
     values["registry"] = registry_question(inventory, values)
     return problems, values
