@@ -77,7 +77,8 @@ def test_this_machine():
     assert time.monotonic() - started < 5
     assert 1 <= found["hardware"]["vcpus"] <= len(os.sched_getaffinity(0))
     assert found["hardware"]["memory_bytes"] > 2**28
-    assert set(found["hardware"]["disks"]) == {"/", "/no/such/path"}
+    roots = {found["engine"]["root"], found["engine"]["containerd_root"]}
+    assert set(found["hardware"]["disks"]) == {"/", "/no/such/path", "/usr", "/var/cache/apt", *roots}
     assert found["os"]["id"]
     assert abs(found["time"] - time.time()) < 60
 

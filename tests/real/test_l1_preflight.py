@@ -38,6 +38,7 @@ from cryptography.x509.oid import NameOID
 from lab import signer
 from lab.l1 import front
 from tests.harness.parts import bridge_address
+from tests.real.machine import python_of_a_host
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
@@ -521,7 +522,6 @@ HERE = {
     # A file inside the container, which is not asked: no test here goes to the published configuration.
     "aztec_environment": {"NETWORK_CONFIG_LOCATION": "/network_config.json"},
     "ansible_host": "127.0.0.1",
-    "ansible_python_interpreter": sys.executable,
     "aztec_version": "4.1.2",
     "aztec_requirements": "ignore",
     "prover_broker_port": 28080,
@@ -535,7 +535,8 @@ HERE = {
 
 def play(folder: Path, values: dict, *arguments: str, playbook: str = "playbooks/preflight.yml", become: bool = False):
     """Run a playbook over an inventory of one host with these variables; stdout and stderr together."""
-    variables = {**HERE, "ansible_become": become, **values}
+    python = python_of_a_host(folder)
+    variables = {**HERE, "ansible_python_interpreter": python, "ansible_become": become, **values}
     inventory = {
         "all": {"vars": variables},
         "prover_node": {"hosts": {"node-1": None}},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.bad_input.harness import Door, play, write_inventory
-from tests.real.test_preflight import HERE, lines_of
+from tests.real.machine import python_of_a_host
+from tests.real.test_preflight import HERE, here, lines_of
 
 GROUPS = """\
 prover_node: {hosts: {node-1: }}
@@ -46,19 +46,15 @@ def empty_registry():
     server.server_close()
 
 
-def another_machine(folder: Path) -> str:
-    """Give a program that runs Python with a host name and a network of its own."""
-    program = folder / "python"
-    inner = f'hostname agent-1; exec {sys.executable} "$@"'
-    program.write_text(f"#!/bin/sh\nexec unshare --uts --net sh -c '{inner}' sh \"$@\"\n", encoding="utf-8")
-    program.chmod(0o755)
-    return str(program)
+def hosts(folder: Path) -> tuple[str, str]:
+    """Return the variables of node-1, which is this machine, and of agent-1, which is another one."""
+    return here(folder), f"{HERE}ansible_python_interpreter: {python_of_a_host(folder, other=True)}\n"
 
 
 def test_an_agent_below_the_requirements_is_left_out(tmp_path) -> None:
-    agent = HERE.replace(sys.executable, another_machine(tmp_path)) + "prover_agent_requirements: fail\n"
-    agent += "prover_agent_count: 99\n"
-    row = {"groups": GROUPS, "node-1": HERE, "agent-1": agent}
+    node, agent = hosts(tmp_path)
+    agent += "prover_agent_requirements: fail\nprover_agent_count: 99\n"
+    row = {"groups": GROUPS, "node-1": node, "agent-1": agent}
     shown = play(write_inventory(tmp_path, Door(tmp_path), row), playbook="preflight.yml")
     assert shown.returncode == 2, shown.stdout
     own = re.compile(r"agent-1 \S+.* \(warning, left out of this run\) found ")
@@ -70,8 +66,8 @@ def test_an_agent_below_the_requirements_is_left_out(tmp_path) -> None:
 
 def test_an_image_that_no_registry_has_is_one_line(tmp_path, empty_registry) -> None:
     image = f"aztec_image: {empty_registry}/aztec\naztec_version: 4.9.9\n"
-    agent = HERE.replace(sys.executable, another_machine(tmp_path))
-    row = {"groups": GROUPS, "all": image, "node-1": HERE, "agent-1": agent}
+    node, agent = hosts(tmp_path)
+    row = {"groups": GROUPS, "all": image, "node-1": node, "agent-1": agent}
     shown = play(write_inventory(tmp_path, Door(tmp_path), row), playbook="preflight.yml")
     assert shown.returncode == 2, shown.stdout
     wrong = f"{empty_registry} does not have the image {empty_registry}/aztec:4.9.9 (asked from node-1)"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 from tests.bad_input.harness import Door, play, write_inventory
+from tests.real.machine import python_of_a_host
 
 # A host that is this machine itself: nothing on it is checked that this machine may lack.
 HERE = """\
@@ -22,12 +22,7 @@ prover_node_p2p_port: 28400
 
 def here(folder: Path, systemd: bool = True) -> str:
     """Return the variables of a host that is this machine, as one that systemd has booted, or did not."""
-    python = folder / "python"
-    made = "mkdir -p /run/systemd && mount -t tmpfs none /run/systemd" + (" && mkdir /run/systemd/system" * systemd)
-    # In a namespace of its own, in which nothing else of this machine runs.
-    python.write_text(f"#!/bin/sh\nexec unshare --mount sh -c '{made} && exec {sys.executable} \"$@\"' sh \"$@\"\n")
-    python.chmod(0o755)
-    return f"{HERE}ansible_python_interpreter: {python}\n"
+    return f"{HERE}ansible_python_interpreter: {python_of_a_host(folder, systemd=systemd)}\n"
 
 
 def lines_of(text: str) -> list:
