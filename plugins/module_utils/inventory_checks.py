@@ -373,12 +373,11 @@ class _Inventory:
         """Return the problems of this run: of a host outside, only those that the fleet's values come from."""
         found, unknown = [], self.admission_unknown()
         for problem in self.problems:
-            vital = problem.host in self.pillars and problem.variable in FLEET_VALUES
-            if problem.fleet or problem.host not in self.hosts or problem.host in self.run:
+            error = problem.level == "error"
+            vital = error and problem.host in self.pillars and problem.variable in FLEET_VALUES
+            if problem.fleet or problem.host not in self.hosts or problem.host in self.run or vital:
                 found.append(problem)
-            elif problem.level == "error" and vital:
-                found.append(problem)
-            elif problem.level == "error" and problem.host in unknown and problem.variable in ADMISSION_VALUES:
+            elif error and problem.host in unknown and problem.variable in ADMISSION_VALUES:
                 found.append(replace(problem, level="warning"))
         return settled(found, self.run & set(self.members[AGENT]), self.run & (set(self.hosts) - self.pillars))
 

@@ -85,8 +85,8 @@ options:
         required: true
   keep_existing:
     description:
-      - Whether the sources that the section's ports have on the host stay admitted besides those of O(ports). For a call
-        that does not know all of them, such as while the name of one does not resolve.
+      - Whether the sources that the section's ports have on the host stay admitted besides those of O(ports). For a
+        call that does not know all of them, such as while the name of one does not resolve.
       - C(0.0.0.0/0) and C(::/0) are not kept.
     type: bool
     default: false

@@ -95,6 +95,35 @@ def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
     return noted(change)
 
 
+def misplaced(admitted: tuple = (), address: str = "10.0.0.2") -> Lines:
+    """Return what is said where agent-1 comes from 10.8.0.2; address: its aztec_address."""
+
+    def change(looks: dict, wanted: dict) -> None:
+        wanted["hosts"]["agent-1"]["addresses"] = [address]
+        wanted["broker"]["admitted"] = ["10.0.0.1/32", f"{address}/32", *admitted]
+        looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
+        looks["node-1"]["guard"]["tried"] = ["10.8.0.2"]
+
+    return noted(change)
+
+
+def without_address(*addresses: str, stopped: bool = False, tried: bool = False) -> Lines:
+    """Return what is said of 10.0.0.7 where agent-1 has these addresses; stopped: the agent there is.
+
+    tried: it is not admitted by then, and tries.
+    """
+
+    def change(looks: dict, wanted: dict) -> None:
+        wanted["hosts"]["agent-1"]["addresses"] = list(addresses)
+        broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
+        broker["clients"] = [] if stopped or tried else ["10.0.0.7"]
+        looks["node-1"]["guard"]["tried"] = ["10.0.0.7"] if tried and not stopped else []
+        # With the address corrected, site.yml admits it.
+        wanted["broker"]["admitted"] = ["10.0.0.1/32", *(f"{one}/32" for one in addresses)]
+
+    return noted(change)
+
+
 def replaced(working: bool) -> Lines:
     """Return what is said of an agent that another run restarts; working: that run has not ended."""
 
@@ -177,6 +206,24 @@ FLEETS = cases(
         "still trying to reach the broker: 10.9.0.3: stop the agent there",
         clients("10.9.0.3", tried=("10.9.0.3",)),
         clients("10.9.0.3", tried=("10.9.0.3",), stopped=True),
+    ),
+    (
+        "agent-1 comes from 10.8.0.2, which is not admitted",
+        misplaced(),
+        misplaced(address="10.8.0.2"),
+        misplaced(("10.8.0.2/32",)),
+    ),
+    (
+        "of no host whose address is known, and using the broker: 10.0.0.7",
+        without_address(),
+        without_address("10.0.0.7"),
+        without_address(stopped=True),
+    ),
+    (
+        "of no host whose address is known, not admitted, and still trying",
+        without_address(tried=True),
+        without_address("10.0.0.7", tried=True),
+        without_address(tried=True, stopped=True),
     ),
     (
         "if you removed an agent there, stop it",
