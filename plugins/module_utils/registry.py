@@ -102,7 +102,8 @@ def has_manifest(origin: str, repository: str, wanted: str, end: float) -> bool:
 def find_image(reference: str, mirrors: list[str], end: float) -> dict[str, Any]:
     """Return {"image", "found": True, False or None, "missing_at": places without it, "errors": of other places}.
 
-    It is False only where all places answer: the engine may reach what is not reached from here, as by its proxy. end: when the last question ends at the latest, by time.monotonic().
+    It is False only where all places answer: the engine may reach what is not reached from here, as by its proxy.
+    end: when the last question ends at the latest, by time.monotonic().
     """
     registry, repository, wanted = parts_of(reference)
     missing, errors = [], []
