@@ -20,6 +20,7 @@ description:
   - While an agent's address is not known, such as while its name does not resolve on the controller, or where its
     C(aztec_admit) is wrong, the broker goes on admitting all that it admits.
   - A note tells of each setting that several places of the inventory set differently for a host, and which one applies.
+    A host's own value in place of a group's, and a group's in place of one for all hosts, are not told.
   - Run it once for all hosts, with C(run_once).
 author:
   - Aztec Ops (@aztec-ops)
