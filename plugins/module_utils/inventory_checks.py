@@ -56,8 +56,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
     DUMMY_DOMAINS,
     TOO_LONG,
-    address_problem,
     as_int,
+    connection_problem,
     is_dummy,
     kind,
     range_problem,
@@ -482,8 +482,10 @@ class _Inventory:
                     continue
                 option = self.specs.options[role][name] if role else {"type": "raw"}
                 found = type_problem(name, option, value)
-                if found is None:
-                    found = address_problem(value) if name == "ansible_host" else range_problem(name, value)
+                if found is None and name == "ansible_host":
+                    found = connection_problem(value, bool(values.get("aztec_address")))
+                elif found is None:
+                    found = range_problem(name, value)
                 if found:
                     self.add(host, name, found)
             # The other roles are handed what they require by those that call them.
@@ -1044,6 +1046,7 @@ class _Inventory:
         for host in self.members[NODE]:
             values = self.good(host)
             option = "prover_node_p2p_ip"
+            set_it = "set the address that peers reach the node at, or prover_node_p2p_query_for_ip: true"
             if as_bool(values.get("prover_node_p2p_query_for_ip", False)):
                 if values.get(option):
                     wrong = "is set, and so is prover_node_p2p_query_for_ip, which ignores it"
@@ -1054,13 +1057,17 @@ class _Inventory:
                 continue
             announced = self._announced(host)
             if not announced:
-                remedy = "set the address that peers reach the node at, or prover_node_p2p_query_for_ip: true"
-                self.add(host, name, ("is not set", remedy))
+                self.add(host, name, ("is not set", set_it))
                 continue
             if name in values and ip_of(announced) is None:
                 self.add(host, name, ("is no IP address", "give the address that peers reach the node at"))
                 continue
             answer = self.resolved.get(announced)
+            if name not in values and not isinstance(answer, list) and announced != self._address(host):
+                # What Ansible connects to may be an alias.
+                wrong = "is not set, and ansible_host, else the host's name, does not resolve on the controller"
+                self.add(host, name, (wrong, set_it))
+                continue
             _name, network = self.setting(host, NODE, "network")
             if network not in ("testnet", "mainnet") or as_bool(values.get("prover_node_allow_private_p2p_ip", False)):
                 continue
