@@ -964,7 +964,19 @@ class _Inventory:
                 self.add(host, source, (wrong, remedy))
 
     def check_publish_addresses(self) -> None:
-        """The names under which the broker is published resolve."""
+        """The names under which the broker is published resolve, those of broker URLs that are set by hand included."""
+        for broker in self.members[BROKER]:
+            if broker not in self.run or "prover_broker_publish_addresses" in self.hosts[broker]:
+                continue
+            for host in self.hosts:
+                for component in self.components(host) if host != broker else ():
+                    name = f"{component}_broker_url"
+                    found = url_hosts({name: self.good(host).get(name)})
+                    if found and not isinstance(self.resolved.get(found[0]), list):
+                        # Published at less addresses, the broker would lose agents at work.
+                        wrong = f"the host name {shown_name(found[0])} does not resolve on the controller"
+                        remedy = f"correct the name, or set prover_broker_publish_addresses of {broker}"
+                        self.add(host, name, (wrong, remedy), fleet=True)
         for host in self.members[BROKER]:
             for entry in self._published(host):
                 if not isinstance(self.resolved.get(entry), list):

@@ -154,6 +154,24 @@ def test_an_agent_beside_the_node_remains() -> None:
     assert fleet["agents"] == ["node-1"]
 
 
+@pytest.mark.parametrize(
+    ("node", "run", "level"),
+    [
+        ({}, None, "error"),
+        ({}, ["node-1"], "error"),
+        ({}, ["node-1", "agent-2"], "error"),
+        # The broker stays as it is published.
+        ({}, ["agent-1", "agent-2"], None),
+        ({"prover_broker_publish_addresses": ["10.0.0.10"]}, None, None),
+    ],
+)
+def test_the_broker_is_not_published_at_less_addresses(node: dict, run: list | None, level: str | None) -> None:
+    changes = {"agent-1": {"prover_agent_broker_url": "http://broker.vpn.lan:8080"}, "node-1": node}
+    problems, fleet = found(changes, run)
+    assert problems == ([("agent-1", level)] if level else [])
+    assert (fleet is None) == bool(level)
+
+
 def test_a_key_on_a_second_host_is_the_fleet_s() -> None:
     keys = {"agent-1": {"sequencer_key": KEY}}
     assert found({}, None, keys) == ([("agent-1", "error")], None)
