@@ -354,7 +354,12 @@ class Host:
         keep_existing: the sources that the section on the host has are admitted as well.
         """
         with self.locked():
-            before = self.earlier(section.name)
+            before, path = self.earlier(section.name), f"{guard.DIRECTORY}/{section.name}.json"
+            if keep_existing and before is None and self.read(path):
+                raise Failed(
+                    f"{path} cannot be read, and the sources in it are to be kept: correct the agents' addresses that "
+                    "the preflight warns about, then run again"
+                )
             section = guard.remember(guard.with_sources_of(section, before) if keep_existing else section, before)
             sections = self.sections(leave_out=section.name)
             if present:

@@ -582,6 +582,15 @@ def test_a_call_that_does_not_know_all_sources_takes_none_off(machine: Machine) 
     assert kept("10.0.0.11", "10.0.0.15", keep=False) == ["10.0.0.11", "10.0.0.15"]
 
 
+def test_a_section_that_cannot_be_read_is_not_replaced_where_its_sources_are_to_be_kept(machine: Machine) -> None:
+    machine.host().apply(BROKER, present=True)
+    machine.file(f"{guard.DIRECTORY}/prover_broker.json").write_text("x")
+    host = machine.host()
+    with pytest.raises(Failed, match=r"prover_broker\.json cannot be read, and the sources in it are to be kept: "):
+        host.apply(BROKER, present=True, keep_existing=True)
+    assert host.actions == []
+
+
 def test_a_section_that_cannot_be_read_remembers_nothing(machine: Machine) -> None:
     machine.host().apply(BROKER, present=True)
     machine.file(f"{guard.DIRECTORY}/prover_broker.json").write_text("x")
