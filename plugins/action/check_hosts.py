@@ -123,8 +123,9 @@ class ActionModule(ActionBase):
         findings.problems += [problem for problems, _rows in networks for problem in problems]
         by_hand = {name: values[name] for values in inventory.values() for name in IMAGE_NAMES if values.get(name)}
         findings.problems += registry_problems(looks, fleet, by_hand)
-        agents = [host for host, look in looks.items() if look and fleet["hosts"][host]["components"] == [AGENT]]
-        problems = settled(findings.problems, agents)
+        agents = [host for host, look in looks.items() if look and AGENT in fleet["hosts"][host]["components"]]
+        apart = [host for host in agents if fleet["hosts"][host]["components"] == [AGENT]]
+        problems = settled(findings.problems, agents, apart)
         left_out = {one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT}
         result.update(changed=False, gone=findings.gone, left_out=left_out)
         if findings.hardware:

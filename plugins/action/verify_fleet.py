@@ -23,6 +23,21 @@ def look_of(result: object) -> object:
     return result.get("look", GONE)
 
 
+def looks_of(results: dict, fleet: dict, left_out: dict) -> dict:
+    """Return host -> its look, or a text that says why there is none, and note in fleet who was left out and why.
+
+    results: host -> its registered result, or None. left_out: who was left out for what was seen on the host.
+    """
+    looks = {}
+    for host, result in results.items():
+        here = fleet["hosts"][host]
+        reason = here.get("left_out") or left_out.get(host)
+        if reason:
+            here["left_out"] = reason
+        looks[host] = LEFT_OUT.format(reason) if reason else look_of(result)
+    return looks
+
+
 class ActionModule(ActionBase):
     """Run once for all hosts; shows the fleet as a table and fails with one line where anything is wrong."""
 
@@ -36,20 +51,18 @@ class ActionModule(ActionBase):
         _validated, arguments = self.validate_argument_spec({
             "fleet": {"type": "dict", "required": True},
             "register": {"type": "str", "required": True},
+            "left_out": {"type": "dict", "default": {}},
         })
         fleet, hostvars = plain(arguments["fleet"]), task_vars["hostvars"]
         wrong = fleet_problem(fleet)
         if wrong:
             raise AnsibleError(f"verify_fleet: {wrong}")
-        looks = {}
+        results, name = {}, arguments["register"]
         for host in task_vars["ansible_play_hosts_all"]:
             if host in fleet["hosts"]:
                 variables = hostvars[host]
-                name = arguments["register"]
-                reason = fleet["hosts"][host].get("left_out")
-                found = plain(variables[name]) if name in variables else None
-                looks[host] = LEFT_OUT.format(reason) if reason else look_of(found)
-        report = verify(looks, fleet)
+                results[host] = plain(variables[name]) if name in variables else None
+        report = verify(looks_of(results, fleet, plain(arguments["left_out"])), fleet)
         self._display.display("\n" + report_table(report) + "\n", color="red" if report.problems else None)
         result.update(
             changed=False,

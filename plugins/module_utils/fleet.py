@@ -304,14 +304,18 @@ def admitted(hostvars: dict, members: dict, addresses: dict) -> list[str]:
     return [str(network) for network in ordered]
 
 
-def broker_guard(variables: Mapping, sources: list) -> dict:
-    """Give what the broker's role asks of the port guard, for a run that leaves the broker's host out."""
+def broker_guard(variables: Mapping, sources: list, keep_existing: bool) -> dict:
+    """Return what is asked of the port guard for the broker, also by a run that leaves the broker's host out.
+
+    keep_existing: the inventory does not tell all sources now, so that those which the guard has stay.
+    """
     required = as_bool(variables.get("port_guard_required_by_docker", True))
     return {
         "section": BROKER,
         **guard_section(BROKER, int(effective(variables, BROKER, "port")), sources=sources),
         "bridges": [effective(variables, BROKER, "docker_bridge")],
         "required_by_docker": required is not False,
+        "keep_existing": keep_existing,
     }
 
 
@@ -381,13 +385,14 @@ def fleet(
     resolved: dict | None = None,
     left_out: Mapping | None = None,
     without_address: Collection = (),
+    keep_existing: bool = False,
 ) -> dict:
     """Compute the fleet's values from the inventory: hostvars (host -> variables) and groups (group -> hosts).
 
     group_names: the groups' names by component, where they differ. resolved: answers of resolve_all, to spare asking
     twice. left_out: agents that take no part in the run, and why. without_address: agents whose address is not known,
-    or wrong, so that the broker does not admit them. Raises ValueError with one line where the inventory does not hold
-    a fleet.
+    or wrong. keep_existing: the broker's guard goes on admitting what it admits, for their sake. Raises ValueError with
+    one line where the inventory does not hold a fleet.
     """
     members = members_of(groups, group_names)
     for component in (NODE, BROKER):
@@ -431,7 +436,7 @@ def fleet(
             "port": port,
             "admitted": sources,
             "publish": broker_addresses(hostvars, members, addresses, answers),
-            "guard": broker_guard(hostvars[broker], sources),
+            "guard": broker_guard(hostvars[broker], sources, keep_existing),
         },
         "node": {
             "host": node,

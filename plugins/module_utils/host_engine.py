@@ -271,11 +271,9 @@ def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
-def pull_ways(engine: Engine) -> tuple[list[str], bool]:
-    """Return (the mirrors of Docker Hub that the engine pulls from, whether it has a proxy)."""
-    info = engine.json("/info")
-    mirrors = (info.get("RegistryConfig") or {}).get("Mirrors") or []
-    return [str(one) for one in mirrors], bool(info.get("HttpProxy") or info.get("HttpsProxy"))
+def hub_mirrors(engine: Engine) -> list[str]:
+    """Return the mirrors of Docker Hub that the engine pulls from."""
+    return [str(one) for one in (engine.json("/info").get("RegistryConfig") or {}).get("Mirrors") or []]
 
 
 def unit_texts(root: Path, unit: str, default: str) -> list[str]:

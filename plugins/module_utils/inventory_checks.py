@@ -56,8 +56,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import (
     DUMMY_DOMAINS,
     TOO_LONG,
-    address_problem,
     as_int,
+    connection_problem,
     is_dummy,
     kind,
     range_problem,
@@ -104,6 +104,9 @@ FLEET_VALUES = {
     *(f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER) for option in ("version", "release_line", "network")),
     *("aztec_docker_bridge", "prover_broker_docker_bridge"),
 }
+
+# What the broker's list of sources comes from, of an agent.
+ADMISSION_VALUES = ("ansible_host", "aztec_address", "aztec_address6", "aztec_admit")
 
 # What inventories/prod holds so that a reader sees the shape of it; nobody runs a prover with these.
 DUMMY_KEYS = ("0" * 64, "0" * 63 + "1")
@@ -297,21 +300,16 @@ def misspelt(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> di
     return wrong
 
 
-def settled(problems: Sequence, agents: Collection) -> list:
-    """Return problems with the faults of agents' own as what they are: they leave the agent out, and end no run.
+def settled(problems: Sequence, agents: Collection, apart: Collection) -> list:
+    """Return problems with an agent's own faults as what they are: they leave the agent out, and end no run.
 
-    agents: the hosts of the run that have agents and nothing else. A fault that all of several agents have alike stays
-    an error: then it is the fleet's.
+    agents: the hosts of the run that have agents. apart: those of them that have nothing else. Where no agent would
+    remain, the faults stay errors: node and broker are not changed by a run that cannot change an agent.
     """
-    alike: dict = {}
-    for problem in problems:
-        alike.setdefault((problem.variable, problem.wrong, problem.remedy), set()).add(problem.host)
-    found = []
-    for problem in problems:
-        own = problem.level == "error" and problem.host in agents and not problem.fleet
-        shared = len(agents) > 1 and set(agents) <= alike[problem.variable, problem.wrong, problem.remedy]
-        found.append(replace(problem, level=LEFT_OUT) if own and not shared else problem)
-    return found
+    own = [one for one in problems if one.level == "error" and one.host in apart and not one.fleet]
+    if set(agents) <= {one.host for one in own}:
+        return list(problems)
+    return [replace(one, level=LEFT_OUT) if one in own else one for one in problems]
 
 
 class _Inventory:
@@ -373,33 +371,39 @@ class _Inventory:
 
     def judged(self) -> list:
         """Return the problems of this run: of a host outside, only those that the fleet's values come from."""
-        return settled(
-            [
-                problem
-                for problem in self.problems
-                if problem.fleet
-                or problem.host not in self.hosts
-                or problem.host in self.run
-                or (
-                    problem.host in self.pillars and problem.level == "error" and problem.variable in FLEET_VALUES
-                )
-            ],
-            self.run & (set(self.hosts) - self.pillars),
-        )
+        found, unknown = [], self.admission_unknown()
+        for problem in self.problems:
+            error = problem.level == "error"
+            vital = error and problem.host in self.pillars and problem.variable in FLEET_VALUES
+            if problem.fleet or problem.host not in self.hosts or problem.host in self.run or vital:
+                found.append(problem)
+            elif error and problem.host in unknown and problem.variable in ADMISSION_VALUES:
+                found.append(replace(problem, level="warning"))
+        return settled(found, self.run & set(self.members[AGENT]), self.run & (set(self.hosts) - self.pillars))
 
     def without_address(self) -> set:
-        """Return the agents whose address is not known, or wrong: the broker cannot admit them."""
-        names = ("aztec_address", "aztec_address6", "ansible_host")
+        """Return the agents whose address is not known, or wrong: the broker is not told to admit it."""
         return {
             host
             for host in self.hosts
             if host not in self.pillars
             and (
                 self._addresses(host) is None
-                or any((host, name) in self.bad for name in names if name != "ansible_host")
+                or (host, "aztec_address") in self.bad
                 or ((host, "ansible_host") in self.bad and not self.hosts[host].get("aztec_address"))
             )
         }
+
+    def admission_unknown(self) -> set:
+        """Return the agents of which this run does not know all that the broker is to admit for them.
+
+        A name that does not resolve now may be that of an agent at work. Where the list is set by hand, none counts.
+        """
+        if any("prover_broker_admitted" in self.hosts[host] for host in self.members[BROKER]):
+            return set()
+        names = ("aztec_address6", "aztec_admit")
+        agents = set(self.hosts) - self.pillars
+        return self.without_address() | {one for one in agents if any((one, name) in self.bad for name in names)}
 
     def components(self, host: str) -> list:
         return [component for component in COMPONENTS if host in self.members[component]]
@@ -478,8 +482,10 @@ class _Inventory:
                     continue
                 option = self.specs.options[role][name] if role else {"type": "raw"}
                 found = type_problem(name, option, value)
-                if found is None:
-                    found = address_problem(value) if name == "ansible_host" else range_problem(name, value)
+                if found is None and name == "ansible_host":
+                    found = connection_problem(value, bool(values.get("aztec_address")))
+                elif found is None:
+                    found = range_problem(name, value)
                 if found:
                     self.add(host, name, found)
             # The other roles are handed what they require by those that call them.
@@ -923,12 +929,13 @@ class _Inventory:
             address = self._address(host)
             answer = self.resolved.get(address)
             if not isinstance(answer, list):
+                kept = "" if host in self.pillars else "; the broker goes on admitting the addresses that it admits now"
                 if source is None:
                     wrong = "has no address: neither it nor ansible_host is set, and the host's name does not resolve"
-                    self.add(host, "aztec_address", (wrong, "set ansible_host or aztec_address"))
+                    self.add(host, "aztec_address", (wrong, f"set ansible_host or aztec_address{kept}"))
                 else:
                     wrong = f"the host name {shown_name(address)} does not resolve on the controller"
-                    self.add(host, source, (wrong, "correct the name, or set aztec_address to an IP address"))
+                    self.add(host, source, (wrong, f"correct the name, or set aztec_address to an IP address{kept}"))
             elif len(self.hosts) > 1:
                 for one in self._addresses(host):
                     name = (source or "aztec_address") if one in answer else "aztec_address6"
@@ -957,7 +964,19 @@ class _Inventory:
                 self.add(host, source, (wrong, remedy))
 
     def check_publish_addresses(self) -> None:
-        """The names under which the broker is published resolve."""
+        """The names under which the broker is published resolve, those of broker URLs that are set by hand included."""
+        for broker in self.members[BROKER]:
+            if broker not in self.run or "prover_broker_publish_addresses" in self.hosts[broker]:
+                continue
+            for host in self.hosts:
+                for component in self.components(host) if host != broker else ():
+                    name = f"{component}_broker_url"
+                    found = url_hosts({name: self.good(host).get(name)})
+                    if found and not isinstance(self.resolved.get(found[0]), list):
+                        # Published at less addresses, the broker would lose agents at work.
+                        wrong = f"the host name {shown_name(found[0])} does not resolve on the controller"
+                        remedy = f"correct the name, or set prover_broker_publish_addresses of {broker}"
+                        self.add(host, name, (wrong, remedy), fleet=True)
         for host in self.members[BROKER]:
             for entry in self._published(host):
                 if not isinstance(self.resolved.get(entry), list):
@@ -1039,6 +1058,7 @@ class _Inventory:
         for host in self.members[NODE]:
             values = self.good(host)
             option = "prover_node_p2p_ip"
+            set_it = "set the address that peers reach the node at, or prover_node_p2p_query_for_ip: true"
             if as_bool(values.get("prover_node_p2p_query_for_ip", False)):
                 if values.get(option):
                     wrong = "is set, and so is prover_node_p2p_query_for_ip, which ignores it"
@@ -1049,13 +1069,17 @@ class _Inventory:
                 continue
             announced = self._announced(host)
             if not announced:
-                remedy = "set the address that peers reach the node at, or prover_node_p2p_query_for_ip: true"
-                self.add(host, name, ("is not set", remedy))
+                self.add(host, name, ("is not set", set_it))
                 continue
             if name in values and ip_of(announced) is None:
                 self.add(host, name, ("is no IP address", "give the address that peers reach the node at"))
                 continue
             answer = self.resolved.get(announced)
+            if name not in values and not isinstance(answer, list) and announced != self._address(host):
+                # What Ansible connects to may be an alias.
+                wrong = "is not set, and ansible_host, else the host's name, does not resolve on the controller"
+                self.add(host, name, (wrong, set_it))
+                continue
             _name, network = self.setting(host, NODE, "network")
             if network not in ("testnet", "mainnet") or as_bool(values.get("prover_node_allow_private_p2p_ip", False)):
                 continue
@@ -1146,8 +1170,9 @@ def check_inventory(
 ) -> tuple:
     """Check a whole inventory. Gives (problems, the fleet's values or None where a problem is an error).
 
-    run: the hosts of the run, all where it is not given. A fault of an agent's own leaves the agent out of the run, and
-    one of a host outside the run is not told; node and broker are what the fleet's values come from.
+    run: the hosts of the run, all where it is not given. A fault of an agent's own leaves the agent out of the run
+    unless no agent would remain. One of a host outside the run is told where the fleet's values come from it: an error
+    of node or broker, a warning for what the broker is to admit for an agent.
 
     hosts: host -> its variables, templated, Broken where that failed. groups: group -> hosts. group_names: the groups'
     names by component. resolve_one: gives a host name's addresses or raises ValueError. keys: host -> its variables
@@ -1199,6 +1224,7 @@ def check_inventory(
         inventory.resolved,
         {host: f"{one.variable} {one.wrong}" for host, one in faulty.items() if host not in inventory.pillars},
         inventory.without_address(),
+        bool(inventory.admission_unknown()),
     )
     values["registry"] = registry_question(inventory, values)
     return problems, values

@@ -144,7 +144,7 @@ def registry_problems(looks: Mapping, fleet: Mapping, by_hand: Mapping) -> list[
     """Return a line for each image that its registry does not have, where a host of the run is still to pull it.
 
     looks: host -> its look, None where there is none. by_hand: what is set of aztec_image and aztec_image_digest, which
-    the line names. A registry that could not be asked is judged by the pull.
+    the line names. An image that some place could not be asked for is judged by the pull.
     """
     problems = []
     for host, look in looks.items():
@@ -158,13 +158,8 @@ def registry_problems(looks: Mapping, fleet: Mapping, by_hand: Mapping) -> list[
             if answer["found"] is False and wanted:
                 where = " and ".join(answer["missing_at"])
                 wrong = f"{where} does not have the image {image} (asked from {host})"
-                if answer["errors"]:
-                    wrong += f", and {'; '.join(answer['errors'])}"
                 remedy = "set aztec_version to a release that is published"
                 remedy += "".join(f", or correct {name}" for name in sorted(by_hand) if by_hand[name])
-                if answer["errors"]:
-                    silent = " and ".join(error.partition(" ")[0] for error in answer["errors"])
-                    remedy += f", or correct the access of {host} to {silent}"
                 problems.append(Problem(FLEET, "aztec_version", wrong, remedy))
     return problems
 

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.guard_daemon import FAMILIES, RULES, TABLE, TRIED
@@ -27,6 +29,9 @@ PRIORITY = -140
 # The conntrack label of connections whose first packet a container or the host itself sent.
 BEGUN = 101
 
+# How many hosts a port remembers that it no longer admits.
+MOST_FORMER = 256
+
 SECTION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 BRIDGE = re.compile(r"(?!lo\Z)[A-Za-z0-9_.:@-]{1,15}")
 MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
@@ -41,7 +46,7 @@ class Port:
     """A guarded port of the host.
 
     sources: networks (collapsed, v4 before v6) that reach it. addresses: the host's addresses at which it is guarded,
-    as networks; empty for all of them. former: networks that were sources earlier.
+    as networks; empty for all of them. former: hosts that were sources earlier, as networks.
     """
 
     port: int
@@ -214,31 +219,45 @@ def section_from_text(name: str, text: str) -> Section:
     return section
 
 
-def without(networks: list[str], taken: list[str]) -> tuple[str, ...]:
-    """Return networks without the addresses of others, collapsed."""
-    left = [ipaddress.ip_network(one) for one in networks]
-    for gone in map(ipaddress.ip_network, taken):
-        parts = []
-        for one in left:
-            if one.version != gone.version or not one.overlaps(gone):
-                parts.append(one)
-            elif gone.prefixlen > one.prefixlen:
-                parts += one.address_exclude(gone)
-        left = parts
-    return collapsed(left)
+def _hosts(networks: Iterable[str], taken: Iterable[str]) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Yield the addresses of small networks, without those in taken. Neighbours may stand as one small network."""
+    others = [ipaddress.ip_network(one) for one in taken]
+    for network in map(ipaddress.ip_network, networks):
+        if network.num_addresses <= MOST_FORMER:
+            near = [one for one in others if one.version == network.version and one.overlaps(network)]
+            if not any(network.subnet_of(one) for one in near):
+                yield from (ipaddress.ip_network(one) for one in network if not any(one in other for other in near))
+
+
+def former_of(networks: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:
+    """Return the first MOST_FORMER hosts among networks that are not in taken, collapsed.
+
+    A network of more addresses is left out: no list of hosts tells who of it uses the port.
+    """
+    return collapsed(list(itertools.islice(dict.fromkeys(_hosts(networks, taken)), MOST_FORMER)))
+
+
+def _before(section: Section, before: Section | None) -> Iterator[tuple[Port, Port | None]]:
+    """Yield each port of a section with the same port of an earlier one."""
+    known = {(item.protocol, item.port): item for item in before.ports} if before else {}
+    return ((item, known.get((item.protocol, item.port))) for item in section.ports)
+
+
+def with_sources_of(section: Section, before: Section | None) -> Section:
+    """Return a section whose ports admit what they admitted in an earlier one as well, but for everybody."""
+    ports = []
+    for item, earlier in _before(section, before):
+        had = [one for one in earlier.sources if not one.endswith("/0")] if earlier else []
+        ports.append(replace(item, sources=collapsed([ipaddress.ip_network(one) for one in (*item.sources, *had)])))
+    return replace(section, ports=tuple(ports))
 
 
 def remember(section: Section, before: Section | None) -> Section:
-    """Return a section whose ports know which sources they had in an earlier one and no longer have.
-
-    A network that admitted everybody is left out, since every stranger would belong to it.
-    """
-    known = {(item.protocol, item.port): item for item in before.ports} if before else {}
-    ports = []
-    for item in section.ports:
-        earlier = known.get((item.protocol, item.port))
-        had = [one for one in (*earlier.sources, *earlier.former) if not one.endswith("/0")] if earlier else []
-        ports.append(replace(item, former=without(had, list(item.sources))))
+    """Return a section whose ports know which hosts they admitted in an earlier one and no longer admit."""
+    ports = [
+        replace(item, former=former_of((*earlier.sources, *earlier.former), item.sources) if earlier else ())
+        for item, earlier in _before(section, before)
+    ]
     return replace(section, ports=tuple(ports))
 
 
@@ -275,7 +294,7 @@ def _merged(sections: list[Section]) -> list[tuple[Port, tuple[str, ...]]]:
         everywhere = any(not item.addresses for item in items)
         addresses = [ipaddress.ip_network(one) for item in items for one in item.addresses]
         bridges = tuple(sorted({bridge for _item, names in entries for bridge in names}))
-        former = without([one for item in items for one in item.former], list(sources))
+        former = former_of([one for item in items for one in item.former], sources)
         guarded = () if everywhere else collapsed(addresses)
         merged.append((Port(number, protocol, sources, guarded, former), bridges))
     return merged

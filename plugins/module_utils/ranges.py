@@ -117,10 +117,10 @@ def _is_subnet(text: str) -> bool:
         return False
 
 
-def address_problem(value: object) -> tuple | None:
-    """Return what is wrong with the form of an address, which is an IP address or a host name, and what to do."""
+def _never_an_address(value: object) -> tuple | None:
+    """Return what is wrong with a text that names no host, whatever reads it, and what to do."""
     text = str(value)
-    if not text or ip_of(text) is not None:
+    if ip_of(text) is not None:
         return None
     if "://" in text:
         return "is a URL", "set only the host in it, without scheme, port and path"
@@ -132,9 +132,33 @@ def address_problem(value: object) -> tuple | None:
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and ":" not in host:
         return f"{shown(value)} has a port", "set only the address; ansible_port is the variable for the SSH port"
+    if re.fullmatch(r"(.*@)?[0-9]+(\.[0-9]+){3}", text) and ip_of(text.rpartition("@")[2]) is None:
+        return f"{shown(value)} is neither an IP address nor a host name", "correct it"
+    return None
+
+
+def address_problem(value: object) -> tuple | None:
+    """Return what is wrong with the form of an address, which is an IP address or a host name, and what to do."""
+    text = str(value)
+    found = _never_an_address(value)
+    if found or not text or ip_of(text) is not None:
+        return found
     if is_numeric(text) or not _HOST_NAME.fullmatch(text):
         return f"{shown(value)} is neither an IP address nor a host name", "correct it"
     return None
+
+
+def connection_problem(value: object, alone: bool) -> tuple | None:
+    """Return what is wrong with ansible_host, and what to do.
+
+    alone: nothing but the connection reads it, since aztec_address is set. Then it may be an alias of ssh's, a host
+    with a user, or the name of a container.
+    """
+    if alone:
+        return _never_an_address(value)
+    if re.fullmatch(r"[^@/:\s]+@[^@/\s]+", str(value)):
+        return f"{shown(value)} holds a user", "set only the host, and the user as ansible_user"
+    return address_problem(value)
 
 
 def url_problem(url: object) -> tuple | None:

@@ -102,6 +102,7 @@ def has_manifest(origin: str, repository: str, wanted: str, end: float) -> bool:
 def find_image(reference: str, mirrors: list[str], end: float) -> dict[str, Any]:
     """Return {"image", "found": True, False or None, "missing_at": places without it, "errors": of other places}.
 
+    It is False only where all places answer: the engine may reach what is not reached from here, as by its proxy.
     end: when the last question ends at the latest, by time.monotonic().
     """
     registry, repository, wanted = parts_of(reference)
@@ -114,7 +115,8 @@ def find_image(reference: str, mirrors: list[str], end: float) -> dict[str, Any]
             missing.append(place)
         except Failed as error:
             errors.append(f"{place} {error}")
-    return {"image": reference, "found": False if missing else None, "missing_at": missing, "errors": errors}
+    found = False if missing and not errors else None
+    return {"image": reference, "found": found, "missing_at": missing, "errors": errors}
 
 
 def find_images(references: list[str], mirrors: list[str], seconds: float = SECONDS) -> list[dict[str, Any]]:

@@ -401,23 +401,46 @@ def shown_few(items: list[str]) -> str:
     return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
+def owners_of(looks: dict, fleet: dict) -> dict:
+    """Return the host of each address of the fleet: those in the inventory, and those that were seen on the hosts."""
+    seen = {name: look.get("addresses", []) for name, look in looks.items() if isinstance(look, dict)}
+    known = [*((name, here.get("addresses", [])) for name, here in fleet["hosts"].items()), *seen.items()]
+    return {ip_of(one): name for name, addresses in reversed(known) for one in addresses}
+
+
 def judge_clients(report: Report, host: str, clients: list, looks: dict, fleet: dict) -> None:
-    """Add notes on addresses of no host in the inventory that use the broker, or that try to and are not admitted.
+    """Add notes on addresses of no host in the inventory that use the broker, and on all that try and are not admitted.
 
     clients: addresses that had a connection to the broker within the last minute.
     """
-    ours = {ip_of(one) for here in fleet["hosts"].values() for one in here.get("addresses", [])}
-    ours |= {ip_of(one) for look in looks.values() if isinstance(look, dict) for one in look.get("addresses", [])}
+    owners = owners_of(looks, fleet)
+    unknown = [name for name, here in fleet["hosts"].items() if not here.get("addresses")]
     networks = [ip_network(one) for one in (fleet.get("broker") or {}).get("admitted", [])]
 
     def admitted(address: str) -> bool:
         return any(ip_of(address) in network for network in networks)
 
-    others = [one for one in clients if ip_of(one) not in ours]
-    tried = looks[host]["guard"].get("tried", [])
-    gone = sorted({*(one for one in others if not admitted(one)), *(one for one in tried if not admitted(one))})
-    used = [one for one in others if admitted(one)]
+    others = [one for one in clients if ip_of(one) not in owners]
+    tried = [one for one in looks[host]["guard"].get("tried", []) if not admitted(one)]
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
+    for one in (one for one in tried if ip_of(one) in owners):
+        wrong = f"{owners[ip_of(one)]} comes from {one}, which is not admitted"
+        remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
+        report.notes.append((host, BROKER, f"{wrong}: {remedy}"))
+    # While an address is not known, the guard may admit more than the list.
+    gone = sorted(
+        {one for one in tried if ip_of(one) not in owners} | {one for one in others if not (unknown or admitted(one))}
+    )
+    used = sorted({*others} - {*gone})
+    if unknown:
+        who = "of no host whose address is known"
+        remedy = f"correct the address of {shown_few(unknown)} where it is there, else stop the agent there, {stop}"
+        if gone:
+            wrong = f"{who}, not admitted, and still trying to reach the broker: {shown_few(gone)}"
+            report.notes.append((host, BROKER, f"{wrong}: {remedy}"))
+        if used:
+            report.notes.append((host, BROKER, f"{who}, and using the broker: {shown_few(used)}: {remedy}"))
+        return
     if gone:
         wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {shown_few(gone)}"
         report.notes.append((host, BROKER, f"{wrong}: stop the agent there, {stop}"))

@@ -13,11 +13,14 @@ description:
     that resolve, and a key of 32 bytes.
   - All problems are shown as one table; then the task fails with one line. No message holds a secret's value.
   - A fault of an agent's own is a warning, and C(left_out) among the values of its host says why it takes no part in
-    the run. The broker admits it all the same where its address is known and right. A fault that all agents of a run
-    have is an error.
+    the run. The broker admits it all the same where its address is known and right. Where no agent would remain in the
+    run, the faults are errors.
   - A fault of a host that is outside the play is not told, unless the whole fleet's values come from that variable of
-    the node or the broker.
+    the node or the broker, or the broker's list of sources from that variable of an agent.
+  - While an agent's address is not known, such as while its name does not resolve on the controller, or where its
+    C(aztec_admit) is wrong, the broker goes on admitting all that it admits.
   - A note tells of each setting that several places of the inventory set differently for a host, and which one applies.
+    A host's own value in place of a group's, and a group's in place of one for all hosts, are not told.
   - Run it once for all hosts, with C(run_once).
 author:
   - Aztec Ops (@aztec-ops)

@@ -14,8 +14,8 @@ description:
   - Compares C(aztec_version) with the version that the network runs, where the node's host could read it.
   - Reads the fact C(__aztec_look) that the role P(aztec_ops.prover.preflight#role) keeps of each host. A host
     without it counts as unreachable, an error for the node's and the broker's host and a warning for an agent's.
-  - A fault of a host that has agents alone leaves it out of the run, unless all agents have it alike. One of node or
-    broker ends the run.
+  - A fault of a host that has agents alone leaves it out of the run, unless no agent would remain in the run. One of
+    node or broker ends the run.
   - Run it once for all hosts, with C(run_once).
 author:
   - Aztec Ops (@aztec-ops)

@@ -260,10 +260,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
     EngineError,
     engine_facts,
     fetch_key,
+    hub_mirrors,
     image_facts,
     network_facts,
     project_containers,
-    pull_ways,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_guard import guard_facts, nft_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import (
@@ -331,15 +331,12 @@ def wrong_argument(params: dict) -> str | None:
 
 def ask_registry(engine: Engine, question: dict, serves: bool) -> list:
     """Return what registries say of the images that are asked for and are not here."""
-    wanted, mirrors, proxied = question.get("images") or [], question.get("mirrors") or [], False
+    wanted, mirrors = question.get("images") or [], question.get("mirrors") or []
     if wanted and serves:
         here = image_facts(engine, wanted)
         wanted = [image for image in wanted if image not in here]
-        own, proxied = pull_ways(engine) if wanted else ([], False)
-        mirrors = [*mirrors, *own]
-    answers = find_images(wanted, mirrors) if wanted else []
-    # The engine may reach by its proxy what was not reached from here.
-    return [{**one, "found": None} if proxied and one["errors"] and not one["found"] else one for one in answers]
+        mirrors = [*mirrors, *(hub_mirrors(engine) if wanted else [])]
+    return find_images(wanted, mirrors) if wanted else []
 
 
 def bounded(module: AnsibleModule) -> Callable:

@@ -83,6 +83,13 @@ options:
         type: list
         elements: int
         required: true
+  keep_existing:
+    description:
+      - Whether the sources that the section's ports have on the host stay admitted besides those of O(ports). For a
+        call that does not know all of them, such as while the name of one does not resolve.
+      - C(0.0.0.0/0) and C(::/0) are not kept.
+    type: bool
+    default: false
   required_by_docker:
     description:
       - Whether C(docker.service) refuses to start while the table is not loaded.
@@ -341,10 +348,19 @@ class Host:
             self.act("reload systemd", self.service.daemon_reload)
         return changed[guard.PROGRAM_FILE] or changed[guard.UNIT_FILE]
 
-    def apply(self, section: guard.Section, present: bool) -> tuple[str, list[str]]:
-        """Bring the host to the section, or to its absence; return the rules' text and the sections' names."""
+    def apply(self, section: guard.Section, present: bool, keep_existing: bool = False) -> tuple[str, list[str]]:
+        """Bring the host to the section, or to its absence; return the rules' text and the sections' names.
+
+        keep_existing: the sources that the section on the host has are admitted as well.
+        """
         with self.locked():
-            section = guard.remember(section, self.earlier(section.name))
+            before, path = self.earlier(section.name), f"{guard.DIRECTORY}/{section.name}.json"
+            if keep_existing and before is None and self.read(path):
+                raise Failed(
+                    f"{path} cannot be read, and the sources in it are to be kept: correct the agents' addresses that "
+                    "the preflight warns about, then run again"
+                )
+            section = guard.remember(guard.with_sources_of(section, before) if keep_existing else section, before)
             sections = self.sections(leave_out=section.name)
             if present:
                 sections = sorted([*sections, section], key=lambda item: item.name)
@@ -452,6 +468,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "dict", "options": port, "default": []},
             "bridges": {"type": "list", "elements": "str", "default": []},
             "containers": {"type": "list", "elements": "dict", "options": container, "default": []},
+            "keep_existing": {"type": "bool", "default": False},
             "required_by_docker": {"type": "bool", "default": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
@@ -467,7 +484,7 @@ def main() -> None:
         section = guard.section_of(
             wanted["section"], wanted["ports"], wanted["bridges"], wanted["required_by_docker"], wanted["containers"]
         )
-        text, sections = host.apply(section, present=wanted["state"] == "present")
+        text, sections = host.apply(section, wanted["state"] == "present", wanted["keep_existing"])
     except (guard.Refused, guard_daemon.Failed, Failed, OSError) as error:
         module.fail_json(msg=str(error), actions=host.actions)
     module.exit_json(changed=bool(host.actions), table=text, sections=sections, actions=host.actions, diff=host.diff)

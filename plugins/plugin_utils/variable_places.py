@@ -105,12 +105,16 @@ def same(one: object, other: object) -> bool:
         return True
 
 
+def is_exception(winner: Layer, layer: Layer) -> bool:
+    """Return whether a place is the usual one for exceptions from another: a host's own, or a group's from all."""
+    return winner.rank > layer.rank and (winner.rank == HOST or layer.rank == ALL)
+
+
 def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options: Mapping) -> list[Problem]:
     """Return a note for each setting of a host that another place sets differently than the one that applies.
 
     layers: by Places. applied: the host's variables as they are written; where none of the layers applies, as with -e,
-    nothing is told. options: specifications by variable. A value for all hosts that a group or a host replaces is what
-    anybody expects, and not told either.
+    nothing is told. options: specifications by variable. An exception is what anybody expects, and not told either.
     """
     problems = []
     names = dict.fromkeys(name for layer in layers for name in layer.values)
@@ -123,7 +127,7 @@ def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options:
         lost = [
             layer
             for layer in setting[:-1]
-            if not same(layer.values[name], value) and not (layer.rank == ALL < winner.rank)
+            if not same(layer.values[name], value) and not is_exception(winner, layer)
         ]
         if not lost:
             continue

@@ -11,6 +11,7 @@ GROUPS = "prover_node, prover_broker, prover_agent"
 REMEDY = "pass the inventory with -i, such as -i inventories/prod, and add hosts to these groups"
 UNKNOWN = "aztec_address the host name spot-7.nowhere.test does not resolve"
 GONE = "aztec_address: spot-7.nowhere.test"
+KEPT = "the broker goes on admitting the addresses that it admits now"
 
 
 @pytest.mark.parametrize(
@@ -47,13 +48,28 @@ def test_a_limit_that_leaves_no_host(tmp_path, door) -> None:
         assert door.knocks == ["127.0.0.10 22"] * number
 
 
-@pytest.mark.parametrize("fault", [GONE, "prover_agent_count: 0", "aztec_address: 10.0.0.22", "aztec_netwrok: x"])
+@pytest.mark.parametrize("fault", ["prover_agent_count: 0", "ansible_port: x", "aztec_netwrok: x"])
 def test_a_fault_of_an_agent_outside_the_limit(fault: str, tmp_path, door) -> None:
     shown = play(write_inventory(tmp_path, door, {"agent-1": fault}), "-vvv", "--limit", "!agent-1")
     assert shown.returncode == 4, shown.stdout
     assert_clean(shown.stdout)
     assert "WHAT IS WRONG" not in shown.stdout
     assert sorted(door.knocks) == ["127.0.0.10 22", "127.0.0.22 22"]
+
+
+@pytest.mark.parametrize("limit", ["!agent-1", "node-1"])
+@pytest.mark.parametrize("fault", [GONE, "aztec_address: 10.0.0.22", "aztec_admit: [10.9.0.0/33]"])
+def test_an_agent_outside_the_limit_whose_addresses_are_unknown(fault: str, limit: str, tmp_path, door) -> None:
+    """The run goes on with a warning: the broker's guard keeps what it admits."""
+    shown = play(write_inventory(tmp_path, door, {"agent-1": fault}), "--limit", limit)
+    assert shown.returncode == 4, shown.stdout
+    assert_clean(shown.stdout)
+    (line,) = table_of(shown.stdout)
+    # Of two hosts with one address, one outside the limit is told about.
+    host = "agent-2" if (limit, fault) == ("node-1", "aztec_address: 10.0.0.22") else "agent-1"
+    assert line.startswith(f"{host} {fault.partition(':')[0]} (warning) "), line
+    assert (KEPT in line) == (fault == GONE)
+    assert door.knocks == ["127.0.0.10 22"] + ["127.0.0.22 22"] * (limit != "node-1")
 
 
 def test_a_fault_of_the_node_s_own_outside_the_limit(tmp_path, door) -> None:
@@ -73,12 +89,15 @@ def test_what_the_agents_need_of_the_broker_is_right_whatever_the_limit(fault: s
 
 
 @pytest.mark.parametrize("playbook", ["site.yml", "preflight.yml", "verify.yml"])
-def test_a_run_of_one_agent_with_a_fault(playbook: str, tmp_path, door) -> None:
+@pytest.mark.parametrize("limit", ["agent-1", "node-1,agent-1"])
+def test_a_run_whose_only_agent_has_a_fault(playbook: str, limit: str, tmp_path, door) -> None:
+    """It would change node and broker, and not the agent."""
     inventory = write_inventory(tmp_path, door, {"agent-1": GONE})
-    shown = play(inventory, "--limit", "agent-1", playbook=playbook)
-    assert shown.returncode == (2 if playbook == "verify.yml" else 4), shown.stdout
-    assert "(warning, left out of this run)" in shown.stdout
-    assert f"left out of this run: {UNKNOWN}" in " ".join(shown.stdout.split())
+    shown = play(inventory, "--limit", limit, playbook=playbook)
+    assert shown.returncode == 2, shown.stdout
+    (line,) = table_of(shown.stdout)
+    assert line.startswith(f"agent-1 {UNKNOWN}")
+    assert "1 problem in the inventory, in the table above; no host was contacted." in shown.stdout
     assert door.knocks == []
 
 

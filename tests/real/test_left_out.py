@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input.harness import Door, play, write_inventory
+from tests.bad_input.harness import ROOT, Door, play, write_inventory
 from tests.real.machine import python_of_a_host
 from tests.real.test_preflight import HERE, here, lines_of
 
@@ -18,6 +18,8 @@ prover_node: {hosts: {node-1: }}
 prover_broker: {hosts: {node-1: }}
 prover_agent: {hosts: {agent-1: }}
 """
+TWO_AGENTS = GROUPS.replace("agent-1: ", "agent-1: , agent-2: ")
+SHORT = "prover_agent_requirements: fail\nprover_agent_count: 99\n"
 
 
 class Empty(BaseHTTPRequestHandler):
@@ -53,8 +55,7 @@ def hosts(folder: Path) -> tuple[str, str]:
 
 def test_an_agent_below_the_requirements_is_left_out(tmp_path) -> None:
     node, agent = hosts(tmp_path)
-    agent += "prover_agent_requirements: fail\nprover_agent_count: 99\n"
-    row = {"groups": GROUPS, "node-1": node, "agent-1": agent}
+    row = {"groups": TWO_AGENTS, "node-1": node, "agent-1": agent + SHORT, "agent-2": agent}
     shown = play(write_inventory(tmp_path, Door(tmp_path), row), playbook="preflight.yml")
     assert shown.returncode == 2, shown.stdout
     own = re.compile(r"agent-1 \S+.* \(warning, left out of this run\) found ")
@@ -62,6 +63,16 @@ def test_an_agent_below_the_requirements_is_left_out(tmp_path) -> None:
     assert "left out of this run: " in shown.stdout
     assert re.search(r"^node-1 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
     assert re.search(r"^agent-1 .*unreachable=0 +failed=1", shown.stdout, re.MULTILINE)
+    assert re.search(r"^agent-2 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
+
+
+def test_a_run_whose_only_agent_is_below_the_requirements_is_refused(tmp_path) -> None:
+    node, agent = hosts(tmp_path)
+    row = {"groups": GROUPS, "node-1": node, "agent-1": agent + SHORT}
+    shown = play(write_inventory(tmp_path, Door(tmp_path), row), playbook="preflight.yml")
+    assert shown.returncode == 2, shown.stdout
+    assert "left out of this run" not in shown.stdout
+    assert re.search(r"[2-9] problems on the hosts, in the table above; nothing was changed\.", shown.stdout)
 
 
 def test_an_image_that_no_registry_has_is_one_line(tmp_path, empty_registry) -> None:
@@ -75,3 +86,30 @@ def test_an_image_that_no_registry_has_is_one_line(tmp_path, empty_registry) -> 
     assert lines_of(shown.stdout).count(f"the fleet aztec_version {wrong} {remedy}") == 1
     assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
     assert Empty.asked == ["/v2/aztec/manifests/4.9.9"]
+
+
+LOOKED_AT = """\
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role:
+        name: aztec_ops.prover.preflight
+        tasks_from: fleet
+    - ansible.builtin.set_fact:
+        __preflight_hosts: {left_out: {agent-1: vCPUs found 2}}
+    - ansible.builtin.fail:
+        msg: "left out of this run: {{ __preflight_hosts.left_out[inventory_hostname] }}"
+      when: inventory_hostname in __preflight_hosts.left_out
+- ansible.builtin.import_playbook: VERIFY
+"""
+
+
+def test_the_end_of_a_run_names_who_was_left_out(tmp_path) -> None:
+    node, agent = hosts(tmp_path)
+    row = {"groups": TWO_AGENTS, "node-1": node, "agent-1": agent, "agent-2": agent}
+    playbook = tmp_path / "site.yml"
+    playbook.write_text(LOOKED_AT.replace("VERIFY", str(ROOT / "playbooks/verify.yml")), encoding="utf-8")
+    rows = lines_of(play(write_inventory(tmp_path, Door(tmp_path), row), playbook=str(playbook)).stdout)
+    assert "agent-1 prover_agent - LEFT OUT" in rows
+    assert "agent-1 prover_agent was left out of this run: vCPUs found 2: correct it, then run again" in rows
+    assert not any(line.startswith("agent-2 ") and "LEFT OUT" in line for line in rows)

@@ -25,8 +25,6 @@ from tests.unit.plugins.module_utils.test_registry import Server
 from tests.unit.plugins.module_utils.test_verify import ADMITTING, FLEET, OLD, fleet
 from tests.unit.plugins.plugin_utils import test_variable_places as places
 
-NOWHERE = "http://127.0.0.1:1"
-
 
 def resolve(name: str) -> list:
     """Answer as a resolver that knows two names."""
@@ -48,12 +46,12 @@ def served():
         server.server_close()
 
 
-def image(name: str, mirror: str = "", access: bool = True) -> Lines:
-    """Return what is said of an image of Docker Hub. mirror: the path of one; access: Docker Hub can be asked."""
+def image(name: str) -> Lines:
+    """Return what is said of an image of Docker Hub."""
 
     def lines() -> list[str]:
-        with served() as here, mock.patch.object(registry, "HUB_ORIGIN", here if access else NOWHERE):
-            look = {"images": {}, "registry": registry.find_images([name], [here + mirror] if mirror else [])}
+        with served() as here, mock.patch.object(registry, "HUB_ORIGIN", here):
+            look = {"images": {}, "registry": registry.find_images([name], [])}
         fleet_of_one = {"hosts": {"node-1": {"images": [name]}}}
         by_hand = {"aztec_image": name.partition(":")[0]} if not name.startswith("azteclabs/aztec:") else {}
         return told(registry_problems({"node-1": look}, fleet_of_one, by_hand))
@@ -91,6 +89,35 @@ def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
         broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
         broker["clients"] = [] if stopped else list(addresses)
         looks["node-1"]["guard"]["tried"] = [] if stopped else list(tried)
+
+    return noted(change)
+
+
+def misplaced(admitted: tuple = (), address: str = "10.0.0.2") -> Lines:
+    """Return what is said where agent-1 comes from 10.8.0.2; address: its aztec_address."""
+
+    def change(looks: dict, wanted: dict) -> None:
+        wanted["hosts"]["agent-1"]["addresses"] = [address]
+        wanted["broker"]["admitted"] = ["10.0.0.1/32", f"{address}/32", *admitted]
+        looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
+        looks["node-1"]["guard"]["tried"] = ["10.8.0.2"]
+
+    return noted(change)
+
+
+def without_address(*addresses: str, stopped: bool = False, tried: bool = False) -> Lines:
+    """Return what is said of 10.0.0.7 where agent-1 has these addresses; stopped: the agent there is.
+
+    tried: it is not admitted by then, and tries.
+    """
+
+    def change(looks: dict, wanted: dict) -> None:
+        wanted["hosts"]["agent-1"]["addresses"] = list(addresses)
+        broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
+        broker["clients"] = [] if stopped or tried else ["10.0.0.7"]
+        looks["node-1"]["guard"]["tried"] = ["10.0.0.7"] if tried and not stopped else []
+        # With the address corrected, site.yml admits it.
+        wanted["broker"]["admitted"] = ["10.0.0.1/32", *(f"{one}/32" for one in addresses)]
 
     return noted(change)
 
@@ -147,16 +174,6 @@ FLEETS = cases(
         image("azteclab/aztec:6.0.0"),
         image("azteclabs/aztec:6.0.0"),
     ),
-    (
-        "127.0.0.1:1 connection refused: set aztec_version to a release that is published, or correct the access of",
-        image("azteclabs/aztec:9.9.9", "/token", access=False),
-        image("azteclabs/aztec:6.0.0", "/token", access=False),
-    ),
-    (
-        "or correct the access of node-1 to 127.0.0.1:1",
-        image("azteclabs/aztec:6.0.0", "/empty", access=False),
-        image("azteclabs/aztec:6.0.0", "/empty"),
-    ),
     # several places that set a variable
     (
         "set it in group_vars/dc1, which takes precedence over group_vars/all, or in one place only",
@@ -177,6 +194,24 @@ FLEETS = cases(
         "still trying to reach the broker: 10.9.0.3: stop the agent there",
         clients("10.9.0.3", tried=("10.9.0.3",)),
         clients("10.9.0.3", tried=("10.9.0.3",), stopped=True),
+    ),
+    (
+        "agent-1 comes from 10.8.0.2, which is not admitted",
+        misplaced(),
+        misplaced(address="10.8.0.2"),
+        misplaced(("10.8.0.2/32",)),
+    ),
+    (
+        "of no host whose address is known, and using the broker: 10.0.0.7",
+        without_address(),
+        without_address("10.0.0.7"),
+        without_address(stopped=True),
+    ),
+    (
+        "of no host whose address is known, not admitted, and still trying",
+        without_address(tried=True),
+        without_address("10.0.0.7", tried=True),
+        without_address(tried=True, stopped=True),
     ),
     (
         "if you removed an agent there, stop it",

@@ -126,6 +126,18 @@ def on_machine(harm: Callable, section: nft.Section = BROKER, nft_there: bool = 
     return in_folder(tried)
 
 
+def unreadable_section(keep_existing: bool) -> Lines:
+    """Return what applies the broker's section where its file is damaged; keep_existing: an address is not known."""
+
+    def tried(folder: Path) -> list[str]:
+        machine = Machine(folder / "root")
+        machine.host().apply(BROKER, present=True)
+        machine.file(f"{nft.DIRECTORY}/{BROKER.name}.json").write_text("x")
+        return raised(machine.host().apply, BROKER, present=True, keep_existing=keep_existing)()
+
+    return in_folder(tried)
+
+
 def nothing(machine: Machine) -> None:
     """Leave a host as it is."""
 
@@ -426,6 +438,7 @@ OTHERS = cases(
     ("belongs to process 9, which is not the guard", on_machine(foreign(9)), on_machine(nothing)),
     ("install the package nftables", on_machine(nothing, nft_there=False), on_machine(nothing)),
     ("delete it and run the role of prover_node again", on_machine(damaged(False)), on_machine(damaged(True))),
+    ("correct the agents' addresses that the preflight", unreadable_section(True), unreadable_section(False)),
     ("see journalctl -u", on_machine(silent), on_machine(nothing)),
     ("belongs to process 9: end that process", asks_daemon(9, 9), asks_daemon(0, 0)),
     ("run it as root with CAP_NET_ADMIN", privileged(1), privileged(0)),

@@ -439,6 +439,51 @@ def test_a_node_that_asks_for_its_address() -> None:
     ]
 
 
+NO_NAME = "is neither an IP address nor a host name"
+
+
+@pytest.mark.parametrize(
+    ("value", "beside", "by_itself"),
+    [
+        ("root@203.0.113.7", None, "'root@203.0.113.7' holds a user"),
+        ("me@spot.lan", None, "'me@spot.lan' holds a user"),
+        ("spot+1/eu", None, f"'spot+1/eu' {NO_NAME}"),
+        ("-prover-1", None, f"'-prover-1' {NO_NAME}"),
+        ("prover.1", None, f"'prover.1' {NO_NAME}"),
+        ("0x7f.1", None, f"'0x7f.1' {NO_NAME}"),
+        ("node.lan", None, None),
+        ("both.lan", None, None),
+        ("172.31.77.300", f"'172.31.77.300' {NO_NAME}", f"'172.31.77.300' {NO_NAME}"),
+        ("root@172.31.77.300", f"'root@172.31.77.300' {NO_NAME}", "'root@172.31.77.300' holds a user"),
+        ("10.0.0.21/24", "'10.0.0.21/24' has a prefix length", "'10.0.0.21/24' has a prefix length"),
+        ("10.0.0.0/24", "'10.0.0.0/24' is a network", "'10.0.0.0/24' is a network"),
+        ("spot.lan:22", "'spot.lan:22' has a port", "'spot.lan:22' has a port"),
+        ("http://10.0.0.21", "is a URL", "is a URL"),
+    ],
+)
+def test_what_ansible_connects_to(value: str, beside: str | None, by_itself: str | None) -> None:
+    """beside: what is wrong with it where aztec_address is set. by_itself: where the fleet comes to it by that too."""
+    for address, wrong in (("10.0.0.9", beside), ("", by_itself)):
+        hosts, groups = good()
+        hosts["agent-1"].update(ansible_host=value, aztec_address=address)
+        # The node has that name.
+        hosts["node-1"]["aztec_address"] = "10.0.0.11"
+        problems, _fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
+        assert [(one.host, one.variable, one.wrong) for one in problems] == (
+            [("agent-1", "ansible_host", wrong)] if wrong else []
+        )
+
+
+def test_an_alias_is_not_announced() -> None:
+    hosts, groups = good()
+    hosts["node-1"]["ansible_host"] = "root@9.9.9.9"
+    (problem,) = check_inventory(hosts, groups, SPECS, None, resolve_one)[0]
+    assert (problem.host, problem.variable) == ("node-1", P2P)
+    hosts["node-1"][P2P] = "9.9.9.9"
+    problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
+    assert (problems, fleet["node"]["p2p_ip"]) == ([], "9.9.9.9")
+
+
 def test_all_at_once_and_alike_ones_in_one_line() -> None:
     hosts, groups = good()
     for values in hosts.values():

@@ -51,40 +51,57 @@ def found(changes: dict, run: list | None = None, keys: dict | None = None) -> t
     return [(one.host, one.level) for one in problems], fleet
 
 
-# Of agent-1: its variables, and whether the broker goes on admitting it.
+# Of agent-1: its variables, whether the broker is told to admit it, and whether it keeps what it admits for its sake.
 OWN = [
-    ({"aztec_address": "gone.lan"}, False),
-    ({"aztec_address": "10.0.0.21/24"}, False),
-    ({"aztec_address": "127.0.0.1"}, False),
-    ({"aztec_address": Broken("uses 'lan', which is not defined")}, False),
-    ({"aztec_address": "", "ansible_host": "gone.lan"}, False),
-    ({"aztec_address": "203.0.113.9"}, False),
-    ({"aztec_address6": "10.0.0.21"}, False),
-    ({"ansible_host": "172.31.77.300"}, True),
-    ({"prover_agent_count": 0}, True),
-    ({"aztec_netwrok": "x"}, True),
-    ({"aztec_version": "5.2.0"}, True),
-    ({"aztec_admit": ["10.9.0.0/33"]}, True),
-    ({"prover_agent_broker_url": "http://10.0.0.300:8080"}, True),
-    ({"prover_agent_image": Broken("cannot be decrypted")}, True),
+    ({"aztec_address": "gone.lan"}, False, True),
+    ({"aztec_address": "10.0.0.21/24"}, False, True),
+    ({"aztec_address": "127.0.0.1"}, False, True),
+    ({"aztec_address": Broken("uses 'lan', which is not defined")}, False, True),
+    ({"aztec_address": "", "ansible_host": "gone.lan"}, False, True),
+    ({"aztec_address": "203.0.113.9"}, False, True),
+    ({"aztec_address6": "10.0.0.21"}, True, True),
+    ({"aztec_address6": "::1"}, True, True),
+    ({"aztec_admit": ["10.9.0.0/16", "10.9.0.0/33"]}, True, True),
+    ({"ansible_host": "172.31.77.300"}, True, False),
+    ({"prover_agent_count": 0}, True, False),
+    ({"aztec_netwrok": "x"}, True, False),
+    ({"aztec_version": "5.2.0"}, True, False),
+    ({"prover_agent_broker_url": "http://10.0.0.300:8080"}, True, False),
+    ({"prover_agent_image": Broken("cannot be decrypted")}, True, False),
 ]
 
 
-@pytest.mark.parametrize(("variables", "admitted"), OWN)
-def test_an_agent_s_own_fault(variables: dict, admitted: bool) -> None:
+@pytest.mark.parametrize(("variables", "admitted", "keep"), OWN)
+def test_an_agent_s_own_fault(variables: dict, admitted: bool, keep: bool) -> None:
     problems, fleet = found({"agent-1": variables})
     assert problems == [("agent-1", LEFT_OUT)]
     assert fleet["agents"] == ["agent-2"]
     assert fleet["hosts"]["agent-1"]["left_out"]
     assert "left_out" not in fleet["hosts"]["agent-2"]
     assert fleet["broker"]["admitted"] == ([NODE, FIRST, SECOND] if admitted else [NODE, SECOND])
+    assert fleet["broker"]["guard"]["keep_existing"] is keep
 
 
-@pytest.mark.parametrize(("variables", "admitted"), OWN)
-def test_an_agent_s_own_fault_outside_the_run(variables: dict, admitted: bool) -> None:
-    problems, fleet = found({"agent-1": variables}, ["node-1", "agent-2"])
-    assert problems == []
+@pytest.mark.parametrize("run", [["node-1"], ["node-1", "agent-2"], ["agent-2"]])
+@pytest.mark.parametrize(("variables", "admitted", "keep"), OWN)
+def test_an_agent_s_own_fault_outside_the_run(variables: dict, admitted: bool, keep: bool, run: list) -> None:
+    problems, fleet = found({"agent-1": variables}, run)
+    assert problems == ([("agent-1", "warning")] if keep else [])
     assert fleet["broker"]["admitted"] == ([NODE, FIRST, SECOND] if admitted else [NODE, SECOND])
+    assert fleet["broker"]["guard"]["keep_existing"] is keep
+
+
+def test_no_agent_outside_the_run_resolves() -> None:
+    """Nothing is told anew to the broker, which keeps what it has; with a list by hand nothing is unknown."""
+    gone = {host: {"aztec_address": f"{host}.lan"} for host in ("agent-1", "agent-2")}
+    problems, fleet = found(gone, ["node-1"])
+    assert problems == [("agent-1", "warning"), ("agent-2", "warning")]
+    assert fleet["broker"]["admitted"] == [NODE]
+    assert fleet["broker"]["guard"]["keep_existing"] is True
+    problems, fleet = found({**gone, "node-1": {"prover_broker_admitted": [FIRST]}}, ["node-1"])
+    assert problems == []
+    assert fleet["broker"]["admitted"] == [FIRST]
+    assert fleet["broker"]["guard"]["keep_existing"] is False
 
 
 def test_an_agent_outside_the_run_is_admitted() -> None:
@@ -98,7 +115,10 @@ def test_two_agents_with_one_address() -> None:
     problems, fleet = found(same)
     assert problems == [("agent-2", LEFT_OUT)]
     assert fleet["broker"]["admitted"] == [NODE, FIRST]
-    assert found(same, ["node-1", "agent-2"])[0] == found(same, ["node-1", "agent-1"])[0] == []
+    for host, other in (("agent-1", "agent-2"), ("agent-2", "agent-1")):
+        problems, fleet = found(same, ["node-1", host])
+        assert problems == [(other, "warning")]
+        assert fleet["broker"]["guard"]["keep_existing"] is True
 
 
 @pytest.mark.parametrize(
@@ -106,6 +126,9 @@ def test_two_agents_with_one_address() -> None:
     [
         {"agent-1": {"aztec_address": "10.0.0.10"}},
         {"agent-1": {"prover_agent_count": 0}, "agent-2": {"prover_agent_count": 0}},
+        # Whatever the faults are, no agent would remain.
+        {"agent-1": {"prover_agent_count": 0}, "agent-2": {"prover_agent_count": -1}},
+        {"agent-1": {"aztec_address": "gone.lan"}, "agent-2": {"aztec_netwrok": "x"}},
         {"node-1": {"aztec_address": "gone.lan"}},
         {"node-1": {"aztec_netwrok": "x"}, "agent-1": {"prover_agent_count": 0}},
     ],
@@ -114,6 +137,39 @@ def test_a_fault_of_the_fleet(changes: dict) -> None:
     problems, fleet = found(changes)
     assert "error" in [level for _host, level in problems]
     assert fleet is None
+
+
+@pytest.mark.parametrize("run", [["agent-1"], ["node-1", "agent-1"]])
+@pytest.mark.parametrize("variables", [{"prover_agent_count": 0}, {"aztec_address": "gone.lan"}])
+def test_a_run_whose_only_agent_has_a_fault(variables: dict, run: list) -> None:
+    assert found({"agent-1": variables}, run) == ([("agent-1", "error")], None)
+
+
+def test_an_agent_beside_the_node_remains() -> None:
+    hosts, groups = good()
+    hosts["agent-2"]["prover_agent_count"] = 0
+    groups["prover_agent"] = ["node-1", "agent-2"]
+    problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
+    assert [(one.host, one.level) for one in problems] == [("agent-2", LEFT_OUT)]
+    assert fleet["agents"] == ["node-1"]
+
+
+@pytest.mark.parametrize(
+    ("node", "run", "level"),
+    [
+        ({}, None, "error"),
+        ({}, ["node-1"], "error"),
+        ({}, ["node-1", "agent-2"], "error"),
+        # The broker stays as it is published.
+        ({}, ["agent-1", "agent-2"], None),
+        ({"prover_broker_publish_addresses": ["10.0.0.10"]}, None, None),
+    ],
+)
+def test_the_broker_is_not_published_at_less_addresses(node: dict, run: list | None, level: str | None) -> None:
+    changes = {"agent-1": {"prover_agent_broker_url": "http://broker.vpn.lan:8080"}, "node-1": node}
+    problems, fleet = found(changes, run)
+    assert problems == ([("agent-1", level)] if level else [])
+    assert (fleet is None) == bool(level)
 
 
 def test_a_key_on_a_second_host_is_the_fleet_s() -> None:
@@ -151,7 +207,6 @@ def test_node_and_broker_outside_the_run(variables: dict, told: bool) -> None:
         (None, {}, "node-1"),
         (["agent-1", "agent-2"], {}, "agent-1"),
         (["agent-1", "agent-2"], {"agent-1": {"prover_agent_count": 0}}, "agent-2"),
-        (["agent-1"], {"agent-1": {"prover_agent_count": 0}}, ""),
     ],
 )
 def test_one_host_asks_the_registry(run: list | None, changes: dict, asker: str) -> None:
@@ -161,11 +216,30 @@ def test_one_host_asks_the_registry(run: list | None, changes: dict, asker: str)
     assert bool(question["images"]) == bool(question["mirrors"]) == bool(asker)
 
 
-def test_faults_that_were_seen_on_hosts() -> None:
-    short = [Problem(host, "vCPUs", "found 2", "more") for host in ("agent-1", "agent-2")]
-    assert [one.level for one in settled(short, ["agent-1", "agent-2"])] == ["error", "error"]
-    assert [one.level for one in settled(short, ["agent-1", "agent-2", "agent-3"])] == [LEFT_OUT, LEFT_OUT]
-    assert settled(short[:1], ["agent-1"])[0].level == LEFT_OUT
-    assert settled([Problem("node-1", "vCPUs", "found 2", "more")], ["agent-1"])[0].level == "error"
-    warning = Problem("agent-1", "CPU", "old", "new", "warning")
-    assert settled([warning], ["agent-1"]) == [warning]
+SHORT, FEW, WARNING, NODES = (
+    Problem("agent-1", "vCPUs", "found 2", "more"),
+    Problem("agent-2", "disk", "found 3 GB", "more"),
+    Problem("agent-1", "CPU", "old", "new", "warning"),
+    Problem("node-1", "vCPUs", "found 2", "more"),
+)
+
+
+@pytest.mark.parametrize(
+    ("problems", "agents", "levels"),
+    [
+        ([SHORT], ["agent-1", "agent-2"], [LEFT_OUT]),
+        ([SHORT, FEW, WARNING], ["agent-1", "agent-2", "agent-3"], [LEFT_OUT, LEFT_OUT, "warning"]),
+        # An agent beside the node remains.
+        ([SHORT, FEW], ["agent-1", "agent-2", "node-1"], [LEFT_OUT, LEFT_OUT]),
+        ([SHORT, NODES], ["agent-1", "agent-2"], [LEFT_OUT, "error"]),
+        # No agent would remain.
+        ([SHORT], ["agent-1"], ["error"]),
+        ([SHORT, FEW], ["agent-1", "agent-2"], ["error", "error"]),
+        ([SHORT, WARNING], ["agent-1"], ["error", "warning"]),
+        ([WARNING], ["agent-1"], ["warning"]),
+        ([NODES], [], ["error"]),
+    ],
+)
+def test_faults_that_were_seen_on_hosts(problems: list, agents: list, levels: list) -> None:
+    apart = [host for host in agents if host != "node-1"]
+    assert [one.level for one in settled(problems, agents, apart)] == levels

@@ -47,6 +47,7 @@ def test_node_and_broker_on_one_host() -> None:
         "containers": [{"mac_address": "02:a2:7e:01:00:01", "ports": [8880]}],
         "bridges": ["aztec0"],
         "required_by_docker": True,
+        "keep_existing": False,
     }
     assert found["broker"]["publish"] == ["10.0.0.10"]
     assert found["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"

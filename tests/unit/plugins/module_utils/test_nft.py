@@ -560,10 +560,20 @@ def test_drop_in_stops_no_running_docker() -> None:
 FORMER = guard.section_of("a", [{"port": 1, "sources": ["10.0.0.2"], "former": ["10.0.0.3", "fd00::3"]}], [])
 
 
+# The first 255 addresses of a network.
+UP_TO_254 = tuple(f"10.0.4.{start}/{length}" for start, length in zip((0, 128, 192, 224, 240, 248, 252), range(25, 32)))
+UP_TO_254 += ("10.0.4.254",)
+
+
 @pytest.mark.parametrize(
     ("networks", "taken", "left"),
     [
         (["10.0.0.0/30"], ["10.0.0.1"], ("10.0.0.0", "10.0.0.2/31")),
+        (["10.0.0.0/24"], ["10.0.0.0/25"], ("10.0.0.128/25",)),
+        (["10.0.0.0/23", "fd00::/64", "0.0.0.0/0", "::/0"], [], ()),
+        (["10.0.0.0/8", "10.9.0.3"], ["fd00::/64"], ("10.9.0.3",)),
+        (["10.0.0.1", "10.0.4.0/24", "10.0.2.0/24"], [], ("10.0.0.1", *UP_TO_254)),
+        (["10.0.4.0/24", "10.0.0.1"], [], ("10.0.4.0/24",)),
         (["10.0.0.1", "10.0.0.2"], ["10.0.0.0/24"], ()),
         (["10.0.0.1", "fd00::1"], ["10.0.0.1"], ("fd00::1",)),
         (["10.0.0.1", "10.0.0.1"], [], ("10.0.0.1",)),
@@ -571,8 +581,8 @@ FORMER = guard.section_of("a", [{"port": 1, "sources": ["10.0.0.2"], "former": [
         ([], ["10.0.0.1"], ()),
     ],
 )
-def test_networks_without_others(networks: list[str], taken: list[str], left: tuple[str, ...]) -> None:
-    assert guard.without(networks, taken) == left
+def test_hosts_that_are_remembered(networks: list[str], taken: list[str], left: tuple[str, ...]) -> None:
+    assert guard.former_of(networks, taken) == left
 
 
 def one(*sources: str, former: tuple[str, ...] = (), port: int = 1) -> guard.Section:
@@ -588,6 +598,9 @@ def one(*sources: str, former: tuple[str, ...] = (), port: int = 1) -> guard.Sec
         pytest.param(one("10.0.0.2"), one("10.0.0.0/24"), (), id="within_a_network"),
         pytest.param(one("10.0.0.2", "fd00::2"), one(), ("10.0.0.2", "fd00::2"), id="all"),
         pytest.param(one("0.0.0.0/0", "::/0"), one("10.0.0.2"), (), id="everybody"),
+        pytest.param(one("10.0.0.0/8", "fd00::/64"), one("10.0.0.2"), (), id="wide_networks"),
+        pytest.param(one("10.0.0.2", "10.0.0.3"), one("10.0.0.3"), ("10.0.0.2",), id="one_of_neighbours"),
+        pytest.param(one("10.0.4.0/24", former=("10.0.0.3",)), one(), ("10.0.4.0/24",), id="the_last_ones_count"),
         pytest.param(one("10.0.0.2", port=2), one(), (), id="another_port"),
         pytest.param(None, one("10.0.0.2"), (), id="first"),
     ],
@@ -597,6 +610,22 @@ def test_a_port_knows_its_former_sources(before, now: guard.Section, former: tup
     assert kept.ports[0].former == former
     assert kept.ports[0].sources == now.ports[0].sources
     assert guard.section_from_text("a", guard.section_to_text(kept)) == kept
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "sources"),
+    [
+        pytest.param(one("10.0.0.2", "10.0.0.4"), one("10.0.0.2"), ("10.0.0.2", "10.0.0.4"), id="one_less"),
+        pytest.param(one("10.0.0.2"), one("10.0.0.3", "fd00::2"), ("10.0.0.2/31", "fd00::2"), id="neighbours"),
+        pytest.param(one("10.9.0.0/16"), one("10.0.0.2"), ("10.0.0.2", "10.9.0.0/16"), id="network"),
+        pytest.param(one("0.0.0.0/0", "::/0"), one("10.0.0.2"), ("10.0.0.2",), id="everybody"),
+        pytest.param(one("10.0.0.2", former=("10.0.0.4",)), one(), ("10.0.0.2",), id="former"),
+        pytest.param(one("10.0.0.2", port=2), one("10.0.0.3"), ("10.0.0.3",), id="another_port"),
+        pytest.param(None, one("10.0.0.2"), ("10.0.0.2",), id="first"),
+    ],
+)
+def test_a_port_keeps_its_sources(before, now: guard.Section, sources: tuple[str, ...]) -> None:
+    assert guard.with_sources_of(now, before).ports[0].sources == sources
 
 
 def test_tries_of_former_sources_are_noted_before_the_drop() -> None:

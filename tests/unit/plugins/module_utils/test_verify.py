@@ -640,3 +640,50 @@ def test_agents_that_were_removed(clients, tried, gone, used):
         wanted.append(("node-1", "prover_broker", f"{wrong}: if you removed an agent there, stop it, {stop}"))
     assert (report.problems, report.notes) == ([], wanted)
     assert all(note[2] in report_table(report) for note in wanted)
+
+
+@pytest.mark.parametrize(
+    ("tried", "admitted", "named"),
+    [
+        pytest.param(["10.8.0.2"], [], [("agent-1", "10.8.0.2")], id="seen on the host"),
+        pytest.param(["10.0.0.2"], ["10.0.0.1/32"], [("agent-1", "10.0.0.2")], id="of the inventory, by another list"),
+        pytest.param(["10.8.0.1"], [], [("node-1", "10.8.0.1")], id="the node"),
+        pytest.param(["10.8.0.2"], ["10.8.0.0/16"], [], id="admitted since"),
+    ],
+)
+def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: list, named: list) -> None:
+    """They are told how they are admitted, and not to be stopped."""
+    looks = fleet()
+    looks["node-1"]["guard"]["tried"] = tried
+    looks["node-1"]["addresses"] = ["10.0.0.1", "10.8.0.1"]
+    looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
+    wanted = {**ADMITTING, "broker": {"host": "node-1", "admitted": admitted or ["10.0.0.0/24"]}}
+    remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
+    assert verify(looks, wanted).notes == [
+        ("node-1", "prover_broker", f"{host} comes from {one}, which is not admitted: {remedy}") for host, one in named
+    ]
+
+
+@pytest.mark.parametrize(
+    ("clients", "tried", "lines"),
+    [
+        pytest.param(["10.0.0.1"], [], [], id="the node"),
+        pytest.param(["10.9.0.3"], [], ["and using the broker: 10.9.0.3"], id="kept"),
+        pytest.param(["10.0.0.7"], [], ["and using the broker: 10.0.0.7"], id="admitted by a network"),
+        pytest.param(
+            ["10.9.0.3"],
+            ["10.9.0.4", "10.9.0.3"],
+            ["not admitted, and still trying to reach the broker: 10.9.0.3, 10.9.0.4"],
+            id="tries",
+        ),
+    ],
+)
+def test_of_an_unknown_address_nobody_is_called_removed(clients: list, tried: list, lines: list) -> None:
+    looks = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
+    looks["node-1"]["guard"]["tried"] = tried
+    unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}
+    remedy = "correct the address of agent-1 where it is there, else stop the agent there, with docker compose down in "
+    remedy += "its directory, /opt/aztec/prover-agent by default"
+    assert [note[2] for note in verify(looks, {**ADMITTING, "hosts": unknown}).notes] == [
+        f"of no host whose address is known, {line}: {remedy}" for line in lines
+    ]

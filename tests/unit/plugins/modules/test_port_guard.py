@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -468,7 +469,8 @@ class Module:
     """AnsibleModule with its parameters given."""
 
     def __init__(self, given: dict, check_mode: bool, argument_spec: dict, supports_check_mode: bool) -> None:
-        assert set(argument_spec) == {"section", "ports", "bridges", "containers", "required_by_docker", "state"}
+        names = ("section", "ports", "bridges", "containers", "keep_existing", "required_by_docker", "state")
+        assert set(argument_spec) == set(names)
         assert [name for name, option in argument_spec.items() if option.get("required")] == ["section"]
         assert argument_spec["ports"]["options"]["port"]["required"] is True
         container = argument_spec["containers"]["options"]
@@ -492,21 +494,22 @@ class Module:
 @pytest.mark.parametrize("check", [False, True])
 def test_main(monkeypatch: pytest.MonkeyPatch, state: str, present: bool, actions: list, check: bool) -> None:
     seen, modules = [], []
-    given = {"section": "prover_broker", "ports": [{"port": 8080}], "state": state}
+    given = {"section": "prover_broker", "ports": [{"port": 8080}], "state": state, "keep_existing": check}
 
     def module(argument_spec: dict, supports_check_mode: bool) -> Module:
         modules.append(Module(given, check, argument_spec, supports_check_mode))
         return modules[0]
 
-    def apply(host: Host, section: guard.Section, present: bool) -> tuple[str, list[str]]:
+    def apply(host: Host, section: guard.Section, present: bool, keep_existing: bool) -> tuple[str, list[str]]:
         host.actions += actions
-        seen.append((host.nft, host.check, section, present))
+        seen.append((host.nft, host.check, section, present, keep_existing))
         return "text", ["prover_broker"]
 
     monkeypatch.setattr(port_guard, "AnsibleModule", module)
     monkeypatch.setattr(Host, "apply", apply)
     port_guard.main()
-    assert seen == [("/usr/sbin/nft", check, guard.section_of("prover_broker", [{"port": 8080}], []), present)]
+    section = guard.section_of("prover_broker", [{"port": 8080}], [])
+    assert seen == [("/usr/sbin/nft", check, section, present, check)]
     assert modules[0].result == {
         "changed": bool(actions),
         "table": "text",
@@ -524,7 +527,7 @@ def test_main_fails_in_one_line(monkeypatch: pytest.MonkeyPatch, error: Exceptio
         modules.append(Module({"section": "a"}, False, argument_spec, supports_check_mode))
         return modules[0]
 
-    def apply(host: Host, section: guard.Section, present: bool) -> None:
+    def apply(host: Host, section: guard.Section, present: bool, keep_existing: bool) -> None:
         host.actions.append("enable the unit")
         raise error
 
@@ -561,6 +564,31 @@ def test_a_source_that_is_taken_off_the_list_is_remembered(machine: Machine) -> 
     kept = machine.file(f"{guard.DIRECTORY}/prover_broker.json").read_text()
     assert '"former": [\n        "10.0.0.13"\n      ]' in kept
     assert "former" not in sources("10.0.0.11", "10.0.0.13")
+
+
+def test_a_call_that_does_not_know_all_sources_takes_none_off(machine: Machine) -> None:
+    def kept(*sources: str, keep: bool) -> list[str]:
+        section = guard.section_of("prover_broker", [{"port": 8080, "sources": list(sources)}], ["aztec0"])
+        machine.host().apply(section, present=True, keep_existing=keep)
+        host = machine.host()
+        host.apply(section, present=True, keep_existing=keep)
+        assert host.actions == []
+        return json.loads(machine.file(f"{guard.DIRECTORY}/prover_broker.json").read_text())["ports"][0]["sources"]
+
+    # Nothing is there yet.
+    assert kept("10.0.0.11", keep=True) == ["10.0.0.11"]
+    assert kept("10.0.0.11", "10.0.0.13", keep=False) == ["10.0.0.11", "10.0.0.13"]
+    assert kept("10.0.0.11", "10.0.0.15", keep=True) == ["10.0.0.11", "10.0.0.13", "10.0.0.15"]
+    assert kept("10.0.0.11", "10.0.0.15", keep=False) == ["10.0.0.11", "10.0.0.15"]
+
+
+def test_a_section_that_cannot_be_read_is_not_replaced_where_its_sources_are_to_be_kept(machine: Machine) -> None:
+    machine.host().apply(BROKER, present=True)
+    machine.file(f"{guard.DIRECTORY}/prover_broker.json").write_text("x")
+    host = machine.host()
+    with pytest.raises(Failed, match=r"prover_broker\.json cannot be read, and the sources in it are to be kept: "):
+        host.apply(BROKER, present=True, keep_existing=True)
+    assert host.actions == []
 
 
 def test_a_section_that_cannot_be_read_remembers_nothing(machine: Machine) -> None:

@@ -87,9 +87,30 @@ TABLE = [
     pytest.param(
         HOSTS % ("{prover_agent_count: 3}", "", ""),
         {"inventory/group_vars/prover_agent/a.yml": "prover_agent_count: 5"},
-        "the inventory's line of the host applies, and not group_vars/prover_agent",
+        None,
+        None,
+        id="a host's own line replaces a group's",
+    ),
+    pytest.param(
+        HOSTS % ("{prover_agent_count: 3}", FOUR, "prover_agent_count: 2"),
+        {"inventory/group_vars/all.yml": ONE},
+        None,
+        None,
+        id="a host's own line replaces all",
+    ),
+    pytest.param(
+        HOSTS % ("", FOUR, ""),
+        {"inventory/host_vars/agent-1.yml": "prover_agent_count: 5"},
+        None,
+        None,
+        id="host_vars replace a group's",
+    ),
+    pytest.param(
+        HOSTS % ("", FOUR, ""),
+        {"inventory/host_vars/agent-1.yml": "prover_agent_count: 5", "playbooks/host_vars/agent-1.yml": ONE},
+        "host_vars of the host beside the playbook applies, and not host_vars of the host",
         ONCE,
-        id="a group and a host",
+        id="host_vars twice",
     ),
     pytest.param(
         "all: {vars: {prover_agent_count: 2}}\n" + HOSTS % ("", "", ""),
