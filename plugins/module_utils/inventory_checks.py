@@ -1075,7 +1075,7 @@ class _Inventory:
                 self.add(host, name, ("is no IP address", "give the address that peers reach the node at"))
                 continue
             answer = self.resolved.get(announced)
-            if name not in values and not isinstance(answer, list) and announced != self._address(host):
+            if name not in values and isinstance(answer, ValueError) and announced != self._address(host):
                 # What Ansible connects to may be an alias.
                 wrong = "is not set, and ansible_host, else the host's name, does not resolve on the controller"
                 self.add(host, name, (wrong, set_it))
