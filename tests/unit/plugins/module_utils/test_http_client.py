@@ -204,6 +204,10 @@ def test_json(text: str | bytes, wrong: str) -> None:
         ("\x1b]0;title\x07text", "text"),
         ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
         ("\x1bPdevice\x1b\\text", "text"),
+        ("\x1b]0;no end\nnext", "next"),
+        ("\x1b]0;no end\r\nnext\x07", "next?"),
+        ("\x9d0;no end\rnext", "next"),
+        ("\x1bPno end\n\x1b[0mnext", "next"),
         ("\x1bcreset", "reset"),
         ("good\rbad", "good bad"),
         ("a\x08\x00\x7fb", "a???b"),
@@ -220,6 +224,7 @@ def test_printable(text: str, shown: str) -> None:
 def test_printable_is_shortened_and_keeps_lines_where_there_are_some() -> None:
     assert printable("a" * 50, 10) == "aaaaaaa..."
     assert printable_lines("a:\n\t\x1b[31m b\r\nc\rd\n") == "a:\n\t b\nc?d\n"
+    assert printable_lines("a\x1b]0;no end\nb\x1b_no end\r\nc") == "a\nb\nc"
 
 
 def test_an_escape_sequence_does_not_part_a_secret() -> None:
