@@ -827,7 +827,6 @@ class Stack:
             seen = self.look()
             if not seen["actions"]:
                 return self.result(seen)
-        self.disk.make_own()
         self.disk.lock(self.tell)
         seen = self.look()
         actions = seen["actions"]

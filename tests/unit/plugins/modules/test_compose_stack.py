@@ -105,7 +105,7 @@ def test_containers_are_gone_only_where_docker_says_so(
     ends = "kill -KILL $$" if code < 0 else f"exit {code}"
     there = stack(f"cat {tmp_path}/out; cat {tmp_path}/err >&2; {ends}")
     if found is None:
-        with pytest.raises(Problem, match="^Asking Docker for containers failed: "):
+        with pytest.raises(Problem, match=r"^Asking Docker for containers failed: "):
             there.inspect(["a", "b"])
     else:
         assert [one["Id"] for one in there.inspect(["a", "b"])] == found
@@ -122,7 +122,7 @@ def test_containers_are_gone_only_where_docker_says_so(
 )
 def test_images_are_missing_only_where_docker_says_so(stack, text: str, found: dict | None) -> None:
     if found is None:
-        with pytest.raises(Problem, match="^Asking Docker for image a:1 failed: "):
+        with pytest.raises(Problem, match=r"^Asking Docker for image a:1 failed: "):
             stack(text).image_ids(["a:1"])
     else:
         assert stack(text).image_ids(["a:1"]) == found
