@@ -86,6 +86,8 @@ NO_LINES = {
     ": Pulling fs layer": _NOT_TEXT,
     "{} failed: {}": _OTHERS,
     "Asking Docker for network {} failed: {}": _OTHERS,
+    "Asking Docker for containers failed: {}": _OTHERS,
+    "Asking Docker for image {} failed: {}": _OTHERS,
     "Pulling {} failed: {}": _OTHERS,
     "Making network {} on bridge {} failed: {}": _OTHERS,
     "left out of this run: {}": _WHOLE,
