@@ -203,10 +203,12 @@ def file_digest(path: Path) -> str:
 
 
 def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
-    """What systemd's containerd runs with of the variables that the role sets; None where none runs or shows it."""
+    """What systemd's containerd runs with of the variables that the role sets, {} where none runs; None if not seen."""
     if not (root / "run/systemd/system").is_dir():
         return None
     _code, out, _err = run(["systemctl", "show", "--value", "--property", "MainPID", "containerd.service"])
+    if out.strip() == "0":
+        return {}
     # Unset variables leave others, of which one may hold a proxy's password.
     pairs = read(root / "proc" / out.strip() / "environ").split("\0")
     found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)

@@ -219,12 +219,12 @@ def test_networks():
         ("42\n", "PATH=/bin\0XDG_RUNTIME_DIR=/run/containerd\0HTTP_PROXY=http://u:p@h\0", RUNTIME),
         ("42\n", "PATH=/bin\0", {}),
         ("42\n", None, None),
-        ("0\n", "PATH=/bin\0", None),
+        ("0\n", "PATH=/bin\0", {}),
         ("", "PATH=/bin\0", None),
     ],
 )
 def test_containerd_environment(tmp_path, main_pid, environment, wanted):
-    """Of the unit's process, and of that what the role sets; None where it is stopped, unknown or hidden."""
+    """Of the unit's process, and of that what the role sets; {} where it is stopped, None where it is not seen."""
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     (tmp_path / "proc/42").mkdir(parents=True)
     if environment is not None:
