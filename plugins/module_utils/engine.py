@@ -374,6 +374,12 @@ def engine_plan(
         problems = ([problem] if problem else []) + packages_in_the_way(look, source)
         return settle({**plan, "action": "install", "packages": packages, "aside": aside}, problems)
 
+    if engine["serves"] and engine["error"]:
+        # Of what it does not tell, nothing may be taken as not there.
+        return refuse(
+            f"the engine answers and does not tell about itself (docker info: {engine['error']}): see systemctl status "
+            "docker, and if it hangs, run systemctl restart docker on the host"
+        )
     if unusable(look):
         return refuse(*unusable(look))
     if engine["source"] == "podman-docker":

@@ -96,6 +96,18 @@ def test_usable(seen):
     assert plan(seen)[0] == "leave"
 
 
+@pytest.mark.parametrize("engine", [SERVES, OURS])
+def test_an_engine_that_tells_nothing_of_itself_is_left_as_it_is(engine):
+    """It is not installed again, and what it does not tell is not taken as not there."""
+    action, problems = plan(look(**{**engine, "error": "timed out"}, snap=True))
+    assert action == "refuse"
+    assert problems == [
+        "the engine answers and does not tell about itself (docker info: timed out): see systemctl status docker, and "
+        "if it hangs, run systemctl restart docker on the host"
+    ]
+    assert plan(look(**engine))[0] == "leave"
+
+
 def test_all_that_is_wrong_is_said_at_once():
     """An operator corrects a host once."""
     action, problems = plan(look(systemd=False, snap=True))

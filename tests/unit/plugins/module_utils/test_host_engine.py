@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 import json
+import socketserver
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import host_engine as he
@@ -161,6 +165,53 @@ def test_engine_of_the_role(tmp_path):
     assert found["containerd_environment"] is None
     assert (found["compose"], found["version"], found["root"]) == ("2.40.1", "28.5.2", "/d")
     assert found["rules"] is True
+
+
+class SlowInfo(BaseHTTPRequestHandler):
+    """Answers /version at once, and /info after so many seconds."""
+
+    seconds = 0.0
+
+    def log_message(self, *_words):
+        """Say nothing."""
+
+    def address_string(self):
+        """A Unix socket has none."""
+        return ""
+
+    def do_GET(self):
+        """Answer."""
+        body = b'{"Version": "28.5.2", "DockerRootDir": "/d"}'
+        if self.path == "/info":
+            time.sleep(self.seconds)
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize(
+    ("share", "seen"),
+    [
+        pytest.param(5, {"serves": True, "version": "28.5.2", "error": "", "root": "/d"}, id="slow"),
+        pytest.param(
+            0.3, {"serves": True, "version": "28.5.2", "error": "timed out", "root": "/var/lib/docker"}, id="too slow"
+        ),
+    ],
+)
+def test_an_engine_that_takes_long_to_tell_of_itself_serves(tmp_path, monkeypatch, share, seen):
+    """/info has a share of its own, and an engine that answers is never taken as one that is down."""
+    monkeypatch.setattr(he, "INFO_SECONDS", share, raising=False)
+
+    class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+        daemon_threads = True
+
+    path = str(tmp_path / "docker.sock")
+    with Server(path, type("Own", (SlowInfo,), {"seconds": 1.0})) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        found = he.engine_facts(he.Engine(f"unix://{path}", 0.5), run_nothing, tmp_path)
+        server.shutdown()
+    assert {name: found[name] for name in seen} == seen
 
 
 @pytest.mark.parametrize("folder", ["usr/sbin", "sbin"])
