@@ -60,13 +60,18 @@ def configured(
         (folder / "bin" / name).write_text(text)
         (folder / "bin" / name).chmod(0o755)
     engine = {
-        **FACTS["__aztec_look"]["engine"], "ours": True, "serves": True, "version": "20.10.24", "rules": True,
+        **FACTS["__aztec_look"]["engine"],
+        "ours": True,
+        "serves": True,
+        "version": "20.10.24",
+        "rules": True,
         "daemon_json": "x" if "etc/docker/daemon.json" in files else "",
         "containerd_conf": "x" if f"{DROP_IN}/aztec.conf" in files else "",
     }
     role = "aztec_ops.prover.docker_engine"
     play = {
-        "hosts": "localhost", "gather_facts": False,
+        "hosts": "localhost",
+        "gather_facts": False,
         "vars": {**FACTS, **values, "__aztec_look": {**FACTS["__aztec_look"], "engine": engine}},
         "tasks": [
             {"ansible.builtin.include_role": {"name": role, "tasks_from": file}} for file in ("configure", "run")
@@ -98,9 +103,7 @@ ROOT, OPTIONS = {"docker_engine_containerd_root": "/refused"}, {"docker_engine_d
         pytest.param({}, {**ROOT, **OPTIONS}, CONTAINERD_LINE, id="both, and nothing before"),
     ],
 )
-def test_both_services_run_with_what_was_there_before(
-    tmp_path: Path, before: dict, values: dict, line: str
-) -> None:
+def test_both_services_run_with_what_was_there_before(tmp_path: Path, before: dict, values: dict, line: str) -> None:
     # A file of an administrator's beside the role's own.
     mine = {"etc/docker/daemon.json.previous": "mine"}
     said, left, asked = configured(tmp_path, {**before, **mine}, values)
