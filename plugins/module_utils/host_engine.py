@@ -54,8 +54,8 @@ UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/syste
 UNIT = "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock\n"
 # Bytes of an answer. The longest are a list of many images, and 400 log lines, of up to 16 KiB each.
 LONGEST = 32 * 2**20
-# Seconds for what the engine tells of itself, for which it counts containers and images; nothing else hangs on it.
-INFO_SECONDS = 30
+# How much longer than for other answers the engine has to tell of itself, for which it counts containers and images.
+INFO_SHARE = 3
 # For the key of Docker's packages, of 4 KB.
 KEY_SECONDS = 30
 Runner = Callable[[list], tuple]
@@ -76,7 +76,7 @@ class Engine:
     def get(self, path: str, **query: Any) -> bytes:
         """The body of a GET, or EngineError; the status code is the error's second argument."""
         scheme, _sep, target = self.host.partition("://")
-        seconds = INFO_SECONDS if path == "/info" else self.timeout
+        seconds = self.timeout * (INFO_SHARE if path == "/info" else 1)
         if scheme == "unix":
             connection = Connection("localhost", None, seconds, socket_path=target)
         elif scheme == "tcp":
