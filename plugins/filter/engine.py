@@ -9,6 +9,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
     engine_daemon,
     engine_plan,
     engine_stale,
+    engine_validation,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
 from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import checked_key
@@ -21,5 +22,5 @@ class FilterModule:
         """Give the filters by name."""
         return {
             function.__name__: one_line_errors(function, AnsibleFilterError)
-            for function in (checked_key, engine_plan, engine_daemon, engine_stale)
+            for function in (checked_key, engine_plan, engine_daemon, engine_stale, engine_validation)
         }

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_networks import (
     SPARE_POOLS,
@@ -23,8 +23,16 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_networks i
 from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import BROKER
 from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Problem
 
-BRIDGE_POOL = ("10.200.0.0/16", 24)
+# What is proposed for docker0, apart from what SPARE_POOLS has first for the fleet's network, so that both lines can be
+# followed at a time.
+BRIDGE_POOLS = (("10.200.0.0/16", 24), ("192.168.248.0/21", 24), ("172.31.248.0/21", 24), *SPARE_POOLS)
+# What is proposed as an address pool, a large one where there is room for it.
+POOL_SIZES = (16, 20)
 STOP = "stop the host's containers (docker ps -q | xargs -r docker stop), as docker0 changes only while none runs"
+NO_ROOM = (
+    "narrow or remove routes of the host, as no part of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 is free of routes "
+    "and known addresses"
+)
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,8 @@ class Host:
     """What is compared on a host.
 
     names: addresses of the fleet's other hosts, and whose they are. needed: those that this host has to reach.
-    routes: the host's, without those of Docker's own bridges. own: the engine is one that docker_engine configures.
-    options: what its daemon.json gets then.
+    routes: the host's that a subnet can be placed beside, without those of Docker's own bridges.
+    own: the engine is one that docker_engine configures. options: what its daemon.json gets then.
     """
 
     name: str
@@ -65,10 +73,14 @@ class Host:
         """The subnet that this run sets for Docker's own bridge, '' where it sets none."""
         return str(subnet_of(self.options.get("bip")) or "") if self.own else ""
 
+    @property
+    def used(self) -> list[str]:
+        """The networks and addresses that are known here."""
+        return [*self.subnets, *self.names, *(route["network"] for route in self.routes), self.bip]
+
     def spare(self, pools: Sequence) -> str:
-        """Return a subnet that overlaps nothing that is known here, to propose it."""
-        used = [*self.subnets, *self.names, *(route["network"] for route in narrow(self.routes)), self.bip]
-        return free_subnet(pools, used) or free_subnet(pools, self.needed)
+        """Return a subnet that overlaps nothing that is known here, to propose it; '' where there is none."""
+        return free_subnet(pools, self.used)
 
     def overlaps(self, subnets: Sequence) -> tuple[str, str]:
         """Return what subnets overlap, in words, and of which level that is; ('', '') for nothing."""
@@ -76,12 +88,43 @@ class Host:
         if hits:
             return f"holds {self.named(hits)}", "error" if self.needed & set(hits) else "warning"
         ways = [route for subnet in subnets for route in self.routes if overlapping(subnet, [route["network"]])]
-        return (f"overlaps the route {ways[0]['network']} by {ways[0]['interface']}", "warning") if ways else ("", "")
+        return (over(ways[0]), "warning") if ways else ("", "")
+
+    def overlaps_wanted(self, wanted: str) -> tuple[str, str]:
+        """Return the same of a subnet that is set, which is an error also over what the host reaches by itself."""
+        words, level = self.overlaps([wanted])
+        if level == "error":
+            return words, level
+        near = [route for route in self.routes if not route["gateway"] and overlapping(wanted, [route["network"]])]
+        networks = [*self.networks, {"name": "bridge", "subnets": [self.bip]}]
+        beside = [net["name"] for net in networks if overlapping(wanted, net.get("subnets") or [])]
+        if near or beside:
+            return over(near[0]) if near else f"overlaps the Docker network {beside[0]}", "error"
+        return words, level
 
     def named(self, addresses: Sequence) -> str:
         """Return addresses with the hosts that they belong to, three at most."""
         more = f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""
         return ", ".join(f"{one} ({self.names[one]})" for one in addresses[:3]) + more
+
+
+def over(route: Mapping) -> str:
+    """Return that something overlaps a route, in words."""
+    return f"overlaps the route {route['network']} by {route['interface']}"
+
+
+def with_room(host: Host) -> Host:
+    """Return a host without the widest routes by gateways where those leave no subnet free.
+
+    Summary routes such as those to all private networks cannot be avoided, only what is known to lie behind them.
+    """
+    sizes = sorted({subnet_of(route["network"]).prefixlen for route in host.routes if route["gateway"]})
+    for size in sizes:
+        if host.spare([(base, POOL_SIZES[-1]) for base, _size in SPARE_POOLS]):
+            break
+        left = [one for one in host.routes if not one["gateway"] or subnet_of(one["network"]).prefixlen > size]
+        host = replace(host, routes=left)
+    return host
 
 
 def host_of(name: str, look: Mapping, options: Mapping, fleet: Mapping) -> Host:
@@ -94,7 +137,8 @@ def host_of(name: str, look: Mapping, options: Mapping, fleet: Mapping) -> Host:
     # The bridge of an engine that is stopped is still there.
     bridges = {network.get("interface") for network in look.get("networks") or []} | {"docker0"}
     routes = [route for route in narrow(look.get("routes") or []) if route["interface"] not in bridges]
-    return Host(name, look, names, frozenset(needed), routes, engine["ours"] or not engine["serves"], options)
+    configured = engine["ours"] or not engine["serves"]
+    return with_room(Host(name, look, names, frozenset(needed), routes, configured, options))
 
 
 def default_bridge_problem(host: Host) -> list[Problem]:
@@ -106,15 +150,16 @@ def default_bridge_problem(host: Host) -> list[Problem]:
     if not words or (not there and host.look["engine"]["serves"]):
         return []
     wrong = f"Docker's default bridge docker0 {'has' if there else 'gets'} {', '.join(subnets)}, which {words}"
-    # Apart from what is proposed for the fleet's network: both lines can be followed at a time.
-    address = host.spare((BRIDGE_POOL, *SPARE_POOLS)).replace(".0/", ".1/")
-    if not there:
+    address = host.spare(BRIDGE_POOLS).replace(".0/", ".1/")
+    if there and host.own and host.bip and not host.overlaps([coming])[0]:
+        level = "warning"
+        remedy = f"{STOP}; this run then restarts Docker with the bip that is set"
+    elif not address:
+        remedy = NO_ROOM
+    elif not there:
         remedy = f'set docker_engine_daemon_options: {{bip: "{address}"}}'
     elif not host.own:
         remedy = f'set "bip": "{address}" in /etc/docker/daemon.json, {STOP}, then run systemctl restart docker'
-    elif host.bip and not host.overlaps([coming])[0]:
-        level = "warning"
-        remedy = f"{STOP}; this run then restarts Docker with the bip that is set"
     else:
         remedy = f'set docker_engine_daemon_options: {{bip: "{address}"}}, and {STOP}'
     return [Problem(host.name, "container engine", wrong, remedy, level)]
@@ -131,11 +176,13 @@ def pool_problem(host: Host) -> list[Problem]:
     if hits:
         words = f"hold {host.named(hits)}"
     elif ways:
-        words = f"overlap the route {ways[0]['network']} by {ways[0]['interface']}"
+        words = over(ways[0]).replace("overlaps", "overlap", 1)
     else:
         return []
     wrong = f"Docker's address pools {words}: a network that is created here later can take it"
-    base = host.spare(tuple((pool, 16) for pool, _size in SPARE_POOLS))
+    base = host.spare([(pool, size) for size in POOL_SIZES for pool, _size in SPARE_POOLS])
+    if not base:
+        return []
     if host.own:
         remedy = f"set docker_engine_daemon_options: {{default-address-pools: [{{base: {base}, size: 24}}]}}"
     else:
@@ -160,26 +207,26 @@ def other_network_problems(host: Host, own: set) -> list[Problem]:
 def subnet_problems(host: Host, component: str, name: str, wanted: str) -> list[Problem]:
     """Return what is wrong with the subnet of the fleet's network: the one that it has, or is to get."""
     option, there = f"{component}_docker_ipv4_subnet", next((net for net in host.networks if net["name"] == name), None)
-    has = (there or {}).get("subnets") or []
+    has, spare = (there or {}).get("subnets") or [], host.spare(SPARE_POOLS)
     if there and wanted and has and wanted not in has:
         wrong = f"the Docker network {name} has {', '.join(has)}, not {wanted}"
         return [Problem(host.name, option, wrong, remaking(name))]
     if there:
         words, level = host.overlaps(has)
         wrong = f"the Docker network {name} has {', '.join(has)}, which {words}"
-        change = f"set aztec_docker_ipv4_subnet to {host.spare(SPARE_POOLS)}; " if wanted else ""
-        return [Problem(host.name, option, wrong, change + remaking(name), level)] if words else []
+        # Without it the next run would create the network where it overlaps the same again.
+        set_first = bool(wanted) or not free_subnet(host.pools, host.used)
+        change = f"set aztec_docker_ipv4_subnet to {spare}; " if set_first else ""
+        remedy = change + remaking(name) if spare or not set_first else NO_ROOM
+        return [Problem(host.name, option, wrong, remedy, level)] if words else []
     if wanted:
-        words, _level = host.overlaps([wanted])
-        networks = [*host.networks, {"name": "bridge", "subnets": [host.bip]}]
-        beside = [net for net in networks if any(overlapping(wanted, [one]) for one in net.get("subnets") or [])]
-        words = words or (f"overlaps the Docker network {beside[0]['name']}" if beside else "")
-        remedy = f"set aztec_docker_ipv4_subnet to another subnet, such as {host.spare(SPARE_POOLS)}"
-        return [Problem(host.name, option, f"{wanted} {words}", remedy)] if words else []
+        words, level = host.overlaps_wanted(wanted)
+        remedy = f"set aztec_docker_ipv4_subnet to another subnet, such as {spare}" if spare else NO_ROOM
+        return [Problem(host.name, option, f"{wanted} {words}", remedy, level)] if words else []
     try:
         avoided_subnet(host.pools, host.routes, host.names, host.subnets)
     except ValueError as error:
-        remedy = f"set aztec_docker_ipv4_subnet to a subnet that is free, such as {host.spare(SPARE_POOLS)}"
+        remedy = f"set aztec_docker_ipv4_subnet to a subnet that is free, such as {spare}" if spare else NO_ROOM
         return [Problem(host.name, option, str(error), remedy)]
     return []
 

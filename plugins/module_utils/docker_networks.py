@@ -9,7 +9,8 @@ interface and mtu (0 where it is not known), in the kernel's order of preference
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 OPTION_MTU = "com.docker.network.driver.mtu"
 DEFAULT_MTU = 1500
@@ -27,8 +28,14 @@ WIDEST = 8
 
 def subnet_of(text: object):
     """Return the network that a text in CIDR form lies in, or None where it is none."""
+    return _parsed(str(text))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str):
+    # Each host is compared with the addresses of the whole fleet, several times.
     try:
-        return ipaddress.ip_interface(str(text)).network
+        return ipaddress.ip_interface(text).network
     except ValueError:
         return None
 
@@ -44,12 +51,6 @@ def pools_of(entries: object) -> list[tuple]:
     return found or list(DEFAULT_POOLS)
 
 
-def candidates(pools: Iterable) -> Iterator:
-    """Return the subnets of pools, in the order in which Docker takes them."""
-    for base, size in pools:
-        yield from ipaddress.ip_network(base).subnets(new_prefix=size)
-
-
 def overlapping(subnet: object, others: Iterable) -> list[str]:
     """Return those of other networks and addresses that have an address in common with a subnet."""
     own = subnet_of(subnet)
@@ -61,8 +62,20 @@ def overlapping(subnet: object, others: Iterable) -> list[str]:
 
 def free_subnet(pools: Iterable, taken: Iterable) -> str:
     """Return the first subnet of pools that overlaps nothing of what is taken, or ''."""
-    used = [one for one in map(subnet_of, taken) if one is not None and one.version == 4]
-    return next((str(one) for one in candidates(pools) if not any(one.overlaps(other) for other in used)), "")
+    networks = [one for one in map(subnet_of, taken) if one is not None and one.version == 4]
+    used = sorted({(int(one.network_address), int(one.broadcast_address)) for one in networks})
+    for base, size in pools:
+        pool, step = ipaddress.ip_network(base), 2 ** (32 - size)
+        start = int(pool.network_address)
+        for first, last in used:
+            if first >= start + step:
+                break
+            if last >= start:
+                # The first subnet behind the one that is in its way.
+                start = (last // step + 1) * step
+        if start <= int(pool.broadcast_address):
+            return f"{ipaddress.ip_address(start)}/{size}"
+    return ""
 
 
 def narrow(routes: Iterable) -> list[Mapping]:

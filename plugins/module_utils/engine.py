@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import shlex
 from collections.abc import Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import bypass_list
@@ -209,6 +210,28 @@ def flags_of(command: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def config_file(command: list[str]) -> str:
+    """Return the file that a command line has dockerd read, by the last --config-file in it or by default."""
+    found = DAEMON_JSON
+    for word, following in zip(command, [*command[1:], ""]):
+        name, equals, value = word.partition("=")
+        if name == "--config-file":
+            found = value if equals else following
+    return posixpath.normpath(found)
+
+
+def engine_validation(look: dict) -> str:
+    """Return the command that checks a daemon.json, with %s for its path.
+
+    It has the flags of the unit, as a setting must not be both, where the unit runs dockerd itself: another program,
+    such as a wrapper, may do anything with --validate.
+    """
+    command = look["engine"]["command"]
+    own = posixpath.basename(command[0] if command else "") == "dockerd"
+    words = [*(command if own else ["dockerd"]), "--validate", "--config-file"]
+    return f"{' '.join(map(shlex.quote, words)).replace('%', '%%')} %s"
+
+
 def settings_problems(look: dict, daemon: dict) -> list[str]:
     """Return what is wrong with the content of daemon.json that the role would write on this host.
 
@@ -226,7 +249,7 @@ def settings_problems(look: dict, daemon: dict) -> list[str]:
                 f"docker.service has the flag --{flag}, and the engine does not start where {DAEMON_JSON} sets {name} "
                 f"too: take {either}{from_unit}"
             )
-        if flag == "config-file":
+        if flag == "config-file" and config_file(engine["command"]) != DAEMON_JSON:
             problems.append(f"docker.service reads another file than {DAEMON_JSON} (--config-file): take {from_unit}")
     if daemon.get("userns-remap"):
         problems.append(
@@ -351,6 +374,12 @@ def engine_plan(
         problems = ([problem] if problem else []) + packages_in_the_way(look, source)
         return settle({**plan, "action": "install", "packages": packages, "aside": aside}, problems)
 
+    if engine["serves"] and engine["error"]:
+        # Of what it does not tell, nothing may be taken as not there.
+        return refuse(
+            f"the engine answers and does not tell about itself (docker info: {engine['error']}): see systemctl status "
+            "docker, and if it hangs, run systemctl restart docker on the host"
+        )
     if unusable(look):
         return refuse(*unusable(look))
     if engine["source"] == "podman-docker":
@@ -412,7 +441,7 @@ def engine_stale(look: dict, daemon_json: str, containerd_conf: str) -> list[str
     """
     engine = look["engine"]
     wanted = dict(re.findall(r"^Environment=(\w+)=(.*)$", containerd_conf, re.MULTILINE))
-    # Where none runs, it is started with what its file says.
+    # Where it cannot be seen, as it was started with what its file says.
     runs_with = wanted if engine["containerd_environment"] is None else engine["containerd_environment"]
     holds = {
         "containerd": engine["containerd_conf"] == sha256(containerd_conf) and runs_with == wanted,

@@ -20,6 +20,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware imp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import (
     Connection,
+    ProxyRefused,
     RedirectRefused,
     TooLong,
     connection_to,
@@ -53,6 +54,8 @@ UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/syste
 UNIT = "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock\n"
 # Bytes of an answer. The longest are a list of many images, and 400 log lines, of up to 16 KiB each.
 LONGEST = 32 * 2**20
+# How much longer than for other answers the engine has to tell of itself, for which it counts containers and images.
+INFO_SHARE = 3
 # For the key of Docker's packages, of 4 KB.
 KEY_SECONDS = 30
 Runner = Callable[[list], tuple]
@@ -73,10 +76,11 @@ class Engine:
     def get(self, path: str, **query: Any) -> bytes:
         """The body of a GET, or EngineError; the status code is the error's second argument."""
         scheme, _sep, target = self.host.partition("://")
+        seconds = self.timeout * (INFO_SHARE if path == "/info" else 1)
         if scheme == "unix":
-            connection = Connection("localhost", None, self.timeout, socket_path=target)
+            connection = Connection("localhost", None, seconds, socket_path=target)
         elif scheme == "tcp":
-            connection = connection_to(f"http://{target}", self.timeout)
+            connection = connection_to(f"http://{target}", seconds)
         else:
             raise EngineError(f"DOCKER_HOST of kind {scheme} cannot be asked", 0)
         with closing(connection):
@@ -103,8 +107,10 @@ def fetch_key(url: str, seconds: float = KEY_SECONDS) -> dict[str, str]:
     """
     try:
         answer = get(url, seconds, proxies=True)
+    except ProxyRefused as caught:
+        error = f"cannot be asked: {caught}"
     except (http.client.InvalidURL, ValueError):
-        error = "cannot be asked: the URL or that of the proxy is not one of http"
+        error = "cannot be asked: the URL is not one of http"
     except (TooLong, RedirectRefused) as caught:
         error = f"answers with {caught}"
     except (OSError, http.client.HTTPException) as caught:
@@ -203,10 +209,12 @@ def file_digest(path: Path) -> str:
 
 
 def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
-    """What systemd's containerd runs with of the variables that the role sets; None where none runs or shows it."""
+    """What systemd's containerd runs with of the variables that the role sets, {} where none runs; None if not seen."""
     if not (root / "run/systemd/system").is_dir():
         return None
     _code, out, _err = run(["systemctl", "show", "--value", "--property", "MainPID", "containerd.service"])
+    if out.strip() == "0":
+        return {}
     # Unset variables leave others, of which one may hold a proxy's password.
     pairs = read(root / "proc" / out.strip() / "environ").split("\0")
     found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
@@ -354,12 +362,16 @@ def engine_kind(info: dict[str, Any], root: Path) -> dict[str, Any]:
 
 
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
-    """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it."""
+    """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it.
+
+    error: why it does not serve, or where it does, why it tells nothing else of itself.
+    """
     version: dict[str, Any] = {}
     info: dict[str, Any] = {}
     error = ""
     try:
-        version, info = engine.json("/version"), engine.json("/info")
+        version = engine.json("/version")
+        info = engine.json("/info")
     except EngineError as caught:
         error = str(caught.args[0]).lower()
     packages = parse_dpkg_status(read(root / "var/lib/dpkg/status"), PACKAGES)

@@ -27,6 +27,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware imp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text, parse_sockets
 from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import (
     Connection,
+    ProxyRefused,
     TooLong,
     basic,
     connection_to,
@@ -122,6 +123,8 @@ def ask(url: str, method: str, params: list, timeout: float = TIMEOUT, proxies: 
             got = connection.ask("POST", path, body, headers).body
     except TooLong as error:
         raise RpcError("the answer is too long") from error
+    except ProxyRefused as error:
+        raise RpcError(str(error)) from error
     except (http.client.InvalidURL, ValueError) as error:
         # Its text holds the URL.
         raise RpcError("the URL is not one of http, or holds characters that no request may have") from error

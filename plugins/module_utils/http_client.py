@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import re
 import socket
 import ssl
@@ -35,6 +36,10 @@ _NUMBER = re.compile(r"(?:0x[0-9a-fA-F]+|[0-9]+)\Z")
 
 class TooLong(http.client.HTTPException):
     """An answer that is longer than its limit."""
+
+
+class ProxyRefused(http.client.InvalidURL):
+    """A proxy of the environment that nothing can be asked by; the text names its variable."""
 
 
 class RedirectRefused(http.client.HTTPException):
@@ -142,9 +147,20 @@ class _Http(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = self._wire()
-        if getattr(self, "_tunnel_host", None):
-            self._tunnel()
+        host = getattr(self, "_tunnel_host", None)
+        if host:
+            # Python writes an IPv6 address with brackets in CONNECT only from 3.12 on.
+            self._tunnel_host = bracketed(host)
+            try:
+                self._tunnel()
+            finally:
+                self._tunnel_host = host
         self.sock = self._encrypted(self.sock)
+
+
+def bracketed(host: str) -> str:
+    """Return a host as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 class Connection:
@@ -165,7 +181,8 @@ class Connection:
     ) -> None:
         """Take the peer and the seconds for everything, from the look-up of its name to the last byte.
 
-        proxy: the URL of an HTTP proxy, '' for none: loopback and the fleet's own addresses are asked without one.
+        proxy: the URL of a proxy, '' for none: loopback and the fleet's own addresses are asked without one. As with
+        urllib, a request to http goes to a proxy of https over TLS, and one to https over a CONNECT without.
         socket_path: a Unix socket to connect to in place of the host.
         """
         self.seconds, self.end = seconds, time.monotonic() + seconds
@@ -173,8 +190,7 @@ class Connection:
         self.tls, self.socket_path, self.source = tls, socket_path, ""
         self.response: http.client.HTTPResponse | None = None
         self.proxy = urlsplit(proxy) if proxy and not socket_path else None
-        if self.proxy and (self.proxy.scheme != "http" or not self.proxy.hostname):
-            raise http.client.InvalidURL("the proxy is not a URL of http")
+        self.proxy_tls = bool(self.proxy) and self.proxy.scheme == "https"
         self.http = _Http(*self.peer, self._connected, self._encrypted)
         if tls:
             # No port in the header Host where it is the scheme's own.
@@ -210,7 +226,9 @@ class Connection:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._connect(sock, self.socket_path, 1)
             return _Wire(sock, self.left)
-        host, port = (self.proxy.hostname, self.proxy.port or 80) if self.proxy else self.peer
+        host, port = self.peer
+        if self.proxy:
+            host, port = self.proxy.hostname, self.proxy.port or (443 if self.proxy_tls else 80)
         addresses = resolve(host, port, self.left())
         error: OSError = OSError("no address")
         for number, (family, kind, protocol, _name, address) in enumerate(addresses):
@@ -234,14 +252,15 @@ class Connection:
             raise
 
     def _encrypted(self, wire: _Wire) -> _Wire:
-        if not self.tls:
+        if not self.tls and not self.proxy_tls:
             return wire
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
         # With the time limit that the socket has at this moment, for the handshake as a whole.
         wire.sock.settimeout(self.left())
         try:
-            sock = context.wrap_socket(wire.sock, server_hostname=self.peer[0])
+            name = self.peer[0] if self.tls else self.proxy.hostname
+            sock = context.wrap_socket(wire.sock, server_hostname=name)
         except BaseException:
             wire.close()
             raise
@@ -249,8 +268,7 @@ class Connection:
 
     def _begin(self, method: str, path: str, body: str | bytes | None, headers: dict) -> http.client.HTTPResponse:
         if self.proxy and not self.tls:
-            host = f"[{self.peer[0]}]" if ":" in self.peer[0] else self.peer[0]
-            path = f"http://{host}:{self.peer[1]}{path}"
+            path = f"http://{bracketed(self.peer[0])}:{self.peer[1]}{path}"
             headers = {**headers, **basic("Proxy-Authorization", self.proxy)}
         if self.http.sock is None:
             self.connect()
@@ -312,17 +330,30 @@ def basic(name: str, parts: Any) -> dict[str, str]:
 
 
 def environment_proxy(parts: Any) -> str:
-    """Return the proxy that the environment sets for a split URL, '' for none and for what NO_PROXY names."""
-    if proxy_bypass_environment(parts.hostname or ""):
-        return ""
+    """Return the proxy that the environment sets for a split URL, '' for none and for what NO_PROXY names.
+
+    Raise ProxyRefused where it is of another kind than http and https.
+    """
     proxy = getproxies_environment().get(parts.scheme, "")
-    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
+    if not proxy or proxy_bypass_environment(parts.hostname or ""):
+        return ""
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        found = urlsplit(proxy)
+        usable = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # The one in lower case has precedence.
+        variable = max(name for name in os.environ if name.lower() == f"{parts.scheme}_proxy")
+        raise ProxyRefused(f"the proxy in {variable} is not a URL of http or https")
+    return proxy
 
 
 def connection_to(url: str, seconds: float, proxies: bool = False) -> Connection:
     """Return a connection to a URL's host; raise http.client.InvalidURL where it is not a URL of http or https.
 
-    proxies: whether the environment's proxies are used.
+    proxies: whether the environment's proxies are used; ProxyRefused is raised where one cannot be.
     """
     try:
         parts = urlsplit(url)

@@ -69,6 +69,7 @@ REMEDIES = {
     "key": KEY_REMEDY,
     "limit": "raise the plan's limit, or give another URL",
     "redirect": "write down the URL that it leads to",
+    "proxy": "correct this variable of the host's environment, or add the URL's host to no_proxy there",
     "url": "write what is special in it with %, such as %20 for a space",
 }
 # What goes for the signer in another way: Aztec sends it the URL and nothing else.

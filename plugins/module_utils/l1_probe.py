@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import error_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.http_client import (
     LONGEST,
+    ProxyRefused,
     TooLong,
     basic,
     connection_to,
@@ -62,7 +63,7 @@ WEI_BITS = 128
 # What can be asked; debug is an execution client that is asked for traces alone.
 KINDS = ("execution", "consensus", "signer", "debug")
 # Faults after which a target need not be asked anything more.
-LOST = ("timeout", "connect", "tls", "url")
+LOST = ("timeout", "connect", "tls", "url", "proxy")
 
 
 class Fault(Exception):
@@ -192,6 +193,8 @@ class Client:
             return Fault("other", f"answers with {error}")
         if isinstance(error, http.client.IncompleteRead):
             return Fault("connect", "closes the connection before the end of its answer")
+        if isinstance(error, ProxyRefused):
+            return Fault("proxy", f"cannot be asked: {error}")
         if isinstance(error, (http.client.InvalidURL, ValueError)):
             return Fault("url", "cannot be asked: URL or API key holds characters that no request may have")
         return Fault("other", "answers with something that is no HTTP")

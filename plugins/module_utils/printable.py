@@ -7,8 +7,9 @@ from __future__ import annotations
 import re
 
 # Escape sequences of terminals: operating system commands (titles, links), control sequences (colours, cursor), others.
+# One without its end goes no further than its line.
 _SEQUENCES = re.compile(
-    r"(?:\x1b[\]P^_X]|[\x9d\x90\x9e\x9f\x98])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"(?:\x1b[\]P^_X]|[\x9d\x90\x9e\x9f\x98])[^\x07\x1b\x9c\r\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
     r"|\x1b[ -/]*[0-~]?"
 )

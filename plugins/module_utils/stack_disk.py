@@ -9,13 +9,17 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import stat
 import time
+from contextlib import suppress
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem, state_problem
 
 # Seconds to wait for another run: it may pull several gigabytes.
 LOCK_WAIT = 3600.0
+# How often the project can be taken away while a run waits for it; then it is something else that is missing.
+TAKEN_AWAY = 3
 
 
 class Disk:
@@ -49,10 +53,9 @@ class Disk:
         return stat.S_IMODE(found.st_mode) == mode and found.st_uid == os.geteuid()
 
     def make_own(self) -> None:
+        """Make the module's own place; another run may do the same at this moment."""
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
-        for path in (self.directory, self.own):
-            if not os.path.isdir(path):
-                os.mkdir(path, 0o700)
+        os.makedirs(self.own, mode=0o700, exist_ok=True)
         secure(self.own, 0o700)
 
     def write(self, name: str, text: str, mode: int = 0o600) -> None:
@@ -123,20 +126,28 @@ class Disk:
 
     def lock(self, tell) -> None:
         """Wait until no other run is at work here. What this one starts keeps the lock while it lives."""
-        end = time.monotonic() + LOCK_WAIT
+        end, taken_away = time.monotonic() + LOCK_WAIT, 0
         while self.lock_descriptor is None:
-            # A run that takes the project away takes the directory and the lock with it.
-            self.make_own()
-            self.lock_descriptor = _locked(posixpath.join(self.own, "lock"))
+            # A run that takes the project away takes the directory and the lock with it, perhaps at this moment.
+            try:
+                self.make_own()
+                self.lock_descriptor = _locked(posixpath.join(self.own, "lock"))
+            except FileNotFoundError:
+                taken_away += 1
+                if taken_away > TAKEN_AWAY:
+                    raise
             if self.lock_descriptor is None:
                 if time.monotonic() > end:
                     raise Problem(f"another run works on {self.directory} for {LOCK_WAIT:.0f} s: see what hangs there")
                 tell("waiting for another run that works on this project")
                 time.sleep(1)
         for name in os.listdir(self.own):
+            path, own = posixpath.join(self.own, name), re.fullmatch(r"writing\.([0-9]+)", name)
             # A process that lives is about to rename its own: that of a run that waits, or of one that only looks.
-            if name.startswith("writing.") and not os.path.exists(f"/proc/{name.partition('.')[2]}"):
-                os.unlink(posixpath.join(self.own, name))
+            if own and not os.path.isdir(path) and not os.path.exists(f"/proc/{own[1]}"):
+                # It may have done so since the directory was read.
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
 
 
 def _locked(path: str) -> int | None:

@@ -243,6 +243,8 @@ NO_LOG_SHORTEST = 8
 LOG_LINES = 40
 # Seconds for a question to Docker; an engine that hangs gives no answer at all.
 QUESTION = 60
+# The same for what is only reported of a failure: it must not keep the last good version waiting.
+REPORT = 15
 RESTART = "see systemctl status docker, and if it hangs, run systemctl restart docker on the host"
 LEAVE = (
     "set KillUserProcesses=no in /etc/systemd/logind.conf on the host, and run systemctl restart systemd-logind there"
@@ -252,6 +254,8 @@ RESERVE = 300
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 # Seconds to wait for the next end of a container that is restarted over and over, to learn its exit code.
 LOOP_PATIENCE = 20.0
+# What Docker says of an image or a container that is not there; any other failure leaves that open.
+MISSING = re.compile(r"no such (?:image|container|object)|not found", re.IGNORECASE)
 
 
 class Wanted:
@@ -381,7 +385,8 @@ class Stack:
             errors="surrogateescape",
             pass_fds=[] if descriptor is None else [descriptor],
         )
-        if found[0] in (124, 137) and time.monotonic() - begun >= limit:
+        # With KILL, timeout ends itself too: a negative code where nothing stands between it and Python.
+        if (found[0] in (124, 137) or found[0] < 0) and time.monotonic() - begun >= limit:
             words = " ".join(word for word in arguments[:2] if not word.startswith("-"))
             raise Problem(f"docker {words} did not end within {limit} s: {RESTART}")
         return found
@@ -425,12 +430,15 @@ class Stack:
             return str(problem).partition(": ")[0]
         return None if code == 0 and out.strip() else self.last_error(err or out)
 
-    def inspect(self, ids: list) -> list:
-        """Take ids of containers, give what Docker says of those that are there."""
+    def inspect(self, ids: list, seconds: float = 0) -> list:
+        """Take ids of containers, give what Docker says of those that are there; raise Problem when it does not."""
         if not ids:
             return []
-        dummy, out, dummy2 = self.run("container", "inspect", *ids)
-        return json.loads(out or "[]")
+        code, out, err = self.run("container", "inspect", *ids, seconds=seconds)
+        found = json.loads(out or "[]")
+        if code and len(found) + len(MISSING.findall(err)) < len(ids):
+            raise Problem(f"Asking Docker for containers failed: {self.last_error(err or out)}")
+        return found
 
     def containers(self) -> list:
         """Give the project's containers; raise Problem when the engine does not answer."""
@@ -452,12 +460,14 @@ class Stack:
         ]
 
     def image_ids(self, references: list) -> dict:
-        """Take image references, give the ids of those that are here."""
+        """Take image references, give the ids of those that are here; raise Problem when Docker does not say."""
         found = {}
         for reference in sorted(set(references)):
-            code, out, dummy = self.run("image", "inspect", "--format", "{{.Id}}", reference)
+            code, out, err = self.run("image", "inspect", "--format", "{{.Id}}", reference)
             if code == 0:
                 found[reference] = out.strip()
+            elif not MISSING.search(err):
+                raise Problem(f"Asking Docker for image {reference} failed: {self.last_error(err or out)}")
         return found
 
     def network_problem(self) -> str | None:
@@ -777,22 +787,35 @@ class Stack:
             return replace(each, was_healthy=True)
         return each
 
+    # What is only reported never keeps a run from going back: none of these three raises Problem.
+
+    def seen(self) -> list:
+        """Return the project's containers, none where Docker does not say."""
+        try:
+            return self.containers()
+        except Problem:
+            return []
+
     def ended(self, each):
         """Take a container that failed, give it as it is when it has ended: in a loop it may run just now."""
         end = time.monotonic() + LOOP_PATIENCE
         now = each
-        while now.status == "running" and now.restarts and now.health != "unhealthy" and time.monotonic() < end:
-            time.sleep(0.1)
-            now = next((logic.container(found) for found in self.inspect([each.id])), each)
+        with suppress(Problem):
+            while now.status == "running" and now.restarts and now.health != "unhealthy" and time.monotonic() < end:
+                time.sleep(0.1)
+                now = next((logic.container(found) for found in self.inspect([each.id], REPORT)), each)
         return now if now.status in ("restarting", "exited") else each
 
     def logs(self, containers: list) -> list:
-        """Take containers, give their last log lines, masked."""
+        """Take containers, give their last log lines, masked; those that were read before Docker does not answer."""
         found = []
         for each in containers:
             # One stream, so that lines stay in the order in which they were written.
             together = ("sh", "-c", 'exec "$@" 2>&1', "sh")
-            code, out, dummy = self.run("logs", "--tail", str(LOG_LINES), each.id, before=together)
+            try:
+                code, out, dummy = self.run("logs", "--tail", str(LOG_LINES), each.id, seconds=REPORT, before=together)
+            except Problem:
+                break
             if code == 0:
                 found += self.wanted.masker.lines(out)
         return found[-2 * LOG_LINES :]
@@ -804,7 +827,6 @@ class Stack:
             seen = self.look()
             if not seen["actions"]:
                 return self.result(seen)
-        self.disk.make_own()
         self.disk.lock(self.tell)
         seen = self.look()
         actions = seen["actions"]
@@ -848,7 +870,7 @@ class Stack:
             except Problem as problem:
                 error = str(problem)
         if error:
-            verdict, containers = "failed", self.containers()
+            verdict, containers = "failed", self.seen()
             failed = [each for each in containers if each.state == "failed"]
         else:
             verdict, failed, containers = self.watch(before, wanted.timeout)
@@ -936,7 +958,7 @@ class Stack:
         after, rolled_back = self.go_back(state, containers, images, only_wait)
         result["rolled_back"] = rolled_back
         if rolled_back:
-            result["status"] = logic.status_of(self.containers())
+            result["status"] = logic.status_of(self.seen())
         result["msg"] = self.wanted.masker(f"{self.wanted.project} does not run: {'; '.join(said)}{last}. {after}")
         result["failed"] = True
         return result

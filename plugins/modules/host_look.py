@@ -329,13 +329,14 @@ def wrong_argument(params: dict) -> str | None:
     return None
 
 
-def ask_registry(engine: Engine, question: dict, serves: bool) -> list:
-    """Return what registries say of the images that are asked for and are not here."""
+def ask_registry(engine: Engine, question: dict, here_is: dict) -> list:
+    """Return what registries say of the images that are asked for and are not here. here_is: the look at the engine."""
     wanted, mirrors = question.get("images") or [], question.get("mirrors") or []
-    if wanted and serves:
+    if wanted and here_is["serves"]:
         here = image_facts(engine, wanted)
         wanted = [image for image in wanted if image not in here]
-        mirrors = [*mirrors, *(hub_mirrors(engine) if wanted else [])]
+        # An engine that did not describe itself in time is not asked again.
+        mirrors = [*mirrors, *(hub_mirrors(engine) if wanted and not here_is["error"] else [])]
     return find_images(wanted, mirrors) if wanted else []
 
 
@@ -401,7 +402,7 @@ def look(module: AnsibleModule, root: Path) -> dict:
                 seen["projects"][name]["containers"].append(shown)
         seen["connect"] = [connection.result() for connection in connections]
         seen["l1"] = l1.result() if l1 else None
-        seen["registry"] = ask_registry(engine, params["registry"], seen["engine"]["serves"])
+        seen["registry"] = ask_registry(engine, params["registry"], seen["engine"])
         seen["network"] = network.result() if network else None
         seen["key"] = key.result() if key else {"text": "", "error": ""}
     return seen

@@ -74,7 +74,7 @@ NO_LINES = {
     r"Entering standby mode|Still waiting\. Rollup at 0x|Exiting standby mode|"
     "Subsystems stopped due to rollup upgrade|Canonical rollup upgrade detected: stopping subsystems": _NOT_TEXT,
     "traces (of block {}: chain too short)": _NOTE,
-    "cannot be asked: the URL or that of the proxy is not one of http": _PART,
+    "cannot be asked: the URL is not one of http": _PART,
     "cannot be asked: URL or API key holds characters that no request may have": _PART,
     "not checked: the versions cannot be compared": _NOTE,
     "{}not checked: the versions cannot be compared": _NOT_TEXT,
@@ -86,6 +86,8 @@ NO_LINES = {
     ": Pulling fs layer": _NOT_TEXT,
     "{} failed: {}": _OTHERS,
     "Asking Docker for network {} failed: {}": _OTHERS,
+    "Asking Docker for containers failed: {}": _OTHERS,
+    "Asking Docker for image {} failed: {}": _OTHERS,
     "Pulling {} failed: {}": _OTHERS,
     "Making network {} on bridge {} failed: {}": _OTHERS,
     "left out of this run: {}": _WHOLE,

@@ -85,6 +85,11 @@ ENGINES = cases(
         planned(look()),
     ),
     # engines that cannot be used
+    (
+        "the engine answers and does not tell about itself (docker info: timed out): see systemctl status docker",
+        planned(look(**{**THEIRS, "error": "timed out"})),
+        planned(look(**THEIRS)),
+    ),
     ("boot it with systemd", planned(look(systemd=False)), planned(look())),
     (
         "(snap remove docker) and run again",

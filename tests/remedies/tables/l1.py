@@ -94,6 +94,7 @@ L1 = cases(
     both("correct the API key", "key", "answers 401 Unauthorized"),
     both("raise the plan's limit", "limit", "answers 429 Too Many Requests"),
     both("write down the URL that it leads to", "redirect", "answers 301, a redirect to https://b.lan"),
+    both("correct this variable of the host's environment", "proxy", "cannot be asked: the proxy in https_proxy is x"),
     both("write what is special in it with %", "url", "cannot be asked"),
     both(
         "answers with HTML and not with JSON: give the URL of an execution client",

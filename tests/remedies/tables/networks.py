@@ -67,7 +67,14 @@ AT_19 = fleet_of("172.19.0.10")
 TAKEN = fleet_of("10.9.0.10")
 NO_POOL = {"default-address-pools": [{"base": "10.9.0.0/24", "size": 24}], **BIP}
 MADE_AGAIN = network("aztec-prover", "10.201.0.0/24", bridge="aztec0")
+# Routes that leave no place for a network, and the same made narrower.
+FULL = [route(one, "eth1") for one in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+NARROWER = (DEFAULT, route("10.0.0.0/9", "eth1"))
+NARROW_IT = ": narrow or remove routes of the host"
+# Summary routes by gateways, which leave 10.0.0.0/8.
+SUMMARY = (DEFAULT, *(route(one, "eth1", "192.0.2.9") for one in ("172.16.0.0/12", "192.168.0.0/16")))
 ON_18, SET = {"docker_ipv4_subnet": "172.18.0.0/16"}, {"docker_ipv4_subnet": "10.201.0.0/24"}
+ON_202 = {"docker_ipv4_subnet": "10.202.0.0/24"}
 
 NETWORKS = cases(
     # Docker's own bridge
@@ -148,6 +155,39 @@ NETWORKS = cases(
         "set aztec_docker_ipv4_subnet to a subnet that is free, such as 10.201.0.0/24",
         bare(TAKEN, NO_POOL),
         pools_alone(bare(TAKEN, NO_POOL, docker_ipv4_subnet="10.202.0.0/24")),
+    ),
+    # summary routes of a private network
+    (
+        "10.202.0.0/24 overlaps the route 10.202.0.0/16 by eth1: set aztec_docker_ipv4_subnet to another subnet",
+        seen(serves(routes=(DEFAULT, route("10.202.0.0/16", "eth1", "192.0.2.9"))), AWAY, **ON_202),
+        seen(serves(routes=(DEFAULT, route("10.202.0.0/16", "eth1", "192.0.2.9"))), AWAY, **SET),
+    ),
+    (
+        "which overlaps the route 172.16.0.0/12 by eth1: set aztec_docker_ipv4_subnet to 10.201.0.0/24; on the host",
+        seen(serves(FLEET, routes=SUMMARY), AWAY),
+        but_for(seen(serves(routes=SUMMARY), AWAY, **SET), "Docker's address pools overlap"),
+        but_for(seen(serves(MADE_AGAIN, routes=SUMMARY), AWAY, **SET), "Docker's address pools overlap"),
+    ),
+    # routes that leave no place
+    (
+        f"docker0 has 172.17.0.0/16, which overlaps the route 172.16.0.0/12 by eth1{NARROW_IT}",
+        seen(serves(DOCKER0, routes=(DEFAULT, *FULL)), AWAY),
+        seen(serves(DOCKER0, routes=NARROWER), AWAY),
+    ),
+    (
+        f"aztec-prover has 172.18.0.0/16, which overlaps the route 172.16.0.0/12 by eth1{NARROW_IT}",
+        seen(serves(FLEET, routes=(DEFAULT, *FULL)), AWAY),
+        seen(serves(FLEET, routes=NARROWER), AWAY),
+    ),
+    (
+        f"10.202.0.0/24 overlaps the route 10.0.0.0/8 by eth1{NARROW_IT}",
+        seen(serves(routes=(DEFAULT, *FULL)), AWAY, **ON_202),
+        seen(serves(routes=NARROWER), AWAY, **ON_202),
+    ),
+    (
+        f"overlaps a route of the host or an address of the fleet{NARROW_IT}",
+        seen({**BARE, "routes": [DEFAULT, *FULL]}, TAKEN, NO_POOL),
+        seen({**BARE, "routes": NARROWER}, TAKEN, NO_POOL, **ON_202),
     ),
     # its MTU
     ("1500 is more than the MTU of eth0, which is 1400", with_mtu(0, 1500), with_mtu(0), with_mtu(0, 1400)),

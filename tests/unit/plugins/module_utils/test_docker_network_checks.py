@@ -218,6 +218,85 @@ def test_a_subnet_that_is_set(look: dict, subnet: str, wrong: str) -> None:
     )
 
 
+def behind(*networks: str) -> tuple:
+    """Return routes to networks by a gateway, beside the default route."""
+    return (DEFAULT, *(route(one, "eth1", "192.0.2.9") for one in networks))
+
+
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+ANOTHER = "set aztec_docker_ipv4_subnet to another subnet, such as {}"
+
+
+@pytest.mark.parametrize(
+    ("routes", "subnet", "found"),
+    [
+        pytest.param(behind(*PRIVATE), "10.202.0.0/24", None, id="all private networks"),
+        pytest.param(behind(*PRIVATE, "10.202.0.0/20"), "10.202.0.0/24", ("warning", "10.201.0.0/24"), id="and one"),
+        pytest.param(behind(*PRIVATE), "172.30.0.0/24", ("warning", "10.201.0.0/24"), id="beside the widest"),
+        pytest.param(behind("10.0.0.0/8"), "10.202.0.0/24", ("warning", "192.168.0.0/24"), id="room elsewhere"),
+        pytest.param(behind("10.202.0.0/16"), "10.202.0.0/24", ("warning", "10.201.0.0/24"), id="one network"),
+        pytest.param(behind("10.202.0.16/28"), "10.202.0.0/24", ("warning", "10.201.0.0/24"), id="inside"),
+        pytest.param(
+            (*behind(*PRIVATE), route("10.202.0.0/16")), "10.202.0.0/24", ("error", "10.201.0.0/24"), id="on link"
+        ),
+    ],
+)  # fmt: skip
+def test_a_subnet_that_is_set_over_routes_by_gateways(routes: tuple, subnet: str, found: tuple | None) -> None:
+    """A warning at most, and what it proposes ends it."""
+    seen = serves(routes=routes, pools=[{"base": "198.18.0.0/16", "size": 24}])
+    told = lines(seen, AWAY, docker_ipv4_subnet=subnet)
+    if found is None:
+        assert told == []
+        return
+    level, other = found
+    (line,) = told
+    assert line.startswith(f"{level} | prover_agent_docker_ipv4_subnet | {subnet} overlaps the route ")
+    assert line.endswith(f"| {ANOTHER.format(other)}")
+    assert lines(seen, AWAY, docker_ipv4_subnet=other) == []
+
+
+@pytest.mark.parametrize(("host", "level"), [("agent-1", "warning"), ("broker-1", "error")])
+def test_a_subnet_that_is_set_over_an_address(host: str, level: str) -> None:
+    (line,) = lines(BARE, fleet_of(other="10.202.0.22"), host, docker_ipv4_subnet="10.202.0.0/24")
+    assert line.startswith(f"{level} | ") and "10.202.0.0/24 holds 10.202.0.22 (agent-2) | " in line
+
+
+def test_a_subnet_that_is_set_over_an_address_and_a_route_of_the_host() -> None:
+    """The error is told and not the warning."""
+    seen = serves(routes=(DEFAULT, route("10.202.0.0/16")))
+    (line,) = lines(seen, fleet_of(other="10.202.0.22"), docker_ipv4_subnet="10.202.0.0/24")
+    assert line.startswith("error | ") and "10.202.0.0/24 overlaps the route 10.202.0.0/16 by eth0 | " in line
+
+
+def test_what_is_said_beside_summary_routes_can_be_followed() -> None:
+    """Of Docker's own bridge, its pools and the fleet's network, all at a time."""
+    routes = behind(*PRIVATE)
+    found = lines(serves(DOCKER0, FLEET, routes=routes), AWAY)
+    assert [line.split(" | ")[0] for line in found] == ["warning"] * 3
+    bridge, pools, own = (line.split(" | ", 3)[3] for line in found)
+    assert bridge.startswith('set docker_engine_daemon_options: {bip: "10.200.0.1/24"}')
+    assert pools == "set docker_engine_daemon_options: {default-address-pools: [{base: 10.201.0.0/16, size: 24}]}"
+    assert own == f"set aztec_docker_ipv4_subnet to 10.201.0.0/24; {remaking('aztec-prover')}"
+    options = {"bip": "10.200.0.1/24", "default-address-pools": [{"base": "10.201.0.0/16", "size": 24}]}
+    moved = network("bridge", "10.200.0.0/24", bridge="docker0")
+    made = network("aztec-prover", "10.201.0.0/24", bridge="aztec0")
+    for there in ([moved], [moved, made]):
+        assert lines(serves(*there, routes=routes), AWAY, options=options, docker_ipv4_subnet="10.201.0.0/24") == []
+
+
+def test_proposals_beside_a_summary_route_of_one_private_network_do_not_meet() -> None:
+    both = fleet_of("172.17.0.10", "10.0.0.21", "172.18.0.22")
+    seen = serves(DOCKER0, FLEET, routes=behind("10.0.0.0/8"))
+    bridge, own = lines(seen, both, docker_ipv4_subnet="172.18.0.0/16")
+    assert 'bip: "192.168.248.1/24"' in bridge
+    assert "set aztec_docker_ipv4_subnet to 192.168.0.0/24;" in own
+
+
+def test_a_small_pool_where_there_is_no_room_for_a_large_one() -> None:
+    seen = {**BARE, "routes": [*behind("10.0.0.0/8", "172.16.0.0/12"), route("192.168.1.0/24")]}
+    assert lines(seen, AWAY)[-1].endswith("{default-address-pools: [{base: 192.168.16.0/20, size: 24}]}")
+
+
 def test_what_is_proposed_for_the_bridge_and_for_the_network_go_together() -> None:
     """Docker creates no network in the subnet of docker0, also where that is set and not there yet."""
     both = fleet_of("172.17.0.10", "10.0.0.21", "172.18.0.22")

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import host_network as net
 from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_networks import (
     DEFAULT_POOLS,
+    SPARE_POOLS,
     avoided_subnet,
     fitting_mtu,
     free_subnet,
@@ -123,6 +127,36 @@ def test_overlapping(subnet: str, others: list, found: list) -> None:
 )
 def test_free_subnet(taken: list, found: str) -> None:
     assert free_subnet(DEFAULT_POOLS, taken) == found
+
+
+POOLS = (("10.9.0.0/28", 30), ("10.9.4.0/24", 26), ("255.255.255.0/24", 25))
+NEAR = ["10.9.0.0", "10.9.0.4/30", "10.9.0.5", "10.9.0.8/29", "10.9.4.0/25", "10.9.4.200", "10.9.4.128", "10.0.0.0/8"]
+
+
+@pytest.mark.parametrize("count", range(len(NEAR) + 1))
+def test_free_subnet_is_the_first_that_overlaps_nothing(count: int) -> None:
+    """In whatever order, with networks in each other, and at the end of all addresses."""
+    subnets = [one for base, size in POOLS for one in ip_network(base).subnets(new_prefix=size)]
+    for taken in itertools.combinations([*NEAR, "255.255.255.0/25", "255.255.255.255"], count):
+        used = [ip_network(one) for one in taken]
+        first = next((str(one) for one in subnets if not any(one.overlaps(other) for other in used)), "")
+        assert free_subnet(POOLS, taken) == free_subnet(POOLS, reversed(taken)) == first
+
+
+def test_free_subnet_beside_many_peers_and_wide_routes_takes_few_steps() -> None:
+    peers = [f"10.201.{number // 200}.{number % 200}" for number in range(400)]
+    routes = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+    calls = itertools.count()
+
+    def step(_frame, event: str, _argument) -> None:
+        assert event != "call" or next(calls) < 100 * len(peers)
+
+    sys.setprofile(step)
+    try:
+        found = free_subnet(SPARE_POOLS, [*peers, *routes]), free_subnet(SPARE_POOLS, peers)
+    finally:
+        sys.setprofile(None)
+    assert found == ("", "10.201.2.0/24")
 
 
 def test_subnets_of_pools_that_hold_an_address() -> None:

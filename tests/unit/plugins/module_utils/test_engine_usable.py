@@ -8,7 +8,12 @@ import json
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import host_engine as he
-from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import engine_daemon, engine_plan, flags_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
+    engine_daemon,
+    engine_plan,
+    engine_validation,
+    flags_of,
+)
 
 COMMAND = ["/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
 SERVES = {"serves": True, "error": "", "compose": "2.26.1-4", "source": "docker-ce"}
@@ -89,6 +94,18 @@ def test_unusable(seen, remedy, after):
 def test_usable(seen):
     """What is no hindrance is not refused."""
     assert plan(seen)[0] == "leave"
+
+
+@pytest.mark.parametrize("engine", [SERVES, OURS])
+def test_an_engine_that_tells_nothing_of_itself_is_left_as_it_is(engine):
+    """It is not installed again, and what it does not tell is not taken as not there."""
+    action, problems = plan(look(**{**engine, "error": "timed out"}, snap=True))
+    assert action == "refuse"
+    assert problems == [
+        "the engine answers and does not tell about itself (docker info: timed out): see systemctl status docker, and "
+        "if it hangs, run systemctl restart docker on the host"
+    ]
+    assert plan(look(**engine))[0] == "leave"
 
 
 def test_all_that_is_wrong_is_said_at_once():
@@ -191,6 +208,8 @@ def test_daemon_json_of_an_engine_is_not_prepared():
         ({"proxies": {"http-proxy": "http://me:S3cret@a"}}, ["--http-proxy=http://b"], "take http-proxy out"),
         ({"storage-driver": "vfs"}, ["-s", "overlay2"], "take storage-driver out"),
         ({}, ["--config-file", "/etc/other.json"], "take the flag out of its unit"),
+        ({}, ["--config-file=/etc/docker/daemon.json", "--config-file=/etc/other.json"], "take the flag out of its"),
+        ({}, ["--config-file"], "take the flag out of its unit"),
         ({"userns-remap": "default"}, [], "take it out of docker_engine_daemon_options"),
     ],
 )
@@ -214,6 +233,10 @@ def test_settings_that_the_engine_would_not_start_with(seen, options, flags, wor
     ("options", "flags"),
     [
         ({"mtu": 1400}, COMMAND[1:]),
+        ({}, ["--config-file=/etc/docker/daemon.json", "-H", "fd://"]),
+        ({}, ["--config-file", "/etc/docker/daemon.json", "-H", "fd://"]),
+        ({}, ["--config-file=/etc/docker//daemon.json"]),
+        ({}, ["--config-file=/etc/other.json", "--config-file", "/etc/docker/daemon.json"]),
         ({"runtimes": {"x": {"path": "/x"}}}, ["--add-runtime", "y=/y"]),
         ({"proxies": {"http-proxy": "http://a"}}, ["--https-proxy=http://b"]),
         ({"dns": ["9.9.9.9"]}, ["--dns-search", "lan"]),
@@ -253,6 +276,22 @@ def test_another_log_driver_has_its_own_options(options, log_opts):
     daemon = engine_daemon([], options)
     assert daemon["log-driver"] == options["log-driver"]
     assert daemon.get("log-opts") == log_opts
+
+
+@pytest.mark.parametrize(
+    ("command", "check"),
+    [
+        (COMMAND, "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"),
+        (["dockerd", "--label=a b", "--label=100%"], "dockerd '--label=a b' --label=100%%"),
+        (["/usr/bin/numactl", "-N", "0", "/usr/bin/dockerd", "-H", "fd://"], "dockerd"),
+        (["/bin/sh", "-c", "systemctl stop x; exec dockerd"], "dockerd"),
+        (["/usr/local/bin/dockerd-wrapper", "-H", "fd://"], "dockerd"),
+        ([], "dockerd"),
+    ],
+)
+def test_only_dockerd_checks_settings(command, check):
+    """Another program that a unit runs may do anything with the flag of the check."""
+    assert engine_validation(look(command=command)) == f"{check} --validate --config-file %s"
 
 
 def test_flags():

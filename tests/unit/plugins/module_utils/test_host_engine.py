@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 import json
+import socketserver
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import host_engine as he
@@ -163,6 +167,53 @@ def test_engine_of_the_role(tmp_path):
     assert found["rules"] is True
 
 
+class SlowInfo(BaseHTTPRequestHandler):
+    """Answers /version at once, and /info after so many seconds."""
+
+    seconds = 0.0
+
+    def log_message(self, *_words):
+        """Say nothing."""
+
+    def address_string(self):
+        """A Unix socket has none."""
+        return ""
+
+    def do_GET(self):
+        """Answer."""
+        body = b'{"Version": "28.5.2", "DockerRootDir": "/d"}'
+        if self.path == "/info":
+            time.sleep(self.seconds)
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize(
+    ("share", "seen"),
+    [
+        pytest.param(10, {"serves": True, "version": "28.5.2", "error": "", "root": "/d"}, id="slow"),
+        pytest.param(
+            1, {"serves": True, "version": "28.5.2", "error": "timed out", "root": "/var/lib/docker"}, id="too slow"
+        ),
+    ],
+)
+def test_an_engine_that_takes_long_to_tell_of_itself_serves(tmp_path, monkeypatch, share, seen):
+    """/info has a share of its own, and an engine that answers is never taken as one that is down."""
+    monkeypatch.setattr(he, "INFO_SHARE", share, raising=False)
+
+    class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+        daemon_threads = True
+
+    path = str(tmp_path / "docker.sock")
+    with Server(path, type("Own", (SlowInfo,), {"seconds": 1.0})) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        found = he.engine_facts(he.Engine(f"unix://{path}", 0.5), run_nothing, tmp_path)
+        server.shutdown()
+    assert {name: found[name] for name in seen} == seen
+
+
 @pytest.mark.parametrize("folder", ["usr/sbin", "sbin"])
 @pytest.mark.parametrize(
     ("there", "wanted"),
@@ -219,12 +270,12 @@ def test_networks():
         ("42\n", "PATH=/bin\0XDG_RUNTIME_DIR=/run/containerd\0HTTP_PROXY=http://u:p@h\0", RUNTIME),
         ("42\n", "PATH=/bin\0", {}),
         ("42\n", None, None),
-        ("0\n", "PATH=/bin\0", None),
+        ("0\n", "PATH=/bin\0", {}),
         ("", "PATH=/bin\0", None),
     ],
 )
 def test_containerd_environment(tmp_path, main_pid, environment, wanted):
-    """Of the unit's process, and of that what the role sets; None where it is stopped, unknown or hidden."""
+    """Of the unit's process, and of that what the role sets; {} where it is stopped, None where it is not seen."""
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     (tmp_path / "proc/42").mkdir(parents=True)
     if environment is not None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils import http_client as client
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import fetch_key
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import RpcError
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import ask as rpc_ask
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import Client
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import Fault as L1Fault
 from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import Masker
 from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable, printable_lines
 
@@ -94,7 +101,7 @@ def no_proxies(monkeypatch):
         ("/none", "", "answers 404"),
         ("/long", "", "answers with more than 1048576 bytes"),
         ("/slow", "", "cannot be asked: timed out"),
-        ("/away", "", "cannot be asked: the URL or that of the proxy is not one of http"),
+        ("/away", "", "cannot be asked: the URL is not one of http"),
     ],
 )
 def test_key_of_a_repository(server, path: str, text: str, error: str) -> None:
@@ -127,6 +134,62 @@ def test_proxies_are_used_where_they_are_asked_for(server, monkeypatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     client.get(f"{server.url}/direct", 1, proxies=True)
     assert [path for path, _host, _user in server.asked] == ["/direct", "/direct"]
+
+
+def through(server, monkeypatch, url: str, **variables: str) -> tuple:
+    """Return (the status or an error's text, what the server, a proxy, was asked) for a URL with these variables."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    try:
+        return client.get(url, 2, proxies=True).status, server.asked
+    except OSError as error:
+        return str(error), server.asked
+
+
+@pytest.mark.parametrize("scheme", ["http://", "https://", "HTTPS://", ""])
+def test_a_proxy_s_own_scheme_does_not_matter_for_a_tunnel(server, monkeypatch, scheme: str) -> None:
+    """As with urllib, which asks a proxy of either for a tunnel without TLS."""
+    said = through(server, monkeypatch, "https://key.lan/key", https_proxy=scheme + server.url[7:])
+    assert said == ("Tunnel connection failed: 403 Forbidden", [("key.lan:443", None, None)])
+
+
+@pytest.mark.parametrize(("host", "asked"), [("[fd00::1]", "[fd00::1]:443"), ("[fd00::1]:8443", "[fd00::1]:8443")])
+def test_a_tunnel_to_an_ipv6_address_has_brackets(server, monkeypatch, host: str, asked: str) -> None:
+    said = through(server, monkeypatch, f"https://{host}/key", https_proxy=server.url)
+    assert said == ("Tunnel connection failed: 403 Forbidden", [(asked, None, None)])
+
+
+def test_a_proxy_of_https_is_asked_over_tls(server, monkeypatch, tmp_path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+         "-out", certificate, "-days", "2", "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    proxy = {"http_proxy": server.url.replace("http:", "https:"), "SSL_CERT_FILE": str(certificate)}
+    assert through(server, monkeypatch, "http://key.lan/key", **proxy) == (
+        200, [("http://key.lan:80/key", "key.lan:80", None)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:1080", "http://", "https://:3128", "http://p.lan:x", "http://[p", "http://p.lan:0"]
+)
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
+def test_a_proxy_that_cannot_be_asked_is_named_by_its_variable(monkeypatch, proxy: str, variable: str) -> None:
+    monkeypatch.setenv(variable, proxy)
+    wrong = f"the proxy in {variable} is not a URL of http or https"
+    assert fetch_key("https://key.lan/key", 1) == {"text": "", "error": f"cannot be asked: {wrong}"}
+    with pytest.raises(RpcError, match=f"^{wrong}$"):
+        rpc_ask("https://key.lan", "eth_chainId", [], 1, proxies=True)
+    with pytest.raises(L1Fault, match=f"^cannot be asked: {wrong}$") as raised:
+        Client({"url": "https://key.lan", "headers": {}}, 1, str, proxies=True)
+    assert raised.value.kind == "proxy"
+    monkeypatch.setenv("NO_PROXY", "key.lan")
+    assert client.environment_proxy(urlsplit("https://key.lan")) == ""
 
 
 def test_look_up_of_a_name_takes_no_longer_than_the_limit(monkeypatch) -> None:
@@ -204,6 +267,10 @@ def test_json(text: str | bytes, wrong: str) -> None:
         ("\x1b]0;title\x07text", "text"),
         ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
         ("\x1bPdevice\x1b\\text", "text"),
+        ("\x1b]0;no end\nnext", "next"),
+        ("\x1b]0;no end\r\nnext\x07", "next?"),
+        ("\x9d0;no end\rnext", "next"),
+        ("\x1bPno end\n\x1b[0mnext", "next"),
         ("\x1bcreset", "reset"),
         ("good\rbad", "good bad"),
         ("a\x08\x00\x7fb", "a???b"),
@@ -220,6 +287,7 @@ def test_printable(text: str, shown: str) -> None:
 def test_printable_is_shortened_and_keeps_lines_where_there_are_some() -> None:
     assert printable("a" * 50, 10) == "aaaaaaa..."
     assert printable_lines("a:\n\t\x1b[31m b\r\nc\rd\n") == "a:\n\t b\nc?d\n"
+    assert printable_lines("a\x1b]0;no end\nb\x1b_no end\r\nc") == "a\nb\nc"
 
 
 def test_an_escape_sequence_does_not_part_a_secret() -> None:
