@@ -870,7 +870,7 @@ class Stack:
             except Problem as problem:
                 error = str(problem)
         if error:
-            verdict, containers = "failed", self.seen()
+            verdict, containers = "failed", self.containers()
             failed = [each for each in containers if each.state == "failed"]
         else:
             verdict, failed, containers = self.watch(before, wanted.timeout)
