@@ -380,8 +380,9 @@ def engine_plan(
             f"the engine answers and does not tell about itself (docker info: {engine['error']}): see systemctl status "
             "docker, and if it hangs, run systemctl restart docker on the host"
         )
-    if unusable(look):
-        return refuse(*unusable(look))
+    problems = unusable(look)
+    if problems:
+        return refuse(*problems)
     if engine["source"] == "podman-docker":
         return refuse("podman-docker stands in Docker's place: remove it (apt-get remove podman-docker) and run again")
     if "permission denied" in engine["error"]:

@@ -284,10 +284,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1, origin
 from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import ask_network
 from ansible_collections.aztec_ops.prover.plugins.module_utils.registry import find_images
+from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import working
 
 # Where apt downloads packages to, and where they are installed
 PACKAGE_PATHS = ("/usr", "/var/cache/apt")
-from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import working
 
 # Seconds above which a connection is not waited for by anybody.
 LONGEST = 3600
