@@ -14,8 +14,8 @@ import yaml
 from ansible import context
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import BROKER, NODE, members_of
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     CONNECTION_NAMES,
     FLEET_ROLES,
     KEY_NAMES,
@@ -26,15 +26,15 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     problem_table,
     together,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import BROKER, NODE, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
     Search,
     Text,
     holds_secret,
     read,
     variable_files,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.variable_places import Places, notes_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, notes_of
 
 # Settings of the whole fleet that may hold keys, and which components read them.
 FLEET_URLS = {

@@ -7,14 +7,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, host_values, plain, read_specs
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import AGENT, BROKER, NODE, deciding, fleet_problem
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
-    Engine,
-    Settings,
-    check_hosts,
-    hardware_table,
-)
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     LEFT_OUT,
     Specs,
     as_int,
@@ -23,8 +16,25 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     settled,
     together,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_tables, starts_node
-from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
+    AGENT,
+    BROKER,
+    NODE,
+    deciding,
+    fleet_problem,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+    Engine,
+    Settings,
+    check_hosts,
+    hardware_table,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
+    check_l1,
+    l1_tables,
+    starts_node,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
     check_network,
     network_table,
     registry_problems,

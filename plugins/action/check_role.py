@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, host_values, read_specs
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     Broken,
     check_settings,
     counted,

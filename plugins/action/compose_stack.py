@@ -9,9 +9,9 @@ import time
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import one_line
-from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import job_limit
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.unwritten import Unwritten
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import job_limit
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import one_line
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import Unwritten
 
 display = Display()
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.unwritten import Unwritten
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import Unwritten
 
 
 class ActionModule(Unwritten):

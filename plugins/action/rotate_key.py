@@ -23,10 +23,8 @@ from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
     read_specs,
     values_of_hosts,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils import rotation, vault_file, wallet
-from ansible_collections.aztec_ops.prover.plugins.module_utils.ethereum import ethereum_address
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import as_bool, fleet_problem, members_of
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     as_int,
     check_inventory,
     counted,
@@ -34,7 +32,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks 
     table,
     together,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool, fleet_problem, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     Verdict,
     check_l1,
     ether,
@@ -42,9 +41,16 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import 
     l1_tables,
     settings_of,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
-from ansible_collections.aztec_ops.prover.plugins.module_utils.rotation import CURRENT, KEYS, MNEMONICS, NEXT, PREVIOUS
-from ansible_collections.aztec_ops.prover.plugins.module_utils.vault_file import shown
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.ethereum import ethereum_address
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import (
+    CURRENT,
+    KEYS,
+    MNEMONICS,
+    NEXT,
+    PREVIOUS,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_file import shown
 
 # How playbooks/rotate_key.yml calls its own options; those of the new key are keys.yml's.
 PREFIX = "rotate_key_"

@@ -7,9 +7,9 @@ from __future__ import annotations
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import plain
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet_problem
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import counted
-from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import report_table, verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import counted
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import report_table, verify
 
 GONE = "could not be reached: see the error above, then run again"
 LEFT_OUT = "was left out of this run: {}: correct it, then run again"

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.openpgp import checked_key
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
     engine_daemon,
     engine_plan,
     engine_stale,
     engine_validation,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
-from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import checked_key
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
 
 
 class FilterModule:

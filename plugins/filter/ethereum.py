@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum
-from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 
 NAMES = ("ethereum_address", "ethereum_checksum", "ethereum_private_key", "keystore", "publisher_environment")
 

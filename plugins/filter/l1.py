@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import host_questions
-from ansible_collections.aztec_ops.prover.plugins.module_utils.one_line import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import host_questions
 
 
 def l1_questions(values: Mapping, fleet: Mapping, host: str) -> str:

@@ -223,21 +223,26 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
-from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as logic
-from ansible_collections.aztec_ops.prover.plugins.module_utils import docker_networks, dotenv
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import name_servers
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import routes as host_routes
-from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import MASK, Masker
-from ansible_collections.aztec_ops.prover.plugins.module_utils.printable import printable, printable_lines
-from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import Disk, fingerprint, secure
-from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import (
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, Masker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as logic
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import (
     JOBS,
     PULL_LOG,
     Job,
     job_limit,
     progress,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import (
+    Disk,
+    fingerprint,
+    secure,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_networks
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import name_servers
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import routes as host_routes
 
 NO_LOG_SHORTEST = 8
 LOG_LINES = 40

@@ -255,7 +255,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import (
+from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import ask_network
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import working
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import (
     Engine,
     EngineError,
     engine_facts,
@@ -265,13 +267,14 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine impor
     network_facts,
     project_containers,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_guard import guard_facts, nft_facts
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_hardware import (
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import (
     file_sizes,
     hardware,
     operating_system,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network import (
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import Prober
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.image_registry import find_images
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import (
     addresses,
     default_address,
     interfaces,
@@ -280,11 +283,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_network impo
     routes,
     try_connection,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_probe import Prober
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1, origin
-from ansible_collections.aztec_ops.prover.plugins.module_utils.network_config import ask_network
-from ansible_collections.aztec_ops.prover.plugins.module_utils.registry import find_images
-from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import working
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.port_guard import guard_facts, nft_facts
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import ask_l1, origin
 
 # Where apt downloads packages to, and where they are installed
 PACKAGE_PATHS = ("/usr", "/var/cache/apt")

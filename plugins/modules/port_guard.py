@@ -161,8 +161,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aztec_ops.prover.plugins.module_utils import guard_daemon
-from ansible_collections.aztec_ops.prover.plugins.module_utils import nft as guard
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft as guard
 
 Run = Callable[[list], tuple[int, str, str]]
 # Seconds within which a daemon that was just started answers.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_disk import held
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import held
 from eth_account import Account
 
 from lab.fleet import hosts

@@ -89,7 +89,7 @@ def options_of(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, 
 def settings() -> str:
     """Give docs/settings.md."""
     from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, read_specs
-    from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import range_of
+    from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import range_of
 
     specs = read_specs(ROLES)
     tests = yaml.safe_load((ROOT / "tests/rendered/settings.yml").read_text(encoding="utf-8"))

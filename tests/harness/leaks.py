@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import forms, pieces
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import forms, pieces
 
 # Of a text that is cut somewhere, any run of this many characters and three more is known again.
 BLOCK = 12

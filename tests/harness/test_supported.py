@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import DOCKER_SUITES
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import DOCKER_SUITES
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 

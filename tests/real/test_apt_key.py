@@ -16,7 +16,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.openpgp import (
     BEGIN,
     END,
     armor,

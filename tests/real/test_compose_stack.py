@@ -23,9 +23,10 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils import docker_networks, dotenv
-from ansible_collections.aztec_ops.prover.plugins.module_utils.component import agent_layout, compose_project
-from ansible_collections.aztec_ops.prover.plugins.module_utils.stack_job import JOB_KEPT, job_limit
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import agent_layout, compose_project
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import JOB_KEPT, job_limit
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_networks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

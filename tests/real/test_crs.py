@@ -21,11 +21,11 @@ from pathlib import Path
 
 import docker
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils import dotenv
-from ansible_collections.aztec_ops.prover.plugins.module_utils.component import compose_project
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import to_yaml
-from ansible_collections.aztec_ops.prover.plugins.module_utils.crs import SERVICE, with_crs_seed
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import compose_project
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import to_yaml
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE, with_crs_seed
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 
 from lab.fleet.images import Images
 from lab.fleet.settings import load

@@ -12,7 +12,7 @@ import time
 import uuid
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_engine import Engine, decode_log
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import Engine, decode_log
 
 PROJECT = f"look-{uuid.uuid4().hex[:8]}"
 

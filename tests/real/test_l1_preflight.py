@@ -26,10 +26,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import yaml
-from ansible_collections.aztec_ops.prover.plugins.module_utils import l1_probe
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1, l1_questions, l1_tables
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_probe import ask_l1
-from ansible_collections.aztec_ops.prover.plugins.module_utils.masking import forms
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import forms
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client as l1_probe
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import ask_l1
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
+    check_l1,
+    l1_questions,
+    l1_tables,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils import guard_daemon
-from ansible_collections.aztec_ops.prover.plugins.module_utils import nft as guard
-from ansible_collections.aztec_ops.prover.plugins.module_utils.guard_daemon import OWNER, WATCH
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft as guard
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.daemon import OWNER, WATCH
 from ansible_collections.aztec_ops.prover.plugins.modules.port_guard import SYSTEM_PYTHON, Failed, Host, Service
 
 PREFIX = f"pg{os.getpid()}"

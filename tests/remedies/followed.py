@@ -88,11 +88,11 @@ FOLLOWED = [
     ),
     (
         "is not as this module writes it",
-        "tests/unit/plugins/module_utils/test_stack_state.py::test_state_of_another_form_is_named",
+        "tests/unit/plugins/module_utils/compose/test_project_directory_state.py::test_state_of_another_form_is_named",
     ),
     (
         "does not hold the result of the work",
-        "tests/unit/plugins/module_utils/test_stack_state.py::test_result_of_another_form_is_named",
+        "tests/unit/plugins/module_utils/compose/test_project_directory_state.py::test_result_of_another_form_is_named",
     ),
     (
         "daemon.json was not changed",

@@ -15,10 +15,14 @@ from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
     read_specs,
     values_of_hosts,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import members_of
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import check_inventory, problem_table
-from ansible_collections.aztec_ops.prover.plugins.module_utils.plain_secrets import Search, read, variable_files
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import check_inventory, problem_table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
+    Search,
+    read,
+    variable_files,
+)
 
 from tests.bad_input.harness import KEY, Door, play, table_of, write_inventory
 

@@ -9,7 +9,8 @@ from importlib import import_module
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.aztec_ops.prover.plugins.module_utils import compose, nft
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
 from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack, host_look
 from jinja2.nativetypes import NativeEnvironment
 

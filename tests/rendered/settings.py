@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet
-from ansible_collections.aztec_ops.prover.plugins.module_utils.openpgp import PUBLIC_KEY, armor, packet
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.openpgp import PUBLIC_KEY, armor, packet
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 
 from tests.rendered.fleets import KEY, LOOK
 from tests.rendered.render import ansible_playbook

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils import compose, dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
 
 from tests.rendered.fleets import ADDRESS, COMPONENTS, FLEETS, KEY, OTHER_ADDRESS, OTHER_KEY
 from tests.rendered.render import render

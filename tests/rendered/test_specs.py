@@ -13,8 +13,12 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import type_problem
-from ansible_collections.aztec_ops.prover.plugins.module_utils.ranges import RANGES, range_of, range_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
+    RANGES,
+    range_of,
+    range_problem,
+)
 
 ROOT = Path(__file__).parents[2]
 SPECS = read_specs(ROLES)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.releases import release_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 
 from lab.fleet.l1 import rpc
 from lab.fleet.settings import L1_PARAMETERS

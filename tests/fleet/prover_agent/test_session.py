@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils import stack_job
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job as stack_job
 
 from tests.fleet.fleet import Fleet
 

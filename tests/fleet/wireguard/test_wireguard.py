@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.aztec_ops.prover.plugins.module_utils.fleet import fleet as derived
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet as derived
 
 from tests.fleet.alone import play, problems
 from tests.fleet.fleet import ROOT, Fleet, wait_for

@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.engine import engine_plan, moved_root
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import Engine
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import engine_plan, moved_root
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import Engine
 
 from tests.remedies.case import Lines, cases, returned
 from tests.remedies.tables.hosts import but_for, host
-from tests.unit.plugins.action.test_check_hosts import SERVES, engine
-from tests.unit.plugins.action.test_check_hosts_space import BIG, IMAGE, LEGACY, OWN
-from tests.unit.plugins.action.test_check_hosts_space import lines as found
-from tests.unit.plugins.action.test_check_hosts_space import look as seen
-from tests.unit.plugins.module_utils.test_engine_roots import CONTAINERD, DATA
-from tests.unit.plugins.module_utils.test_engine_usable import COMMAND, OURS, look
-from tests.unit.plugins.module_utils.test_engine_usable import SERVES as THEIRS
+from tests.unit.plugins.module_utils.host.test_docker_engine_usable import COMMAND, OURS, look
+from tests.unit.plugins.module_utils.host.test_docker_engine_usable import SERVES as THEIRS
+from tests.unit.plugins.plugin_utils.docker_engine.test_plan_roots import CONTAINERD, DATA
+from tests.unit.plugins.plugin_utils.preflight.test_host_checks import SERVES, engine
+from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import BIG, IMAGE, LEGACY, OWN
+from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import lines as found
+from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import look as seen
 
 
 def planned(here: dict, source: str = "docker", **options: object) -> Lines:

@@ -15,15 +15,15 @@ from pathlib import Path
 from unittest import mock
 
 from ansible_collections.aztec_ops.prover.plugins.action.verify_fleet import LEFT_OUT
-from ansible_collections.aztec_ops.prover.plugins.module_utils import registry
-from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import registry_problems
-from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import verify
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import image_registry as registry
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import registry_problems
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
 
 from tests.remedies.case import Lines, cases, in_folder, told
 from tests.remedies.tables.others import row
-from tests.unit.plugins.module_utils.test_registry import Server
-from tests.unit.plugins.module_utils.test_verify import ADMITTING, FLEET, OLD, fleet
-from tests.unit.plugins.plugin_utils import test_variable_places as places
+from tests.unit.plugins.module_utils.host.test_image_registry import Server
+from tests.unit.plugins.plugin_utils.inventory import test_variable_places as places
+from tests.unit.plugins.plugin_utils.status.test_fleet_status import ADMITTING, FLEET, OLD, fleet
 
 
 def resolve(name: str) -> list:

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.component import unreachable_broker
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import (
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import unreachable_broker
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
     Engine,
     Settings,
     check_hosts,
@@ -16,7 +16,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks impor
 )
 
 from tests.remedies.case import Lines, cases, returned, told
-from tests.unit.plugins.action.test_check_hosts import (
+from tests.unit.plugins.plugin_utils.preflight.test_host_checks import (
     FLEET,
     GIB,
     NODE_PORTS,

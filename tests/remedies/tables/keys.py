@@ -17,9 +17,15 @@ from ansible.errors import AnsiblePromptNoninteractive
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import PromptVaultSecret, VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action import check_fleet, publisher_key, rotate_key
-from ansible_collections.aztec_ops.prover.plugins.module_utils import ethereum, rotation, vault_file, wallet
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import Settings
-from ansible_collections.aztec_ops.prover.plugins.module_utils.rotation import CURRENT, KEYS, MNEMONICS, NEXT, PREVIOUS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, rotation, vault_file, wallet
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import (
+    CURRENT,
+    KEYS,
+    MNEMONICS,
+    NEXT,
+    PREVIOUS,
+)
 from eth_keyfile import create_keyfile_json
 
 from tests.remedies.case import Lines, cases, in_folder, raised, returned

@@ -7,11 +7,11 @@ Give each thing that the line says to do a column of its own.
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1_checks import check_l1
-from ansible_collections.aztec_ops.prover.plugins.module_utils.network_checks import check_network
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import check_l1
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import check_network
 
 from tests.remedies.case import Lines, cases, told
-from tests.unit.plugins.module_utils.test_l1_checks import (
+from tests.unit.plugins.plugin_utils.preflight.test_l1_checks import (
     AMOUNT,
     COST,
     ETH,
@@ -28,9 +28,9 @@ from tests.unit.plugins.module_utils.test_l1_checks import (
     signer,
     untraced,
 )
-from tests.unit.plugins.module_utils.test_network_checks import OTHER as REGISTRY
-from tests.unit.plugins.module_utils.test_network_checks import VALUES as NETWORK_VALUES
-from tests.unit.plugins.module_utils.test_network_checks import answer, fleet
+from tests.unit.plugins.plugin_utils.preflight.test_network_version_checks import OTHER as REGISTRY
+from tests.unit.plugins.plugin_utils.preflight.test_network_version_checks import VALUES as NETWORK_VALUES
+from tests.unit.plugins.plugin_utils.preflight.test_network_version_checks import answer, fleet
 
 VALUES = {
     "aztec_l1_execution_urls": ["https://rpc.lan:8545/key"],

@@ -6,12 +6,14 @@ fleet's addresses, the options of daemon.json and the component's settings are n
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.docker_network_checks import docker_network_problems
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host_checks import Engine, Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
+    docker_network_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import Engine, Settings
 
 from tests.remedies.case import Lines, cases, told
 from tests.remedies.tables.hosts import but_for
-from tests.unit.plugins.module_utils.test_docker_network_checks import (
+from tests.unit.plugins.plugin_utils.preflight.test_docker_network_checks import (
     AT_17,
     AT_18,
     AWAY,

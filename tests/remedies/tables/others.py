@@ -14,20 +14,17 @@ from unittest import mock
 
 from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.action import check_fleet
-from ansible_collections.aztec_ops.prover.plugins.module_utils import (
-    compose,
-    ethereum,
-    guard_daemon,
-    nft,
-    qr,
-    ranges,
-    releases,
-    stack_disk,
-    stack_job,
-)
-from ansible_collections.aztec_ops.prover.plugins.module_utils import fleet as fleets
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import check_settings, type_problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job as stack_job
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project_directory as stack_disk
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
 from ansible_collections.aztec_ops.prover.plugins.modules import port_guard
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec import releases
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import fleet as fleets
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import value_ranges as ranges
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import check_settings, type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, qr
 
 from tests.remedies import inventories, modules
 from tests.remedies.case import Lines, cases, in_folder, raised, returned, told

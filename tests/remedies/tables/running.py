@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 
 from ansible_collections.aztec_ops.prover.plugins.action.verify_fleet import GONE, LEFT
-from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
 
 from tests.remedies.case import Lines, cases
-from tests.unit.plugins.module_utils.test_verify import (
+from tests.unit.plugins.plugin_utils.status.test_fleet_status import (
     FLEET,
     HEADERS,
     L1,

@@ -17,7 +17,7 @@ from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
     unused,
     why_broken,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.inventory_checks import Broken
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Broken
 
 SPECS = read_specs(Path(__file__).resolve().parents[4] / "roles")
 

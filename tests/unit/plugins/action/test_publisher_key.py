@@ -24,8 +24,8 @@ from ansible_collections.aztec_ops.prover.plugins.action.publisher_key import (
     with_account,
 )
 from ansible_collections.aztec_ops.prover.plugins.doc_fragments import new_key
-from ansible_collections.aztec_ops.prover.plugins.module_utils import wallet
 from ansible_collections.aztec_ops.prover.plugins.modules import publisher_key
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import wallet
 
 COLLECTION = Path(__file__).resolve().parents[4]
 DEV, PROD = VaultSecret(b"dev-S3cret"), VaultSecret(b"prod-S3cret")

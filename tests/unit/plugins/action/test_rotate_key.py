@@ -22,8 +22,8 @@ from ansible_collections.aztec_ops.prover.plugins.action.rotate_key import (
     request_of,
     vault_of,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.wallet import from_private_key
 from ansible_collections.aztec_ops.prover.plugins.modules import rotate_key
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.wallet import from_private_key
 
 from tests.unit.plugins.action.test_publisher_key import options_of
 

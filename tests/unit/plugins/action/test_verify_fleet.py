@@ -8,9 +8,9 @@ import copy
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.verify_fleet import GONE, LEFT, LEFT_OUT, looks_of
-from ansible_collections.aztec_ops.prover.plugins.module_utils.verify import verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
 
-from tests.unit.plugins.module_utils.test_verify import FLEET, fleet
+from tests.unit.plugins.plugin_utils.status.test_fleet_status import FLEET, fleet
 
 WHY = "vCPUs found 2, needed 32"
 

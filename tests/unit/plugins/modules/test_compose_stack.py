@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils import compose as logic
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as logic
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
 from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack
 
 GONE = "Error response from daemon: No such {}: {}"

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils import guard_daemon
-from ansible_collections.aztec_ops.prover.plugins.module_utils import nft as guard
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft as guard
 from ansible_collections.aztec_ops.prover.plugins.modules import port_guard
 from ansible_collections.aztec_ops.prover.plugins.modules.port_guard import Failed, Host, Service
 

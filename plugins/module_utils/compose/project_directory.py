@@ -1,0 +1,212 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The directory of a Compose project on its host, for compose_stack: files that change in one step, and one lock."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import posixpath
+import re
+import stat
+import time
+from contextlib import suppress
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem, state_problem
+
+# Seconds to wait for another run: it may pull several gigabytes.
+LOCK_WAIT = 3600.0
+# How often the project can be taken away while a run waits for it; then it is something else that is missing.
+TAKEN_AWAY = 3
+
+
+class Disk:
+    """The project's directory, and the module's own place in it."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.own = posixpath.join(directory, ".stack")
+        self.lock_descriptor: int | None = None
+
+    def path(self, name: str) -> str:
+        return posixpath.join(self.directory, name)
+
+    def read(self, name: str) -> str | None:
+        """Take a path below the directory, give the text, or None when it is no regular file."""
+        path = self.path(name)
+        try:
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                return None
+            with open(path, "rb") as handle:
+                return handle.read().decode("utf-8", "surrogateescape")
+        except OSError:
+            return None
+
+    def right(self, name: str, mode: int) -> bool:
+        """Take a path, give whether mode and owner are what they must be."""
+        try:
+            found = os.lstat(self.path(name))
+        except OSError:
+            return False
+        return stat.S_IMODE(found.st_mode) == mode and found.st_uid == os.geteuid()
+
+    def make_own(self) -> None:
+        """Make the module's own place; another run may do the same at this moment."""
+        os.makedirs(self.directory, mode=0o755, exist_ok=True)
+        os.makedirs(self.own, mode=0o700, exist_ok=True)
+        secure(self.own, 0o700)
+
+    def write(self, name: str, text: str, mode: int = 0o600) -> None:
+        """Take a path below the directory and a text, replace the file in one step."""
+        path = self.path(name)
+        parent = posixpath.dirname(path)
+        self._make_parents(posixpath.dirname(name))
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise Problem(f"{path} is a directory and should be a file: move it away")
+        # Never beside the file: a program that reads a whole directory of keys would read a half-written one.
+        temporary = posixpath.join(self.own, f"writing.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as handle:
+            os.fchmod(handle.fileno(), mode)
+            handle.write(text.encode("utf-8", "surrogateescape"))
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.rename(temporary, path)
+        _sync(parent)
+
+    def _make_parents(self, relative: str) -> None:
+        path = self.directory
+        for part in [part for part in relative.split("/") if part]:
+            path = posixpath.join(path, part)
+            if not os.path.isdir(path):
+                os.mkdir(path, 0o700)
+
+    def remove(self, name: str, keep: list) -> None:
+        """Take a path below the directory, remove the file, and directories left empty but those to keep."""
+        path = self.path(name)
+        if os.path.lexists(path):
+            os.unlink(path)
+        parent = posixpath.dirname(path)
+        # One that is mounted into a container must stay the same.
+        while parent.startswith(self.directory + "/") and parent not in keep:
+            try:
+                os.rmdir(parent)
+            except OSError:
+                return
+            parent = posixpath.dirname(parent)
+
+    def load(self, name: str) -> dict:
+        """Return what a file in .stack holds, {} where there is none; raise Problem where its content is another's."""
+        text = self.read(f".stack/{name}")
+        if text is None:
+            return {}
+        try:
+            found = json.loads(text)
+            wrong = state_problem(name, found)
+        except (ValueError, RecursionError):
+            wrong = "it is not JSON"
+        if wrong:
+            path = posixpath.join(self.own, name)
+            raise Problem(f"{path} is not as this module writes it ({wrong}): move it away, then run again")
+        return found
+
+    def save(self, name: str, value: dict) -> None:
+        self.write(f".stack/{name}", json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+    def forget(self, name: str) -> None:
+        path = posixpath.join(self.own, name)
+        if os.path.lexists(path):
+            os.unlink(path)
+
+    def busy(self) -> bool:
+        """Give whether another run is at work here; changes nothing."""
+        return held(posixpath.join(self.own, "lock"))
+
+    def lock(self, tell) -> None:
+        """Wait until no other run is at work here. What this one starts keeps the lock while it lives."""
+        end, taken_away = time.monotonic() + LOCK_WAIT, 0
+        while self.lock_descriptor is None:
+            # A run that takes the project away takes the directory and the lock with it, perhaps at this moment.
+            try:
+                self.make_own()
+                self.lock_descriptor = _locked(posixpath.join(self.own, "lock"))
+            except FileNotFoundError:
+                taken_away += 1
+                if taken_away > TAKEN_AWAY:
+                    raise
+            if self.lock_descriptor is None:
+                if time.monotonic() > end:
+                    raise Problem(f"another run works on {self.directory} for {LOCK_WAIT:.0f} s: see what hangs there")
+                tell("waiting for another run that works on this project")
+                time.sleep(1)
+        for name in os.listdir(self.own):
+            path, own = posixpath.join(self.own, name), re.fullmatch(r"writing\.([0-9]+)", name)
+            # A process that lives is about to rename its own: that of a run that waits, or of one that only looks.
+            if own and not os.path.isdir(path) and not os.path.exists(f"/proc/{own[1]}"):
+                # It may have done so since the directory was read.
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+
+
+def _locked(path: str) -> int | None:
+    """Return the descriptor of a lock file once it is locked, None where another process has it or has removed it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        """Held by another run, or removed by it."""
+    os.close(descriptor)
+    return None
+
+
+def held(path: str) -> bool:
+    """Take a file, give whether another process holds its lock; changes nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def secure(path: str, mode: int) -> None:
+    """Take a path, see that it is ours and has this mode."""
+    found = os.stat(path)
+    if stat.S_IMODE(found.st_mode) != mode:
+        os.chmod(path, mode)
+    if found.st_uid != os.geteuid():
+        os.chown(path, os.geteuid(), os.getegid())
+
+
+def _sync(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fingerprint(path: str | None) -> str:
+    """Take a directory, give a text that changes when anything in it is made, removed or written to."""
+    if not path or not os.path.isdir(path):
+        return "none"
+    whole = hashlib.sha256()
+    for base, directories, names in os.walk(path):
+        directories.sort()
+        for name in [".", *sorted(names)]:
+            try:
+                found = os.lstat(os.path.join(base, name))
+            except OSError:
+                continue
+            seen = (os.path.join(base, name), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            whole.update(repr(seen).encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()

@@ -1,0 +1,244 @@
+# Copyright: Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A host's addresses, its listening sockets, and trial connections from it."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import http.client
+import ipaddress
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import Connection
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import read
+
+SIOCGIFCONF = 0x8912
+TCP_STATES = {1: "established", 2: "syn_sent", 3: "syn_recv", 4: "fin_wait1", 5: "fin_wait2", 6: "time_wait",
+              7: "close", 8: "close_wait", 9: "last_ack", 10: "listen", 11: "closing"}
+TIMER_HZ = 100
+# What the broker's role writes, so that Docker publishes on an address that comes up after it.
+NONLOCAL_BIND_FILE = "etc/sysctl.d/60-aztec-prover.conf"
+
+
+def decode_address(text: str) -> tuple[str, int]:
+    """Address and port of a field such as 0100007F:1F90 in /proc/net/tcp; mapped IPv4 is given as IPv4."""
+    host, port = text.split(":")
+    words = [int(host[i:i + 8], 16) for i in range(0, len(host), 8)]
+    raw = b"".join(struct.pack("<I" if sys.byteorder == "little" else ">I", word) for word in words)
+    address = ipaddress.ip_address(raw)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address), int(port, 16)
+
+
+def parse_sockets(text: str) -> list[dict[str, Any]]:
+    """The rows of a /proc/net/{tcp,tcp6,udp,udp6} table.
+
+    Gives local and remote address and port, state, bytes not yet acknowledged, timer in seconds, retransmits, inode.
+    """
+    rows = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 10:
+            continue
+        local, remote = decode_address(fields[1]), decode_address(fields[2])
+        rows.append({
+            "address": local[0], "port": local[1], "remote_address": remote[0], "remote_port": remote[1],
+            "state": TCP_STATES.get(int(fields[3], 16), "unknown"),
+            "unsent": int(fields[4].split(":")[0], 16),
+            "timer": int(fields[5].split(":")[1], 16) / TIMER_HZ,
+            "retransmits": int(fields[6], 16),
+            "inode": int(fields[9]),
+        })
+    return rows
+
+
+def socket_owners(proc: Path, inodes: set[int]) -> dict[int, str]:
+    """Names of the processes that hold the sockets of these inodes, as far as this user may see them."""
+    owners: dict[int, str] = {}
+    wanted = {f"socket:[{inode}]": inode for inode in inodes if inode}
+    for process in proc.iterdir() if wanted else ():
+        if not process.name.isdigit():
+            continue
+        try:
+            links = [os.readlink(entry.path) for entry in os.scandir(process / "fd")]
+        except OSError:
+            continue
+        for link in links:
+            if link in wanted:
+                owners.setdefault(wanted[link], read(process / "comm").strip())
+        if len(owners) == len(wanted):
+            break
+    return owners
+
+
+def listening(root: Path) -> list[dict[str, Any]]:
+    """Sockets that take connections or datagrams, each with the name of its process ('' when not to be seen)."""
+    found = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        protocol = table[:3]
+        for row in parse_sockets(read(root / "proc/net" / table)):
+            # An unconnected UDP socket stands in state 7 (close).
+            if row["state"] == ("listen" if protocol == "tcp" else "close"):
+                found.append(dict(row, protocol=protocol))
+    owners = socket_owners(root / "proc", {row["inode"] for row in found})
+    unique = {
+        (row["protocol"], row["port"], row["address"]): owners.get(row["inode"], "") for row in found
+    }
+    return [
+        {"protocol": key[0], "address": key[2], "port": key[1], "process": process}
+        for key, process in sorted(unique.items())
+    ]
+
+
+def interface_addresses() -> list[tuple[str, str]]:
+    """(interface, IPv4 address) of every interface that is up."""
+    size = 128 * 40
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        buffer = array.array("B", b"\0" * size)
+        request = struct.pack("iL", size, buffer.buffer_info()[0])
+        length = struct.unpack("iL", fcntl.ioctl(sock.fileno(), SIOCGIFCONF, request))[0]
+    raw = buffer.tobytes()[:length]
+    step = 40 if struct.calcsize("P") == 8 else 32
+    return [
+        (raw[i:i + 16].split(b"\0", 1)[0].decode(), socket.inet_ntoa(raw[i + 20:i + 24]))
+        for i in range(0, length, step)
+    ]
+
+
+def parse_if_inet6(text: str) -> list[str]:
+    """Global IPv6 addresses of /proc/net/if_inet6, without those of lo, link-local, tentative or failed ones."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) == 6 and fields[3] == "00" and fields[5] != "lo" and not int(fields[4], 16) & 0x48:
+            found.append(str(ipaddress.IPv6Address(int(fields[0], 16))))
+    return found
+
+
+def addresses(root: Path) -> list[str]:
+    """The host's own addresses, IPv4 first, without loopback and link-local ones."""
+    try:
+        v4 = [address for name, address in interface_addresses() if name != "lo"]
+    except OSError:
+        v4 = []
+    kept = [address for address in v4 if not ipaddress.ip_address(address).is_link_local]
+    return list(dict.fromkeys(kept + parse_if_inet6(read(root / "proc/net/if_inet6"))))
+
+
+def interfaces(root: Path) -> list[str]:
+    """Return the names of the host's network interfaces."""
+    return sorted(entry.name for entry in (root / "sys/class/net").glob("*"))
+
+
+def parse_routes(text: str) -> list[dict[str, Any]]:
+    """Return the routes of /proc/net/route that lead somewhere, of those to one network the preferred one first."""
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8 or fields[0] == "*":
+            continue
+        network, gateway, mask = (decode_address(f"{fields[index]}:0")[0] for index in (1, 2, 7))
+        network = str(ipaddress.ip_network(f"{network}/{mask}", strict=False))
+        way = {"network": network, "gateway": "" if gateway == "0.0.0.0" else gateway, "interface": fields[0]}
+        found.append((int(fields[6]), way))
+    return [way for _metric, way in sorted(found, key=lambda one: one[0])]
+
+
+def parse_ipv6_routes(text: str) -> list[dict[str, Any]]:
+    """Return the routes of /proc/net/ipv6_route in the same form, without those of hosts, links and multicast."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) < 10 or fields[9] == "lo" or int(fields[1], 16) > 127:
+            continue
+        network = ipaddress.IPv6Network((int(fields[0], 16), int(fields[1], 16)), strict=False)
+        if network.is_link_local or network.is_multicast:
+            continue
+        gateway = ipaddress.IPv6Address(int(fields[4], 16))
+        way = {"network": str(network), "gateway": "" if gateway == ipaddress.IPv6Address(0) else str(gateway)}
+        found.append((int(fields[5], 16), {**way, "interface": fields[9]}))
+    return [way for _metric, way in sorted(found, key=lambda one: one[0])]
+
+
+def interface_mtu(root: Path, interface: str) -> int:
+    """Return the MTU of an interface, 0 where it is not known."""
+    text = read(root / "sys/class/net" / interface / "mtu").strip()
+    return int(text) if text.isdigit() else 0
+
+
+def routes(root: Path) -> list[dict[str, Any]]:
+    """Return the host's routes, IPv4 first: network, gateway ('' for none), interface and its mtu (0 for unknown)."""
+    found = parse_routes(read(root / "proc/net/route")) + parse_ipv6_routes(read(root / "proc/net/ipv6_route"))
+    mtus = {interface: interface_mtu(root, interface) for interface in {way["interface"] for way in found}}
+    return [{**way, "mtu": mtus[way["interface"]]} for way in found]
+
+
+def name_servers(root: Path) -> list[str]:
+    """Return the addresses of the host's name servers, also of those behind systemd-resolved."""
+    files = ("etc/resolv.conf", "run/systemd/resolve/resolv.conf")
+    lines = [line.split() for file in files for line in read(root / file).splitlines()]
+    return list(dict.fromkeys(line[1] for line in lines if len(line) > 1 and line[0] == "nameserver"))
+
+
+def nonlocal_bind(root: Path) -> bool:
+    """Tell whether sockets bind to addresses that the host does not have yet, now and after the next boot."""
+    settings = [root / f"proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
+    now = all(read(setting).strip() == "1" for setting in settings if setting.exists())
+    return now and (root / NONLOCAL_BIND_FILE).is_file()
+
+
+def source_address(host: str, port: int = 9) -> str:
+    """The address that this host would speak from to reach another; '' without a route. Sends nothing."""
+    try:
+        family, kind, _proto, _name, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as sock:
+            sock.connect(target)
+            return sock.getsockname()[0]
+    except OSError:
+        return ""
+
+
+def default_address() -> str:
+    """The source address of the default route, IPv4 before IPv6; '' when there is none."""
+    return source_address("192.0.2.1") or source_address("2001:db8::1")
+
+
+def error_text(error: Exception) -> str:
+    """An error of a connection as a few plain words."""
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return "timed out"
+    if isinstance(error, socket.gaierror):
+        return "name does not resolve"
+    # An error of HTTP quotes what the peer has sent.
+    return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__, 200).lower()
+
+
+def try_connection(host: str, port: int, timeout: float) -> dict[str, Any]:
+    """Connect to a port and ask for /status.
+
+    ok says that /status answered 200; status is the code, None when no answer came.
+    """
+    host = host.strip("[]")
+    result: dict[str, Any] = {
+        "host": host, "port": port, "ok": False, "source": source_address(host, port), "error": "", "status": None,
+    }
+    connection = Connection(host, port, timeout)
+    try:
+        connection.connect()
+        result["source"] = connection.source
+        result["status"] = connection.ask("GET", "/status", longest=0, whole=False).status
+        result["ok"] = result["status"] == 200
+        if not result["ok"]:
+            result["error"] = f"answers {result['status']} at /status"
+    except (OSError, http.client.HTTPException) as error:
+        result["error"] = error_text(error)
+    finally:
+        connection.close()
+    return result

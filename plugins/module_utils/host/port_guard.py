@@ -1,0 +1,112 @@
+# Copyright: Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The state of the port guard on a host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
+
+# Where a ruleset that is loaded at boot stands, on Debian and Ubuntu and by custom.
+SAVED_RULESETS = ("etc/nftables.conf", "etc/nftables.d/*", "etc/nftables/*")
+
+
+def nft_facts(run: Callable, root: Path) -> dict[str, Any]:
+    """Return whether nft is there, and its version."""
+    if not any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin", "usr/local/sbin")):
+        return {"installed": False, "version": ""}
+    _code, out, _err = run(["nft", "--version"])
+    match = re.search(r"v(\d[\d.]*)", out)
+    return {"installed": True, "version": match.group(1) if match else ""}
+
+
+def enabled(root: Path) -> bool:
+    """Tell whether the guard's unit is started at boot by some other unit."""
+    folder = root / "etc/systemd/system"
+    return any(
+        (entry / nft.UNIT).is_symlink() or (entry / nft.UNIT).exists()
+        for kind in ("*.wants", "*.requires")
+        for entry in folder.glob(kind)
+    )
+
+
+def saved_in(root: Path) -> list[str]:
+    """Return the saved rulesets that have the guard's tables in them."""
+    found = []
+    for pattern in SAVED_RULESETS:
+        for path in sorted(root.glob(pattern)):
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            if re.search(rf"^\s*(add\s+)?table\s+(inet|bridge)\s+{nft.TABLE}\b", text, re.MULTILINE):
+                found.append(f"/{path.relative_to(root)}")
+    return found
+
+
+def read_sections(root: Path) -> tuple[list[nft.Section], list[str]]:
+    """Return the sections on the host, and one line for each file that does not hold one."""
+    found, problems = [], []
+    for path in sorted((root / nft.DIRECTORY.lstrip("/")).glob("*.json")):
+        try:
+            found.append(nft.section_from_text(path.stem, path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            problems.append(f"{nft.DIRECTORY}/{path.name} {error}")
+    return found, problems
+
+
+def _process(pid: int, root: Path) -> str:
+    try:
+        name = (root / f"proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        name = ""
+    return f"process {pid} ({name})" if name else f"process {pid}"
+
+
+def _owner(state: dict | None, owners: dict[str, int | None], root: Path) -> str:
+    """Return who keeps the tables: guard, watch, nobody, or another process by its number; '' without tables."""
+    pids = {pid for pid in owners.values() if pid is not None}
+    if not pids:
+        return ""
+    if state and state["mechanism"] == guard_daemon.WATCH and pids == {0}:
+        return "watch"
+    if state and pids == {state["pid"]}:
+        return "guard"
+    others = sorted(pid for pid in pids if pid and pid != (state or {}).get("pid"))
+    return _process(others[0], root) if others else "nobody"
+
+
+def guard_facts(
+    root: Path, ask: Callable = guard_daemon.ask, owner_of: Callable = guard_daemon.owner_of
+) -> dict[str, Any]:
+    """Return the state of the guard.
+
+    installed: its unit is there. enabled: it starts at boot. loaded: the kernel has both tables. owner: who keeps them.
+    outdated: they are not what the sections ask for. sections: names. problems: files that are no section of this
+    version. saved_in: rulesets with the guard's tables in them. tried: addresses that are no longer admitted and try to
+    reach a guarded port. table_problem: why the kernel did not answer.
+    """
+    state = ask("state")
+    owners: dict[str, int | None] = {}
+    table_problem = ""
+    try:
+        owners = {family: owner_of(family) for family in guard_daemon.FAMILIES}
+    except (guard_daemon.Failed, OSError) as error:
+        table_problem = str(error)
+    sections, problems = read_sections(root)
+    file = root / nft.TABLE_FILE.lstrip("/")
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    fresh = state is None or (state["intact"] and state["digest"] == guard_daemon.digest(text))
+    return {
+        "installed": (root / nft.UNIT_FILE.lstrip("/")).exists(),
+        "enabled": enabled(root),
+        "loaded": bool(owners) and None not in owners.values(),
+        "owner": _owner(state, owners, root),
+        "outdated": bool(sections) and not (fresh and text == nft.table(sections)),
+        "sections": [section.name for section in sections],
+        "problems": problems,
+        "saved_in": saved_in(root),
+        "tried": (state or {}).get("tried", []),
+        "table_problem": table_problem,
+    }

@@ -1,0 +1,151 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where an inventory sets a variable, and which of several places applies to a host."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+from ansible.inventory.helpers import sort_groups
+from ansible.inventory.manager import InventoryManager
+from ansible.plugins.loader import vars_loader
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import holds_secret
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import shown
+
+# How special a place is: the group all, a group by its depth, a host.
+ALL, HOST = 0, 1000
+
+_DYNAMIC = re.compile(r"^\s*plugin\s*:", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One place of variables: its name, how special it is, its variables, and the stronger place for a group's."""
+
+    place: str
+    rank: int
+    values: Mapping
+    stronger: str = ""
+
+
+def is_static(source: str) -> bool:
+    """Return whether an inventory source, a folder or a file, runs no program and asks no service."""
+    path = Path(source)
+    if path.is_dir():
+        below = (one for one in sorted(path.iterdir()) if one.name not in ("group_vars", "host_vars"))
+        return all(is_static(str(one)) for one in below if not one.name.startswith("."))
+    if not path.is_file():
+        return True  # A list of hosts on the command line.
+    return not os.access(path, os.X_OK) and not _DYNAMIC.search(path.read_text(encoding="utf-8", errors="replace"))
+
+
+class Places:
+    """Everything that sets variables of a static inventory, in Ansible's order of precedence."""
+
+    def __init__(self, loader, sources: Iterable, playbook_dir: str, wanted: Callable[[str], bool]) -> None:
+        """Take Ansible's loader, the inventory's sources, the playbook's folder, and which variables count."""
+        sources = [str(one) for one in sources]
+        self.loader, self.wanted = loader, wanted
+        static = [one for one in sources if is_static(one)]
+        self.inventory = InventoryManager(loader=loader, sources=static, parse=bool(static))
+        self.plugin = vars_loader.get("host_group_vars")
+        folders = [one if os.path.isdir(one) else os.path.dirname(one) for one in sources if os.path.exists(one)]
+        beside = {os.path.realpath(one): "" for one in folders}
+        self.folders = {**{os.path.realpath(playbook_dir): " beside the playbook"}, **beside}
+        self.folders = dict(sorted(self.folders.items(), key=lambda item: bool(item[1])))
+        self.known: dict = {}
+
+    def _of_files(self, entity, kind: str, name: str, rank: int) -> list[Layer]:
+        """Return a group's or host's variables of the folders group_vars or host_vars."""
+        return [
+            Layer(f"{kind}{name}{suffix}", rank, self._kept(self.plugin.get_vars(self.loader, folder, [entity])))
+            for folder, suffix in self.folders.items()
+        ]
+
+    def _kept(self, values: Mapping) -> dict:
+        return {name: value for name, value in values.items() if self.wanted(name)}
+
+    def _of_groups(self, groups: Sequence) -> list[Layer]:
+        """Return the layers of a host's groups but for all, and of all, which comes first."""
+        everybody = self.inventory.groups["all"]
+        found = [Layer("the inventory's group all", ALL, self._kept(everybody.vars))]
+        for group in groups:
+            place, stronger = f"the inventory's group {group.name}", f"group_vars/{group.name}"
+            found.append(Layer(place, group.depth, self._kept(group.vars), stronger))
+        found += self._of_files(everybody, "group_vars", "/all", ALL)
+        inner = [self._of_files(group, "group_vars", f"/{group.name}", group.depth) for group in groups]
+        found += [layers[number] for number in range(len(self.folders)) for layers in inner]
+        return [layer for layer in found if layer.values]
+
+    def layers(self, name: str) -> list[Layer]:
+        """Return the places that set variables of a host, the strongest last; none for a host not known here."""
+        host = self.inventory.get_host(name)
+        if host is None or name not in self.inventory.hosts:
+            return []
+        groups = [group for group in sort_groups(host.get_groups()) if group.name != "all"]
+        key = tuple(group.name for group in groups)
+        if key not in self.known:
+            self.known[key] = self._of_groups(groups)
+        own = [Layer("the inventory's line of the host", HOST, self._kept(host.vars))]
+        own += self._of_files(host, "host_vars", " of the host", HOST)
+        return self.known[key] + [layer for layer in own if layer.values]
+
+
+def same(one: object, other: object) -> bool:
+    """Return whether two values are equal; one that no vault password opens counts as equal."""
+    try:
+        return one == other
+    except AnsibleError:
+        return True
+
+
+def is_exception(winner: Layer, layer: Layer) -> bool:
+    """Return whether a place is the usual one for exceptions from another: a host's own, or a group's from all."""
+    return winner.rank > layer.rank and (winner.rank == HOST or layer.rank == ALL)
+
+
+def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options: Mapping) -> list[Problem]:
+    """Return a note for each setting of a host that another place sets differently than the one that applies.
+
+    layers: by Places. applied: the host's variables as they are written; where none of the layers applies, as with -e,
+    nothing is told. options: specifications by variable. An exception is what anybody expects, and not told either.
+    """
+    problems = []
+    names = dict.fromkeys(name for layer in layers for name in layer.values)
+    for name in names:
+        setting = [layer for layer in layers if name in layer.values]
+        winner = setting[-1]
+        value = winner.values[name]
+        if len(setting) < 2 or name not in applied or not same(applied[name], value):
+            continue
+        lost = [
+            layer
+            for layer in setting[:-1]
+            if not same(layer.values[name], value) and not is_exception(winner, layer)
+        ]
+        if not lost:
+            continue
+        option = {"no_log": True} if holds_secret(name, options[name]) else options[name]
+        hides = winner.rank >= HOST or option.get("no_log")
+        places = [
+            layer.place if hides else f"{shown(layer.values[name], option)} in {layer.place}"
+            for layer in (winner, *lost)
+        ]
+        others = " and ".join(places[1:])
+        remedy = "set it in one of these places only"
+        if winner.rank == ALL and lost[-1].stronger:
+            remedy = f"set it in {lost[-1].stronger}, which takes precedence over {winner.place}, or in one place only"
+        wrong = f"is set in several places: {places[0]} applies, and not {others}"
+        problems.append(Problem(host, name, wrong, remedy, "note"))
+    return problems
+
+
+def notes_of(places: Places, hosts: Collection, written: Mapping, options: Mapping) -> list[Problem]:
+    """Return the notes on all hosts of a run. written: host -> its variables as they are written."""
+    return [one for host in hosts for one in lost_settings(host, places.layers(host), written[host], options)]

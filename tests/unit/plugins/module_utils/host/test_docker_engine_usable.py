@@ -1,0 +1,450 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Engines that answer and cannot be used, hosts that are prepared for one, and settings that no engine starts with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine as he
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
+    engine_daemon,
+    engine_plan,
+    engine_validation,
+    flags_of,
+)
+
+COMMAND = ["/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
+SERVES = {"serves": True, "error": "", "compose": "2.26.1-4", "source": "docker-ce"}
+OURS = {**SERVES, "ours": True}
+
+
+def look(system="debian 13", **engine):
+    """Return the look at a bare host, with these changes to what is said of its engine."""
+    name, _sep, version = system.partition(" ")
+    bare = {
+        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "ours": False,
+        "pin": "", "apt_sources": [], "packages": {}, "systemd": True, "snap": False, "desktop": False, "security": [],
+        "selinux_enforcing": False, "command": COMMAND, "daemon_json_names": [],
+    }
+    system = {"id": name, "version_id": version, "codename": "any", "apt": True}
+    return {"os": system, "engine": {**bare, **engine}}
+
+
+def plan(seen, source="docker", options=None, mirrors=None):
+    """Return what is done, and why not."""
+    # What was there before these settings were looked at took no more than this.
+    more = [mirrors or [], options or {}] if mirrors or options else []
+    found = engine_plan(seen, source, "", "https://download.docker.com/linux/debian", *more)
+    return found["action"], found.get("problems") or [found.get("problem")]
+
+
+# Each host, what is said of it, and the same host after somebody followed the remedy.
+UNUSABLE = [
+    pytest.param(
+        look(**{**SERVES, "source": "other"}, snap=True), "remove it with its containers (snap remove docker)", look(),
+        id="snap",
+    ),
+    pytest.param(look(snap=True), "snap remove docker", look(), id="snap that does not answer"),
+    pytest.param(
+        look(**SERVES, desktop=True), "install Docker Engine instead", look(**SERVES), id="Docker Desktop"
+    ),
+    pytest.param(
+        look(**SERVES, security=["seccomp", "userns"]),
+        "out of /etc/docker/daemon.json or the unit's flags, and run systemctl restart docker.service",
+        look(**SERVES, security=["seccomp"]),
+        id="userns-remap",
+    ),
+    pytest.param(
+        look(**SERVES, security=["rootless"]), "systemctl enable --now docker.service", look(**SERVES), id="rootless"
+    ),
+    pytest.param(
+        look(**SERVES, security=["selinux"], selinux_enforcing=True),
+        "set selinux-enabled to false in /etc/docker/daemon.json",
+        look(**SERVES, selinux_enforcing=True),
+        id="SELinux",
+    ),
+    pytest.param(look(**SERVES, systemd=False), "boot it with systemd", look(**SERVES), id="no systemd"),
+    pytest.param(look(systemd=False), "boot it with systemd", look(), id="no systemd and no engine"),
+]
+
+
+@pytest.mark.parametrize(("seen", "remedy", "after"), UNUSABLE)
+def test_unusable(seen, remedy, after):
+    """One line says what to do, and a host where that was done is taken."""
+    action, problems = plan(seen)
+    assert action == "refuse"
+    (problem,) = problems
+    assert remedy in problem
+    assert "\n" not in problem
+    assert plan(after)[0] in ("leave", "install")
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        # What the role's own engine runs with, the role changes: or the remedy could never be followed.
+        look(**OURS, security=["userns"]),
+        look(**OURS, security=["selinux"], selinux_enforcing=True),
+        look(**SERVES, security=["selinux"]),
+        look(**SERVES, security=["apparmor", "seccomp", "cgroupns"]),
+    ],
+)
+def test_usable(seen):
+    """What is no hindrance is not refused."""
+    assert plan(seen)[0] == "leave"
+
+
+@pytest.mark.parametrize("engine", [SERVES, OURS])
+def test_an_engine_that_tells_nothing_of_itself_is_left_as_it_is(engine):
+    """It is not installed again, and what it does not tell is not taken as not there."""
+    action, problems = plan(look(**{**engine, "error": "timed out"}, snap=True))
+    assert action == "refuse"
+    assert problems == [
+        "the engine answers and does not tell about itself (docker info: timed out): see systemctl status docker, and "
+        "if it hangs, run systemctl restart docker on the host"
+    ]
+    assert plan(look(**engine))[0] == "leave"
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    """An operator corrects a host once."""
+    action, problems = plan(look(systemd=False, snap=True))
+    assert (action, len(problems)) == ("refuse", 2)
+    names = ["data-root"]
+    action, problems = plan(look(packages={"runc": "1.1"}, daemon_json_names=names), options={"hosts": ["fd://"]})
+    assert (action, len(problems)) == ("refuse", 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "packages", "named", "instead"),
+    [
+        ("docker", {"containerd": "1.7.24", "runc": "1.1.15"}, "containerd runc", "source to distribution"),
+        ("docker", {"runc": "1.1.15"}, "runc", "docker_engine_source to distribution"),
+        ("docker", {"docker-cli": "26.1.5", "docker-compose": "2.26.1"}, "docker-cli docker-compose", "distribution"),
+        ("docker", {"docker-compose-v2": "2.24.6"}, "docker-compose-v2", "docker_engine_source to distribution"),
+        ("distribution", {"containerd.io": "1.7.24"}, "containerd.io", "docker_engine_source to docker"),
+        ("distribution", {"docker-ce-cli": "5:28"}, "docker-ce-cli", "docker_engine_source to docker"),
+    ],
+)
+def test_packages_in_the_way(source, packages, named, instead):
+    """They are named and stay; removing them, or the other source, is what helps."""
+    action, problems = plan(look(packages=packages), source)
+    assert action == "refuse"
+    (problem,) = problems
+    assert f"(apt-get remove {named}), or set " in problem
+    assert instead in problem
+    assert plan(look(), source)[0] == "install"
+    assert plan(look(packages=packages), "distribution" if source == "docker" else "docker")[0] == "install"
+
+
+def test_packages_in_the_way_where_no_other_source_helps():
+    """Debian 12 has no Compose v2, so that its packages are no remedy."""
+    action, (problem,) = plan(look("debian 12", packages={"containerd": "1.6.20"}))
+    assert action == "refuse"
+    assert problem.endswith("(apt-get remove containerd)")
+
+
+@pytest.mark.parametrize(
+    ("source", "packages"),
+    [
+        # Compose v1 is a program apart, and what the source's own packages brought is not in their way.
+        ("docker", {"docker-compose": "1.29.2-3"}),
+        ("docker", {"containerd.io": "1.7.24-1", "runc": "1.1.15"}),
+        ("distribution", {"containerd": "1.7.24", "runc": "1.1.15", "docker-compose": "2.26.1"}),
+        ("distribution", {"docker.io": "26.1.5", "containerd": "1.7.24"}),
+    ],
+)
+def test_packages_in_nobody_s_way(source, packages):
+    """They are no reason to refuse."""
+    assert plan(look(packages=packages), source)[0] == "install"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "lost"),
+    [
+        (["data-root"], {}, "data-root"),
+        (["data-root", "proxies"], {"data-root": "/srv/docker"}, "proxies"),
+        (["log-driver"], {"mtu": 1400}, "log-driver"),
+    ],
+)
+def test_prepared_daemon_json(names, options, lost):
+    """Settings that would be lost are named; the same ones given, or no file, is what helps."""
+    action, (problem,) = plan(look(daemon_json_names=names), options=options)
+    assert action == "refuse"
+    assert problem == (
+        f"/etc/docker/daemon.json is there before the engine and sets {lost}: set the same in "
+        "docker_engine_daemon_options, or remove the file"
+    )
+    assert plan(look(daemon_json_names=names), options={**options, lost: "x"})[0] == "install"
+    assert plan(look(), options=options)[0] == "install"
+
+
+def test_prepared_daemon_json_that_is_none():
+    """A file that no engine could read is the operator's."""
+    action, (problem,) = plan(look(daemon_json_names=None))
+    assert (action, problem.rpartition(": ")[2]) == ("refuse", "correct it, or remove it")
+
+
+def test_daemon_json_of_an_engine_is_not_prepared():
+    """The role's own is written again, and that of somebody else's engine is left."""
+    assert plan(look(**OURS, daemon_json_names=["data-root"]))[0] == "leave"
+    assert plan(look(**SERVES, daemon_json_names=["data-root"]))[0] == "leave"
+    assert plan(look(source="docker-ce", daemon_json_names=["data-root"]))[0] == "install"
+    assert plan(look(daemon_json_names=["registry-mirrors"]), mirrors=["http://a"])[0] == "install"
+
+
+@pytest.mark.parametrize("seen", [look(), look(**OURS)], ids=["new", "ours"])
+@pytest.mark.parametrize(
+    ("options", "flags", "words"),
+    [
+        ({"hosts": ["tcp://127.0.0.1:2375"]}, ["-H", "fd://"], "--host, and the engine does not start where"),
+        ({"hosts": ["tcp://127.0.0.1:2375"]}, ["--host=fd://"], "take hosts out of docker_engine_daemon_options"),
+        ({"containerd": "/run/c.sock"}, ["--containerd=/run/containerd/containerd.sock"], "take containerd out"),
+        ({"log-opts": {"max-file": "5"}}, ["--log-opt", "max-size=1m"], "too: take the flag out of its unit"),
+        ({}, ["--live-restore"], "too: take the flag out of its unit"),
+        ({"insecure-registries": ["a"]}, ["--insecure-registry", "a"], "take insecure-registries out"),
+        ({"proxies": {"http-proxy": "http://me:S3cret@a"}}, ["--http-proxy=http://b"], "take http-proxy out"),
+        ({"storage-driver": "vfs"}, ["-s", "overlay2"], "take storage-driver out"),
+        ({}, ["--config-file", "/etc/other.json"], "take the flag out of its unit"),
+        ({}, ["--config-file=/etc/docker/daemon.json", "--config-file=/etc/other.json"], "take the flag out of its"),
+        ({}, ["--config-file"], "take the flag out of its unit"),
+        ({"userns-remap": "default"}, [], "take it out of docker_engine_daemon_options"),
+    ],
+)
+def test_settings_that_the_engine_would_not_start_with(seen, options, flags, words):
+    """They are refused before anything is touched, and taking them or the flag out helps."""
+    options = {"mtu": 1400, **options}
+    conflicting = {**seen, "engine": {**seen["engine"], "command": ["/usr/bin/dockerd", *flags]}}
+    action, problems = plan(conflicting, options=options)
+    assert action == "refuse"
+    (problem,) = problems
+    assert words in problem
+    assert "S3cret" not in problem
+    if flags:
+        without = {**seen, "engine": {**seen["engine"], "command": ["/usr/bin/dockerd"]}}
+        assert plan(without, options=options)[0] != "refuse"
+    if "take the flag" not in problem:
+        assert plan(conflicting, options={"mtu": 1400})[0] != "refuse"
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({"mtu": 1400}, COMMAND[1:]),
+        ({}, ["--config-file=/etc/docker/daemon.json", "-H", "fd://"]),
+        ({}, ["--config-file", "/etc/docker/daemon.json", "-H", "fd://"]),
+        ({}, ["--config-file=/etc/docker//daemon.json"]),
+        ({}, ["--config-file=/etc/other.json", "--config-file", "/etc/docker/daemon.json"]),
+        ({"runtimes": {"x": {"path": "/x"}}}, ["--add-runtime", "y=/y"]),
+        ({"proxies": {"http-proxy": "http://a"}}, ["--https-proxy=http://b"]),
+        ({"dns": ["9.9.9.9"]}, ["--dns-search", "lan"]),
+    ],
+)
+def test_settings_and_flags_that_go_together(options, flags):
+    """What dockerd takes is not refused."""
+    assert plan(look(**OURS, command=["/usr/bin/dockerd", *flags]), options=options)[0] == "leave"
+
+
+def test_somebody_else_s_engine_has_its_own_settings():
+    """None are written to it, so that none are judged."""
+    assert plan(look(**SERVES), options={"hosts": ["tcp://127.0.0.1:2375"]})[0] == "leave"
+
+
+def test_selinux_enabled_is_refused_where_it_is_enforcing():
+    """Elsewhere it means nothing."""
+    options = {"selinux-enabled": True}
+    assert plan(look(), options=options)[0] == "install"
+    action, (problem,) = plan(look(selinux_enforcing=True), options=options)
+    assert (action, problem.rpartition(": ")[2]) == ("refuse", "take it out of docker_engine_daemon_options")
+
+
+@pytest.mark.parametrize(
+    ("options", "log_opts"),
+    [
+        ({"log-driver": "journald"}, None),
+        ({"log-driver": "local"}, None),
+        ({"log-driver": "none", "log-opts": {}}, {}),
+        ({"log-driver": "syslog", "log-opts": {"tag": "x"}}, {"tag": "x"}),
+        ({"log-driver": "json-file"}, {"max-size": "100m", "max-file": "3"}),
+        ({"log-driver": "json-file", "log-opts": {"max-file": "5"}}, {"max-size": "100m", "max-file": "5"}),
+    ],
+)
+def test_another_log_driver_has_its_own_options(options, log_opts):
+    """json-file's are none of journald's, and an engine with them does not start."""
+    daemon = engine_daemon([], options)
+    assert daemon["log-driver"] == options["log-driver"]
+    assert daemon.get("log-opts") == log_opts
+
+
+@pytest.mark.parametrize(
+    ("command", "check"),
+    [
+        (COMMAND, "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"),
+        (["dockerd", "--label=a b", "--label=100%"], "dockerd '--label=a b' --label=100%%"),
+        (["/usr/bin/numactl", "-N", "0", "/usr/bin/dockerd", "-H", "fd://"], "dockerd"),
+        (["/bin/sh", "-c", "systemctl stop x; exec dockerd"], "dockerd"),
+        (["/usr/local/bin/dockerd-wrapper", "-H", "fd://"], "dockerd"),
+        ([], "dockerd"),
+    ],
+)
+def test_only_dockerd_checks_settings(command, check):
+    """Another program that a unit runs may do anything with the flag of the check."""
+    assert engine_validation(look(command=command)) == f"{check} --validate --config-file %s"
+
+
+def test_flags():
+    """Of words alone that are flags."""
+    found = flags_of([*COMMAND, "-H", "tcp://127.0.0.1:2375", "-D", "--label=a=--b", "--mtu", "1400"])
+    assert found == ["host", "containerd", "debug", "label", "mtu"]
+
+
+EXEC = "/usr/bin/dockerd -H fd://"
+UNIT = "usr/lib/systemd/system/docker.service"
+DROP_INS = "etc/systemd/system/docker.service.d"
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        pytest.param({}, COMMAND, id="no unit yet"),
+        pytest.param({f"{DROP_INS}/a.conf": "[Service]\nLimitNOFILE=9\n"}, COMMAND, id="drop-in"),
+        pytest.param(
+            {f"{DROP_INS}/a.conf": "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -D\n"},
+            ["/usr/bin/dockerd", "-D"],
+            id="drop-in before the unit",
+        ),
+        pytest.param(
+            {
+                UNIT: f"[Unit]\nExecStart=no\n[Service]\n# ExecStart=no\nExecStart={EXEC}\n",
+                "lib/systemd/system/docker.service": "[Service]\nExecStart=/older\n",
+            },
+            EXEC.split(),
+            id="unit",
+        ),
+        pytest.param(
+            {
+                UNIT: f"[Service]\nExecStart={EXEC}\n",
+                "etc/systemd/system/docker.service": "[Service]\nExecStart=-/usr/bin/dockerd \\\n  --label 'a=b c'\n",
+            },
+            ["/usr/bin/dockerd", "--label", "a=b c"],
+            id="unit of the operator, over two lines",
+        ),
+        pytest.param(
+            {
+                f"{DROP_INS}/20.conf": "[Service]\nExecStart=\nExecStart=/last\n",
+                f"{UNIT}.d/10.conf": "[Service]\nExecStart=\nExecStart=/first\n",
+                f"{UNIT}.d/20.conf": "[Service]\nExecStart=\nExecStart=/hidden\n",
+            },
+            ["/last"],
+            id="drop-ins in their order, one of a name",
+        ),
+        pytest.param(
+            {
+                UNIT: (
+                    "[Service]\nEnvironment='X=1' Y=old\nEnvironmentFile=-/etc/default/docker\n"
+                    f"EnvironmentFile=-/etc/none\nExecStart={EXEC} $DOCKER_OPTS --mtu=${{X}}4 ${{Y}} $NONE\n"
+                ),
+                "etc/default/docker": "# DOCKER_OPTS=no\nDOCKER_OPTS=\"--dns 9.9.9.9 --live-restore\"\nY=new\n",
+            },
+            [*EXEC.split(), "--dns", "9.9.9.9", "--live-restore", "--mtu=14", "new"],
+            id="variables",
+        ),
+        pytest.param(
+            {UNIT: "[Service]\nExecStart=/usr/bin/dockerd --label it's\n"},
+            ["/usr/bin/dockerd", "--label", "it's"],
+            id="quotes that do not match",
+        ),
+    ],
+)
+def test_command_of_the_unit(tmp_path, files, wanted):
+    """As systemd would start it."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert he.unit_command(he.unit_texts(tmp_path, "docker.service", he.UNIT), tmp_path) == wanted
+
+
+def test_masked_unit(tmp_path):
+    """It runs nothing."""
+    unit = tmp_path / "etc/systemd/system/docker.service"
+    unit.parent.mkdir(parents=True)
+    unit.symlink_to("/dev/null")
+    assert he.unit_command(he.unit_texts(tmp_path, "docker.service", he.UNIT), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("--http-proxy=http://me:S3cret@proxy:3128", "--http-proxy=http://***@proxy:3128"),
+        ("splunk-token=S3cret", "splunk-token=***"),
+        ("--log-opt=gelf-address=udp://a:1", "--log-opt=gelf-address=udp://a:1"),
+    ],
+)
+def test_command_without_secrets(word, shown):
+    """A look shows none."""
+    assert he.without_secrets(word) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", []), ("\n", []), ("{}", []), ('{"mtu": 1, "data-root": "/x"}', ["data-root", "mtu"]), ("[]", None),
+        ('{"mtu": 1', None), ("3", None),
+    ],
+)
+def test_names_of_settings(text, names):
+    """Names alone: a value may be a password."""
+    assert he.settings_names(text) == names
+
+
+class Answers(he.Engine):
+    """An engine whose answers are given by path."""
+
+    def __init__(self, info):
+        """Keep what it says of itself."""
+        super().__init__()
+        self.info = info
+
+    def get(self, path, **query):
+        """Return the answer as the engine's bytes."""
+        return json.dumps({"Version": "28.5.2", "ApiVersion": "1.51"} if path == "/version" else self.info).encode()
+
+
+def facts(engine, tmp_path):
+    """Return all that is told of an engine."""
+    return he.engine_facts(engine, lambda _command: (127, "", ""), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("info", "told"),
+    [
+        ({"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}, {"snap": True}),
+        ({"OperatingSystem": "Docker Desktop"}, {"desktop": True}),
+        ({"SecurityOptions": ["name=seccomp,profile=builtin", "name=userns"]}, {"security": ["seccomp", "userns"]}),
+        ({"SecurityOptions": ["name=rootless"]}, {"security": ["rootless"]}),
+        ({"SecurityOptions": None, "DockerRootDir": "/var/lib/docker"}, {"security": [], "snap": False}),
+    ],
+)
+def test_what_an_engine_says_of_itself(tmp_path, info, told):
+    """Each kind that cannot be used by what the engine's API says."""
+    found = facts(Answers(info), tmp_path)
+    assert {name: found[name] for name in told} == told
+
+
+def test_what_a_host_says(tmp_path):
+    """Its files say it where no engine answers."""
+    nobody = he.Engine("unix://" + str(tmp_path / "none.sock"))
+    found = facts(nobody, tmp_path)
+    assert (found["snap"], found["systemd"], found["selinux_enforcing"]) == (False, False, False)
+    assert (found["daemon_json_names"], found["command"]) == ([], COMMAND)
+    for path, text in (
+        ("snap/bin/docker", ""), ("run/systemd/system/x", ""), ("sys/fs/selinux/enforce", "1"),
+        ("etc/docker/daemon.json", '{"mtu": 1400}'),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    found = facts(nobody, tmp_path)
+    assert (found["snap"], found["systemd"], found["selinux_enforcing"]) == (True, True, True)
+    assert found["daemon_json_names"] == ["mtu"]

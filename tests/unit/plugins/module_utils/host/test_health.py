@@ -1,0 +1,578 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What real containers' sockets, logs and answers are read as. Recorded of 4.1.2 unless a sample says otherwise."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import LONGEST
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import health as hp
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import parse_sockets
+
+NOW = 1795405649.0
+HOST, PORT = "172.31.77.51", 8080
+
+SS = """\
+0      0      172.18.0.2:60732 172.31.77.51:8080
+\t bbr wscale:10,10 rto:204 rtt:1.856/1.791 bytes_sent:684147 bytes_acked:684148 bytes_received:1181290 segs_out:1036 \
+lastsnd:756 lastrcv:756 lastack:756 pacing_rate 3009576600bps
+0      0      172.18.0.2:60733 172.31.77.52:8080
+\t bbr bytes_sent:10 bytes_received:10 lastsnd:5 lastrcv:5 lastack:5
+0      7      172.18.0.2:60734 172.31.77.51:8080
+\t bbr bytes_sent:10 lastsnd:5 lastrcv:9000 lastack:5
+"""
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   1: 020012AC:DEBC 334D1FAC:1F90 06 00000000:00000000 03:000012B7 00000000     0        0 0 3 0
+   2: 020012AC:DEBD 334D1FAC:1F90 06 00000000:00000000 03:00000100 00000000     0        0 0 3 0
+   3: 020012AC:DEBE 024D1FAC:2161 06 00000000:00000000 03:00001770 00000000     0        0 0 3 0
+   4: 020012AC:DEBF 334D1FAC:1F90 01 00000005:00000000 01:00000100 00000004     0        0 9 3 0
+   5: 020012AC:DEC0 334D1FAC:1F90 02 00000001:00000000 01:00000100 00000002     0        0 9 3 0
+"""
+REFUSED = (
+    "2026-11-23T03:47:25.000000000Z [03:47:25.527] ERROR: foundation:retry Error while retrying JsonRpcClient request "
+    "to http://172.31.77.22:8080: Error: Error fetching from host http://172.31.77.22:8080: Error: connect "
+    "ECONNREFUSED 172.31.77.22:8080"
+)
+WORKED = (
+    "2026-11-23T03:47:04.566000000Z \x1b[32m[03:47:04.566]\x1b[0m INFO: prover-client:proving-agent Job "
+    "id=326460:PARITY_BASE:a6aefed1 type=PARITY_BASE completed outputUri=data:application/json"
+)
+TIPS_4 = {
+    "proposed": {"number": 15, "hash": "0x27"},
+    "checkpointed": {"block": {"number": 14, "hash": "0x27"}, "checkpoint": {"number": 13, "hash": "0x00"}},
+    "proven": {"block": {"number": 2, "hash": "0x11"}, "checkpoint": {"number": 1, "hash": "0x00"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("2026-11-23T03:47:29Z", NOW),
+        ("2026-11-23T03:47:29.500000000Z", NOW + 0.5),
+        ("2026-11-23T04:47:29+01:00", NOW),
+        ("0001-01-01T00:00:00Z", 0),
+        ("", 0),
+        ("yesterday", 0),
+    ],
+)
+def test_parse_time(text, wanted):
+    """The engine's times; its zero is none."""
+    assert hp.parse_time(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        # By name any address may be the broker's: the newest counts.
+        ("prover-broker", NOW - 0.005),
+        (HOST, NOW - 0.756),
+        ("172.31.77.99", 0.0),
+    ],
+)
+def test_contact_by_ss(host, wanted):
+    """The kernel's own word on when data last came; a connection that never brought any proves nothing."""
+    assert hp.contact_of_connections(hp.parse_ss(SS, host, PORT), NOW)[0] == pytest.approx(wanted)
+
+
+def test_contact_by_table():
+    """A connection closed 12 s ago; those that hang, and those to somebody else, do not count."""
+    at, source = hp.contact_of_table(parse_sockets(TABLE), HOST, PORT, NOW)
+    assert at == pytest.approx(NOW - 60 + 47.91)
+    assert source == "connection"
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "wanted"),
+    [
+        ("172.31.77.51", "172.31.77.51", True),
+        ("[::ffff:172.31.77.51]", "172.31.77.51", True),
+        ("172.31.77.5", "172.31.77.51", False),
+        ("[fd31:77::11]", "fd31:77::11", True),
+        ("10.0.0.1", "broker.example", True),
+    ],
+)
+def test_is_peer(address, host, wanted):
+    """By address where the broker has one."""
+    assert hp.is_peer(address, host) is wanted
+
+
+@pytest.mark.parametrize(
+    ("connection_age", "log", "poll", "state", "error"),
+    [
+        (0.2, "", "1000", "ok", ""),
+        (20.0, "", "10000", "ok", ""),
+        (80.0, "", "10000", "ok", ""),
+        (100.0, "", "10000", "lost", ""),
+        (None, "", "1000", "lost", ""),
+        (None, WORKED, "1000", "ok", ""),
+        (29.6, REFUSED, "10000", "lost", "ECONNREFUSED"),
+        (None, REFUSED, "10000", "lost", "ECONNREFUSED"),
+        (None, WORKED + "\n" + REFUSED, "1000", "lost", "ECONNREFUSED"),
+        # It was lost and came back.
+        (1.0, REFUSED, "1000", "ok", ""),
+    ],
+)
+def test_broker_contact(connection_age, log, poll, state, error):
+    """Lost is what was not seen for long, or what failed after it was seen."""
+    seen = (0.0, "") if connection_age is None else (NOW - connection_age, "connection")
+    found = hp.broker_contact(seen, hp.split_log(log), PORT, {"PROVER_AGENT_POLL_INTERVAL_MS": poll}, NOW)
+    assert (found["state"], found["error"]) == (state, error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (TIPS_4, (15, 2, 13, 1)),
+        # 2.1 by its source
+        ({"latest": {"number": 7, "hash": "0x"}, "proven": {"number": 3}}, (7, 3, None, None)),
+        ({"latest": {"number": "7"}}, (7, None, None, None)),
+        ({"error": "refused"}, (None, None, None, None)),
+        (None, (None, None, None, None)),
+        ([1], (None, None, None, None)),
+    ],
+)
+def test_tips(answer, wanted):
+    """Blocks and checkpoints of any line's answer."""
+    tips = hp.tips_of(answer)
+    assert (tips["block"], tips["proven_block"], tips["checkpoint"], tips["proven_checkpoint"]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        (["[03:47:01.973] INFO: archiver:l1-sync Downloaded checkpoint 12 {\"x\":1}", "other"], 12),
+        (["INFO: archiver Downloaded L2 block 7 {}"], 7),
+        (["INFO: world_state World state updated with L2 block 12 {}"], 12),
+        (["INFO: p2p Starting p2p client from block 11 with empty mempools"], None),
+        ([], None),
+    ],
+)
+def test_progress(lines, wanted):
+    """The last thing that the log says was taken in."""
+    assert hp.sync_progress([(NOW, line) for line in lines]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("method", "count", "wanted"),
+    [
+        ("agent_getStatus", 1, ["agent_getStatus"]),
+        ("agent_getStatus", 2, ["agent0_getStatus", "agent1_getStatus"]),
+        ("agent_getStatus", 0, []),
+    ],
+)
+def test_agent_methods(method, count, wanted):
+    """One agent has a name of its own; several are numbered."""
+    assert hp.agent_methods(method, count) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "wanted"),
+    [
+        ("to http://172.31.77.22:8080: Error", [], "to http://172.31.77.22:8080: Error"),
+        ("at https://u:p@rpc.example:8545/v3/KEY?x=1 now", [], "at https://rpc.example:8545/*** now"),
+        ("at https://u:p@ss@rpc.example/v3", [], "at https://rpc.example/***"),
+        ("at wss://rpc.example?key=1", [], "at wss://rpc.example/***"),
+        ("at http://[fd31::1]:8080/a", [], "at http://[fd31::1]:8080/***"),
+        ("host abc123.rpc.example down", ["abc123.rpc.example"], "host *** down"),
+        ("key 0x" + "ab" * 32 + " bad", [], "key 0x*** bad"),
+        ("short a stays", ["a"], "short a stays"),
+    ],
+)
+def test_mask(text, secrets, wanted):
+    """Nothing of a URL but its host, and of an L1's URL not even that."""
+    assert hp.mask(text, secrets) == wanted
+
+
+def test_secrets_of():
+    """Keys and L1 URLs with their hosts; nothing harmless that stands everywhere in a log."""
+    found = hp.secrets_of({
+        "ETHEREUM_HOSTS": "https://one.example/k1,https://two.example/k2", "PROVER_PUBLISHER_PRIVATE_KEY": "0xabc",
+        "LOG_LEVEL": "info", "PROVER_BROKER_HOST": "http://10.0.0.1:8080", "L1_CHAIN_ID": "1", "API_KEY": "",
+    })
+    assert set(found) == {
+        "https://one.example/k1", "one.example", "https://two.example/k2", "two.example", "0xabc",
+    }
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments", "files", "wanted"),
+    [
+        ({"REGISTRY_CONTRACT_ADDRESS": "0x1"}, [], {}, "0x1"),
+        ({}, ["start", "--network", "mainnet"], {}, NETWORKS["mainnet"].registry),
+        ({"NETWORK": "testnet"}, [], {}, NETWORKS["testnet"].registry),
+        ({"NETWORK": "other"}, [], {}, ""),
+        ({}, ["--network"], {}, ""),
+        (
+            {"DATA_DIRECTORY": "/var/lib/data"}, ["--network", "testnet"],
+            {"var/lib/data/cache/testnet/network_config.json": {"testnet": {"registryAddress": "0x2"}}}, "0x2",
+        ),
+        (
+            {"NETWORK_CONFIG_LOCATION": "file:///etc/net.json", "DATA_DIRECTORY": "/d"}, ["--network", "testnet"],
+            {"etc/net.json": {"testnet": {"registryAddress": "0x3"}}, "d/cache/testnet/network_config.json": {}},
+            "0x3",
+        ),
+    ],
+)
+def test_registry(tmp_path, env, arguments, files, wanted):
+    """As the node itself finds it."""
+    for path, content in files.items():
+        target = tmp_path / "proc/42/root" / path
+        target.parent.mkdir(parents=True)
+        target.write_text(json.dumps(content))
+    inspected = {"State": {"Pid": 42}, "Path": "node", "Args": arguments}
+    assert hp.registry_address(env, inspected, tmp_path) == wanted
+
+
+@pytest.fixture(name="rpc_server")
+def fixture_rpc_server():
+    """A JSON-RPC server of this test; gives a starter that takes answers by method and gives a URL."""
+    servers = []
+
+    def start(answers: dict) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_args):
+                """Say nothing."""
+
+            def do_POST(self):
+                """Answer by method, and of eth_call by its data."""
+                call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                name = call["params"][0]["data"] if call["method"] == "eth_call" else call["method"]
+                name = call["params"][1] if call["method"] == "eth_getStorageAt" else name
+                known = name in answers
+                body = {"result": answers.get(name)} if known else {"error": {"code": -32601, "message": "secret"}}
+                data = json.dumps({"jsonrpc": "2.0", "id": 1, **body}).encode()
+                self.send_response(200 if known else 400)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+def word(number: int) -> str:
+    """Give a number as an eth_call's answer."""
+    return f"0x{number:064x}"
+
+
+ROLLUP = {"eth_blockNumber": "0x7b", hp.CANONICAL_ROLLUP: word(0x322813FD9A801C5507C9DE605D63CEA4F2CE6C44)}
+
+
+@pytest.mark.parametrize(
+    ("answers", "registry", "wanted"),
+    [
+        ({**ROLLUP, "0x9891be8e": word(14), "0x1f8352e9": word(1)}, "0x1", (123, "checkpoint", 14, 1, "")),
+        ({**ROLLUP, "0x48b9e57b": word(9), "0xb67d057b": word(4)}, "0x1", (123, "block", 9, 4, "")),
+        (ROLLUP, "0x1", (123, None, None, None, "the rollup does not tell its blocks")),
+        (ROLLUP, "", (123, None, None, None, "the rollup's registry is not known")),
+        ({}, "0x1", (None, None, None, None, "L1 URL 1: eth_blockNumber is refused (code -32601)")),
+    ],
+)
+def test_l1_tips(rpc_server, answers, registry, wanted):
+    """Checkpoints where the rollup counts in them, blocks for 2.1; an error repeats no URL and no answer."""
+    found = hp.l1_tips([rpc_server(answers)], registry)
+    assert (found["block"], found["unit"], found["pending"], found["proven"], found["error"]) == wanted
+
+
+def test_l1_tries_the_next(rpc_server):
+    """A URL that is down is passed over."""
+    good = rpc_server({**ROLLUP, "0x9891be8e": word(14), "0x1f8352e9": word(1)})
+    assert hp.l1_tips(["http://127.0.0.1:1/", good], "0x1")["pending"] == 14
+    assert hp.l1_tips(["http://127.0.0.1:1/secret"], "0x1")["error"] == "L1 URL 1: connection refused"
+
+
+def test_error_code():
+    """The word that says why."""
+    assert hp.error_code(REFUSED) == "ECONNREFUSED"
+    assert hp.error_code("ERROR: x TypeError: fetch failed") == "fetch failed"
+    assert hp.error_code("ERROR: x UND_ERR_CONNECT_TIMEOUT") == "UND_ERR_CONNECT_TIMEOUT"
+    assert hp.error_code("") == ""
+
+
+JSON_LINE = '{"level":50,"time":1795712179937,"module":"prover-client:x","msg":"fetch failed: E\\n    at x"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        # As 4.1.2 writes them with LOG_JSON=1.
+        (JSON_LINE, "ERROR: prover-client:x fetch failed: E\n    at x"),
+        ('{"level":30,"time":1,"module":"a","n":1,"msg":"Starting job id=1:2"}', "INFO: a Starting job id=1:2"),
+        ('{"level":35,"msg":"m"}', "INFO:  m"),
+        ('{"level":60}', "FATAL:  "),
+        ('{"level":[1],"msg":"m"}', "INFO:  m"),
+        ('{"level":{},"msg":{}}', "INFO:  {}"),
+        ('{"level":30', '{"level":30'),
+        ("ERROR: prover-client:x fetch failed", "ERROR: prover-client:x fetch failed"),
+        ("", ""),
+    ],
+)
+def test_a_log_in_json_is_read_as_one_in_text(line: str, plain: str) -> None:
+    assert hp.plain_line(line) == plain
+
+
+def test_what_a_log_in_json_says_of_broker_and_errors() -> None:
+    log = hp.split_log(f"2026-11-26T10:00:00.5Z {JSON_LINE}")
+    (at, line) = hp.last_match(log, hp.BROKER_ERROR)
+    assert at > 0
+    assert re.search(r"\bERROR\b", line)
+
+
+# 4.1.2's own lines, seen on an L1 whose rollup was changed.
+AT = "2026-11-26T16:57:33.000000000Z"
+OWN, OTHERS = f"0x{0x1DD2644A:064x}", "0x" + "11" * 32
+REASON = f"VK tree root (expected {OWN}, got {OTHERS})"
+RAN_OUT = f"0x322813fd9a801c5507c9de605d63cea4f2ce6c44: {REASON}"
+ENTERS = f"{AT} Rollup at {RAN_OUT.replace(': ', ' is incompatible: ', 1)}. Entering standby mode. Will poll..."
+STILL = f"{AT} Still waiting. Rollup at {RAN_OUT}; genesis archive root (expected 0x1, got 0x2)."
+LEAVES = f"{AT} Compatible rollup found at 0x322813fd9a801c5507c9de605d63cea4f2ce6c44. Exiting standby mode."
+# By the source of 6; not seen running.
+STOPS = f"{AT} INFO: auto_shutdown Canonical rollup upgrade detected: stopping subsystems, health server stays up."
+STOPPED = f"{AT} INFO: auto_shutdown Subsystems stopped due to rollup upgrade. Health server remains active."
+VK = {"what": "VK tree root", "expected": OWN, "got": OTHERS}
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "mismatches"),
+    [
+        ([], None, []),
+        ([f"{AT} something else"], None, []),
+        ([ENTERS, f"{AT} Standby status server listening on port 8080"], "standby", [VK]),
+        ([ENTERS, STILL], "standby", [VK, {"what": "genesis archive root", "expected": "0x1", "got": "0x2"}]),
+        ([f'{AT} {{"level":30,"msg":"{ENTERS.partition(" ")[2]}"}}'], "standby", [VK]),
+        ([ENTERS, LEAVES, f"{AT} Proving Broker started"], None, []),
+        ([LEAVES, ENTERS], "standby", [VK]),
+        ([STOPS], "soft shutdown", []),
+        ([STOPS, STOPPED, f"{AT} something else"], "soft shutdown", []),
+    ],
+)
+def test_waiting(lines: list, kind: str | None, mismatches: list) -> None:
+    """The last line on it decides."""
+    found = hp.waiting_of(hp.split_log("\n".join(lines)), 0)
+    assert (found or {}).get("kind") == kind
+    assert (found or {}).get("mismatches", []) == mismatches
+    if kind == "standby":
+        assert found["rollup"] == "0x322813fd9a801c5507c9de605d63cea4f2ce6c44"
+
+
+def test_waiting_before_the_last_start_does_not_count() -> None:
+    """The engine keeps the log of a container's earlier runs."""
+    log = hp.split_log("\n".join([ENTERS]))
+    assert hp.waiting_of(log, hp.parse_time(AT))["kind"] == "standby"
+    assert hp.waiting_of(log, hp.parse_time(AT) + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments", "wanted"),
+    [
+        ({}, [], False),
+        ({"ROLLUP_VERSION": ""}, [], False),
+        ({"ROLLUP_VERSION": "canonical"}, [], False),
+        ({"ROLLUP_VERSION": "2521180740"}, [], True),
+        ({}, ["start", "--rollup-version", "1"], True),
+    ],
+)
+def test_pinned(env: dict, arguments: list, wanted: bool) -> None:
+    assert hp.is_pinned(env, {"Args": arguments}) is wanted
+    assert hp.is_pinned({}, {"Args": None}) is False
+
+
+def test_value_of_the_network(tmp_path) -> None:
+    """Any value of the file, by the network's name from the arguments or the environment."""
+    path = tmp_path / "proc/42/root/d/cache/mainnet/network_config.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"mainnet": {"nodeVersion": "6.0.0"}}))
+    inspected = {"State": {"Pid": 42}, "Path": "node", "Args": ["start", "--network", "mainnet"]}
+    assert hp.network_value({"DATA_DIRECTORY": "/d"}, inspected, tmp_path, "nodeVersion") == "6.0.0"
+    assert hp.network_value({"DATA_DIRECTORY": "/d"}, inspected, tmp_path, "none") is None
+    by_name = {"State": {"Pid": 42}, "Path": "node", "Args": []}
+    env = {"DATA_DIRECTORY": "/d", "NETWORK": "mainnet"}
+    assert hp.network_value(env, by_name, tmp_path, "nodeVersion") == "6.0.0"
+
+
+SLOTS = {"x-aztec-l2circuitsvktreeroot": "0x93", "x-aztec-l2protocolcontractshash": "0x94"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [
+        ({"0x93": "0x1dd2", "0x94": word(7)}, [word(0x1DD2), word(7)]),
+        ({"0x93": word(0), "0x94": word(7)}, [None, word(7)]),
+        ({"0x94": word(7)}, [None, word(7)]),
+        ({"0x93": None, "0x94": "S3cret"}, [None, None]),
+    ],
+)
+def test_roots_of_the_rollup(rpc_server, answers: dict, wanted: list) -> None:
+    """An empty slot and an answer that is no number are left out."""
+    found = hp.rollup_roots(rpc_server(answers), "0x1", SLOTS)
+    assert [found.get(name) for name in SLOTS] == wanted
+
+
+def test_l1_tips_name_the_rollup(rpc_server) -> None:
+    """Its address and its roots stand beside the tips, also where it does not tell its blocks."""
+    answers = {**ROLLUP, "0x93": word(5)}
+    found = hp.l1_tips([rpc_server(answers)], "0x1", SLOTS)
+    assert found["rollup"] == "0x322813fd9a801c5507c9de605d63cea4f2ce6c44"
+    assert found["roots"] == {"x-aztec-l2circuitsvktreeroot": word(5)}
+    assert hp.l1_tips([rpc_server(answers)], "0x1")["roots"] == {}
+    assert hp.l1_tips([rpc_server({**ROLLUP, hp.CANONICAL_ROLLUP: "0x"})], "0x1", SLOTS)["rollup"] == ""
+
+
+@pytest.fixture(name="plain_server")
+def fixture_plain_server():
+    """A server that answers with (status, body, headers), a POST with another status where one is given; gives a
+    starter, which gives a port.
+    """
+    servers = []
+
+    def start(status: int, body: bytes = b"", post: int = 0, **headers: str) -> int:
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_args):
+                """Say nothing."""
+
+            def do_POST(self):
+                """Answer."""
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(post if post and self.command == "POST" else status)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return server.server_port
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_code_of_a_post(plain_server) -> None:
+    assert hp.ask_post("127.0.0.1", plain_server(404, b"Not Found")) == 404
+    assert hp.ask_post("127.0.0.1", 1) is None
+
+
+@pytest.fixture(name="usual_recursion")
+def fixture_usual_recursion():
+    """Python's own limit of nesting, which other tests' libraries raise."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("usual_recursion")
+def test_what_peers_say_is_bounded(plain_server) -> None:
+    """A long answer is refused, and of a long header the beginning is kept."""
+    long = b'{"result": "' + b"x" * LONGEST + b'"}'
+    with pytest.raises(hp.RpcError, match="the answer is too long"):
+        hp.ask(f"http://127.0.0.1:{plain_server(200, long)}/", "m", [])
+    with pytest.raises(hp.RpcError, match="answers with JSON that is nested too deep"):
+        hp.ask(f"http://127.0.0.1:{plain_server(200, b'[' * 5000)}/", "m", [])
+    status = hp.ask_status("127.0.0.1", plain_server(200, b"OK", x_aztec_a="y" * 5000, other="z"))
+    assert status["headers"] == {"x-aztec-a": "y" * hp.LONGEST_HEADER}
+
+
+class LogEngine:
+    """The engine's log of one container."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines, self.since = lines, []
+
+    def get(self, _path: str, **query: str) -> bytes:
+        """Give the log, and keep from when on it was asked."""
+        self.since.append(query["since"])
+        return "\n".join(self.lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("service", "headers", "rpc", "kind", "post"),
+    [
+        ("prover-broker", {}, {}, "standby", 404),
+        ("prover-node", {}, {}, "standby", 404),
+        # A program that answers as one that works is not asked anything more, and its log is not searched.
+        ("prover-broker", {"x_aztec_packageversion": "4.1.2"}, {}, None, None),
+        # A node whose questions are refused: its log says whether it has stopped its work.
+        ("prover-node", {"x_aztec_packageversion": "4.1.2"}, {"l2_tips": "node_getL2Tips"}, "standby", None),
+    ],
+)
+def test_probe_of_a_waiting_program(plain_server, tmp_path, service, headers, rpc, kind, post) -> None:
+    """A node and a broker alike; the log is searched from the container's start on, however long ago that was."""
+    port = plain_server(200, b"OK", 404, **headers)
+    engine = LogEngine(ENTERS)
+    inspected = {
+        "Id": "1",
+        "Config": {"Env": [f"AZTEC_PORT={port}", "NETWORK=testnet"], "Tty": True},
+        "State": {"Status": "running", "Pid": 0, "StartedAt": "2026-11-26T16:57:20Z"},
+        "NetworkSettings": {"Networks": {"one": {"IPAddress": "127.0.0.1"}}},
+    }
+    prober = hp.Prober(engine, None, rpc, ["http://127.0.0.1:1/"], tmp_path, NOW)
+    found = prober.probe(service, inspected)
+    assert (found["waiting"] or {}).get("kind") == kind
+    assert found["status"].get("post") == post
+    assert engine.since[1:] == (["0"] if kind else [])
+    assert (found["pinned"], found["network_runs"]) == (False, "")
+
+
+CLIENTS = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   1: 020012AC:1F90 0B00000A:DEBC 01 00000000:00000000 00:00000000 00000000     0        0 1 3 0
+   2: 020012AC:1F90 0C00000A:DEBC 06 00000000:00000000 03:000012B7 00000000     0        0 0 3 0
+   3: 020012AC:1F90 0B00000A:DEBD 01 00000000:00000000 00:00000000 00000000     0        0 2 3 0
+   4: 020012AC:1F90 030012AC:DEBC 01 00000000:00000000 00:00000000 00000000     0        0 3 3 0
+   5: 0100007F:1F90 0100007F:DEBC 06 00000000:00000000 03:000012B7 00000000     0        0 0 3 0
+   6: 020012AC:DEBC 0D00000A:1F90 01 00000000:00000000 00:00000000 00000000     0        0 4 3 0
+   7: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5 3 0
+   8: 020012AC:1F90 0E00000A:DEBC 03 00000000:00000000 01:00000100 00000000     0        0 0 3 0
+"""
+# Made up: an agent over IPv6, and one over IPv4 by a socket that takes both.
+CLIENTS_6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when
+   1: 000080FE000000000000000002000000:1F90 000000FD00000000000000000B000000:DEBC 01 00000000:00000000 00:0 0 0 0 1
+   2: 0000000000000000FFFF0000020012AC:1F90 0000000000000000FFFF00000F00000A:DEBC 01 00000000:00000000 00:0 0 0 0 1
+"""
+INSPECTED = {
+    "State": {"Pid": 7},
+    "NetworkSettings": {"Networks": {
+        "aztec0": {"IPAddress": "172.18.0.2", "IPPrefixLen": 16, "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0},
+        "other": {"IPAddress": "", "IPPrefixLen": 0, "GlobalIPv6Address": "fd31::2", "GlobalIPv6PrefixLen": 64},
+    }},
+}
+
+
+def test_clients_of_a_broker(tmp_path) -> None:
+    """Those from outside that have or had a connection, once each; not its neighbours, and nobody that it asks."""
+    folder = tmp_path / "proc/7/net"
+    folder.mkdir(parents=True)
+    (folder / "tcp").write_text(CLIENTS)
+    (folder / "tcp6").write_text(CLIENTS_6)
+    prober = hp.Prober(None, None, {}, [], tmp_path, NOW)
+    assert prober.clients(INSPECTED, 8080) == ["10.0.0.11", "10.0.0.12", "10.0.0.15", "fd00::b"]
+    assert prober.clients({**INSPECTED, "State": {"Pid": 0}}, 8080) == []
+    assert prober.clients({**INSPECTED, "State": {"Pid": 8}}, 8080) == []
+
+
+def test_subnets_of_a_container() -> None:
+    """Both families; a network without an address of a family has none."""
+    assert [str(one) for one in hp.container_subnets(INSPECTED)] == ["172.18.0.0/16", "fd31::/64"]
+    assert hp.container_subnets({}) == []

@@ -1,0 +1,216 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is done about each engine that a host may have."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
+    engine_daemon,
+    engine_plan,
+    engine_stale,
+    sha256,
+    version_tuple,
+)
+
+URL = "https://download.docker.com/linux/debian"
+DOCKER = ["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"]
+DEBIAN = ["docker.io", "docker-compose", "docker-cli"]
+UBUNTU = ["docker.io", "docker-compose-v2"]
+COMMAND = ["/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
+
+
+def look(system="debian 13", apparmor=False, **engine):
+    """Give the look at a host: bare, but for what is said of its engine."""
+    name, _sep, version = system.partition(" ")
+    seen = {
+        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "ours": False,
+        "pin": "", "apt_sources": [], "packages": {}, "systemd": True, "snap": False, "desktop": False, "security": [],
+        "selinux_enforcing": False, "command": COMMAND, "daemon_json_names": [],
+    }
+    seen.update(engine)
+    return {
+        "os": {
+            "id": name, "version_id": version, "codename": "any", "apt": name in ("debian", "ubuntu", "mint"),
+            "apparmor": apparmor,
+        },
+        "engine": seen,
+    }
+
+
+SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "source", "version", "action", "packages"),
+    [
+        # bare hosts
+        (look("debian 12"), "docker", "", "install", DOCKER),
+        (look("debian 13"), "docker", "", "install", DOCKER),
+        (look("ubuntu 22.04"), "docker", "", "install", DOCKER),
+        (look("ubuntu 24.04"), "docker", "", "install", DOCKER),
+        (look("debian 13"), "distribution", "", "install", DEBIAN),
+        (look("debian "), "distribution", "", "install", DEBIAN),
+        (look("ubuntu 22.04"), "distribution", "", "install", UBUNTU),
+        (look("debian 13", apparmor=True), "distribution", "", "install", [*DEBIAN, "apparmor"]),
+        (look(), "docker", "28.5.2", "install", ["docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *DOCKER[2:]]),
+        (look(), "distribution", "26.1.5", "install", ["docker.io=26.1.5*", *DEBIAN[1:]]),
+        # engines that serve
+        (look(source="docker-ce", **SERVES), "docker", "", "leave", []),
+        (look(source="docker.io", **SERVES), "docker", "", "leave", []),
+        (look("fedora 42", source="other", **SERVES), "docker", "", "leave", []),
+        (look(source="docker-ce", **SERVES), "docker", "27.0.0", "leave", []),
+        (look("debian 12", source="docker-ce", **{**SERVES, "compose": "v2.20.0"}), "docker", "", "leave", []),
+        # engines that serve without a Compose that is new enough
+        (look(source="docker-ce", **{**SERVES, "compose": "2.19.1"}), "docker", "", "compose", DOCKER[3:]),
+        (look(source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", DEBIAN[1:]),
+        (look("ubuntu 24.04", source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", UBUNTU[1:]),
+        # this role's own
+        (look(source="docker-ce", ours=True, **SERVES), "docker", "", "leave", []),
+        (look(source="docker-ce", ours=True), "docker", "", "install", DOCKER),
+        (look(source="none", ours=True), "distribution", "", "install", DEBIAN),
+        (look(source="docker-ce", ours=True, pin="5:28.5.2-*", **SERVES), "docker", "28.5.2", "leave", []),
+        (
+            look(source="docker-ce", ours=True, pin="5:28.5.1-*", **SERVES), "docker", "28.5.2", "install",
+            ["docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *DOCKER[2:]],
+        ),
+        (look(source="docker-ce", ours=True, pin="5:28.5.1-*", **SERVES), "docker", "", "install", DOCKER),
+        (look(source="docker.io", ours=True, **SERVES), "docker", "28.5.2", "leave", []),
+        # the same source's package that is there and stands still
+        (look(source="docker.io"), "distribution", "", "install", DEBIAN),
+    ],
+)
+def test_plan(seen, source, version, action, packages):
+    """What serves is left; what is missing is installed."""
+    plan = engine_plan(seen, source, version, URL)
+    assert (plan["action"], plan["packages"], plan["problems"]) == (action, packages, [])
+
+
+@pytest.mark.parametrize(
+    ("seen", "source", "words"),
+    [
+        (look("debian 12"), "distribution", "set docker_engine_source to docker"),
+        (look("debian 11"), "docker", "use 12 or 13"),
+        (look("debian "), "docker", "set docker_engine_source to distribution"),
+        (look("ubuntu 20.04"), "docker", "use 22.04 or 24.04"),
+        (look("ubuntu 20.04"), "distribution", "use Ubuntu 22.04 or later"),
+        (look("fedora 42"), "docker", "use Debian or Ubuntu"),
+        (look("mint 22"), "docker", "use Debian or Ubuntu"),
+        (look(" "), "docker", "unknown"),
+        (look(source="podman-docker", **SERVES), "docker", "remove it"),
+        (look(source="podman-docker"), "docker", "remove it"),
+        (look(error="Permission denied".lower()), "docker", "become"),
+        (look(source="docker.io"), "docker", "docker.io is installed and does not serve"),
+        (look(source="docker-ce"), "distribution", "docker-ce is installed and does not serve"),
+        (look(source="other"), "docker", "start it, or remove it"),
+        (look("debian 12", source="docker.io", **{**SERVES, "compose": None}), "docker", "Compose here is missing"),
+        (look(source="other", **{**SERVES, "compose": "2.12.0"}), "docker", "Compose here is 2.12.0"),
+    ],
+)
+def test_refused(seen, source, words):
+    """What cannot be made to serve is told in one line with what to do."""
+    plan = engine_plan(seen, source, "", URL)
+    assert plan["action"] == "refuse"
+    (problem,) = plan["problems"]
+    assert words in problem
+    assert "\n" not in problem
+
+
+LIST, DEB822 = "/etc/apt/sources.list.d/docker.list", "/etc/apt/sources.list.d/docker.sources"
+KEY = "/etc/apt/keyrings/docker.asc"
+
+
+def entry(path=LIST, uri=URL, suite="any", signed_by=""):
+    """Give one entry of an apt source file."""
+    return {"path": path, "uri": uri, "suite": suite, "signed_by": signed_by}
+
+
+@pytest.mark.parametrize(
+    ("entries", "aside"),
+    [
+        ([entry()], [LIST]),
+        ([entry(uri=URL + "/")], [LIST]),
+        ([entry(signed_by="/usr/share/keyrings/docker-archive-keyring.gpg")], [LIST]),
+        ([entry(signed_by=KEY)], [LIST]),
+        ([entry(), entry(suite="older")], [LIST]),
+        ([entry(), entry()], [LIST]),
+        ([entry(), entry("/etc/apt/sources.list")], ["/etc/apt/sources.list", LIST]),
+        # the role's own file, another suite, another repository, and the same key beside other sources
+        ([entry(DEB822, signed_by="/elsewhere.gpg")], []),
+        ([entry(suite="older")], []),
+        ([entry(uri=URL.replace("debian", "ubuntu"))], []),
+        ([entry(signed_by=KEY), entry(uri="https://other.example")], []),
+    ],
+)
+def test_sources_of_the_same_repository(entries, aside):
+    """A file that names nothing else makes way; one that stands in nobody's way stays."""
+    plan = engine_plan(look(apt_sources=entries), "docker", "", URL)
+    assert (plan["action"], plan["aside"]) == ("install", aside)
+
+
+@pytest.mark.parametrize("key", ["", "/usr/share/keyrings/docker-archive-keyring.gpg", "embedded"])
+def test_source_among_others(key):
+    """What else a file holds is not taken away: the operator is asked."""
+    seen = look(apt_sources=[entry(uri="https://other.example"), entry(signed_by=key)])
+    plan = engine_plan(seen, "docker", "", URL)
+    assert (plan["action"], plan["aside"]) == ("refuse", [])
+    assert plan["problems"] == [
+        f"{LIST} names {URL} with another key ({key or 'none'}), among other sources: "
+        "take that entry out, the role writes its own"
+    ]
+    assert engine_plan(seen, "distribution", "", URL)["action"] == "install"
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "options", "wanted"),
+    [
+        ([], {}, {}),
+        ([], None, {}),
+        (["http://a:5000"], {}, {"registry-mirrors": ["http://a:5000"]}),
+        ([], {"mtu": 1400}, {"mtu": 1400}),
+        ([], {"live-restore": False}, {"live-restore": False}),
+        ([], {"log-opts": {"max-file": "5"}}, {"log-opts": {"max-size": "100m", "max-file": "5"}}),
+    ],
+)
+def test_daemon(mirrors, options, wanted):
+    """The role's own settings, with what is given on top."""
+    base = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-size": "100m", "max-file": "3"}}
+    assert engine_daemon(mirrors, options) == {**base, **wanted}
+
+
+CONF = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/containerd\n"
+RUNS = {"XDG_RUNTIME_DIR": "/run/containerd"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted"),
+    [
+        pytest.param({}, [], id="in order"),
+        pytest.param({"containerd_conf": "", "containerd_environment": {}}, ["containerd"], id="earlier release"),
+        pytest.param({"containerd_environment": {}}, ["containerd"], id="written and not loaded, or stopped"),
+        pytest.param({"containerd_environment": {"XDG_RUNTIME_DIR": "/tmp"}}, ["containerd"], id="loaded otherwise"),
+        pytest.param({"containerd_conf": ""}, ["containerd"], id="loaded and missing"),
+        pytest.param({"containerd_conf": sha256("x")}, ["containerd"], id="changed by hand"),
+        pytest.param({"containerd_environment": None}, [], id="containerd not seen"),
+        pytest.param({"containerd_environment": None, "containerd_conf": ""}, ["containerd"], id="unseen and missing"),
+        pytest.param({"daemon_json": sha256("x")}, ["docker"], id="daemon.json changed by hand"),
+        pytest.param({"daemon_json_loaded": sha256("x")}, ["docker"], id="daemon.json not loaded"),
+        pytest.param({"daemon_json": sha256("x"), "daemon_json_loaded": sha256("x")}, ["docker"], id="other options"),
+        pytest.param({"daemon_json_loaded": "", "containerd_environment": {}}, ["containerd", "docker"], id="both"),
+        pytest.param({"rules": False}, ["docker"], id="rules flushed"),
+    ],
+)
+def test_stale(seen, wanted):
+    """Each service by its own file, and by what it runs with."""
+    ours = {"daemon_json": sha256("{}"), "daemon_json_loaded": sha256("{}"), "containerd_conf": sha256(CONF)}
+    ours["rules"] = True
+    assert engine_stale(look(**{**ours, "containerd_environment": RUNS, **seen}), "{}", CONF) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("2.26.1-4", (2, 26, 1)), ("v2.20", (2, 20)), ("5.0.0", (5, 0, 0)), ("", ()), (None, ()), ("dev", ())],
+)
+def test_version_tuple(text, wanted):
+    """The leading numbers."""
+    assert version_tuple(text) == wanted

@@ -1,0 +1,611 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is said of hosts that were looked at."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of, settings_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+    Engine,
+    Settings,
+    bridge_problems,
+    check_hosts,
+    guard_problems,
+    hardware_table,
+    ipv6_problems,
+    port_problems,
+    publish_problems,
+    rules_problems,
+)
+
+TB, GIB = 1000**4, 1024**3
+
+FLEET = {
+    "line": "4",
+    "broker": {"publish": ["10.0.0.10"]},
+    "hosts": {
+        "node-1": {
+            "components": ["prover_node", "prover_broker"],
+            "addresses": ["10.0.0.10"],
+            "paths": {},
+            "docker_ipv6_subnet": "",
+        },
+        "agent-1": {"components": ["prover_agent"], "addresses": ["10.0.0.21"], "paths": {}, "docker_ipv6_subnet": ""},
+    },
+}
+NODE_PORTS = (
+    ("prover_node_port", "tcp", 8081, True),
+    ("prover_node_p2p_port", "tcp", 40400, False),
+    ("prover_node_p2p_port", "udp", 40400, False),
+)
+SETTINGS = {
+    "node-1": {
+        "prover_node": Settings(NODE_PORTS),
+        "prover_broker": Settings((("prover_broker_port", "tcp", 8080, False),)),
+    },
+    "agent-1": {"prover_agent": Settings(count="auto")},
+}
+
+ENGINES = {"node-1": Engine(), "agent-1": Engine()}
+
+
+def system(name: str, version: str, apt: bool = True) -> dict:
+    return {"id": name, "version_id": version, "codename": "", "apt": apt}
+
+
+def engine(**seen) -> dict:
+    """Give the look at no engine at all, with these changes."""
+    bare = {"serves": False, "error": "", "source": "none", "compose": None, "ours": False, "pin": ""}
+    bare["rules"] = True
+    usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
+    bare.update(usable, packages={}, command=["/usr/bin/dockerd", "-H", "fd://"], daemon_json_names=[])
+    return {**bare, "apt_sources": [], **seen}
+
+
+SERVES = {"serves": True, "source": "other", "compose": "2.30.0"}
+REPOSITORY = "https://download.docker.com/linux/debian"
+OLD_SOURCE = {"path": "/etc/apt/docker.list", "uri": REPOSITORY, "suite": "", "signed_by": ""}
+FEDORA = {"os": system("fedora", "41", apt=False)}
+
+
+def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **more) -> dict:
+    """Give the look of a host on which nothing is wrong, with these changes."""
+    disk = {"size_bytes": 4 * TB, "free_bytes": 3 * TB, "kind": "nvme", "device": "/dev/a"}
+    return {
+        "hostname": name,
+        "addresses": [address],
+        "os": system("debian", "13"),
+        "hardware": {"vcpus": vcpus, "cores": 1, "memory_bytes": memory, "link_mbps": None, "disks": {"/": disk}},
+        "engine": engine(),
+        "nft": {"installed": False},
+        "guard": {"installed": False, "owner": "", "problems": [], "saved_in": []},
+        "interfaces": ["lo", "eth0"],
+        "networks": [],
+        "listening": [],
+        "projects": {},
+        **more,
+    }
+
+
+GUARD = {"installed": False, "owner": "", "problems": [], "saved_in": []}
+
+
+def listens(port: int, process: str, protocol: str = "tcp", address: str = "0.0.0.0") -> dict:
+    return {"listening": [{"protocol": protocol, "address": address, "port": port, "process": process}]}
+
+
+def runs(project: str, state: str = "running") -> dict:
+    return {"projects": {project: {"containers": [{"state": state}]}}}
+
+
+def lines(looks: dict, settings: dict | None = None, wanted: Engine | None = None) -> list:
+    """Give the problems of these looks as texts; hosts left out have nothing wrong."""
+    every = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21"), **looks}
+    engines = {**ENGINES, **({"node-1": wanted} if wanted else {})}
+    found = check_hosts(every, FLEET, {**SETTINGS, **(settings or {})}, engines)
+    return [" | ".join((one.level, one.host, one.variable, one.wrong, one.remedy)) for one in found.problems]
+
+
+def test_nothing_wrong() -> None:
+    assert lines({}) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "line"),
+    [
+        (
+            {"cpu_limit": 256.5},
+            "error | node-1 | prover_node_cpu_limit | 256.5 CPUs are more than the host's 256, and Docker refuses the "
+            "container | give at most 256, or 0 for no limit",
+        ),
+        (
+            {"memory_limit": "513G"},
+            "warning | node-1 | prover_node_memory_limit | 513G is more than the host's 549.8 GB and limits nothing | "
+            "give less, or leave it empty",
+        ),
+        ({"cpu_limit": 256, "memory_limit": "512gb"}, None),
+        ({"memory_limit": "524288m"}, None),
+    ],
+)
+def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
+    node = {"prover_node": Settings(NODE_PORTS, **limits), "prover_broker": SETTINGS["node-1"]["prover_broker"]}
+    assert lines({}, {"node-1": node}) == ([line] if line else [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            listens(8080, "nginx"),
+            "error | node-1 | prover_broker_port | tcp port 8080 is taken by nginx | stop it, or set",
+        ),
+        (
+            listens(8080, "docker-proxy"),
+            "error | node-1 | prover_broker_port | tcp port 8080 is taken by another container",
+        ),
+        (listens(8080, ""), "error | node-1 | prover_broker_port | tcp port 8080 is taken by another process"),
+        (
+            listens(8080, "nginx", address="127.0.0.1"),
+            "error | node-1 | prover_broker_port | tcp port 8080 is taken by nginx",
+        ),
+        (listens(40400, "geth", "udp"), "error | node-1 | prover_node_p2p_port | udp port 40400 is taken by geth"),
+        (listens(8081, "x", address="::"), "error | node-1 | prover_node_port | tcp port 8081 is taken by x"),
+        (
+            {**listens(8080, "nginx"), **runs("aztec-prover-broker")},
+            "error | node-1 | prover_broker_port | tcp port 8080 is",
+        ),
+        (
+            {**listens(8080, "docker-proxy"), **runs("aztec-prover-broker", "exited")},
+            "error | node-1 | prover_broker_port |",
+        ),
+        (
+            FEDORA,
+            "error | node-1 | operating system | fedora 41 is not supported | use Debian or Ubuntu, or install Docker",
+        ),
+        (
+            {**FEDORA, "engine": engine(**SERVES)},
+            "error | node-1 | operating system | fedora 41 is not supported | install nftables yourself",
+        ),
+        (
+            {**FEDORA, "engine": engine(**SERVES), "nft": {"installed": True}},
+            "warning | node-1 | operating system | fedora 41 is not supported | what is there is used as it is",
+        ),
+        (
+            {"os": system("debian", "11"), "engine": engine(**SERVES)},
+            "warning | node-1 | operating system | debian 11 is not supported | what is there is used as it is",
+        ),
+        (
+            {"os": system("debian", "")},
+            "error | node-1 | operating system | debian is not supported with Docker's repository | use 12 or 13, set",
+        ),
+        (
+            {"engine": engine(source="podman-docker", **{"serves": True})},
+            "error | node-1 | container engine | podman-docker stands in Docker's place | remove it (apt-get remove",
+        ),
+        (
+            {"engine": engine(**{**SERVES, "compose": "1.29.2"})},
+            "error | node-1 | container engine | Compose here is 1.29.2, 2.20 or later is needed: its Docker is from "
+            "no package | install Compose 2.20",
+        ),
+        (
+            {"engine": engine(apt_sources=[OLD_SOURCE])},
+            "warning | node-1 | container engine | /etc/apt/docker.list names Docker's repository too | docker_engine "
+            "moves it to /etc/apt/docker.list.disabled, which apt ignores",
+        ),
+        (
+            {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
+            f"error | node-1 | container engine | /etc/apt/docker.list names {REPOSITORY} with another key (none), "
+            "among other sources | take that entry out",
+        ),
+        (
+            {"engine": engine(source="docker.io")},
+            "error | node-1 | container engine | docker.io is installed and does not serve | start it, or remove it",
+        ),
+        (
+            {"guard": {**GUARD, "owner": "nobody"}},
+            "error | node-1 | port guard | the nftables table aztec_prover is there and the guard did not make it |",
+        ),
+        (
+            {"engine": engine(**SERVES, rules=False)},
+            "warning | node-1 | container engine | Docker's firewall rules are gone, so that containers reach nothing",
+        ),
+    ],
+)
+def test_one_thing_wrong_with_the_node(changes: dict, line: str) -> None:
+    found = lines({"node-1": look("node-1", "10.0.0.10", **changes)})
+    assert len(found) == 1
+    assert found[0].startswith(line)
+
+
+def test_an_address_that_is_translated_is_said_for_fleet_and_broker() -> None:
+    found = lines({"node-1": look("node-1", "10.0.0.11")})
+    assert [line.split(" (")[0] for line in found] == [
+        "warning | node-1 | prover_broker_publish_addresses | no interface has 10.0.0.10",
+        "warning | node-1 | aztec_address | 10.0.0.10 is none of the host's own addresses",
+    ]
+    found = lines({"agent-1": look("agent-1", "10.0.0.22")})
+    assert [line.split(" | ")[1:3] for line in found] == [["agent-1", "aztec_address"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"os": system("debian", "")}, Engine("distribution")),
+        ({"os": system("ubuntu", "25.10")}, Engine("distribution")),
+        ({"os": system("ubuntu", "24.04")}, Engine("docker", "28.5.2")),
+        # Debian 12 has no Compose v2 of its own, and here needs none.
+        ({"os": system("debian", "12"), "engine": engine(**SERVES)}, Engine("distribution")),
+        ({"os": system("debian", ""), "engine": engine(**SERVES)}, Engine()),
+        (
+            {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
+            Engine(apt_url="https://mirror.lan/linux/"),
+        ),
+    ],
+)
+def test_engines_that_can_be_had(changes: dict, wanted: Engine) -> None:
+    assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}, None, wanted) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**listens(8080, "docker-proxy"), **runs("aztec-prover-broker")},
+        {**listens(8080, ""), **runs("aztec-prover-broker")},
+        listens(8081, "x", address="10.0.0.10"),
+        listens(8082, "nginx"),
+        listens(40400, "x", "sctp"),
+    ],
+)
+def test_ports_that_are_free_or_our_own(changes: dict) -> None:
+    assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}) == []
+
+
+def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
+    """The container that has it may not be running at this moment; the other component's port counts all the same."""
+    seen = {"listening": listens(8080, "docker-proxy")["listening"] + listens(8081, "nginx")["listening"]}
+    assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 2
+    seen["working"] = ["aztec-prover-broker"]
+    (problem,) = port_problems("node-1", seen, SETTINGS["node-1"])
+    assert problem.variable == "prover_node_port"
+
+
+def test_a_port_taken_on_several_addresses_is_one_line() -> None:
+    seen = {"listening": listens(8080, "nginx")["listening"] + listens(8080, "nginx", address="::")["listening"]}
+    assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 1
+
+
+def test_short_hardware_by_enforcement() -> None:
+    small = {"node-1": look("node-1", "10.0.0.10", 16)}
+
+    def found(node: str, broker: str) -> list:
+        modes = {"prover_node": Settings((), node), "prover_broker": Settings((), broker)}
+        return lines(small, {"node-1": modes})
+
+    need = "node-1 | vCPUs | found 16 (1 cores), needed 48 (24 cores) | give the host more, or set"
+    both = "(where they are set, prover_node_requirements and prover_broker_requirements)"
+    assert found("fail", "fail") == [f"error | {need} aztec_requirements: warn {both}"]
+    assert found("fail", "warn") == [f"error | {need} prover_node_requirements: warn"]
+    assert found("warn", "warn") == [f"warning | {need} aztec_requirements: ignore {both}"]
+    assert found("ignore", "fail") == []
+    assert found("ignore", "ignore") == []
+
+
+def test_count_of_agents_decides() -> None:
+    assert lines({}, {"agent-1": {"prover_agent": Settings(count=4)}}) == []
+    found = lines({}, {"agent-1": {"prover_agent": Settings(count=5)}})
+    assert found[0].startswith(
+        "error | agent-1 | vCPUs | found 256 (1 cores), needed 320 (160 cores) | give the host more"
+    )
+
+
+def test_an_agent_that_is_gone_is_a_warning_and_the_node_an_error() -> None:
+    assert lines({"agent-1": None}) == [
+        "warning | agent-1 | ansible_host | could not be looked at: unreachable, or the look failed | "
+        "see its line above; the run goes on without it"
+    ]
+    assert lines({"node-1": None})[0].startswith("error | node-1 | ansible_host | could not be looked at")
+
+
+def test_one_machine_under_two_names() -> None:
+    found = lines({"agent-1": look("node-1", "10.0.0.10")})
+    assert "error | agent-1 | ansible_host | is the same machine as node-1 | give each host its own address" in found
+
+
+def test_the_table_shows_found_and_needed() -> None:
+    found = check_hosts({"agent-1": look("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS, ENGINES)
+    text = hardware_table(found.hardware).splitlines()
+    assert len(text) == 3
+    assert "prover_agent x 3" in text[2]
+    assert "200 (1 cores) of 192 (96 cores)" in text[2]
+
+
+def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
+    specs = read_specs(ROLES)
+    values = {
+        "aztec_requirements": "warn",
+        "prover_agent_requirements": "ignore",
+        "prover_broker_port": "9090",
+        "prover_agent_memory_limit": "16g",
+        "prover_agent_cpu_limit": "3.5",
+    }
+    found = settings_of(values, ["prover_broker", "prover_agent"], specs)
+    here = {"docker_network": "aztec-prover", "docker_bridge": "aztec0"}
+    assert found["prover_broker"] == Settings((("prover_broker_port", "tcp", 9090, False),), "warn", 1, **here)
+    assert found["prover_agent"] == Settings((), "ignore", 1, "16g", 3.5, **here)
+    assert engine_of({}, specs) == Engine()
+    assert engine_of({"docker_engine_source": "distribution"}, specs) == Engine("distribution")
+
+
+NAMES = {
+    "prover_node": "prover_node_requirements",
+    "prover_broker": "prover_broker_requirements",
+    "prover_agent": "prover_agent_requirements",
+}
+
+
+@pytest.mark.parametrize("component", NAMES)
+def test_each_component_has_its_own_requirements(component: str) -> None:
+    found = settings_of({"aztec_requirements": "warn", NAMES[component]: "ignore"}, list(NAMES), read_specs(ROLES))
+    assert {name: setting.requirements for name, setting in found.items()} == {
+        name: "ignore" if name == component else "warn" for name in NAMES
+    }
+
+
+@pytest.mark.parametrize(
+    ("subnet", "seen", "words"),
+    [
+        pytest.param(
+            "fd00::/64", {"translates_ipv6": False}, "Docker 26.1.5 gives containers no way to IPv6", id="no way"
+        ),
+        pytest.param("fd00::/64", {"translates_ipv6": True}, "", id="translates"),
+        pytest.param("", {"translates_ipv6": False}, "", id="not needed"),
+        pytest.param("fd00::/64", {"serves": False}, "", id="no engine yet"),
+    ],
+)
+def test_ipv6_of_containers(subnet: str, seen: dict, words: str) -> None:
+    seen = {**SERVES, "version": "26.1.5", **seen}
+    assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet, Engine())] == (
+        [f"{words} here, and the host's need one"] if words else []
+    )
+
+
+BY_OPTIONS = "set docker_engine_daemon_options: {experimental: true, ip6tables: true}"
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted", "remedy"),
+    [
+        ("docker-ce", Engine(), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
+        ("docker.io", Engine("distribution"), BY_OPTIONS),
+        ("docker.io", Engine("distribution", options={"experimental": True, "ip6tables": "yes"}), ""),
+        ("docker.io", Engine("distribution", options={"ip6tables": True}), BY_OPTIONS),
+        ("docker.io", Engine("distribution", version="28.5.2"), BY_OPTIONS),
+        ("docker-ce", Engine(version="28.5.2"), ""),
+        ("docker-ce", Engine(version="26.1.5"), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
+    ],
+)
+def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: Engine, remedy: str) -> None:
+    """What is edited on the host does not stay there; what is set comes with the run that the check lets on."""
+    seen = {**SERVES, "version": "26.1.5", "source": source, "ours": True, "translates_ipv6": False}
+    found = ipv6_problems("agent-1", {"engine": engine(**seen)}, "fd00::/64", wanted)
+    assert [one.remedy for one in found] == ([remedy] if remedy else [])
+
+
+def test_ipv6_is_part_of_the_check() -> None:
+    fleet = {**FLEET, "hosts": {"agent-1": {**FLEET["hosts"]["agent-1"], "docker_ipv6_subnet": "fd00::/64"}}}
+    seen = look("a", "10.0.0.21", engine=engine(**SERVES, version="26.1.5", translates_ipv6=False))
+    found = check_hosts({"agent-1": seen}, fleet, SETTINGS, ENGINES)
+    assert [one.variable for one in found.problems] == ["container engine"]
+
+
+@pytest.mark.parametrize(
+    ("values", "network", "bridge"),
+    [
+        ({"aztec_docker_network": "own", "aztec_docker_bridge": "own0"}, "own", "own0"),
+        ({"aztec_docker_bridge": "own0", "prover_broker_docker_bridge": "mine0"}, "aztec-prover", "mine0"),
+    ],
+)
+def test_settings_have_the_docker_network(values: dict, network: str, bridge: str) -> None:
+    found = settings_of(values, ["prover_broker"], read_specs(ROLES))["prover_broker"]
+    assert (found.docker_network, found.docker_bridge) == (network, bridge)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(["10.0.0.9", "a.lan"], ("10.0.0.9", "a.lan")), ([], ()), (None, None), ("{{ some_template }}", None)],
+)
+def test_publish_addresses_are_the_broker_s_alone(value: object, found: tuple | None) -> None:
+    values = {"prover_broker_publish_addresses": value}
+    settings = settings_of(values, ["prover_node", "prover_broker", "prover_agent"], read_specs(ROLES))
+    assert {name: setting.publish_addresses for name, setting in settings.items()} == {
+        "prover_node": None, "prover_broker": found, "prover_agent": None
+    }  # fmt: skip
+
+
+def shown(problems: list) -> list[str]:
+    return [" | ".join((one.level, one.host, one.variable, one.wrong, one.remedy)) for one in problems]
+
+
+FOREIGN = (
+    "error | node-1 | port guard | the nftables table aztec_prover is there and the guard did not make it | run nft "
+    "delete table inet aztec_prover, nft delete table bridge aztec_prover on the host"
+)
+FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
+
+
+@pytest.mark.parametrize(
+    ("guard", "found"),
+    [
+        pytest.param({}, [], id="none"),
+        pytest.param({"installed": True, "owner": "guard"}, [], id="owned"),
+        pytest.param({"installed": True, "owner": "watch"}, [], id="watched"),
+        pytest.param({"installed": True, "owner": "nobody"}, [], id="stopped"),
+        pytest.param({"installed": False, "owner": "guard"}, [], id="its_unit_was_deleted"),
+        pytest.param({"owner": "nobody"}, [FOREIGN], id="foreign_table"),
+        pytest.param(
+            {"owner": "process 9 (x)", "installed": True},
+            [
+                "error | node-1 | port guard | the nftables table aztec_prover belongs to process 9 (x) | end that "
+                "process, then run again"
+            ],
+            id="another_process",
+        ),
+        pytest.param(
+            {"installed": True, "owner": "guard", "problems": [FILE, FILE.replace("x.json", "y.json")]},
+            [
+                f"error | node-1 | port guard | {FILE} | "
+                "delete it (rm /etc/aztec-port-guard/x.json); the run writes it again",
+                "error | node-1 | port guard | /etc/aztec-port-guard/y.json was changed by somebody else | "
+                "delete it (rm /etc/aztec-port-guard/y.json); the run writes it again",
+            ],
+            id="files_that_are_no_section",
+        ),
+        pytest.param(
+            {"installed": True, "owner": "guard", "saved_in": ["/etc/nftables.conf"]},
+            [
+                "warning | node-1 | port guard | /etc/nftables.conf holds the guard's own table aztec_prover, so that "
+                "nftables cannot load it while the guard runs | delete the blocks `table inet aztec_prover` and `table "
+                "bridge aztec_prover` from it"
+            ],
+            id="saved_ruleset",
+        ),
+        pytest.param(
+            {"owner": "nobody", "problems": [FILE], "saved_in": ["/etc/nftables.conf"]},
+            ["error | node-1 | port guard | /etc", FOREIGN, "warning | node-1 | port guard | /etc"],
+            id="all_at_once",
+        ),
+    ],
+)
+def test_port_guard_of_a_host(guard: dict, found: list[str]) -> None:
+    lines = shown(guard_problems("node-1", {"guard": {**GUARD, **guard}}))
+    assert len(lines) == len(found)
+    assert [line[: len(start)] for line, start in zip(lines, found)] == found
+
+
+OURS = Settings(docker_network="aztec-prover", docker_bridge="aztec0")
+TAKEN = (
+    "error | node-1 | prover_node_docker_bridge | aztec0 is the bridge of the Docker network other | set "
+    "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
+)
+INTERFACE = (
+    "error | node-1 | prover_node_docker_bridge | aztec0 is an interface of the host and of no Docker network | set "
+    "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
+)
+
+
+@pytest.mark.parametrize(
+    ("networks", "interfaces", "serves", "found"),
+    [
+        pytest.param([], [], True, [], id="not_there_yet"),
+        pytest.param([("aztec-prover", "aztec0")], ["aztec0"], True, [], id="there"),
+        pytest.param([("other", "aztec0")], ["aztec0"], True, [TAKEN], id="of_another_network"),
+        pytest.param([("bridge", "docker0"), ("other", "")], [], True, [], id="other_networks"),
+        pytest.param([], ["lo", "aztec0"], True, [INTERFACE], id="of_the_host"),
+        pytest.param([], ["lo", "aztec0"], False, [], id="the_engine_does_not_say"),
+        pytest.param([("aztec-prover", "older0")], ["older0"], True, [], id="ours_has_another_bridge"),
+    ],
+)
+def test_bridge_of_a_host(networks: list, interfaces: list, serves: bool, found: list[str]) -> None:
+    seen = {
+        "networks": [{"name": name, "bridge": bridge} for name, bridge in networks],
+        "interfaces": interfaces,
+        "engine": engine(serves=serves),
+    }
+    # Both components have the bridge, which is one problem.
+    lines = shown(bridge_problems("node-1", seen, {"prover_node": OURS, "prover_broker": OURS}))
+    assert [line[: len(start)] for line, start in zip(lines, found)] == found
+    assert len(lines) == len(found)
+
+
+def test_components_with_bridges_of_their_own() -> None:
+    seen = {"networks": [{"name": "x", "bridge": "a0"}, {"name": "y", "bridge": "b0"}], "engine": engine(serves=True)}
+    settings = {
+        "prover_node": Settings(docker_network="n", docker_bridge="a0"),
+        "prover_broker": Settings(docker_network="n", docker_bridge="b0"),
+        "prover_agent": Settings(docker_network="n"),
+    }
+    found = [(one.variable, one.wrong) for one in bridge_problems("node-1", seen, settings)]
+    assert found == [
+        ("prover_node_docker_bridge", "a0 is the bridge of the Docker network x"),
+        ("prover_broker_docker_bridge", "b0 is the bridge of the Docker network y"),
+    ]
+
+
+def test_a_look_without_networks_has_no_bridge_problem() -> None:
+    assert bridge_problems("node-1", {"engine": engine(serves=True)}, {"prover_node": OURS}) == []
+
+
+OWN = ["127.0.0.1", "10.0.0.10", "192.168.1.4", "fd00::10", "172.17.0.1"]
+CHOOSE = (
+    "choose one of 127.0.0.1, 10.0.0.10, 192.168.1.4, fd00::10, or set it to [0.0.0.0] where addresses are translated "
+    "(NAT)"
+)
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "derived", "own", "found"),
+    [
+        pytest.param(None, ["10.0.0.10"], OWN, [], id="derived"),
+        pytest.param(None, ["fd00::10", "9.9.9.9"], OWN, [], id="one_derived"),
+        pytest.param(
+            None,
+            ["9.9.9.9", "9.9.9.8"],
+            OWN,
+            [
+                "warning | node-1 | prover_broker_publish_addresses | no interface has 9.9.9.9 or 9.9.9.8 (NAT?): "
+                "the broker is published on all addresses of the host | set it to the address that the translation "
+                "leads to, or to [0.0.0.0] if all are meant"
+            ],
+            id="none_derived",
+        ),
+        pytest.param(None, ["9.9.9.9"], [], [], id="addresses_are_not_known"),
+        pytest.param((), ["9.9.9.9"], OWN, [], id="empty"),
+        pytest.param(("10.0.0.10", "fd00::10"), [], OWN, [], id="by_hand"),
+        pytest.param(("127.0.0.1", "127.0.0.9", "::1"), [], OWN, [], id="loopback"),
+        pytest.param(("0.0.0.0",), [], OWN, [], id="all_IPv4"),
+        pytest.param(("9.9.9.9", "::"), [], OWN, [], id="all_IPv6"),
+        pytest.param(
+            ("10.0.0.10", "10.0.0.11", "fd00::11"),
+            [],
+            OWN,
+            [
+                f"error | node-1 | prover_broker_publish_addresses | no interface has 10.0.0.11 | {CHOOSE}",
+                f"error | node-1 | prover_broker_publish_addresses | no interface has fd00::11 | {CHOOSE}",
+            ],
+            id="on_no_interface",
+        ),
+        pytest.param(("10.0.0.11",), [], [], [], id="by_hand_and_addresses_are_not_known"),
+    ],
+)
+def test_addresses_of_the_broker(by_hand: tuple | None, derived: list, own: list, found: list[str]) -> None:
+    setting = Settings(publish_addresses=by_hand)
+    assert shown(publish_problems("node-1", {"addresses": own}, setting, derived)) == found
+
+
+def test_publish_addresses_are_part_of_the_check() -> None:
+    broker = {"prover_broker": Settings(publish_addresses=("10.0.0.99",))}
+    assert lines({}, {"node-1": broker})[0].startswith(
+        "error | node-1 | prover_broker_publish_addresses | no interface"
+    )
+    assert lines({}, {"agent-1": {"prover_agent": Settings(publish_addresses=("10.0.0.99",))}}) == []
+
+
+def test_bridges_are_part_of_the_check() -> None:
+    node = look("node-1", "10.0.0.10", networks=[{"name": "other", "bridge": "aztec0"}])
+    assert lines({"node-1": node}, {"node-1": {"prover_node": OURS}}) == [TAKEN]
+
+
+@pytest.mark.parametrize(
+    ("seen", "warned"),
+    [
+        ({"serves": True, "rules": False}, True),
+        ({"serves": True, "rules": True}, False),
+        ({"serves": False, "rules": False}, False),
+        ({"serves": True, "rules": False, "ours": True}, False),
+    ],
+)
+def test_engines_without_rules(seen: dict, warned: bool) -> None:
+    found = rules_problems("node-1", {"engine": engine(**seen)})
+    assert [(one.level, one.variable) for one in found] == ([("warning", "container engine")] if warned else [])
