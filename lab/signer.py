@@ -160,7 +160,7 @@ class Signer:
             raise RpcError(INVALID_PARAMS) from error
 
 
-class Door(BaseHTTPRequestHandler):
+class Endpoint(BaseHTTPRequestHandler):
     """The signer's HTTP API; `signer` is set by serve."""
 
     protocol_version = "HTTP/1.1"
@@ -233,7 +233,7 @@ class Server(ThreadingHTTPServer):
 
 def serve(signer: Signer, host: str, port: int) -> Server:
     """A server that serves once serve_forever is called."""
-    made = type("SignerDoor", (Door,), {"signer": signer})
+    made = type("SignerDoor", (Endpoint,), {"signer": signer})
     Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return Server((host, port), made)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, host_values, plain, read_specs
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, host_values, plain, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     LEFT_OUT,
     Specs,
@@ -119,7 +119,7 @@ class ActionModule(ActionBase):
                 looks[host] = None
             elif host in fleet["hosts"]:
                 variables = hostvars[host]
-                looks[host] = plain(variables["__aztec_look"]) if "__aztec_look" in variables else None
+                looks[host] = plain(variables["preflight_host_info"]) if "preflight_host_info" in variables else None
                 values = inventory[host] = host_values(variables, specs)
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)

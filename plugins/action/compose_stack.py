@@ -11,7 +11,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import job_limit
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import one_line
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import Unwritten
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
 
 display = Display()
 
@@ -33,7 +33,7 @@ def as_json_text(value: object) -> object:
     return value
 
 
-class ActionModule(Unwritten):
+class ActionModule(PipelinedActionBase):
     """Looks first; applies, with progress, only when there is something to do."""
 
     _supports_check_mode = True
@@ -52,7 +52,7 @@ class ActionModule(Unwritten):
             # What a job is given stays in its memory, and a pull may take an hour: no secret among it.
             arguments = {key: value for key, value in arguments.items() if key not in ("secrets", "files")}
         refused = self.refusal(any(arguments.get(option) for option in ("secrets", "files")))
-        found = refused or self._execute_module(module_args={**arguments, "_phase": "look"}, task_vars=task_vars)
+        found = refused or self._execute_module(module_args={**arguments, "_phase": "inspect"}, task_vars=task_vars)
         todo = found.pop("_todo", False)
         if found.get("failed") or not todo or self._task.check_mode:
             result.update(found)

@@ -20,7 +20,7 @@ from ansible.parsing.vault import (
 )
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import why_broken
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import why_broken
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Specs, as_int, misspelt
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import qr, rotation, vault_file, wallet

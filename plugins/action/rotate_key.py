@@ -15,7 +15,7 @@ from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import (
     ROLES,
     host_keys,
     host_values,
@@ -54,7 +54,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_f
 
 # How playbooks/rotate_key.yml calls its own options; those of the new key are keys.yml's.
 PREFIX = "rotate_key_"
-OWN = {"wait": 0, "confirm": False, "rewards_moved": False, "back": False, "anyway": False}
+OWN = {"wait": 0, "confirm": False, "rewards_moved": False, "rollback": False, "force": False}
 SHARED = (
     "source",
     "file",
@@ -66,10 +66,10 @@ SHARED = (
     "qr",
     "group",
 )
-STEPS = ("stage", "look", "finish")
+STEPS = ("stage", "check_account", "finish")
 OPTIONS = ("step", *SHARED, *OWN, "fleet", "staged")
 
-LOOK = "aztec_ops.prover.host_look"
+LOOK = "aztec_ops.prover.host_info"
 # Seconds between two looks at an account that is waited for.
 POLL = 10
 
@@ -84,8 +84,8 @@ class Request:
     wait: int = 0
     confirm: bool = False
     rewards_moved: bool = False
-    back: bool = False
-    anyway: bool = False
+    rollback: bool = False
+    force: bool = False
 
 
 def request_of(arguments: Mapping) -> Request:
@@ -106,8 +106,8 @@ def request_of(arguments: Mapping) -> Request:
     request = Request(publisher_key.request_of({name: arguments.get(name) for name in SHARED}), **own)
     if request.rewards_moved and not request.confirm:
         raise ValueError(f"{PREFIX}rewards_moved goes with {PREFIX}confirm alone: set that too")
-    if request.key.source != "new" and (request.confirm or request.back):
-        how = "confirm" if request.confirm else "back"
+    if request.key.source != "new" and (request.confirm or request.rollback):
+        how = "confirm" if request.confirm else "rollback"
         raise ValueError(f"publisher_key_source goes with a new key, not with {PREFIX}{how}: leave one of them")
     return request
 
@@ -217,7 +217,7 @@ class ActionModule(publisher_key.ActionModule):
         problem = origin_problem(task_vars["hostvars"].raw_get(host).get(KEYS[CURRENT]), vault.path, vault.file, host)
         if problem:
             raise ValueError(problem)
-        plan = rotation.plan_of(vault.addresses, vault.file, request.confirm, request.back)
+        plan = rotation.plan_of(vault.addresses, vault.file, request.confirm, request.rollback)
         changed, made = False, None
         if plan.what == "stage":
             made = self._account(request.key)
@@ -229,9 +229,9 @@ class ActionModule(publisher_key.ActionModule):
                 raise ValueError(other)
         key = made.key if made else vault.keys.get(plan.place)
         fleet = self._checked(task_vars, arguments, host, key) if key else {}
-        if request.anyway and not request.confirm and fleet and questions(task_vars, fleet)[1]:
+        if request.force and not request.confirm and fleet and questions(task_vars, fleet)[1]:
             raise ValueError(
-                f"{PREFIX}anyway goes with {PREFIX}confirm, or with aztec_l1_checks: ignore: leave it away"
+                f"{PREFIX}force goes with {PREFIX}confirm, or with aztec_l1_checks: ignore: leave it away"
             )
         if plan.what == "stage":
             changed = True
@@ -252,7 +252,7 @@ class ActionModule(publisher_key.ActionModule):
             # In check mode a new key is nowhere yet.
             "go": plan.place in vault.addresses,
             # An old key that goes in spite of all goes without a look at host and L1.
-            "look": not (plan.what == "confirm" and request.anyway),
+            "check_account": not (plan.what == "confirm" and request.force),
         }
         if done["go"]:
             done["msg"] = self._announce(done, plain(arguments["fleet"]))
@@ -340,7 +340,7 @@ class ActionModule(publisher_key.ActionModule):
         content = VaultLib(secrets).encrypt(text, vault.found.secret, vault_id=vault.found.vault_id)
         vault_file.write(vault.path, content)
 
-    def _look(self, arguments: Mapping, task_vars: Mapping) -> dict:
+    def _check_account(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Ask the L1 from the node's host for the account that the node is to get, and wait until it is funded."""
         request, staged = request_of(arguments), plain(arguments["staged"])
         host, addresses = task_vars["inventory_hostname"], staged["addresses"]
@@ -351,10 +351,10 @@ class ActionModule(publisher_key.ActionModule):
             if confirming:
                 raise ValueError(self._kept("aztec_l1_checks is ignore, so that nobody asks what the old one holds"))
             # A key that this run has made holds nothing, whatever anybody says.
-            if staged["what"] == "stage" or (staged["what"] in ("rotate", "back") and not request.anyway):
+            if staged["what"] == "stage" or (staged["what"] in ("rotate", "rollback") and not request.force):
                 raise ValueError(
                     f"aztec_l1_checks is ignore, so that nobody asks whether {addresses[staged['place']]} can pay: "
-                    f"send ETH to it, then run the same command again with -e {PREFIX}anyway=true; the node still "
+                    f"send ETH to it, then run the same command again with -e {PREFIX}force=true; the node still "
                     f"runs with {addresses[CURRENT]}"
                 )
             self._display.display("The accounts were not looked at, for aztec_l1_checks is ignore.", color="yellow")
@@ -363,13 +363,13 @@ class ActionModule(publisher_key.ActionModule):
         asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts, "fees": True})
         settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
         # An account that the node has already is no longer waited for.
-        wanted = addresses[staged["place"]] if staged["what"] in ("stage", "rotate", "back") else ""
+        wanted = addresses[staged["place"]] if staged["what"] in ("stage", "rotate", "rollback") else ""
         end, first = time.monotonic() + request.wait, True
         while True:
-            found = self._look_at_host(asked, task_vars)
-            if "look" not in found:
+            found = self._question_host(asked, task_vars)
+            if "host_info" not in found:
                 return found
-            answers = found["look"]["l1"]
+            answers = found["host_info"]["l1"]
             verdict = check_l1(host, values, fleet, answers)
             broken = [one for one in verdict.problems if one.level == "error"]
             seen = {what: rotation.told(answers["execution"], what, settings.chain_id) for what in ("balances", "sent")}
@@ -409,8 +409,8 @@ class ActionModule(publisher_key.ActionModule):
             failed = any(one.level == "error" for one in verdict.problems)
             self._display.display(problem_table(verdict.problems), color="red" if failed else "yellow")
 
-    def _look_at_host(self, asked: str, task_vars: Mapping) -> dict:
-        """Do what a task of host_look does, for it may have an action of its own."""
+    def _question_host(self, asked: str, task_vars: Mapping) -> dict:
+        """Do what a task of host_info does, for it may have an action of its own."""
         task = self._task.copy()
         task.action, task.args = LOOK, {"l1": asked}
         actions = self._shared_loader_obj.action_loader
@@ -420,7 +420,7 @@ class ActionModule(publisher_key.ActionModule):
 
     @staticmethod
     def _kept(why: str) -> str:
-        return f"{why}; the old key stays in the vault (-e {PREFIX}anyway=true takes it out all the same)"
+        return f"{why}; the old key stays in the vault (-e {PREFIX}force=true takes it out all the same)"
 
     def _finish(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Write down in the vault what the node runs with now, at once."""
@@ -458,7 +458,7 @@ class ActionModule(publisher_key.ActionModule):
         if PREVIOUS in after:
             lines.append(
                 f"The one before it, of {after[PREVIOUS]}, is kept there until you confirm: "
-                f"-e {PREFIX}confirm=true takes it out, -e {PREFIX}back=true goes back to it."
+                f"-e {PREFIX}confirm=true takes it out, -e {PREFIX}rollback=true goes back to it."
             )
         if NEXT in after:
             lines.append(f"That of {after[NEXT]} is there as the next one: the command without options changes to it.")

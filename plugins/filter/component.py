@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import component
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 
 
 class FilterModule:
@@ -15,7 +15,7 @@ class FilterModule:
     def filters(self) -> dict:
         """Give the filters by name."""
         return {
-            name: one_line_errors(getattr(component, name), AnsibleFilterError)
+            name: filter_errors(getattr(component, name), AnsibleFilterError)
             for name in (
                 "agent_layout",
                 "compose_project",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec import crs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 
 
 class FilterModule:
@@ -15,6 +15,6 @@ class FilterModule:
     def filters(self) -> dict:
         """Give the filters by name."""
         return {
-            name: one_line_errors(getattr(crs, name), AnsibleFilterError)
-            for name in ("crs_to_copy", "crs_way", "with_crs_seed")
+            name: filter_errors(getattr(crs, name), AnsibleFilterError)
+            for name in ("crs_to_copy", "crs_delivery", "with_crs_seed")
         }

@@ -12,7 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
     engine_stale,
     engine_validation,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 
 
 class FilterModule:
@@ -21,6 +21,6 @@ class FilterModule:
     def filters(self) -> dict:
         """Give the filters by name."""
         return {
-            function.__name__: one_line_errors(function, AnsibleFilterError)
+            function.__name__: filter_errors(function, AnsibleFilterError)
             for function in (checked_key, engine_plan, engine_daemon, engine_stale, engine_validation)
         }

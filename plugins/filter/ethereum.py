@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 
 NAMES = ("ethereum_address", "ethereum_checksum", "ethereum_private_key", "keystore", "publisher_environment")
@@ -17,6 +17,6 @@ class FilterModule:
     def filters(self) -> dict:
         """Give the filters by name."""
         return {
-            name: one_line_errors(getattr(ethereum, name), AnsibleFilterError)
+            name: filter_errors(getattr(ethereum, name), AnsibleFilterError)
             for name in NAMES
         }

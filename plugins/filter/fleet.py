@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet, publications
 
 
@@ -14,4 +14,4 @@ class FilterModule:
 
     def filters(self) -> dict:
         """Give the filters by name."""
-        return {one.__name__: one_line_errors(one, AnsibleFilterError) for one in (fleet, publications)}
+        return {one.__name__: filter_errors(one, AnsibleFilterError) for one in (fleet, publications)}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight import requirements
 
 
@@ -15,6 +15,6 @@ class FilterModule:
     def filters(self) -> dict:
         """Give the filters by name."""
         return {
-            name: one_line_errors(getattr(requirements, name), AnsibleFilterError)
+            name: filter_errors(getattr(requirements, name), AnsibleFilterError)
             for name in ("agent_count", "hardware_concurrency")
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import host_questions
 
 
@@ -21,4 +21,4 @@ class FilterModule:
 
     def filters(self) -> dict:
         """Give the filters by name."""
-        return {"l1_questions": one_line_errors(l1_questions, AnsibleFilterError)}
+        return {"l1_questions": filter_errors(l1_questions, AnsibleFilterError)}

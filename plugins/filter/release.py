@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import one_line_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 
 
 def release(version: str, line: str = "") -> dict:
@@ -19,4 +19,4 @@ class FilterModule:
 
     def filters(self) -> dict:
         """Give the filters by name."""
-        return {"release": one_line_errors(release, AnsibleFilterError)}
+        return {"release": filter_errors(release, AnsibleFilterError)}

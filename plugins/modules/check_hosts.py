@@ -12,7 +12,7 @@ description:
     taken and for all that the role P(aztec_ops.prover.docker_engine#role) would refuse. Works on the controller; no
     host is contacted.
   - Compares C(aztec_version) with the version that the network runs, where the node's host could read it.
-  - Reads the fact C(__aztec_look) that the role P(aztec_ops.prover.preflight#role) keeps of each host. A host
+  - Reads the fact C(preflight_host_info) that the role P(aztec_ops.prover.preflight#role) keeps of each host. A host
     without it counts as unreachable, an error for the node's and the broker's host and a warning for an agent's.
   - A fault of a host that has agents alone leaves it out of the run, unless no agent would remain in the run. One of
     node or broker ends the run.
@@ -21,7 +21,7 @@ author:
   - Aztec Ops (@aztec-ops)
 options:
   fleet:
-    description: The fleet's values, from M(aztec_ops.prover.check_fleet).
+    description: The fleet's values, from M(aztec_ops.prover.validate_inventory).
     type: dict
     required: true
 """

@@ -32,7 +32,7 @@ options:
       - Compose interpolates it as it does any of its files, so that a literal dollar sign is written twice.
       - Needed unless O(state=absent).
     type: dict
-  set_by:
+  compose_variable:
     description: Name of the variable by which keys of O(compose) were set, named when Compose refuses them.
     type: str
     default: ""
@@ -111,7 +111,7 @@ options:
         to be restarted over and over, or to have lost health.
     type: int
     default: 120
-  opened_by:
+  data_directory:
     description:
       - A data directory. When a new version has changed anything in it, the old version is not brought back over it.
       - Without it the old version is always brought back.
@@ -119,7 +119,7 @@ options:
   _phase:
     description: Which part of the work is done. Set by the action plugin, never by hand.
     type: str
-    choices: [look, apply, start, progress, forget]
+    choices: [inspect, apply, start, progress, forget]
     default: apply
   _job:
     description: Name of the job that is started or asked for. Set by the action plugin, never by hand.
@@ -224,7 +224,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, Masker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, Redactor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as logic
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import (
@@ -236,7 +236,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job impor
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import (
-    Disk,
+    ProjectDirectory,
     fingerprint,
     secure,
 )
@@ -263,7 +263,7 @@ LOOP_PATIENCE = 20.0
 MISSING = re.compile(r"no such (?:image|container|object)|not found", re.IGNORECASE)
 
 
-class Wanted:
+class DesiredState:
     """The whole state asked for: texts of all files, and what is needed to say it."""
 
     def __init__(self, params: dict) -> None:
@@ -272,12 +272,12 @@ class Wanted:
         self.state = params["state"]
         self.secrets = _json_object(params["secrets"], "secrets")
         self.files = _json_object(params["files"], "files")
-        self.masker = Masker(
+        self.masker = Redactor(
             {key: str(value) for key, value in self.secrets.items()}, list(map(str, self.files.values()))
         )
         self.network = params["network"]
         self.timeout = float(max(params["wait_timeout"], 1))
-        self.opened_by = self._below(params["opened_by"]) if params["opened_by"] else None
+        self.data_directory = self._below(params["data_directory"]) if params["data_directory"] else None
         self.directories = [self._below(path) for path in params["directories"]]
         self._check(params)
         values = {**params["environment"], **self.secrets}
@@ -300,7 +300,7 @@ class Wanted:
             raise Problem(f"project {self.project!r} must be of lower-case letters, digits, - and _")
         if not posixpath.isabs(self.directory) or not self.directory.strip("/"):
             raise Problem(f"directory {self.directory!r} must be an absolute path below /")
-        for path in (self.directory, *self.directories, self.opened_by or ""):
+        for path in (self.directory, *self.directories, self.data_directory or ""):
             if "\0" in path:
                 raise Problem(f"directory {path!r} holds a NUL character: no path can carry it")
         if params["wait_timeout"] < 0:
@@ -362,10 +362,10 @@ def seconds_since(stamp: str, now: float) -> float:
 class Stack:
     """One project on one host."""
 
-    def __init__(self, module: AnsibleModule, wanted: Wanted) -> None:
+    def __init__(self, module: AnsibleModule, wanted: DesiredState) -> None:
         self.module = module
         self.wanted = wanted
-        self.disk = Disk(wanted.directory)
+        self.disk = ProjectDirectory(wanted.directory)
         self.done: list[str] = []
         self.touched = False
         self.docker_path = module.get_bin_path("docker")
@@ -661,7 +661,9 @@ class Stack:
             )
         if code:
             error = self.last_error(err or out).replace(staging, wanted.directory)
-            remedy = f": correct {self.module.params['set_by']}" if self.module.params["set_by"] else ""
+            remedy = (
+                f": correct {self.module.params['compose_variable']}" if self.module.params["compose_variable"] else ""
+            )
             raise Problem(f"Compose refuses the files of {wanted.project}: {error}{remedy}")
         wrong = logic.garbled(json.loads(out), wanted.model, wanted.values, wanted.directory)
         if wrong:
@@ -893,7 +895,7 @@ class Stack:
         # While only the good version was there, what it wrote is what it can read again.
         only_good = all(each.image_id == good.get(each.service) for each in containers)
         mark = pending.get("mark")
-        if self.wanted.opened_by and new_image and (mark is None or (only_good and containers)):
+        if self.wanted.data_directory and new_image and (mark is None or (only_good and containers)):
             if any(each.status in ("running", "restarting", "paused") for each in containers):
                 self.tell(f"stopping the version before of {self.wanted.project}")
                 for each in containers:
@@ -901,7 +903,7 @@ class Stack:
                         self.must(f"Unpausing container {each.name}", "unpause", each.id)
                 stop = ("compose", "--project-name", self.wanted.project, "stop")
                 self.must(f"Stopping {self.wanted.project}", *stop, seconds=self.work_seconds())
-            mark = fingerprint(self.wanted.opened_by)
+            mark = fingerprint(self.wanted.data_directory)
         self.disk.save("pending.json", {"mark": mark, "images": images})
         # Known to be ours before they are written, so that a run that is broken off leaves none behind.
         state["files"] = sorted({*state.get("files", []), *self.wanted.files})
@@ -986,9 +988,9 @@ class Stack:
             return "It is what ran well before: see what has changed around it", False
         pending = self.disk.load("pending.json")
         newer = any(good_images.get(n) not in (None, images.get(ref)) for n, ref in wanted.images.items())
-        if newer and wanted.opened_by and pending.get("mark") != fingerprint(wanted.opened_by):
+        if newer and wanted.data_directory and pending.get("mark") != fingerprint(wanted.data_directory):
             return (
-                f"The version before is not brought back, since the new one has opened {wanted.opened_by}: "
+                f"The version before is not brought back, since the new one has opened {wanted.data_directory}: "
                 "mend the new one, or restore a backup of that directory and ask for the version before"
             ), False
         self.note("bring the last good files and images back")
@@ -1097,7 +1099,7 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "compose": {"type": "dict"},
-            "set_by": {"type": "str", "default": ""},
+            "compose_variable": {"type": "str", "default": ""},
             "environment": {"type": "dict", "default": {}},
             "secrets": {"type": "str", "no_log": True},
             "files": {"type": "str", "no_log": True},
@@ -1116,10 +1118,10 @@ def main() -> None:
             "no_proxy": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "pulled", "absent"], "default": "present"},
             "wait_timeout": {"type": "int", "default": 120},
-            "opened_by": {"type": "path"},
+            "data_directory": {"type": "path"},
             "_phase": {
                 "type": "str",
-                "choices": ["look", "apply", "start", "progress", "forget"],
+                "choices": ["inspect", "apply", "start", "progress", "forget"],
                 "default": "apply",
             },
             "_job": {"type": "str", "default": ""},
@@ -1132,7 +1134,7 @@ def main() -> None:
     try:
         if phase in ("progress", "forget"):
             module.exit_json(changed=False, **follow(module))
-        wanted = Wanted(module.params)
+        wanted = DesiredState(module.params)
     except Problem as problem:
         module.fail_json(msg=str(problem))
     module.no_log_values = {

@@ -14,9 +14,9 @@ description:
     C(prover_node_previous_publisher_private_key) until that is confirmed; each with its mnemonic where it has one.
     Every change is one write of the whole file.
   - The step C(stage) finds out from the keys that are there what is left to be done, and makes or imports a new key
-    where there is none yet. C(look) asks the L1 from the node's host for balance and transactions of the accounts and
-    fails while the one that the node is to get cannot pay. Between it and C(finish) the playbook applies the node's
-    stack with the key. C(finish) writes down in the vault what the node runs with.
+    where there is none yet. C(check_account) asks the L1 from the node's host for balance and transactions of the
+    accounts and fails while the one that the node is to get cannot pay. Between it and C(finish) the playbook applies
+    the node's stack with the key. C(finish) writes down in the vault what the node runs with.
   - The secrets are shown nowhere, are written nowhere in clear, and are in no result.
 author:
   - Aztec Ops (@aztec-ops)
@@ -26,7 +26,7 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [stage, look, finish]
+    choices: [stage, check_account, finish]
   wait:
     description: Seconds to wait until the account that the node is to get is funded.
     type: int
@@ -42,18 +42,18 @@ options:
       - Say, with O(confirm), that no rewards are left that only the previous key can move. Nobody asks the L1 for them.
     type: bool
     default: false
-  back:
+  rollback:
     description: Go back to the previous key; the one in use then becomes the next one.
     type: bool
     default: false
-  anyway:
+  force:
     description:
       - Go on in spite of what O(confirm) is refused for. Where C(aztec_l1_checks) is V(ignore), give the node the key
         though nobody asks what its account holds; never in the run that makes the key.
     type: bool
     default: false
   fleet:
-    description: The fleet's values, from M(aztec_ops.prover.check_fleet), for the step C(stage).
+    description: The fleet's values, from M(aztec_ops.prover.validate_inventory), for the step C(stage).
     type: dict
   staged:
     description: What the step C(stage) has returned, for the other steps.
@@ -64,18 +64,18 @@ EXAMPLES = r"""
 - name: Stage a new key
   aztec_ops.prover.rotate_key:
     step: stage
-    fleet: "{{ __aztec_fleet }}"
+    fleet: "{{ preflight_fleet }}"
   register: staged
 
 - name: Ask the L1 for its account
   aztec_ops.prover.rotate_key:
-    step: look
+    step: check_account
     staged: "{{ staged }}"
 """
 
 RETURN = r"""
 what:
-  description: What is left to be done; C(stage), C(rotate), C(back), C(confirm) or C(done).
+  description: What is left to be done; C(stage), C(rotate), C(rollback), C(confirm) or C(done).
   returned: by the step C(stage)
   type: str
 variable:
@@ -98,7 +98,7 @@ fleet:
   description: The fleet's values with that key.
   returned: by the step C(stage)
   type: dict
-look:
+check_account:
   description: Whether host and L1 are asked before the vault changes; not for a key that is taken out in spite of all.
   returned: by the step C(stage)
   type: bool

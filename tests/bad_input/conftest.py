@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input.harness import Door
+from tests.bad_input.harness import Endpoint
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
+def door(tmp_path: Path) -> Endpoint:
     """Give a door at which nobody has knocked yet."""
-    return Door(tmp_path)
+    return Endpoint(tmp_path)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

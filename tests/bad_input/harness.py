@@ -43,7 +43,7 @@ EVERYWHERE = {
 }
 
 
-class Door:
+class Endpoint:
     """Where every ssh connection of a run ends, whatever host and port it was to: notes who knocks and hangs up."""
 
     def __init__(self, folder: Path) -> None:
@@ -90,7 +90,7 @@ def row_name(row: dict) -> str:
     return re.sub(r"[^A-Za-z0-9_.:/@{} -]", "", " ".join(text.split()))[:60]
 
 
-def write_inventory(folder: Path, door: Door, row: dict) -> Path:
+def write_inventory(folder: Path, door: Endpoint, row: dict) -> Path:
     """Write an inventory with nothing wrong but what the row says, each part as text that the operator would write.
 
     all, node-1, agent-1, agent-2: variables that are added; without: variables that are left out; groups: the groups.
@@ -131,7 +131,7 @@ def assert_clean(text: str, secrets: tuple = SECRETS) -> None:
         assert secret not in text, f"{secret} is shown"
 
 
-def assert_refused(shown: subprocess.CompletedProcess, door: Door, lines: list[str]) -> None:
+def assert_refused(shown: subprocess.CompletedProcess, door: Endpoint, lines: list[str]) -> None:
     """Assert that a run ended at the inventory's table, with these lines and no other, and contacted no host."""
     assert shown.returncode == 2, shown.stdout
     assert_clean(shown.stdout)
@@ -147,7 +147,7 @@ def assert_refused(shown: subprocess.CompletedProcess, door: Door, lines: list[s
 LEFT_OUT = "(warning, left out of this run)"
 
 
-def assert_left_out(shown: subprocess.CompletedProcess, door: Door, lines: list[str]) -> None:
+def assert_left_out(shown: subprocess.CompletedProcess, door: Endpoint, lines: list[str]) -> None:
     """Assert that a run showed these lines on an agent, went on to the other hosts, and left the agent alone."""
     assert shown.returncode == 4, shown.stdout
     assert_clean(shown.stdout)

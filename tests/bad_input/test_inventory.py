@@ -12,7 +12,7 @@ import pytest
 from tests.bad_input.harness import (
     KEY,
     LEFT_OUT,
-    Door,
+    Endpoint,
     assert_left_out,
     assert_refused,
     parameters,
@@ -27,7 +27,7 @@ TABLES = (
 
 
 @pytest.mark.parametrize(("table", "row"), parameters(*TABLES))
-def test_refused(table: str, row: dict, tmp_path: Path, door: Door, record_property) -> None:
+def test_refused(table: str, row: dict, tmp_path: Path, door: Endpoint, record_property) -> None:
     record_property("table", table)
     shown = play(write_inventory(tmp_path, door, row), "-vvv", *row.get("arguments", ()), THE_KEY=KEY)
     lines = [line.replace("INVENTORY", str(tmp_path / "inventory")) for line in row["says"]]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.bad_input.commands import run
-from tests.bad_input.harness import Door, assert_clean, parameters, table_of
+from tests.bad_input.harness import Endpoint, assert_clean, parameters, table_of
 
 
-def apply(row: dict, folder: Path, door: Door) -> tuple[str, subprocess.CompletedProcess]:
+def apply(row: dict, folder: Path, door: Endpoint) -> tuple[str, subprocess.CompletedProcess]:
     """Use a row's role on the host `machine`, whose settings stand in a file; give the role and the run."""
     (role,) = set(row) - {"says"}
     (folder / "host_vars/machine").mkdir(parents=True)
@@ -25,7 +25,7 @@ def apply(row: dict, folder: Path, door: Door) -> tuple[str, subprocess.Complete
 
 
 @pytest.mark.parametrize(("table", "row"), parameters("roles"))
-def test_refused(table: str, row: dict, tmp_path: Path, door: Door, record_property) -> None:
+def test_refused(table: str, row: dict, tmp_path: Path, door: Endpoint, record_property) -> None:
     record_property("table", table)
     role, shown = apply(row, tmp_path, door)
     assert shown.returncode == 2, shown.stdout

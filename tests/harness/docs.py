@@ -72,8 +72,8 @@ def type_of(option: dict[str, Any]) -> str:
 
 def default_of(option: dict[str, Any], raw: object) -> str:
     """Give an option's default, and what it is derived from where that is set."""
-    derived = ["the fleet's"] if "__aztec_fleet" in str(raw) else []
-    derived += [f"`{name}`" for name in re.findall(r"\baztec_[a-z0-9_]+", str(raw).replace("__aztec_fleet", ""))]
+    derived = ["the fleet's"] if "preflight_fleet" in str(raw) else []
+    derived += [f"`{name}`" for name in re.findall(r"\baztec_[a-z0-9_]+", str(raw).replace("preflight_fleet", ""))]
     if option.get("required"):
         return ", else ".join([*derived, "required"])
     return ", else ".join(derived + ([code(option["default"])] if "default" in option else []))
@@ -88,7 +88,7 @@ def options_of(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, 
 
 def settings() -> str:
     """Give docs/settings.md."""
-    from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, read_specs
+    from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
     from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import range_of
 
     specs = read_specs(ROLES)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-_ROTATE = "tests/real/test_rotate_key.py"
-_KEYS = "tests/real/test_keys.py"
-_SECRETS = "tests/real/test_secret_sources.py"
-_COMPOSE = "tests/real/test_compose_stack.py"
+_ROTATE = "tests/integration/test_rotate_key.py"
+_KEYS = "tests/integration/test_keys.py"
+_SECRETS = "tests/integration/test_secret_sources.py"
+_COMPOSE = "tests/integration/test_compose_stack.py"
 _TARGETS = "tests/bad_input/test_targets.py"
-_HUNG = "tests/real/test_hung_engine.py"
-_GUARD = "tests/fleet/guard/test_3_recovery.py"
+_HUNG = "tests/integration/test_hung_engine.py"
+_GUARD = "tests/system/guard/test_3_recovery.py"
 
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that does what the line says.
 FOLLOWED = [
@@ -18,21 +18,21 @@ FOLLOWED = [
     ("PROVER_ID, which rewards go to, changes", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("is kept there until you confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("is there as the next one: the command", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
-    ("anyway goes with {}confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
+    ("force goes with {}confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("the new key is the old one", f"{_ROTATE}::test_an_imported_key_and_a_comment_of_ours"),
     ("was changed while this run went on", f"{_ROTATE}::test_a_vault_that_is_changed_while_a_run_waits"),
     ("send ETH to it, then run the same command again with", f"{_ROTATE}::test_no_key_goes_unseen_to_the_node"),
     (
         "then run the same command again (or have it wait",
-        "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
+        "tests/system/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
     ),
     (
         "The node was not seen to come up with the key",
-        "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
+        "tests/system/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
     ),
     (
         "more than the key would change on this host",
-        "tests/fleet/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
+        "tests/system/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
     ),
     (
         "Docker does not serve on this host: start it",
@@ -65,14 +65,17 @@ FOLLOWED = [
     ("the server's certificate is not trusted", f"{_SECRETS}::test_a_server_with_a_token"),
     # what the actions are given
     (
-        "check_fleet: groups",
+        "validate_inventory: groups",
         "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
     ),
     (
         "fleet does not hold a fleet's values",
         "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
     ),
-    ("check_role: there is no role", "tests/real/test_check_role.py::test_good_settings_get_to_the_host"),
+    (
+        "validate_role_arguments: there is no role",
+        "tests/integration/test_validate_role_arguments.py::test_good_settings_get_to_the_host",
+    ),
     # what a run has hosts of
     ("The inventory has no host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
     ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
@@ -84,7 +87,7 @@ FOLLOWED = [
     ("and if it hangs, run systemctl restart docker", f"{_HUNG}::test_what_is_said_of_an_engine_that_hangs_helps"),
     (
         "ends with the login session",
-        "tests/fleet/prover_agent/test_session.py::test_work_outlives_the_session_where_logind_is_told_to_leave_it",
+        "tests/system/prover_agent/test_session.py::test_work_outlives_the_session_where_logind_is_told_to_leave_it",
     ),
     (
         "is not as this module writes it",
@@ -96,24 +99,24 @@ FOLLOWED = [
     ),
     (
         "daemon.json was not changed",
-        "tests/fleet/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
+        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
     ),
     ("would garble the value of", f"{_COMPOSE}::test_any_value_is_read_by_compose_as_it_was"),
     ("The version before is not brought back", f"{_COMPOSE}::test_not_going_back_once_the_data_was_opened"),
     (": correct {}", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
     ("Compose refuses the files of", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
-    ("cannot be fetched from {}: check that it is there", "tests/real/test_crs.py::test_bad_mirror"),
-    ("has another digest than prover_agent_crs_digests", "tests/real/test_crs.py::test_bad_mirror"),
-    ("the CRS is not whole", "tests/real/test_crs.py::test_what_was_fetched_is_not_whole"),
+    ("cannot be fetched from {}: check that it is there", "tests/integration/test_crs.py::test_bad_mirror"),
+    ("has another digest than prover_agent_crs_digests", "tests/integration/test_crs.py::test_bad_mirror"),
+    ("the CRS is not whole", "tests/integration/test_crs.py::test_what_was_fetched_is_not_whole"),
     (
         "nothing was installed, as the key at",
-        "tests/fleet/docker_engine/test_3_found.py::test_another_fingerprint_is_refused",
+        "tests/system/docker_engine/test_3_found.py::test_another_fingerprint_is_refused",
     ),
     (
         "containerd runs without what",
-        "tests/fleet/docker_engine/test_4_settings.py::test_settings_that_are_overridden_are_told",
+        "tests/system/docker_engine/test_4_settings.py::test_settings_that_are_overridden_are_told",
     ),
-    ("install and start it first", "tests/fleet/docker_engine/test_1_runs.py::test_engine_of_the_repository_serves"),
+    ("install and start it first", "tests/system/docker_engine/test_1_runs.py::test_engine_of_the_repository_serves"),
     # the port guard
     (
         "port guard is not loaded, so Docker does not start",
@@ -122,17 +125,20 @@ FOLLOWED = [
     # The same again on a real machine: the rows of tables/running.py have the facts alone.
     (
         "the port guard's tables are missing",
-        "tests/fleet/guard/test_2_fallback.py::test_missing_tables_of_a_unit_that_is_active",
+        "tests/system/guard/test_2_fallback.py::test_missing_tables_of_a_unit_that_is_active",
     ),
     ("nobody keeps the port guard's tables", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("gone after a reboot: run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
-    ("was not made by this module", "tests/real/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
+    ("was not made by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
     (
         "delete it and run the role of",
-        "tests/real/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",
+        "tests/integration/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",
     ),
-    ("belongs to process {}: end that process", "tests/real/test_port_guard.py::test_a_second_daemon_does_not_start"),
+    (
+        "belongs to process {}: end that process",
+        "tests/integration/test_port_guard.py::test_a_second_daemon_does_not_start",
+    ),
 ]
 
 # Lines that name no act of their own: they lead to the log, the unit or the line that has the reason.

@@ -9,7 +9,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import (
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import (
     ROLES,
     host_keys,
     read_specs,
@@ -24,7 +24,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_s
     variable_files,
 )
 
-from tests.bad_input.harness import KEY, Door, play, table_of, write_inventory
+from tests.bad_input.harness import KEY, Endpoint, play, table_of, write_inventory
 
 SPECS = read_specs(ROLES)
 
@@ -38,7 +38,7 @@ def problems(row: dict, folder: Path, resolve_one: Callable | None = None) -> li
     own.mkdir()
     (own / "bn254_g1.dat").write_bytes(b"points")
     texts = {key: text.replace("FOLDER", str(own)) if isinstance(text, str) else text for key, text in row.items()}
-    place = write_inventory(folder, Door(folder), texts)
+    place = write_inventory(folder, Endpoint(folder), texts)
     loader = DataLoader()
     inventory = InventoryManager(loader=loader, sources=[str(place)])
     manager = VariableManager(loader=loader, inventory=inventory)
@@ -57,7 +57,7 @@ def shown(row: dict, folder: Path) -> list[str]:
     """Return the lines of the table that the operator sees of a row's inventory, sorted, with single spaces."""
     if "lookup(" in str(row):
         # Look-ups are found in a process of Ansible's own alone.
-        text = play(write_inventory(folder, Door(folder), row), playbook="preflight.yml", THE_KEY=KEY).stdout
+        text = play(write_inventory(folder, Endpoint(folder), row), playbook="preflight.yml", THE_KEY=KEY).stdout
         return table_of(text) if " WHAT IS WRONG" in text else []
     table = problem_table(problems(row, folder), ["node-1", "agent-1", "agent-2"]).splitlines()[2:]
     return sorted(" ".join(line.split()) for line in table)

@@ -107,6 +107,8 @@ class _Module:
 
     def __init__(self, path: Path, modules: dict, calls: dict) -> None:
         self.name = path.stem
+        # As imports name it, without the collection's own name.
+        self.dotted = ".".join(path.with_suffix("").parts).rpartition("plugins.")[2]
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
         self.modules = modules
         self.calls = calls
@@ -119,7 +121,7 @@ class _Module:
         }
         self.own = {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)}
         self.imported = {
-            name.asname or name.name: (node.module or "").rpartition(".")[2]
+            name.asname or name.name: ((node.module or "").rpartition("plugins.")[2], name.name)
             for node in ast.walk(self.tree)
             if isinstance(node, ast.ImportFrom)
             for name in node.names
@@ -166,7 +168,7 @@ class _Module:
         if isinstance(node, ast.Call):
             return self._called(node, scope, seen)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            other = self.modules.get(node.value.id)
+            other = self._imported_module(node.value.id)
             if other and node.attr in other.constants:
                 return other.texts(other.constants[node.attr], other.tree, seen)
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
@@ -248,10 +250,14 @@ class _Module:
     def _home(self, called: ast.AST) -> _Module | None:
         """Return the module that a called function is of."""
         if isinstance(called, ast.Name):
-            return self if called.id in self.own else self.modules.get(self.imported.get(called.id, ""))
+            return self if called.id in self.own else self.modules.get(self.imported.get(called.id, ("", ""))[0])
         if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-            return self if called.value.id == "self" else self.modules.get(called.value.id)
+            return self if called.value.id == "self" else self._imported_module(called.value.id)
         return None
+
+    def _imported_module(self, name: str) -> _Module | None:
+        """Return the module that a name stands for, None where it stands for something else."""
+        return self.modules.get(".".join(self.imported.get(name, ())))
 
     def _in_table(self, name: ast.Name, scope: ast.AST, seen: tuple, wanted: object = None) -> list[str]:
         """Return the texts of a dict by its name, with those of the dicts that it is made of, or that of one key."""
@@ -451,8 +457,7 @@ def module_lines(*paths: Path) -> list[Line]:
     calls: dict = {}
     read = [_Module(path, modules, calls) for path in paths]
     for module in read:
-        # The code that others call is in module_utils, which comes first.
-        modules.setdefault(module.name, module)
+        modules[module.dotted] = module
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -462,7 +467,7 @@ def module_lines(*paths: Path) -> list[Line]:
 
 def code_lines() -> list[Line]:
     """Return the lines of plugins/."""
-    folders = ("module_utils", "modules", "action", "filter", "plugin_utils")
+    folders = ("module_utils", "plugin_utils", "modules", "action", "filter")
     return module_lines(*(path for folder in folders for path in sorted((ROOT / "plugins" / folder).rglob("*.py"))))
 
 

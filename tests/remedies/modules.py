@@ -11,7 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
-from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack, host_look
+from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack, host_info
 from jinja2.nativetypes import NativeEnvironment
 
 from tests.remedies.lines import ROOT
@@ -59,10 +59,10 @@ def problem(name: str, given: dict | str) -> str:
             _environment().from_string("{{ " + str(given) + " }}").render()
             return ""
         params = arguments(name, given)
-        if name == "host_look":
-            return host_look.wrong_argument(params) or ""
+        if name == "host_info":
+            return host_info.wrong_argument(params) or ""
         if name == "compose_stack":
-            compose_stack.Wanted(params)
+            compose_stack.DesiredState(params)
             return ""
         nft.section_of(*(params[one] for one in ("section", "ports", "bridges", "required_by_docker", "containers")))
     except (compose.Problem, nft.Refused) as error:

@@ -56,14 +56,16 @@ from tests.remedies.lines import Line, line_of, lines, module_lines
             ["{} is wrong: set a to {} again"],
         ),
         (
-            'HOW = "put it right"\ndef f(x):\n    return x.add(("is wrong", module.HOW), ("is so", x.how))',
+            'from a.plugins.b import module\nHOW = "put it right"\n'
+            'def f(x):\n    return x.add(("is wrong", module.HOW), ("is so", x.how))',
             ["is wrong: put it right"],
         ),
         ("RUN = 'x\\necho \"$one is wrong: mend the source\" >&2\\n'", ["{} is wrong: mend the source"]),
     ],
 )
 def test_shapes(code: str, found: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "module.py"
+    path = tmp_path / "plugins/b/module.py"
+    path.parent.mkdir(parents=True)
     path.write_text(code, encoding="utf-8")
     assert sorted(line.text for line in module_lines(path)) == sorted(found)
 
@@ -80,8 +82,8 @@ def test_the_product_has_lines() -> None:
     found = lines()
     assert len(found) > 400
     assert {line.place.partition(".")[0] for line in found} >= {
-        "inventory_checks",
+        "checks",
         "host_checks",
         "l1_checks",
-        "verify",
+        "fleet_status",
     }

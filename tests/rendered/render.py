@@ -69,8 +69,8 @@ def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:
     inventory, playbook = where / "inventory.json", where / "play.json"
     inventory.write_text(json.dumps({"all": {"children": groups, "vars": chosen["vars"]}}))
     facts = {
-        "__aztec_look": LOOK,
-        "__aztec_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}",
+        "preflight_host_info": LOOK,
+        "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}",
         "ansible_python_interpreter": sys.executable,
     }
     (where / "facts.json").write_text(json.dumps(facts))

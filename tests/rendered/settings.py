@@ -32,7 +32,7 @@ GIVEN: dict[str, Any] = {
 
 # What a bare machine tells of itself, and what the roles' tasks would have registered.
 FACTS: dict[str, Any] = {
-    "__aztec_look": {
+    "preflight_host_info": {
         **LOOK,
         "connect": [],
         "os": {"id": "debian", "codename": "trixie", "version_id": "13", "apt": True},
@@ -44,9 +44,11 @@ FACTS: dict[str, Any] = {
                "command": ["/usr/bin/dockerd", "-H", "fd://"], "daemon_json_names": []},
         },
     },
-    "__preflight_fleet": {"fleet": {}},
-    "__docker_engine_key": {"look": {"key": armor(packet(PUBLIC_KEY, b"\x04key"))}},
-    "__prover_agent_way": {"look": {"connect": [{"host": "h", "port": 1, "ok": False, "error": "e", "source": "s"}]}},
+    "__preflight_validation": {"fleet": {}},
+    "__docker_engine_key": {"host_info": {"key": armor(packet(PUBLIC_KEY, b"\x04key"))}},
+    "__prover_agent_broker_check": {
+        "host_info": {"connect": [{"host": "h", "port": 1, "ok": False, "error": "e", "source": "s"}]}
+    },
 }
 
 
@@ -69,7 +71,7 @@ def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
 def asked_of(role: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give what a role's tasks hand over, by the task's name, and the variables that stand at the tasks."""
     asked, scope = {}, {}
-    for task in tasks_of(role, "fleet.yml" if role == "preflight" else "main.yml"):
+    for task in tasks_of(role, "validate_inventory.yml" if role == "preflight" else "main.yml"):
         if task["module"].endswith("include_role"):
             # To another role of the collection a task hands variables; which role that is, is no setting.
             if task["arguments"]["name"].endswith(".port_guard"):
@@ -92,7 +94,7 @@ def render(cases: dict[str, dict[str, Any]], where: Path) -> dict[str, dict[str,
     scopes = {}
     for case, variables in cases.items():
         given = {**GIVEN, **variables}
-        facts = {**FACTS, "__aztec_fleet": fleet({HOST: given}, {component: [HOST] for component in COMPONENTS})}
+        facts = {**FACTS, "preflight_fleet": fleet({HOST: given}, {component: [HOST] for component in COMPONENTS})}
         # As Ansible ranks them: a role's variables over those of the inventory over the role's defaults.
         scopes[case] = {**defaults, **given, **fixed, **facts}
     files = {name: str(where / f"{name}.json") for name in ("asked", "cases", "to")}

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import type_problem
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import FACTS, type_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
     RANGES,
     range_of,
@@ -22,7 +22,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
 
 ROOT = Path(__file__).parents[2]
 SPECS = read_specs(ROLES)
-DECLARED = set(SPECS.names())
+DECLARED = {*SPECS.names(), *FACTS}
 OURS = re.compile(rf"(?:aztec|{'|'.join(SPECS.options)})_[a-z0-9_]+")
 
 # Keys of a task whose value is an expression by itself.
@@ -168,5 +168,5 @@ NO_VARIABLES = {"aztec_prover"}
 
 def test_what_plugins_read_is_declared() -> None:
     """No plugin asks for a variable of the collection that no specification declares."""
-    named = set(re.findall(rf'"({OURS.pattern})"', PLUGINS)) - set(SPECS.options) - NO_VARIABLES
+    named = set(re.findall(rf'"({OURS.pattern})"', PLUGINS)) - set(SPECS.options) - {*FACTS} - NO_VARIABLES
     assert sorted(named - DECLARED) == []

@@ -105,7 +105,7 @@ def forms(piece: str) -> set[str]:
     return found
 
 
-class Masker:
+class Redactor:
     """Hides secrets in text. Made once with all of them, then called for each text."""
 
     def __init__(self, secrets: dict[str, str] | None = None, documents: list[str] | None = None) -> None:

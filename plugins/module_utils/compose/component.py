@@ -159,7 +159,7 @@ def reached(look: dict, server: dict) -> bool:
 def unreachable_broker(attempt: dict, admits: list) -> str:
     """Give the line for a host that cannot reach its broker.
 
-    attempt: an element of host_look's `connect`. admits: the sources that the broker's port guard lets pass.
+    attempt: an element of host_info's `connect`. admits: the sources that the broker's port guard lets pass.
     """
     source = attempt.get("source")
     where = f"the broker at {attempt['host']} port {attempt['port']} is not reached from "

@@ -17,7 +17,11 @@ from contextlib import suppress
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import Disk, held, secure
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import (
+    ProjectDirectory,
+    held,
+    secure,
+)
 
 PULL_LOG = "pull.log"
 # In memory, and root's alone: what was said of jobs, and what came of them.
@@ -197,7 +201,7 @@ def progress(directory: str, name: str) -> dict:
     # In this order: its result is there before it ends.
     alive = job.alive()
     said = {"text": "", "alive": alive, "result": job.result()}
-    disk = Disk(directory)
+    disk = ProjectDirectory(directory)
     try:
         found = disk.load("progress.json")
     except Problem:

@@ -22,7 +22,7 @@ LOCK_WAIT = 3600.0
 TAKEN_AWAY = 3
 
 
-class Disk:
+class ProjectDirectory:
     """The project's directory, and the module's own place in it."""
 
     def __init__(self, directory: str) -> None:

@@ -31,7 +31,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
     parse_json,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, SHORTEST, Masker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, SHORTEST, Redactor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import error_text
 
 # Of blobs, 128 KiB each, and of traces, which may be megabytes, only the beginning is read.
@@ -104,7 +104,7 @@ class Quiet:
             for text in secret_texts(target)[0]:
                 secrets[f"secret {len(secrets)}"] = text
             self.short += secret_texts(target)[1]
-        self.masker = Masker(secrets)
+        self.masker = Redactor(secrets)
 
     def __call__(self, text: str) -> str:
         """Take a text, give what may be shown of it."""

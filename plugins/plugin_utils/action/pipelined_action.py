@@ -7,7 +7,7 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 
 
-class Unwritten(ActionBase):
+class PipelinedActionBase(ActionBase):
     """An action whose own calls are pipelined wherever the connection can do that, whatever the settings say."""
 
     def can_pipeline(self) -> bool:

@@ -59,7 +59,7 @@ done
 """
 
 
-def crs_way(source: str, image: str, release: dict, environment: dict) -> str:
+def crs_delivery(source: str, image: str, release: dict, environment: dict) -> str:
     """Give how agents come by the CRS: none, image, download, url or copy.
 
     source: the option prover_agent_crs_source. image: the image without a tag. environment: that of the agents.

@@ -9,7 +9,7 @@ import functools
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 
 
-def one_line_errors(function, error_class: type):
+def filter_errors(function, error_class: type):
     """Wrap a filter: its ValueError becomes error_class with that line, anything else one that names only the type.
 
     The message of an unforeseen error may hold the value, and with it a secret; so does its traceback.

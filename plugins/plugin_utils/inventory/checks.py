@@ -55,8 +55,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
     publisher_variable,
     resolve,
     resolve_all,
+    route_to_host,
     url_hosts,
-    way_to,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import plain_problem, secrets_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.reserved_settings import (
@@ -81,6 +81,8 @@ INVENTORY = "the inventory"
 CONTROLLER = "the controller"
 
 # The roles whose variables may stand on any host; those of a component count on its hosts alone.
+# Facts that the role preflight sets: its README describes them.
+FACTS = ("preflight_fleet", "preflight_host_info")
 FLEET_ROLES = ("preflight", "docker_engine", "port_guard")
 
 # Where the engine and its containerd keep their data.
@@ -288,7 +290,7 @@ def misspelt(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> di
     known_set, prefixes = set(known), specs.prefixes() if prefixes is None else prefixes
     wrong: dict = {}
     for name in names:
-        if name in known_set or name.startswith(("_", "ansible_")):
+        if name in known_set or name in FACTS or name.startswith(("_", "ansible_")):
             continue
         if name.startswith(prefixes):
             wrong[name] = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
@@ -1011,7 +1013,7 @@ class _Inventory:
             if not there or not own:
                 continue
             urls = broker_urls(self.good(host), components, "")
-            way = way_to(there, own)
+            way = route_to_host(there, own)
             if way is None and "" in urls.values():
                 wrong = f"has no IPv{ip_of(there[0]).version} address, and the broker on {broker} no other"
                 six, four = ("this host", broker) if ip_of(own[0]).version == 4 else (broker, "this host")

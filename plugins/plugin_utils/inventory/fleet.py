@@ -141,7 +141,7 @@ def families(addresses: list[str]) -> set[int]:
     return {ip_of(one).version for one in addresses}
 
 
-def way_to(addresses: list[str], source: list[str]) -> str | None:
+def route_to_host(addresses: list[str], source: list[str]) -> str | None:
     """Give the first of a host's addresses that is of a family which the source has too, or None."""
     return next((one for one in addresses if families([one]) <= families(source)), None)
 
@@ -359,7 +359,7 @@ def fleet_problem(found: Mapping) -> str | None:
         isinstance(here, Mapping) and {"components", "paths", "addresses"} <= set(here) for here in hosts.values()
     )
     if not whole or not {"line", "broker", "node"} <= set(found):
-        return "fleet does not hold a fleet's values: give it the fleet that check_fleet returns"
+        return "fleet does not hold a fleet's values: give it the fleet that validate_inventory returns"
     return None
 
 
@@ -416,7 +416,7 @@ def fleet(
     running = {host: [component for component in COMPONENTS if host in members[component]] for host in everybody}
     # Each host reaches the broker by a family that it has itself.
     ways = {
-        host: way_to(addresses[broker], addresses.get(host, [])) or addresses[broker][0] for host in everybody
+        host: route_to_host(addresses[broker], addresses.get(host, [])) or addresses[broker][0] for host in everybody
     }
     port = int(effective(hostvars[broker], BROKER, "port"))
     # Beside its broker a component takes the Docker network, where the port guard has no say.

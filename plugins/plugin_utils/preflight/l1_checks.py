@@ -683,7 +683,7 @@ class Verdict:
 
 
 def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None, starts: bool = False) -> Verdict:
-    """Judge the answers of a host's L1 clients (host_look's l1, or None where nothing was asked).
+    """Judge the answers of a host's L1 clients (host_info's l1, or None where nothing was asked).
 
     starts: whether this run starts the node.
     """

@@ -35,7 +35,7 @@ TRIFLE = Decimal("0.001")
 class Plan:
     """What a run does.
 
-    what: stage (a new key is made first), rotate, back, confirm, or done where nothing is left to be done.
+    what: stage (a new key is made first), rotate, rollback, confirm, or done where nothing is left to be done.
     place: which of the vault's keys the node gets. moves: place -> where that key goes afterwards, None for out.
     """
 
@@ -50,7 +50,7 @@ class Plan:
         }
 
 
-def plan_of(addresses: Mapping, file: str, confirm: bool = False, back: bool = False) -> Plan:
+def plan_of(addresses: Mapping, file: str, confirm: bool = False, rollback: bool = False) -> Plan:
     """Choose what a run does by the keys that are there. ValueError where nothing sensible can be done.
 
     addresses: place -> the account's address. Where a run was killed, the same command finds here what it had left:
@@ -63,8 +63,8 @@ def plan_of(addresses: Mapping, file: str, confirm: bool = False, back: bool = F
             raise ValueError(f"{KEYS[place]} in {file} is the same key as {other}: take it out of the file")
         if place in addresses:
             seen[addresses[place]] = place
-    if confirm and back:
-        raise ValueError("rotate_key_confirm and rotate_key_back are both set: leave one of them")
+    if confirm and rollback:
+        raise ValueError("rotate_key_confirm and rotate_key_rollback are both set: leave one of them")
     staged, kept = NEXT in addresses, PREVIOUS in addresses
     if staged and kept:
         raise ValueError(
@@ -75,9 +75,9 @@ def plan_of(addresses: Mapping, file: str, confirm: bool = False, back: bool = F
         if staged:
             raise ValueError(f"the new key in {file}, of {addresses[NEXT]}, is not in use yet: run {COMMAND} first")
         return Plan("confirm", CURRENT, {PREVIOUS: None}) if kept else Plan("done", CURRENT, {})
-    if back:
+    if rollback:
         if kept:
-            return Plan("back", PREVIOUS, {CURRENT: NEXT, PREVIOUS: CURRENT})
+            return Plan("rollback", PREVIOUS, {CURRENT: NEXT, PREVIOUS: CURRENT})
         if staged:
             return Plan("done", CURRENT, {})
         raise ValueError(f"there is no {KEYS[PREVIOUS]} in {file} to go back to")
@@ -160,7 +160,7 @@ def mismatch(given: str, plan: Plan, addresses: Mapping, file: str) -> str:
     if given == own:
         return ""
     if given == addresses.get(PREVIOUS):
-        return f"the given key is the one before, of {given}: -e rotate_key_back=true goes back to it"
+        return f"the given key is the one before, of {given}: -e rotate_key_rollback=true goes back to it"
     if plan.place == NEXT:
         return (
             f"the given key is of {given}, and {KEYS[NEXT]} in {file} of {own}: take that one out with "
@@ -168,7 +168,7 @@ def mismatch(given: str, plan: Plan, addresses: Mapping, file: str) -> str:
         )
     return (
         f"the given key is of {given}, and the rotation to {own} is not confirmed yet: confirm it first with "
-        "-e rotate_key_confirm=true, or go back with -e rotate_key_back=true"
+        "-e rotate_key_confirm=true, or go back with -e rotate_key_rollback=true"
     )
 
 

@@ -14,7 +14,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
 
-from ansible_collections.aztec_ops.prover.plugins.action.verify_fleet import LEFT_OUT
+from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import LEFT_OUT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import image_registry as registry
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import registry_problems
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify

@@ -16,7 +16,7 @@ from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsiblePromptNoninteractive
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import PromptVaultSecret, VaultLib, VaultSecret
-from ansible_collections.aztec_ops.prover.plugins.action import check_fleet, publisher_key, rotate_key
+from ansible_collections.aztec_ops.prover.plugins.action import publisher_key, rotate_key, validate_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import Settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import (
@@ -166,7 +166,7 @@ def exported(**environment: str) -> Lines:
 
     def lines() -> list[str]:
         with mock.patch.dict(os.environ, environment):
-            return [f"{one.reason}: {one.remedy}" for one in check_fleet.unset(written, SPECS).values()]
+            return [f"{one.reason}: {one.remedy}" for one in validate_inventory.unset(written, SPECS).values()]
 
     return lines
 
@@ -369,9 +369,9 @@ KEYS_AND_VAULTS = cases(
     ("rewards_moved goes with", turn(rewards_moved=True), turn(rewards_moved=True, confirm=True)),
     (
         "publisher_key_source goes with a new key",
-        turn(source="mnemonic", back=True),
+        turn(source="mnemonic", rollback=True),
         turn(source="mnemonic"),
-        turn(back=True),
+        turn(rollback=True),
     ),
     (
         "the key is in a web3signer",
@@ -396,9 +396,9 @@ KEYS_AND_VAULTS = cases(
     # plans
     (
         "are both set: leave one of them",
-        planned(KEPT, confirm=True, back=True),
+        planned(KEPT, confirm=True, rollback=True),
         planned(KEPT, confirm=True),
-        planned(KEPT, back=True),
+        planned(KEPT, rollback=True),
     ),
     (
         "take out the one that nobody needs",
@@ -419,7 +419,7 @@ KEYS_AND_VAULTS = cases(
         lambda: given_key(C, {CURRENT: A, NEXT: C})(),
         lambda: given_key(C, {CURRENT: B, NEXT: C})(),
     ),
-    ("the given key is the one before", given_key(B, KEPT), planned(KEPT, back=True)),
+    ("the given key is the one before", given_key(B, KEPT), planned(KEPT, rollback=True)),
     (
         "take that one out with ansible-vault edit",
         given_key(C, BOTH),

@@ -119,7 +119,7 @@ NETWORKS = cases(
         pools_alone(agent(DOCKER0, fleet=AT_19)),
         pools_alone(agent(DOCKER0, network("x", "10.202.0.0/24"), fleet=AT_19)),
     ),
-    # the fleet's network; tests/real/test_compose_stack.py runs the commands of these lines
+    # the fleet's network; tests/integration/test_compose_stack.py runs the commands of these lines
     (
         "has 172.18.0.0/16, not 10.201.0.0/24: on the host, run docker ps",
         agent(DOCKER0, FLEET, **SET),

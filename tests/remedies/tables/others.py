@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from ansible.errors import AnsibleError
-from ansible_collections.aztec_ops.prover.plugins.action import check_fleet
+from ansible_collections.aztec_ops.prover.plugins.action import validate_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job as stack_job
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project_directory as stack_disk
@@ -192,7 +192,7 @@ def written(prepare: Callable) -> Lines:
     """Return what writes a project's file where something stands already."""
 
     def tried(folder: Path) -> list[str]:
-        disk = stack_disk.Disk(str(folder))
+        disk = stack_disk.ProjectDirectory(str(folder))
         disk.make_own()
         prepare(folder)
         return raised(disk.write, "compose.yml", "x")()
@@ -204,7 +204,7 @@ def locked(held: bool) -> Lines:
     """Return what waits for another run's lock."""
 
     def tried(folder: Path) -> list[str]:
-        disk, other = stack_disk.Disk(str(folder)), stack_disk.Disk(str(folder))
+        disk, other = stack_disk.ProjectDirectory(str(folder)), stack_disk.ProjectDirectory(str(folder))
         disk.make_own()
         if held:
             other.lock(print)
@@ -220,7 +220,7 @@ def locked(held: bool) -> Lines:
 
 def broken(error: BaseException) -> Lines:
     """Return what is said of a variable whose template raises an error; none where it raises none."""
-    return lambda: [f"{one.reason}: {one.remedy}" for one in [check_fleet.why_broken(error)]]
+    return lambda: [f"{one.reason}: {one.remedy}" for one in [validate_inventory.why_broken(error)]]
 
 
 HOSTS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 
-from ansible_collections.aztec_ops.prover.plugins.action.verify_fleet import GONE, LEFT
+from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import GONE, LEFT
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
 
 from tests.remedies.case import Lines, cases
@@ -143,7 +143,7 @@ RUNNING = cases(
     ("Docker's firewall rules are gone", agent_host(engine={"rules": False}), seen()),
     ("could not be reached", lambda: judged({**fleet(), "agent-1": GONE}, FLEET), seen()),
     ("left the run earlier", lambda: judged({**fleet(), "agent-1": LEFT}, FLEET), seen()),
-    # the port guard; what the kernel holds after these acts is tried in tests/fleet and tests/real/test_port_guard.py
+    # the port guard; what the kernel holds after these acts is tried in tests/system and by test_port_guard.py
     ("is not installed: run site.yml", agent_host(guard={"installed": False, "loaded": False, "owner": ""}), GUARD),
     ("tables are missing: run systemctl", agent_host(guard={"loaded": False, "owner": ""}), GUARD),
     ("nobody keeps the port guard's tables", agent_host(guard={"owner": "nobody"}), GUARD),

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Broken, check_settings
 
 SPECS = read_specs(ROLES)

@@ -61,7 +61,7 @@ def run(made, said=None):
 def test_no_change_is_one_call():
     made, calls = plugin([{"changed": False, "_todo": False}])
     assert run(made) == {"changed": False}
-    assert calls == ["look"]
+    assert calls == ["inspect"]
 
 
 @pytest.mark.parametrize("answer", [{"changed": True, "_todo": True}, {"failed": True, "msg": "no"}])
@@ -79,7 +79,7 @@ def test_change_runs_as_a_job_that_is_followed():
     ended = {"text": "pull x", "alive": False, "result": {"changed": True, "status": {"s": {}}}}
     made, calls = plugin([{"changed": True, "_todo": True, "diff": ["d"]}, STARTED, BUSY, ended, {}])
     assert run(made) == {"changed": True, "status": {"s": {}}, "diff": ["d"]}
-    assert calls == ["look", "start", "progress", "progress", "forget"]
+    assert calls == ["inspect", "start", "progress", "progress", "forget"]
     assert made._execute_module.secret == [True, True, False, False, False]
 
 
@@ -92,7 +92,7 @@ def test_job_that_is_killed_is_a_failure_and_not_waited_for():
     made, calls = plugin([{"_todo": True}, STARTED, BUSY, {**BUSY, "alive": False}, {}])
     result = run(made)
     assert result["failed"] and "run the same again" in result["msg"] and result["known"] is False
-    assert calls == ["look", "start", "progress", "progress", "forget"]
+    assert calls == ["inspect", "start", "progress", "progress", "forget"]
 
 
 def test_job_that_never_ends_is_given_up_and_not_forgotten():
@@ -174,7 +174,7 @@ def test_start_whose_answer_is_lost_is_not_known(lost):
     result = run(made)
     assert (result.pop(way), result.pop("known"), result.pop("changed")) == (True, False, True)
     assert result == {"msg": f"whether the work on p has begun is not known ({why}): run the same again"}
-    assert calls == ["look", "start"]
+    assert calls == ["inspect", "start"]
 
 
 @pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"secrets", "files"})])
@@ -215,7 +215,7 @@ def test_secrets_go_only_where_no_file_is_written(connection, said):
     vars(made._connection).update(connection)
     assert made._is_pipelining_enabled("new") is (said is None)
     result = run(made)
-    assert calls == (["look"] if said is None else [])
+    assert calls == (["inspect"] if said is None else [])
     if said:
         assert result["failed"] and result["msg"].startswith(f"compose_stack: {said}") and "\n" not in result["msg"]
 
@@ -225,4 +225,4 @@ def test_without_secrets_any_connection_will_do():
     made._connection.become = become("su", False)
     made._task.args = {"project": "p", "directory": "/d", "secrets": "{}", "files": {}}
     assert run(made) == {"changed": False}
-    assert calls == ["look"]
+    assert calls == ["inspect"]

@@ -58,13 +58,13 @@ def test_the_playbook_passes_every_option() -> None:
     names = {name: f"publisher_key_{name}" for name in SHARED} | {name: f"rotate_key_{name}" for name in OWN}
     names["group"] = "preflight_node_group"
     wanted = {name: f"{{{{ {variable} | default(omit) }}}}" for name, variable in names.items()}
-    assert passed == {**wanted, "step": "stage", "fleet": "{{ __aztec_fleet }}"}
+    assert passed == {**wanted, "step": "stage", "fleet": "{{ preflight_fleet }}"}
     looked = play["tasks"][2]["block"][1]["aztec_ops.prover.rotate_key"]
-    wanted = {name: wanted[name] for name in OWN if name != "back"}
-    assert looked == {**wanted, "step": "look", "staged": "{{ __rotate_key }}"}
+    wanted = {name: wanted[name] for name in OWN if name != "rollback"}
+    assert looked == {**wanted, "step": "check_account", "staged": "{{ __rotate_key }}"}
     # Before a wait, and after it.
     included = [task.get("ansible.builtin.include_tasks") for task in play["tasks"][2]["block"]]
-    assert included == ["tasks/only_the_key.yml", None, "tasks/only_the_key.yml", None]
+    assert included == ["tasks/assert_only_key_changes.yml", None, "tasks/assert_only_key_changes.yml", None]
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_the_playbook_passes_every_option() -> None:
         ({}, {}),
         (dict.fromkeys(OPTIONS), {}),
         (dict.fromkeys(OPTIONS, ""), {}),
-        ({"wait": "1800", "back": "yes"}, {"wait": 1800, "back": True}),
-        ({"wait": 0, "confirm": "true", "anyway": True}, {"confirm": True, "anyway": True}),
+        ({"wait": "1800", "rollback": "yes"}, {"wait": 1800, "rollback": True}),
+        ({"wait": 0, "confirm": "true", "force": True}, {"confirm": True, "force": True}),
         ({"confirm": False}, {}),
         ({"confirm": True, "rewards_moved": True}, {"confirm": True, "rewards_moved": True}),
         # With aztec_l1_checks: ignore it goes alone, which only the step itself can tell.
-        ({"anyway": True}, {"anyway": True}),
+        ({"force": True}, {"force": True}),
         (
             {"source": "mnemonic", "index": "2"},
             {"key": publisher_key.Request(source="mnemonic", index=2)},
@@ -94,15 +94,15 @@ def test_requests(arguments: dict, changes: dict) -> None:
     [
         ({"wait": "S3cret"}, "rotate_key_wait is no number of seconds: give one from 0, such as 1800"),
         ({"wait": -1}, "rotate_key_wait is no number of seconds"),
-        ({"back": "S3cret"}, "rotate_key_back is neither true nor false: write true or false"),
+        ({"rollback": "S3cret"}, "rotate_key_rollback is neither true nor false: write true or false"),
         ({"rewards_moved": True}, "rotate_key_rewards_moved goes with rotate_key_confirm alone: set that too"),
         (
             {"confirm": True, "source": "mnemonic"},
             "publisher_key_source goes with a new key, not with rotate_key_confirm: leave one of them",
         ),
         (
-            {"back": True, "source": "private_key"},
-            "publisher_key_source goes with a new key, not with rotate_key_back: ",
+            {"rollback": True, "source": "private_key"},
+            "publisher_key_source goes with a new key, not with rotate_key_rollback: ",
         ),
         ({"source": "S3cret"}, "publisher_key_source is not a choice: choose one of new, private_key, mnemonic, keyst"),
     ],

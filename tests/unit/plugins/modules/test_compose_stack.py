@@ -50,9 +50,9 @@ def fixture_stack(tmp_path: Path):
     def make(text: str) -> Stack:
         wanted = {
             "project": "s", "directory": str(tmp_path / "stack"), "state": "absent", "secrets": "", "files": "",
-            "network": None, "wait_timeout": 1, "opened_by": "", "directories": [], "environment": {},
+            "network": None, "wait_timeout": 1, "data_directory": "", "directories": [], "environment": {},
         }
-        return Stack(Module(tmp_path / "docker", text), compose_stack.Wanted(wanted))
+        return Stack(Module(tmp_path / "docker", text), compose_stack.DesiredState(wanted))
 
     return make
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common import http_client as client
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Masker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import fetch_key
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import RpcError
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import ask as rpc_ask
@@ -291,4 +291,4 @@ def test_printable_is_shortened_and_keeps_lines_where_there_are_some() -> None:
 
 
 def test_an_escape_sequence_does_not_part_a_secret() -> None:
-    assert Masker({"KEY": "hunter2secret"}).lines("key hunter2\x1b[0msecret\x1b[31m\nx\x07") == ["key ***", "x?"]
+    assert Redactor({"KEY": "hunter2secret"}).lines("key hunter2\x1b[0msecret\x1b[31m\nx\x07") == ["key ***", "x?"]

@@ -7,7 +7,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, Masker, pieces, url_parts
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, Redactor, pieces, url_parts
 
 KEY = "0x" + "aB" * 32
 URL = "https://user:p%40ssword1@l1.example:8545/v3/pathsecret9?key=querysecret7&x=1"
@@ -40,31 +40,31 @@ URL = "https://user:p%40ssword1@l1.example:8545/v3/pathsecret9?key=querysecret7&
     ],
 )
 def test_secret_is_hidden(secret, text, shown):
-    assert Masker({"S": secret})(text) == shown
+    assert Redactor({"S": secret})(text) == shown
 
 
 def test_basic_authentication_is_hidden():
     header = base64.b64encode(b"user:p@ssword1").decode()
-    assert header not in Masker({"S": URL})(f"Authorization: Basic {header}")
+    assert header not in Redactor({"S": URL})(f"Authorization: Basic {header}")
 
 
 def test_secret_over_two_lines_is_hidden_in_lines():
-    assert Masker({"S": "first\nsecond"}).lines("a first\nsecond b") == [f"a {MASK} b"]
+    assert Redactor({"S": "first\nsecond"}).lines("a first\nsecond b") == [f"a {MASK} b"]
 
 
 def test_strings_of_a_document_are_hidden():
-    masker = Masker(documents=[json.dumps({"schemaVersion": 1, "prover": {"publisher": [KEY]}})])
+    masker = Redactor(documents=[json.dumps({"schemaVersion": 1, "prover": {"publisher": [KEY]}})])
     assert masker(f"publisher {KEY}, version 1") == f"publisher {MASK}, version 1"
-    assert Masker(documents=["no json, a password"])("no json, a password") == MASK
+    assert Redactor(documents=["no json, a password"])("no json, a password") == MASK
 
 
 def test_no_secrets_change_nothing():
-    assert Masker()("a {} b") == "a {} b"
-    assert Masker({"S": "\n"})("a\nb") == "a\nb"
+    assert Redactor()("a {} b") == "a {} b"
+    assert Redactor({"S": "\n"})("a\nb") == "a\nb"
 
 
 def test_longest_is_hidden_first():
-    assert Masker({"A": "abcdef", "B": "abcdefghi"})("abcdefghi") == MASK
+    assert Redactor({"A": "abcdef", "B": "abcdefghi"})("abcdefghi") == MASK
 
 
 @pytest.mark.parametrize("url", ["http://a.example", "http://a.example/", "http://[fd00::1]:80/"])

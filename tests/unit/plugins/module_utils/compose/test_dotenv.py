@@ -1,4 +1,4 @@
-"""The text of a .env file. That Compose reads it so is shown by tests/real/test_compose_stack.py."""
+"""The text of a .env file. That Compose reads it so is shown by tests/integration/test_compose_stack.py."""
 
 from __future__ import annotations
 

@@ -42,14 +42,14 @@ def test_only_its_own_files_that_nobody_writes_any_more_are_removed(tmp_path) ->
     for name in ("writing.99999999", "writing.", "writing.x", f"writing.{os.getpid()}"):
         (own / name).write_text("")
     before = set(os.listdir(own))
-    stack_disk.Disk(str(own.parent)).lock(print)
+    stack_disk.ProjectDirectory(str(own.parent)).lock(print)
     assert {*before, "lock"} - set(os.listdir(own)) == {"writing.99999999"}
 
 
 def test_a_file_that_is_renamed_meanwhile(tmp_path, monkeypatch) -> None:
     own, listed = own_place(tmp_path), os.listdir
     monkeypatch.setattr(os, "listdir", lambda path: [*listed(path), "writing.99999999"])
-    stack_disk.Disk(str(own.parent)).lock(print)
+    stack_disk.ProjectDirectory(str(own.parent)).lock(print)
 
 
 def test_two_first_runs_at_once(tmp_path, monkeypatch) -> None:
@@ -62,13 +62,13 @@ def test_two_first_runs_at_once(tmp_path, monkeypatch) -> None:
         real(path, mode)
 
     monkeypatch.setattr(os, "mkdir", mkdir)
-    stack_disk.Disk(str(tmp_path / "stack")).make_own()
+    stack_disk.ProjectDirectory(str(tmp_path / "stack")).make_own()
 
 
 @pytest.mark.parametrize("times", [1, 3, 4])
 def test_a_project_that_is_taken_away_meanwhile(tmp_path, monkeypatch, times: int) -> None:
     """The run that waits begins anew; where something else is missing, it says so and does not wait an hour."""
-    disk, left, real = stack_disk.Disk(str(tmp_path / "stack")), [times], stack_disk.secure
+    disk, left, real = stack_disk.ProjectDirectory(str(tmp_path / "stack")), [times], stack_disk.secure
 
     def secure(path: str, mode: int) -> None:
         if left[0]:

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job as stack_job
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project_directory as stack_disk
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import Disk
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import ProjectDirectory
 
 JOB = "0123456789abcdef"
 
@@ -31,9 +31,9 @@ def usual_recursion():
 
 
 @pytest.fixture(name="disk")
-def fixture_disk(tmp_path) -> Disk:
+def fixture_disk(tmp_path) -> ProjectDirectory:
     """A project's directory."""
-    disk = Disk(str(tmp_path / "stack"))
+    disk = ProjectDirectory(str(tmp_path / "stack"))
     disk.make_own()
     return disk
 
@@ -191,7 +191,7 @@ def test_a_lock_that_goes_with_its_directory_is_no_lock(disk, monkeypatch) -> No
     """A run that waits for one that takes the project away has the lock that the next run finds."""
     monkeypatch.setattr(stack_disk.time, "sleep", lambda _seconds: threading.Event().wait(0.02))
     disk.lock(lambda _text: None)
-    second, told = Disk(disk.directory), threading.Event()
+    second, told = ProjectDirectory(disk.directory), threading.Event()
     waiting = threading.Thread(target=second.lock, args=(lambda _text: told.set(),), daemon=True)
     waiting.start()
     assert told.wait(5)

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where the CRS comes from, and the service that fetches it. What the command does is tried in tests/real."""
+"""Where the CRS comes from, and the service that fetches it. What the command does is tried in tests/integration."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import compose_project
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import (
     SERVICE,
+    crs_delivery,
     crs_to_copy,
-    crs_way,
     seed_entrypoint,
     with_crs_seed,
 )
@@ -35,7 +35,7 @@ PLAIN, CARRIES = "aztecprotocol/aztec", "registry.lan:5000/aztec-prover-agent"
     ],
 )
 def test_way(source, image, release, environment, way):
-    assert crs_way(source, image, release, environment) == way
+    assert crs_delivery(source, image, release, environment) == way
 
 
 def test_to_copy_is_what_is_missing_or_of_another_size(tmp_path):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import read_specs
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     Broken,
     Problem,
@@ -130,7 +130,7 @@ FINE = [
     {"aztec_environment": {"A": 1, "B": True, "_C": "x"}},
     {"prover_node_broker_url": "https://broker.lan:8443/"},
     {"aztec_docker_ipv6_subnet": "fd00:1::/64"},
-    {"__aztec_fleet": {}, "ansible_user": "me"},
+    {"preflight_fleet": {}, "ansible_user": "me"},
     {"vault_aztec_version": "1", "our_prover_agent_count": 3},
 ]
 

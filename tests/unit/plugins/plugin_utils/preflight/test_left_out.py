@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_fleet import read_specs
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     LEFT_OUT,
     Broken,

@@ -23,8 +23,8 @@ ETHER = 10**18
         ({"current": B, "previous": A}, {}, ("done", "current", {})),
         ({"current": B, "previous": A}, {"confirm": True}, ("confirm", "current", {"previous": None})),
         ({"current": B}, {"confirm": True}, ("done", "current", {})),
-        ({"current": B, "previous": A}, {"back": True}, ("back", "previous", ROUND)),
-        ({"current": A, "next": B}, {"back": True}, ("done", "current", {})),
+        ({"current": B, "previous": A}, {"rollback": True}, ("rollback", "previous", ROUND)),
+        ({"current": A, "next": B}, {"rollback": True}, ("done", "current", {})),
     ],
 )
 def test_what_is_done_by_the_keys_that_are_there(addresses: dict, options: dict, plan: tuple) -> None:
@@ -48,11 +48,19 @@ def test_what_is_done_by_the_keys_that_are_there(addresses: dict, options: dict,
             "prover_node_next_publisher_private_key: take it out of the file",
         ),
         ({"current": A, "next": B, "previous": C}, {}, "vault.yml has both prover_node_next_publisher_private_key and"),
-        ({"current": A, "next": B, "previous": C}, {"back": True}, "vault.yml has both "),
+        ({"current": A, "next": B, "previous": C}, {"rollback": True}, "vault.yml has both "),
         ({"current": A, "next": B, "previous": C}, {"confirm": True}, "vault.yml has both "),
         ({"current": A, "next": B}, {"confirm": True}, "the new key in vault.yml, of 0xB, is not in use yet: run "),
-        ({"current": A}, {"back": True}, "there is no prover_node_previous_publisher_private_key in vault.yml to go b"),
-        ({"current": A}, {"back": True, "confirm": True}, "rotate_key_confirm and rotate_key_back are both set: "),
+        (
+            {"current": A},
+            {"rollback": True},
+            "there is no prover_node_previous_publisher_private_key in vault.yml to go b",
+        ),
+        (
+            {"current": A},
+            {"rollback": True, "confirm": True},
+            "rotate_key_confirm and rotate_key_rollback are both set: ",
+        ),
     ],
 )
 def test_what_makes_no_sense(addresses: dict, options: dict, message: str) -> None:
@@ -75,7 +83,7 @@ def test_the_vault_s_names_change_with_the_keys() -> None:
         "prover_node_previous_publisher_mnemonic": None,
     }
     # Forth and back is where it was.
-    back = rotation.plan_of({"current": B, "previous": A}, "", back=True).names()
+    back = rotation.plan_of({"current": B, "previous": A}, "", rollback=True).names()
     assert all(back[to] == name for name, to in rotated.names().items())
 
 
@@ -192,10 +200,10 @@ def test_a_given_key_is_the_one_that_the_rotation_is_about() -> None:
     assert rotation.mismatch(B, rotation.plan_of(done, ""), done, "vault.yml") == ""
     assert rotation.mismatch(C, rotation.plan_of(done, ""), done, "vault.yml") == (
         "the given key is of 0xC, and the rotation to 0xB is not confirmed yet: confirm it first with "
-        "-e rotate_key_confirm=true, or go back with -e rotate_key_back=true"
+        "-e rotate_key_confirm=true, or go back with -e rotate_key_rollback=true"
     )
     assert rotation.mismatch(A, rotation.plan_of(done, ""), done, "vault.yml") == (
-        "the given key is the one before, of 0xA: -e rotate_key_back=true goes back to it"
+        "the given key is the one before, of 0xA: -e rotate_key_rollback=true goes back to it"
     )
 
 

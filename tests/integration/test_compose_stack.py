@@ -1,0 +1,1089 @@
+"""compose_stack against a real engine and a real Compose.
+
+Wants a running engine (DOCKER_HOST or the default socket) on this machine, and busybox-static, of which the tests make
+their images. Projects, networks and images of these tests carry a name of their own and are removed at the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import json
+import os
+import random
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import agent_layout, compose_project
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import JOB_KEPT, job_limit
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_networks
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+NAME = f"cs{os.getpid()}"
+OLD, NEW, BAD = (f"{NAME}/{tag}:1" for tag in ("old", "new", "bad"))
+RUNNER = """
+import sys
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
+basic._ANSIBLE_PROFILE = "legacy"
+from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack
+compose_stack.main()
+"""
+SERVE = "mkdir -p /www; echo ok >/www/status; httpd -p 8080 -h /www; exec sleep 100000"
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Take arguments of the docker command, give its output."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def inspect(name: str) -> dict:
+    """Take a container's name, give what Docker says of it."""
+    return json.loads(docker("container", "inspect", name))[0]
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> None:
+    """Images of busybox: one that serves, a newer one that does too, and one that writes to its data and gives up."""
+    busybox = shutil.which("busybox")
+    assert busybox, "install busybox-static"
+    root = tmp_path_factory.mktemp("image")
+    binary = root / "bin"
+    binary.mkdir()
+    shutil.copy(busybox, binary / "busybox")
+    applets = ("sh", "sleep", "cat", "env", "wget", "httpd", "mkdir", "touch", "rm", "test", "kill", "true")
+    for applet in applets:
+        (binary / applet).symlink_to("busybox")
+    for reference in (OLD, NEW, BAD):
+        (root / "version").write_text(reference)
+        archive = root.parent / "root.tar"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(root, arcname=".")
+        docker("import", "--change", 'CMD ["sleep", "100000"]', str(archive), reference)
+    yield
+    docker("image", "rm", "--force", OLD, NEW, BAD, check=False)
+
+
+class Project:
+    """One project on the engine, and the way to call the module for it."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.extra: dict = {}
+        self.calls: list[list[str]] = []
+
+    def service(self, **changes) -> dict:
+        """Give a service that answers /status."""
+        service = {
+            "image": OLD,
+            "env_file": [".env"],
+            "restart": "unless-stopped",
+            "stop_signal": "SIGKILL",
+            "command": ["sh", "-c", SERVE],
+            "volumes": ["./data:/data", "./keys:/keys:ro"],
+            "healthcheck": {
+                "test": ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/status"],
+                "interval": "1s",
+                "timeout": "2s",
+                "retries": 2,
+                "start_period": "30s",
+            },
+        }
+        service.update(changes)
+        return {key: value for key, value in service.items() if value is not None}
+
+    def arguments(self, service: dict | None = None, **changes) -> dict:
+        arguments = {
+            "project": self.name,
+            "directory": str(self.directory),
+            "compose": {"services": {"s": service or self.service()}},
+            "environment": {"A": "a"},
+            "secrets": json.dumps({"URL": "https://user:hunter2secret@l1.example/v3/pathsecret9?key=querysecret7"}),
+            "files": json.dumps({"keys/k.json": json.dumps({"prover": {"publisher": "0x" + "ab" * 32}})}),
+            "directories": ["data"],
+            "wait_timeout": 25,
+            **changes,
+        }
+        return {key: value for key, value in arguments.items() if value is not None}
+
+    def start(self, arguments: dict, check: bool = False, diff: bool = False, path: str | None = None):
+        """Take the module's arguments, give its process."""
+        text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}})
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+        if path is not None:
+            environment["PATH"] = path
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        process.stdin.write(text)
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def run(self, arguments: dict | None = None, check: bool = False, diff: bool = False, **other) -> dict:
+        """Take the module's arguments, give its result."""
+        process = self.start(arguments or self.arguments(), check, diff, **other)
+        out, err = process.communicate(timeout=180)
+        said = json.loads(out)
+        # ansible-core 2.19.0 adds where fail_json was called to every failure; the controller shows it to nobody.
+        said.pop("exception", None)
+        assert "Traceback" not in json.dumps(said) + err, out + err
+        return said
+
+    def again(self, arguments: dict | None = None) -> dict:
+        """Give what a look says after all is done: nothing."""
+        return self.run({**(arguments or self.arguments()), "_phase": "inspect"})
+
+    def container(self, name: str = "s") -> dict:
+        return inspect(f"{self.name}-{name}-1")
+
+    def tree(self) -> dict:
+        """Give the project's files with their texts and modes, without the module's own."""
+        found = {}
+        for path in sorted(self.directory.rglob("*")):
+            relative = str(path.relative_to(self.directory))
+            if not relative.startswith((".stack", "data")):
+                text = path.read_text() if path.is_file() else ""
+                found[relative] = (text, stat.S_IMODE(path.lstat().st_mode))
+        return found
+
+
+@pytest.fixture
+def project(images, tmp_path, request):
+    """A project with a name and a directory of its own, taken away at the end."""
+    name = f"{NAME}-{abs(hash(request.node.name)) % 10**8}"
+    made = Project(name, tmp_path / "stack")
+    yield made
+    docker("compose", "-p", name, "down", "-t", "0", "--volumes", "--remove-orphans", check=False)
+
+
+def good(result: dict) -> dict:
+    assert not result.get("failed"), result
+    return result
+
+
+# --- the way it is meant to go ------------------------------------------------------------------------------------
+
+
+def test_up_then_nothing(project):
+    first = good(project.run())
+    assert first["changed"]
+    assert first["status"]["s"]["state"] == "running"
+    assert first["status"]["s"]["health"] == "healthy"
+    assert stat.S_IMODE(project.directory.stat().st_mode) == 0o700
+    modes = {name: mode for name, (dummy, mode) in project.tree().items()}
+    assert modes == {".env": 0o600, "compose.yml": 0o600, "keys": 0o700, "keys/k.json": 0o600}
+    begun = time.monotonic()
+    second = good(project.again())
+    took = time.monotonic() - begun
+    assert (second["changed"], second["actions"], second["_todo"]) == (False, [], False)
+    assert took < 5, took
+
+
+def test_check_mode_changes_nothing_and_says_so(project):
+    result = good(project.run(check=True, diff=True))
+    assert result["changed"]
+    assert not project.directory.exists()
+    assert not docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={project.name}")
+    shown = json.dumps(result)
+    for secret in ("hunter2secret", "pathsecret9", "querysecret7", "ab" * 16):
+        assert secret not in shown
+    assert "URL=***" in shown
+    good(project.run())
+    assert not good(project.run(check=True))["changed"]
+
+
+def test_check_mode_on_a_host_without_docker(project, tmp_path):
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    result = good(project.run(check=True, path=str(empty)))
+    assert result["changed"]
+    refused = project.run(path=str(empty))
+    assert refused["failed"] and "Docker does not serve on this host" in refused["msg"]
+
+
+def test_check_mode_with_an_engine_that_is_down(project, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent.sock")
+    assert good(project.run(check=True))["changed"]
+    refused = project.run()
+    assert refused["failed"] and "\n" not in refused["msg"]
+
+
+# --- drift --------------------------------------------------------------------------------------------------------
+
+
+def _edit(project, name: str) -> None:
+    path = project.directory / name
+    path.write_text(path.read_text() + "# by hand\n")
+
+
+DRIFT = {
+    "stopped": lambda project: docker("stop", "-t", "0", f"{project.name}-s-1"),
+    "removed": lambda project: docker("rm", "-f", f"{project.name}-s-1"),
+    "paused": lambda project: docker("pause", f"{project.name}-s-1"),
+    "compose.yml": lambda project: _edit(project, "compose.yml"),
+    ".env": lambda project: _edit(project, ".env"),
+    "key file": lambda project: _edit(project, "keys/k.json"),
+    "mode": lambda project: (project.directory / ".env").chmod(0o644),
+    "mode of the directory": lambda project: project.directory.chmod(0o755),
+    "renamed": lambda project: docker("rename", f"{project.name}-s-1", f"{project.name}-other"),
+    "disconnected": lambda project: docker("network", "disconnect", f"{project.name}_default", f"{project.name}-s-1"),
+    "another image by the same name": lambda project: docker("tag", NEW, OLD),
+    "made by hand from other files": lambda project: _by_hand(project),
+}
+
+
+def _by_hand(project) -> None:
+    other = project.directory / "other.yml"
+    other.write_text((project.directory / "compose.yml").read_text().replace("sleep 100000", "sleep 90000"))
+    docker("compose", "-p", project.name, "-f", str(other), "up", "-d", "-t", "0")
+    other.unlink()
+
+
+@pytest.mark.parametrize("drift", DRIFT)
+def test_drift_is_seen_and_mended(project, drift):
+    before = docker("image", "inspect", "--format", "{{.Id}}", OLD)
+    try:
+        good(project.run())
+        files = project.tree()
+        DRIFT[drift](project)
+        assert good(project.again())["changed"]
+        mended = good(project.run())
+        assert mended["changed"]
+        assert mended["status"]["s"]["state"] == "running"
+        assert project.container()["State"]["Status"] == "running"
+        assert project.tree() == files
+        assert not good(project.again())["_todo"]
+    finally:
+        docker("tag", before, OLD)
+
+
+# --- what makes a container anew ----------------------------------------------------------------------------------
+
+
+CHANGES = {
+    "key file": {"files": json.dumps({"keys/k.json": "{}"})},
+    "another key file": {"files": json.dumps({"keys/k.json": "{}", "keys/l.json": "{}"})},
+    "secret": {"secrets": json.dumps({"URL": "https://l1.example/other"})},
+    "environment": {"environment": {"A": "b"}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_made_anew_exactly_when_something_changed(project, change):
+    good(project.run())
+    first = project.container()["Id"]
+    keys = (project.directory / "keys").stat().st_ino
+    good(project.run())
+    assert project.container()["Id"] == first
+    changed = project.arguments(**CHANGES[change])
+    assert good(project.run(changed))["changed"]
+    assert project.container()["Id"] != first
+    assert (project.directory / "keys").stat().st_ino == keys
+    seen = docker("exec", f"{project.name}-s-1", "cat", "/keys/k.json")
+    assert seen == json.loads(changed["files"])["keys/k.json"]
+
+
+def test_key_file_that_is_not_asked_for_any_more_goes(project):
+    good(project.run(project.arguments(files=json.dumps({"keys/k.json": "a", "keys/l.json": "b"}))))
+    assert (project.directory / "keys/l.json").exists()
+    good(project.run(project.arguments(files=json.dumps({"keys/k.json": "a"}))))
+    assert not (project.directory / "keys/l.json").exists()
+
+
+def test_service_that_is_not_asked_for_any_more_goes(project):
+    both = {"services": {"s": project.service(), "t": project.service()}}
+    good(project.run(project.arguments(compose=both)))
+    assert good(project.run())["changed"]
+    assert docker("ps", "-a", "--format", "{{.Names}}", "--filter", f"name={project.name}") == f"{project.name}-s-1"
+
+
+# --- failing ------------------------------------------------------------------------------------------------------
+
+FAIL = {
+    "gives up at once": ({"command": ["sh", "-c", "echo key hunter2secret; exit 1"]}, "exit code 1"),
+    "gives up after a while": ({"command": ["sh", "-c", "sleep 1; exit 1"]}, "restarts"),
+    "wants another version": ({"command": ["sh", "-c", "exit 79"], "restart": "no"}, "newer version"),
+    "wants another version over and over": ({"command": ["sh", "-c", "exit 78"]}, "new rollup"),
+    "no such program": ({"command": ["nothing-here"]}, "nothing-here"),
+    "killed": ({"command": ["sh", "-c", "exit 137"], "restart": "no"}, "killed"),
+    "health lost": (
+        {"command": ["sh", "-c", f"{SERVE.replace('exec sleep 100000', 'sleep 4; rm /www/status; exec sleep 1000')}"],
+         "healthcheck": {"test": ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/status"],
+                         "interval": "1s", "retries": 1, "start_period": "1s"}},
+        "no longer",
+    ),
+    "no such mount": ({"volumes": ["type=nothing:/x/../..:bad"]}, "Compose refuses"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [way for way in FAIL if way != "health lost"])
+def test_failure_brings_the_last_good_state_back(project, way):
+    changes, said = FAIL[way]
+    good(project.run())
+    files = project.tree()
+    command = project.container()["Config"]["Cmd"]
+    result = project.run(project.arguments(project.service(**changes), environment={"A": "new"}))
+    assert result["failed"]
+    assert said in result["msg"] and "\n" not in result["msg"]
+    assert "hunter2secret" not in json.dumps(result)
+    assert project.tree() == files
+    after = project.container()
+    assert (after["State"]["Status"], after["Config"]["Cmd"]) == ("running", command)
+    if not said.startswith("Compose refuses"):
+        assert result["rolled_back"]
+    if way == "gives up at once":
+        assert "key ***" in result["logs"]
+    assert not good(project.again())["_todo"]
+
+
+def test_first_start_that_fails_has_nothing_to_go_back_to(project):
+    result = project.run(project.arguments(project.service(command=["sh", "-c", "exit 3"])))
+    assert result["failed"] and not result["rolled_back"]
+    assert "no earlier state" in result["msg"]
+    assert good(project.run())["status"]["s"]["state"] == "running"
+    assert not good(project.again())["_todo"]
+
+
+def test_health_that_is_lost_is_a_failure(project):
+    changes, said = FAIL["health lost"]
+    first = project.run(project.arguments(project.service(**changes), wait_timeout=20))
+    assert good(first)["status"]["s"]["health"] == "healthy"
+    arguments = project.arguments(project.service(**changes), wait_timeout=5)
+    end = time.monotonic() + 30
+    while project.container()["State"]["Health"]["Status"] != "unhealthy" and time.monotonic() < end:
+        time.sleep(0.5)
+    looked = project.again(arguments)
+    assert looked["_todo"] and looked["status"]["s"]["state"] == "failed"
+    result = project.run(arguments)
+    assert result["failed"] and said in result["msg"] and not result["rolled_back"] and not result["changed"]
+
+
+def test_running_and_never_healthy_is_starting(project):
+    never = {"test": ["CMD", "false"], "interval": "1s", "retries": 1, "start_period": "0s"}
+    arguments = project.arguments(project.service(healthcheck=never), wait_timeout=5)
+    result = good(project.run(arguments))
+    assert project.container()["State"]["Health"]["Status"] == "unhealthy"
+    assert result["status"]["s"]["state"] == "starting"
+    assert not good(project.again(arguments))["_todo"]
+
+
+def test_memory_that_ran_out_is_named(project):
+    eat = ["sh", "-c", "x=x; while true; do x=$$x$$x; done"]
+    changes = {"command": eat, "restart": "no", "mem_limit": "20m", "memswap_limit": "20m"}
+    result = project.run(project.arguments(project.service(**changes)))
+    assert result["failed"] and result["status"]["s"]["exit_code"] == 137
+    assert "memory" in result["msg"]
+
+
+def test_one_restart_is_forgiven(project):
+    once = "test -e /data/once && exec sleep 1000; touch /data/once; exit 1"
+    arguments = project.arguments(project.service(command=["sh", "-c", once], healthcheck=None))
+    result = good(project.run(arguments))
+    assert result["status"]["s"]["restarts"] == 1
+
+
+def test_service_that_ends_well_is_exited(project):
+    seed = project.service(command=["true"], restart="no", healthcheck=None)
+    arguments = project.arguments(compose={"services": {"s": project.service(), "seed": seed}})
+    result = good(project.run(arguments))
+    assert result["status"]["seed"]["state"] == "exited"
+    assert not good(project.again(arguments))["_todo"]
+
+
+def test_service_that_others_wait_for_is_named_when_it_fails(project):
+    seed = project.service(command=["sh", "-c", "echo the CRS is not whole; exit 3"], restart="no", healthcheck=None)
+    waiting = project.service(depends_on={"seed": {"condition": "service_completed_successfully"}})
+    result = project.run(project.arguments(compose={"services": {"seed": seed, "s": waiting}}))
+    assert result["failed"] and "\n" not in result["msg"]
+    assert f"{project.name}-seed-1 is exited with exit code 3" in result["msg"]
+    assert "last log line: the CRS is not whole" in result["msg"]
+    assert "never started" not in result["msg"]
+
+
+# --- data that a newer version has opened -------------------------------------------------------------------------
+
+
+def test_going_back_to_an_older_image_while_the_data_is_untouched(project):
+    good(project.run(project.arguments(data_directory="data")))
+    newer = project.service(image=NEW, command=["sh", "-c", "cat /data/x; exit 1"])
+    result = project.run(project.arguments(newer, data_directory="data"))
+    assert result["rolled_back"], result
+    assert project.container()["Config"]["Image"] == OLD
+
+
+@pytest.mark.parametrize("touch", ["touch /data/x", "mkdir /data/db", "cat /version >/data/old"])
+def test_not_going_back_once_the_data_was_opened(project, touch):
+    good(project.run(project.arguments(data_directory="data")))
+    (project.directory / "data/old").write_text("old")
+    newer = project.service(image=NEW, command=["sh", "-c", f"{touch}; exit 1"])
+    arguments = project.arguments(newer, data_directory="data")
+    for dummy in range(2):
+        result = project.run(arguments)
+        assert result["failed"] and not result["rolled_back"]
+        assert "has opened" in result["msg"]
+        assert project.container()["Config"]["Image"] == NEW
+    # The way out that the message names.
+    assert good(project.run(project.arguments(data_directory="data")))["status"]["s"]["state"] == "running"
+
+
+def test_same_image_goes_back_even_if_data_was_written(project):
+    good(project.run(project.arguments(data_directory="data")))
+    other = project.service(command=["sh", "-c", "touch /data/x; exit 1"])
+    assert project.run(project.arguments(other, data_directory="data"))["rolled_back"]
+
+
+def test_image_by_the_same_name_comes_back(project):
+    good(project.run())
+    before = docker("image", "inspect", "--format", "{{.Id}}", OLD)
+    try:
+        docker("tag", NEW, OLD)
+        result = project.run(project.arguments(project.service(command=["sh", "-c", "exit 1"])))
+        assert result["rolled_back"], result
+        assert project.container()["Image"] == before
+        assert not good(project.again())["_todo"]
+    finally:
+        docker("tag", before, OLD)
+
+
+# --- broken off ---------------------------------------------------------------------------------------------------
+
+
+def end_state(project) -> tuple:
+    found = project.container()
+    state = json.loads((project.directory / ".stack/state.json").read_text())
+    labels = {key: value for key, value in found["Config"]["Labels"].items() if "aztec" in key}
+    own = sorted(path.name for path in (project.directory / ".stack").iterdir() if not path.name.startswith("good-"))
+    return (
+        project.tree(),
+        found["Name"],
+        found["Image"],
+        sorted(found["Config"]["Env"]),
+        labels,
+        found["State"]["Status"],
+        state["files"],
+        state["secret_keys"],
+        own,
+        len(list((project.directory / ".stack").glob("good-*"))),
+    )
+
+
+def test_broken_off_at_any_point_and_run_again(project):
+    project.directory.parent.mkdir(exist_ok=True)
+    old = project.arguments(data_directory="data")
+    new = project.arguments(
+        project.service(image=NEW),
+        environment={"A": "b"},
+        files=json.dumps({"keys/other.json": "{}"}),
+        data_directory="data",
+    )
+    good(project.run(old))
+    begun = time.monotonic()
+    good(project.run(new))
+    whole = time.monotonic() - begun
+    expected = end_state(project)
+    random.seed(7)
+    for turn in range(6):
+        good(project.run(old))
+        process = project.start(new)
+        time.sleep(whole * (turn + random.random()) / 6)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        good(project.run(new))
+        assert end_state(project) == expected, turn
+        assert not good(project.again(new))["_todo"]
+
+
+def _locked(project) -> bool:
+    with open(project.directory / ".stack/lock", "rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_what_a_killed_run_has_started_ends_before_the_next_begins(project):
+    slow = project.service(stop_signal="SIGTERM", stop_grace_period="6s")
+    good(project.run(project.arguments(slow)))
+    process = project.start(project.arguments(slow, environment={"A": "b"}))
+    progress = project.directory / ".stack/progress.json"
+    end = time.monotonic() + 60
+    while "starting" not in progress.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert _locked(project)
+    good(project.run(project.arguments(slow, environment={"A": "b"})))
+    assert not _locked(project)
+    assert environment_of(f"{project.name}-s-1")["A"] == "b"
+
+
+def test_two_runs_at_once_end_as_one(project):
+    one, two = project.start(project.arguments()), project.start(project.arguments())
+    results = [json.loads(process.communicate(timeout=180)[0]) for process in (one, two)]
+    assert sorted(good(result)["changed"] for result in results) == [False, True]
+
+
+# A docker command that fails once a word has been among its arguments, and what is known of the project then.
+ENGINE = """#!/bin/sh
+for word; do if [ "$word" = {word} ]; then touch {gone}; fi; done
+if [ -e {gone} ]; then echo 'Cannot connect to the Docker daemon' >&2; exit 1; fi
+exec {docker} "$@"
+"""
+
+
+@pytest.mark.parametrize(("word", "known"), [("config", True), ("up", False)])
+def test_failure_says_whether_it_is_known_how_the_project_stands(project, tmp_path, word, known):
+    path = tmp_path / "bin"
+    path.mkdir()
+    command = path / "docker"
+    command.write_text(ENGINE.format(word=word, gone=tmp_path / "gone", docker=shutil.which("docker")))
+    command.chmod(0o755)
+    result = project.run(path=f"{path}:{os.environ['PATH']}")
+    assert result["failed"] and "Cannot connect" in result["msg"]
+    assert (result["changed"], result.get("known", True)) == (not known, known)
+
+
+# --- as a job -----------------------------------------------------------------------------------------------------
+
+JOB, OTHER = secrets.token_hex(8), secrets.token_hex(8)
+JOBS = Path("/run/aztec-compose-stack")
+
+
+def ask(project, phase: str, job: str = JOB) -> dict:
+    """Give what the module says of a job, as the action plugin asks for it: with no secret."""
+    asked = {"project": project.name, "directory": str(project.directory), "state": "absent"}
+    return good(project.run({**asked, "_phase": phase, "_job": job}))
+
+
+def ended(project, job: str = JOB) -> dict:
+    """Give what is said of a job when it has ended."""
+    end = time.monotonic() + 60
+    while (said := ask(project, "progress", job))["alive"] and time.monotonic() < end:
+        time.sleep(0.3)
+    return said
+
+
+def job_processes(job: str = JOB) -> list[int]:
+    """Give the processes that hold a job's sign of life."""
+    held = str(JOBS / job / "alive")
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [int(process.name) for fd in (process / "fd").iterdir() if os.readlink(fd) == held]
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def job(project):
+    yield JOB
+    for name in (JOB, OTHER):
+        shutil.rmtree(JOBS / name, ignore_errors=True)
+
+
+def test_job_goes_on_when_what_started_it_is_gone(project, job):
+    begun = time.monotonic()
+    assert good(project.run(project.arguments(_phase="start", _job=job)))["started"]
+    assert time.monotonic() - begun < 5
+    said = ask(project, "progress")
+    assert (said["alive"], said["result"]) == (True, None)
+    (process,) = job_processes()
+    assert os.getsid(process) != os.getsid(0)
+    said = ended(project)
+    assert said["result"]["status"]["s"]["state"] == "running" and said["result"]["changed"]
+    assert not good(project.again())["_todo"]
+    ask(project, "forget")
+    assert not (JOBS / job).exists()
+
+
+def test_nothing_of_a_job_but_its_files_holds_a_secret(project, job):
+    good(project.run(project.arguments(_phase="start", _job=job)))
+    held = []
+    while ask(project, "progress")["alive"]:
+        held += [path for path in (JOBS / job).iterdir() if "secret" in path.read_text()]
+        held += [path for path in Path("/proc").glob("[0-9]*/cmdline") if _holds(path, b"hunter2secret")]
+    assert held == []
+    assert stat.S_IMODE(JOBS.stat().st_mode) == stat.S_IMODE((JOBS / job).stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (JOBS / job).iterdir()} == {0o600}
+
+
+def _holds(path: Path, text: bytes) -> bool:
+    try:
+        return text in path.read_bytes()
+    except OSError:
+        return False
+
+
+def test_failure_of_a_job_is_told_with_its_secrets_hidden(project, job):
+    service = project.service(command=["sh", "-c", "echo key hunter2secret; exit 1"])
+    good(project.run(project.arguments(service, _phase="start", _job=job)))
+    result = ended(project)["result"]
+    assert result["failed"] and "exit code 1" in result["msg"] and "key ***" in result["logs"]
+    assert "hunter2secret" not in (JOBS / job / "result.json").read_text()
+
+
+def test_job_that_is_killed_has_come_to_nothing(project, job):
+    good(project.run(project.arguments(_phase="start", _job=job)))
+    for process in job_processes():
+        os.kill(process, signal.SIGKILL)
+    assert {key: ended(project)[key] for key in ("alive", "result")} == {"alive": False, "result": None}
+    good(project.run())
+
+
+def test_what_came_of_a_job_is_there_until_nobody_can_come_for_it(project, job):
+    good(project.run(project.arguments(_phase="start", _job=job)))
+    assert ended(project)["result"]["changed"] is True
+    over = (JOBS / job / "alive").stat().st_mtime
+    longest = job_limit(25) + JOB_KEPT
+    for age, kept in ((0, True), (longest - 60, True), (longest, False)):
+        os.utime(JOBS / job / "alive", (over - age, over - age))
+        good(project.run(project.arguments(_phase="start", _job=OTHER)))
+        assert (JOBS / job).exists() is kept
+        assert ended(project, OTHER)["result"]["changed"] is False
+        ask(project, "forget", OTHER)
+
+
+# --- over a connection that goes away -----------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+# In ssh's place, so that this machine is the host; a file says how the connection is cut.
+SSH = """#!/bin/sh
+if [ -e {cut} ]; then . {cut}; fi
+for command; do :; done
+exec sh -c "$command"
+"""
+CUTS = {
+    "refused": "echo 'connect to host h port 22: Connection refused' >&2; exit 255",
+    "killed": "kill -9 $$",
+    "shut while it answers": "cat >/dev/null; echo 'Connection closed' >&2; exit 255",
+    "no room for a module": "echo 'No space left on device' >&2; exit 1",
+}
+AWAY = "cannot be asked just now: "
+
+
+class Played:
+    """A run of the real ansible-playbook with one task, over a connection that can be cut."""
+
+    def __init__(self, project, folder: Path) -> None:
+        self.project, self.cut, ssh = project, folder / "cut", folder / "ssh"
+        ssh.write_text(SSH.format(cut=self.cut))
+        ssh.chmod(0o755)
+        # It comes up slowly, so that there is something to follow.
+        arguments = project.arguments(project.service(command=["sh", "-c", f"sleep 8; {SERVE}"]))
+        task = {"aztec_ops.prover.compose_stack": arguments}
+        host = {"ansible_ssh_executable": str(ssh), "ansible_python_interpreter": sys.executable}
+        play = folder / "play.json"
+        play.write_text(json.dumps([{"hosts": "h", "gather_facts": False, "tasks": [task]}]))
+        inventory = folder / "hosts.json"
+        inventory.write_text(json.dumps({"all": {"hosts": {"h": host}}}))
+        self.said = folder / "said"
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_NOCOLOR": "1",
+            "COLUMNS": "500",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play)],
+                env=environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_for(self, what: str) -> None:
+        end = time.monotonic() + 60
+        while what not in self.said.read_text():
+            assert time.monotonic() < end and self.process.poll() is None, self.said.read_text()
+            time.sleep(0.1)
+
+    def end(self) -> tuple[int, str]:
+        code = self.process.wait(180)
+        return code, self.said.read_text()
+
+    def note(self) -> Path:
+        """Give the place of what is noted of the job."""
+        return JOBS / json.loads((self.project.directory / ".stack/progress.json").read_text())["job"]
+
+    def came_of_it(self) -> dict:
+        """Wait for what came of the job, which is there once it has ended."""
+        place, end = self.note() / "result.json", time.monotonic() + 120
+        while not place.exists() and time.monotonic() < end:
+            time.sleep(0.2)
+        return json.loads(place.read_text())
+
+
+@pytest.fixture
+def played(project, tmp_path):
+    made = Played(project, tmp_path)
+    made.wait_for("waiting: s is starting")
+    yield made
+    made.process.kill()
+    made.process.wait()
+    shutil.rmtree(made.note(), ignore_errors=True)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_connection_that_goes_away_for_a_while_is_borne(played, cut):
+    played.cut.write_text(CUTS[cut])
+    played.wait_for(AWAY)
+    time.sleep(6)
+    played.cut.unlink()
+    code, said = played.end()
+    assert code == 0 and "changed=1" in said, said
+    assert said.count(AWAY) == 1
+    assert not played.note().exists()
+
+
+@pytest.mark.parametrize(("cut", "code", "way"), [("refused", 4, "unreachable=1"), ("killed", 2, "failed=1")])
+def test_connection_that_stays_away_leaves_the_work_to_the_host(played, cut, code, way):
+    played.cut.write_text(CUTS[cut])
+    found, said = played.end()
+    assert (found, said.count(AWAY)) == (code, 1), said
+    assert way in said and "what became of the work on" in said and "hunter2secret" not in said
+    # Nobody has come for it, so that it is still there; and the project is up.
+    assert played.came_of_it()["status"]["s"]["state"] == "running"
+
+
+# --- pulled, absent, network --------------------------------------------------------------------------------------
+
+
+def test_pulled_says_what_cannot_be_pulled_and_leaves_all_as_it_was(project):
+    assert not good(project.run(project.arguments(state="pulled")))["changed"]
+    good(project.run())
+    files = project.tree()
+    missing = project.service(image="127.0.0.1:9/none/none:1")
+    for state in ("pulled", "present"):
+        result = project.run(project.arguments(missing, state=state))
+        assert result["failed"] and "Pulling 127.0.0.1:9/none/none:1 failed" in result["msg"]
+        assert "\n" not in result["msg"]
+        assert project.tree() == files
+        assert project.container()["State"]["Status"] == "running"
+
+
+def test_absent_keeps_data(project):
+    good(project.run())
+    (project.directory / "data/precious").write_text("x")
+    gone = {"project": project.name, "directory": str(project.directory), "state": "absent"}
+    assert good(project.run(gone, check=True))["changed"]
+    assert good(project.run(gone))["changed"]
+    assert not docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={project.name}")
+    assert [path.name for path in project.directory.rglob("*")] == ["data", "precious"]
+    assert not good(project.run(gone))["changed"]
+
+
+@pytest.fixture
+def network():
+    name = f"{NAME}-net"
+    yield {"name": name, "bridge": f"b{os.getpid()}", "ipv6_subnet": "fd5a:77::/64", "ipv4_subnet": "10.213.7.0/24"}
+    docker("network", "rm", name, check=False)
+
+
+def test_network_is_made_and_a_wrong_one_refused(project, network):
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    arguments = project.arguments(compose=model, network=network)
+    good(project.run(arguments))
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    assert made["Options"]["com.docker.network.bridge.name"] == network["bridge"]
+    assert Path("/sys/class/net").joinpath(network["bridge"]).exists() or os.environ.get("DOCKER_HOST", "").startswith(
+        "tcp"
+    )
+    assert {item["Subnet"] for item in made["IPAM"]["Config"]} == {"10.213.7.0/24", "fd5a:77::/64"}
+    assert not good(project.again(arguments))["_todo"]
+    for change in ({"bridge": "other0"}, {"ipv4_subnet": "10.9.9.0/24"}):
+        for check in (True, False):
+            result = project.run({**arguments, "network": {**network, **change}}, check=check)
+            assert result["failed"] and network["name"] in result["msg"] and "\n" not in result["msg"]
+    # What the line says to do.
+    follow(result["msg"])
+    changed = {**network, "bridge": f"c{os.getpid()}", "ipv4_subnet": "10.213.8.0/24"}
+    good(project.run({**arguments, "network": changed}))
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    assert made["Options"]["com.docker.network.bridge.name"] == changed["bridge"]
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+def follow(line: str) -> None:
+    """Run the commands that a line on a network names."""
+    remedy = re.search(r"on the host, run (.+); then run site\.yml", line)
+    assert remedy, line
+    subprocess.run(["sh", "-c", remedy.group(1)], check=True, capture_output=True)
+
+
+def test_no_subnet_is_free_until_one_is_set(project, network):
+    """The addresses to avoid are all over the engine's address pools."""
+    pools = docker_networks.pools_of(json.loads(docker("info", "--format", "{{json .DefaultAddressPools}}")))
+    asked = {"name": network["name"], "bridge": network["bridge"], "avoid": [base for base, _size in pools]}
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    refused = project.run(project.arguments(compose=model, network=asked))
+    assert refused["failed"] and refused["msg"].endswith(": set aztec_docker_ipv4_subnet to a subnet that is free")
+    given = {**asked, "ipv4_subnet": network["ipv4_subnet"]}
+    good(project.run(project.arguments(compose=model, network=given)))
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+def test_network_fits_the_host_and_the_fleet(project, network):
+    """No subnet holds an address to avoid; another MTU of a network that is there is refused; the remedy works."""
+    avoid = ["172.18.0.10", "172.19.0.10", "172.20.0.10", "192.168.0.10"]
+    asked = {"name": network["name"], "bridge": network["bridge"], "mtu": 1400, "avoid": avoid}
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    good(project.run(project.arguments(compose=model, network=asked)))
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    assert made["Options"]["com.docker.network.driver.mtu"] == "1400"
+    (subnet,) = [ipaddress.ip_network(item["Subnet"]) for item in made["IPAM"]["Config"]]
+    assert not [address for address in avoid if ipaddress.ip_address(address) in subnet]
+    # What is derived is for a network that is made; one that is there is left as it is.
+    derived = project.arguments(compose=model, network={**asked, "mtu": 0, "avoid": [str(subnet[10])]})
+    assert not good(project.again(derived))["_todo"]
+    other = project.arguments(compose=model, network={**asked, "mtu": 1300})
+    refused = project.run(other)
+    assert refused["failed"] and f"network {network['name']} has MTU 1400, not 1300: " in refused["msg"]
+    follow(refused["msg"])
+    good(project.run(other))
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    assert made["Options"]["com.docker.network.driver.mtu"] == "1300"
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+def test_network_has_the_mtu_of_a_narrow_uplink(project, network):
+    """Nothing is set: the MTU is that of the interface of the default route, where it is below Docker's 1500."""
+    asked = {"name": network["name"], "bridge": network["bridge"]}
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    good(project.run(project.arguments(compose=model, network=asked)))
+    ways = json.loads(subprocess.run(["ip", "-j", "route", "show", "default"], capture_output=True, check=True).stdout)
+    uplink = int(Path("/sys/class/net", min(ways, key=lambda way: way.get("metric", 0))["dev"], "mtu").read_text())
+    made = json.loads(docker("network", "inspect", network["name"]))[0]
+    wanted = str(uplink) if uplink < 1500 else None
+    assert made["Options"].get("com.docker.network.driver.mtu") == wanted
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+def test_proxies_are_bypassed_inside_the_fleet(project, tmp_path, monkeypatch):
+    """Proxies of the CLI's config.json reach the container, and with them what is reached without one."""
+    before = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    proxies = {"default": {"httpProxy": "http://127.0.0.1:9", "noProxy": "corp.lan"}}
+    plugins = {"cliPluginsExtraDirs": [str(before / "cli-plugins")]}
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.json").write_text(json.dumps({"proxies": proxies, **plugins}))
+    local = "localhost,127.0.0.1,::1,[::1]"
+    asked = project.arguments(no_proxy=["broker.lan"])
+    good(project.run(asked))
+    assert "PROXY" not in str(project.container()["Config"]["Env"]).upper()
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    service = project.service(healthcheck=None)
+    asked = project.arguments(service, no_proxy=["broker.lan"])
+    good(project.run(asked))
+    seen = dict(entry.split("=", 1) for entry in project.container()["Config"]["Env"])
+    bypassed = dict.fromkeys(("NO_PROXY", "no_proxy"), f"corp.lan,{local},broker.lan")
+    assert {key: value for key, value in seen.items() if key.lower().endswith("_proxy")} == {
+        "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", **bypassed
+    }  # fmt: skip
+    assert not good(project.again(asked))["_todo"]
+
+
+# --- agents in containers of their own ----------------------------------------------------------------------------
+
+
+def agents(project, network: dict, count: int, separate: bool) -> dict:
+    """Give the module's arguments for agents as the role lays them out, with a program that serves in Aztec's place."""
+    layout = agent_layout(count, separate)
+    release = {"entrypoint": ["sh"], "start_flags": {"prover_agent": ["-c", SERVE]}}
+    service = {"image": OLD, "restart": "unless-stopped", "mem_limit": "64m", "cpus": 0.5}
+    extra = {"healthcheck": project.service()["healthcheck"], "stop_signal": "SIGKILL"}
+    model = compose_project(
+        service, "prover_agent", release, "testnet", 8080, network["name"], extra, layout["services"]
+    )
+    environment = {"PROVER_AGENT_COUNT": layout["agents"]}
+    return project.arguments(compose=model, environment=environment, secrets=None, files=None, network=network)
+
+
+def test_agents_move_between_layouts_and_numbers(project, network):
+    layouts = [
+        ((2, True), ["prover-agent-1", "prover-agent-2"]),
+        ((3, True), ["prover-agent-1", "prover-agent-2", "prover-agent-3"]),
+        ((1, True), ["prover-agent-1"]),
+        ((2, False), ["prover-agent"]),
+        ((2, True), ["prover-agent-1", "prover-agent-2"]),
+    ]
+    before: dict = {}
+    for (count, separate), names in layouts:
+        arguments = agents(project, network, count, separate)
+        result = good(project.run(arguments))
+        assert result["changed"] and sorted(result["status"]) == names
+        filters = ["--filter", f"label=com.docker.compose.project={project.name}"]
+        assert sorted(docker("ps", "-a", "--format", "{{.Names}}", *filters).split()) == names
+        found = {name: inspect(name) for name in names}
+        # An agent that stays as it is, is not disturbed by another that comes or goes.
+        assert {name: found[name]["Id"] for name in names if name in before} == {
+            name: before[name] for name in names if name in before
+        }
+        before = {name: each["Id"] for name, each in found.items()}
+        for each in found.values():
+            assert each["State"]["Health"]["Status"] == "healthy"
+            assert (each["HostConfig"]["Memory"], each["HostConfig"]["NanoCpus"]) == (64 * 1024**2, 5 * 10**8)
+        again = good(project.again(arguments))
+        assert (again["changed"], again["actions"], again["_todo"]) == (False, [], False)
+    docker("compose", "-p", project.name, "down", "-t", "0")
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+WRONG = {
+    "empty value": ({"environment": {"A": ""}}, "A is empty"),
+    "empty secret": ({"secrets": '{"S": ""}'}, "S is empty"),
+    "none": ({"environment": {"A": None}}, "A is empty"),
+    "list": ({"environment": {"A": ["x"]}}, "A is a list"),
+    "bad name": ({"environment": {"A-B": "x"}}, "A-B"),
+    "twice": ({"environment": {"URL": "x"}}, "URL stands in environment and in secrets"),
+    "no JSON": ({"secrets": "hunter2secret"}, "secrets must be the text of a JSON object"),
+    "JSON list": ({"files": '["hunter2secret"]'}, "files must be the text of a JSON object"),
+    "file outside": ({"files": '{"../x": "y"}'}, "'../x'"),
+    "absolute file": ({"files": '{"/etc/x": "y"}'}, "'/etc/x'"),
+    "the project's own file": ({"files": '{".env": "y"}'}, "'.env'"),
+    "file that is no text": ({"files": '{"k": {}}'}, "content of k must be a text"),
+    "no services": ({"compose": {"services": {}}}, "no services"),
+    "no image": ({"compose": {"services": {"s": {}}}}, "service s in compose has no image"),
+    "relative directory": ({"directory": "here"}, "absolute path"),
+    "bad project": ({"project": "Upper"}, "project 'Upper'"),
+    "no compose": ({"compose": None}, "compose"),
+    "unknown key": ({"compose": {"services": {"s": {"image": OLD, "imagee": 1}}}}, "imagee"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("check", [True, False])
+def test_wrong_arguments_are_one_line_and_touch_nothing(project, case, check):
+    changes, said = WRONG[case]
+    result = project.run(project.arguments(**changes), check=check)
+    assert result["failed"] and said in result["msg"] and "\n" not in result["msg"], result
+    assert "hunter2secret" not in json.dumps(result)
+    assert not project.directory.joinpath("compose.yml").exists()
+
+
+KEYS = {
+    "unknown": {"memory": "1g"},
+    "of the wrong type": {"cpus": {"limit": 2}},
+    "of the wrong form": {"mem_limit": "lots"},
+    "at odds with another": {"mem_limit": "1g", "deploy": {"resources": {"limits": {"memory": "2g"}}}},
+}
+
+
+@pytest.mark.parametrize("keys", KEYS)
+@pytest.mark.parametrize("check", [True, False])
+def test_wrong_keys_of_the_operator_are_named_by_the_option(project, keys, check):
+    arguments = project.arguments(project.service(**KEYS[keys]), compose_variable="prover_agent_compose")
+    result = project.run(arguments, check=check)
+    assert result["failed"] and "\n" not in result["msg"]
+    assert result["msg"].startswith(f"Compose refuses the files of {project.name}: ")
+    assert result["msg"].endswith(": correct prover_agent_compose")
+    assert not project.directory.joinpath("compose.yml").exists()
+    good(project.run(project.arguments(project.service(), compose_variable="prover_agent_compose"), check=True))
+
+
+# --- values that hurt ---------------------------------------------------------------------------------------------
+
+HURTS = {
+    "DOLLAR": "a$b$$c${d}$",
+    "HASH": "a #b # c",
+    "LEADING_HASH": "#x",
+    "QUOTES": "'a' \"b\" `c`",
+    "BACKSLASHES": "\\ \\\\ \\n \\$ \\\" \\' \\042 a\\",
+    "ENDS_WITH_BACKSLASH": "x\\",
+    "SPACES": "  a  b  ",
+    "PERCENT": "%20 %s %%",
+    "NON_ASCII": "žluťoučký 猫 🐈",
+    "NEWLINES": "a\nb\r\nc\r",
+    "TRAILING_NEWLINE": "a\n",
+    "ONLY_NEWLINE": "\n",
+    "CONTROL": "\x01\x07\x08\x0b\x0c\x1b\x7f\x85\u2028\ufeff",
+    "EXPORT": "export A=b",
+    "YAML": "{a: [b, c]}",
+    "INTERPOLATED": "${A:-b} $A ${A:?no}",
+}
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=40)
+nasty = st.text(st.sampled_from("$\\\"'`#{}=: \n\r\t%0179nae;~!"), min_size=1, max_size=20)
+
+
+def environment_of(container: str) -> dict:
+    found = inspect(container)["Config"]["Env"]
+    return dict(item.partition("=")[::2] for item in found)
+
+
+def process_environment(container: str) -> dict:
+    """Take a running container's name, give what its process has got, by name."""
+    cat = ["docker", "exec", container, "cat", "/proc/1/environ"]
+    raw = subprocess.run(cat, capture_output=True, check=True).stdout
+    return dict(item.decode("utf-8", "surrogateescape").partition("=")[::2] for item in raw.split(b"\0") if item)
+
+
+def test_values_reach_the_process_byte_for_byte(project):
+    arguments = project.arguments(environment=HURTS)
+    good(project.run(arguments))
+    seen = environment_of(f"{project.name}-s-1")
+    assert {key: seen.get(key) for key in HURTS} == HURTS
+    process = process_environment(f"{project.name}-s-1")
+    assert {key: process.get(key) for key in HURTS} == HURTS
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.one_of(texts, nasty), min_size=1, max_size=30))
+def test_any_value_is_read_by_compose_as_it_was(tmp_path, values):
+    wanted = {f"K{number}": value for number, value in enumerate(values)}
+    (tmp_path / ".env").write_bytes(dotenv.encode(wanted).encode())
+    (tmp_path / "compose.yml").write_text("services: {s: {image: x, env_file: [.env]}}")
+    done = subprocess.run(
+        ["docker", "compose", "--project-directory", str(tmp_path), "-f", str(tmp_path / "compose.yml"),
+         "config", "--format", "json"], capture_output=True, check=True,
+    )  # fmt: skip
+    seen = json.loads(done.stdout)["services"]["s"]["environment"]
+    assert seen == {key: value.replace("$", "$$") for key, value in wanted.items()}
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.one_of(texts, nasty), min_size=20, max_size=60))
+def test_any_value_reaches_the_process_as_it_was(project, values):
+    wanted = {f"K{number}": value for number, value in enumerate(values)}
+    project.directory.mkdir(exist_ok=True)
+    (project.directory / ".env").write_bytes(dotenv.encode(wanted).encode())
+    service = f"{{image: '{OLD}', env_file: [.env], stop_signal: SIGKILL}}"
+    (project.directory / "compose.yml").write_text(f"services: {{s: {service}}}")
+    docker("compose", "--project-directory", str(project.directory), "-p", project.name, "up", "--detach")
+    seen = process_environment(f"{project.name}-s-1")
+    assert {key: seen[key] for key in wanted} == wanted

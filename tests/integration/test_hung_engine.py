@@ -1,0 +1,116 @@
+"""compose_stack and host_info with the real docker command, where the engine hangs: it accepts, and answers nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+RUNNER = """
+import sys
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
+basic._ANSIBLE_PROFILE = "legacy"
+from ansible_collections.aztec_ops.prover.plugins.modules import {module} as module
+for name in ("QUESTION", "COMMAND_SECONDS"):
+    setattr(module, name, {limit})
+module.main()
+"""
+
+
+@pytest.fixture(name="hung")
+def fixture_hung(tmp_path, monkeypatch) -> Path:
+    """A socket that takes connections and never answers, as that of a daemon that hangs."""
+    path = tmp_path / "docker.sock"
+    server, kept = socket.socket(socket.AF_UNIX), []
+    server.bind(str(path))
+    server.listen()
+
+    def accept() -> None:
+        while True:
+            try:
+                kept.append(server.accept())
+            except OSError:
+                return
+
+    threading.Thread(target=accept, daemon=True).start()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    yield path
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    for peer, _address in kept:
+        peer.close()
+
+
+def run(module: str, arguments: dict, seconds: float, limit: float = 2) -> dict:
+    """Run a module, give its result; it must not take longer than so many seconds. limit: that of each question."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER.format(module=module, limit=limit)],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True, check=False,
+        env=environment, timeout=60,
+    )
+    assert time.monotonic() - begun < seconds, done.stdout
+    return json.loads(done.stdout)
+
+
+@pytest.mark.usefixtures("hung")
+@pytest.mark.parametrize("state", ["present", "pulled", "absent"])
+@pytest.mark.parametrize("phase", ["inspect", "apply"])
+def test_questions_to_an_engine_that_hangs_end(tmp_path, state: str, phase: str) -> None:
+    arguments = {
+        "project": "aztec-prover-agent", "directory": str(tmp_path / "stack"), "state": state, "_phase": phase,
+        "compose": {"services": {"s": {"image": "none.lan/none:1"}}},
+    }
+    if state == "absent":
+        (tmp_path / "stack/.stack").mkdir(parents=True)
+    result = run("compose_stack", arguments, 30)
+    assert result["failed"] and "\n" not in result["msg"]
+    assert "did not end within 2 s" in result["msg"] and "systemctl status docker" in result["msg"]
+
+
+@pytest.mark.usefixtures("hung")
+def test_what_is_said_of_an_engine_that_hangs_helps(tmp_path, monkeypatch) -> None:
+    """With this machine's own engine in its place, as after a restart, the same run goes on."""
+    arguments = {
+        "project": "aztec-prover-none", "directory": str(tmp_path / "stack"), "state": "absent", "_phase": "inspect",
+    }
+    (tmp_path / "stack/.stack").mkdir(parents=True)
+    line = run("compose_stack", arguments, 30)["msg"]
+    assert line.endswith(": see systemctl status docker, and if it hangs, run systemctl restart docker on the host")
+    monkeypatch.undo()
+    assert run("compose_stack", arguments, 60, limit=30)["engine"] is True
+
+
+@pytest.mark.usefixtures("hung")
+def test_a_look_at_a_host_whose_engine_hangs_ends() -> None:
+    """Ten seconds for the engine's socket, and the limit for each command."""
+    look = run("host_info", {"projects": ["aztec-prover-agent"], "probe": True}, 40)["host_info"]
+    assert (look["engine"]["serves"], look["engine"]["error"]) == (False, "timed out")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"services": []}', "x"])
+def test_a_state_file_of_another_form_is_named(tmp_path, text: str, monkeypatch) -> None:
+    """Also where nothing else can be said, as no engine serves."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    path = tmp_path / "stack/.stack/state.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    arguments = {
+        "project": "aztec-prover-agent", "directory": str(tmp_path / "stack"),
+        "compose": {"services": {"s": {"image": "none.lan/none:1"}}},
+    }
+    for more in ({"_phase": "inspect"}, {"_ansible_check_mode": True}, {"state": "absent"}):
+        result = run("compose_stack", {**arguments, **more}, 20)
+        assert result["failed"] and result["msg"].startswith(f"{path} is not as this module writes it")
+        assert result["msg"].endswith(": move it away, then run again")
+    path.unlink()
+    assert "changed" in run("compose_stack", {**arguments, "_ansible_check_mode": True}, 20)

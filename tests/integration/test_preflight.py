@@ -1,0 +1,56 @@
+"""Hosts that do not answer, through the real preflight.yml; the one that does is this machine with its engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.bad_input.harness import Endpoint, play, write_inventory
+from tests.integration.machine import python_of_a_host
+
+# A host that is this machine itself: nothing on it is checked that this machine may lack.
+HERE = """\
+ansible_connection: local
+ansible_become: false
+aztec_requirements: ignore
+aztec_l1_checks: ignore
+prover_broker_port: 28080
+prover_node_port: 28081
+prover_node_p2p_port: 28400
+"""
+
+
+def here(folder: Path, systemd: bool = True) -> str:
+    """Return the variables of a host that is this machine, as one that systemd has booted, or did not."""
+    return f"{HERE}ansible_python_interpreter: {python_of_a_host(folder, systemd=systemd)}\n"
+
+
+def lines_of(text: str) -> list:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_an_agent_that_does_not_answer_leaves_the_run_alone(tmp_path) -> None:
+    shown = play(write_inventory(tmp_path, Endpoint(tmp_path), {"node-1": here(tmp_path)}), playbook="preflight.yml")
+    assert shown.returncode == 4, shown.stdout
+    line = "ansible_host (warning) could not be looked at: unreachable, or the look failed"
+    assert f"agent-1, agent-2 {line} see its line above; the run goes on without it" in lines_of(shown.stdout)
+    assert re.search(r"^node-1 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
+
+
+def test_a_node_that_does_not_answer_stops_all(tmp_path) -> None:
+    shown = play(write_inventory(tmp_path, Endpoint(tmp_path), {"agent-1": here(tmp_path)}), playbook="preflight.yml")
+    assert shown.returncode != 0
+    line = "node-1 ansible_host could not be looked at: unreachable"
+    assert any(found.startswith(line) for found in lines_of(shown.stdout))
+    assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
+    assert re.search(r"^agent-1 .*failed=1", shown.stdout, re.MULTILINE)
+
+
+def test_a_host_without_systemd_is_refused(tmp_path) -> None:
+    shown = play(
+        write_inventory(tmp_path, Endpoint(tmp_path), {"node-1": here(tmp_path, False)}), playbook="preflight.yml"
+    )
+    assert shown.returncode != 0
+    line = "node-1 container engine the host does not run systemd, which starts the engine and the port guard"
+    assert any(found.startswith(line) for found in lines_of(shown.stdout)), shown.stdout
+    assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout

@@ -1,0 +1,24 @@
+"""One fleet for all tests of a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.endpoints import NODE
+from tests.system.fleet import Fleet
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Fleet:
+    """Give the machines of this run."""
+    return Fleet()
+
+
+@pytest.fixture(scope="session")
+def rebooted(fleet: Fleet):
+    """Reboot the broker's host in the end: a flush also takes the rules by which the lab's engine serves its names."""
+    yield
+    fleet.execute(NODE, "systemctl disable --now nftables")
+    fleet.reboot(NODE)
+    for service in ("prover-broker", "prover-node"):
+        fleet.wait_until_healthy(NODE, service)

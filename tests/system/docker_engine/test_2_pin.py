@@ -1,0 +1,59 @@
+"""A pinned version: nothing but another pin moves it, and an empty pin lets go."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.docker_engine.conftest import Engines
+from tests.system.fleet import Fleet
+
+HOST = "engine-official"
+OLDER, NEWER = "5:26.1.4-1~debian.13~trixie", "5:26.1.5-1~debian.13~trixie"
+GIVEN = {
+    "docker_engine_registry_mirrors": ["http://172.31.77.3:5000"],
+    "docker_engine_daemon_options": {"log-opts": {"max-file": "5"}},
+}
+UNATTENDED = ["unattended-upgrade", "--verbose"]
+COMPOSE = "docker-compose-plugin"
+
+
+def version(fleet: Fleet, package: str = "docker-ce") -> str:
+    """Give the version of a package."""
+    return fleet.execute(HOST, ["dpkg-query", "-W", "-f", "${Version}", package]).out
+
+
+def downgrade_compose(fleet: Fleet) -> None:
+    """Take Compose back to its older version, for unattended upgrades to move."""
+    older = f"{COMPOSE}=2.26.0-1~debian.13~trixie"
+    fleet.execute(HOST, f"DEBIAN_FRONTEND=noninteractive apt-get install -yq --allow-downgrades {older}")
+
+
+def test_unattended_upgrades_do_not_move_it(fleet: Fleet) -> None:
+    """They move another package of the same repository, and leave the engine."""
+    downgrade_compose(fleet)
+    assert version(fleet) == OLDER
+    said = fleet.execute(HOST, UNATTENDED).out
+    assert version(fleet, COMPOSE) == "2.26.1-1~debian.13~trixie", said
+    assert (version(fleet), version(fleet, "docker-ce-cli")) == (OLDER, OLDER)
+
+
+@pytest.mark.parametrize(
+    ("pin", "wanted"),
+    [
+        pytest.param("26.1.5", NEWER, id="up"),
+        pytest.param("26.1.4", OLDER, id="down"),
+        pytest.param("", OLDER, id="empty"),
+    ],
+)
+def test_another_pin(fleet: Fleet, engines: Engines, pin: str, wanted: str) -> None:
+    """The engine goes up and down with its pin, and stays with the one that it has when the pin goes."""
+    assert engines.apply(HOST, docker_engine_version=pin, **GIVEN).changed(HOST) > 0
+    assert (version(fleet), version(fleet, "docker-ce-cli")) == (wanted, wanted)
+    assert fleet.execute(HOST, ["docker", "compose", "version", "--short"]).out.startswith("2.")
+    assert engines.apply(HOST, docker_engine_version=pin, **GIVEN).changed(HOST) == 0
+
+
+def test_without_a_pin_unattended_upgrades_move_it(fleet: Fleet) -> None:
+    """It was the pin that held the engine."""
+    said = fleet.execute(HOST, UNATTENDED).out
+    assert (version(fleet), version(fleet, "docker-ce-cli")) == (NEWER, NEWER), said

@@ -1,0 +1,77 @@
+"""Settings that no engine starts with: the host stays as it was, and the corrected run follows at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.system.docker_engine.conftest import Engines
+from tests.system.docker_engine.test_2_pin import GIVEN, HOST
+from tests.system.fleet import Fleet
+
+MIRRORS = {"docker_engine_registry_mirrors": GIVEN["docker_engine_registry_mirrors"]}
+
+
+def kept(fleet: Fleet) -> tuple[str, ...]:
+    """Return what a run that fails leaves: the settings, the role's note of them, and an engine that serves."""
+    files = fleet.execute(HOST, "cd /etc/docker && tail -n +1 daemon.json .aztec_ops_prover && ls -A").out
+    return files, fleet.execute(HOST, ["docker", "info", "-f", "{{.LoggingDriver}} {{.DefaultRuntime}}"]).out
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        pytest.param(
+            {"hosts": ["tcp://127.0.0.1:2375"]},
+            "docker.service has the flag --host, and the engine does not start where /etc/docker/daemon.json sets "
+            "hosts too: take hosts out of docker_engine_daemon_options, or the flag out of its unit (systemctl cat "
+            "docker.service shows where it is)",
+            id="flag of the unit",
+        ),
+        pytest.param(
+            {"no-such-setting": True},
+            "daemon.json was not changed, as the engine would not start with it (the following directives don't match "
+            "any configuration option: no-such-setting): correct docker_engine_daemon_options and run again",
+            id="refused by the check",
+        ),
+        # dockerd --validate takes these.
+        pytest.param(
+            {"log-driver": "journald", "log-opts": {"max-file": "5"}},
+            "the engine did not start with the new daemon.json (failed to start daemon: failed to set log opts",
+            id="refused at the start",
+        ),
+        pytest.param(
+            {"default-runtime": "no-such-runtime"},
+            "the engine did not start with the new daemon.json (failed to start daemon: specified default runtime",
+            id="refused at the start again",
+        ),
+    ],
+)
+def test_settings_are_refused(fleet: Fleet, engines: Engines, options: dict[str, Any], line: str) -> None:
+    """One line says why; settings, note and engine are those of before."""
+    before = kept(fleet)
+    applied = engines.apply(HOST, docker_engine_daemon_options=options, **MIRRORS)
+    assert applied.code == 2
+    assert f"{HOST}: {line}" in applied.said
+    assert kept(fleet) == before
+
+
+def test_corrected_run_follows_at_once(fleet: Fleet, engines: Engines) -> None:
+    """No start limit is in its way, and another log driver does not get json-file's options."""
+    given = {"docker_engine_daemon_options": {"log-driver": "journald"}, **MIRRORS}
+    assert engines.apply(HOST, **given).changed(HOST) > 0
+    assert fleet.execute(HOST, ["docker", "info", "-f", "{{.LoggingDriver}}"]).out.strip() == "journald"
+    assert "log-opts" not in json.loads(fleet.execute(HOST, "cat /etc/docker/daemon.json").out)
+
+
+def test_engine_that_an_earlier_run_left_broken_is_started(fleet: Fleet, engines: Engines) -> None:
+    """With settings that it starts with, within the minute in which systemd refuses to start it."""
+    broken = """printf '{"default-runtime": "no-such-runtime"}' > /etc/docker/daemon.json"""
+    starts = "for start in 1 2 3 4 5; do systemctl restart docker.service; done"
+    fleet.execute(HOST, f"{broken}; {starts}; systemctl stop docker.socket", check=False)
+    assert fleet.execute(HOST, ["systemctl", "is-failed", "docker.service"]).out.strip() == "failed"
+    given = {"docker_engine_daemon_options": {"log-driver": "journald"}, **MIRRORS}
+    assert engines.apply(HOST, **given).changed(HOST) > 0
+    assert fleet.execute(HOST, ["docker", "info", "-f", "{{.LoggingDriver}}"]).out.strip() == "journald"

@@ -1,0 +1,96 @@
+"""The ways by which a stranger could come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lab.fleet import hosts
+from tests.system.fleet import Fleet
+
+STRANGER = "stranger"
+NODE = "node-1"
+# What listens inside the node's and the broker's containers; only the broker's 8080 is published beyond loopback.
+INSIDE = {"prover-broker": (8080,), "prover-node": (8081, 8880)}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One address and port to try."""
+
+    way: str
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.way} [{self.address}]:{self.port}"
+
+
+def addresses(fleet: Fleet, name: str) -> dict[str, str]:
+    """Give a machine's addresses by family."""
+    machine = fleet.machines[name]
+    both = {"v4": machine.address, "v6": machine.address6}
+    return {family: address for family, address in both.items() if address is not None}
+
+
+def published(fleet: Fleet, name: str = NODE, port: int = 8080) -> list[Endpoint]:
+    """Give the broker's published port on its host's own addresses."""
+    return [Endpoint(f"published {family}", address, port) for family, address in addresses(fleet, name).items()]
+
+
+def routed(fleet: Fleet, name: str = NODE, inside: Mapping[str, tuple[int, ...]] = INSIDE) -> list[Endpoint]:
+    """Give the containers' own ports, by service, at the containers' own addresses."""
+    return [
+        Endpoint(f"route to {service} {family}", address, port)
+        for service, ports in inside.items()
+        for family, (address, _subnet) in fleet.container_addresses(name, service).items()
+        for port in ports
+    ]
+
+
+@contextmanager
+def routes(fleet: Fleet, name: str = NODE, service: str = "prover-broker") -> Iterator[None]:
+    """Give the stranger routes to a host's container network by way of the host, as a bad neighbour takes them."""
+    via = addresses(fleet, name)
+    found = fleet.container_addresses(name, service)
+    subnets = {family: subnet for family, (_, subnet) in found.items() if family in via}
+    for family, subnet in subnets.items():
+        hosts.add_route(fleet.client, STRANGER, subnet, via[family])
+    try:
+        yield
+    finally:
+        for subnet in subnets.values():
+            hosts.drop_route(fleet.client, STRANGER, subnet)
+
+
+@contextmanager
+def forwarding(fleet: Fleet, name: str) -> Iterator[None]:
+    """Let a host forward IPv6 of which no rule speaks: an engine with rules for IPv6 shuts that, others do not."""
+    fleet.execute(name, "ip6tables -P FORWARD ACCEPT")
+    try:
+        yield
+    finally:
+        fleet.execute(name, "ip6tables -P FORWARD DROP")
+
+
+@contextmanager
+def no_guard(fleet: Fleet, name: str = NODE) -> Iterator[None]:
+    """Remove a host's guard for a while, as root does who acts against the guard itself."""
+    tables = "; ".join(f"delete table {family} aztec_prover" for family in ("inet", "bridge"))
+    fleet.execute(name, f"systemctl stop aztec-port-guard && nft '{tables}'")
+    try:
+        yield
+    finally:
+        fleet.execute(name, "systemctl start aztec-port-guard")
+
+
+def tried(fleet: Fleet, doors: list[Endpoint], source: str = STRANGER) -> dict[str, str]:
+    """Try each door from a machine and give what came of it."""
+    return {str(door): fleet.reach(source, door.address, door.port) for door in doors}
+
+
+def all_of(answers: dict[str, str], wanted: str) -> None:
+    """Hold every answer against the wanted one."""
+    assert answers
+    assert {door: answer for door, answer in answers.items() if answer != wanted} == {}

@@ -1,0 +1,171 @@
+"""The fleet as tests see it: the lab's own code makes and reaches machines, testinfra looks at them over ssh."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import testinfra
+from testinfra.host import Host
+
+from lab.fleet import engine, hosts, network
+from lab.fleet.settings import Machine, load
+from tests.harness.machines import known_machines
+
+ROOT = Path(__file__).parents[2]
+SCALE_OUT = ROOT / "tests/inventories/scale_out"
+ALONE = ROOT / "tests/inventories/single_role"
+BARE = ROOT / "tests/inventories/bare_hosts"
+OUTPUT = ROOT / "tests/output"
+HEALTHY_WITHIN = 180
+
+
+def wait_for(what: str, ready: Callable[[], Any], seconds: float, pause: float = 2) -> Any:
+    """Ask until the answer is true and give it; fail with what was waited for when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = ready()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
+        time.sleep(pause)
+
+
+class Fleet:
+    """The machines of this run."""
+
+    def __init__(self) -> None:
+        self.settings = load()
+        self.client = engine.start_engine(self.settings)
+        self.machines: dict[str, Machine] = {
+            machine.name: machine for machine in known_machines(self.settings, [SCALE_OUT, ALONE, BARE])
+        }
+        self._hosts: dict[str, Host] = {}
+
+    def host(self, name: str) -> Host:
+        """Give testinfra's connection to a machine, as root over ssh."""
+        if name not in self._hosts:
+            self._hosts[name] = testinfra.get_host(
+                f"ssh://{self.machines[name].user}@{self.machines[name].address}",
+                ssh_identity_file=str(self.settings.ssh_key),
+                ssh_extra_args=f"-o UserKnownHostsFile={self.settings.known_hosts} -o IdentitiesOnly=yes",
+                sudo=True,
+            )
+        return self._hosts[name]
+
+    def execute(self, name: str, command: str | list[str], *, check: bool = True) -> hosts.Result:
+        """Run a command as root on a machine by way of the outer engine, which no guard can shut out."""
+        return hosts.execute(self.client, name, command, check=check)
+
+    def reach(self, source: str, address: str, port: int) -> str:
+        """Try a TCP connection from one machine: in, refused or shut."""
+        return hosts.reachable(self.client, source, address, port)
+
+    def container(self, name: str, service: str) -> dict[str, Any]:
+        """Give what the machine's own engine says of a service's only container."""
+        found = [
+            container
+            for container in hosts.containers_on(self.client, name)
+            if container["Config"]["Labels"].get("com.docker.compose.service") == service
+        ]
+        assert len(found) == 1, f"{name} has {len(found)} containers of {service}"
+        return found[0]
+
+    def healthy(self, name: str, service: str) -> bool:
+        """Tell whether a service's container runs and answers its health check."""
+        state = self.container(name, service)["State"]
+        return state["Running"] and state["Health"]["Status"] == "healthy"
+
+    def wait_until_healthy(self, name: str, service: str) -> None:
+        """Wait for a service's health."""
+        wait_for(f"{service} on {name} to be healthy", lambda: self.healthy(name, service), HEALTHY_WITHIN)
+
+    def environment(self, name: str, service: str) -> dict[str, str]:
+        """Give the environment of a service's container."""
+        return dict(entry.split("=", 1) for entry in self.container(name, service)["Config"]["Env"])
+
+    def log(self, name: str, service: str, since: str = "1h") -> str:
+        """Give what a service has logged."""
+        container = self.container(name, service)["Name"].strip("/")
+        result = self.execute(name, ["docker", "logs", "--since", since, container])
+        return result.out + result.err
+
+    def container_addresses(self, name: str, service: str) -> dict[str, tuple[str, str]]:
+        """Give the container's own address and its subnet, by family."""
+        (attached,) = self.container(name, service)["NetworkSettings"]["Networks"].items()
+        shown = json.loads(self.execute(name, ["docker", "network", "inspect", attached[0]]).out)[0]
+        found = {}
+        for pool in shown["IPAM"]["Config"]:
+            family, key = ("v6", "GlobalIPv6Address") if ":" in pool["Subnet"] else ("v4", "IPAddress")
+            found[family] = (attached[1][key], pool["Subnet"])
+        return found
+
+    def stop_machine(self, name: str) -> None:
+        """Turn a machine off."""
+        found = network.find(self.client, name)
+        assert found is not None
+        found.stop(timeout=60)
+
+    def start_machine(self, name: str) -> None:
+        """Turn a machine on and wait until it has booted."""
+        found = network.find(self.client, name)
+        assert found is not None
+        found.start()
+        hosts.wait_for_boot(self.client, name)
+
+    def lose_power(self, name: str) -> None:
+        """Take a machine's power away and give it back."""
+        found = network.find(self.client, name)
+        assert found is not None
+        found.kill()
+        self.start_machine(name)
+
+    def reboot(self, name: str) -> None:
+        """Shut a machine down in order and boot it again."""
+        hosts.reboot(self.client, name)
+
+
+def playbook(path: str, *arguments: str, report: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a playbook of the checkout over the lab's inventory; with a report, count its remote calls into it.
+
+    ansible-core has nothing to warn of in it.
+    """
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    if report is not None:
+        report.unlink(missing_ok=True)
+        environment |= {
+            "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"),
+            "ANSIBLE_CALLBACKS_ENABLED": "remote_calls",
+            "REMOTE_CALLS_REPORT": str(report),
+        }
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    inventory = os.environ.get("AZTEC_LAB_INVENTORY") or "inventories/lab"
+    command = [program, "-i", inventory, *arguments, path]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert [line for line in (run.stdout + run.stderr).splitlines() if "WARNING]" in line] == []
+    return run
+
+
+def runs(report: Path) -> list[dict[str, Any]]:
+    """Give the entries of a report of remote calls, the newest last."""
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
+def last_run(report: Path) -> dict[str, Any]:
+    """Give the newest entry of a report of remote calls."""
+    return runs(report)[-1]
+
+
+def changes(scenario: str) -> dict[str, dict[str, int]]:
+    """Give how many tasks changed each host in Molecule's last two runs: the second one, and the one in check mode."""
+    second, checked = runs(OUTPUT / f"calls-{scenario}.jsonl")[-2:]
+    return {
+        what: {host: of["changed"] for host, of in run["stats"].items()}
+        for what, run in (("again", second), ("check mode", checked))
+    }

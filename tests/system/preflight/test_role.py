@@ -1,0 +1,83 @@
+"""The role preflight alone: it says all that is wrong, and leaves nothing on a host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.fleet import ROOT, Fleet
+from tests.system.single_role import Applied, play, problems, traces
+
+HOST = "rented"
+GROUPS = {
+    "preflight_node_group": "our_prover",
+    "preflight_broker_group": "our_queue",
+    "preflight_agent_group": "our_workers",
+}
+
+
+def preflight(**variables: Any) -> Applied:
+    """Apply the role over the inventory with these variables besides."""
+    roles = [{"role": "aztec_ops.prover.preflight", **GROUPS}]
+    content = [{"hosts": ":".join(GROUPS.values()), "gather_facts": False, "become": True, "roles": roles}]
+    return play(content, "-e", json.dumps(variables), inventory=ROOT / "tests/inventories/custom_groups")
+
+
+def rows(applied: Applied) -> list[str]:
+    """Give the lines of the output with single spaces."""
+    return [" ".join(line.split()) for line in applied.said.splitlines()]
+
+
+def test_check_mode_and_second_run_change_nothing() -> None:
+    """Nor does the first: the role looks."""
+    assert problems("preflight", [HOST], bare=[]) == []
+
+
+@pytest.fixture
+def untouched(fleet: Fleet) -> Iterator[None]:
+    """Expect the host to be the same afterwards."""
+    before = traces(fleet, HOST)
+    yield
+    assert traces(fleet, HOST) == before
+
+
+@pytest.mark.usefixtures("untouched")
+def test_nothing_wrong() -> None:
+    """One look at the host, and its hardware as a table."""
+    applied = preflight()
+    assert (applied.code, applied.changed(HOST)) == (0, 0)
+    assert len(applied.run["calls"][HOST]) == 1
+    assert "HOST RUNS VCPUS MEMORY DISK LINK" in rows(applied)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_wrong_inventory() -> None:
+    """All faults in one table, and no connection to the host."""
+    applied = preflight(aztec_netwrok="mainnet", aztec_version="latest", prover_broker_port=99999)
+    assert (applied.code, applied.run["calls"]) == (2, {})
+    assert "3 problems in the inventory, in the table above; no host was contacted." in applied.said
+    assert f"{HOST} aztec_netwrok there is no such variable did you mean aztec_network?" in rows(applied)
+    assert f"{HOST} prover_broker_port 99999 is no port give a number from 1 to 65535" in rows(applied)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_wrong_host() -> None:
+    """What is wrong with the host in one table, after the one look at it."""
+    applied = preflight(aztec_requirements="fail", prover_broker_port=7001)
+    assert (applied.code, len(applied.run["calls"][HOST])) == (2, 1)
+    taken = "tcp port 7001 is taken by python3 stop it, or set prover_broker_port to a free port"
+    assert f"{HOST} prover_broker_port {taken}" in rows(applied)
+    assert any(row.startswith(f"{HOST} vCPUs found ") for row in rows(applied))
+    assert "problems on the hosts, in the table above; nothing was changed." in applied.said
+
+
+def test_groups_of_other_names_are_asked_for() -> None:
+    """With the names that it has by default the role finds no fleet in this inventory."""
+    roles = [{"role": "aztec_ops.prover.preflight"}]
+    content = [{"hosts": HOST, "gather_facts": False, "become": True, "roles": roles}]
+    applied = play(content, inventory=ROOT / "tests/inventories/custom_groups")
+    assert (applied.code, applied.run["calls"]) == (2, {})
+    assert "prover_node" in applied.said

@@ -1,0 +1,53 @@
+"""The agent's role alone: it runs, and talks with the broker that it was given."""
+
+from __future__ import annotations
+
+import yaml
+
+from tests.system.fleet import ALONE, Fleet, wait_for
+from tests.system.single_role import molecule_runs, problems
+
+NAME = "alone-agent"
+
+
+def test_check_mode_and_second_run_change_nothing() -> None:
+    """Check mode on a bare host, the role, the role again, check mode again, all with the installed artifact."""
+    assert problems("prover_agent", [NAME], bare=[NAME]) == []
+    assert len(molecule_runs("prover_agent")[2]["calls"][NAME]) <= 4
+
+
+def test_runs(fleet: Fleet) -> None:
+    """The container is healthy, has not been restarted, and carries the agents that were asked for."""
+    fleet.wait_until_healthy(NAME, "prover-agent")
+    assert fleet.container(NAME, "prover-agent")["RestartCount"] == 0
+    assert fleet.environment(NAME, "prover-agent")["PROVER_AGENT_COUNT"] == "2"
+
+
+class Values(yaml.SafeLoader):
+    """Reads an inventory's values as they are written."""
+
+
+Values.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+
+
+def test_values_reach_the_process(fleet: Fleet) -> None:
+    """From the inventory through templates, role, Compose and engine: byte for byte, and nothing for an empty one."""
+    given = yaml.load((ALONE / "host_vars/alone-agent.yml").read_text(encoding="utf-8"), Values)
+    wanted = {
+        **given["prover_agent_environment"],
+        "HURTS_TEMPLATE": f"${NAME}#",
+        "HURTS_NUMBER": "1.5",
+        "HURTS_YES": "true",
+        "HURTS_LIST": "a b,c$d",
+    }
+    del wanted["HURTS_NOTHING"]
+    process = fleet.execute(NAME, ["docker", "exec", "prover-agent", "cat", "/proc/1/environ"]).out
+    found = dict(entry.split("=", 1) for entry in process.split("\0") if entry.startswith("HURTS_"))
+    assert found == wanted
+
+
+def test_speaks_with_the_broker(fleet: Fleet) -> None:
+    """It has connections to the broker's port and logs no failure of one."""
+    command = "nsenter -t $(docker inspect -f '{{.State.Pid}}' prover-agent) -n ss -Htan dst 172.31.77.31:8080"
+    assert wait_for("a connection to the broker", lambda: fleet.execute(NAME, command).out.strip(), 30)
+    assert "ECONNREFUSED" not in fleet.log(NAME, "prover-agent", since="30s")

@@ -1,0 +1,37 @@
+"""The bench of these tests: an inventory of secrets, hosts that ask for a sudo password, a sampler over all runs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.fleet import Fleet
+from tests.system.secret_runs import NODE, Bench, fund
+
+SUDO = "/etc/sudoers.d/lab"
+
+
+@pytest.fixture(scope="session")
+def bench(fleet: Fleet) -> Iterator[Bench]:
+    """Give the bench; the sampler looks from the first run to the end of the session."""
+    # Sockets of ssh lie below it, and their names may not be long.
+    folder = Path(tempfile.mkdtemp(prefix="s-"))
+    for name in ("private", "open"):
+        (folder / name).mkdir(mode=0o700)
+    made = Bench(fleet, folder / "private", folder / "open")
+    fund(fleet, made.values["publisher key"])
+    machine = fleet.machines[NODE]
+    rule = fleet.execute(NODE, ["cat", SUDO]).out
+    for name in ("node-1", "agent-1"):
+        fleet.execute(name, f"echo '{machine.user}:{made.values['sudo password']}' | chpasswd")
+        fleet.execute(name, f"sed -i s/NOPASSWD:// {SUDO}")
+    made.sampler.start()
+    yield made
+    made.sampler.end()
+    for name in ("node-1", "agent-1"):
+        fleet.execute(name, f"umask 337; echo '{rule.strip()}' > {SUDO}; passwd --lock {machine.user}")
+    shutil.rmtree(folder)

@@ -1,0 +1,201 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How the action reads specifications and variables, and what it says of those that it cannot have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import (
+    host_keys,
+    host_values,
+    plain,
+    read_specs,
+    unset,
+    unused,
+    why_broken,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Broken
+
+SPECS = read_specs(Path(__file__).resolve().parents[4] / "roles")
+
+
+class AnsibleVaultError(AnsibleError):
+    """Stands for the vault's errors, which are known by their name."""
+
+
+class Variables(dict):
+    """Variables of which some cannot be worked out."""
+
+    def __getitem__(self, name: str):
+        value = super().__getitem__(name)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AnsibleUndefinedVariable("'vault_key' is undefined"), "uses 'vault_key', which is not defined"),
+        (
+            AnsibleUndefinedVariable("object of type 'dict' has no attribute 'S3cret'"),
+            "uses something, which is not defined",
+        ),
+        (caused(AnsibleError("x"), AnsibleVaultError("S3cret")), "cannot be decrypted"),
+        (caused(AnsibleError("S3cret"), OSError("S3cret")), "cannot be worked out (OSError)"),
+        (ValueError("S3cret"), "cannot be worked out (ValueError)"),
+    ],
+)
+def test_why_a_value_cannot_be_had(error: Exception, reason: str) -> None:
+    assert why_broken(error).reason == reason
+
+
+class Forbidden(Exception):
+    """Stands for hvac's errors, which are known by their name."""
+
+
+class SopsError(Exception):
+    """Stands for that of community.sops."""
+
+
+class HashiVaultValueError(ValueError):
+    """Stands for that of community.hashi_vault, in whose name nothing is vaulted."""
+
+
+SOPS, HASHI = "community.sops.sops", "community.hashi_vault.vault_kv2_get"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "cause", "reason"),
+    [
+        (SOPS, SopsError("S3cret"), f"its look-up {SOPS} failed: sops cannot decrypt"),
+        (SOPS, FileNotFoundError("S3cret"), f"its look-up {SOPS} failed: there is no program sops"),
+        (SOPS, ZeroDivisionError("S3cret"), f"its look-up {SOPS} failed (ZeroDivisionError)"),
+        (HASHI, Forbidden("S3cret"), f"its look-up {HASHI} failed: the server refuses token or path"),
+        (HASHI, ConnectionRefusedError("S3cret"), f"its look-up {HASHI} failed: the server does not answer"),
+        (HASHI, ModuleNotFoundError("S3cret"), f"its look-up {HASHI} failed: the controller's Python has no hvac"),
+        (HASHI, HashiVaultValueError("S3cret"), f"its look-up {HASHI} failed: it has nothing to log in with"),
+        ("pipe", OSError("S3cret"), "its look-up pipe failed (OSError)"),
+    ],
+)
+def test_why_a_look_up_failed(plugin: str, cause: Exception, reason: str) -> None:
+    failed = AnsibleError(f"The lookup plugin '{plugin}' failed: S3cret")
+    assert why_broken(caused(failed, caused(AnsibleError("S3cret"), cause))).reason == reason
+
+
+def test_a_look_up_that_is_not_installed() -> None:
+    found = why_broken(AnsibleError(f"The lookup plugin '{SOPS}' was not found."))
+    assert (found.reason, found.remedy) == (
+        f"its look-up {SOPS} is not installed",
+        "ansible-galaxy collection install community.sops",
+    )
+    assert why_broken(AnsibleError("The lookup plugin 'x' was not found.")).remedy == "correct its name"
+
+
+NAME, URLS = "prover_node_publisher_private_key", "aztec_l1_execution_urls"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "missing"),
+    [
+        (NAME, "{{ lookup('ansible.builtin.env', 'GONE') }}", "GONE"),
+        (NAME, '0x{{ lookup("env", "GONE") }}', "GONE"),
+        (NAME, "{{- lookup( 'env' , 'EMPTY' ) -}}", "EMPTY"),
+        (NAME, "{{ lookup('env', 'HERE') }}", None),
+        (NAME, "{{ lookup('env', 'GONE', default='x') }}", None),
+        (NAME, "{{ lookup('env', 'GONE') | default('x', true) }}", None),
+        (URLS, ["https://rpc.lan", "https://rpc.lan/{{ lookup('env', 'GONE') }}"], "GONE"),
+        ("prover_node_secret_environment", {"A": "{{ lookup('env', 'GONE') }}"}, "GONE"),
+        ("aztec_version", "{{ lookup('env', 'GONE') }}", None),
+        ("somebody_elses", "{{ lookup('env', 'GONE') }}", None),
+    ],
+)
+def test_a_secret_from_an_environment_variable_that_is_not_there(
+    name: str, value: object, missing: str | None, monkeypatch
+) -> None:
+    monkeypatch.delenv("GONE", raising=False)
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("HERE", "x")
+    wanted = {name: f"takes the environment variable {missing}, which is not set"} if missing else {}
+    assert {name: one.reason for name, one in unset({name: value}, SPECS).items()} == wanted
+
+
+def test_what_no_component_of_a_host_reads_is_not_worked_out() -> None:
+    looked_up = "{{ lookup('env', 'HERE') }}"
+    written = {
+        NAME: looked_up,
+        "prover_agent_count": 1,
+        URLS: [looked_up],
+        "aztec_l1_consensus_urls": ["https://rpc.lan"],
+        "aztec_version": looked_up,
+        "somebody_elses": looked_up,
+    }
+    assert unused(written, SPECS, ["prover_agent"]) == {NAME, URLS}
+    assert unused(written, SPECS, ["prover_broker"]) == {NAME, "prover_agent_count"}
+    assert unused(written, SPECS, ["prover_node", "prover_agent"]) == set()
+
+
+def test_an_error_that_causes_itself_ends() -> None:
+    error = AnsibleError("a")
+    error.__context__ = error
+    assert why_broken(error).reason == "cannot be worked out (AnsibleError)"
+
+
+def test_only_the_collection_s_variables_are_worked_out() -> None:
+    found = host_values(
+        Variables(
+            aztec_version="4.1.2",
+            prover_node_publisher_private_key=ValueError("S3cret"),
+            somebody_elses=ValueError("S3cret"),
+            ansible_password=ValueError("S3cret"),
+            ansible_host="10.0.0.1",
+            preflight_fleet={},
+        ),
+        SPECS,
+    )
+    assert found["aztec_version"] == "4.1.2"
+    assert found["ansible_host"] == "10.0.0.1"
+    assert found["somebody_elses"] == found["ansible_password"] == ""
+    assert isinstance(found["prover_node_publisher_private_key"], Broken)
+    assert "preflight_fleet" not in found
+
+
+class Shut(str):
+    """A text that no password opens."""
+
+    def __str__(self) -> str:
+        raise AnsibleVaultError("S3cret")
+
+
+def test_variables_that_may_hold_a_key_are_read_as_they_are_written() -> None:
+    found = host_keys(
+        {
+            "sequencer_key": "{{ not_run }}",
+            "my_publishers": ["a"],
+            "signer": Shut("S3cret"),
+            "other": "x",
+            "ansible_ssh_private_key_file": "x",
+            "__key": "x",
+        }
+    )
+    assert found.pop("signer").reason == "cannot be decrypted"
+    assert found == {"sequencer_key": "{{ not_run }}", "my_publishers": ["a"]}
+
+
+def test_plain() -> None:
+    assert plain({"a": ("b", 1, None, True, 1.5)}) == {"a": ["b", 1, None, True, 1.5]}
+
+
+def test_the_roles_specifications_are_read() -> None:
+    assert SPECS.owner("aztec_version") == "preflight"
+    assert SPECS.default("prover_broker", "port") == 8080
+    assert "prover_node_" in SPECS.prefixes()
+    assert "prover_node_broker_url" in SPECS.defaults["prover_node"]
