@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, host_values, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
-    Broken,
-    check_settings,
-    counted,
-    problem_table,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
+    UnresolvedValue,
+    resolve_variables,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_problems, problem_table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_role_arguments
 
 
 class Templated(Mapping):
@@ -53,15 +53,15 @@ class ActionModule(ActionBase):
         defaults = specs.defaults[role]
         values = {
             name: value
-            for name, value in host_values(Templated(task_vars, self._templar), specs).items()
-            if name not in defaults or isinstance(value, Broken) or task_vars[name] != defaults[name]
+            for name, value in resolve_variables(Templated(task_vars, self._templar), specs).items()
+            if name not in defaults or isinstance(value, UnresolvedValue) or task_vars[name] != defaults[name]
         }
         host = task_vars["inventory_hostname"]
-        problems = check_settings(role, host, values, specs)
+        problems = check_role_arguments(role, host, values, specs)
         result["changed"] = False
         if problems:
             self._display.display(problem_table(problems), color="red")
-            what = counted(len(problems))
+            what = count_problems(len(problems))
             result.update(
                 failed=True, msg=f"{what} in the settings of {role}, in the table above; nothing was touched."
             )

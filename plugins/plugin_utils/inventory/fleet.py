@@ -212,7 +212,7 @@ def no_proxy(variables: Mapping, names: list[str], addresses: list[str]) -> list
 
 def docker_ipv6_subnet(variables: Mapping, components: list, addresses: list[str], url: str) -> str:
     """Give the Docker network's IPv6 subnet where containers need one and nobody set it, else ''."""
-    by_hand = all(deciding(variables, one, "docker_ipv6_subnet") for one in components)
+    by_hand = all(option_variable(variables, one, "docker_ipv6_subnet") for one in components)
     needed = needs_ipv6(addresses, broker_urls(variables, components, url))
     return DOCKER_IPV6_SUBNET if needed and not by_hand else ""
 
@@ -225,7 +225,7 @@ def as_bool(value: object) -> bool | None:
     return True if text in _TRUE else False if text in _FALSE else None
 
 
-def deciding(variables: Mapping, component: str, option: str) -> str | None:
+def option_variable(variables: Mapping, component: str, option: str) -> str | None:
     """Give the variable that decides a component's option on a host: its own, the fleet's, or None for the default.
 
     One that is there decides, be it empty, as for the roles' defaults.
@@ -233,9 +233,9 @@ def deciding(variables: Mapping, component: str, option: str) -> str | None:
     return next((name for name in (f"{component}_{option}", f"aztec_{option}") if name in variables), None)
 
 
-def effective(variables: Mapping, component: str, option: str):
+def option_value(variables: Mapping, component: str, option: str):
     """Give what a component's option comes to on a host: its own variable, the fleet's, or the default."""
-    name = deciding(variables, component, option)
+    name = option_variable(variables, component, option)
     if name is not None:
         return variables[name]
     return DEFAULTS.get(f"{component}_{option}", DEFAULTS.get(f"aztec_{option}"))
@@ -259,19 +259,19 @@ def data_path(variables: Mapping, component: str) -> str:
 
 def agents_of(variables: Mapping) -> dict:
     """Give how many agents a host's variables ask for, which may be auto, and whether in containers of their own."""
-    count, separate = (effective(variables, AGENT, option) for option in ("count", "separate_containers"))
+    count, separate = (option_value(variables, AGENT, option) for option in ("count", "separate_containers"))
     return {"count": count, "separate": as_bool(separate) is True}
 
 
 def release_on(variables: Mapping, component: str) -> Release:
     """Return the release line of a component on a host. Raise ValueError where there is none."""
-    return release_of(effective(variables, component, "version"), effective(variables, component, "release_line"))
+    return release_of(option_value(variables, component, "version"), option_value(variables, component, "release_line"))
 
 
 def image_of(variables: dict, component: str) -> str:
     """Return the reference of a component's image on a host: the one that is set, else its release line's."""
     image, version, digest = (
-        effective(variables, component, option) for option in ("image", "version", "image_digest")
+        option_value(variables, component, option) for option in ("image", "version", "image_digest")
     )
     return image_reference(image or release_on(variables, component).image, version, digest or "")
 
@@ -315,8 +315,8 @@ def broker_guard(variables: Mapping, sources: list, keep_existing: bool) -> dict
     required = as_bool(variables.get("port_guard_required_by_docker", True))
     return {
         "section": BROKER,
-        **guard_section(BROKER, int(effective(variables, BROKER, "port")), sources=sources),
-        "bridges": [effective(variables, BROKER, "docker_bridge")],
+        **guard_section(BROKER, int(option_value(variables, BROKER, "port")), sources=sources),
+        "bridges": [option_value(variables, BROKER, "docker_bridge")],
         "required_by_docker": required is not False,
         "keep_existing": keep_existing,
     }
@@ -332,7 +332,7 @@ def p2p_address(name: str, variables: dict) -> str:
 
 def has_remote_signer(variables: Mapping) -> bool:
     """Tell whether a Web3Signer holds the publishers' keys."""
-    return effective(variables, NODE, "key_source") == "web3signer"
+    return option_value(variables, NODE, "key_source") == "web3signer"
 
 
 def publisher_variable(variables: Mapping) -> str:
@@ -418,20 +418,18 @@ def fleet(
     ways = {
         host: route_to_host(addresses[broker], addresses.get(host, [])) or addresses[broker][0] for host in everybody
     }
-    port = int(effective(hostvars[broker], BROKER, "port"))
+    port = int(option_value(hostvars[broker], BROKER, "port"))
     # Beside its broker a component takes the Docker network, where the port guard has no say.
-    urls = {
-        host: f"http://{BROKER_SERVICE if host == broker else in_url(way)}:{port}" for host, way in ways.items()
-    }
+    urls = {host: f"http://{BROKER_SERVICE if host == broker else in_url(way)}:{port}" for host, way in ways.items()}
     if "prover_broker_admitted" in hostvars[broker]:
         sources = [str(source) for source in hostvars[broker]["prover_broker_admitted"]]
     else:
         sources = admitted(hostvars, members, addresses)
-    version = effective(hostvars[broker], BROKER, "version")
+    version = option_value(hostvars[broker], BROKER, "version")
     p2p_ip = answers.get(announced)
     return {
         "version": version,
-        "network": effective(hostvars[broker], BROKER, "network"),
+        "network": option_value(hostvars[broker], BROKER, "network"),
         "line": release_on(hostvars[broker], BROKER).line,
         "projects": [project_name(component) for component in COMPONENTS],
         "broker": {

@@ -58,7 +58,7 @@ _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 _SIZE = re.compile(r"[1-9][0-9]*[kmgKMG][bB]?")
 
 
-def kind(value: object) -> str:
+def type_name(value: object) -> str:
     """Give what a value is, in a word."""
     if isinstance(value, bool):
         return "boolean"
@@ -71,7 +71,7 @@ def kind(value: object) -> str:
     return "list" if isinstance(value, Sequence) else "value of another kind"
 
 
-def shown(value: object, option: Mapping | None = None) -> str:
+def describe_value(value: object, option: Mapping | None = None) -> str:
     """Give a value for a message: as it is where that is harmless, else what kind of thing it is."""
     if option and option.get("no_log"):
         return "the value"
@@ -81,7 +81,7 @@ def shown(value: object, option: Mapping | None = None) -> str:
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= 20 and value.isprintable():
         return f"'{value}'"
-    return f"a {kind(value)}"
+    return f"a {type_name(value)}"
 
 
 def as_int(value: object) -> int | None:
@@ -127,13 +127,16 @@ def _never_an_address(value: object) -> tuple | None:
     address, slash, _length = text.partition("/")
     if slash and ip_of(address) is not None:
         if _is_subnet(text):
-            return f"{shown(value)} is a network", "set one IP address or host name"
-        return f"{shown(value)} has a prefix length", f"set only the address: {address}"
+            return f"{describe_value(value)} is a network", "set one IP address or host name"
+        return f"{describe_value(value)} has a prefix length", f"set only the address: {address}"
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and ":" not in host:
-        return f"{shown(value)} has a port", "set only the address; ansible_port is the variable for the SSH port"
+        return (
+            f"{describe_value(value)} has a port",
+            "set only the address; ansible_port is the variable for the SSH port",
+        )
     if re.fullmatch(r"(.*@)?[0-9]+(\.[0-9]+){3}", text) and ip_of(text.rpartition("@")[2]) is None:
-        return f"{shown(value)} is neither an IP address nor a host name", "correct it"
+        return f"{describe_value(value)} is neither an IP address nor a host name", "correct it"
     return None
 
 
@@ -144,7 +147,7 @@ def address_problem(value: object) -> tuple | None:
     if found or not text or ip_of(text) is not None:
         return found
     if is_numeric(text) or not _HOST_NAME.fullmatch(text):
-        return f"{shown(value)} is neither an IP address nor a host name", "correct it"
+        return f"{describe_value(value)} is neither an IP address nor a host name", "correct it"
     return None
 
 
@@ -157,14 +160,14 @@ def connection_problem(value: object, alone: bool) -> tuple | None:
     if alone:
         return _never_an_address(value)
     if re.fullmatch(r"[^@/:\s]+@[^@/\s]+", str(value)):
-        return f"{shown(value)} holds a user", "set only the host, and the user as ansible_user"
+        return f"{describe_value(value)} holds a user", "set only the host, and the user as ansible_user"
     return address_problem(value)
 
 
 def url_problem(url: object) -> tuple | None:
     """Give what is wrong with an http(s) URL; the URL may hold an API key and is not quoted."""
     if not isinstance(url, str):
-        return f"is a {kind(url)}, no URL", "write it as http://host:port or https://host"
+        return f"is a {type_name(url)}, no URL", "write it as http://host:port or https://host"
     if re.search(r"[\x00-\x20\x7f\s,]", url):
         return "holds a comma, a space or a line break", "write one URL alone, and %2C or %20 inside it"
     try:
@@ -220,7 +223,7 @@ def environment_problem(value: object) -> tuple | None:
             if isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) >= TOO_LONG:
                 return f"{key} is written without quotes, which YAML makes a number", "put it in quotes"
             if isinstance(one, (Mapping, list)):
-                return f"{key} is a {kind(one)}, no text" if one is item else f"{key} holds a {kind(one)}", (
+                return f"{key} is a {type_name(one)}, no text" if one is item else f"{key} holds a {type_name(one)}", (
                     "write one text, in quotes"
                 )
             if "\0" in str(one):
@@ -231,28 +234,31 @@ def environment_problem(value: object) -> tuple | None:
 def _port(value: object) -> tuple | None:
     number = as_int(value)
     if number is None or not 1 <= number <= 65535:
-        return f"{shown(value)} is no port", "give a number from 1 to 65535"
+        return f"{describe_value(value)} is no port", "give a number from 1 to 65535"
     return None
 
 
 def _auto_or_number(value: object) -> tuple | None:
     number = as_int(value)
     if value != "auto" and (number is None or number < 1):
-        return f"{shown(value)} is neither auto nor a number from 1", "give a number from 1, or auto"
+        return f"{describe_value(value)} is neither auto nor a number from 1", "give a number from 1, or auto"
     return None
 
 
 def _poll_interval(value: object) -> tuple | None:
     number = as_int(value)
     if number is None or not 1 <= number < JOB_TIMEOUT_MS:
-        return f"{shown(value)} is out of range", "give milliseconds below 30000, when the broker gives a job up"
+        return (
+            f"{describe_value(value)} is out of range",
+            "give milliseconds below 30000, when the broker gives a job up",
+        )
     return None
 
 
 def _from_zero(value: object) -> tuple | None:
     number = as_int(value)
     if number is not None and number < 0:
-        return f"{shown(value)} is below 0", "give a number from 0"
+        return f"{describe_value(value)} is below 0", "give a number from 0"
     return None
 
 
@@ -262,7 +268,10 @@ def _percent(least: int) -> Callable[[object], tuple | None]:
     def problem(value: object) -> tuple | None:
         number = as_int(value)
         if number is None or not (number == 0 or least <= number <= 1000):
-            return f"{shown(value)} is out of range", f"set a whole number from {least} to 1000, or 0 for Aztec's own"
+            return (
+                f"{describe_value(value)} is out of range",
+                f"set a whole number from {least} to 1000, or 0 for Aztec's own",
+            )
         return None
 
     return problem
@@ -275,14 +284,14 @@ def _proof_store(value: object) -> tuple | None:
 def _from_one(value: object) -> tuple | None:
     number = as_int(value)
     if number is None or number < 1:
-        return f"{shown(value)} is no number from 1", "give a number from 1"
+        return f"{describe_value(value)} is no number from 1", "give a number from 1"
     return None
 
 
 def _cpus(value: object) -> tuple | None:
     number = as_float(value)
     if number is None or not (number == 0 or number >= 0.01):
-        return f"{shown(value)} is no number of CPUs", "give a number from 0.01, or 0 for no limit"
+        return f"{describe_value(value)} is no number of CPUs", "give a number from 0.01, or 0 for no limit"
     return None
 
 
@@ -308,23 +317,23 @@ def _crs_digests(value: object) -> tuple | None:
 def _ether(value: object) -> tuple | None:
     number = as_float(value)
     if number is None or number < 0:
-        return f"{shown(value)} is no amount of ETH", "give a number from 0, without a unit"
+        return f"{describe_value(value)} is no amount of ETH", "give a number from 0, without a unit"
     return None
 
 
 def _fee_cap(value: object) -> tuple | None:
     number = as_float(value)
     if number is None:
-        return f"{shown(value)} is not an amount of gwei", "give a number above 0, without a unit"
+        return f"{describe_value(value)} is not an amount of gwei", "give a number above 0, without a unit"
     # Aztec counts whole wei, and takes a cap of 0 for none.
     if number < 1e-9:
-        return f"{shown(value)} is a fee cap of zero or less", "give gwei above 0, or take the line out"
+        return f"{describe_value(value)} is a fee cap of zero or less", "give gwei above 0, or take the line out"
     return None
 
 
 def _release_line(value: object) -> tuple | None:
     if str(value) not in RELEASES:
-        return f"{shown(value)} is not a known release line", f"choose one of {', '.join(RELEASES)}"
+        return f"{describe_value(value)} is not a known release line", f"choose one of {', '.join(RELEASES)}"
     return None
 
 
@@ -341,7 +350,7 @@ def _ipv6_subnet(value: object) -> tuple | None:
     try:
         ipaddress.IPv6Network(str(value))
     except ValueError:
-        return f"{shown(value)} is no IPv6 subnet", "give one in CIDR form, such as fd00:1::/64"
+        return f"{describe_value(value)} is no IPv6 subnet", "give one in CIDR form, such as fd00:1::/64"
     return None
 
 
@@ -349,18 +358,24 @@ def _ipv4_subnet(value: object) -> tuple | None:
     try:
         found = ipaddress.IPv4Network(str(value))
     except ValueError:
-        return f"{shown(value)} is not an IPv4 subnet", "set one in CIDR form, such as 10.201.0.0/24"
+        return f"{describe_value(value)} is not an IPv4 subnet", "set one in CIDR form, such as 10.201.0.0/24"
     if not 8 <= found.prefixlen <= 28:
-        return f"{shown(value)} is too {'large' if found.prefixlen < 8 else 'small'}", "set a subnet from /8 to /28"
+        return (
+            f"{describe_value(value)} is too {'large' if found.prefixlen < 8 else 'small'}",
+            "set a subnet from /8 to /28",
+        )
     if found.is_loopback or found.is_multicast or found.is_link_local or found.is_unspecified:
-        return f"{shown(value)} cannot be used for containers", "set a private subnet, such as 10.201.0.0/24"
+        return f"{describe_value(value)} cannot be used for containers", "set a private subnet, such as 10.201.0.0/24"
     return None
 
 
 def _mtu(value: object) -> tuple | None:
     number = as_int(value)
     if number is None or not (number == 0 or 1280 <= number <= 65535):
-        return f"{shown(value)} is not a valid MTU", "set a number from 1280 to 65535, or 0 for what fits the host"
+        return (
+            f"{describe_value(value)} is not a valid MTU",
+            "set a number from 1280 to 65535, or 0 for what fits the host",
+        )
     return None
 
 
@@ -382,9 +397,9 @@ def _image(value: object) -> tuple | None:
 
 def _docker_network(value: object) -> tuple | None:
     if value in ENGINE_NETWORKS:
-        return f"{shown(value)} is a network of the engine's own", "give the fleet's network a name of its own"
+        return f"{describe_value(value)} is a network of the engine's own", "give the fleet's network a name of its own"
     if not _DOCKER_NETWORK.fullmatch(str(value)):
-        return f"{shown(value)} is no name of a Docker network", "give letters, digits, -, . and _"
+        return f"{describe_value(value)} is no name of a Docker network", "give letters, digits, -, . and _"
     return None
 
 
@@ -431,8 +446,8 @@ def _source(value: object) -> tuple | None:
     except ValueError as error:
         wrong, _colon, remedy = str(error).rpartition(": ")
         # What is no address may be anything.
-        known = re.fullmatch(r"[0-9A-Fa-f.:/]{1,43}", str(value)) or shown(value) == f"'{value}'"
-        return (wrong if known else f"{shown(value)} is no address"), remedy
+        known = re.fullmatch(r"[0-9A-Fa-f.:/]{1,43}", str(value)) or describe_value(value) == f"'{value}'"
+        return (wrong if known else f"{describe_value(value)} is no address"), remedy
     return None
 
 
@@ -456,7 +471,7 @@ def _matches(pattern: re.Pattern, wrong: str, remedy: str, quoted: bool = True) 
     def problem(value: object) -> tuple | None:
         if pattern.fullmatch(str(value)):
             return None
-        return (f"{shown(value)} {wrong}" if quoted else wrong), remedy
+        return (f"{describe_value(value)} {wrong}" if quoted else wrong), remedy
 
     return problem
 
@@ -517,9 +532,7 @@ RANGES = {
     "log_max_files": Range("a number from 1", _from_one),
     "crs_source": Range("C(image), a URL of http or https or the controller's absolute path", _crs_source, empty=True),
     "crs_digests": Range("C(sha256:) and 64 hex digits for each name of a file", _crs_digests),
-    "stop_grace_period": Range(
-        "a duration in C(h), C(m), C(s), C(ms) and C(us), such as C(1m30s)", _GRACE, empty=True
-    ),
+    "stop_grace_period": Range("a duration in C(h), C(m), C(s), C(ms) and C(us), such as C(1m30s)", _GRACE, empty=True),
     "version": Range("a whole version, such as C(6.0.0)", _version),
     "release_line": Range(f"one of {', '.join(RELEASES)}", _release_line, empty=True),
     "network": Range("a network that the release line knows"),
@@ -576,9 +589,7 @@ RANGES = {
     "address6": Range("an IPv6 address", _ipv6_address, empty=True),
     "admit": Range("an address or a CIDR", _admitted, each=True),
     "admitted": Range("an address or a CIDR", _admitted, each=True),
-    "publish_addresses": Range(
-        "an IP address or a host name that the controller resolves", address_problem, each=True
-    ),
+    "publish_addresses": Range("an IP address or a host name that the controller resolves", address_problem, each=True),
     "admits": Range("an address or a CIDR", _source, each=True),
     "sources": Range("an address or a CIDR", _source, each=True),
     "group": Range("the name of a group of the inventory"),

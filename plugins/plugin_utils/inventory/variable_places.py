@@ -14,9 +14,9 @@ from ansible.errors import AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.inventory.manager import InventoryManager
 from ansible.plugins.loader import vars_loader
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import holds_secret
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import shown
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import describe_value
 
 # How special a place is: the group all, a group by its depth, a host.
 ALL, HOST = 0, 1000
@@ -125,16 +125,14 @@ def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options:
         if len(setting) < 2 or name not in applied or not same(applied[name], value):
             continue
         lost = [
-            layer
-            for layer in setting[:-1]
-            if not same(layer.values[name], value) and not is_exception(winner, layer)
+            layer for layer in setting[:-1] if not same(layer.values[name], value) and not is_exception(winner, layer)
         ]
         if not lost:
             continue
         option = {"no_log": True} if holds_secret(name, options[name]) else options[name]
         hides = winner.rank >= HOST or option.get("no_log")
         places = [
-            layer.place if hides else f"{shown(layer.values[name], option)} in {layer.place}"
+            layer.place if hides else f"{describe_value(layer.values[name], option)} in {layer.place}"
             for layer in (winner, *lost)
         ]
         others = " and ".join(places[1:])

@@ -22,7 +22,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
     system_problem,
     version_tuple,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem, table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
     AGENT,
     BROKER,
@@ -32,6 +31,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
     published_addresses,
     resolve,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )

@@ -18,7 +18,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import parse_time
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE as CRS_SERVICE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
     AGENT,
     BROKER,
@@ -26,6 +25,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
     NODE,
     ip_of,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import agent_count
 
 HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION", "AGENTS", "BROKER SEEN", "GUARD",

@@ -13,7 +13,6 @@ from pathlib import Path
 from unittest import mock
 
 from ansible.errors import AnsibleError
-from ansible_collections.aztec_ops.prover.plugins.action import validate_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job as stack_job
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project_directory as stack_disk
@@ -22,8 +21,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import
 from ansible_collections.aztec_ops.prover.plugins.modules import port_guard
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec import releases
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import fleet as fleets
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import host_variables
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import value_ranges as ranges
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import check_settings, type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import (
+    check_role_arguments,
+    type_problem,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, qr
 
 from tests.remedies import inventories, modules
@@ -47,7 +50,7 @@ def row(resolve_one: Callable | None = None, **given: object) -> Lines:
 
 def alone(role: str, **values: object) -> Lines:
     """Return what checks the settings of a role that is used alone."""
-    return lambda: told(check_settings(role, "h", values, SPECS))
+    return lambda: told(check_role_arguments(role, "h", values, SPECS))
 
 
 def node_alone(**values: object) -> Lines:
@@ -220,7 +223,7 @@ def locked(held: bool) -> Lines:
 
 def broken(error: BaseException) -> Lines:
     """Return what is said of a variable whose template raises an error; none where it raises none."""
-    return lambda: [f"{one.reason}: {one.remedy}" for one in [validate_inventory.why_broken(error)]]
+    return lambda: [f"{one.reason}: {one.remedy}" for one in [host_variables.unresolved_value(error)]]
 
 
 HOSTS = {

@@ -9,16 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
-    Broken,
-    Problem,
-    check_inventory,
-    misspelt,
-    problem_table,
-    together,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import (
+    read_specs,
+    unknown_variables,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import UnresolvedValue
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Search, Text
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    Problem,
+    merge_problems,
+    problem_table,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 
 SPECS = read_specs(Path(__file__).resolve().parents[5] / "roles")
@@ -511,8 +513,8 @@ def test_without_eth_account_there_is_one_line(monkeypatch) -> None:
 
 def test_many_hosts_are_counted() -> None:
     problems = [Problem(f"agent-{number}", "v", "w", "r") for number in range(9)]
-    assert together(problems)[0].host == "agent-0, agent-1, agent-2 and 6 more"
-    assert together(problems, [problem.host for problem in problems])[0].host == "all 9 hosts"
+    assert merge_problems(problems)[0].host == "agent-0, agent-1, agent-2 and 6 more"
+    assert merge_problems(problems, [problem.host for problem in problems])[0].host == "all 9 hosts"
 
 
 def test_no_line_breaks_in_a_row() -> None:
@@ -522,7 +524,7 @@ def test_no_line_breaks_in_a_row() -> None:
 
 
 def test_every_real_name_is_known() -> None:
-    assert misspelt(SPECS.names(), SPECS) == {}
+    assert unknown_variables(SPECS.names(), SPECS) == {}
 
 
 @pytest.mark.parametrize(
@@ -612,7 +614,7 @@ def test_another_host_with_the_publisher_s_key(keys: dict) -> None:
     "keys",
     [
         {"guest": {"sequencer_key": "0x" + "cd" * 32}},
-        {"guest": {"sequencer_key": Broken("cannot be decrypted")}},
+        {"guest": {"sequencer_key": UnresolvedValue("cannot be decrypted")}},
         {"guest": {"publisher_address": OWNER}},
         # Of group_vars/all, with and without a key of the guest's own.
         {"guest": {PRIVATE_KEY: KEY}},

@@ -20,7 +20,17 @@ DIRECTORIES = ["", "/", "//", "opt", -1, "/opt/a:b", "/opt/$a", "/opt/a ", "/opt
 IMAGES = ["aztec:1", "aztec@sha256:00", "https://a.lan/b", "Aztec/a", "a b"]
 ENVIRONMENTS = [{"A-B": 1}, {"1A": 1}, {"A": {}}, {"A": 10**20}, {1: 1}, {"A": [{}]}, {"A": "\0"}]
 STORES = ["https://a.lan/x", "http://a.lan:80", "s3://bucket/x", "gs://bucket", "file:///data"]
-NO_STORES = ["a.lan/x", "ftp://a.lan", "s3://", "gs:///", "https://a.example", "s3://a b", "s3://[a", "s3://a,b", "file:///"]
+NO_STORES = [
+    "a.lan/x",
+    "ftp://a.lan",
+    "s3://",
+    "gs:///",
+    "https://a.example",
+    "s3://a b",
+    "s3://[a",
+    "s3://a,b",
+    "file:///",
+]
 AUTO = (["auto", 1, "2"], [0, -1, "many", "2.5", True])
 
 # Range -> values that it takes, values that it refuses.
@@ -50,7 +60,15 @@ VALUES = {
     "log_max_files": ([1, "3"], [0, -1, "many", 1.5]),
     "crs_source": (
         ["", "image", "/srv/crs", "https://mirror.lan/crs", "http://10.0.0.5:8000"],
-        ["/", "srv/crs", "mirror.lan", "https://me:S3cret@m.lan", "https://m.lan/?k=v", "http://m.lan/'", "http://m.lan/$x"],
+        [
+            "/",
+            "srv/crs",
+            "mirror.lan",
+            "https://me:S3cret@m.lan",
+            "https://m.lan/?k=v",
+            "http://m.lan/'",
+            "http://m.lan/$x",
+        ],
     ),
     "crs_digests": (
         [{}, {"bn254_g1.dat": "sha256:" + "0a" * 32}],

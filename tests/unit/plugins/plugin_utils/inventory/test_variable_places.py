@@ -11,7 +11,7 @@ import pytest
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import (
     Places,
     is_static,

@@ -12,11 +12,10 @@ import difflib
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import ADMIN_PORT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import overlapping
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.nft import network_of
@@ -33,6 +32,11 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
     parse_version,
     release_of,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import (
+    FLEET_ROLES,
+    Specs,
+    unknown_variables,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
     AGENT,
     BROKER,
@@ -42,7 +46,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
     addresses_of,
     as_bool,
     broker_urls,
-    deciding,
     directories,
     environment_of,
     fleet,
@@ -51,6 +54,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
     ip_of,
     members_of,
     needs_ipv6,
+    option_variable,
     p2p_address,
     publisher_variable,
     resolve,
@@ -58,7 +62,12 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
     route_to_host,
     url_hosts,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
+    CONNECTION_NAMES,
+    UnresolvedValue,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import plain_problem, secrets_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, leave_out_agents
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.reserved_settings import (
     environment_owned,
     secret_shown,
@@ -69,10 +78,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
     TOO_LONG,
     as_int,
     connection_problem,
+    describe_value,
     is_dummy,
-    kind,
     range_problem,
-    shown,
+    type_name,
     url_problem,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
@@ -80,20 +89,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import 
 INVENTORY = "the inventory"
 CONTROLLER = "the controller"
 
-# The roles whose variables may stand on any host; those of a component count on its hosts alone.
-# Facts that the role preflight sets: its README describes them.
-FACTS = ("preflight_fleet", "preflight_host_info")
-FLEET_ROLES = ("preflight", "docker_engine", "port_guard")
-
 # Where the engine and its containerd keep their data.
 ENGINE_ROOTS = ("docker_engine_data_root", "docker_engine_containerd_root")
-
-# Ansible's own variables that are read here.
-CONNECTION_NAMES = ("ansible_host", "ansible_port")
-
-# The level of a fault that keeps an agent out of the run, and how the table shows it.
-LEFT_OUT = "left out"
-LEVELS = {"error": "", "warning": "(warning) ", LEFT_OUT: "(warning, left out of this run) ", "note": "(note) "}
 
 # The settings of node and broker that the whole fleet's values come from: a fault in one of them matters to a run that
 # leaves its host out as well.
@@ -121,61 +118,6 @@ FUNDING_AMOUNTS = ("prover_node_funding_threshold", "prover_node_funding_amount"
 DOCKER_SUBNETS = ("docker_ipv4_subnet", "docker_ipv6_subnet")
 SIGNER_OPTIONS = ("prover_node_web3signer_url", "prover_node_publisher_addresses")
 
-# Names of variables, anybody's, that a key which sends transactions may stand under.
-KEY_NAMES = re.compile(r"key|publisher|sequencer|validator|attester|signer|mnemonic|wallet", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: where, with what, and what to do about it. level: one of LEVELS.
-
-    fleet: nobody's fault alone, so that it is an error wherever it is found.
-    """
-
-    host: str
-    variable: str
-    wrong: str
-    remedy: str
-    level: str = "error"
-    fleet: bool = False
-
-
-@dataclass(frozen=True)
-class Broken:
-    """Stands for a value whose template failed; reason says why and holds nothing of the value."""
-
-    reason: str
-    remedy: str = "mend its template, look-up or vault password"
-
-
-@dataclass(frozen=True)
-class Specs:
-    """What the roles' argument_specs say, role -> option -> specification, and their defaults, not templated."""
-
-    options: Mapping
-    defaults: Mapping
-
-    def owner(self, name: str) -> str | None:
-        """Give the role that declares a variable, or None."""
-        return next((role for role, options in self.options.items() if name in options), None)
-
-    def default(self, component: str, option: str):
-        """Give the default that a component's option is declared with."""
-        return self.options.get(component, {}).get(f"{component}_{option}", {}).get("default")
-
-    def nearest_role(self, name: str) -> str:
-        """Give the role whose documentation lists what a variable of this name could have been."""
-        return next((role for role in self.options if name.startswith(role + "_")), "preflight")
-
-    def prefixes(self) -> tuple:
-        """Give how the collection's variables begin, for each role with specifications."""
-        own = {role + "_" for role in self.options}
-        return tuple(sorted(own | ({"aztec_", "prover_"} if "preflight" in self.options else set())))
-
-    def names(self) -> list:
-        """Give every declared variable."""
-        return sorted(name for options in self.options.values() for name in options)
-
 
 def _unquoted(value: object) -> tuple:
     made = "true or false" if isinstance(value, bool) else "a number"
@@ -185,7 +127,7 @@ def _unquoted(value: object) -> tuple:
 def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
     """Give (what is wrong, what to do) where a value is not of the type or choice that its option is declared with."""
     wanted = option.get("type", "str")
-    if isinstance(value, Broken):
+    if isinstance(value, UnresolvedValue):
         return value.reason, value.remedy
     if value is None:
         return "is empty", "give it a value, or take the line out"
@@ -203,7 +145,7 @@ def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
         found = None
     if found is None and option.get("choices") and not _is_choice(value, option["choices"]):
         choices = ", ".join(str(choice) or '""' for choice in option["choices"])
-        found = f"{shown(value, option)} is not a choice", f"choose one of {choices}"
+        found = f"{describe_value(value, option)} is not a choice", f"choose one of {choices}"
     return found
 
 
@@ -229,7 +171,7 @@ def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
     if isinstance(value, int):
         return _unquoted(value) if abs(value) >= TOO_LONG or name.endswith(_QUOTED) else None
     if not isinstance(value, str):
-        return f"is a {kind(value)}, no text", "write one text, in quotes"
+        return f"is a {type_name(value)}, no text", "write one text, in quotes"
     if wanted == "path" and value and not value.startswith("/"):
         return "is not an absolute path", "begin it with /"
     return None
@@ -237,7 +179,7 @@ def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
 
 def _list_problem(name: str, option: Mapping, value: object) -> tuple | None:
     if not isinstance(value, (list, tuple)):
-        return f"is a {kind(value)}, no list", "write it as a list, [one, two]"
+        return f"is a {type_name(value)}, no list", "write it as a list, [one, two]"
     element = {"type": option.get("elements", "raw"), "options": option.get("options")}
     for number, item in enumerate(value, 1):
         found = type_problem(name, element, item)
@@ -248,13 +190,13 @@ def _list_problem(name: str, option: Mapping, value: object) -> tuple | None:
 
 def _dict_problem(name: str, option: Mapping, value: object) -> tuple | None:
     if not isinstance(value, Mapping):
-        return f"is a {kind(value)}, no dict", "write it as NAME: value lines"
+        return f"is a {type_name(value)}, no dict", "write it as NAME: value lines"
     inner = option.get("options")
     if not inner:
         return None
     for part in value:
         if part not in inner:
-            return f"has {shown(part)}, which there is not", f"choose from {', '.join(inner)}"
+            return f"has {describe_value(part)}, which there is not", f"choose from {', '.join(inner)}"
     for part, one in inner.items():
         if part not in value:
             if one.get("required"):
@@ -279,39 +221,6 @@ def _own_url_problem(url: str) -> tuple | None:
 def _settable(name: str) -> str:
     """Give the variable that decides a host's address in the fleet, for one that does so in its absence."""
     return "aztec_address" if name == "ansible_host" else name
-
-
-def misspelt(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> dict:
-    """Give, for each name that looks like one of the collection's and is none, the nearest real name or None.
-
-    prefixes: how the names begin that the collection claims; all of its own where it is not given.
-    """
-    known = specs.names()
-    known_set, prefixes = set(known), specs.prefixes() if prefixes is None else prefixes
-    wrong: dict = {}
-    for name in names:
-        if name in known_set or name in FACTS or name.startswith(("_", "ansible_")):
-            continue
-        if name.startswith(prefixes):
-            wrong[name] = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
-            continue
-        # Misspelt in its first word. A name of the operator's own, such as vault_prover_id, is no near miss.
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
-        if near and near[0].count("_") == name.count("_"):
-            wrong[name] = near[0]
-    return wrong
-
-
-def settled(problems: Sequence, agents: Collection, apart: Collection) -> list:
-    """Return problems with an agent's own faults as what they are: they leave the agent out, and end no run.
-
-    agents: the hosts of the run that have agents. apart: those of them that have nothing else. Where no agent would
-    remain, the faults stay errors: node and broker are not changed by a run that cannot change an agent.
-    """
-    own = [one for one in problems if one.level == "error" and one.host in apart and not one.fleet]
-    if set(agents) <= {one.host for one in own}:
-        return list(problems)
-    return [replace(one, level=LEFT_OUT) if one in own else one for one in problems]
 
 
 class _Inventory:
@@ -368,7 +277,7 @@ class _Inventory:
         return {
             name: value
             for name, value in self.hosts[host].items()
-            if (host, name) not in self.bad and not isinstance(value, Broken)
+            if (host, name) not in self.bad and not isinstance(value, UnresolvedValue)
         }
 
     def judged(self) -> list:
@@ -381,7 +290,7 @@ class _Inventory:
                 found.append(problem)
             elif error and problem.host in unknown and problem.variable in ADMISSION_VALUES:
                 found.append(replace(problem, level="warning"))
-        return settled(found, self.run & set(self.members[AGENT]), self.run & (set(self.hosts) - self.pillars))
+        return leave_out_agents(found, self.run & set(self.members[AGENT]), self.run & (set(self.hosts) - self.pillars))
 
     def without_address(self) -> set:
         """Return the agents whose address is not known, or wrong: the broker is not told to admit it."""
@@ -413,7 +322,7 @@ class _Inventory:
     def setting(self, host: str, component: str, option: str) -> tuple:
         """Give (the variable that decides, its value) for a component's option, by the order of the role's defaults."""
         values = self.hosts[host]
-        name = deciding(values, component, option)
+        name = option_variable(values, component, option)
         if name is not None:
             return name, values[name]
         own, wide = f"{component}_{option}", f"aztec_{option}"
@@ -443,7 +352,7 @@ class _Inventory:
         return p2p_address(host, values)
 
     def check_groups(self, groups: Mapping) -> None:
-        """Exactly one node and one broker, and no hosts left out by a group's misspelt name."""
+        """Exactly one node and one broker, and no hosts left out by a misspelled group name."""
         wanted = {component: self.group_names.get(component, component) for component in COMPONENTS}
         strange = [name for name in groups if groups[name] and name not in wanted.values()]
         for component, group in wanted.items():
@@ -463,7 +372,7 @@ class _Inventory:
     def check_names(self, prefixes: tuple | None = None) -> None:
         """No variable that looks like one of the collection's and is none."""
         every = {name for values in self.hosts.values() for name in values}
-        wrong = misspelt(sorted(every), self.specs, prefixes)
+        wrong = unknown_variables(sorted(every), self.specs, prefixes)
         for host, values in self.hosts.items():
             for name in values:
                 if name in wrong:
@@ -503,7 +412,7 @@ class _Inventory:
             for component in self.components(host):
                 name, version = self.setting(host, component, "version")
                 line_name, line = self.setting(host, component, "release_line")
-                if {(host, name), (host, line_name)} & self.bad or isinstance(version, Broken):
+                if {(host, name), (host, line_name)} & self.bad or isinstance(version, UnresolvedValue):
                     continue
                 try:
                     release = release_of(version, line)
@@ -515,14 +424,14 @@ class _Inventory:
                 self._check_image(host, component, release)
                 self._check_options(host, component, version)
                 name, network = self.setting(host, component, "network")
-                if (host, name) in self.bad or isinstance(network, Broken):
+                if (host, name) in self.bad or isinstance(network, UnresolvedValue):
                     continue
                 known = networks_of(version, line)
                 if not accepts_network(known, network):
                     names = [one for one in known if one != NUMBERED_DEVNET]
                     near = difflib.get_close_matches(str(network), names, n=1)
                     hint = f"did you mean {near[0]}? All: " if near else "choose one of "
-                    self.add(host, name, (f"{shown(network)} is an unknown network", hint + ", ".join(known)))
+                    self.add(host, name, (f"{describe_value(network)} is an unknown network", hint + ", ".join(known)))
                     continue
                 seen.setdefault(("network", str(network)), []).append((component, host, name))
         for what in ("version", "network"):
@@ -547,7 +456,7 @@ class _Inventory:
                 continue
             name, value = self.setting(host, component, option)
             is_set = as_bool(value) if option == "dry_run" else value not in (None, "", [], 0, "0")
-            if is_set and not isinstance(value, Broken) and parse_version(version) < since:
+            if is_set and not isinstance(value, UnresolvedValue) and parse_version(version) < since:
                 wrong = f"is read from release {'.'.join(map(str, since))} on, and {version} ignores it"
                 self.add(host, name, (wrong, "remove it, or set aztec_version to a release that reads it"))
 
@@ -705,7 +614,7 @@ class _Inventory:
                 self.add(host, account, (wrong, remedy))
             given = [name for name in names if values.get(name) not in (None, "", 0, 0.0, "0")]
             for name in names:
-                if given and name not in given and not isinstance(self.hosts[host].get(name), Broken):
+                if given and name not in given and not isinstance(self.hosts[host].get(name), UnresolvedValue):
                     remedy = f"set all three, or none: {', '.join(names)}"
                     self.add(host, name, (f"is not set, and {given[0]} is", remedy))
             if values.get(account):
@@ -755,7 +664,7 @@ class _Inventory:
                     self.add(
                         host, name, ("is the zero address, whose rewards nobody can take", "name an address of yours")
                     )
-                elif value not in (None, "") and not isinstance(value, Broken):
+                elif value not in (None, "") and not isinstance(value, UnresolvedValue):
                     self._check_ethereum(host, name, ethereum.ethereum_checksum, value)
 
     def _check_private_keys(self, host: str) -> None:
@@ -768,9 +677,9 @@ class _Inventory:
         one, several = values.get(ONE_KEY), values.get(SEVERAL_KEYS)
         if several and one not in (None, ""):
             self.add(host, SEVERAL_KEYS, (f"is set, and so is {ONE_KEY}", "leave the keys in one of them"))
-        elif several or isinstance(several, Broken):
+        elif several or isinstance(several, UnresolvedValue):
             self._check_entries(host, SEVERAL_KEYS, ethereum.ethereum_address, DUMMY_KEYS)
-        elif not isinstance(one, Broken) and (host, ONE_KEY) not in self.bad:
+        elif not isinstance(one, UnresolvedValue) and (host, ONE_KEY) not in self.bad:
             if one in (None, ""):
                 self.add(host, ONE_KEY, ("is not set", "put the publisher's key into the inventory's vault file"))
             elif isinstance(one, str) and one.lower().replace("0x", "", 1) in DUMMY_KEYS:
@@ -788,7 +697,7 @@ class _Inventory:
                 remedy += ", ".join(SIGNER_OPTIONS)
                 self.add(host, name, (wrong, remedy))
         name, url = SIGNER_OPTIONS[0], values.get(SIGNER_OPTIONS[0], "")
-        if not isinstance(url, Broken) and (host, name) not in self.bad:
+        if not isinstance(url, UnresolvedValue) and (host, name) not in self.bad:
             found = (url_problem(url) or _own_url_problem(url)) if url else ("is not set", "give the signer's URL")
             if found is None and urlsplit(url).username is not None:
                 # RemoteSigner of @aztec/node-keystore hands the URL to Node's fetch as it is (2.1, 4.1.2, 5.2.0).
@@ -796,7 +705,7 @@ class _Inventory:
             if found:
                 self.add(host, name, found)
         name = SIGNER_OPTIONS[1]
-        if values.get(name) or isinstance(values.get(name), Broken):
+        if values.get(name) or isinstance(values.get(name), UnresolvedValue):
             self._check_entries(host, name, ethereum.ethereum_checksum, (ZERO_ADDRESS[2:],))
         else:
             self.add(host, name, ("names no publisher", "give the addresses of the keys that the signer holds"))
@@ -804,7 +713,7 @@ class _Inventory:
     def _check_entries(self, host: str, name: str, function: Callable, examples: Sequence) -> None:
         """A list of keys or addresses: each is one, none is an example's, none is there twice."""
         entries, seen = self.hosts[host].get(name), {}
-        if isinstance(entries, Broken) or (host, name) in self.bad:
+        if isinstance(entries, UnresolvedValue) or (host, name) in self.bad:
             return
         for number, entry in enumerate(entries, 1):
             if isinstance(entry, str) and entry.lower().replace("0x", "", 1) in examples:
@@ -865,7 +774,7 @@ class _Inventory:
         """The registry's address, where it is set by hand."""
         for host in self.hosts:
             value = self.hosts[host].get("aztec_l1_registry")
-            if value not in (None, "") and not isinstance(value, Broken):
+            if value not in (None, "") and not isinstance(value, UnresolvedValue):
                 self._check_ethereum(host, "aztec_l1_registry", ethereum.ethereum_checksum, value)
 
     def _check_ethereum(self, host: str, name: str, function, value: object) -> None:
@@ -892,7 +801,7 @@ class _Inventory:
             for component in self.components(host):
                 for option in wanted.get(component, ()):
                     name, urls = self.setting(host, component, option)
-                    if (host, name) in self.bad or isinstance(urls, Broken):
+                    if (host, name) in self.bad or isinstance(urls, UnresolvedValue):
                         continue
                     if not urls and option != "l1_debug_urls":
                         self.add(host, name, ("names no URL", "give at least one"))
@@ -926,7 +835,7 @@ class _Inventory:
                 if is_dummy(values.get(name)) or DUMMY_DOMAINS.search(str(values.get(name, ""))):
                     self.add(host, name, ("is still the example's", "put your host's address there"))
             source = next((name for name in ("aztec_address", "ansible_host") if values.get(name)), None)
-            if source and ((host, source) in self.bad or isinstance(values[source], Broken)):
+            if source and ((host, source) in self.bad or isinstance(values[source], UnresolvedValue)):
                 continue
             address = self._address(host)
             answer = self.resolved.get(address)
@@ -1039,7 +948,7 @@ class _Inventory:
             for place, found in remedies.items():
                 name = f"prover_node_{place}_publisher_private_key"
                 key = self.hosts[host].get(name)
-                if key not in (None, "") and not isinstance(key, Broken) and (host, name) not in self.bad:
+                if key not in (None, "") and not isinstance(key, UnresolvedValue) and (host, name) not in self.bad:
                     self._check_ethereum(host, name, ethereum.ethereum_address, key)
                     self.add(host, name, found, "warning")
 
@@ -1176,8 +1085,8 @@ def check_inventory(
     unless no agent would remain. One of a host outside the run is told where the fleet's values come from it: an error
     of node or broker, a warning for what the broker is to admit for an agent.
 
-    hosts: host -> its variables, templated, Broken where that failed. groups: group -> hosts. group_names: the groups'
-    names by component. resolve_one: gives a host name's addresses or raises ValueError. keys: host -> its variables
+    hosts: host -> its variables, templated, UnresolvedValue where that failed. groups: group -> hosts.
+    group_names: the groups' names by component. resolve_one: gives a host name's addresses or raises ValueError. keys: host -> its variables
     that may hold a key, for every host of the inventory. search: tells where a secret stands in clear text, or None.
     """
     members = members_of(groups, group_names)
@@ -1250,10 +1159,10 @@ def _unresolved(name: str) -> list:
     raise ValueError(f"{name} is not asked for")
 
 
-def check_settings(role: str, host: str, values: Mapping, specs: Specs) -> list:
+def check_role_arguments(role: str, host: str, values: Mapping, specs: Specs) -> list:
     """Check what one role is used with on one host, where no fleet is around it. Gives the problems.
 
-    values: the host's variables but for the role's own defaults, templated, Broken where that failed.
+    values: the host's variables but for the role's own defaults, templated, UnresolvedValue where that failed.
     """
     roles = roles_of(role)
     members = {component: [host] if component == role else [] for component in COMPONENTS}
@@ -1283,45 +1192,3 @@ def check_settings(role: str, host: str, values: Mapping, specs: Specs) -> list:
 def roles_of(role: str) -> tuple:
     """Give the roles whose settings count where this one is used alone: its own, and those of the roles it calls."""
     return (*FLEET_ROLES, role) if role in COMPONENTS else (role,)
-
-
-def counted(number: int) -> str:
-    """Give a number of problems in words: 1 problem, 2 problems."""
-    return "1 problem" if number == 1 else f"{number} problems"
-
-
-def together(problems: Iterable, everybody: Sequence = ()) -> list:
-    """Join problems that many hosts have alike into one, the hosts named or counted; errors first."""
-    alike: dict = {}
-    for problem in problems:
-        alike.setdefault((problem.variable, problem.wrong, problem.remedy, problem.level), []).append(problem.host)
-    joined = []
-    for (variable, wrong, remedy, level), names in alike.items():
-        if len(names) > 1 and len(names) == len(everybody):
-            where = f"all {len(names)} hosts"
-        elif len(names) > 3:
-            where = f"{', '.join(names[:3])} and {len(names) - 3} more"
-        else:
-            where = ", ".join(names)
-        joined.append(Problem(where, variable, wrong, remedy, level))
-    return sorted(joined, key=lambda problem: problem.level != "error")
-
-
-def table(rows: Sequence, heads: Sequence) -> str:
-    """Give rows of texts as a table with a head, each row one line."""
-    texts = [[printable(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(row[number]) for row in [list(heads), *texts]) for number in range(len(heads))]
-
-    def line(cells: Sequence) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()
-
-    return "\n".join([line(heads), line(["-" * width for width in widths]), *(line(row) for row in texts)])
-
-
-def problem_table(problems: Sequence, everybody: Sequence = ()) -> str:
-    """Give problems as the table that the operator reads."""
-    rows = [
-        (problem.host, problem.variable, f"{LEVELS[problem.level]}{problem.wrong}", problem.remedy)
-        for problem in together(problems, everybody)
-    ]
-    return table(rows, ("HOST", "VARIABLE", "WHAT IS WRONG", "WHAT TO DO"))

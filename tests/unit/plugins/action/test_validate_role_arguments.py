@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Broken, check_settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import UnresolvedValue
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_role_arguments
 
 SPECS = read_specs(ROLES)
 KEY = "0x" + "ab" * 32
@@ -31,7 +32,8 @@ def lines(role: str, changes: dict) -> list:
     """Give the lines for a role with good settings and these changes."""
     values = {name: value for name, value in {**GOOD[role], **changes}.items() if value is not GONE}
     found = [
-        " | ".join((one.host, one.variable, one.wrong, one.remedy)) for one in check_settings(role, "h", values, SPECS)
+        " | ".join((one.host, one.variable, one.wrong, one.remedy))
+        for one in check_role_arguments(role, "h", values, SPECS)
     ]
     assert not any(secret in line for line in found for secret in ("S3cret", "abab"))
     return found
@@ -123,7 +125,11 @@ WRONG = [
         {"aztec_verison": "2.1.5"},
         "aztec_verison | there is no such variable | did you mean aztec_version?",
     ),
-    ("prover_agent", {"prover_agent_count": Broken("cannot be decrypted")}, "prover_agent_count | cannot be decrypted"),
+    (
+        "prover_agent",
+        {"prover_agent_count": UnresolvedValue("cannot be decrypted")},
+        "prover_agent_count | cannot be decrypted",
+    ),
     ("prover_agent", {"prover_agent_stop_grace_period": 60}, "prover_agent_stop_grace_period | 60 is no duration"),
 ]
 
