@@ -7,16 +7,16 @@ from __future__ import annotations
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, Specs, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
-    AGENT,
-    BROKER,
-    NODE,
-    fleet_problem,
-    option_variable,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     resolve_variables,
     to_builtin,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    AGENT,
+    BROKER,
+    NODE,
+    option_variable,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,

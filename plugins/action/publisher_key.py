@@ -21,8 +21,8 @@ from ansible.parsing.vault import (
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import Specs, unknown_variables
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import unresolved_value
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import qr, rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_file import shown

@@ -17,13 +17,14 @@ from ansible.parsing.vault import VaultLib
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool, fleet_problem, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     key_variables,
     resolve_fleet_variables,
     resolve_variables,
     to_builtin,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import as_bool, members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     count_problems,
     merge_problems,

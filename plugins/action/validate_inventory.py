@@ -15,12 +15,12 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argumen
     Specs,
     read_specs,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     key_variables,
     resolve_fleet_variables,
     variable_texts,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Search
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     count_problems,

@@ -11,11 +11,11 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     key_variables,
     resolve_fleet_variables,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
     Search,
     read,

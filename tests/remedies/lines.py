@@ -27,7 +27,7 @@ GAP = "\0"
 MOST_ALTERNATIVES = 64
 
 # Constructors that take a line in two arguments: the places of wrong and remedy.
-PAIRED = {"Problem": (2, 3), "Found": (0, 1), "UnresolvedValue": (0, 1), "_matches": (1, 2)}
+PAIRED = {"Problem": (2, 3), "Found": (0, 1), "UnresolvedValue": (0, 1), "_matches": (1, 2), "_number": (2, 3)}
 # Errors whose text is a line of its own, even without a colon.
 RAISED = ("AnsibleError", "Failed", "Problem")
 

@@ -13,7 +13,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
     RANGES,
     range_of,

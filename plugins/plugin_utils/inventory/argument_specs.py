@@ -7,9 +7,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
@@ -49,17 +50,25 @@ class Specs:
         return sorted(name for options in self.options.values() for name in options)
 
 
+@cache
 def read_specs(roles: Path) -> Specs:
     """Read the argument_specs and the defaults of every role in a directory."""
     options, defaults = {}, {}
     for path in sorted(roles.glob("*/meta/argument_specs.yml")):
         role = path.parents[1]
-        specs = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        specs = yaml_load(path.read_text(encoding="utf-8")) or {}
         options[role.name] = ((specs.get("argument_specs") or {}).get("main") or {}).get("options") or {}
         default_file = role / "defaults" / "main.yml"
-        found = yaml.safe_load(default_file.read_text(encoding="utf-8")) if default_file.is_file() else {}
+        found = yaml_load(default_file.read_text(encoding="utf-8")) if default_file.is_file() else {}
         defaults[role.name] = found or {}
     return Specs(options, defaults)
+
+
+def default_value(name: str):
+    """Return the declared default of a variable, or None."""
+    specs = read_specs(ROLES)
+    role = specs.owner(name)
+    return specs.options[role][name].get("default") if role else None
 
 
 def unknown_variables(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> dict:

@@ -17,19 +17,21 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks im
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import KINDS, TRACED_BLOCKS, origin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     BROKER,
-    DEFAULTS,
     NODE,
     as_bool,
     environment_of,
-    has_remote_signer,
     image_of,
     option_variable,
-    publisher_variable,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_float
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_id import (
+    has_remote_signer,
+    publisher_variable,
+)
 
 # The options that a component's L1 URLs stand in, in the order in which they are asked.
 URL_OPTIONS = {
@@ -212,7 +214,7 @@ def settings_of(values: Mapping, network: str, components: Sequence, line: str =
     """
 
     def value(name: str):
-        return values[name] if name in values and values[name] not in (None, "") else DEFAULTS.get(name)
+        return values[name] if name in values and values[name] not in (None, "") else default_value(name)
 
     told: dict = {}
     for component in reversed([one for one in components if one in URL_OPTIONS]):

@@ -341,7 +341,7 @@ KEYS_AND_VAULTS = cases(
         )
     ),
     ("use --vault-password-file", confirmed(PromptVaultSecret(b"x")), confirmed(SECRETS[0][1])),
-    ("takes the environment variable A_KEY", exported(), exported(A_KEY=OLD)),
+    ("reads the environment variable A_KEY", exported(), exported(A_KEY=OLD)),
     # options of keys.yml
     (
         "there is no variable publisher_key_sorce",

@@ -27,7 +27,7 @@ class AnsibleVaultError(AnsibleError):
 
 
 class Variables(dict):
-    """Variables of which some cannot be worked out."""
+    """Variables of which some cannot be resolved."""
 
     def __getitem__(self, name: str):
         value = super().__getitem__(name)
@@ -50,8 +50,8 @@ def caused(error: Exception, by: Exception) -> Exception:
             "uses something, which is not defined",
         ),
         (caused(AnsibleError("x"), AnsibleVaultError("S3cret")), "cannot be decrypted"),
-        (caused(AnsibleError("S3cret"), OSError("S3cret")), "cannot be worked out (OSError)"),
-        (ValueError("S3cret"), "cannot be worked out (ValueError)"),
+        (caused(AnsibleError("S3cret"), OSError("S3cret")), "cannot be resolved (OSError)"),
+        (ValueError("S3cret"), "cannot be resolved (ValueError)"),
     ],
 )
 def test_why_a_value_cannot_be_had(error: Exception, reason: str) -> None:
@@ -76,14 +76,18 @@ SOPS, HASHI = "community.sops.sops", "community.hashi_vault.vault_kv2_get"
 @pytest.mark.parametrize(
     ("plugin", "cause", "reason"),
     [
-        (SOPS, SopsError("S3cret"), f"its look-up {SOPS} failed: sops cannot decrypt"),
-        (SOPS, FileNotFoundError("S3cret"), f"its look-up {SOPS} failed: there is no program sops"),
-        (SOPS, ZeroDivisionError("S3cret"), f"its look-up {SOPS} failed (ZeroDivisionError)"),
-        (HASHI, Forbidden("S3cret"), f"its look-up {HASHI} failed: the server refuses token or path"),
-        (HASHI, ConnectionRefusedError("S3cret"), f"its look-up {HASHI} failed: the server does not answer"),
-        (HASHI, ModuleNotFoundError("S3cret"), f"its look-up {HASHI} failed: the controller's Python has no hvac"),
-        (HASHI, HashiVaultValueError("S3cret"), f"its look-up {HASHI} failed: it has nothing to log in with"),
-        ("pipe", OSError("S3cret"), "its look-up pipe failed (OSError)"),
+        (SOPS, SopsError("S3cret"), f"its lookup {SOPS} failed: sops cannot decrypt"),
+        (SOPS, FileNotFoundError("S3cret"), f"its lookup {SOPS} failed: the program sops is not installed"),
+        (SOPS, ZeroDivisionError("S3cret"), f"its lookup {SOPS} failed (ZeroDivisionError)"),
+        (HASHI, Forbidden("S3cret"), f"its lookup {HASHI} failed: the server rejects the token or the path"),
+        (HASHI, ConnectionRefusedError("S3cret"), f"its lookup {HASHI} failed: the server does not answer"),
+        (
+            HASHI,
+            ModuleNotFoundError("S3cret"),
+            f"its lookup {HASHI} failed: the controller's Python does not have hvac",
+        ),
+        (HASHI, HashiVaultValueError("S3cret"), f"its lookup {HASHI} failed: it has no credentials"),
+        ("pipe", OSError("S3cret"), "its lookup pipe failed (OSError)"),
     ],
 )
 def test_why_a_look_up_failed(plugin: str, cause: Exception, reason: str) -> None:
@@ -94,7 +98,7 @@ def test_why_a_look_up_failed(plugin: str, cause: Exception, reason: str) -> Non
 def test_a_look_up_that_is_not_installed() -> None:
     found = unresolved_value(AnsibleError(f"The lookup plugin '{SOPS}' was not found."))
     assert (found.reason, found.remedy) == (
-        f"its look-up {SOPS} is not installed",
+        f"its lookup {SOPS} is not installed",
         "ansible-galaxy collection install community.sops",
     )
     assert unresolved_value(AnsibleError("The lookup plugin 'x' was not found.")).remedy == "correct its name"
@@ -124,7 +128,7 @@ def test_a_secret_from_an_environment_variable_that_is_not_there(
     monkeypatch.delenv("GONE", raising=False)
     monkeypatch.setenv("EMPTY", "")
     monkeypatch.setenv("HERE", "x")
-    wanted = {name: f"takes the environment variable {missing}, which is not set"} if missing else {}
+    wanted = {name: f"reads the environment variable {missing}, which is not set"} if missing else {}
     assert {name: one.reason for name, one in missing_environment({name: value}, SPECS).items()} == wanted
 
 
@@ -146,7 +150,7 @@ def test_what_no_component_of_a_host_reads_is_not_worked_out() -> None:
 def test_an_error_that_causes_itself_ends() -> None:
     error = AnsibleError("a")
     error.__context__ = error
-    assert unresolved_value(error).reason == "cannot be worked out (AnsibleError)"
+    assert unresolved_value(error).reason == "cannot be resolved (AnsibleError)"
 
 
 def test_only_the_collection_s_variables_are_worked_out() -> None:
@@ -198,4 +202,4 @@ def test_the_roles_specifications_are_read() -> None:
     assert SPECS.owner("aztec_version") == "preflight"
     assert SPECS.default("prover_broker", "port") == 8080
     assert "prover_node_" in SPECS.prefixes()
-    assert "prover_node_broker_url" in SPECS.defaults["prover_node"]
+    assert "prover_node_broker_host" in SPECS.defaults["prover_node"]

@@ -39,6 +39,10 @@ ROOTS = (
     ["docker", "/", "/var", "/opt", "/tmp/x", "/run/docker", "/a b", "/a%i", "/a'b", "/a/../b", "/a$b", "/a\nb"],
 )
 VALUES = {
+    "broker_host": (
+        ["10.0.0.1", "fd00::1", "broker.lan"],
+        ["http://a.lan", "a.lan:80", "[fd00::1]", "10.0.0.300", "a b"],
+    ),
     "port": ([1, 65535, "8080"], [0, 65536, -1, "http", True]),
     "prover_agent_count": AUTO,
     "hardware_concurrency": AUTO,
@@ -186,7 +190,7 @@ def test_an_entry_is_named_by_its_number() -> None:
 
 def test_what_may_be_a_secret_is_not_quoted() -> None:
     assert range_problem("admit", ["0x" + "ab" * 32]) == (
-        "entry 1 a text is no address",
+        "entry 1 a text is not an address",
         "give an IPv4 or IPv6 address or CIDR",
     )
 
@@ -196,8 +200,8 @@ def test_what_may_be_a_secret_is_not_quoted() -> None:
     [
         ("a.lan/x", "has no scheme", "begin it with one of http://, https://, s3://, gs://, file://"),
         ("ftp://a.lan", "has a scheme other than http, https, s3, gs, file", "write the URL of a store"),
-        ("s3:///", "names no bucket or path", "write it as s3://bucket/path"),
-        ("file:///", "names no bucket or path", "write it as file:///path"),
+        ("s3:///", "has no bucket or path", "write it as s3://bucket/path"),
+        ("file:///", "has no bucket or path", "write it as file:///path"),
     ],
 )
 def test_a_store_s_url_gets_its_own_line(url: str, wrong: str, remedy: str) -> None:

@@ -66,7 +66,7 @@ OWN = [
     ({"prover_agent_count": 0}, True, False),
     ({"aztec_netwrok": "x"}, True, False),
     ({"aztec_version": "5.2.0"}, True, False),
-    ({"prover_agent_broker_url": "http://10.0.0.300:8080"}, True, False),
+    ({"prover_agent_broker_host": "10.0.0.300"}, True, False),
     ({"prover_agent_image": UnresolvedValue("cannot be decrypted")}, True, False),
 ]
 
@@ -166,7 +166,7 @@ def test_an_agent_beside_the_node_remains() -> None:
     ],
 )
 def test_the_broker_is_not_published_at_less_addresses(node: dict, run: list | None, level: str | None) -> None:
-    changes = {"agent-1": {"prover_agent_broker_url": "http://broker.vpn.lan:8080"}, "node-1": node}
+    changes = {"agent-1": {"prover_agent_broker_host": "broker.vpn.lan"}, "node-1": node}
     problems, fleet = found(changes, run)
     assert problems == ([("agent-1", level)] if level else [])
     assert (fleet is None) == bool(level)
