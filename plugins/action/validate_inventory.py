@@ -1,10 +1,8 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Check the inventory of the whole fleet on the controller, with no connection to any host."""
+"""Check the inventory of the whole fleet on the controller, without a connection to any host."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
@@ -12,7 +10,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import (
     FLEET_ROLES,
     ROLES,
-    Specs,
     read_specs,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
@@ -28,34 +25,31 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     problem_table,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, notes_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, precedence_notes
 
 
 class ActionModule(ActionBase):
-    """Run once for all hosts; shows all problems as one table and fails with one line."""
+    """Run once for all hosts. Show all problems as one table and fail with one line."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        """Check the inventory; the result holds the fleet's values."""
+        """Check the inventory and return the values of the fleet."""
         result = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec({"groups": {"type": "dict", "default": {}}})
-        group_names = arguments["groups"]
-        unknown = sorted(set(group_names) - set(COMPONENTS))
-        if unknown:
-            raise AnsibleError(
-                f"validate_inventory: groups has {', '.join(unknown)}, but there are {', '.join(COMPONENTS)}"
-            )
-        for component, name in group_names.items():
+        for component, name in arguments["groups"].items():
+            if component not in COMPONENTS:
+                raise AnsibleError(
+                    f"validate_inventory: groups has the unknown key {component}: choose from {', '.join(COMPONENTS)}"
+                )
             if not isinstance(name, str) or not name:
                 raise AnsibleError(
-                    f"validate_inventory: groups.{component} is no name of a group: write one text, in quotes"
+                    f"validate_inventory: groups.{component} is not the name of a group: set one text in quotes"
                 )
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
-        names = {component: group_names.get(component, component) for component in COMPONENTS}
-        everybody = list(dict.fromkeys(host for name in names.values() for host in groups.get(name, [])))
+        names = {**dict(zip(COMPONENTS, COMPONENTS)), **arguments["groups"]}
         specs = read_specs(ROLES)
         hostvars = task_vars["hostvars"]
         written = {host: hostvars.raw_get(host) for host in groups["all"]}
@@ -63,25 +57,21 @@ class ActionModule(ActionBase):
         hosts = resolve_fleet_variables(hostvars, written, members, specs)
         keys = {host: key_variables(variables) for host, variables in written.items()}
 
-        # A play on other hosts alone, such as localhost, checks the whole fleet.
+        # A play on other hosts only, such as localhost, checks the whole fleet.
         run = [host for host in task_vars["ansible_play_hosts_all"] if host in hosts] or None
         search = Search(variable_texts(task_vars))
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=search, run=run)
-        problems += self._notes(task_vars, specs, members, run or list(hosts), written)
-        result["changed"] = False
-        if problems:
-            self._display.display(problem_table(problems, everybody), color="red" if fleet is None else "yellow")
-        if fleet is None:
-            what = count_problems(sum(problem.level == "error" for problem in merge_problems(problems, everybody)))
-            result.update(failed=True, msg=f"{what} in the inventory, in the table above; no host was contacted.")
-        else:
-            result["fleet"] = fleet
-        return result
-
-    def _notes(self, task_vars: Mapping, specs: Specs, members: Mapping, run: Sequence, written: Mapping) -> list:
-        """Return a note for each setting that several places of the inventory set differently for a host of the run."""
         roles = {*FLEET_ROLES, *(component for component in COMPONENTS if members[component])}
         options = {name: one for role in specs.options if role in roles for name, one in specs.options[role].items()}
         sources = task_vars.get("ansible_inventory_sources") or ()
         places = Places(self._loader, sources, task_vars["playbook_dir"], options.__contains__)
-        return notes_of(places, run, written, options)
+        problems += precedence_notes(places, run or list(hosts), written, options)
+        result["changed"] = False
+        if problems:
+            self._display.display(problem_table(problems, list(hosts)), color="red" if fleet is None else "yellow")
+        if fleet is None:
+            what = count_problems(sum(one.level == "error" for one in merge_problems(problems, list(hosts))))
+            result.update(failed=True, msg=f"{what} in the inventory, in the table above; no host was contacted.")
+        else:
+            result["fleet"] = fleet
+        return result

@@ -73,7 +73,7 @@ WRONG = {
 @pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["run", "check"])
 def test_all_faults_at_once_and_no_host_contacted(role: str, arguments: tuple, tmp_path) -> None:
     shown = apply(role, WRONG[role], tmp_path, *arguments)
-    assert f"2 problems in the settings of {role}, in the table above; nothing was touched." in shown
+    assert f"2 problems in the settings of {role}, in the table above; nothing was changed." in shown
     for variable in WRONG[role]:
         assert f"machine  {variable}" in shown
     assert "unreachable=0" in shown

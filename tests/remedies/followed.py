@@ -73,7 +73,7 @@ FOLLOWED = [
         "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
     ),
     (
-        "validate_role_arguments: there is no role",
+        "is not a role of this collection",
         "tests/integration/test_validate_role_arguments.py::test_good_settings_get_to_the_host",
     ),
     # what a run has hosts of
