@@ -1,14 +1,12 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How the action reads specifications and variables, and what it says of those that it cannot have."""
+"""How variables of hosts are resolved, and the reasons why some cannot be."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     UnresolvedValue,
     key_variables,
@@ -19,7 +17,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_va
     unused_variables,
 )
 
-SPECS = read_specs(Path(__file__).resolve().parents[4] / "roles")
+SPECS = read_specs(ROLES)
 
 
 class AnsibleVaultError(AnsibleError):
