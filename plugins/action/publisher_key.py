@@ -20,9 +20,10 @@ from ansible.parsing.vault import (
 )
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import why_broken
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Specs, as_int, misspelt
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import Specs, unknown_variables
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import unresolved_value
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import qr, rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_file import shown
 
@@ -99,13 +100,13 @@ def request_of(arguments: Mapping) -> Request:
 
 
 def check_names(names: list, known: Mapping | None = None) -> None:
-    """Refuse a variable that was meant for this task and misspelt: it would make a new key in place of an import.
+    """Refuse a misspelled variable of this task: it would make a new key in place of an import.
 
     known: how the variables begin -> the options that they set, besides those of keys.yml.
     """
     own = {"publisher_key": {f"{PREFIX}{name}": {} for name in OPTIONS if name != "group"}}
     specs = Specs({**own, **(known or {})}, {})
-    for name, near in misspelt(names, specs).items():
+    for name, near in unknown_variables(names, specs).items():
         raise ValueError(f"there is no variable {name}: " + (f"did you mean {near}?" if near else "take it out"))
 
 
@@ -252,7 +253,7 @@ class ActionModule(ActionBase):
                 if taken:
                     problem = already(taken, self._where(taken, folder, groups, hosts) or f"for {host or 'all hosts'}")
             except AnsibleError as error:
-                broken = why_broken(error)
+                broken = unresolved_value(error)
                 problem = (
                     f"the variables of {host} cannot be read, for a file of theirs {broken.reason}: {broken.remedy}"
                 )

@@ -15,24 +15,24 @@ from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import (
-    ROLES,
-    host_keys,
-    host_values,
-    plain,
-    read_specs,
-    values_of_hosts,
-)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
-    as_int,
-    check_inventory,
-    counted,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
+    key_variables,
+    resolve_fleet_variables,
+    resolve_variables,
+    to_builtin,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import as_bool, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    count_problems,
+    merge_problems,
     problem_table,
     table,
-    together,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool, fleet_problem, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     Verdict,
     check_l1,
@@ -126,7 +126,7 @@ def check_source(values: Mapping) -> None:
 def questions(task_vars: Mapping, fleet: Mapping) -> tuple:
     """Give (what the variables of the node's host come to, what its look has to ask of the L1, '' for nothing)."""
     host = task_vars["inventory_hostname"]
-    values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
+    values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
     return values, l1_questions(values, fleet, host)
 
 
@@ -255,7 +255,7 @@ class ActionModule(publisher_key.ActionModule):
             "check_account": not (plan.what == "confirm" and request.force),
         }
         if done["go"]:
-            done["msg"] = self._announce(done, plain(arguments["fleet"]))
+            done["msg"] = self._announce(done, to_builtin(arguments["fleet"]))
         return done
 
     def _announce(self, staged: Mapping, before: Mapping) -> str:
@@ -302,7 +302,7 @@ class ActionModule(publisher_key.ActionModule):
     def _checked(self, task_vars: Mapping, arguments: Mapping, host: str, key: str) -> dict:
         """Check the inventory as it would be with the new key as the publisher's; give the fleet's values."""
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
-        before = plain(arguments["fleet"])
+        before = to_builtin(arguments["fleet"])
         wrong = fleet_problem(before)
         if wrong:
             raise ValueError(wrong)
@@ -312,8 +312,8 @@ class ActionModule(publisher_key.ActionModule):
             for component in COMPONENTS
         }
         written = {one: task_vars["hostvars"].raw_get(one) for one in groups["all"]}
-        hosts = values_of_hosts(task_vars["hostvars"], written, members_of(groups, names), specs)
-        keys = {one: host_keys(variables) for one, variables in written.items()}
+        hosts = resolve_fleet_variables(task_vars["hostvars"], written, members_of(groups, names), specs)
+        keys = {one: key_variables(variables) for one, variables in written.items()}
         for values in hosts.values():
             # What a rotation leaves behind it is its own affair.
             for name in (KEYS[NEXT], KEYS[PREVIOUS]):
@@ -322,7 +322,7 @@ class ActionModule(publisher_key.ActionModule):
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, run=[host])
         if fleet is None:
             self._display.display(problem_table(problems, list(hosts)), color="red")
-            what = counted(sum(one.level == "error" for one in together(problems, list(hosts))))
+            what = count_problems(sum(one.level == "error" for one in merge_problems(problems, list(hosts))))
             raise ValueError(f"{what} with the new key, in the table above")
         return fleet
 
@@ -342,7 +342,7 @@ class ActionModule(publisher_key.ActionModule):
 
     def _check_account(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Ask the L1 from the node's host for the account that the node is to get, and wait until it is funded."""
-        request, staged = request_of(arguments), plain(arguments["staged"])
+        request, staged = request_of(arguments), to_builtin(arguments["staged"])
         host, addresses = task_vars["inventory_hostname"], staged["addresses"]
         fleet = {**staged["fleet"], "publishers": [], "funder": ""}
         values, asked = questions(task_vars, fleet)
@@ -384,7 +384,7 @@ class ActionModule(publisher_key.ActionModule):
             first = False
         self._show_seen(verdict, addresses, seen)
         if broken:
-            what = counted(len(broken))
+            what = count_problems(len(broken))
             raise ValueError(f"{what} of the L1, in the table above; nothing on the node's host was changed")
         if confirming:
             rewards = {"prover_id": fleet["prover_id"], "rewards_moved": request.rewards_moved}
@@ -425,7 +425,7 @@ class ActionModule(publisher_key.ActionModule):
     def _finish(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Write down in the vault what the node runs with now, at once."""
         del task_vars
-        staged = plain(arguments["staged"])
+        staged = to_builtin(arguments["staged"])
         plan = rotation.Plan(staged["what"], staged["place"], staged["moves"])
         if plan.what == "stage":
             plan = replace(plan, what="rotate")

@@ -59,8 +59,8 @@ def test_wrong_inventory() -> None:
     applied = preflight(aztec_netwrok="mainnet", aztec_version="latest", prover_broker_port=99999)
     assert (applied.code, applied.run["calls"]) == (2, {})
     assert "3 problems in the inventory, in the table above; no host was contacted." in applied.said
-    assert f"{HOST} aztec_netwrok there is no such variable did you mean aztec_network?" in rows(applied)
-    assert f"{HOST} prover_broker_port 99999 is no port give a number from 1 to 65535" in rows(applied)
+    assert f"{HOST} aztec_netwrok is an unknown variable did you mean aztec_network?" in rows(applied)
+    assert f"{HOST} prover_broker_port 99999 is not a port set a number from 1 to 65535" in rows(applied)
 
 
 @pytest.mark.usefixtures("untouched")

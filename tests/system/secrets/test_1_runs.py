@@ -123,27 +123,27 @@ def rows(bench: Bench) -> dict[str, Row]:
     path = f"v3/{bench.values['L1 path']}"
     quoted = json.dumps(bench.values["awkward"])
     return {
-        "key in a list": Row("is a list, no text", f'{KEY}: ["{key}"]\n'),
+        "key in a list": Row("is a list, not text", f'{KEY}: ["{key}"]\n'),
         "key that is an integer": Row("which YAML makes a number", f"{KEY}: {key}\n"),
         "key that is cut": Row("is not 32 bytes of hex", f'{KEY}: "{key[:-2]}"\n'),
         "key with a blank at its end": Row("is not 32 bytes of hex", f'{KEY}: "{key} "\n'),
-        "secret environment that is a list": Row("is a list, no dict", f"{ENVIRONMENT}: [{quoted}]\n"),
+        "secret environment that is a list": Row("is a list, not a dict", f"{ENVIRONMENT}: [{quoted}]\n"),
         "secret environment with a mapping in it": Row(
-            "A is a dict, no text", f"{ENVIRONMENT}: {{A: {{B: {quoted}}}}}\n"
+            "A is a dict, not text", f"{ENVIRONMENT}: {{A: {{B: {quoted}}}}}\n"
         ),
         "URL that is a number beside one": Row(
-            "entry 2 is a number, no URL", f"aztec_l1_execution_urls: [{bench.l1_url}, 5]\n"
+            "entry 2 is a number, not a URL", f"aztec_l1_execution_urls: [{bench.l1_url}, 5]\n"
         ),
         "filter that is not there": Row(
-            "cannot be worked out (TemplateAssertionError)", f"{KEY}: \"{{{{ '{key}' | no_such_filter }}}}\"\n"
+            "cannot be resolved (TemplateAssertionError)", f"{KEY}: \"{{{{ '{key}' | no_such_filter }}}}\"\n"
         ),
         "template that breaks off": Row(
-            "cannot be worked out (TemplateSyntaxError)", f"{KEY}: \"{{{{ '{key}' \"\nprover_node_port: 8081\n"
+            "cannot be resolved (TemplateSyntaxError)", f"{KEY}: \"{{{{ '{key}' \"\nprover_node_port: 8081\n"
         ),
         "variable that is not defined": Row(
             "uses 'nobody_set_this', which is not defined", f'{KEY}: "{key}{{{{ nobody_set_this }}}}"\n'
         ),
-        "variable that nobody knows": Row("there is no such variable", f'{KEY}: "{key}"\nprover_node_prot: 1\n'),
+        "variable that nobody knows": Row("is an unknown variable", f'{KEY}: "{key}"\nprover_node_prot: 1\n'),
         "YAML that cannot be read": Row("YAML parsing failed", f'{KEY}: "{key}"\n  prover_node_port: [1\n'),
         "host out of reach": Row("UNREACHABLE", "ansible_port: 1\nansible_ssh_extra_args: -o ControlPath=none\n"),
         "wrong sudo password": Row(
