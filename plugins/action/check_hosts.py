@@ -24,15 +24,15 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
     fleet_problem,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    Engine,
-    Settings,
+    ComponentSettings,
+    EngineSettings,
     check_hosts,
     hardware_table,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     check_l1,
     l1_tables,
-    starts_node,
+    will_start_node,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
     check_network,
@@ -53,7 +53,7 @@ PUBLISHED = {
 }
 
 
-def settings_of(values: dict, components: list, specs: Specs) -> dict:
+def component_settings(values: dict, components: list, specs: Specs) -> dict:
     """Give the settings that count here for each component of a host, from its variables and the roles' defaults."""
     found = {}
     for component in components:
@@ -67,7 +67,7 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
             for option, protocol, loopback_only in PUBLISHED[component]
         )
         by_hand = values.get("prover_broker_publish_addresses") if component == BROKER else None
-        found[component] = Settings(
+        found[component] = ComponentSettings(
             ports,
             str(value("requirements")),
             value("count") if component == AGENT else 1,
@@ -82,7 +82,7 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
     return found
 
 
-def engine_of(values: dict, specs: Specs) -> Engine:
+def engine_settings(values: dict, specs: Specs) -> EngineSettings:
     """Give what a host's variables and the defaults of docker_engine ask of the host's engine."""
 
     def value(option: str):
@@ -93,7 +93,7 @@ def engine_of(values: dict, specs: Specs) -> Engine:
         str(value(option)) for option in ("source", "version", "apt_url", "data_root", "containerd_root")
     )
     options = {**({"data-root": data_root} if data_root else {}), **value("daemon_options")}
-    return Engine(source, version, url, value("registry_mirrors"), options, containerd_root)
+    return EngineSettings(source, version, url, value("registry_mirrors"), options, containerd_root)
 
 
 class ActionModule(ActionBase):
@@ -121,10 +121,10 @@ class ActionModule(ActionBase):
                 variables = hostvars[host]
                 looks[host] = plain(variables["preflight_host_info"]) if "preflight_host_info" in variables else None
                 values = inventory[host] = host_values(variables, specs)
-                settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
-                engines[host] = engine_of(values, specs)
+                settings[host] = component_settings(values, fleet["hosts"][host]["components"], specs)
+                engines[host] = engine_settings(values, specs)
                 if looks[host]:
-                    starts = NODE in fleet["hosts"][host]["components"] and starts_node(looks[host], values)
+                    starts = NODE in fleet["hosts"][host]["components"] and will_start_node(looks[host], values)
                     verdicts.append(check_l1(host, values, fleet, looks[host].get("l1"), starts))
                     networks.append(check_network(host, values, fleet, looks[host].get("network")))
 

@@ -9,7 +9,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import plain
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import counted
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import report_table, verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report, report_table
 
 GONE = "could not be reached: see the error above, then run again"
 LEFT_OUT = "was left out of this run: {}: correct it, then run again"
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
             if host in fleet["hosts"]:
                 variables = hostvars[host]
                 results[host] = plain(variables[name]) if name in variables else None
-        report = verify(looks_of(results, fleet, plain(arguments["left_out"])), fleet)
+        report = fleet_report(looks_of(results, fleet, plain(arguments["left_out"])), fleet)
         self._display.display("\n" + report_table(report) + "\n", color="red" if report.problems else None)
         result.update(
             changed=False,

@@ -34,12 +34,12 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks 
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool, fleet_problem, members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
-    Verdict,
+    L1CheckResult,
     check_l1,
+    client_queries,
     ether,
-    l1_questions,
+    l1_settings,
     l1_tables,
-    settings_of,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.ethereum import ethereum_address
@@ -127,7 +127,7 @@ def questions(task_vars: Mapping, fleet: Mapping) -> tuple:
     """Give (what the variables of the node's host come to, what its look has to ask of the L1, '' for nothing)."""
     host = task_vars["inventory_hostname"]
     values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
-    return values, l1_questions(values, fleet, host)
+    return values, client_queries(values, fleet, host)
 
 
 def origin_problem(value: object, vault: Path, file: str, host: str) -> str:
@@ -361,7 +361,7 @@ class ActionModule(publisher_key.ActionModule):
             return {}
         accounts = list(addresses.values())
         asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts, "fees": True})
-        settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
+        settings = l1_settings(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
         # An account that the node has already is no longer waited for.
         wanted = addresses[staged["place"]] if staged["what"] in ("stage", "rotate", "rollback") else ""
         end, first = time.monotonic() + request.wait, True
@@ -400,7 +400,7 @@ class ActionModule(publisher_key.ActionModule):
             self._display.display(short, color="yellow")
         return {"balances": {one: ether(amount) for one, amount in seen["balances"].items()}}
 
-    def _show_seen(self, verdict: Verdict, addresses: Mapping, seen: Mapping) -> None:
+    def _show_seen(self, verdict: L1CheckResult, addresses: Mapping, seen: Mapping) -> None:
         """Show the L1's clients, the accounts, and what is wrong, as tables."""
         rows = rotation.account_rows(addresses, **seen)
         accounts = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))

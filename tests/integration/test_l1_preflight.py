@@ -31,7 +31,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import ask_l1
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     check_l1,
-    l1_questions,
+    client_queries,
     l1_tables,
 )
 from cryptography import x509
@@ -277,7 +277,7 @@ LAB = {"aztec_l1_chain_id": 31337, "aztec_l1_registry": REGISTRY, "aztec_l1_time
 def judged(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values):
     """Ask these clients as a host does and judge what they say."""
     every = {**LAB, "aztec_l1_execution_urls": execution, "aztec_l1_consensus_urls": consensus, **values}
-    return check_l1("node-1", every, fleet, ask_l1(json.loads(l1_questions(every, fleet, "node-1"))), starts)
+    return check_l1("node-1", every, fleet, ask_l1(json.loads(client_queries(every, fleet, "node-1"))), starts)
 
 
 def lines(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values) -> list:

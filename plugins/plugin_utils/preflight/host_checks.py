@@ -58,7 +58,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l"
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComponentSettings:
     """What of a component's settings on a host counts here. ports: (variable, protocol, number, on loopback alone).
 
     memory_limit and cpu_limit: those of each of its containers, as Compose takes them; empty and 0 set none.
@@ -78,7 +78,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineSettings:
     """What a host's settings ask of its container engine: source, version and the address of Docker's packages.
 
     mirrors, options: of its daemon.json. containerd_root: where containerd keeps its data, empty for the default.
@@ -146,7 +146,7 @@ def new_engine(look: Mapping) -> bool:
     return look["engine"]["source"] == "none" and not look["engine"]["serves"]
 
 
-def engine_roots(look: Mapping, engine: Engine) -> tuple[str, str]:
+def engine_roots(look: Mapping, engine: EngineSettings) -> tuple[str, str]:
     """Return where the engine of a run keeps its data, and where it keeps its images."""
     seen = look["engine"]
     data, containerd = seen.get("root") or DATA_ROOT, seen.get("containerd_root") or CONTAINERD_ROOT
@@ -157,14 +157,14 @@ def engine_roots(look: Mapping, engine: Engine) -> tuple[str, str]:
     return data, containerd if store else data
 
 
-def disk_writes(look: Mapping, engine: Engine, images: Sequence, release: Release) -> list[tuple[str, int]]:
+def disk_writes(look: Mapping, engine: EngineSettings, images: Sequence, release: Release) -> list[tuple[str, int]]:
     """Return what a run writes to a host's disks by path: images that are not there yet, and an engine's packages."""
     _data, image_root = engine_roots(look, engine)
     pulled = image_bytes(list(images), look.get("images") or {}, release)
     return [(image_root, pulled)] * bool(pulled) + list(ENGINE_PACKAGES if new_engine(look) else ())
 
 
-def hardware_findings(host: str, look: Mapping, settings: Mapping, fleet: Mapping, engine: Engine) -> tuple:
+def hardware_findings(host: str, look: Mapping, settings: Mapping, fleet: Mapping, engine: EngineSettings) -> tuple:
     """Give (problems, table row) of a host's hardware against the sum of what its components want."""
     here, line = fleet["hosts"][host], fleet["line"]
     paths = here["paths"]
@@ -244,7 +244,7 @@ def architecture_problems(host: str, look: Mapping, images: Sequence, release: R
     return problems
 
 
-def root_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
+def root_problems(host: str, look: Mapping, engine: EngineSettings) -> list[Problem]:
     """Return a warning for each root that is set for an engine whose settings the role leaves alone."""
     seen = look["engine"]
     if seen["ours"] or not seen["serves"]:
@@ -283,7 +283,7 @@ def limit_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]
     return problems
 
 
-def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
+def engine_problems(host: str, look: Mapping, engine: EngineSettings) -> list[Problem]:
     """Give what docker_engine would refuse, and where the host's distribution is not one that it is made for."""
     seen = dict(look)
     url = repository_of(engine.apt_url, seen)
@@ -313,7 +313,7 @@ def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     return [Problem(host, "operating system", wrong, remedy, "warning")]
 
 
-def ipv6_problems(host: str, look: Mapping, subnet: str, wanted: Engine) -> list[Problem]:
+def ipv6_problems(host: str, look: Mapping, subnet: str, wanted: EngineSettings) -> list[Problem]:
     """Give a problem where containers need IPv6, have private addresses, and an engine that does not translate them."""
     engine = look["engine"]
     if not subnet or not engine["serves"] or engine["translates_ipv6"]:
@@ -374,7 +374,7 @@ def bridge_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem
     return list(problems.values())
 
 
-def publish_problems(host: str, look: Mapping, setting: Settings, derived: Sequence) -> list[Problem]:
+def publish_problems(host: str, look: Mapping, setting: ComponentSettings, derived: Sequence) -> list[Problem]:
     """Return what is wrong with the addresses on which the broker is published, or that it is published on all."""
     option, own = "prover_broker_publish_addresses", look.get("addresses") or []
     if setting.publish_addresses is None:
@@ -391,7 +391,7 @@ def publish_problems(host: str, look: Mapping, setting: Settings, derived: Seque
     return [Problem(host, option, f"no interface has {address}", remedy) for address in absent] if own else []
 
 
-def rules_problems(host: str, look: Mapping) -> list[Problem]:
+def firewall_rule_problems(host: str, look: Mapping) -> list[Problem]:
     """Return a warning where an engine of somebody else runs without its firewall rules."""
     engine = look["engine"]
     if not engine["serves"] or engine["ours"] or engine["rules"]:
@@ -418,7 +418,7 @@ def _identity(look: Mapping) -> tuple:
 def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapping) -> Findings:
     """Check the hosts of a run. looks: host -> its look, or None where it could not be had.
 
-    settings: host -> component -> Settings. engines: host -> Engine. A host without a look leaves
+    settings: host -> component -> ComponentSettings. engines: host -> EngineSettings. A host without a look leaves
     the run; it is an error where it is the node's or the broker's.
     """
     findings = Findings()
@@ -444,7 +444,7 @@ def check_hosts(looks: Mapping, fleet: Mapping, settings: Mapping, engines: Mapp
         findings.problems += ipv6_problems(host, look, here["docker_ipv6_subnet"], engines[host])
         findings.problems += docker_network_problems(host, look, settings[host], engines[host], fleet)
         findings.problems += guard_problems(host, look)
-        findings.problems += rules_problems(host, look)
+        findings.problems += firewall_rule_problems(host, look)
         findings.problems += selinux_problems(host, look)
         findings.problems += bridge_problems(host, look, settings[host])
         if BROKER in settings[host]:

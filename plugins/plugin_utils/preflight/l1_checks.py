@@ -52,7 +52,7 @@ AHEAD_SECONDS = 30
 BEHIND_SLOTS = 32
 # Half of all data columns, from which blobs can be put together again.
 SEMI_SUPERNODE_GROUPS = 64
-WEI = Decimal(10) ** 18
+WEI_PER_ETH = Decimal(10) ** 18
 GWEI = 10**9
 
 # What Aztec offers for a transaction where its environment says nothing else: L1_GAS_PRICE_MAX (gwei) and
@@ -83,7 +83,7 @@ SUPERNODE_REMEDY = "since Fusaka only a supernode or semi-supernode keeps all bl
 
 
 @dataclass(frozen=True)
-class Settings:
+class L1Settings:
     """What the operator wants of the L1 checks of a host. chain_id and registry are what must be, None if unknown."""
 
     checks: str = "fail"
@@ -174,7 +174,7 @@ def debug_urls(values: Mapping) -> tuple[str, list]:
     return f"aztec_{DEBUG_OPTION}", []
 
 
-def sources_of(values: Mapping, components: Sequence) -> list[Source]:
+def l1_clients(values: Mapping, components: Sequence) -> list[Source]:
     """Give the clients that a host asks for its components, each once, in a fixed order."""
     found: dict = {}
     traced: dict = {}
@@ -204,7 +204,7 @@ def flag(environment: Mapping, name: str) -> bool:
     return str(environment.get(name, "")).lower() in ("1", "true")
 
 
-def settings_of(values: Mapping, network: str, components: Sequence, line: str = "") -> Settings:
+def l1_settings(values: Mapping, network: str, components: Sequence, line: str = "") -> L1Settings:
     """Return the settings of a host's L1 checks. line: the release line that the fleet runs.
 
     What is set by hand decides, then what the component itself is told by its environment, then the known networks.
@@ -232,12 +232,12 @@ def settings_of(values: Mapping, network: str, components: Sequence, line: str =
     allowed = flag(node, "ETHEREUM_ALLOW_NO_DEBUG_HOSTS")
     required = release is not None and release.debug_hosts_required
     cap = as_float(value("prover_node_max_fee_gwei")) or MAX_FEE_GWEI
-    return Settings(
+    return L1Settings(
         traces="" if allowed else "error" if required else "warning",
         submission_gas=int(value("aztec_l1_submission_gas")),
         max_fee=int(Decimal(str(cap)) * GWEI),
         fee_bump=int(value("prover_node_priority_fee_bump_percentage") or FEE_BUMP_PERCENT),
-        top_up=int(Decimal(str(value("prover_node_funding_amount") or 0)) * WEI),
+        top_up=int(Decimal(str(value("prover_node_funding_amount") or 0)) * WEI_PER_ETH),
         needs_balance=release is not None
         and release.balance_required
         and as_bool(value("prover_node_dry_run")) is not True,
@@ -254,11 +254,11 @@ def settings_of(values: Mapping, network: str, components: Sequence, line: str =
     )
 
 
-def l1_questions(values: Mapping, fleet: Mapping, host: str) -> str:
+def client_queries(values: Mapping, fleet: Mapping, host: str) -> str:
     """Give what a host's look has to ask of the L1 as JSON text, for it holds API keys; '' where nothing is asked."""
     components = fleet["hosts"][host]["components"]
-    settings = settings_of(values, fleet["network"], components)
-    sources = sources_of(values, components)
+    settings = l1_settings(values, fleet["network"], components)
+    sources = l1_clients(values, components)
     if settings.checks == "ignore" or not sources:
         return ""
 
@@ -283,8 +283,8 @@ def l1_questions(values: Mapping, fleet: Mapping, host: str) -> str:
     })
 
 
-def span(seconds: float) -> str:
-    """Give a time span in words: 45 s, 12 min, 3 h, 90 d."""
+def duration(seconds: float) -> str:
+    """Give a time duration in words: 45 s, 12 min, 3 h, 90 d."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{int(seconds // size)} {unit}"
@@ -293,7 +293,7 @@ def span(seconds: float) -> str:
 
 def ether(wei: object) -> str:
     """Give wei as ETH, cut to six places: 1.5 ETH, 0 ETH. What is not quite a threshold is not shown as it."""
-    amount = Decimal(str(wei)) / WEI
+    amount = Decimal(str(wei)) / WEI_PER_ETH
     if 0 < amount < Decimal("0.000001"):
         return "less than 0.000001 ETH"
     text = f"{amount.quantize(Decimal('0.000001'), ROUND_DOWN):f}".rstrip("0").rstrip(".")
@@ -311,7 +311,7 @@ def chain_name(chain_id: int) -> str:
     return f"{chain_id}, that of {known}" if known else str(chain_id)
 
 
-def _chain_faults(answer: Mapping, settings: Settings) -> list[Found]:
+def _chain_faults(answer: Mapping, settings: L1Settings) -> list[Found]:
     chain = answer.get("chain_id")
     if chain is None or settings.chain_id is None or chain == settings.chain_id:
         return []
@@ -319,7 +319,7 @@ def _chain_faults(answer: Mapping, settings: Settings) -> list[Found]:
     return [Found(wrong, "give a URL on that chain, or correct aztec_network", foreign=True)]
 
 
-def execution_faults(answer: Mapping, settings: Settings) -> list[Found]:
+def execution_faults(answer: Mapping, settings: L1Settings) -> list[Found]:
     """Give what is wrong with an execution client by its answer."""
     refused = answer.get("refused") or {}
     if answer.get("chain_id") is None:
@@ -338,11 +338,11 @@ def execution_faults(answer: Mapping, settings: Settings) -> list[Found]:
     elif not answer.get("syncing"):
         age = answer["time"] - answer["timestamp"]
         if age > settings.max_head_age:
-            wrong = f"its newest block, {answer['head']}, is {span(age)} old, over {span(settings.max_head_age)}"
+            wrong = f"its newest block, {answer['head']}, is {duration(age)} old, over {duration(settings.max_head_age)}"
             remedy = "see why it no longer follows its chain (or this host's clock is wrong)"
             found.append(Found(wrong, remedy))
         elif age < -AHEAD_SECONDS:
-            wrong = f"its newest block is {span(-age)} ahead of this host's clock"
+            wrong = f"its newest block is {duration(-age)} ahead of this host's clock"
             found.append(Found(wrong, "set the host's clock: Aztec compares the two"))
     if settings.registry:
         if answer.get("code_bytes") is None:
@@ -356,7 +356,7 @@ def execution_faults(answer: Mapping, settings: Settings) -> list[Found]:
     return found
 
 
-def debug_faults(answer: Mapping, settings: Settings) -> list[Found]:
+def debug_faults(answer: Mapping, settings: L1Settings) -> list[Found]:
     """Return what is wrong with a client that is asked for traces alone, but for the traces themselves."""
     refused = answer.get("refused") or {}
     if answer.get("chain_id") is None:
@@ -369,7 +369,7 @@ def debug_faults(answer: Mapping, settings: Settings) -> list[Found]:
     return found
 
 
-def trace_fault(answer: Mapping, settings: Settings) -> Found | None:
+def trace_fault(answer: Mapping, settings: L1Settings) -> Found | None:
     """Return what is wrong with the traces of a client that was asked for them, or None.
 
     An answer without `traces` is that of a client whose other faults are reported. A chain without transactions has
@@ -420,7 +420,7 @@ def blob_faults(answer: Mapping) -> list[Found]:
     return []
 
 
-def consensus_faults(answer: Mapping, settings: Settings) -> list[Found]:
+def consensus_faults(answer: Mapping, settings: L1Settings) -> list[Found]:
     """Give what is wrong with a consensus client by its answer."""
     refused = answer.get("refused") or {}
     if answer.get("head") is None:
@@ -485,7 +485,7 @@ def url_faults(source: Source) -> list[Found]:
     return found
 
 
-def faults_of(source: Source, answer: Mapping, settings: Settings) -> list[Found]:
+def faults_of(source: Source, answer: Mapping, settings: L1Settings) -> list[Found]:
     """Give all that is wrong with a client."""
     fault = answer.get("fault")
     if fault:
@@ -502,7 +502,7 @@ def _works(faults: Sequence) -> bool:
     return not any(one.level == "error" for one in faults)
 
 
-def source_problems(host: str, judged: Sequence, settings: Settings) -> list[Problem]:
+def source_problems(host: str, judged: Sequence, settings: L1Settings) -> list[Problem]:
     """Give the problems of a host's clients. judged: (source, its faults). With one needed, a second one may fail."""
     problems = []
     working = {user[:2] for source, faults in judged if _works(faults) for user in source.users}
@@ -515,7 +515,7 @@ def source_problems(host: str, judged: Sequence, settings: Settings) -> list[Pro
     return problems
 
 
-def trace_problems(host: str, judged: Sequence, answers: Sequence, settings: Settings) -> dict:
+def trace_problems(host: str, judged: Sequence, answers: Sequence, settings: L1Settings) -> dict:
     """Return the problems with traces, by source. judged: (source, its faults).
 
     Aztec asks one client after the other until one gives a trace (viem's fallback transport): one that does is enough.
@@ -535,7 +535,7 @@ def trace_problems(host: str, judged: Sequence, answers: Sequence, settings: Set
     return found
 
 
-def unknown_problems(host: str, sources: Sequence, settings: Settings) -> list[Problem]:
+def unknown_problems(host: str, sources: Sequence, settings: L1Settings) -> list[Problem]:
     """Give a warning for each point that was not checked because nobody has said what has to be there."""
     if not sources:
         return []
@@ -571,7 +571,7 @@ def fees_of(judged: Sequence, answers: Sequence) -> dict | None:
     return known[-1] if known else None
 
 
-def fee_offered(fees: Mapping | None, settings: Settings) -> int:
+def max_fee_per_gas(fees: Mapping | None, settings: L1Settings) -> int:
     """Return the fee cap of a transaction in wei for each gas, as Aztec sets it in its first attempt; 0 for unknown.
 
     That is the base fee of the newest block, which may rise by an eighth until the next, and the priority fee: the
@@ -592,17 +592,17 @@ def fee_offered(fees: Mapping | None, settings: Settings) -> int:
     return min(base + priority * (100 + settings.fee_bump) // 100, settings.max_fee)
 
 
-def submission_cost(fees: Mapping | None, settings: Settings) -> int:
+def submission_cost(fees: Mapping | None, settings: L1Settings) -> int:
     """Return the wei that an account must hold for Aztec to submit a proof, 0 where the fees are not known.
 
     Aztec's own: gas limit times fee cap, with no blobs (computeSendCost of ethereum/src/l1_tx_utils/send_cost.ts,
     SUBMIT_EPOCH_PROOF_REQUIREMENT of prover-node/src/gas_constants.ts).
     """
-    return settings.submission_gas * fee_offered(fees, settings)
+    return settings.submission_gas * max_fee_per_gas(fees, settings)
 
 
 def balance_problems(
-    host: str, variable: str, publishers: Sequence, balances: Mapping, settings: Settings, cost: int, starts: bool
+    host: str, variable: str, publishers: Sequence, balances: Mapping, settings: L1Settings, cost: int, starts: bool
 ) -> list:
     """Return a problem for each publisher that cannot pay, or not for long.
 
@@ -616,7 +616,7 @@ def balance_problems(
             wrong = f"the balance of the publisher {address} was not checked: no execution client told it"
             problems.append(Problem(host, variable, wrong, "see the lines on the execution clients", "warning"))
             continue
-        amount, shown = Decimal(balances[address]) / WEI, ether(balances[address])
+        amount, shown = Decimal(balances[address]) / WEI_PER_ETH, ether(balances[address])
         proofs = int(balances[address]) // cost if cost else FEW_PROOFS
         each = f"{ether(cost)} each: {settings.submission_gas} gas at {gwei(cost // settings.submission_gas)}"
         if amount <= settings.balance_fail:
@@ -656,7 +656,7 @@ def counted_of(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def starts_node(look: Mapping, values: Mapping) -> bool:
+def will_start_node(look: Mapping, values: Mapping) -> bool:
     """Return whether a run that goes on starts the node: its container does not run here, or runs another image.
 
     look: that of the node's host. Other changes that restart a running node show only in its role.
@@ -670,7 +670,7 @@ def starts_node(look: Mapping, values: Mapping) -> bool:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class L1CheckResult:
     """The result of a host's L1 checks: problems, rows of the table of clients, rows of the table of publishers.
 
     cost: wei that submitting one proof takes at the fees of this moment, 0 where they are not known.
@@ -682,16 +682,16 @@ class Verdict:
     cost: int = 0
 
 
-def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None, starts: bool = False) -> Verdict:
+def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None, starts: bool = False) -> L1CheckResult:
     """Judge the answers of a host's L1 clients (host_info's l1, or None where nothing was asked).
 
     starts: whether this run starts the node.
     """
     components = fleet["hosts"][host]["components"]
-    settings = settings_of(values, fleet["network"], components, str(fleet.get("line", "")))
+    settings = l1_settings(values, fleet["network"], components, str(fleet.get("line", "")))
     if settings.checks == "ignore" or answers is None:
-        return Verdict([], [], [])
-    sources = sources_of(values, components)
+        return L1CheckResult([], [], [])
+    sources = l1_clients(values, components)
     waiting = {kind: list(answers.get(kind, [])) for kind in KINDS}
     paired = [(source, waiting[source.kind].pop(0)) for source in sources]
     judged = [(source, faults_of(source, answer, settings)) for source, answer in paired]
@@ -730,7 +730,7 @@ def check_l1(host: str, values: Mapping, fleet: Mapping, answers: Mapping | None
             publishers.append((host, f"{funder} (tops up)", shown, left))
     if settings.checks == "warn":
         problems = [Problem(one.host, one.variable, one.wrong, one.remedy, "warning") for one in problems]
-    return Verdict(problems, rows, publishers, cost)
+    return L1CheckResult(problems, rows, publishers, cost)
 
 
 def client_row(host: str, source: Source, answer: Mapping, faults: Sequence, publishers: int) -> tuple:
@@ -741,7 +741,7 @@ def client_row(host: str, source: Source, answer: Mapping, faults: Sequence, pub
     head, age, seen = answer.get("head"), "-", ""
     if answer.get("timestamp") is not None:
         # Seconds of a block's own making are no news.
-        age = span(max(0.0, answer["time"] - answer["timestamp"]))
+        age = duration(max(0.0, answer["time"] - answer["timestamp"]))
     if source.kind == "execution" and answer.get("code_bytes") is not None:
         seen = "registry" if answer["code_bytes"] else "NO REGISTRY"
     elif source.kind == "signer" and answer.get("known") is not None:

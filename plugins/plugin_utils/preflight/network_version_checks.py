@@ -19,7 +19,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_con
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem, table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import NODE, environment_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import l1_questions, settings_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import client_queries, l1_settings
 
 HEADS = ("HOST", "NETWORK", "AZTEC_VERSION", "NETWORK RUNS", "FROM", "STATE")
 STATES = {
@@ -39,7 +39,7 @@ def location_of(values: Mapping) -> str:
     return str(environment_of(values, NODE).get("NETWORK_CONFIG_LOCATION") or "")
 
 
-def host_questions(values: Mapping, fleet: Mapping, host: str) -> str:
+def l1_queries(values: Mapping, fleet: Mapping, host: str) -> str:
     """Return what a host's look has to ask of the L1 and, for the node's host, of the network's configuration.
 
     JSON text, since it holds API keys; '' where nothing is to be asked, as with aztec_l1_checks "ignore".
@@ -47,7 +47,7 @@ def host_questions(values: Mapping, fleet: Mapping, host: str) -> str:
     here = fleet["hosts"][host]
     if here.get("left_out"):
         return ""
-    asked = l1_questions(values, fleet, host)
+    asked = client_queries(values, fleet, host)
     if not asked or NODE not in here["components"]:
         return asked
     urls = config_urls(location_of(values))
@@ -114,7 +114,7 @@ def check_network(host: str, values: Mapping, fleet: Mapping, answer: Mapping | 
     Return (problems, rows of the table).
     """
     here = fleet["hosts"][host]
-    settings = settings_of(values, fleet["network"], here["components"])
+    settings = l1_settings(values, fleet["network"], here["components"])
     if NODE not in here["components"] or settings.checks == "ignore":
         return [], []
     own, network = str(fleet["version"]).removeprefix("v"), fleet["network"]

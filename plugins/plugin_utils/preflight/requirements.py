@@ -221,8 +221,3 @@ def agent_count(look: dict, wanted, line: str, beside: list | None = None) -> in
     memory = hardware.get("memory_bytes", 0) - sum(memory_floor(needs.memory_gb) for needs in others)
     by_memory = memory // memory_floor(agent.memory_gb)
     return max(1, int(min(by_cpu, by_memory)))
-
-
-def hardware_concurrency(vcpus: int, count: int) -> int:
-    """Give the threads for each of `count` agents on `vcpus`: the prover sees all of them and not Docker's limits."""
-    return max(1, int(vcpus) // max(1, int(count)))

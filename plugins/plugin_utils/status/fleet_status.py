@@ -464,7 +464,7 @@ def left_over(report: Report, host: str, component: str, container: dict) -> Non
     ))
 
 
-def verify(looks: dict, fleet: dict) -> Report:
+def fleet_report(looks: dict, fleet: dict) -> Report:
     """Judge a fleet. looks: host -> its look, or a text that says why there is none; fleet: the fleet's values."""
     report, chain = Report(), chain_of(looks)
     seen = []

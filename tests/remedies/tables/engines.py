@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import engine_plan, moved_root
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import Engine
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import EngineSettings
 
 from tests.remedies.case import Lines, cases, returned
 from tests.remedies.tables.hosts import but_for, host
@@ -45,7 +45,7 @@ def rooted(current: str, wanted: str = "", containerd: str = "/var/lib/container
     """Return what checks a host whose engine, somebody else's, has these roots. wanted, ask: those that are set."""
     options = {"data-root": wanted} if wanted else {}
     there = engine(**SERVES, root=current, containerd_root=containerd)
-    return host(wanted=Engine(options=options, containerd_root=ask), engine=there)
+    return host(wanted=EngineSettings(options=options, containerd_root=ask), engine=there)
 
 
 REMOVE = "remove what nothing else needs"

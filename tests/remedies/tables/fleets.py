@@ -17,7 +17,7 @@ from unittest import mock
 from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import LEFT_OUT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import image_registry as registry
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import registry_problems
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.remedies.case import Lines, cases, in_folder, told
 from tests.remedies.tables.others import row
@@ -76,7 +76,7 @@ def noted(change: Callable) -> Lines:
     def lines() -> list[str]:
         looks, wanted = fleet(), copy.deepcopy(ADMITTING)
         change(looks, wanted)
-        report = verify(looks, wanted)
+        report = fleet_report(looks, wanted)
         return [line for _host, _component, line in [*report.problems, *report.notes]]
 
     return lines
@@ -141,7 +141,7 @@ def left_out(address: str) -> Lines:
         looks = fleet()
         for line in wrong:
             looks["agent-1"] = LEFT_OUT.format(f"aztec_address {line.partition(': ')[0]}")
-        return [line for _host, _component, line in verify(looks, FLEET).problems]
+        return [line for _host, _component, line in fleet_report(looks, FLEET).problems]
 
     return lines
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import unreachable_broker
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    Engine,
-    Settings,
+    ComponentSettings,
+    EngineSettings,
     check_hosts,
     ipv6_problems,
     publish_problems,
@@ -32,7 +32,7 @@ DOCKER_LIST = "/etc/apt/sources.list.d/docker.list"
 
 
 def host(
-    settings: dict | None = None, wanted: Engine | None = None, addresses: list | None = None, **changes: object
+    settings: dict | None = None, wanted: EngineSettings | None = None, addresses: list | None = None, **changes: object
 ) -> Lines:
     """Return what checks a host with these changes. addresses: those of the fleet's values."""
 
@@ -41,20 +41,20 @@ def host(
         fleet = {**FLEET, "hosts": {"node-1": here}}
         seen = look("node-1", "10.0.0.10", **changes)
         own = {"node-1": {**SETTINGS["node-1"], **(settings or {})}}
-        return told(check_hosts({"node-1": seen}, fleet, own, {"node-1": wanted or Engine()}).problems)
+        return told(check_hosts({"node-1": seen}, fleet, own, {"node-1": wanted or EngineSettings()}).problems)
 
     return lines
 
 
-def agent(settings: Settings | None = None, **changes: object) -> Lines:
+def agent(settings: ComponentSettings | None = None, **changes: object) -> Lines:
     """Return what checks an agent's host with these changes."""
 
     def lines() -> list[str]:
         fleet = {**FLEET, "line": "6", "hosts": {"agent-1": FLEET["hosts"]["agent-1"]}}
-        own = {"agent-1": {"prover_agent": settings or Settings()}}
+        own = {"agent-1": {"prover_agent": settings or ComponentSettings()}}
         return told(
             check_hosts(
-                {"agent-1": look("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": Engine()}
+                {"agent-1": look("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": EngineSettings()}
             ).problems
         )
 
@@ -66,7 +66,7 @@ def fleet_of(looks: dict) -> Lines:
 
     def lines() -> list[str]:
         good = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21")}
-        engines = {"node-1": Engine(), "agent-1": Engine()}
+        engines = {"node-1": EngineSettings(), "agent-1": EngineSettings()}
         return told(check_hosts({**good, **looks}, FLEET, SETTINGS, engines).problems)
 
     return lines
@@ -86,7 +86,7 @@ def but_for(lines: Lines, part: str) -> Lines:
 def debian(version: str, name: str = "debian", wanted: str = "docker", **seen: object) -> Lines:
     """Return what checks a host of a distribution. wanted: docker_engine_source."""
     return host(
-        os=system(name, version, apt=name in ("debian", "ubuntu")), wanted=Engine(wanted), engine=engine(**seen)
+        os=system(name, version, apt=name in ("debian", "ubuntu")), wanted=EngineSettings(wanted), engine=engine(**seen)
     )
 
 
@@ -118,13 +118,13 @@ def broker(error: str, source: str | None, *admits: str) -> Lines:
 def published(by_hand: tuple | None) -> Lines:
     """Return what checks the addresses of a broker behind a router that translates 9.9.9.9."""
     own = {"addresses": ["192.168.1.4"]}
-    return lambda: told(publish_problems("node-1", own, Settings(publish_addresses=by_hand), ["9.9.9.9"]))
+    return lambda: told(publish_problems("node-1", own, ComponentSettings(publish_addresses=by_hand), ["9.9.9.9"]))
 
 
-def ipv6(wanted: Engine | None = None, **seen: object) -> Lines:
+def ipv6(wanted: EngineSettings | None = None, **seen: object) -> Lines:
     """Return what checks a host whose containers need IPv6."""
     good = {"serves": True, "version": "26.1.5", "translates_ipv6": False, "ours": False, "source": "docker-ce"}
-    return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or Engine()))
+    return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or EngineSettings()))
 
 
 URL = "https://download.docker.com/linux/debian"
@@ -220,13 +220,13 @@ HOSTS = cases(
     (
         "set docker_engine_daemon_options: {experimental: true",
         ipv6(ours=True),
-        ipv6(Engine(options={"experimental": True, "ip6tables": True}), ours=True),
-        ipv6(Engine(version="27.0.1"), ours=True),
+        ipv6(EngineSettings(options={"experimental": True, "ip6tables": True}), ours=True),
+        ipv6(EngineSettings(version="27.0.1"), ours=True),
     ),
     (
         "set docker_engine_daemon_options: {experimental: true",
         ipv6(ours=True, source="docker.io"),
-        ipv6(Engine(options={"experimental": True, "ip6tables": True}), ours=True, source="docker.io"),
+        ipv6(EngineSettings(options={"experimental": True, "ip6tables": True}), ours=True, source="docker.io"),
     ),
     ("in its daemon.json", ipv6(), ipv6(version="27.0.0", translates_ipv6=True), ipv6(translates_ipv6=True)),
     (
@@ -239,8 +239,8 @@ HOSTS = cases(
         "give the host more, or set prover_agent_requirements: warn",
         agent(vcpus=1),
         agent(),
-        but_for(agent(Settings(requirements="warn"), vcpus=1), "prover_agent_requirements: ignore"),
-        agent(Settings(requirements="ignore"), vcpus=1),
+        but_for(agent(ComponentSettings(requirements="warn"), vcpus=1), "prover_agent_requirements: ignore"),
+        agent(ComponentSettings(requirements="ignore"), vcpus=1),
     ),
     (
         "or set aztec_requirements: warn",
@@ -248,7 +248,11 @@ HOSTS = cases(
         host(),
         but_for(
             host(
-                {"prover_node": Settings(NODE_PORTS, "warn"), "prover_broker": Settings(requirements="warn")}, vcpus=1
+                {
+                    "prover_node": ComponentSettings(NODE_PORTS, "warn"),
+                    "prover_broker": ComponentSettings(requirements="warn"),
+                },
+                vcpus=1,
             ),
             "aztec_requirements: ignore",
         ),
@@ -257,40 +261,45 @@ HOSTS = cases(
         "the processor has no",
         agent(**cpu("sse2")),
         agent(**cpu("sse2", "avx2", "bmi2", "adx")),
-        agent(Settings(requirements="ignore"), **cpu("sse2")),
+        agent(ComponentSettings(requirements="ignore"), **cpu("sse2")),
     ),
     (
         "256.5 CPUs are more than",
-        host({"prover_node": Settings(NODE_PORTS, cpu_limit=256.5)}),
-        host({"prover_node": Settings(NODE_PORTS, cpu_limit=256)}),
-        host({"prover_node": Settings(NODE_PORTS, cpu_limit=0)}),
+        host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=256.5)}),
+        host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=256)}),
+        host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=0)}),
     ),
     (
         "and limits nothing",
-        host({"prover_node": Settings(NODE_PORTS, memory_limit="513G")}),
-        host({"prover_node": Settings(NODE_PORTS, memory_limit="16G")}),
-        host({"prover_node": Settings(NODE_PORTS)}),
+        host({"prover_node": ComponentSettings(NODE_PORTS, memory_limit="513G")}),
+        host({"prover_node": ComponentSettings(NODE_PORTS, memory_limit="16G")}),
+        host({"prover_node": ComponentSettings(NODE_PORTS)}),
     ),
     # ports, bridges, addresses
     (
         "tcp port 8080 is taken by nginx",
         host(**listens(8080, "nginx")),
         host(listening=[]),
-        host({"prover_broker": Settings((("prover_broker_port", "tcp", 8090, False),))}, **listens(8080, "nginx")),
+        host(
+            {"prover_broker": ComponentSettings((("prover_broker_port", "tcp", 8090, False),))},
+            **listens(8080, "nginx"),
+        ),
     ),
     (
         "is the bridge of the Docker network other",
-        host({"prover_node": Settings(NODE_PORTS, **NETWORK)}, networks=[{"name": "other", "bridge": "aztec0"}]),
         host(
-            {"prover_node": Settings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
+            {"prover_node": ComponentSettings(NODE_PORTS, **NETWORK)}, networks=[{"name": "other", "bridge": "aztec0"}]
+        ),
+        host(
+            {"prover_node": ComponentSettings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
             networks=[{"name": "other", "bridge": "aztec0"}],
         ),
     ),
     (
         "is an interface of the host and of no Docker network",
-        host({"prover_node": Settings(NODE_PORTS, **NETWORK)}, interfaces=["aztec0"], engine=engine(**READY)),
+        host({"prover_node": ComponentSettings(NODE_PORTS, **NETWORK)}, interfaces=["aztec0"], engine=engine(**READY)),
         host(
-            {"prover_node": Settings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
+            {"prover_node": ComponentSettings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
             interfaces=["aztec0"],
             engine=engine(**READY),
         ),
@@ -303,9 +312,9 @@ HOSTS = cases(
     ),
     (
         "no interface has 10.0.0.99: choose one of",
-        host({"prover_broker": Settings(BROKER.ports, publish_addresses=("10.0.0.99",))}),
-        host({"prover_broker": Settings(BROKER.ports, publish_addresses=("10.0.0.10",))}),
-        host({"prover_broker": Settings(BROKER.ports, publish_addresses=("0.0.0.0",))}),
+        host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("10.0.0.99",))}),
+        host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("10.0.0.10",))}),
+        host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("0.0.0.0",))}),
     ),
     ("is none of the host's own addresses", host(addresses=["10.0.0.9"]), host(addresses=["10.0.0.10"])),
     (

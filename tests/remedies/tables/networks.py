@@ -9,7 +9,10 @@ from __future__ import annotations
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import Engine, Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+    ComponentSettings,
+    EngineSettings,
+)
 
 from tests.remedies.case import Lines, cases, told
 from tests.remedies.tables.hosts import but_for
@@ -31,8 +34,10 @@ from tests.unit.plugins.plugin_utils.preflight.test_docker_network_checks import
 
 def seen(look: dict, fleet: dict, options: dict | None = None, **setting: object) -> Lines:
     """Return what checks the networks of agent-1. options: of daemon.json; setting: of its component."""
-    settings = {"prover_agent": Settings(docker_network="aztec-prover", docker_bridge="aztec0", **setting)}
-    return lambda: told(docker_network_problems("agent-1", look, settings, Engine(options=options or {}), fleet))
+    settings = {"prover_agent": ComponentSettings(docker_network="aztec-prover", docker_bridge="aztec0", **setting)}
+    return lambda: told(
+        docker_network_problems("agent-1", look, settings, EngineSettings(options=options or {}), fleet)
+    )
 
 
 def agent(*networks: dict, fleet: dict = AWAY, options: dict | None = None, **setting: object) -> Lines:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 
 from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import GONE, LEFT
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.remedies.case import Lines, cases
 from tests.unit.plugins.plugin_utils.status.test_fleet_status import (
@@ -29,7 +29,7 @@ from tests.unit.plugins.plugin_utils.status.test_fleet_status import (
 
 def judged(looks: dict, wanted: dict) -> list[str]:
     """Return the problems of a fleet without the names of host and component."""
-    return list(dict.fromkeys(line for _host, _component, line in verify(looks, wanted).problems))
+    return list(dict.fromkeys(line for _host, _component, line in fleet_report(looks, wanted).problems))
 
 
 def seen(wanted: dict | None = None, **parts: dict) -> Lines:

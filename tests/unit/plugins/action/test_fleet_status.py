@@ -8,7 +8,7 @@ import copy
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import GONE, LEFT, LEFT_OUT, looks_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.unit.plugins.plugin_utils.status.test_fleet_status import FLEET, fleet
 
@@ -31,6 +31,6 @@ def test_a_host_without_a_look(result: dict | None, by_inventory: str, by_host: 
     results = {**{host: {"host_info": look} for host, look in fleet().items()}, "agent-1": result}
     looks = looks_of(results, values, {"agent-1": by_host} if by_host else {})
     assert looks["agent-1"] == text
-    report = verify(looks, values)
+    report = fleet_report(looks, values)
     assert [row[3] for row in report.rows if row[0] == "agent-1"] == [state]
     assert report.problems == [("agent-1", "prover_agent", text)]

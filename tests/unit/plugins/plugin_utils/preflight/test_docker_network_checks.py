@@ -9,7 +9,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_netwo
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import Engine, Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+    ComponentSettings,
+    EngineSettings,
+)
 
 OPTIONS, DAEMON = "docker_engine_daemon_options", "/etc/docker/daemon.json"
 
@@ -45,8 +48,8 @@ def serves(*networks: dict, ours: bool = True, routes: tuple = (DEFAULT,), pools
 
 def lines(look: dict, fleet: dict, host: str = "agent-1", options: dict | None = None, **setting: object) -> list[str]:
     wanted = {"docker_network": "aztec-prover", "docker_bridge": "aztec0", **setting}
-    settings = {fleet["hosts"][host]["components"][0]: Settings(**wanted)}
-    found = docker_network_problems(host, look, settings, Engine(options=options or {}), fleet)
+    settings = {fleet["hosts"][host]["components"][0]: ComponentSettings(**wanted)}
+    found = docker_network_problems(host, look, settings, EngineSettings(options=options or {}), fleet)
     assert all("\n" not in one.wrong + one.remedy for one in found)
     return [f"{one.level} | {one.variable} | {one.wrong} | {one.remedy}" for one in found]
 
@@ -361,5 +364,5 @@ def test_the_mtu(mtu: int | None, routes: tuple, wanted: int, found: list[str]) 
 def test_components_of_a_host_share_a_line() -> None:
     fleet = fleet_of("172.18.0.10")
     fleet["hosts"]["agent-1"]["components"] = ["prover_node", "prover_agent"]
-    settings = dict.fromkeys(("prover_node", "prover_agent"), Settings(docker_network="aztec-prover"))
-    assert len(docker_network_problems("agent-1", serves(DOCKER0, FLEET), settings, Engine(), fleet)) == 1
+    settings = dict.fromkeys(("prover_node", "prover_agent"), ComponentSettings(docker_network="aztec-prover"))
+    assert len(docker_network_problems("agent-1", serves(DOCKER0, FLEET), settings, EngineSettings(), fleet)) == 1

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of, settings_of
+from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import component_settings, engine_settings
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import check_hosts
 
@@ -47,8 +47,8 @@ def lines(broker: str, changes: dict, variables: dict | None = None) -> list[str
         for (component, name), address in zip(NAMES.items(), (broker, "10.0.0.21"))
     }
     looks = {"broker-1": look("b", broker), "agent-1": look("a", "10.0.0.21", **changes)}
-    settings = {name: settings_of(variables or {}, [component], SPECS) for component, name in NAMES.items()}
-    engines = dict.fromkeys(NAMES.values(), engine_of(variables or {}, SPECS))
+    settings = {name: component_settings(variables or {}, [component], SPECS) for component, name in NAMES.items()}
+    engines = dict.fromkeys(NAMES.values(), engine_settings(variables or {}, SPECS))
     fleet = {"line": "6", "broker": {"publish": [broker]}, "hosts": hosts}
     found = check_hosts(looks, fleet, settings, engines)
     return [f"{one.level} | {one.wrong}" for one in found.problems if one.host == "agent-1"]

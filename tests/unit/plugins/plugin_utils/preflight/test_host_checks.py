@@ -5,19 +5,19 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of, settings_of
+from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import component_settings, engine_settings
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    Engine,
-    Settings,
+    ComponentSettings,
+    EngineSettings,
     bridge_problems,
     check_hosts,
+    firewall_rule_problems,
     guard_problems,
     hardware_table,
     ipv6_problems,
     port_problems,
     publish_problems,
-    rules_problems,
 )
 
 TB, GIB = 1000**4, 1024**3
@@ -42,13 +42,13 @@ NODE_PORTS = (
 )
 SETTINGS = {
     "node-1": {
-        "prover_node": Settings(NODE_PORTS),
-        "prover_broker": Settings((("prover_broker_port", "tcp", 8080, False),)),
+        "prover_node": ComponentSettings(NODE_PORTS),
+        "prover_broker": ComponentSettings((("prover_broker_port", "tcp", 8080, False),)),
     },
-    "agent-1": {"prover_agent": Settings(count="auto")},
+    "agent-1": {"prover_agent": ComponentSettings(count="auto")},
 }
 
-ENGINES = {"node-1": Engine(), "agent-1": Engine()}
+ENGINES = {"node-1": EngineSettings(), "agent-1": EngineSettings()}
 
 
 def system(name: str, version: str, apt: bool = True) -> dict:
@@ -100,7 +100,7 @@ def runs(project: str, state: str = "running") -> dict:
     return {"projects": {project: {"containers": [{"state": state}]}}}
 
 
-def lines(looks: dict, settings: dict | None = None, wanted: Engine | None = None) -> list:
+def lines(looks: dict, settings: dict | None = None, wanted: EngineSettings | None = None) -> list:
     """Give the problems of these looks as texts; hosts left out have nothing wrong."""
     every = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21"), **looks}
     engines = {**ENGINES, **({"node-1": wanted} if wanted else {})}
@@ -130,7 +130,10 @@ def test_nothing_wrong() -> None:
     ],
 )
 def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
-    node = {"prover_node": Settings(NODE_PORTS, **limits), "prover_broker": SETTINGS["node-1"]["prover_broker"]}
+    node = {
+        "prover_node": ComponentSettings(NODE_PORTS, **limits),
+        "prover_broker": SETTINGS["node-1"]["prover_broker"],
+    }
     assert lines({}, {"node-1": node}) == ([line] if line else [])
 
 
@@ -232,19 +235,19 @@ def test_an_address_that_is_translated_is_said_for_fleet_and_broker() -> None:
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"os": system("debian", "")}, Engine("distribution")),
-        ({"os": system("ubuntu", "25.10")}, Engine("distribution")),
-        ({"os": system("ubuntu", "24.04")}, Engine("docker", "28.5.2")),
+        ({"os": system("debian", "")}, EngineSettings("distribution")),
+        ({"os": system("ubuntu", "25.10")}, EngineSettings("distribution")),
+        ({"os": system("ubuntu", "24.04")}, EngineSettings("docker", "28.5.2")),
         # Debian 12 has no Compose v2 of its own, and here needs none.
-        ({"os": system("debian", "12"), "engine": engine(**SERVES)}, Engine("distribution")),
-        ({"os": system("debian", ""), "engine": engine(**SERVES)}, Engine()),
+        ({"os": system("debian", "12"), "engine": engine(**SERVES)}, EngineSettings("distribution")),
+        ({"os": system("debian", ""), "engine": engine(**SERVES)}, EngineSettings()),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
-            Engine(apt_url="https://mirror.lan/linux/"),
+            EngineSettings(apt_url="https://mirror.lan/linux/"),
         ),
     ],
 )
-def test_engines_that_can_be_had(changes: dict, wanted: Engine) -> None:
+def test_engines_that_can_be_had(changes: dict, wanted: EngineSettings) -> None:
     assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}, None, wanted) == []
 
 
@@ -280,7 +283,7 @@ def test_short_hardware_by_enforcement() -> None:
     small = {"node-1": look("node-1", "10.0.0.10", 16)}
 
     def found(node: str, broker: str) -> list:
-        modes = {"prover_node": Settings((), node), "prover_broker": Settings((), broker)}
+        modes = {"prover_node": ComponentSettings((), node), "prover_broker": ComponentSettings((), broker)}
         return lines(small, {"node-1": modes})
 
     need = "node-1 | vCPUs | found 16 (1 cores), needed 48 (24 cores) | give the host more, or set"
@@ -293,8 +296,8 @@ def test_short_hardware_by_enforcement() -> None:
 
 
 def test_count_of_agents_decides() -> None:
-    assert lines({}, {"agent-1": {"prover_agent": Settings(count=4)}}) == []
-    found = lines({}, {"agent-1": {"prover_agent": Settings(count=5)}})
+    assert lines({}, {"agent-1": {"prover_agent": ComponentSettings(count=4)}}) == []
+    found = lines({}, {"agent-1": {"prover_agent": ComponentSettings(count=5)}})
     assert found[0].startswith(
         "error | agent-1 | vCPUs | found 256 (1 cores), needed 320 (160 cores) | give the host more"
     )
@@ -330,12 +333,12 @@ def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
         "prover_agent_memory_limit": "16g",
         "prover_agent_cpu_limit": "3.5",
     }
-    found = settings_of(values, ["prover_broker", "prover_agent"], specs)
+    found = component_settings(values, ["prover_broker", "prover_agent"], specs)
     here = {"docker_network": "aztec-prover", "docker_bridge": "aztec0"}
-    assert found["prover_broker"] == Settings((("prover_broker_port", "tcp", 9090, False),), "warn", 1, **here)
-    assert found["prover_agent"] == Settings((), "ignore", 1, "16g", 3.5, **here)
-    assert engine_of({}, specs) == Engine()
-    assert engine_of({"docker_engine_source": "distribution"}, specs) == Engine("distribution")
+    assert found["prover_broker"] == ComponentSettings((("prover_broker_port", "tcp", 9090, False),), "warn", 1, **here)
+    assert found["prover_agent"] == ComponentSettings((), "ignore", 1, "16g", 3.5, **here)
+    assert engine_settings({}, specs) == EngineSettings()
+    assert engine_settings({"docker_engine_source": "distribution"}, specs) == EngineSettings("distribution")
 
 
 NAMES = {
@@ -347,7 +350,9 @@ NAMES = {
 
 @pytest.mark.parametrize("component", NAMES)
 def test_each_component_has_its_own_requirements(component: str) -> None:
-    found = settings_of({"aztec_requirements": "warn", NAMES[component]: "ignore"}, list(NAMES), read_specs(ROLES))
+    found = component_settings(
+        {"aztec_requirements": "warn", NAMES[component]: "ignore"}, list(NAMES), read_specs(ROLES)
+    )
     assert {name: setting.requirements for name, setting in found.items()} == {
         name: "ignore" if name == component else "warn" for name in NAMES
     }
@@ -366,7 +371,7 @@ def test_each_component_has_its_own_requirements(component: str) -> None:
 )
 def test_ipv6_of_containers(subnet: str, seen: dict, words: str) -> None:
     seen = {**SERVES, "version": "26.1.5", **seen}
-    assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet, Engine())] == (
+    assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet, EngineSettings())] == (
         [f"{words} here, and the host's need one"] if words else []
     )
 
@@ -377,16 +382,16 @@ BY_OPTIONS = "set docker_engine_daemon_options: {experimental: true, ip6tables: 
 @pytest.mark.parametrize(
     ("source", "wanted", "remedy"),
     [
-        ("docker-ce", Engine(), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
-        ("docker.io", Engine("distribution"), BY_OPTIONS),
-        ("docker.io", Engine("distribution", options={"experimental": True, "ip6tables": "yes"}), ""),
-        ("docker.io", Engine("distribution", options={"ip6tables": True}), BY_OPTIONS),
-        ("docker.io", Engine("distribution", version="28.5.2"), BY_OPTIONS),
-        ("docker-ce", Engine(version="28.5.2"), ""),
-        ("docker-ce", Engine(version="26.1.5"), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
+        ("docker-ce", EngineSettings(), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
+        ("docker.io", EngineSettings("distribution"), BY_OPTIONS),
+        ("docker.io", EngineSettings("distribution", options={"experimental": True, "ip6tables": "yes"}), ""),
+        ("docker.io", EngineSettings("distribution", options={"ip6tables": True}), BY_OPTIONS),
+        ("docker.io", EngineSettings("distribution", version="28.5.2"), BY_OPTIONS),
+        ("docker-ce", EngineSettings(version="28.5.2"), ""),
+        ("docker-ce", EngineSettings(version="26.1.5"), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
     ],
 )
-def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: Engine, remedy: str) -> None:
+def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: EngineSettings, remedy: str) -> None:
     """What is edited on the host does not stay there; what is set comes with the run that the check lets on."""
     seen = {**SERVES, "version": "26.1.5", "source": source, "ours": True, "translates_ipv6": False}
     found = ipv6_problems("agent-1", {"engine": engine(**seen)}, "fd00::/64", wanted)
@@ -408,7 +413,7 @@ def test_ipv6_is_part_of_the_check() -> None:
     ],
 )
 def test_settings_have_the_docker_network(values: dict, network: str, bridge: str) -> None:
-    found = settings_of(values, ["prover_broker"], read_specs(ROLES))["prover_broker"]
+    found = component_settings(values, ["prover_broker"], read_specs(ROLES))["prover_broker"]
     assert (found.docker_network, found.docker_bridge) == (network, bridge)
 
 
@@ -418,7 +423,7 @@ def test_settings_have_the_docker_network(values: dict, network: str, bridge: st
 )
 def test_publish_addresses_are_the_broker_s_alone(value: object, found: tuple | None) -> None:
     values = {"prover_broker_publish_addresses": value}
-    settings = settings_of(values, ["prover_node", "prover_broker", "prover_agent"], read_specs(ROLES))
+    settings = component_settings(values, ["prover_node", "prover_broker", "prover_agent"], read_specs(ROLES))
     assert {name: setting.publish_addresses for name, setting in settings.items()} == {
         "prover_node": None, "prover_broker": found, "prover_agent": None
     }  # fmt: skip
@@ -484,7 +489,7 @@ def test_port_guard_of_a_host(guard: dict, found: list[str]) -> None:
     assert [line[: len(start)] for line, start in zip(lines, found)] == found
 
 
-OURS = Settings(docker_network="aztec-prover", docker_bridge="aztec0")
+OURS = ComponentSettings(docker_network="aztec-prover", docker_bridge="aztec0")
 TAKEN = (
     "error | node-1 | prover_node_docker_bridge | aztec0 is the bridge of the Docker network other | set "
     "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
@@ -522,9 +527,9 @@ def test_bridge_of_a_host(networks: list, interfaces: list, serves: bool, found:
 def test_components_with_bridges_of_their_own() -> None:
     seen = {"networks": [{"name": "x", "bridge": "a0"}, {"name": "y", "bridge": "b0"}], "engine": engine(serves=True)}
     settings = {
-        "prover_node": Settings(docker_network="n", docker_bridge="a0"),
-        "prover_broker": Settings(docker_network="n", docker_bridge="b0"),
-        "prover_agent": Settings(docker_network="n"),
+        "prover_node": ComponentSettings(docker_network="n", docker_bridge="a0"),
+        "prover_broker": ComponentSettings(docker_network="n", docker_bridge="b0"),
+        "prover_agent": ComponentSettings(docker_network="n"),
     }
     found = [(one.variable, one.wrong) for one in bridge_problems("node-1", seen, settings)]
     assert found == [
@@ -580,16 +585,16 @@ CHOOSE = (
     ],
 )
 def test_addresses_of_the_broker(by_hand: tuple | None, derived: list, own: list, found: list[str]) -> None:
-    setting = Settings(publish_addresses=by_hand)
+    setting = ComponentSettings(publish_addresses=by_hand)
     assert shown(publish_problems("node-1", {"addresses": own}, setting, derived)) == found
 
 
 def test_publish_addresses_are_part_of_the_check() -> None:
-    broker = {"prover_broker": Settings(publish_addresses=("10.0.0.99",))}
+    broker = {"prover_broker": ComponentSettings(publish_addresses=("10.0.0.99",))}
     assert lines({}, {"node-1": broker})[0].startswith(
         "error | node-1 | prover_broker_publish_addresses | no interface"
     )
-    assert lines({}, {"agent-1": {"prover_agent": Settings(publish_addresses=("10.0.0.99",))}}) == []
+    assert lines({}, {"agent-1": {"prover_agent": ComponentSettings(publish_addresses=("10.0.0.99",))}}) == []
 
 
 def test_bridges_are_part_of_the_check() -> None:
@@ -607,5 +612,5 @@ def test_bridges_are_part_of_the_check() -> None:
     ],
 )
 def test_engines_without_rules(seen: dict, warned: bool) -> None:
-    found = rules_problems("node-1", {"engine": engine(**seen)})
+    found = firewall_rule_problems("node-1", {"engine": engine(**seen)})
     assert [(one.level, one.variable) for one in found] == ([("warning", "container engine")] if warned else [])

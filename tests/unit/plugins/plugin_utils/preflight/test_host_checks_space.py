@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of
+from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_settings
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    Engine,
-    Settings,
+    ComponentSettings,
+    EngineSettings,
     check_hosts,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import image_bytes, image_name
@@ -51,7 +51,7 @@ def look(disks: dict, engine: dict, images: dict | None = None, **more) -> dict:
 def lines(
     seen: dict,
     images: tuple = (IMAGE,),
-    engine: Engine | None = None,
+    engine: EngineSettings | None = None,
     components: tuple = ("prover_agent",),
     requirements: str = "fail",
     line: str = "6",
@@ -65,8 +65,8 @@ def lines(
         "docker_ipv6_subnet": "",
     }
     fleet = {"line": line, "broker": {"publish": ["10.0.0.21"]}, "hosts": {"agent-1": here}}
-    settings = {"agent-1": {name: Settings(requirements=requirements) for name in components}}
-    found = check_hosts({"agent-1": seen}, fleet, settings, {"agent-1": engine or Engine()})
+    settings = {"agent-1": {name: ComponentSettings(requirements=requirements) for name in components}}
+    found = check_hosts({"agent-1": seen}, fleet, settings, {"agent-1": engine or EngineSettings()})
     return [" | ".join((one.level, one.variable, one.wrong, one.remedy)) for one in found.problems]
 
 
@@ -157,7 +157,7 @@ def test_space_is_checked_where_it_is_used(disks: dict, engine: dict, images: di
 def test_space_of_an_engine_that_is_not_there_yet(settings: dict, where: str | None) -> None:
     """Each of these paths is a full disk of its own."""
     disks = {**BIG, **{path: volume(0.4 * GB, f"/dev{path}") for path in (DATA, CONTAINERD, "/full")}}
-    found = lines(look(disks, NEW), engine=engine_of(settings, read_specs(ROLES)))
+    found = lines(look(disks, NEW), engine=engine_settings(settings, read_specs(ROLES)))
     pulls = [one for one in found if "needed 4.0 GB" in one or "needed 6.0 GB" in one]
     assert [one.split(" | ")[1] for one in pulls] == ([f"disk of {where}, free"] if where else [])
     assert where or not found
@@ -277,29 +277,29 @@ def test_a_processor_that_cannot_prove(flags: list | None, line: str, components
 @pytest.mark.parametrize(
     ("engine", "wanted", "found"),
     [
-        (LEGACY, Engine(), []),
-        (LEGACY, Engine(options={"data-root": DATA}, containerd_root=f"{CONTAINERD}/"), []),
+        (LEGACY, EngineSettings(), []),
+        (LEGACY, EngineSettings(options={"data-root": DATA}, containerd_root=f"{CONTAINERD}/"), []),
         (
             LEGACY,
-            Engine(options={"data-root": "/d"}),
+            EngineSettings(options={"data-root": "/d"}),
             [
                 f"warning | docker_engine_data_root | is /d, and the engine that is there uses {DATA}, which is left "
                 f"as it is | set docker_engine_data_root to {DATA} for this host, or set it in that engine's own "
                 "settings"
             ],
         ),
-        (NEW, Engine(options={"data-root": "/d"}), []),
+        (NEW, EngineSettings(options={"data-root": "/d"}), []),
     ],
 )
-def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: Engine, found: list) -> None:
+def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: EngineSettings, found: list) -> None:
     assert lines(look(BIG, engine), engine=wanted) == found
 
 
 def test_a_root_that_holds_something_is_not_moved() -> None:
     seen = look(BIG, {**LEGACY, "ours": True, "data_root": DATA, "data_root_holds": True})
-    assert lines(seen, engine=Engine(options={"data-root": "/d"})) == [
+    assert lines(seen, engine=EngineSettings(options={"data-root": "/d"})) == [
         f"error | container engine | {DATA} holds images, containers or volumes, which would not be found in /d | set "
         f"docker_engine_data_root to {DATA}, or stop all containers, Docker and containerd, move {DATA} to /d, "
         "and run again"
     ]
-    assert lines(seen, engine=Engine(options={"data-root": DATA})) == []
+    assert lines(seen, engine=EngineSettings(options={"data-root": DATA})) == []

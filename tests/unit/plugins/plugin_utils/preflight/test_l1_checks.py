@@ -12,18 +12,18 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     GWEI,
-    Settings,
+    L1Settings,
     check_l1,
+    client_queries,
+    duration,
     ether,
-    fee_offered,
     gwei,
-    l1_questions,
+    l1_clients,
+    l1_settings,
     l1_tables,
-    settings_of,
-    sources_of,
-    span,
-    starts_node,
+    max_fee_per_gas,
     submission_cost,
+    will_start_node,
 )
 
 NODE, BROKER, AGENT = "prover_node", "prover_broker", "prover_agent"
@@ -309,7 +309,7 @@ def test_a_balance_that_nobody_tells_is_said_so() -> None:
 
 
 def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
-    asked = json.loads(l1_questions(VALUES, FLEET, "broker-1"))
+    asked = json.loads(client_queries(VALUES, FLEET, "broker-1"))
     assert [one["url"] for one in asked["execution"]] == [RPC]
     assert asked["consensus"] == asked["addresses"] == []
     assert verdict([execution(balances={})], [], "broker-1").publishers == []
@@ -317,14 +317,14 @@ def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
 
 
 def test_nothing_is_asked_from_an_agent_s_host_nor_when_it_is_ignored() -> None:
-    assert l1_questions(VALUES, FLEET, "agent-1") == ""
-    assert l1_questions({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == ""
+    assert client_queries(VALUES, FLEET, "agent-1") == ""
+    assert client_queries({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == ""
     assert check_l1("node-1", {**VALUES, "aztec_l1_checks": "ignore"}, FLEET, None).problems == []
     assert check_l1("agent-1", VALUES, FLEET, None).problems == []
 
 
 def test_questions_of_node_and_broker_on_one_host() -> None:
-    asked = json.loads(l1_questions(VALUES, FLEET, "node-1"))
+    asked = json.loads(client_queries(VALUES, FLEET, "node-1"))
     assert asked == {
         "execution": [{"url": RPC, "headers": {}, "traces": True}],
         "consensus": [{"url": BEACON, "headers": {}}],
@@ -336,7 +336,7 @@ def test_questions_of_node_and_broker_on_one_host() -> None:
         "seconds": 10,
     }
     apart = {**VALUES, "prover_broker_l1_execution_urls": ["http://own.lan"]}
-    assert [one["url"] for one in json.loads(l1_questions(apart, FLEET, "node-1"))["execution"]] == [
+    assert [one["url"] for one in json.loads(client_queries(apart, FLEET, "node-1"))["execution"]] == [
         RPC,
         "http://own.lan",
     ]
@@ -369,7 +369,7 @@ def test_faults_of_node_and_broker_go_by_the_variable_that_decides() -> None:
 )
 def test_api_keys_of_consensus_clients(environment: dict, url: str, headers: dict) -> None:
     values = {**VALUES, "prover_node_secret_environment": environment}
-    assert json.loads(l1_questions(values, FLEET, "node-2"))["consensus"] == [{"url": url, "headers": headers}]
+    assert json.loads(client_queries(values, FLEET, "node-2"))["consensus"] == [{"url": url, "headers": headers}]
 
 
 def test_api_keys_go_by_the_place_of_their_url() -> None:
@@ -378,7 +378,7 @@ def test_api_keys_go_by_the_place_of_their_url() -> None:
         "prover_node_secret_environment": {"L1_CONSENSUS_HOST_API_KEYS": ",two,three"},
         "aztec_environment": {"L1_CONSENSUS_HOST_API_KEY_HEADERS": ",,X-Three"},
     }
-    assert [(one.url, dict(one.headers)) for one in sources_of(values, [NODE])] == [
+    assert [(one.url, dict(one.headers)) for one in l1_clients(values, [NODE])] == [
         ("https://a.lan", {}),
         ("https://b.lan?x=1&key=two", {}),
         ("https://c.lan", {"X-Three": "three"}),
@@ -466,15 +466,15 @@ OWN = {"NETWORK_CONFIG_LOCATION": "http://x/config.json"}
     ],
 )
 def test_what_the_l1_has_to_be(values: dict, network: str, chain: int | None, registry: str) -> None:
-    found = settings_of(values, network, [NODE])
+    found = l1_settings(values, network, [NODE])
     assert (found.chain_id, found.registry) == (chain, registry)
 
 
 def test_settings_by_default_and_by_hand() -> None:
-    found = settings_of({}, "testnet", [NODE])
+    found = l1_settings({}, "testnet", [NODE])
     assert (found.checks, found.needed, found.seconds, found.max_head_age) == ("fail", "all", 10, 300)
     assert (found.balance_warn, found.balance_fail) == (Decimal("0.1"), 0)
-    found = settings_of({"aztec_l1_timeout": "3", "aztec_l1_balance_fail": 0.05}, "testnet", [NODE])
+    found = l1_settings({"aztec_l1_timeout": "3", "aztec_l1_balance_fail": 0.05}, "testnet", [NODE])
     assert (found.seconds, found.balance_fail) == (3, Decimal("0.05"))
 
 
@@ -546,12 +546,12 @@ def untraced(recent: str = "", **changes) -> dict:
 
 def test_clients_for_traces_are_asked_once() -> None:
     """An execution client that is named for traces too is one client; one that is not named for them is not asked."""
-    asked = json.loads(l1_questions({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1"))
+    asked = json.loads(client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1"))
     assert asked["execution"] == [{"url": RPC, "headers": {}, "traces": True}]
     assert asked["debug"] == [{"url": DEBUG, "headers": {}}]
-    asked = json.loads(l1_questions({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2"))
+    asked = json.loads(client_queries({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2"))
     assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [{"url": DEBUG, "headers": {}}])
-    asked = json.loads(l1_questions({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1"))
+    asked = json.loads(client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1"))
     assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [])
 
 
@@ -688,13 +688,13 @@ def fees(base: object, priority: object = None, *rewards: int) -> dict:
     ],
 )
 def test_the_fee_that_is_offered(told: dict | None, changes: dict, wei: int) -> None:
-    settings = replace(Settings(), **changes)
-    assert fee_offered(told, settings) == wei
+    settings = replace(L1Settings(), **changes)
+    assert max_fee_per_gas(told, settings) == wei
     assert submission_cost(told, replace(settings, submission_gas=7)) == 7 * wei
 
 
 def test_settings_of_the_submission(six: dict) -> None:
-    found = settings_of({}, "testnet", [NODE])
+    found = l1_settings({}, "testnet", [NODE])
     assert (found.submission_gas, found.max_fee, found.fee_bump) == (3_500_000, 2000 * GWEI, 20)
     assert (found.traces, found.needs_balance) == ("warning", False)
     values = {
@@ -704,13 +704,13 @@ def test_settings_of_the_submission(six: dict) -> None:
         # Another component's environment is not the node's.
         "prover_broker_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True},
     }
-    found = settings_of(values, "testnet", [NODE, BROKER], SIX)
+    found = l1_settings(values, "testnet", [NODE, BROKER], SIX)
     assert (found.submission_gas, found.max_fee, found.fee_bump) == (1000, 1_500_000_000, 30)
     assert (found.traces, found.needs_balance) == ("error", True)
     # A dry run submits nothing.
-    assert settings_of({"prover_node_dry_run": "true"}, "testnet", [NODE], SIX).needs_balance is False
+    assert l1_settings({"prover_node_dry_run": "true"}, "testnet", [NODE], SIX).needs_balance is False
     unset = {"prover_node_max_fee_gwei": "", "prover_node_priority_fee_bump_percentage": 0}
-    found = settings_of(unset, "testnet", [NODE])
+    found = l1_settings(unset, "testnet", [NODE])
     assert (found.max_fee, found.fee_bump) == (2000 * GWEI, 20)
 
 
@@ -797,13 +797,13 @@ def test_whether_a_run_starts_the_node() -> None:
         return {"projects": {"aztec-prover-node": {"containers": listed}}}
 
     values = {"aztec_version": "5.2.0", "prover_node_image": "r.lan/aztec"}
-    assert starts_node({}, values)
-    assert starts_node(look(), values)
-    assert starts_node(look(("exited", "r.lan/aztec:5.2.0")), values)
-    assert starts_node(look(("running", "r.lan/aztec:5.1.0")), values)
-    assert not starts_node(look(("running", "r.lan/aztec:5.2.0")), values)
+    assert will_start_node({}, values)
+    assert will_start_node(look(), values)
+    assert will_start_node(look(("exited", "r.lan/aztec:5.2.0")), values)
+    assert will_start_node(look(("running", "r.lan/aztec:5.1.0")), values)
+    assert not will_start_node(look(("running", "r.lan/aztec:5.2.0")), values)
     broker = look(("running", "r.lan/aztec:5.2.0"))["projects"]["aztec-prover-node"]
-    assert starts_node({"projects": {"aztec-prover-broker": broker}}, values)
+    assert will_start_node({"projects": {"aztec-prover-broker": broker}}, values)
 
 
 AMOUNT = ETH // 2
@@ -831,7 +831,7 @@ def test_an_account_that_tops_publishers_up(
     assert [one.level for one in found.problems if "in its URL" not in one.wrong] == levels
     assert found.publishers[-1][1] == f"{OTHER} (tops up)"
     assert found.publishers[-1][3] == shown
-    asked = json.loads(l1_questions(values, {**six, "funder": OTHER}, "node-2"))
+    asked = json.loads(client_queries(values, {**six, "funder": OTHER}, "node-2"))
     assert asked["addresses"] == [PUBLISHER, OTHER]
 
 
@@ -931,17 +931,17 @@ def test_a_signer_that_does_not_know_the_account_that_tops_up() -> None:
 
 def test_the_signer_is_asked_by_the_node_s_host_alone_and_only_where_it_signs() -> None:
     url = SIGNED["prover_node_web3signer_url"]
-    assert json.loads(l1_questions({**VALUES, **SIGNED}, FLEET, "node-1"))["signer"] == [{"url": url, "headers": {}}]
-    assert json.loads(l1_questions({**VALUES, **SIGNED}, FLEET, "broker-1"))["signer"] == []
+    assert json.loads(client_queries({**VALUES, **SIGNED}, FLEET, "node-1"))["signer"] == [{"url": url, "headers": {}}]
+    assert json.loads(client_queries({**VALUES, **SIGNED}, FLEET, "broker-1"))["signer"] == []
     other = {**SIGNED, "prover_node_key_source": "env"}
-    assert json.loads(l1_questions({**VALUES, **other}, FLEET, "node-1"))["signer"] == []
+    assert json.loads(client_queries({**VALUES, **other}, FLEET, "node-1"))["signer"] == []
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (90 * 86400, "90 d")]
 )
 def test_span(seconds: int, text: str) -> None:
-    assert span(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

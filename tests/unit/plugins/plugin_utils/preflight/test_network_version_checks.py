@@ -11,7 +11,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_con
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
     check_network,
-    host_questions,
+    l1_queries,
     network_table,
 )
 
@@ -198,7 +198,7 @@ def test_the_node_s_host_alone_is_judged(host: str) -> None:
 
 
 def test_what_is_asked() -> None:
-    asked = json.loads(host_questions(VALUES, fleet(), "node-1"))
+    asked = json.loads(l1_queries(VALUES, fleet(), "node-1"))
     assert asked["network"] == {
         "name": "mainnet",
         "urls": list(DEFAULT_URLS),
@@ -207,7 +207,7 @@ def test_what_is_asked() -> None:
     }
     assert [one["url"] for one in asked["execution"]] == ["https://rpc.lan"]
     own = {"prover_node_environment": {"NETWORK_CONFIG_LOCATION": "https://lan/x.json"}, "aztec_l1_timeout": 2}
-    asked = json.loads(host_questions({**VALUES, **own}, fleet(), "node-1"))
+    asked = json.loads(l1_queries({**VALUES, **own}, fleet(), "node-1"))
     assert (asked["network"]["urls"], asked["network"]["seconds"]) == (["https://lan/x.json"], 2)
 
 
@@ -219,12 +219,12 @@ def test_what_is_asked() -> None:
     ],
 )
 def test_who_is_not_asked(host: str, values: dict) -> None:
-    assert "network" not in json.loads(host_questions({**VALUES, **values}, fleet(), host))
+    assert "network" not in json.loads(l1_queries({**VALUES, **values}, fleet(), host))
 
 
 def test_nothing_is_asked_where_l1_checks_are_off() -> None:
-    assert host_questions({**VALUES, "aztec_l1_checks": "ignore"}, fleet(), "node-1") == ""
-    assert host_questions(VALUES, fleet(), "agent-1") == ""
+    assert l1_queries({**VALUES, "aztec_l1_checks": "ignore"}, fleet(), "node-1") == ""
+    assert l1_queries(VALUES, fleet(), "agent-1") == ""
 
 
 def test_table() -> None:

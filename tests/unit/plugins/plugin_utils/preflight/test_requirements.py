@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.filter.hardware import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.filter.preflight import FilterModule
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import (
     agent_count,
     compare,
-    hardware_concurrency,
     missing_cpu_flags,
     needs_of,
     size_in_bytes,
@@ -137,17 +136,9 @@ def test_agent_count_refuses(wanted: object) -> None:
         agent_count(look(), wanted, "2.1")
 
 
-@pytest.mark.parametrize(
-    ("vcpus", "count", "threads"), [(64, 1, 64), (128, 2, 64), (100, 3, 33), (1, 4, 1), (64, 0, 64)]
-)
-def test_hardware_concurrency(vcpus: int, count: int, threads: int) -> None:
-    assert hardware_concurrency(vcpus, count) == threads
-
-
 def test_filters() -> None:
     filters = FilterModule().filters()
     assert filters["agent_count"](look(), "auto", "2.1") == 1
-    assert filters["hardware_concurrency"](64, 2) == 32
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import (
     HEADS,
     age,
+    fleet_report,
     report_table,
-    verify,
 )
 from eth_utils import keccak
 
@@ -95,7 +95,7 @@ JUST_NOW = "2026-11-23T03:46:29Z"
 
 def test_well():
     """A fleet that is well has neither problems nor notes, and its table names all."""
-    report = verify(fleet(), FLEET)
+    report = fleet_report(fleet(), FLEET)
     assert (report.problems, report.notes) == ([], [])
     text = report_table(report)
     for word in ("node-1", "prover_broker", "aztec:4.1.2 d240b4af3518", "14 of 14, 2 proven", "1 s ago", "proving"):
@@ -140,7 +140,7 @@ PLACES = {
 )
 def test_problems(part, changes, words):
     """One fault is told where it is, in a line, and nobody else is blamed."""
-    report = verify(fleet(**{part: changes}), FLEET)
+    report = fleet_report(fleet(**{part: changes}), FLEET)
     assert {item[:2] for item in report.problems} == {PLACES[part]}
     assert any(words in item[2] for item in report.problems), report.problems
     assert all("\n" not in item[2] for item in report.problems)
@@ -172,7 +172,7 @@ def test_problems(part, changes, words):
 )
 def test_no_problems(changes, note):
     """What takes its time, or was got over, is no fault."""
-    report = verify(fleet(**changes), FLEET)
+    report = fleet_report(fleet(**changes), FLEET)
     assert report.problems == []
     assert [item[2] for item in report.notes] == ([note] if note else [])
 
@@ -181,7 +181,7 @@ def test_no_problems(changes, note):
 def test_versions_differ(name):
     """An agent of other versions than the broker is the one that is wrong."""
     headers = {**HEADERS, name: "0x9"}
-    report = verify(fleet(agent={"status": {"code": 200, "body": "OK", "headers": headers, "error": ""}}), FLEET)
+    report = fleet_report(fleet(agent={"status": {"code": 200, "body": "OK", "headers": headers, "error": ""}}), FLEET)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent")]
     assert name in report.problems[0][2]
 
@@ -255,7 +255,7 @@ def test_guard(guard, problem, cell):
     """Each way in which ports stand open, now or after a reboot, and the word for it in the table."""
     looks = fleet()
     looks["agent-1"]["guard"].update(guard)
-    report = verify(looks, FLEET)
+    report = fleet_report(looks, FLEET)
     assert report.problems == ([("agent-1", "prover_agent", problem)] if problem else [])
     assert [row[HEADS.index("GUARD")] for row in report.rows] == ["owned", "owned", cell]
 
@@ -264,7 +264,7 @@ def test_an_engine_without_its_rules():
     """Containers of an engine whose rules were flushed reach nothing, and are well otherwise."""
     looks = fleet()
     looks["agent-1"]["engine"]["rules"] = False
-    (problem,) = verify(looks, FLEET).problems
+    (problem,) = fleet_report(looks, FLEET).problems
     assert problem[:2] == ("agent-1", "prover_agent")
     assert problem[2].startswith("Docker's firewall rules are gone")
 
@@ -272,7 +272,7 @@ def test_an_engine_without_its_rules():
 def test_lost_host():
     """A host that could not be looked at is a line and a problem."""
     looks = {**fleet(), "agent-1": "could not be reached"}
-    report = verify(looks, FLEET)
+    report = fleet_report(looks, FLEET)
     assert report.problems == [("agent-1", "prover_agent", "could not be reached")]
     assert "UNREACHABLE" in report_table(report)
 
@@ -283,7 +283,7 @@ def test_missing(serves, words):
     looks = fleet()
     looks["agent-1"] = look(["prover_agent"])
     looks["agent-1"]["engine"]["serves"] = serves
-    report = verify(looks, FLEET)
+    report = fleet_report(looks, FLEET)
     assert [item[0] for item in report.problems] == ["agent-1"]
     assert words in report.problems[0][2]
     assert "MISSING" in report_table(report)
@@ -293,7 +293,7 @@ def test_left_over():
     """A component that runs where the inventory no longer puts it is named, with the way out."""
     looks = fleet()
     looks["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
-    report = verify(looks, FLEET)
+    report = fleet_report(looks, FLEET)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_broker")]
     assert "is not in its group" in report.problems[0][2] and "docker rm -f prover-broker" in report.problems[0][2]
     assert ("agent-1", "prover_broker") in [row[:2] for row in report.rows]
@@ -317,7 +317,7 @@ def test_agents_in_containers_of_their_own(count, services, problems):
     wanted = copy.deepcopy(FLEET)
     wanted["hosts"]["agent-1"]["agents"] = {"count": count, "separate": True}
     looks = {"agent-1": look(["prover_agent"], *(container(service) for service in services))}
-    report = verify(looks, wanted)
+    report = fleet_report(looks, wanted)
     assert report.problems == [("agent-1", *problem) for problem in problems]
     names = {row[1] for row in report.rows}
     assert names >= {"prover_agent 1", "prover_agent 2"} and len(names) == len(report.rows)
@@ -337,7 +337,7 @@ def test_seed(state, notes, problem):
     looks = fleet()
     seed = container("prover-agent-crs", health="", **state)
     looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"].append(seed)
-    report = verify(looks, FLEET)
+    report = fleet_report(looks, FLEET)
     assert [note[2] for note in report.notes] == notes
     assert [problem in item[2] for item in report.problems] == ([True] if problem else [])
     assert len(report.rows) == 3
@@ -346,7 +346,8 @@ def test_seed(state, notes, problem):
 @pytest.mark.parametrize("body", ["OK", '{"status":"ok","checks":{}}', ""])
 def test_any_body_of_a_status_is_well(body):
     """Release lines differ in what /status says beside 200."""
-    report = verify(fleet(broker={"status": {"code": 200, "body": body, "headers": dict(HEADERS), "error": ""}}), FLEET)
+    status = {"code": 200, "body": body, "headers": dict(HEADERS), "error": ""}
+    report = fleet_report(fleet(broker={"status": status}), FLEET)
     assert (report.problems, report.notes) == ([], [])
 
 
@@ -356,14 +357,14 @@ def test_versions_differ_in_one_of_several_containers():
     wanted["hosts"]["agent-1"]["agents"] = {"count": 2, "separate": True}
     headers = {**HEADERS, "x-aztec-packageversion": "9"}
     other = container("prover-agent-2", status={"code": 200, "body": "OK", "headers": headers, "error": ""})
-    report = verify({"agent-1": look(["prover_agent"], container("prover-agent-1"), other)}, wanted)
+    report = fleet_report({"agent-1": look(["prover_agent"], container("prover-agent-1"), other)}, wanted)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent 2")]
 
 
 def test_part_of_the_fleet():
     """With a limit, what is in the run is compared among itself."""
     looks = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
-    assert verify(looks, FLEET).problems == []
+    assert fleet_report(looks, FLEET).problems == []
 
 
 @pytest.mark.parametrize(
@@ -411,7 +412,7 @@ def rollup_cells(report) -> dict:
 )
 def test_rollup_is_the_canonical_one(node, l1, cells):
     """The table says what was checked; what was not is no problem."""
-    report = verify(fleet(node={"status": answers(dict(node)), "l1": l1}), FLEET)
+    report = fleet_report(fleet(node={"status": answers(dict(node)), "l1": l1}), FLEET)
     assert (report.problems, report.notes) == ([], [])
     assert rollup_cells(report) == {"prover_node": cells[0], "prover_broker": cells[1], "prover_agent": "-"}
     assert "ROLLUP" in report_table(report)
@@ -420,7 +421,7 @@ def test_rollup_is_the_canonical_one(node, l1, cells):
 def test_node_of_another_rollup():
     """The node that runs names another rollup than the registry; its headers are not compared as well."""
     headers = {**NAMED, "x-aztec-l1rollupaddress": NEXT, "x-aztec-l2circuitsvktreeroot": "0x9"}
-    report = verify(fleet(node={"status": answers(headers), "l1": L1}), FLEET)
+    report = fleet_report(fleet(node={"status": answers(headers), "l1": L1}), FLEET)
     (line,) = [item for item in report.problems if "rollup" in item[2]]
     assert line == (
         "node-1", "prover_node", f"follows the rollup {NEXT}, and the registry's canonical one is {ROLLUP}: {CHANGE}",
@@ -434,7 +435,7 @@ def test_running_program_does_not_match_the_storage(name):
     own, theirs = "0x" + "12" * 32, "0x" + "34" * 32
     node, broker = answers({**NAMED, name: own}), answers({**HEADERS, name: own})
     looks = fleet(node={"status": node, "l1": {**L1, "roots": {**ROOTS, name: theirs}}}, broker={"status": broker})
-    report = verify({"node-1": looks["node-1"]}, FLEET)
+    report = fleet_report({"node-1": looks["node-1"]}, FLEET)
     wrong = f"{name} is {own[:18]}, and in the canonical rollup {ROLLUP} it is {theirs[:18]}: {CHANGE}"
     assert report.problems == [("node-1", "prover_node", wrong), ("node-1", "prover_broker", wrong)]
     assert rollup_cells(report) == {"prover_node": "OTHER", "prover_broker": "OTHER"}
@@ -451,16 +452,16 @@ def test_broker_on_a_host_of_its_own():
     wanted = copy.deepcopy(FLEET)
     wanted["hosts"]["node-1"]["components"] = ["prover_node"]
     wanted["hosts"]["broker-1"] = {"components": ["prover_broker"], "images": ["aztecprotocol/aztec:4.1.2"]}
-    report = verify(apart, wanted)
+    report = fleet_report(apart, wanted)
     assert (report.problems, rollup_cells(report)["prover_broker"]) == ([], "ok")
-    alone = verify({"broker-1": apart["broker-1"], "node-1": "could not be reached"}, wanted)
+    alone = fleet_report({"broker-1": apart["broker-1"], "node-1": "could not be reached"}, wanted)
     assert rollup_cells(alone)["prover_broker"] == "not checked"
 
 
 def test_pinned_to_a_rollup():
     """Who keeps a node at a rollup by hand wants another one than the canonical."""
     changes = {"status": answers({**NAMED, "x-aztec-l1rollupaddress": NEXT}), "l1": L1, "pinned": True}
-    report = verify(fleet(node=changes), FLEET)
+    report = fleet_report(fleet(node=changes), FLEET)
     assert (report.problems, rollup_cells(report)["prover_node"]) == ([], "pinned")
 
 
@@ -510,7 +511,7 @@ DIFFERS = (
 )
 def test_standby(part, changes, line):
     """It looks healthy; it is a failure with its remedy, in one line, and the state in the table."""
-    report = verify(fleet(**{part: {**STANDBY, **changes}}), FLEET)
+    report = fleet_report(fleet(**{part: {**STANDBY, **changes}}), FLEET)
     assert report.problems == [(*PLACES[part], line)]
     row = next(row for row in report.rows if row[1] == f"prover_{part}")
     assert (row[3], row[HEADS.index("ROLLUP")], row[HEADS.index("HEALTH")]) == ("STANDBY", "OTHER", "healthy")
@@ -529,18 +530,18 @@ def test_standby(part, changes, line):
 )
 def test_what_is_not_standby(status, line):
     """2.1 has no standby; in the others all signs have to be there, whatever the log says."""
-    report = verify(fleet(broker={**STANDBY, "status": status}), {**FLEET, "line": line})
+    report = fleet_report(fleet(broker={**STANDBY, "status": status}), {**FLEET, "line": line})
     assert [item for item in report.problems if "standby" in item[2]] == []
     assert "STANDBY" not in report_table(report)
 
 
 def test_agents_have_no_standby():
-    report = verify(fleet(agent={**STANDBY, "rpc": {"agent_getStatus": {"status": "running"}}}), FLEET)
+    report = fleet_report(fleet(agent={**STANDBY, "rpc": {"agent_getStatus": {"status": "running"}}}), FLEET)
     assert [item for item in report.problems if "standby" in item[2]] == []
 
 
 def test_a_container_that_has_ended_is_not_in_standby():
-    report = verify(fleet(broker={**STANDBY, "state": "exited"}), FLEET)
+    report = fleet_report(fleet(broker={**STANDBY, "state": "exited"}), FLEET)
     assert [item[2] for item in report.problems if "standby" in item[2]] == []
     assert report.problems[0][2].startswith("is exited")
 
@@ -550,7 +551,7 @@ def test_soft_shutdown(runs, wanted):
     """The status and its headers are those of a node that works; its log says that it has stopped."""
     waiting = {"kind": "soft shutdown", "rollup": "", "mismatches": []}
     changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_runs": runs, "l1": L1}
-    report = verify(fleet(node=changes), {**FLEET, "line": "5"})
+    report = fleet_report(fleet(node=changes), {**FLEET, "line": "5"})
     wrong = "has stopped its work: the rollup that it follows is no longer the network's (soft shutdown): "
     change = f"set aztec_version to {wanted or 'what the network runs'}, with new data directories, and run site.yml"
     assert report.problems == [("node-1", "prover_node", wrong + change)]
@@ -584,11 +585,11 @@ def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
     looks = fleet(agent=agent)
     if agent is None:
         looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
-    assert verify(looks, FLEET).problems
+    assert fleet_report(looks, FLEET).problems
     looks["agent-1"]["working"] = ["aztec-prover-node"]
-    assert verify(looks, FLEET).problems
+    assert fleet_report(looks, FLEET).problems
     looks["agent-1"]["working"] = ["aztec-prover-agent"]
-    report = verify(looks, FLEET)
+    report = fleet_report(looks, FLEET)
     assert report.problems == []
     note = "another run is changing it now: run verify.yml again when that run has ended"
     assert ("agent-1", "prover_agent", note) in report.notes
@@ -597,9 +598,9 @@ def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
 @pytest.mark.parametrize("status", ["\x1b[31mproving\x1b[0m", "proving\r", "proving\n"])
 def test_what_an_agent_says_is_printable(status: str) -> None:
     """And in the width of a table."""
-    text = report_table(verify(fleet(agent={"rpc": {"agent_getStatus": {"status": status}}}), FLEET))
+    text = report_table(fleet_report(fleet(agent={"rpc": {"agent_getStatus": {"status": status}}}), FLEET))
     assert "proving" in text and "\x1b" not in text and "\r" not in text
-    text = report_table(verify(fleet(agent={"rpc": {"agent_getStatus": {"status": "x" * 5000}}}), FLEET))
+    text = report_table(fleet_report(fleet(agent={"rpc": {"agent_getStatus": {"status": "x" * 5000}}}), FLEET))
     assert max(map(len, text.splitlines())) < 400
 
 
@@ -634,7 +635,7 @@ def test_agents_that_were_removed(clients, tried, gone, used):
     looks = fleet(broker={"clients": clients})
     looks["node-1"]["guard"]["tried"] = tried
     looks["agent-1"]["addresses"] = ["10.0.0.8"]
-    report = verify(looks, ADMITTING)
+    report = fleet_report(looks, ADMITTING)
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
     wanted = []
     if gone:
@@ -664,7 +665,7 @@ def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: lis
     looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
     wanted = {**ADMITTING, "broker": {"host": "node-1", "admitted": admitted or ["10.0.0.0/24"]}}
     remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
-    assert verify(looks, wanted).notes == [
+    assert fleet_report(looks, wanted).notes == [
         ("node-1", "prover_broker", f"{host} comes from {one}, which is not admitted: {remedy}") for host, one in named
     ]
 
@@ -689,6 +690,6 @@ def test_of_an_unknown_address_nobody_is_called_removed(clients: list, tried: li
     unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}
     remedy = "correct the address of agent-1 where it is there, else stop the agent there, with docker compose down in "
     remedy += "its directory, /opt/aztec/prover-agent by default"
-    assert [note[2] for note in verify(looks, {**ADMITTING, "hosts": unknown}).notes] == [
+    assert [note[2] for note in fleet_report(looks, {**ADMITTING, "hosts": unknown}).notes] == [
         f"of no host whose address is known, {line}: {remedy}" for line in lines
     ]
