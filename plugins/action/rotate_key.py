@@ -36,10 +36,14 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     L1CheckResult,
     check_l1,
-    client_queries,
-    ether,
-    l1_settings,
     l1_tables,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
+    client_queries,
+    l1_settings,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import (
+    ether,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.ethereum import ethereum_address

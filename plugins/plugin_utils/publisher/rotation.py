@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import WEI_PER_ETH, L1Settings, ether
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import L1Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import WEI_PER_ETH, ether
 
 # The three keys that a vault file may hold: each with its mnemonic, where it has one.
 CURRENT, NEXT, PREVIOUS = "current", "next", "previous"

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import engine_plan, moved_root
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import EngineSettings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    EngineSettings,
+)
 
 from tests.remedies.case import Lines, cases, returned
 from tests.remedies.tables.hosts import but_for, host
@@ -163,7 +165,7 @@ ENGINES = cases(
         host(engine=engine()),
     ),
     (
-        "is published for amd64 and arm64, and the host is riscv64",
+        "is published for amd64 and arm64, but the host is riscv64",
         agent(IMAGE),
         agent(IMAGE, machine="amd64"),
         agent(IMAGE, machine="arm64"),

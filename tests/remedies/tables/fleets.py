@@ -16,7 +16,9 @@ from unittest import mock
 
 from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import LEFT_OUT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import image_registry as registry
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import registry_problems
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
+    registry_problems,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.remedies.case import Lines, cases, in_folder, told
@@ -53,8 +55,8 @@ def image(name: str) -> Lines:
         with served() as here, mock.patch.object(registry, "HUB_ORIGIN", here):
             look = {"images": {}, "registry": registry.find_images([name], [])}
         fleet_of_one = {"hosts": {"node-1": {"images": [name]}}}
-        by_hand = {"aztec_image": name.partition(":")[0]} if not name.startswith("azteclabs/aztec:") else {}
-        return told(registry_problems({"node-1": look}, fleet_of_one, by_hand))
+        settings = [] if name.startswith("azteclabs/aztec:") else ["aztec_image"]
+        return told(registry_problems({"node-1": look}, fleet_of_one, settings))
 
     return lines
 
@@ -165,12 +167,12 @@ FLEETS = cases(
     ),
     # registries
     (
-        "(asked from node-1): set aztec_version to a release that is published",
+        "(queried from node-1): set aztec_version to a published release",
         image("azteclabs/aztec:9.9.9"),
         image("azteclabs/aztec:6.0.0"),
     ),
     (
-        "a release that is published, or correct aztec_image",
+        "a published release, or correct aztec_image",
         image("azteclab/aztec:6.0.0"),
         image("azteclabs/aztec:6.0.0"),
     ),
@@ -189,26 +191,26 @@ FLEETS = cases(
         variables(("", "", ONE)),
     ),
     # a fleet that runs
-    ("run verify.yml again when that run has ended", replaced(True), replaced(False)),
+    ("run verify.yml again after that run ends", replaced(True), replaced(False)),
     (
         "still trying to reach the broker: 10.9.0.3: stop the agent there",
         clients("10.9.0.3", tried=("10.9.0.3",)),
         clients("10.9.0.3", tried=("10.9.0.3",), stopped=True),
     ),
     (
-        "agent-1 comes from 10.8.0.2, which is not admitted",
+        "agent-1 connects from 10.8.0.2, which is not admitted",
         misplaced(),
         misplaced(address="10.8.0.2"),
         misplaced(("10.8.0.2/32",)),
     ),
     (
-        "of no host whose address is known, and using the broker: 10.0.0.7",
+        "not of a host with a known address, and using the broker: 10.0.0.7",
         without_address(),
         without_address("10.0.0.7"),
         without_address(stopped=True),
     ),
     (
-        "of no host whose address is known, not admitted, and still trying",
+        "not of a host with a known address, not admitted, and still trying",
         without_address(tried=True),
         without_address("10.0.0.7", tried=True),
         without_address(tried=True, stopped=True),

@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import unreachable_broker
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
+    ipv6_problems,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+    check_hosts,
+    publish_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
     ComponentSettings,
     EngineSettings,
-    check_hosts,
-    ipv6_problems,
-    publish_problems,
 )
 
 from tests.remedies.case import Lines, cases, returned, told
@@ -130,7 +134,7 @@ def ipv6(wanted: EngineSettings | None = None, **seen: object) -> Lines:
 URL = "https://download.docker.com/linux/debian"
 READY = {**SERVES, "ours": False}
 NFT = {"installed": True}
-WARNED = "what is there is used as it is"
+WARNED = "the run uses the installed software unchanged"
 BROKER = SETTINGS["node-1"]["prover_broker"]
 NETWORK = {"docker_network": "aztec-prover", "docker_bridge": "aztec0"}
 
@@ -205,15 +209,15 @@ HOSTS = cases(
         sources((DOCKER_LIST, URL, "/other.gpg"), (DOCKER_LIST, "https://other.lan", "")),
         sources((DOCKER_LIST, "https://other.lan", "")),
     ),
-    ("names Docker's repository too", sources((DOCKER_LIST, URL, "/other.gpg")), sources()),
+    ("also has Docker's repository", sources((DOCKER_LIST, URL, "/other.gpg")), sources()),
     (
-        "fedora 41 is not supported: what is there is used",
+        "fedora 41 is not supported: the run uses the installed software",
         host(os=system("fedora", "41", apt=False), nft=NFT, engine=engine(**READY)),
         host(nft=NFT, engine=engine(**READY)),
         host(os=system("ubuntu", "22.04"), nft=NFT, engine=engine(**READY)),
     ),
     (
-        "install nftables yourself",
+        "install nftables manually",
         host(os=system("fedora", "41", apt=False), engine=engine(**READY)),
         but_for(host(os=system("fedora", "41", apt=False), nft=NFT, engine=engine(**READY)), WARNED),
     ),
@@ -236,7 +240,7 @@ HOSTS = cases(
     ),
     # hardware and limits
     (
-        "give the host more, or set prover_agent_requirements: warn",
+        "use a larger host, or set prover_agent_requirements: warn",
         agent(vcpus=1),
         agent(),
         but_for(agent(ComponentSettings(requirements="warn"), vcpus=1), "prover_agent_requirements: ignore"),
@@ -258,26 +262,26 @@ HOSTS = cases(
         ),
     ),
     (
-        "the processor has no",
+        "the CPU does not have",
         agent(**cpu("sse2")),
         agent(**cpu("sse2", "avx2", "bmi2", "adx")),
         agent(ComponentSettings(requirements="ignore"), **cpu("sse2")),
     ),
     (
-        "256.5 CPUs are more than",
+        "256.5 CPUs exceed",
         host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=256.5)}),
         host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=256)}),
         host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=0)}),
     ),
     (
-        "and limits nothing",
+        "and has no effect",
         host({"prover_node": ComponentSettings(NODE_PORTS, memory_limit="513G")}),
         host({"prover_node": ComponentSettings(NODE_PORTS, memory_limit="16G")}),
         host({"prover_node": ComponentSettings(NODE_PORTS)}),
     ),
     # ports, bridges, addresses
     (
-        "tcp port 8080 is taken by nginx",
+        "tcp port 8080 is in use by nginx",
         host(**listens(8080, "nginx")),
         host(listening=[]),
         host(
@@ -296,7 +300,7 @@ HOSTS = cases(
         ),
     ),
     (
-        "is an interface of the host and of no Docker network",
+        "is an interface of the host that does not belong to a Docker network",
         host({"prover_node": ComponentSettings(NODE_PORTS, **NETWORK)}, interfaces=["aztec0"], engine=engine(**READY)),
         host(
             {"prover_node": ComponentSettings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
@@ -311,19 +315,19 @@ HOSTS = cases(
         published(("0.0.0.0",)),
     ),
     (
-        "no interface has 10.0.0.99: choose one of",
+        "no interface has 10.0.0.99: set it to one of",
         host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("10.0.0.99",))}),
         host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("10.0.0.10",))}),
         host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("0.0.0.0",))}),
     ),
-    ("is none of the host's own addresses", host(addresses=["10.0.0.9"]), host(addresses=["10.0.0.10"])),
+    ("the host does not have the address", host(addresses=["10.0.0.9"]), host(addresses=["10.0.0.10"])),
     (
         "is the same machine as node-1",
         fleet_of({"agent-1": look("node-1", "10.0.0.10", memory=512 * GIB)}),
         fleet_of({}),
     ),
     ("without its prover_broker and prover_node the run stops", fleet_of({"node-1": None}), fleet_of({})),
-    ("the run goes on without it", fleet_of({"agent-1": None}), fleet_of({})),
+    ("the run continues without it", fleet_of({"agent-1": None}), fleet_of({})),
     # the port guard
     (
         "delete it (rm /etc/aztec-port-guard/x.json)",
@@ -331,8 +335,8 @@ HOSTS = cases(
         guarded(),
     ),
     ("belongs to process 9 (x)", guarded(owner="process 9 (x)"), guarded(owner="")),
-    ("the guard did not make it", guarded(owner="nobody", installed=False), guarded(owner="", installed=False)),
-    ("holds the guard's own table", guarded(saved_in=["/etc/nftables.conf"]), guarded()),
+    ("the port guard did not create it", guarded(owner="nobody", installed=False), guarded(owner="", installed=False)),
+    ("contains the port guard's table", guarded(saved_in=["/etc/nftables.conf"]), guarded()),
     # the way to the broker
     ("run site.yml for the broker's host", broker("Connection refused", "10.0.0.9", "10.0.0.9/32"), broker("", None)),
     ("see docker logs prover-broker", broker("answers 503 at /status", "10.0.0.9"), broker("", "10.0.0.9")),

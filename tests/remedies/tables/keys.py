@@ -17,7 +17,9 @@ from ansible.errors import AnsiblePromptNoninteractive
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import PromptVaultSecret, VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key, rotate_key, validate_inventory
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import L1Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
+    L1Settings,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import (
     CURRENT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 
-from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import GONE, LEFT
+from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import FAILED_EARLIER, UNREACHABLE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.remedies.case import Lines, cases
@@ -121,35 +121,35 @@ RUNNING = cases(
     ("compare 4.1.2 with docs", node(**differs("4.1.2")), WELL),
     ("set aztec_version to 6.0.0", node(**differs("6.0.0")), WELL),
     # images, containers, hosts
-    ("the inventory says", seen(agent={"image": "aztecprotocol/aztec:4.1.1"}), seen()),
-    ("is another image here", seen(agent={"image_digests": ["aztecprotocol/aztec@sha256:ff"]}), seen()),
+    ("but the inventory contains", seen(agent={"image": "aztecprotocol/aztec:4.1.1"}), seen()),
+    ("is another image than on", seen(agent={"image_digests": ["aztecprotocol/aztec@sha256:ff"]}), seen()),
     (
-        "they refuse each other",
+        "they reject each other",
         seen(agent={"status": answers({**HEADERS, "x-aztec-packageversion": "9"})}),
         seen(),
     ),
-    ("has no container: run site.yml", at_agent(), at_agent("prover-agent")),
+    ("does not have a container: run site.yml", at_agent(), at_agent("prover-agent")),
     (
-        "is not what the inventory asks for",
+        "is not in the inventory",
         at_agent("prover-agent-1", "prover-agent-2", "prover-agent-3", count=2),
         at_agent("prover-agent-1", "prover-agent-2", count=2),
     ),
     (
-        "is here, but the host is not in its group",
+        "runs on a host that is not in its group",
         at_agent("prover-agent", "prover-broker"),
         at_agent("prover-agent", "prover-broker", components=("prover_broker", "prover_agent")),
         at_agent("prover-agent"),
     ),
-    ("Docker's firewall rules are gone", agent_host(engine={"rules": False}), seen()),
-    ("could not be reached", lambda: judged({**fleet(), "agent-1": GONE}, FLEET), seen()),
-    ("left the run earlier", lambda: judged({**fleet(), "agent-1": LEFT}, FLEET), seen()),
+    ("Docker's firewall rules are missing", agent_host(engine={"rules": False}), seen()),
+    ("is unreachable: see the error above", lambda: judged({**fleet(), "agent-1": UNREACHABLE}, FLEET), seen()),
+    ("failed earlier in this run", lambda: judged({**fleet(), "agent-1": FAILED_EARLIER}, FLEET), seen()),
     # the port guard; what the kernel holds after these acts is tried in tests/system and by test_port_guard.py
     ("is not installed: run site.yml", agent_host(guard={"installed": False, "loaded": False, "owner": ""}), GUARD),
     ("tables are missing: run systemctl", agent_host(guard={"loaded": False, "owner": ""}), GUARD),
-    ("nobody keeps the port guard's tables", agent_host(guard={"owner": "nobody"}), GUARD),
+    ("the port guard's tables do not have an owner", agent_host(guard={"owner": "nobody"}), GUARD),
     ("belongs to process 9 (x): end that process", agent_host(guard={"owner": "process 9 (x)"}), GUARD),
     ("delete the file, then run site.yml", agent_host(guard={"problems": [FILE]}), GUARD),
-    ("has no section for it", agent_host(guard={"sections": []}), GUARD),
-    ("are not those of its sections", agent_host(guard={"outdated": True}), GUARD),
-    ("gone after a reboot", agent_host(guard={"enabled": False}), GUARD),
+    ("does not have a section for this component", agent_host(guard={"sections": []}), GUARD),
+    ("differ from its sections", agent_host(guard={"outdated": True}), GUARD),
+    ("does not start after a reboot", agent_host(guard={"enabled": False}), GUARD),
 )

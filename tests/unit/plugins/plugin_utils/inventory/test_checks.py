@@ -161,7 +161,7 @@ def everywhere(**changes) -> list:
 
 def test_a_later_release_line() -> None:
     """aztec_release_line, and a component's own, say which known line an unknown one is treated as."""
-    unknown = "the release line 7.0 is not known: choose a version of 2.1.x, 4.x, 5.x, 6.x, or name in aztec_release"
+    unknown = "the release line 7.0 is not known: choose a version of 2.1.x, 4.x, 5.x, 6.x, or set aztec_release"
     ((level, variable, wrong, remedy),) = everywhere(aztec_version="7.0.0")
     assert (level, variable) == ("error", "aztec_version")
     assert f"{wrong}: {remedy}".startswith(unknown)
@@ -172,7 +172,12 @@ def test_a_later_release_line() -> None:
         ("error", "aztec_release_line", "'8' is not a known release line", "choose one of 2.1, 4, 5, 6")
     ]
     assert everywhere(aztec_version="6.0.0", aztec_release_line="5") == [
-        ("error", "aztec_release_line", "the version 6.0.0 is of the line 6, not 5", "remove aztec_release_line")
+        (
+            "error",
+            "aztec_release_line",
+            "the version 6.0.0 belongs to the release line 6, not 5",
+            "remove aztec_release_line",
+        )
     ]
 
 

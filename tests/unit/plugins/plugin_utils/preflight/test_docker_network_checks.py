@@ -9,7 +9,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_netwo
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
     ComponentSettings,
     EngineSettings,
 )
@@ -57,7 +57,7 @@ def lines(look: dict, fleet: dict, host: str = "agent-1", options: dict | None =
 AWAY = fleet_of()
 AT_17, AT_18, AT_192 = fleet_of("172.17.0.10"), fleet_of("172.18.0.10"), fleet_of("192.168.50.10")
 POOL = (
-    "warning | container engine | Docker's address pools hold {}: a network that is created here later can take it | "
+    "warning | container engine | Docker's address pools contain {}: a network that is created later can get it | "
     "set docker_engine_daemon_options: {{default-address-pools: [{{base: 10.201.0.0/16, size: 24}}]}}"
 )
 
@@ -121,13 +121,16 @@ def test_a_route_by_a_gateway_in_docker_s_pools() -> None:
     )
 
 
-STOP = "stop the host's containers (docker ps -q | xargs -r docker stop), as docker0 changes only while none runs"
+STOP = (
+    "stop the host's containers (docker ps -q | xargs -r docker stop), because docker0 only changes while no container "
+    "runs"
+)
 
 
 def test_the_default_bridge_that_a_bare_host_would_get() -> None:
     found = lines(BARE, AT_17)
     assert found[0] == (
-        "error | container engine | Docker's default bridge docker0 gets 172.17.0.0/16, which holds 172.17.0.10 "
+        "error | container engine | Docker's default bridge docker0 gets 172.17.0.0/16, which contains 172.17.0.10 "
         '(broker-1) | set docker_engine_daemon_options: {bip: "10.200.0.1/24"}'
     )
     assert [line.split(" | ")[0] for line in found] == ["error", "warning"]
@@ -137,7 +140,7 @@ def test_the_default_bridge_that_a_bare_host_would_get() -> None:
 
 
 def test_the_default_bridge_that_is_there() -> None:
-    wrong = "Docker's default bridge docker0 has 172.17.0.0/16, which holds 172.17.0.10 (broker-1)"
+    wrong = "Docker's default bridge docker0 has 172.17.0.0/16, which contains 172.17.0.10 (broker-1)"
     ours, foreign = serves(DOCKER0, FLEET), serves(DOCKER0, FLEET, ours=False)
     assert lines(ours, AT_17) == [
         f'error | container engine | {wrong} | set docker_engine_daemon_options: {{bip: "10.200.0.1/24"}}, and {STOP}'
@@ -160,13 +163,13 @@ def test_an_overlap_is_an_error_for_who_has_to_reach_the_address(host: str, leve
     """An agent does not connect to other agents; the broker's host answers all of them."""
     found = lines(serves(DOCKER0, network("x", "172.19.0.0/16")), fleet_of(other="172.19.0.22"), host)
     assert found == [
-        f"{level} | container engine | the Docker network x has 172.19.0.0/16, which holds 172.19.0.22 (agent-2) | "
+        f"{level} | container engine | the Docker network x has 172.19.0.0/16, which contains 172.19.0.22 (agent-2) | "
         "remove it (stop its containers, docker network rm x), or create it with another --subnet"
     ]
 
 
 def test_the_fleet_s_network() -> None:
-    holds = "the Docker network aztec-prover has 172.18.0.0/16, which holds 172.18.0.10 (broker-1)"
+    holds = "the Docker network aztec-prover has 172.18.0.0/16, which contains 172.18.0.10 (broker-1)"
     assert lines(serves(DOCKER0, FLEET), AT_18) == [
         f"error | prover_agent_docker_ipv4_subnet | {holds} | {remaking('aztec-prover')}"
     ]
@@ -179,7 +182,7 @@ def test_the_fleet_s_network() -> None:
 def test_an_ipv6_subnet() -> None:
     six = network("aztec-prover", "172.18.0.0/16", "fd00::/64", bridge="aztec0")
     (line,) = lines(serves(DOCKER0, six), fleet_of("fd00::10", "fd00::21", "fd00::22"))
-    assert "which holds fd00::10 (broker-1), fd00::22 (agent-2)" in line
+    assert "which contains fd00::10 (broker-1), fd00::22 (agent-2)" in line
     (line,) = lines(serves(DOCKER0, six, routes=(DEFAULT, route("fd00::/48", "eth1"))), AWAY)
     assert line.startswith("warning") and "which overlaps the route fd00::/48 by eth1" in line
 
@@ -204,7 +207,7 @@ def test_a_network_over_a_route(name: str) -> None:
             id="another is there",
         ),
         pytest.param(
-            BARE, "10.0.0.0/24", "10.0.0.0/24 holds 10.0.0.10 (broker-1), 10.0.0.22 (agent-2)", id="the fleet"
+            BARE, "10.0.0.0/24", "10.0.0.0/24 contains 10.0.0.10 (broker-1), 10.0.0.22 (agent-2)", id="the fleet"
         ),
         pytest.param(
             serves(routes=(DEFAULT, route("10.202.0.0/16", "eth1"))), "10.202.0.0/24",
@@ -263,7 +266,7 @@ def test_a_subnet_that_is_set_over_routes_by_gateways(routes: tuple, subnet: str
 @pytest.mark.parametrize(("host", "level"), [("agent-1", "warning"), ("broker-1", "error")])
 def test_a_subnet_that_is_set_over_an_address(host: str, level: str) -> None:
     (line,) = lines(BARE, fleet_of(other="10.202.0.22"), host, docker_ipv4_subnet="10.202.0.0/24")
-    assert line.startswith(f"{level} | ") and "10.202.0.0/24 holds 10.202.0.22 (agent-2) | " in line
+    assert line.startswith(f"{level} | ") and "10.202.0.0/24 contains 10.202.0.22 (agent-2) | " in line
 
 
 def test_a_subnet_that_is_set_over_an_address_and_a_route_of_the_host() -> None:
@@ -325,7 +328,7 @@ def test_pools_without_a_free_subnet() -> None:
     assert found[-1].startswith(
         "error | prover_agent_docker_ipv4_subnet | each subnet of Docker's address pools overlaps"
     )
-    assert found[-1].endswith("set aztec_docker_ipv4_subnet to a subnet that is free, such as 10.201.0.0/24")
+    assert found[-1].endswith("set aztec_docker_ipv4_subnet to a free subnet, such as 10.201.0.0/24")
 
 
 NARROW = {**DEFAULT, "mtu": 1400}

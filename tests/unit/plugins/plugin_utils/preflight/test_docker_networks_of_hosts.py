@@ -5,9 +5,14 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import component_settings, engine_settings
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import check_hosts
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+    check_hosts,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    component_settings,
+    engine_settings,
+)
 
 SPECS = read_specs(ROLES)
 NAMES = {"prover_broker": "broker-1", "prover_agent": "agent-1"}
@@ -54,7 +59,7 @@ def lines(broker: str, changes: dict, variables: dict | None = None) -> list[str
     return [f"{one.level} | {one.wrong}" for one in found.problems if one.host == "agent-1"]
 
 
-BROKER = "holds 172.18.0.10 (broker-1)"
+BROKER = "contains 172.18.0.10 (broker-1)"
 
 
 @pytest.mark.parametrize(
@@ -66,8 +71,8 @@ BROKER = "holds 172.18.0.10 (broker-1)"
             {},
             {},
             [
-                "warning | Docker's address pools hold 172.18.0.10 (broker-1): a network that is created here later "
-                "can take it"
+                "warning | Docker's address pools contain 172.18.0.10 (broker-1): a network that is created later "
+                "can get it"
             ],
             id="the broker in Docker's pool",
         ),
@@ -82,7 +87,7 @@ BROKER = "holds 172.18.0.10 (broker-1)"
             "172.17.0.10",
             {},
             {},
-            ["error | Docker's default bridge docker0 has 172.17.0.0/16, which holds 172.17.0.10 (broker-1)"],
+            ["error | Docker's default bridge docker0 has 172.17.0.0/16, which contains 172.17.0.10 (broker-1)"],
             id="the broker in docker0",
         ),
         pytest.param(
@@ -120,8 +125,8 @@ BROKER = "holds 172.18.0.10 (broker-1)"
                 "aztec_docker_ipv4_subnet": "10.202.0.0/24",
             },
             [
-                "warning | Docker's address pools hold 172.18.0.10 (broker-1): a network that is created here later "
-                "can take it"
+                "warning | Docker's address pools contain 172.18.0.10 (broker-1): a network that is created later "
+                "can get it"
             ],
             id="options of an engine that the role does not configure",
         ),

@@ -5,19 +5,26 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import component_settings, engine_settings
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
+    firewall_rule_problems,
+    ipv6_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
+    hardware_table,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    ComponentSettings,
-    EngineSettings,
     bridge_problems,
     check_hosts,
-    firewall_rule_problems,
     guard_problems,
-    hardware_table,
-    ipv6_problems,
     port_problems,
     publish_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    ComponentSettings,
+    EngineSettings,
+    component_settings,
+    engine_settings,
 )
 
 TB, GIB = 1000**4, 1024**3
@@ -117,13 +124,13 @@ def test_nothing_wrong() -> None:
     [
         (
             {"cpu_limit": 256.5},
-            "error | node-1 | prover_node_cpu_limit | 256.5 CPUs are more than the host's 256, and Docker refuses the "
-            "container | give at most 256, or 0 for no limit",
+            "error | node-1 | prover_node_cpu_limit | 256.5 CPUs exceed the host's 256, and Docker rejects the "
+            "container | set at most 256, or 0 for no limit",
         ),
         (
             {"memory_limit": "513G"},
-            "warning | node-1 | prover_node_memory_limit | 513G is more than the host's 549.8 GB and limits nothing | "
-            "give less, or leave it empty",
+            "warning | node-1 | prover_node_memory_limit | 513G exceeds the host's 549.8 GB and has no effect | "
+            "set a lower value, or leave it empty",
         ),
         ({"cpu_limit": 256, "memory_limit": "512gb"}, None),
         ({"memory_limit": "524288m"}, None),
@@ -142,19 +149,19 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
     [
         (
             listens(8080, "nginx"),
-            "error | node-1 | prover_broker_port | tcp port 8080 is taken by nginx | stop it, or set",
+            "error | node-1 | prover_broker_port | tcp port 8080 is in use by nginx | stop it, or set",
         ),
         (
             listens(8080, "docker-proxy"),
-            "error | node-1 | prover_broker_port | tcp port 8080 is taken by another container",
+            "error | node-1 | prover_broker_port | tcp port 8080 is in use by another container",
         ),
-        (listens(8080, ""), "error | node-1 | prover_broker_port | tcp port 8080 is taken by another process"),
+        (listens(8080, ""), "error | node-1 | prover_broker_port | tcp port 8080 is in use by another process"),
         (
             listens(8080, "nginx", address="127.0.0.1"),
-            "error | node-1 | prover_broker_port | tcp port 8080 is taken by nginx",
+            "error | node-1 | prover_broker_port | tcp port 8080 is in use by nginx",
         ),
-        (listens(40400, "geth", "udp"), "error | node-1 | prover_node_p2p_port | udp port 40400 is taken by geth"),
-        (listens(8081, "x", address="::"), "error | node-1 | prover_node_port | tcp port 8081 is taken by x"),
+        (listens(40400, "geth", "udp"), "error | node-1 | prover_node_p2p_port | udp port 40400 is in use by geth"),
+        (listens(8081, "x", address="::"), "error | node-1 | prover_node_port | tcp port 8081 is in use by x"),
         (
             {**listens(8080, "nginx"), **runs("aztec-prover-broker")},
             "error | node-1 | prover_broker_port | tcp port 8080 is",
@@ -169,15 +176,15 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {**FEDORA, "engine": engine(**SERVES)},
-            "error | node-1 | operating system | fedora 41 is not supported | install nftables yourself",
+            "error | node-1 | operating system | fedora 41 is not supported | install nftables manually",
         ),
         (
             {**FEDORA, "engine": engine(**SERVES), "nft": {"installed": True}},
-            "warning | node-1 | operating system | fedora 41 is not supported | what is there is used as it is",
+            "warning | node-1 | operating system | fedora 41 is not supported | the run uses the installed software",
         ),
         (
             {"os": system("debian", "11"), "engine": engine(**SERVES)},
-            "warning | node-1 | operating system | debian 11 is not supported | what is there is used as it is",
+            "warning | node-1 | operating system | debian 11 is not supported | the run uses the installed software",
         ),
         (
             {"os": system("debian", "")},
@@ -194,8 +201,8 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE])},
-            "warning | node-1 | container engine | /etc/apt/docker.list names Docker's repository too | docker_engine "
-            "moves it to /etc/apt/docker.list.disabled, which apt ignores",
+            "warning | node-1 | container engine | /etc/apt/docker.list also has Docker's repository | docker_engine "
+            "renames it to /etc/apt/docker.list.disabled, which apt ignores",
         ),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
@@ -208,11 +215,11 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {"guard": {**GUARD, "owner": "nobody"}},
-            "error | node-1 | port guard | the nftables table aztec_prover is there and the guard did not make it |",
+            "error | node-1 | port guard | the nftables table aztec_prover exists, but the port guard",
         ),
         (
             {"engine": engine(**SERVES, rules=False)},
-            "warning | node-1 | container engine | Docker's firewall rules are gone, so that containers reach nothing",
+            "warning | node-1 | container engine | Docker's firewall rules are missing, so that containers",
         ),
     ],
 )
@@ -226,7 +233,7 @@ def test_an_address_that_is_translated_is_said_for_fleet_and_broker() -> None:
     found = lines({"node-1": look("node-1", "10.0.0.11")})
     assert [line.split(" (")[0] for line in found] == [
         "warning | node-1 | prover_broker_publish_addresses | no interface has 10.0.0.10",
-        "warning | node-1 | aztec_address | 10.0.0.10 is none of the host's own addresses",
+        "warning | node-1 | aztec_address | the host does not have the address 10.0.0.10",
     ]
     found = lines({"agent-1": look("agent-1", "10.0.0.22")})
     assert [line.split(" | ")[1:3] for line in found] == [["agent-1", "aztec_address"]]
@@ -286,8 +293,8 @@ def test_short_hardware_by_enforcement() -> None:
         modes = {"prover_node": ComponentSettings((), node), "prover_broker": ComponentSettings((), broker)}
         return lines(small, {"node-1": modes})
 
-    need = "node-1 | vCPUs | found 16 (1 cores), needed 48 (24 cores) | give the host more, or set"
-    both = "(where they are set, prover_node_requirements and prover_broker_requirements)"
+    need = "node-1 | vCPUs | found 16 (1 cores), needed 48 (24 cores) | use a larger host, or set"
+    both = "(or, where they are set, prover_node_requirements and prover_broker_requirements)"
     assert found("fail", "fail") == [f"error | {need} aztec_requirements: warn {both}"]
     assert found("fail", "warn") == [f"error | {need} prover_node_requirements: warn"]
     assert found("warn", "warn") == [f"warning | {need} aztec_requirements: ignore {both}"]
@@ -299,16 +306,16 @@ def test_count_of_agents_decides() -> None:
     assert lines({}, {"agent-1": {"prover_agent": ComponentSettings(count=4)}}) == []
     found = lines({}, {"agent-1": {"prover_agent": ComponentSettings(count=5)}})
     assert found[0].startswith(
-        "error | agent-1 | vCPUs | found 256 (1 cores), needed 320 (160 cores) | give the host more"
+        "error | agent-1 | vCPUs | found 256 (1 cores), needed 320 (160 cores) | use a larger host"
     )
 
 
 def test_an_agent_that_is_gone_is_a_warning_and_the_node_an_error() -> None:
     assert lines({"agent-1": None}) == [
-        "warning | agent-1 | ansible_host | could not be looked at: unreachable, or the look failed | "
-        "see its line above; the run goes on without it"
+        "warning | agent-1 | ansible_host | is unreachable, or host_info failed on it | "
+        "see its error above; the run continues without it"
     ]
-    assert lines({"node-1": None})[0].startswith("error | node-1 | ansible_host | could not be looked at")
+    assert lines({"node-1": None})[0].startswith("error | node-1 | ansible_host | is unreachable, or host_info failed")
 
 
 def test_one_machine_under_two_names() -> None:
@@ -362,7 +369,7 @@ def test_each_component_has_its_own_requirements(component: str) -> None:
     ("subnet", "seen", "words"),
     [
         pytest.param(
-            "fd00::/64", {"translates_ipv6": False}, "Docker 26.1.5 gives containers no way to IPv6", id="no way"
+            "fd00::/64", {"translates_ipv6": False}, "Docker 26.1.5 does not translate IPv6 addresses", id="no way"
         ),
         pytest.param("fd00::/64", {"translates_ipv6": True}, "", id="translates"),
         pytest.param("", {"translates_ipv6": False}, "", id="not needed"),
@@ -372,7 +379,7 @@ def test_each_component_has_its_own_requirements(component: str) -> None:
 def test_ipv6_of_containers(subnet: str, seen: dict, words: str) -> None:
     seen = {**SERVES, "version": "26.1.5", **seen}
     assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet, EngineSettings())] == (
-        [f"{words} here, and the host's need one"] if words else []
+        [f"{words}, but the host's containers require IPv6"] if words else []
     )
 
 
@@ -434,7 +441,8 @@ def shown(problems: list) -> list[str]:
 
 
 FOREIGN = (
-    "error | node-1 | port guard | the nftables table aztec_prover is there and the guard did not make it | run nft "
+    "error | node-1 | port guard | the nftables table aztec_prover exists, but the port guard did not create it | run "
+    "nft "
     "delete table inet aztec_prover, nft delete table bridge aztec_prover on the host"
 )
 FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
@@ -470,7 +478,7 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
         pytest.param(
             {"installed": True, "owner": "guard", "saved_in": ["/etc/nftables.conf"]},
             [
-                "warning | node-1 | port guard | /etc/nftables.conf holds the guard's own table aztec_prover, so that "
+                "warning | node-1 | port guard | /etc/nftables.conf contains the port guard's table aztec_prover, so "
                 "nftables cannot load it while the guard runs | delete the blocks `table inet aztec_prover` and `table "
                 "bridge aztec_prover` from it"
             ],
@@ -495,7 +503,8 @@ TAKEN = (
     "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
 )
 INTERFACE = (
-    "error | node-1 | prover_node_docker_bridge | aztec0 is an interface of the host and of no Docker network | set "
+    "error | node-1 | prover_node_docker_bridge | aztec0 is an interface of the host that does not belong to a Docker "
+    "network | set "
     "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
 )
 
@@ -544,8 +553,7 @@ def test_a_look_without_networks_has_no_bridge_problem() -> None:
 
 OWN = ["127.0.0.1", "10.0.0.10", "192.168.1.4", "fd00::10", "172.17.0.1"]
 CHOOSE = (
-    "choose one of 127.0.0.1, 10.0.0.10, 192.168.1.4, fd00::10, or set it to [0.0.0.0] where addresses are translated "
-    "(NAT)"
+    "set it to one of 127.0.0.1, 10.0.0.10, 192.168.1.4, fd00::10, or to [0.0.0.0] if addresses are translated (NAT)"
 )
 
 
@@ -560,8 +568,8 @@ CHOOSE = (
             OWN,
             [
                 "warning | node-1 | prover_broker_publish_addresses | no interface has 9.9.9.9 or 9.9.9.8 (NAT?): "
-                "the broker is published on all addresses of the host | set it to the address that the translation "
-                "leads to, or to [0.0.0.0] if all are meant"
+                "the broker is published on all addresses of the host | set it to the host's own "
+                "address behind the NAT, or to [0.0.0.0] for all addresses"
             ],
             id="none_derived",
         ),

@@ -5,15 +5,20 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_settings
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    ComponentSettings,
-    EngineSettings,
     check_hosts,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import image_bytes, image_name
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    ComponentSettings,
+    EngineSettings,
+    engine_settings,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import (
+    image_bytes,
+    image_name,
+)
 
 GB, TB, GIB = 1000**3, 1000**4, 1024**3
 DATA, CONTAINERD = "/var/lib/docker", "/var/lib/containerd"
@@ -207,11 +212,11 @@ def test_name_of_an_image(reference: str, name: str) -> None:
 
 def test_a_limit_of_memory_is_named() -> None:
     seen = look(BIG, LEGACY, hardware={"memory_bytes": 8 * GIB, "memory_limited": True})
-    assert lines(seen)[0].startswith("error | memory | found 8.6 GB (cgroup limit), needed 128 GB | give the host more")
+    assert lines(seen)[0].startswith("error | memory | found 8.6 GB (cgroup limit), needed 128 GB | use a larger host")
 
 
 BUILD = "use a machine with a 64-bit system on x86 or ARM, or set aztec_image to an image that you built"
-PUBLISHED = f"error | architecture | {IMAGE} is published for amd64 and arm64, and the host is {{}} | {BUILD}"
+PUBLISHED = f"error | architecture | {IMAGE} is published for amd64 and arm64, but the host is {{}} | {BUILD}"
 OWN = "registry.lan:5000/aztec:6.0.0"
 
 
@@ -244,8 +249,8 @@ def test_architecture(machine: str, engine: str, images: tuple, present: dict, f
 
 
 def cpu(missing: str, who: str, needs: str, option: str) -> list[str]:
-    remedy = f"use a newer machine, set a virtual machine's processor type to host, or set {option}: ignore"
-    return [f"warning | CPU | the processor has no {missing}; {who} needs {needs} | {remedy}"]
+    remedy = f"use a newer machine, set the CPU type of the virtual machine to host, or set {option}: ignore"
+    return [f"warning | CPU | the CPU does not have {missing}; {who} needs {needs} | {remedy}"]
 
 
 SINCE = "a processor released in 2015 or later"
@@ -283,8 +288,8 @@ def test_a_processor_that_cannot_prove(flags: list | None, line: str, components
             LEGACY,
             EngineSettings(options={"data-root": "/d"}),
             [
-                f"warning | docker_engine_data_root | is /d, and the engine that is there uses {DATA}, which is left "
-                f"as it is | set docker_engine_data_root to {DATA} for this host, or set it in that engine's own "
+                f"warning | docker_engine_data_root | is /d, but the installed engine uses {DATA}, which the run does "
+                f"not change | set docker_engine_data_root to {DATA} for this host, or set it in that engine's own "
                 "settings"
             ],
         ),

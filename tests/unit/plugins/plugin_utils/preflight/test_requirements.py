@@ -11,7 +11,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.require
     agent_count,
     compare,
     missing_cpu_flags,
-    needs_of,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import (
     size_in_bytes,
 )
 
@@ -38,7 +39,8 @@ def disk(size=4 * TB, free=3 * TB, kind="nvme") -> dict:
 
 
 def shortfalls(seen: dict, counts: dict, paths: dict | None = None) -> list:
-    return [row.as_line() for row in compare(seen, counts, "2.1", paths) if row.state == "short"]
+    rows = [row for row in compare(seen, counts, "2.1", paths) if row.state == "insufficient"]
+    return [f"{row.what}: found {row.found}, needed {row.needed}" for row in rows]
 
 
 NODE, BROKER, AGENT = {"prover_node": 1}, {"prover_broker": 1}, {"prover_agent": 1}
@@ -146,7 +148,7 @@ def test_filters() -> None:
     [("2.1", (2, 4), (2, 4)), *((line, (16, 32), (8, 16)) for line in ("4", "5", "6"))],
 )
 def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None:
-    needs = RELEASES[line].needs
+    needs = RELEASES[line].requirements
     assert (needs["prover_node"].cores, needs["prover_node"].vcpus) == node
     assert (needs["prover_broker"].cores, needs["prover_broker"].vcpus) == broker
     assert (needs["prover_agent"].vcpus, needs["prover_agent"].memory_gb) == (64, 128)
@@ -169,8 +171,8 @@ def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None
 )
 def test_features_of_the_processor(line: str, flags: list | None, architecture: str, missing: list) -> None:
     seen = {"hardware": {"cpu_flags": flags}, "os": {"architecture": architecture}}
-    assert missing_cpu_flags(seen, needs_of("prover_agent", line)) == missing
-    assert missing_cpu_flags(seen, needs_of("prover_node", line)) == missing
+    assert missing_cpu_flags(seen, RELEASES[line].requirements["prover_agent"]) == missing
+    assert missing_cpu_flags(seen, RELEASES[line].requirements["prover_node"]) == missing
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import L1Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
+    L1Settings,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation
 
 FORTH, ROUND = {"current": "previous", "next": "current"}, {"current": "next", "previous": "current"}

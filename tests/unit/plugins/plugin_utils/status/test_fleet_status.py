@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import (
     HEADS,
-    age,
+    duration,
     fleet_report,
     report_table,
 )
@@ -40,10 +40,21 @@ FLEET = {
 def container(service, **more):
     """Give a container of a service as the look shows one that is well."""
     shown = {
-        "service": service, "name": service, "id": "1", "image": "aztecprotocol/aztec:4.1.2", "image_id": "sha256:aa",
-        "image_digests": [DIGEST], "state": "running", "health": "healthy", "restarts": 0,
-        "started_at": "2026-11-23T02:46:32.051416319Z", "exit_code": 0, "oom_killed": False, "log_error": "",
-        "status": {"code": 200, "body": "OK", "headers": dict(HEADERS), "error": ""}, "rpc": {},
+        "service": service,
+        "name": service,
+        "id": "1",
+        "image": "aztecprotocol/aztec:4.1.2",
+        "image_id": "sha256:aa",
+        "image_digests": [DIGEST],
+        "state": "running",
+        "health": "healthy",
+        "restarts": 0,
+        "started_at": "2026-11-23T02:46:32.051416319Z",
+        "exit_code": 0,
+        "oom_killed": False,
+        "log_error": "",
+        "status": {"code": 200, "body": "OK", "headers": dict(HEADERS), "error": ""},
+        "rpc": {},
     }
     if service == "prover-node":
         shown["rpc"] = {"node_getL2Tips": {}}
@@ -53,8 +64,13 @@ def container(service, **more):
     if service.startswith("prover-agent"):
         shown["rpc"] = {"agent_getStatus": {"status": "proving"}}
         shown["broker_contact"] = {
-            "at": NOW - 1, "seconds_ago": 1.0, "source": "connection", "state": "ok", "error": "",
-            "host": "10.0.0.1", "port": 8080,
+            "at": NOW - 1,
+            "seconds_ago": 1.0,
+            "source": "connection",
+            "state": "ok",
+            "error": "",
+            "host": "10.0.0.1",
+            "port": 8080,
         }
     shown.update(more)
     return shown
@@ -82,7 +98,8 @@ def fleet(node=None, broker=None, agent=None):
     return {
         "node-1": look(
             ["prover_node", "prover_broker"],
-            container("prover-node", **(node or {})), container("prover-broker", **(broker or {})),
+            container("prover-node", **(node or {})),
+            container("prover-broker", **(broker or {})),
         ),
         "agent-1": look(["prover_agent"], container("prover-agent", **(agent or {}))),
     }
@@ -102,8 +119,15 @@ def test_well():
         assert word in text
 
 
-LOST = {"at": NOW - 300, "seconds_ago": 300.0, "source": "connection", "state": "lost", "error": "ECONNREFUSED",
-        "host": "10.0.0.1", "port": 8080}
+LOST = {
+    "at": NOW - 300,
+    "seconds_ago": 300.0,
+    "source": "connection",
+    "state": "lost",
+    "error": "ECONNREFUSED",
+    "host": "10.0.0.1",
+    "port": 8080,
+}
 
 
 PLACES = {
@@ -120,21 +144,21 @@ PLACES = {
         ("agent", {"state": "exited", "exit_code": 79}, "update needed"),
         ("agent", {"state": "exited", "exit_code": 137, "oom_killed": True}, "out of memory"),
         ("agent", {"state": "restarting", "exit_code": 1}, "is restarting"),
-        ("broker", {"restarts": 3, "started_at": JUST_NOW}, "restarted 3 times, last 1 min ago"),
+        ("broker", {"restarts": 3, "started_at": JUST_NOW}, "restarted 3 times, last 60 s ago"),
         ("broker", {"health": "unhealthy"}, "is unhealthy"),
-        ("broker", {"status": {**NO_ANSWER, "code": 500, "error": ""}}, "answers 500"),
-        ("broker", {"status": NO_ANSWER}, "does not answer at /status (connection refused)"),
-        ("agent", {"health": "starting", "status": NO_ANSWER}, "does not answer"),
-        ("agent", {"health": "", "status": {**NO_ANSWER, "error": "timed out"}, "started_at": OLD}, "does not answer"),
+        ("broker", {"status": {**NO_ANSWER, "code": 500, "error": ""}}, "responds with 500"),
+        ("broker", {"status": NO_ANSWER}, "does not respond at /status (connection refused)"),
+        ("agent", {"health": "starting", "status": NO_ANSWER}, "does not respond"),
+        ("agent", {"health": "", "status": {**NO_ANSWER, "error": "timed out"}, "started_at": OLD}, "does not respond"),
         ("agent", {"image": "aztecprotocol/aztec:4.1.1"}, "run site.yml"),
-        ("agent", {"image_digests": ["aztecprotocol/aztec@sha256:ff"]}, "another image here"),
+        ("agent", {"image_digests": ["aztecprotocol/aztec@sha256:ff"]}, "another image than on node-1"),
         ("agent", {"rpc": {"agent_getStatus": {"status": "stopped"}}}, "an agent in it is stopped"),
-        ("agent", {"rpc": {"agent0_getStatus": "running", "agent1_getStatus": {"error": "x"}}}, "gives no answer"),
+        ("agent", {"rpc": {"agent0_getStatus": "running", "agent1_getStatus": {"error": "x"}}}, "does not respond"),
         ("agent", {"broker_contact": LOST}, "last seen 5 min ago (ECONNREFUSED)"),
         ("agent", {"broker_contact": {**LOST, "at": None, "seconds_ago": None, "error": ""}}, "never seen"),
-        ("agent", {"broker_contact": None}, "no broker"),
-        ("node", {"l1": {"pending": None, "proven": None, "error": "URL 1: timed out"}}, "asked: URL 1: timed out"),
-        ("node", {"rpc": {"node_getL2Tips": {"error": "refused"}}}, "does not tell its tips"),
+        ("agent", {"broker_contact": None}, "does not have a broker"),
+        ("node", {"l1": {"pending": None, "proven": None, "error": "URL 1: timed out"}}, "queried: URL 1: timed out"),
+        ("node", {"rpc": {"node_getL2Tips": {"error": "refused"}}}, "does not report its tips"),
         ("node", {"health": "unhealthy", "status": NO_ANSWER, "synced": None}, "is unhealthy"),
     ],
 )
@@ -149,23 +173,39 @@ def test_problems(part, changes, words):
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
-         "node is syncing, checkpoint 5 of 14"),
-        ({"node": {"health": "unhealthy", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
-         "node is syncing, checkpoint 5 of 14"),
-        ({"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": None}},
-         "node is syncing, checkpoint ? of 14"),
+        (
+            {"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
+            "node is syncing, checkpoint 5 of 14",
+        ),
+        (
+            {"node": {"health": "unhealthy", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
+            "node is syncing, checkpoint 5 of 14",
+        ),
+        (
+            {"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": None}},
+            "node is syncing, checkpoint ? of 14",
+        ),
         ({"node": {"tips": {"block": 30, "checkpoint": 4}}}, "node is syncing, checkpoint 4 of 14"),
-        ({"node": {"tips": {"block": 8, "checkpoint": None},
-                   "l1": {"block": 1, "unit": "block", "pending": 90, "proven": 2, "error": ""}}},
-         "node is syncing, block 8 of 90"),
-        ({"agent": {"health": "starting", "status": NO_ANSWER, "started_at": JUST_NOW, "broker_contact": LOST}},
-         "is starting, for 1 min now"),
+        (
+            {
+                "node": {
+                    "tips": {"block": 8, "checkpoint": None},
+                    "l1": {"block": 1, "unit": "block", "pending": 90, "proven": 2, "error": ""},
+                }
+            },
+            "node is syncing, block 8 of 90",
+        ),
+        (
+            {"agent": {"health": "starting", "status": NO_ANSWER, "started_at": JUST_NOW, "broker_contact": LOST}},
+            "is starting, for 60 s now",
+        ),
         ({"node": {"tips": {"block": 13, "checkpoint": 13}}}, None),
-        ({"agent": {"status": {**NO_ANSWER, "error": "timed out"}, "rpc": {}}},
-         "is healthy, but too busy to answer at /status just now"),
+        (
+            {"agent": {"status": {**NO_ANSWER, "error": "timed out"}, "rpc": {}}},
+            "is healthy, but too busy to respond at /status",
+        ),
         ({"agent": {"rpc": {"agent_getStatus": {"error": "timed out"}}}}, None),
-        ({"node": {"rpc": {"node_getL2Tips": {"error": "timed out"}}}}, "is busy and did not tell its tips"),
+        ({"node": {"rpc": {"node_getL2Tips": {"error": "timed out"}}}}, "is busy and did not report its tips"),
         ({"broker": {"restarts": 3}}, None),
         ({"agent": {"image_digests": [], "image_id": "sha256:own"}}, None),
     ],
@@ -206,7 +246,7 @@ SAVED = {"saved_in": ["/etc/nftables.conf"]}
         ),
         pytest.param(
             {"loaded": False, "owner": "", "table_problem": "it is refused"},
-            "the port guard cannot be seen: it is refused",
+            "the state of the port guard is unknown: it is refused",
             "NOT LOADED",
             id="the_kernel_does_not_answer",
         ),
@@ -218,7 +258,7 @@ SAVED = {"saved_in": ["/etc/nftables.conf"]}
         ),
         pytest.param(
             {"owner": "nobody"},
-            f"nobody keeps the port guard's tables, and a flush would remove them: {RESTART}",
+            f"the port guard's tables do not have an owner, so that a flush would remove them: {RESTART}",
             "NO OWNER",
             id="no_owner",
         ),
@@ -233,19 +273,19 @@ SAVED = {"saved_in": ["/etc/nftables.conf"]}
         ),
         pytest.param(
             {"sections": ["prover_node"]},
-            "the port guard has no section for it: run site.yml",
+            "the port guard does not have a section for this component: run site.yml",
             "NO SECTION",
             id="no_section",
         ),
         pytest.param(
             {"outdated": True},
-            "the port guard's rules are not those of its sections: run site.yml",
+            "the port guard's rules differ from its sections: run site.yml",
             "OUTDATED",
             id="other_rules",
         ),
         pytest.param(
             {"enabled": False},
-            "the port guard is not enabled, it will be gone after a reboot: run site.yml",
+            "the port guard is not enabled and does not start after a reboot: run site.yml",
             "owned",
             id="not_enabled",
         ),
@@ -266,7 +306,7 @@ def test_an_engine_without_its_rules():
     looks["agent-1"]["engine"]["rules"] = False
     (problem,) = fleet_report(looks, FLEET).problems
     assert problem[:2] == ("agent-1", "prover_agent")
-    assert problem[2].startswith("Docker's firewall rules are gone")
+    assert problem[2].startswith("Docker's firewall rules are missing")
 
 
 def test_lost_host():
@@ -277,7 +317,9 @@ def test_lost_host():
     assert "UNREACHABLE" in report_table(report)
 
 
-@pytest.mark.parametrize(("serves", "words"), [(True, "has no container"), (False, "does not serve (no answer)")])
+@pytest.mark.parametrize(
+    ("serves", "words"), [(True, "does not have a container"), (False, "does not respond (no response)")]
+)
 def test_missing(serves, words):
     """No container: of the engine or of the component."""
     looks = fleet()
@@ -304,12 +346,19 @@ def test_left_over():
     ("services", "problems"),
     [
         (["prover-agent-1", "prover-agent-2"], []),
-        (["prover-agent-2"], [("prover_agent 1", "has no container: run site.yml")]),
-        (["prover-agent-1", "prover-agent-2", "prover-agent-3"],
-         [("prover_agent 3", "is not what the inventory asks for: run site.yml")]),
-        (["prover-agent"],
-         [("prover_agent 1", "has no container: run site.yml"), ("prover_agent 2", "has no container: run site.yml"),
-          ("prover_agent", "is not what the inventory asks for: run site.yml")]),
+        (["prover-agent-2"], [("prover_agent 1", "does not have a container: run site.yml")]),
+        (
+            ["prover-agent-1", "prover-agent-2", "prover-agent-3"],
+            [("prover_agent 3", "is not in the inventory: run site.yml")],
+        ),
+        (
+            ["prover-agent"],
+            [
+                ("prover_agent 1", "does not have a container: run site.yml"),
+                ("prover_agent 2", "does not have a container: run site.yml"),
+                ("prover_agent", "is not in the inventory: run site.yml"),
+            ],
+        ),
     ],
 )
 def test_agents_in_containers_of_their_own(count, services, problems):
@@ -368,11 +417,22 @@ def test_part_of_the_fleet():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "wanted"), [(-1, "0 s"), (0.4, "0 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h"), (90000, "1 d")]
+    ("seconds", "wanted"),
+    [
+        (-1, "0 s"),
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (61, "61 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7300, "2 h"),
+        (90000, "25 h"),
+        (180000, "2 d"),
+    ],
 )
 def test_age(seconds, wanted):
-    """In the largest whole unit."""
-    assert age(seconds) == wanted
+    """In the largest unit of which there are at least two."""
+    assert duration(seconds) == wanted
 
 
 ROLLUP, NEXT = "0x" + "32" * 20, "0x" + "99" * 20
@@ -380,8 +440,8 @@ ROOTS = {name: HEADERS[name] for name in sorted(HEADERS) if name != "x-aztec-pac
 L1 = {"block": 123, "unit": "checkpoint", "pending": 14, "proven": 2, "error": "", "rollup": ROLLUP, "roots": ROOTS}
 NAMED = {**HEADERS, "x-aztec-l1rollupaddress": ROLLUP}
 SAME = (
-    "compare 4.1.2 with docs.aztec.network/networks (the node's copy of the network's configuration names it too): the "
-    "network may have moved on, or may not have moved yet"
+    "compare 4.1.2 with docs.aztec.network/networks (the node's copy of the network's configuration also contains it): "
+    "the network may have upgraded, or may not have upgraded yet"
 )
 CHANGE = "set aztec_version to what the network runs, with new data directories, and run site.yml"
 EARLY = "; if it was started ahead of a hard fork, wait"
@@ -424,7 +484,9 @@ def test_node_of_another_rollup():
     report = fleet_report(fleet(node={"status": answers(headers), "l1": L1}), FLEET)
     (line,) = [item for item in report.problems if "rollup" in item[2]]
     assert line == (
-        "node-1", "prover_node", f"follows the rollup {NEXT}, and the registry's canonical one is {ROLLUP}: {CHANGE}",
+        "node-1",
+        "prover_node",
+        f"follows the rollup {NEXT}, but the canonical one of the registry is {ROLLUP}: {CHANGE}",
     )
     assert rollup_cells(report)["prover_node"] == "OTHER"
 
@@ -436,7 +498,7 @@ def test_running_program_does_not_match_the_storage(name):
     node, broker = answers({**NAMED, name: own}), answers({**HEADERS, name: own})
     looks = fleet(node={"status": node, "l1": {**L1, "roots": {**ROOTS, name: theirs}}}, broker={"status": broker})
     report = fleet_report({"node-1": looks["node-1"]}, FLEET)
-    wrong = f"{name} is {own[:18]}, and in the canonical rollup {ROLLUP} it is {theirs[:18]}: {CHANGE}"
+    wrong = f"{name} is {own[:18]}, but in the canonical rollup {ROLLUP} it is {theirs[:18]}: {CHANGE}"
     assert report.problems == [("node-1", "prover_node", wrong), ("node-1", "prover_broker", wrong)]
     assert rollup_cells(report) == {"prover_node": "OTHER", "prover_broker": "OTHER"}
 
@@ -474,7 +536,8 @@ STANDBY = {
     "l1": L1,
 }
 DIFFERS = (
-    f"is in standby and does no work, because the rollup {ROLLUP} differs in VK tree root (its own 0x1d1d1d1d1d1d1d1d, "
+    f"is in standby and does not work, because the rollup {ROLLUP} differs in VK tree root (its own "
+    "0x1d1d1d1d1d1d1d1d, "
     "the rollup's 0x1111111111111111): "
 )
 
@@ -496,15 +559,15 @@ DIFFERS = (
         ),
         (
             {"network_runs": "2.1.11"},
-            f"{DIFFERS}wait until the network, which runs 2.1.11, has moved to 4.1.2, or set aztec_version to 2.1.11",
+            f"{DIFFERS}wait until the network, which runs 2.1.11, upgrades to 4.1.2, or set aztec_version to 2.1.11",
         ),
         (
             {"network_runs": "4.1.1"},
-            f"{DIFFERS}wait until the network, which runs 4.1.1, has moved to 4.1.2, or set aztec_version to 4.1.1",
+            f"{DIFFERS}wait until the network, which runs 4.1.1, upgrades to 4.1.2, or set aztec_version to 4.1.1",
         ),
         (
             {"waiting": None},
-            "is in standby and does no work, because the rollup is not its own (its log no longer says why): "
+            "is in standby and does not work, because the rollup is not its own (its log no longer has the reason): "
             f"{CHANGE}{EARLY}",
         ),
     ],
@@ -552,7 +615,7 @@ def test_soft_shutdown(runs, wanted):
     waiting = {"kind": "soft shutdown", "rollup": "", "mismatches": []}
     changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_runs": runs, "l1": L1}
     report = fleet_report(fleet(node=changes), {**FLEET, "line": "5"})
-    wrong = "has stopped its work: the rollup that it follows is no longer the network's (soft shutdown): "
+    wrong = "has stopped working, because its rollup is no longer that of the network (soft shutdown): "
     change = f"set aztec_version to {wanted or 'what the network runs'}, with new data directories, and run site.yml"
     assert report.problems == [("node-1", "prover_node", wrong + change)]
     assert next(row for row in report.rows if row[1] == "prover_node")[3] == "SOFT SHUTDOWN"
@@ -562,7 +625,8 @@ def test_slots_of_the_rollup():
     """The slots are those that 4.1.2 itself reads; no other line has any."""
     first = int.from_bytes(keccak(b"aztec.stf.storage"), "big")
     assert RELEASES["4"].rollup_slots == {
-        "x-aztec-l2circuitsvktreeroot": hex(first + 3), "x-aztec-l2protocolcontractshash": hex(first + 4),
+        "x-aztec-l2circuitsvktreeroot": hex(first + 3),
+        "x-aztec-l2protocolcontractshash": hex(first + 4),
     }
     assert [line for line, release in RELEASES.items() if release.rollup_slots] == ["4"]
     assert [line for line, release in RELEASES.items() if not release.standby] == ["2.1"]
@@ -591,7 +655,7 @@ def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
     looks["agent-1"]["working"] = ["aztec-prover-agent"]
     report = fleet_report(looks, FLEET)
     assert report.problems == []
-    note = "another run is changing it now: run verify.yml again when that run has ended"
+    note = "another run is changing it: run verify.yml again after that run ends"
     assert ("agent-1", "prover_agent", note) in report.notes
 
 
@@ -624,8 +688,13 @@ ADMITTING = {
         pytest.param(["10.0.0.7"], [], "", "10.0.0.7", id="admitted by a network"),
         pytest.param(["10.0.0.7"], ["10.9.0.3"], "10.9.0.3", "10.0.0.7", id="two"),
         pytest.param([], ["10.0.0.7"], "", "", id="tried before it was admitted again"),
-        pytest.param([], [f"10.9.0.{n}" for n in range(1, 8)],
-                     "10.9.0.1, 10.9.0.2, 10.9.0.3, 10.9.0.4, 10.9.0.5 and 2 more", "", id="many"),
+        pytest.param(
+            [],
+            [f"10.9.0.{n}" for n in range(1, 8)],
+            "10.9.0.1, 10.9.0.2, 10.9.0.3, 10.9.0.4, 10.9.0.5 and 2 more",
+            "",
+            id="many",
+        ),
         # An address that the inventory does not know, and the host has.
         pytest.param(["10.0.0.8"], [], "", "", id="another address of a host"),
     ],
@@ -666,7 +735,8 @@ def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: lis
     wanted = {**ADMITTING, "broker": {"host": "node-1", "admitted": admitted or ["10.0.0.0/24"]}}
     remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
     assert fleet_report(looks, wanted).notes == [
-        ("node-1", "prover_broker", f"{host} comes from {one}, which is not admitted: {remedy}") for host, one in named
+        ("node-1", "prover_broker", f"{host} connects from {one}, which is not admitted: {remedy}")
+        for host, one in named
     ]
 
 
@@ -688,8 +758,8 @@ def test_of_an_unknown_address_nobody_is_called_removed(clients: list, tried: li
     looks = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
     looks["node-1"]["guard"]["tried"] = tried
     unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}
-    remedy = "correct the address of agent-1 where it is there, else stop the agent there, with docker compose down in "
-    remedy += "its directory, /opt/aztec/prover-agent by default"
+    remedy = "correct the address of agent-1 if it is there, otherwise stop the agent there, with docker compose down "
+    remedy += "in its directory, /opt/aztec/prover-agent by default"
     assert [note[2] for note in fleet_report(looks, {**ADMITTING, "hosts": unknown}).notes] == [
-        f"of no host whose address is known, {line}: {remedy}" for line in lines
+        f"not of a host with a known address, {line}: {remedy}" for line in lines
     ]
