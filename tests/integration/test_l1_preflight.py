@@ -437,7 +437,7 @@ def test_traces_of_real_transactions(chain, anvils, serve) -> None:
     rpc(chain, "eth_sendTransaction", sent)
     rpc(chain, "anvil_mine", "0x1", "0x0")
     assert [one.partition(") ")[2].partition(",")[0] for one in lines([new], [beacon], SIX)] == [
-        "traces new transactions"
+        "traces recent transactions"
     ]
     assert lines([new], [beacon], SIX)[0].startswith("warning: entry 1 ")
     rpc(chain, "anvil_mine", hex(l1_probe.TRACE_SEARCH), "0x0")
