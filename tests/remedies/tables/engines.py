@@ -15,10 +15,10 @@ from tests.remedies.tables.hosts import but_for, host
 from tests.unit.plugins.module_utils.host.test_docker_engine_usable import COMMAND, OURS, look
 from tests.unit.plugins.module_utils.host.test_docker_engine_usable import SERVES as THEIRS
 from tests.unit.plugins.plugin_utils.docker_engine.test_plan_roots import CONTAINERD, DATA
+from tests.unit.plugins.plugin_utils.preflight.test_hardware_checks import BIG, IMAGE, LEGACY, OWN
+from tests.unit.plugins.plugin_utils.preflight.test_hardware_checks import host_info as seen
+from tests.unit.plugins.plugin_utils.preflight.test_hardware_checks import lines as found
 from tests.unit.plugins.plugin_utils.preflight.test_host_checks import SERVES, engine
-from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import BIG, IMAGE, LEGACY, OWN
-from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import lines as found
-from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import look as seen
 
 
 def planned(here: dict, source: str = "docker", **options: object) -> Lines:

@@ -1,7 +1,7 @@
-"""What is said of hosts that were looked at: a row is (a part of the line, the host with it, the host after it).
+"""Problems of hosts: a row is (a part of the line, the host with the problem, the host after the remedy).
 
-`host(**changes)` is a look at the broker's and node's host, in which nothing is wrong without changes; `settings` and
-`wanted` are what its variables ask for. Name each thing that the line says to do in a way of its own.
+`host(**changes)` is the host info of the broker's and node's host, without problems except for the changes; `settings`
+and `wanted` are its settings. Add a host for each action of the remedy.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tests.unit.plugins.plugin_utils.preflight.test_host_checks import (
     SERVES,
     SETTINGS,
     engine,
+    host_info,
     listens,
-    look,
     system,
 )
 
@@ -43,7 +43,7 @@ def host(
     def lines() -> list[str]:
         here = {**FLEET["hosts"]["node-1"], **({"addresses": addresses} if addresses else {})}
         fleet = {**FLEET, "hosts": {"node-1": here}}
-        seen = look("node-1", "10.0.0.10", **changes)
+        seen = host_info("node-1", "10.0.0.10", **changes)
         own = {"node-1": {**SETTINGS["node-1"], **(settings or {})}}
         return told(check_hosts({"node-1": seen}, fleet, own, {"node-1": wanted or EngineSettings()}).problems)
 
@@ -58,20 +58,20 @@ def agent(settings: ComponentSettings | None = None, **changes: object) -> Lines
         own = {"agent-1": {"prover_agent": settings or ComponentSettings()}}
         return told(
             check_hosts(
-                {"agent-1": look("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": EngineSettings()}
+                {"agent-1": host_info("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": EngineSettings()}
             ).problems
         )
 
     return lines
 
 
-def fleet_of(looks: dict) -> Lines:
-    """Return what checks a fleet with these looks in place of good ones."""
+def fleet_of(host_infos: dict) -> Lines:
+    """Return what checks a fleet with the host info of these hosts."""
 
     def lines() -> list[str]:
-        good = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21")}
+        good = {"node-1": host_info("node-1", "10.0.0.10"), "agent-1": host_info("agent-1", "10.0.0.21")}
         engines = {"node-1": EngineSettings(), "agent-1": EngineSettings()}
-        return told(check_hosts({**good, **looks}, FLEET, SETTINGS, engines).problems)
+        return told(check_hosts({**good, **host_infos}, FLEET, SETTINGS, engines).problems)
 
     return lines
 
@@ -103,7 +103,7 @@ def cpu(*flags: str) -> dict:
     """Return the hardware of a host with these features of its processor."""
     return {
         "os": {**system("debian", "13"), "architecture": "x86_64"},
-        "hardware": {**look("a", "b")["hardware"], "cpu_flags": list(flags)},
+        "hardware": {**host_info("a", "b")["hardware"], "cpu_flags": list(flags)},
     }
 
 
@@ -323,7 +323,7 @@ HOSTS = cases(
     ("the host does not have the address", host(addresses=["10.0.0.9"]), host(addresses=["10.0.0.10"])),
     (
         "is the same machine as node-1",
-        fleet_of({"agent-1": look("node-1", "10.0.0.10", memory=512 * GIB)}),
+        fleet_of({"agent-1": host_info("node-1", "10.0.0.10", memory=512 * GIB)}),
         fleet_of({}),
     ),
     ("without its prover_broker and prover_node the run stops", fleet_of({"node-1": None}), fleet_of({})),

@@ -32,11 +32,11 @@ from tests.unit.plugins.plugin_utils.preflight.test_docker_network_checks import
 )
 
 
-def seen(look: dict, fleet: dict, options: dict | None = None, **setting: object) -> Lines:
+def seen(host_info: dict, fleet: dict, options: dict | None = None, **setting: object) -> Lines:
     """Return what checks the networks of agent-1. options: of daemon.json; setting: of its component."""
     settings = {"prover_agent": ComponentSettings(docker_network="aztec-prover", docker_bridge="aztec0", **setting)}
     return lambda: told(
-        docker_network_problems("agent-1", look, settings, EngineSettings(options=options or {}), fleet)
+        docker_network_problems("agent-1", host_info, settings, EngineSettings(options=options or {}), fleet)
     )
 
 

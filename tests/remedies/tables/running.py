@@ -1,7 +1,7 @@
-"""What is said of a fleet that runs: a row is (a part of the line, the fleet with it, the fleet after it).
+"""Problems of a running fleet: a row is (a part of the line, the fleet with the problem, the fleet after the remedy).
 
-`seen(node={...}, broker={...}, agent={...})` is a look at a fleet that is well, with these changes to its containers;
-`agent_host(...)` is one with changes to the agent's host, by section of the look.
+`seen(node={...}, broker={...}, agent={...})` is the host info of a healthy fleet, with these changes to its containers;
+`agent_host(...)` is one with changes to the agent's host, by section of the host info.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tests.unit.plugins.plugin_utils.status.test_fleet_status import (
     answers,
     container,
     fleet,
-    look,
+    host_info,
 )
 
 
-def judged(looks: dict, wanted: dict) -> list[str]:
+def judged(host_infos: dict, wanted: dict) -> list[str]:
     """Return the problems of a fleet without the names of host and component."""
-    return list(dict.fromkeys(line for _host, _component, line in fleet_report(looks, wanted).problems))
+    return list(dict.fromkeys(line for _host, _component, line in fleet_report(host_infos, wanted).problems))
 
 
 def seen(wanted: dict | None = None, **parts: dict) -> Lines:
@@ -38,13 +38,13 @@ def seen(wanted: dict | None = None, **parts: dict) -> Lines:
 
 
 def agent_host(**changes: dict) -> Lines:
-    """Return what judges a fleet with these changes to parts of the look at the agent's host."""
+    """Return what judges a fleet with these changes to parts of the host info of the agent."""
 
     def lines() -> list[str]:
-        looks = fleet()
+        host_infos = fleet()
         for part, values in changes.items():
-            looks["agent-1"][part] = {**looks["agent-1"][part], **values}
-        return judged(looks, FLEET)
+            host_infos["agent-1"][part] = {**host_infos["agent-1"][part], **values}
+        return judged(host_infos, FLEET)
 
     return lines
 
@@ -55,7 +55,7 @@ def at_agent(*services: str, count: int = 1, components: tuple = ("prover_agent"
     def lines() -> list[str]:
         wanted = copy.deepcopy(FLEET)
         wanted["hosts"]["agent-1"].update(components=list(components), agents={"count": count, "separate": count > 1})
-        return judged({"agent-1": look(components, *(container(service) for service in services))}, wanted)
+        return judged({"agent-1": host_info(components, *(container(service) for service in services))}, wanted)
 
     return lines
 
@@ -90,9 +90,13 @@ def node(**changes: object) -> Lines:
     """Return what judges the node's host alone, for a node like this."""
 
     def lines() -> list[str]:
-        looks = fleet(node=changes)
+        host_infos = fleet(node=changes)
         return judged(
-            {"node-1": look(["prover_node"], looks["node-1"]["projects"]["aztec-prover-node"]["containers"][0])},
+            {
+                "node-1": host_info(
+                    ["prover_node"], host_infos["node-1"]["projects"]["aztec-prover-node"]["containers"][0]
+                )
+            },
             {**FLEET, "hosts": {"node-1": {**FLEET["hosts"]["node-1"], "components": ["prover_node"]}}},
         )
 

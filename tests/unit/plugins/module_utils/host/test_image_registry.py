@@ -157,9 +157,9 @@ MISSING = {"image": IMAGE, "found": False, "missing_at": ["registry-1.docker.io"
 
 def problems(answer: dict, here: tuple = (), settings: tuple = ()) -> list[str]:
     """Return the lines where the node's host asked; here: the hosts that have the image."""
-    looks = {host: {"images": {IMAGE: {}} if host in here else {}, "registry": []} for host in FLEET["hosts"]}
-    looks["node-1"]["registry"] = [answer]
-    found = registry_problems({**looks, "agent-2": None}, FLEET, settings)
+    host_infos = {host: {"images": {IMAGE: {}} if host in here else {}, "registry": []} for host in FLEET["hosts"]}
+    host_infos["node-1"]["registry"] = [answer]
+    found = registry_problems({**host_infos, "agent-2": None}, FLEET, settings)
     return [f"{one.level} | {one.host} | {one.variable} | {one.wrong} | {one.remedy}" for one in found]
 
 

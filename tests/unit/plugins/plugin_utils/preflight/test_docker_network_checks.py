@@ -46,10 +46,12 @@ def serves(*networks: dict, ours: bool = True, routes: tuple = (DEFAULT,), pools
     return {"engine": engine, "networks": list(networks), "routes": list(routes)}
 
 
-def lines(look: dict, fleet: dict, host: str = "agent-1", options: dict | None = None, **setting: object) -> list[str]:
+def lines(
+    host_info: dict, fleet: dict, host: str = "agent-1", options: dict | None = None, **setting: object
+) -> list[str]:
     wanted = {"docker_network": "aztec-prover", "docker_bridge": "aztec0", **setting}
     settings = {fleet["hosts"][host]["components"][0]: ComponentSettings(**wanted)}
-    found = docker_network_problems(host, look, settings, EngineSettings(options=options or {}), fleet)
+    found = docker_network_problems(host, host_info, settings, EngineSettings(options=options or {}), fleet)
     assert all("\n" not in one.wrong + one.remedy for one in found)
     return [f"{one.level} | {one.variable} | {one.wrong} | {one.remedy}" for one in found]
 
@@ -63,11 +65,11 @@ POOL = (
 
 
 @pytest.mark.parametrize(
-    "look",
+    "host_info",
     [
         pytest.param(BARE, id="no engine"),
         pytest.param(serves(DOCKER0, FLEET), id="an engine"),
-        pytest.param({"engine": {"serves": True, "ours": False}}, id="a look without networks and routes"),
+        pytest.param({"engine": {"serves": True, "ours": False}}, id="host info without networks and routes"),
         pytest.param(
             serves(
                 DOCKER0, FLEET, routes=(DEFAULT, route("172.17.0.0/16", "docker0"), route("172.18.0.0/16", "aztec0"))
@@ -76,9 +78,9 @@ POOL = (
         ),
     ],
 )
-def test_nothing_overlaps(look: dict) -> None:
+def test_nothing_overlaps(host_info: dict) -> None:
     for host in AWAY["hosts"]:
-        assert lines(look, AWAY, host) == []
+        assert lines(host_info, AWAY, host) == []
 
 
 @pytest.mark.parametrize("fleet", [fleet_of("172.31.77.11", "172.31.77.21"), fleet_of("192.168.1.10", "192.168.1.21")])
@@ -197,7 +199,7 @@ def test_a_network_over_a_route(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("look", "subnet", "wrong"),
+    ("host_info", "subnet", "wrong"),
     [
         pytest.param(BARE, "10.202.0.0/24", "", id="free"),
         pytest.param(serves(DOCKER0, FLEET), "172.18.0.0/16", "", id="there"),
@@ -219,8 +221,8 @@ def test_a_network_over_a_route(name: str) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_subnet_that_is_set(look: dict, subnet: str, wrong: str) -> None:
-    found = lines(look, AWAY, docker_ipv4_subnet=subnet)
+def test_a_subnet_that_is_set(host_info: dict, subnet: str, wrong: str) -> None:
+    found = lines(host_info, AWAY, docker_ipv4_subnet=subnet)
     assert [line.split(" | ")[:3] for line in found] == (
         [["error", "prover_agent_docker_ipv4_subnet", wrong]] if wrong else []
     )

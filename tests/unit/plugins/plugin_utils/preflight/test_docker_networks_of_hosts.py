@@ -26,8 +26,8 @@ DOCKER0 = {"name": "bridge", "bridge": "docker0", "interface": "docker0", "subne
 OURS = {"name": "aztec-prover", "bridge": "aztec0", "interface": "aztec0", "subnets": ["172.18.0.0/16"], "mtu": 1500}
 
 
-def look(name: str, address: str, **changes: object) -> dict:
-    """Return the look at a host whose engine is somebody else's, and on which nothing is wrong but for the changes."""
+def host_info(name: str, address: str, **changes: object) -> dict:
+    """Return the host info of a host without problems and with a foreign engine, with these changes."""
     return {
         "hostname": name,
         "addresses": [address],
@@ -51,11 +51,11 @@ def lines(broker: str, changes: dict, variables: dict | None = None) -> list[str
         name: {"components": [component], "addresses": [address], "paths": {}, "docker_ipv6_subnet": ""}
         for (component, name), address in zip(NAMES.items(), (broker, "10.0.0.21"))
     }
-    looks = {"broker-1": look("b", broker), "agent-1": look("a", "10.0.0.21", **changes)}
+    host_infos = {"broker-1": host_info("b", broker), "agent-1": host_info("a", "10.0.0.21", **changes)}
     settings = {name: component_settings(variables or {}, [component], SPECS) for component, name in NAMES.items()}
     engines = dict.fromkeys(NAMES.values(), engine_settings(variables or {}, SPECS))
     fleet = {"line": "6", "broker": {"publish": [broker]}, "hosts": hosts}
-    found = check_hosts(looks, fleet, settings, engines)
+    found = check_hosts(host_infos, fleet, settings, engines)
     return [f"{one.level} | {one.wrong}" for one in found.problems if one.host == "agent-1"]
 
 

@@ -63,7 +63,7 @@ def system(name: str, version: str, apt: bool = True) -> dict:
 
 
 def engine(**seen) -> dict:
-    """Give the look at no engine at all, with these changes."""
+    """Return the info of a missing engine, with these changes."""
     bare = {"serves": False, "error": "", "source": "none", "compose": None, "ours": False, "pin": ""}
     bare["rules"] = True
     usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
@@ -77,8 +77,8 @@ OLD_SOURCE = {"path": "/etc/apt/docker.list", "uri": REPOSITORY, "suite": "", "s
 FEDORA = {"os": system("fedora", "41", apt=False)}
 
 
-def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **more) -> dict:
-    """Give the look of a host on which nothing is wrong, with these changes."""
+def host_info(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **more) -> dict:
+    """Return the host info of a host without problems, with these changes."""
     disk = {"size_bytes": 4 * TB, "free_bytes": 3 * TB, "kind": "nvme", "device": "/dev/a"}
     return {
         "hostname": name,
@@ -107,9 +107,9 @@ def runs(project: str, state: str = "running") -> dict:
     return {"projects": {project: {"containers": [{"state": state}]}}}
 
 
-def lines(looks: dict, settings: dict | None = None, wanted: EngineSettings | None = None) -> list:
-    """Give the problems of these looks as texts; hosts left out have nothing wrong."""
-    every = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21"), **looks}
+def lines(host_infos: dict, settings: dict | None = None, wanted: EngineSettings | None = None) -> list:
+    """Return the problems of these hosts as texts. Other hosts do not have problems."""
+    every = {"node-1": host_info("node-1", "10.0.0.10"), "agent-1": host_info("agent-1", "10.0.0.21"), **host_infos}
     engines = {**ENGINES, **({"node-1": wanted} if wanted else {})}
     found = check_hosts(every, FLEET, {**SETTINGS, **(settings or {})}, engines)
     return [" | ".join((one.level, one.host, one.variable, one.wrong, one.remedy)) for one in found.problems]
@@ -224,18 +224,18 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
     ],
 )
 def test_one_thing_wrong_with_the_node(changes: dict, line: str) -> None:
-    found = lines({"node-1": look("node-1", "10.0.0.10", **changes)})
+    found = lines({"node-1": host_info("node-1", "10.0.0.10", **changes)})
     assert len(found) == 1
     assert found[0].startswith(line)
 
 
 def test_an_address_that_is_translated_is_said_for_fleet_and_broker() -> None:
-    found = lines({"node-1": look("node-1", "10.0.0.11")})
+    found = lines({"node-1": host_info("node-1", "10.0.0.11")})
     assert [line.split(" (")[0] for line in found] == [
         "warning | node-1 | prover_broker_publish_addresses | no interface has 10.0.0.10",
         "warning | node-1 | aztec_address | the host does not have the address 10.0.0.10",
     ]
-    found = lines({"agent-1": look("agent-1", "10.0.0.22")})
+    found = lines({"agent-1": host_info("agent-1", "10.0.0.22")})
     assert [line.split(" | ")[1:3] for line in found] == [["agent-1", "aztec_address"]]
 
 
@@ -255,7 +255,7 @@ def test_an_address_that_is_translated_is_said_for_fleet_and_broker() -> None:
     ],
 )
 def test_engines_that_can_be_had(changes: dict, wanted: EngineSettings) -> None:
-    assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}, None, wanted) == []
+    assert lines({"node-1": host_info("node-1", "10.0.0.10", **changes)}, None, wanted) == []
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_engines_that_can_be_had(changes: dict, wanted: EngineSettings) -> None:
     ],
 )
 def test_ports_that_are_free_or_our_own(changes: dict) -> None:
-    assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}) == []
+    assert lines({"node-1": host_info("node-1", "10.0.0.10", **changes)}) == []
 
 
 def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
@@ -287,7 +287,7 @@ def test_a_port_taken_on_several_addresses_is_one_line() -> None:
 
 
 def test_short_hardware_by_enforcement() -> None:
-    small = {"node-1": look("node-1", "10.0.0.10", 16)}
+    small = {"node-1": host_info("node-1", "10.0.0.10", 16)}
 
     def found(node: str, broker: str) -> list:
         modes = {"prover_node": ComponentSettings((), node), "prover_broker": ComponentSettings((), broker)}
@@ -319,12 +319,12 @@ def test_an_agent_that_is_gone_is_a_warning_and_the_node_an_error() -> None:
 
 
 def test_one_machine_under_two_names() -> None:
-    found = lines({"agent-1": look("node-1", "10.0.0.10")})
+    found = lines({"agent-1": host_info("node-1", "10.0.0.10")})
     assert "error | agent-1 | ansible_host | is the same machine as node-1 | give each host its own address" in found
 
 
 def test_the_table_shows_found_and_needed() -> None:
-    found = check_hosts({"agent-1": look("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS, ENGINES)
+    found = check_hosts({"agent-1": host_info("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS, ENGINES)
     text = hardware_table(found.hardware).splitlines()
     assert len(text) == 3
     assert "prover_agent x 3" in text[2]
@@ -407,7 +407,7 @@ def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: E
 
 def test_ipv6_is_part_of_the_check() -> None:
     fleet = {**FLEET, "hosts": {"agent-1": {**FLEET["hosts"]["agent-1"], "docker_ipv6_subnet": "fd00::/64"}}}
-    seen = look("a", "10.0.0.21", engine=engine(**SERVES, version="26.1.5", translates_ipv6=False))
+    seen = host_info("a", "10.0.0.21", engine=engine(**SERVES, version="26.1.5", translates_ipv6=False))
     found = check_hosts({"agent-1": seen}, fleet, SETTINGS, ENGINES)
     assert [one.variable for one in found.problems] == ["container engine"]
 
@@ -606,7 +606,7 @@ def test_publish_addresses_are_part_of_the_check() -> None:
 
 
 def test_bridges_are_part_of_the_check() -> None:
-    node = look("node-1", "10.0.0.10", networks=[{"name": "other", "bridge": "aztec0"}])
+    node = host_info("node-1", "10.0.0.10", networks=[{"name": "other", "bridge": "aztec0"}])
     assert lines({"node-1": node}, {"node-1": {"prover_node": OURS}}) == [TAKEN]
 
 

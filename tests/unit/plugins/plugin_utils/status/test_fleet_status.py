@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Each way in which a fleet can be unwell, and those that only look like it."""
+"""The problems and notes of a fleet, and states that are not a problem."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FLEET = {
 
 
 def container(service, **more):
-    """Give a container of a service as the look shows one that is well."""
+    """Give a container of a service as host_info returns a healthy one."""
     shown = {
         "service": service,
         "name": service,
@@ -76,8 +76,8 @@ def container(service, **more):
     return shown
 
 
-def look(components, *containers):
-    """Give the look at a host with these components and containers."""
+def host_info(components, *containers):
+    """Return the host info of a host with these components and containers."""
     projects = {f"aztec-{name}": {"containers": []} for name in ("prover-node", "prover-broker", "prover-agent")}
     for item in containers:
         projects[f"aztec-{item['service'].rstrip('-0123456789')}"]["containers"].append(item)
@@ -94,14 +94,14 @@ def look(components, *containers):
 
 
 def fleet(node=None, broker=None, agent=None):
-    """Give the looks at a whole fleet, its containers changed by what is given."""
+    """Return the host info of a whole fleet, with these changes to its containers."""
     return {
-        "node-1": look(
+        "node-1": host_info(
             ["prover_node", "prover_broker"],
             container("prover-node", **(node or {})),
             container("prover-broker", **(broker or {})),
         ),
-        "agent-1": look(["prover_agent"], container("prover-agent", **(agent or {}))),
+        "agent-1": host_info(["prover_agent"], container("prover-agent", **(agent or {}))),
     }
 
 
@@ -293,26 +293,26 @@ SAVED = {"saved_in": ["/etc/nftables.conf"]}
 )
 def test_guard(guard, problem, cell):
     """Each way in which ports stand open, now or after a reboot, and the word for it in the table."""
-    looks = fleet()
-    looks["agent-1"]["guard"].update(guard)
-    report = fleet_report(looks, FLEET)
+    host_infos = fleet()
+    host_infos["agent-1"]["guard"].update(guard)
+    report = fleet_report(host_infos, FLEET)
     assert report.problems == ([("agent-1", "prover_agent", problem)] if problem else [])
     assert [row[HEADS.index("GUARD")] for row in report.rows] == ["owned", "owned", cell]
 
 
 def test_an_engine_without_its_rules():
     """Containers of an engine whose rules were flushed reach nothing, and are well otherwise."""
-    looks = fleet()
-    looks["agent-1"]["engine"]["rules"] = False
-    (problem,) = fleet_report(looks, FLEET).problems
+    host_infos = fleet()
+    host_infos["agent-1"]["engine"]["rules"] = False
+    (problem,) = fleet_report(host_infos, FLEET).problems
     assert problem[:2] == ("agent-1", "prover_agent")
     assert problem[2].startswith("Docker's firewall rules are missing")
 
 
 def test_lost_host():
     """A host that could not be looked at is a line and a problem."""
-    looks = {**fleet(), "agent-1": "could not be reached"}
-    report = fleet_report(looks, FLEET)
+    host_infos = {**fleet(), "agent-1": "could not be reached"}
+    report = fleet_report(host_infos, FLEET)
     assert report.problems == [("agent-1", "prover_agent", "could not be reached")]
     assert "UNREACHABLE" in report_table(report)
 
@@ -322,10 +322,10 @@ def test_lost_host():
 )
 def test_missing(serves, words):
     """No container: of the engine or of the component."""
-    looks = fleet()
-    looks["agent-1"] = look(["prover_agent"])
-    looks["agent-1"]["engine"]["serves"] = serves
-    report = fleet_report(looks, FLEET)
+    host_infos = fleet()
+    host_infos["agent-1"] = host_info(["prover_agent"])
+    host_infos["agent-1"]["engine"]["serves"] = serves
+    report = fleet_report(host_infos, FLEET)
     assert [item[0] for item in report.problems] == ["agent-1"]
     assert words in report.problems[0][2]
     assert "MISSING" in report_table(report)
@@ -333,9 +333,9 @@ def test_missing(serves, words):
 
 def test_left_over():
     """A component that runs where the inventory no longer puts it is named, with the way out."""
-    looks = fleet()
-    looks["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
-    report = fleet_report(looks, FLEET)
+    host_infos = fleet()
+    host_infos["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
+    report = fleet_report(host_infos, FLEET)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_broker")]
     assert "is not in its group" in report.problems[0][2] and "docker rm -f prover-broker" in report.problems[0][2]
     assert ("agent-1", "prover_broker") in [row[:2] for row in report.rows]
@@ -365,8 +365,8 @@ def test_agents_in_containers_of_their_own(count, services, problems):
     """Each has a row of its own, and the inventory says which there must be."""
     wanted = copy.deepcopy(FLEET)
     wanted["hosts"]["agent-1"]["agents"] = {"count": count, "separate": True}
-    looks = {"agent-1": look(["prover_agent"], *(container(service) for service in services))}
-    report = fleet_report(looks, wanted)
+    host_infos = {"agent-1": host_info(["prover_agent"], *(container(service) for service in services))}
+    report = fleet_report(host_infos, wanted)
     assert report.problems == [("agent-1", *problem) for problem in problems]
     names = {row[1] for row in report.rows}
     assert names >= {"prover_agent 1", "prover_agent 2"} and len(names) == len(report.rows)
@@ -383,10 +383,10 @@ def test_agents_in_containers_of_their_own(count, services, problems):
 )
 def test_seed(state, notes, problem):
     """The container that fetches the CRS has no row; it is named where it hinders the agents."""
-    looks = fleet()
+    host_infos = fleet()
     seed = container("prover-agent-crs", health="", **state)
-    looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"].append(seed)
-    report = fleet_report(looks, FLEET)
+    host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"].append(seed)
+    report = fleet_report(host_infos, FLEET)
     assert [note[2] for note in report.notes] == notes
     assert [problem in item[2] for item in report.problems] == ([True] if problem else [])
     assert len(report.rows) == 3
@@ -406,14 +406,14 @@ def test_versions_differ_in_one_of_several_containers():
     wanted["hosts"]["agent-1"]["agents"] = {"count": 2, "separate": True}
     headers = {**HEADERS, "x-aztec-packageversion": "9"}
     other = container("prover-agent-2", status={"code": 200, "body": "OK", "headers": headers, "error": ""})
-    report = fleet_report({"agent-1": look(["prover_agent"], container("prover-agent-1"), other)}, wanted)
+    report = fleet_report({"agent-1": host_info(["prover_agent"], container("prover-agent-1"), other)}, wanted)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent 2")]
 
 
 def test_part_of_the_fleet():
     """With a limit, what is in the run is compared among itself."""
-    looks = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
-    assert fleet_report(looks, FLEET).problems == []
+    host_infos = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
+    assert fleet_report(host_infos, FLEET).problems == []
 
 
 @pytest.mark.parametrize(
@@ -496,8 +496,8 @@ def test_running_program_does_not_match_the_storage(name):
     """Node and broker are compared with the rollup, one line each; of long values the beginning is shown."""
     own, theirs = "0x" + "12" * 32, "0x" + "34" * 32
     node, broker = answers({**NAMED, name: own}), answers({**HEADERS, name: own})
-    looks = fleet(node={"status": node, "l1": {**L1, "roots": {**ROOTS, name: theirs}}}, broker={"status": broker})
-    report = fleet_report({"node-1": looks["node-1"]}, FLEET)
+    host_infos = fleet(node={"status": node, "l1": {**L1, "roots": {**ROOTS, name: theirs}}}, broker={"status": broker})
+    report = fleet_report({"node-1": host_infos["node-1"]}, FLEET)
     wrong = f"{name} is {own[:18]}, but in the canonical rollup {ROLLUP} it is {theirs[:18]}: {CHANGE}"
     assert report.problems == [("node-1", "prover_node", wrong), ("node-1", "prover_broker", wrong)]
     assert rollup_cells(report) == {"prover_node": "OTHER", "prover_broker": "OTHER"}
@@ -505,11 +505,11 @@ def test_running_program_does_not_match_the_storage(name):
 
 def test_broker_on_a_host_of_its_own():
     """What the L1 says is asked beside the node; with a limit to the broker's host nobody has asked."""
-    looks = fleet(node={"status": answers(dict(NAMED)), "l1": L1}, broker={"status": answers({**HEADERS})})
-    broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
+    host_infos = fleet(node={"status": answers(dict(NAMED)), "l1": L1}, broker={"status": answers({**HEADERS})})
+    broker = host_infos["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
     apart = {
-        "node-1": look(["prover_node"], looks["node-1"]["projects"]["aztec-prover-node"]["containers"][0]),
-        "broker-1": look(["prover_broker"], broker),
+        "node-1": host_info(["prover_node"], host_infos["node-1"]["projects"]["aztec-prover-node"]["containers"][0]),
+        "broker-1": host_info(["prover_broker"], broker),
     }
     wanted = copy.deepcopy(FLEET)
     wanted["hosts"]["node-1"]["components"] = ["prover_node"]
@@ -573,7 +573,7 @@ DIFFERS = (
     ],
 )
 def test_standby(part, changes, line):
-    """It looks healthy; it is a failure with its remedy, in one line, and the state in the table."""
+    """It reports healthy. It is a problem with its remedy, in one line, and a state in the table."""
     report = fleet_report(fleet(**{part: {**STANDBY, **changes}}), FLEET)
     assert report.problems == [(*PLACES[part], line)]
     row = next(row for row in report.rows if row[1] == f"prover_{part}")
@@ -646,14 +646,14 @@ def test_slots_of_the_rollup():
 )
 def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
     """It is a note, of that component alone; without the run it is a problem."""
-    looks = fleet(agent=agent)
+    host_infos = fleet(agent=agent)
     if agent is None:
-        looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
-    assert fleet_report(looks, FLEET).problems
-    looks["agent-1"]["working"] = ["aztec-prover-node"]
-    assert fleet_report(looks, FLEET).problems
-    looks["agent-1"]["working"] = ["aztec-prover-agent"]
-    report = fleet_report(looks, FLEET)
+        host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
+    assert fleet_report(host_infos, FLEET).problems
+    host_infos["agent-1"]["working"] = ["aztec-prover-node"]
+    assert fleet_report(host_infos, FLEET).problems
+    host_infos["agent-1"]["working"] = ["aztec-prover-agent"]
+    report = fleet_report(host_infos, FLEET)
     assert report.problems == []
     note = "another run is changing it: run verify.yml again after that run ends"
     assert ("agent-1", "prover_agent", note) in report.notes
@@ -701,10 +701,10 @@ ADMITTING = {
 )
 def test_agents_that_were_removed(clients, tried, gone, used):
     """Who is in no inventory and uses the broker or tries to is named, with what to do; it is no fault of the fleet."""
-    looks = fleet(broker={"clients": clients})
-    looks["node-1"]["guard"]["tried"] = tried
-    looks["agent-1"]["addresses"] = ["10.0.0.8"]
-    report = fleet_report(looks, ADMITTING)
+    host_infos = fleet(broker={"clients": clients})
+    host_infos["node-1"]["guard"]["tried"] = tried
+    host_infos["agent-1"]["addresses"] = ["10.0.0.8"]
+    report = fleet_report(host_infos, ADMITTING)
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
     wanted = []
     if gone:
@@ -728,13 +728,13 @@ def test_agents_that_were_removed(clients, tried, gone, used):
 )
 def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: list, named: list) -> None:
     """They are told how they are admitted, and not to be stopped."""
-    looks = fleet()
-    looks["node-1"]["guard"]["tried"] = tried
-    looks["node-1"]["addresses"] = ["10.0.0.1", "10.8.0.1"]
-    looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
+    host_infos = fleet()
+    host_infos["node-1"]["guard"]["tried"] = tried
+    host_infos["node-1"]["addresses"] = ["10.0.0.1", "10.8.0.1"]
+    host_infos["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
     wanted = {**ADMITTING, "broker": {"host": "node-1", "admitted": admitted or ["10.0.0.0/24"]}}
     remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
-    assert fleet_report(looks, wanted).notes == [
+    assert fleet_report(host_infos, wanted).notes == [
         ("node-1", "prover_broker", f"{host} connects from {one}, which is not admitted: {remedy}")
         for host, one in named
     ]
@@ -755,11 +755,11 @@ def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: lis
     ],
 )
 def test_of_an_unknown_address_nobody_is_called_removed(clients: list, tried: list, lines: list) -> None:
-    looks = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
-    looks["node-1"]["guard"]["tried"] = tried
+    host_infos = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
+    host_infos["node-1"]["guard"]["tried"] = tried
     unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}
     remedy = "correct the address of agent-1 if it is there, otherwise stop the agent there, with docker compose down "
     remedy += "in its directory, /opt/aztec/prover-agent by default"
-    assert [note[2] for note in fleet_report(looks, {**ADMITTING, "hosts": unknown}).notes] == [
+    assert [note[2] for note in fleet_report(host_infos, {**ADMITTING, "hosts": unknown}).notes] == [
         f"not of a host with a known address, {line}: {remedy}" for line in lines
     ]

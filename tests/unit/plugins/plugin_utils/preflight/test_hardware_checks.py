@@ -34,8 +34,8 @@ def volume(free: float, device: str = "/dev/a", size: float = 4 * TB) -> dict:
     return {"size_bytes": size, "free_bytes": int(free), "kind": "nvme", "device": device, "filesystem": device}
 
 
-def look(disks: dict, engine: dict, images: dict | None = None, **more) -> dict:
-    """Return the look at an agent's host on which nothing is wrong, with these disks, engine and images."""
+def host_info(disks: dict, engine: dict, images: dict | None = None, **more) -> dict:
+    """Return the host info of an agent's host without problems, with these disks, engine and images."""
     hardware = {"vcpus": 64, "cores": 32, "memory_bytes": 128 * GIB, "link_mbps": None, "cpu_flags": FLAGS}
     seen = {"error": "", "compose": "2.40.0", "ours": False, "pin": "", "rules": True, "apt_sources": []}
     usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
@@ -142,7 +142,7 @@ def full(*paths: str, free: float = 0.4 * GB) -> dict:
     ],
 )  # fmt: skip
 def test_space_is_checked_where_it_is_used(disks: dict, engine: dict, images: dict, found: list) -> None:
-    assert lines(look(disks, engine, images)) == found
+    assert lines(host_info(disks, engine, images)) == found
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_space_is_checked_where_it_is_used(disks: dict, engine: dict, images: di
 def test_space_of_an_engine_that_is_not_there_yet(settings: dict, where: str | None) -> None:
     """Each of these paths is a full disk of its own."""
     disks = {**BIG, **{path: volume(0.4 * GB, f"/dev{path}") for path in (DATA, CONTAINERD, "/full")}}
-    found = lines(look(disks, NEW), engine=engine_settings(settings, read_specs(ROLES)))
+    found = lines(host_info(disks, NEW), engine=engine_settings(settings, read_specs(ROLES)))
     pulls = [one for one in found if "needed 4.0 GB" in one or "needed 6.0 GB" in one]
     assert [one.split(" | ")[1] for one in pulls] == ([f"disk of {where}, free"] if where else [])
     assert where or not found
@@ -176,7 +176,7 @@ def test_space_of_an_engine_that_is_not_there_yet(settings: dict, where: str | N
     ],
 )
 def test_the_remedy_lowers_what_is_said(requirements: str, found: list) -> None:
-    assert lines(look(full(DATA), LEGACY), requirements=requirements) == found
+    assert lines(host_info(full(DATA), LEGACY), requirements=requirements) == found
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_name_of_an_image(reference: str, name: str) -> None:
 
 
 def test_a_limit_of_memory_is_named() -> None:
-    seen = look(BIG, LEGACY, hardware={"memory_bytes": 8 * GIB, "memory_limited": True})
+    seen = host_info(BIG, LEGACY, hardware={"memory_bytes": 8 * GIB, "memory_limited": True})
     assert lines(seen)[0].startswith("error | memory | found 8.6 GB (cgroup limit), needed 128 GB | use a larger host")
 
 
@@ -243,7 +243,7 @@ OWN = "registry.lan:5000/aztec:6.0.0"
     ],
 )  # fmt: skip
 def test_architecture(machine: str, engine: str, images: tuple, present: dict, found: list) -> None:
-    seen = look(BIG, {**LEGACY, "architecture": engine}, present)
+    seen = host_info(BIG, {**LEGACY, "architecture": engine}, present)
     seen["os"]["architecture"] = machine
     assert lines(seen, images) == found
 
@@ -274,7 +274,7 @@ SINCE = "a processor released in 2015 or later"
     ],
 )  # fmt: skip
 def test_a_processor_that_cannot_prove(flags: list | None, line: str, components: tuple, found: list) -> None:
-    seen = look(BIG, LEGACY, hardware={"cpu_flags": flags, "memory_bytes": 512 * GIB, "vcpus": 256})
+    seen = host_info(BIG, LEGACY, hardware={"cpu_flags": flags, "memory_bytes": 512 * GIB, "vcpus": 256})
     assert [one for one in lines(seen, (), components=components, line=line) if "CPU" in one.split(" | ")[1]] == found
     assert lines(seen, (), components=components, line=line, requirements="ignore") == []
 
@@ -297,11 +297,11 @@ def test_a_processor_that_cannot_prove(flags: list | None, line: str, components
     ],
 )
 def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: EngineSettings, found: list) -> None:
-    assert lines(look(BIG, engine), engine=wanted) == found
+    assert lines(host_info(BIG, engine), engine=wanted) == found
 
 
 def test_a_root_that_holds_something_is_not_moved() -> None:
-    seen = look(BIG, {**LEGACY, "ours": True, "data_root": DATA, "data_root_holds": True})
+    seen = host_info(BIG, {**LEGACY, "ours": True, "data_root": DATA, "data_root_holds": True})
     assert lines(seen, engine=EngineSettings(options={"data-root": "/d"})) == [
         f"error | container engine | {DATA} holds images, containers or volumes, which would not be found in /d | set "
         f"docker_engine_data_root to {DATA}, or stop all containers, Docker and containerd, move {DATA} to /d, "
