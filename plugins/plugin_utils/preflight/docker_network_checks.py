@@ -263,7 +263,7 @@ def mtu_problems(host: HostNetworks, component: str, name: str, wanted: int) -> 
 def docker_network_problems(name: str, host_info: Mapping, settings: Mapping, engine, fleet: Mapping) -> list[Problem]:
     """Return a problem for each Docker network, existing or to be created, that does not fit the host or the fleet.
 
-    An overlap is an error if the host must reach the address: everybody the broker's, and the broker everybody's.
+    An overlap is an error if the host must reach the address: all hosts reach the broker, and the broker all hosts.
     settings and engine: those of the host, as in check_hosts.
     """
     host = host_networks(name, host_info, engine.options, fleet)
