@@ -104,12 +104,5 @@ def selinux_problems(host: str, host_info: Mapping) -> list[Problem]:
     if not host_info["engine"]["selinux_enforcing"]:
         return []
     remedy = "if containers cannot read their files, run setenforce 0 on the host and set SELINUX=permissive in "
-    return [
-        Problem(
-            host,
-            "operating system",
-            "SELinux is enforcing, which is not tested",
-            f"{remedy}/etc/selinux/config",
-            "warning",
-        )
-    ]
+    remedy += "/etc/selinux/config"
+    return [Problem(host, "operating system", "SELinux is enforcing, which is not tested", remedy, "warning")]

@@ -144,12 +144,12 @@ def address_problems(host: str, host_info: Mapping, addresses: Sequence) -> list
     """Return a warning for each private address in the inventory that the host does not have."""
     own = host_info.get("addresses") or []
     remedy = "correct aztec_address, unless a router translates the address"
+    private = [one for one in addresses if ip_of(one).is_private and not ip_of(one).is_loopback]
+    known = ", ".join(own[:4])
     return [
-        Problem(
-            host, "aztec_address", f"the host does not have the address {one} ({', '.join(own[:4])})", remedy, "warning"
-        )
-        for one in addresses
-        if own and one not in own and ip_of(one).is_private and not ip_of(one).is_loopback
+        Problem(host, "aztec_address", f"the host does not have the address {one} ({known})", remedy, "warning")
+        for one in private
+        if own and one not in own
     ]
 
 

@@ -247,12 +247,12 @@ def trace_problems(host: str, checked: Sequence, settings: L1Settings) -> dict:
 
     Aztec queries the clients in order until one returns a trace (viem's fallback transport), so one is enough.
     """
-    traced = [
-        (client, check_traces(response, settings), found) for client, response, found in checked if client.traced_by
-    ]
-    enough = any(problem is None and not has_errors(found) for _client, problem, found in traced)
+    traced = {
+        client: (check_traces(response, settings), found) for client, response, found in checked if client.traced_by
+    }
+    enough = any(problem is None and not has_errors(found) for problem, found in traced.values())
     problems = {}
-    for client, problem, found in traced:
+    for client, (problem, found) in traced.items():
         if problem and not any(one.wrong_network for one in found):
             _component, variable, number = client.traced_by
             wrong = f"entry {number} ({origin(client.url)}) {problem.wrong}"
