@@ -1,77 +1,72 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Judge a running fleet by what was seen on its hosts, on the controller, with no connection to any host."""
+"""Report the status of a running fleet by its host info, on the controller, without a connection to a host."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_problems
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import report_table, verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report, report_table
 
-GONE = "could not be reached: see the error above, then run again"
+UNREACHABLE = "is unreachable: see the error above, then run again"
 LEFT_OUT = "was left out of this run: {}: correct it, then run again"
-LEFT = "left the run earlier: see the error above, then run again"
+FAILED_EARLIER = "failed earlier in this run: see the error above, then run again"
 
 
-def look_of(result: object) -> object:
-    """Give the look in a host's registered result, or a text that says why there is none."""
-    if not isinstance(result, dict):
-        return LEFT
-    return result.get("host_info", GONE)
+def host_info_or_reason(result: object, here: dict, left_out: str) -> object:
+    """Return the host info in a host's registered result, or a text that explains why it is missing.
 
-
-def looks_of(results: dict, fleet: dict, left_out: dict) -> dict:
-    """Return host -> its look, or a text that says why there is none, and note in fleet who was left out and why.
-
-    results: host -> its registered result, or None. left_out: who was left out for what was seen on the host.
+    here: the host in the fleet's values, to which the reason is added if check_hosts left it out. left_out: this
+    reason, or ''.
     """
-    looks = {}
-    for host, result in results.items():
-        here = fleet["hosts"][host]
-        reason = here.get("left_out") or left_out.get(host)
-        if reason:
-            here["left_out"] = reason
-        looks[host] = LEFT_OUT.format(reason) if reason else look_of(result)
-    return looks
+    here["left_out"] = here.get("left_out") or left_out
+    if here["left_out"]:
+        return LEFT_OUT.format(here["left_out"])
+    return result.get("host_info", UNREACHABLE) if isinstance(result, Mapping) else FAILED_EARLIER
 
 
 class ActionModule(ActionBase):
-    """Run once for all hosts; shows the fleet as a table and fails with one line where anything is wrong."""
+    """Run once for all hosts. Display the fleet as a table, and fail with one line if there is a problem."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        """Judge the hosts of the play, those that it lost included."""
+        """Report the status of the hosts of the play, including those that failed."""
         result = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec({
+        spec = {
             "fleet": {"type": "dict", "required": True},
-            "register": {"type": "str", "required": True},
+            "host_info_variable": {"type": "str", "required": True},
             "left_out": {"type": "dict", "default": {}},
-        })
-        fleet, hostvars = to_builtin(arguments["fleet"]), task_vars["hostvars"]
+        }
+        _validated, arguments = self.validate_argument_spec(spec)
+        fleet, host_infos = to_builtin(arguments["fleet"]), {}
         wrong = fleet_problem(fleet)
         if wrong:
             raise AnsibleError(f"fleet_status: {wrong}")
-        results, name = {}, arguments["register"]
         for host in task_vars["ansible_play_hosts_all"]:
             if host in fleet["hosts"]:
-                variables = hostvars[host]
-                results[host] = to_builtin(variables[name]) if name in variables else None
-        report = verify(looks_of(results, fleet, to_builtin(arguments["left_out"])), fleet)
+                registered = to_builtin(task_vars["hostvars"][host].get(arguments["host_info_variable"]))
+                reason = str(arguments["left_out"].get(host, ""))
+                host_infos[host] = host_info_or_reason(registered, fleet["hosts"][host], reason)
+        report = fleet_report(host_infos, fleet)
         self._display.display("\n" + report_table(report) + "\n", color="red" if report.problems else None)
         result.update(
             changed=False,
             notes=[" ".join(note) for note in report.notes],
             problems=[" ".join(problem) for problem in report.problems],
         )
-        # What a run in check mode would have mended is no fault of the fleet.
+        # In check mode, a run did not correct the problems that it would correct.
         if report.problems and not self._task.check_mode:
             result.update(failed=True, msg=f"{count_problems(len(report.problems))} in the fleet, in the table above.")
+        elif report.notes or report.problems:
+            result["msg"] = "See the table above."
         else:
-            result["msg"] = "See the table above." if report.notes or report.problems else "The fleet is well."
+            result["msg"] = "All components are healthy."
         return result

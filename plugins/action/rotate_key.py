@@ -21,7 +21,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     key_variables,
     resolve_fleet_variables,
-    resolve_variables,
     to_builtin,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import as_bool, members_of
@@ -34,12 +33,16 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
-    Verdict,
+    L1CheckResult,
     check_l1,
-    ether,
-    l1_questions,
     l1_tables,
-    settings_of,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
+    client_queries,
+    l1_settings,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import (
+    ether,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.ethereum import ethereum_address
@@ -126,8 +129,8 @@ def check_source(values: Mapping) -> None:
 def questions(task_vars: Mapping, fleet: Mapping) -> tuple:
     """Give (what the variables of the node's host come to, what its look has to ask of the L1, '' for nothing)."""
     host = task_vars["inventory_hostname"]
-    values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
-    return values, l1_questions(values, fleet, host)
+    values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
+    return values, client_queries(values, fleet, host)
 
 
 def origin_problem(value: object, vault: Path, file: str, host: str) -> str:
@@ -361,7 +364,7 @@ class ActionModule(publisher_key.ActionModule):
             return {}
         accounts = list(addresses.values())
         asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts, "fees": True})
-        settings = settings_of(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
+        settings = l1_settings(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
         # An account that the node has already is no longer waited for.
         wanted = addresses[staged["place"]] if staged["what"] in ("stage", "rotate", "rollback") else ""
         end, first = time.monotonic() + request.wait, True
@@ -400,7 +403,7 @@ class ActionModule(publisher_key.ActionModule):
             self._display.display(short, color="yellow")
         return {"balances": {one: ether(amount) for one, amount in seen["balances"].items()}}
 
-    def _show_seen(self, verdict: Verdict, addresses: Mapping, seen: Mapping) -> None:
+    def _show_seen(self, verdict: L1CheckResult, addresses: Mapping, seen: Mapping) -> None:
         """Show the L1's clients, the accounts, and what is wrong, as tables."""
         rows = rotation.account_rows(addresses, **seen)
         accounts = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))

@@ -77,7 +77,7 @@ options:
     default: ""
   l1:
     description:
-      - What to ask of L1 clients and of a signer, as JSON text of the filter P(aztec_ops.prover.l1_questions#filter).
+      - What to ask of L1 clients and of a signer, as JSON text of the filter P(aztec_ops.prover.l1_queries#filter).
         It holds API keys and is never shown. Empty asks nothing.
       - All clients are asked at a time, and each for its C(seconds) at most.
       - With C(network) in it, the network's C(network_config.json) is read as well.

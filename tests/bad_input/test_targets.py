@@ -21,14 +21,14 @@ KEPT = "the broker keeps admitting the addresses that it admits now"
 def test_no_inventory(playbook: str, groups: str) -> None:
     shown = run("ansible-playbook", str(ROOT / "playbooks" / playbook))
     assert shown.returncode == 2, shown.stdout
-    assert f"The inventory has no host in {groups}: {REMEDY}" in shown.stdout
+    assert f"The inventory does not have a host in {groups}: {REMEDY}" in shown.stdout
 
 
 @pytest.mark.parametrize("groups", ["web: {hosts: {node-1: }}", "prover_node: {hosts: {}}"])
 def test_an_inventory_without_hosts_of_the_groups(groups: str, tmp_path, door) -> None:
     shown = play(write_inventory(tmp_path, door, {"groups": groups}))
     assert shown.returncode == 2, shown.stdout
-    assert f"The inventory has no host in {GROUPS}: {REMEDY}" in shown.stdout
+    assert f"The inventory does not have a host in {GROUPS}: {REMEDY}" in shown.stdout
     assert door.knocks == []
     # With hosts in the groups, the run reaches them.
     play(write_inventory(tmp_path, door, {}))

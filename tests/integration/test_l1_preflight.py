@@ -31,8 +31,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import ask_l1
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     check_l1,
-    l1_questions,
     l1_tables,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
+    client_queries,
 )
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -277,7 +279,7 @@ LAB = {"aztec_l1_chain_id": 31337, "aztec_l1_registry": REGISTRY, "aztec_l1_time
 def judged(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values):
     """Ask these clients as a host does and judge what they say."""
     every = {**LAB, "aztec_l1_execution_urls": execution, "aztec_l1_consensus_urls": consensus, **values}
-    return check_l1("node-1", every, fleet, ask_l1(json.loads(l1_questions(every, fleet, "node-1"))), starts)
+    return check_l1("node-1", every, fleet, ask_l1(json.loads(client_queries(every, fleet, "node-1"))), starts)
 
 
 def lines(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values) -> list:
@@ -302,7 +304,7 @@ def test_blobs_that_are_there(chain, serve) -> None:
         "/eth/v1/beacon/blobs/": (200, {"execution_optimistic": False, "data": ["0x" + "00" * 131072]}),
     })  # fmt: skip
     assert lines([chain], [old]) == []
-    assert [one.partition(") ")[2] for one in lines([chain], [new])] == ["serves blobs at /eth/v1/beacon/blobs alone"]
+    assert [one.partition(") ")[2] for one in lines([chain], [new])] == ["serves blobs only at /eth/v1/beacon/blobs"]
     assert all("blobs" in row for row in judged([chain], [old, new]).clients[1:])
 
 
@@ -312,12 +314,12 @@ def test_execution_clients_in_trouble(chain, anvils, serve, certificate) -> None
     silent = socket.create_server((ADDRESS, 0))
     old = anvils.start("--chain-id", "31337", "--timestamp", str(int(time.time()) - 7300))
     cases = [
-        (anvils.start("--chain-id", "1"), "is on chain 1, that of mainnet, and testnet on 31337"),
+        (anvils.start("--chain-id", "1"), "is on chain 1 (mainnet), but testnet is on chain 31337"),
         (GONE, "cannot be reached: connection refused"),
         ("http://no-such-host.invalid", "its name does not resolve here"),
         (f"http://{ADDRESS}:{silent.getsockname()[1]}", "gives no answer within 2 s"),
-        (old, "its newest block, 0, is 2 h old, over 5 min"),
-        (old, f"has no contract at {REGISTRY}, where the registry has to be"),
+        (old, "its latest block, 0, is 2 h old (limit: 5 min)"),
+        (old, f"does not have a contract at {REGISTRY}, the address of the registry"),
         (serve(Syncing), "is syncing, block 16 of 8192"),
         (serve(Page), "answers with HTML and not with JSON"),
         (serve(Redirect), "answers 301, a redirect to http://127.0.0.1:9"),
@@ -351,16 +353,16 @@ def test_consensus_clients_in_trouble(chain, serve) -> None:
     other_chain = {"data": {"chain_id": "1", "address": "0x"}}
     cases = [
         (rewriting(syncs, 200, {"data": syncing}), "error", "is syncing, 900 slots behind"),
-        (rewriting("/eth/v1/config/", 200, other_chain), "error", "is on chain 1, that of mainnet"),
+        (rewriting("/eth/v1/config/", 200, other_chain), "error", "is on chain 1 (mainnet)"),
         # As Lighthouse and Prysm answer since Fusaka where they are no supernodes.
-        (rewriting(blobs, *error(500, columns)), "error", "serves no blobs: answers 500 at /eth/v1/beacon/blobs/"),
-        (rewriting(blobs, *error(404, custody)), "error", "serves no blobs: answers 404 at /eth/v1/beacon/blobs/"),
-        (rewriting(blobs, *error(404, "not found")), "error", "serves no blobs: answers 404 for the last 4 slots"),
-        (rewriting("/eth/v1/node/identity", 200, identity), "warning", "keeps 4 of 128 parts of each blob"),
+        (rewriting(blobs, *error(500, columns)), "error", "does not serve blobs: answers 500 at /eth/v1/beacon/blobs/"),
+        (rewriting(blobs, *error(404, custody)), "error", "does not serve blobs: answers 404 at /eth/v1/beacon/blobs/"),
+        (rewriting(blobs, *error(404, "not found")), "error", "does not serve blobs: answers 404 for the last 4 slots"),
+        (rewriting("/eth/v1/node/identity", 200, identity), "warning", "keeps 4 of 128 data columns"),
         (
             rewriting(syncs, *error(403, "no")),
             "warning",
-            "answers 403 Forbidden: no: nobody knows whether it is in sync",
+            "answers 403 Forbidden: no: its sync state is unknown",
         ),
         (chain, "error", "answers 404 Not Found"),
         (GONE, "error", "cannot be reached: connection refused"),
@@ -435,7 +437,7 @@ def test_traces_of_real_transactions(chain, anvils, serve) -> None:
     rpc(chain, "eth_sendTransaction", sent)
     rpc(chain, "anvil_mine", "0x1", "0x0")
     assert [one.partition(") ")[2].partition(",")[0] for one in lines([new], [beacon], SIX)] == [
-        "traces new transactions"
+        "traces recent transactions"
     ]
     assert lines([new], [beacon], SIX)[0].startswith("warning: entry 1 ")
     rpc(chain, "anvil_mine", hex(l1_probe.TRACE_SEARCH), "0x0")
@@ -460,7 +462,7 @@ def test_clients_that_do_not_trace(chain, serve) -> None:
         assert found.startswith(f"{level}: {line}")
         assert f"): {NOTHING_TRACED}; refuses {DEBUG}: the method {DEBUG} does not exist" in found
     row = judged([none], [beacon], SIX).clients[0]
-    assert (row[7], row[-1]) == ("registry, NO TRACES", "WRONG")
+    assert (row[7], row[-1]) == ("registry, NO TRACES", "FAILED")
     allowed = {"prover_node_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True}}
     assert lines([none], [beacon], SIX, **allowed) == []
     # Another client for traces alone, and one that gives the same URL, which is asked once.
@@ -691,7 +693,7 @@ def test_all_faults_in_one_table_and_nothing_touched(tmp_path, chain, anvils, se
             row for row in rows if re.match(rf"node-1 aztec_l1_consensus_urls entry {number} .* answers 401 Un", row)
         ]
     where = "node-1 aztec_l1_execution_urls entry"
-    assert [row for row in rows if row.startswith(f"{where} 4 ({wrong_chain}) is on chain 1, that of mainnet")]
+    assert [row for row in rows if row.startswith(f"{where} 4 ({wrong_chain}) is on chain 1 (mainnet)")]
     assert [row for row in rows if row.startswith(f"{where} 6 ") and "a redirect to http://127.0.0.1:9 " in row]
     assert f"node-1 prover_broker_l1_execution_urls entry 1 ({GONE}) cannot be reached: connection refused" in (
         "\n".join(rows)
@@ -775,7 +777,7 @@ def test_what_release_line_6_needs(tmp_path, chain, serve, running_node) -> None
     assert [row for row in rows if row.startswith(wrong) and "ETHEREUM_ALLOW_NO_DEBUG_HOSTS: true" in row], run.stdout
     poor = f"node-1 prover_node_publisher_private_key the publisher {PUBLISHER} has 0.001 ETH, not enough to submit one"
     assert [row for row in rows if row.startswith(poor)], run.stdout
-    assert [row for row in rows if re.match(rf"node-1 node debug 1 {none} 31337 block \d+ - NO TRACES .* WRONG$", row)]
+    assert [row for row in rows if re.match(rf"node-1 node debug 1 {none} 31337 block \d+ - NO TRACES .* FAILED$", row)]
     assert f"node-1 {PUBLISHER} 0.001 ETH 0 proofs" in rows
     assert_no_secret(run.stdout)
 

@@ -81,8 +81,8 @@ def test_an_image_that_no_registry_has_is_one_line(tmp_path, empty_registry) -> 
     row = {"groups": GROUPS, "all": image, "node-1": node, "agent-1": agent}
     shown = play(write_inventory(tmp_path, Endpoint(tmp_path), row), playbook="preflight.yml")
     assert shown.returncode == 2, shown.stdout
-    wrong = f"{empty_registry} does not have the image {empty_registry}/aztec:4.9.9 (asked from node-1)"
-    remedy = "set aztec_version to a release that is published, or correct aztec_image"
+    wrong = f"{empty_registry} does not have the image {empty_registry}/aztec:4.9.9 (queried from node-1)"
+    remedy = "set aztec_version to a published release, or correct aztec_image"
     assert lines_of(shown.stdout).count(f"the fleet aztec_version {wrong} {remedy}") == 1
     assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
     assert Empty.asked == ["/v2/aztec/manifests/4.9.9"]

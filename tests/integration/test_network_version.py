@@ -82,9 +82,9 @@ def test_a_version_that_cannot_follow_the_network_stops_the_run(tmp_path, values
     assert run.returncode == 2, run.stdout
     assert "1 problem on the hosts, in the table above; nothing was changed." in run.stdout, run.stdout
     assert len(re.findall(r"^PLAY \[", run.stdout, re.MULTILINE)) == 2
-    assert row_of(run).startswith("node-1 testnet 4.1.2 6.0.0 http://") and row_of(run).endswith(" WRONG")
+    assert row_of(run).startswith("node-1 testnet 4.1.2 6.0.0 http://") and row_of(run).endswith(" INCOMPATIBLE")
     line = (
-        "node-1 aztec_version the network testnet runs 6.0.0, aztec_version is 4.1.2, which cannot follow it set "
+        "node-1 aztec_version the network testnet runs 6.0.0, but aztec_version is 4.1.2, which cannot follow it set "
         "aztec_version to 6.0.0, with new data directories (prover_node_data_directory, prover_broker_data_directory)"
     )
     assert line in rows_of(run), run.stdout
@@ -98,8 +98,8 @@ def test_it_can_be_overridden(tmp_path, values) -> None:
     assert run.returncode == 0, run.stdout
     rows = rows_of(run)
     assert [row for row in rows if row.startswith("node-1 aztec_version (warning) the network testnet runs 6.0.0")]
-    line = r"node-1 aztec_l1_registry \(warning\) the network's configuration \(http://\S+\) names the registry "
-    line += f"{other} for testnet, and this run uses {REGISTRY} "
+    line = r"node-1 aztec_l1_registry \(warning\) the network's configuration \(http://\S+\) contains the registry "
+    line += f"{other} for testnet, but this run uses {REGISTRY} "
     assert [row for row in rows if re.match(line, row)], run.stdout
 
 
@@ -107,15 +107,15 @@ def test_a_version_ahead_of_the_network_is_a_warning(tmp_path, values) -> None:
     run = play(tmp_path, values(nodeVersion="2.1.11"))
     assert run.returncode == 0, run.stdout
     assert row_of(run).endswith(" ahead")
-    where = "node-1 aztec_version (warning) the network testnet runs 2.1.11, aztec_version is 4.1.2: node and broker "
-    assert [row for row in rows_of(run) if row.startswith(f"{where}wait in standby")], run.stdout
+    where = "node-1 aztec_version (warning) the network testnet runs 2.1.11, but aztec_version is 4.1.2: "
+    assert [row for row in rows_of(run) if row.startswith(f"{where}node and broker wait in standby")], run.stdout
 
 
 def test_what_was_not_checked_is_said_and_no_fault(tmp_path, values, data) -> None:
     """Neither a file without nodeVersion nor a server that is not there is a problem."""
     run = play(tmp_path, values())
     assert run.returncode == 0, run.stdout
-    assert row_of(run).endswith(" not checked: the file names no nodeVersion")
+    assert row_of(run).endswith(" not checked: the file does not contain nodeVersion")
     run = play(tmp_path, {**values(GONE + FILE), "prover_node_data_directory": str(data)})
     assert run.returncode == 0, run.stdout
     line = f"- - not checked: {GONE} cannot be reached: connection refused; there is no cached copy"
@@ -129,7 +129,8 @@ def test_the_copy_that_the_program_keeps_is_read_last(tmp_path, values, data) ->
     copy.write_text(json.dumps(config(nodeVersion="6.0.0")), encoding="utf-8")
     run = play(tmp_path, {**values(GONE + FILE), "prover_node_data_directory": str(data)})
     assert run.returncode == 2, run.stdout
-    assert re.search(r"4\.1\.2 6\.0\.0 copy of \d{4}-\d\d-\d\d in the data directory WRONG$", row_of(run)), run.stdout
+    state = r"4\.1\.2 6\.0\.0 copy of \d{4}-\d\d-\d\d in the data directory INCOMPATIBLE$"
+    assert re.search(state, row_of(run)), run.stdout
 
 
 def test_a_password_in_the_location_is_used_and_not_shown(tmp_path, values, serve) -> None:
@@ -150,5 +151,5 @@ def test_nobody_is_asked_where_the_checks_are_off(tmp_path, values, serve) -> No
     found = values(nodeVersion="6.0.0")
     run = play(tmp_path, {**found, "aztec_l1_checks": "ignore"})
     assert run.returncode == 0, run.stdout
-    assert "NETWORK RUNS" not in run.stdout
+    assert "NETWORK VERSION" not in run.stdout
     assert serve.handlers[-1].comes == []

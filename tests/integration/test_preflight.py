@@ -32,15 +32,15 @@ def lines_of(text: str) -> list:
 def test_an_agent_that_does_not_answer_leaves_the_run_alone(tmp_path) -> None:
     shown = play(write_inventory(tmp_path, Endpoint(tmp_path), {"node-1": here(tmp_path)}), playbook="preflight.yml")
     assert shown.returncode == 4, shown.stdout
-    line = "ansible_host (warning) could not be looked at: unreachable, or the look failed"
-    assert f"agent-1, agent-2 {line} see its line above; the run goes on without it" in lines_of(shown.stdout)
+    line = "ansible_host (warning) is unreachable, or host_info failed on it"
+    assert f"agent-1, agent-2 {line} see its error above; the run continues without it" in lines_of(shown.stdout)
     assert re.search(r"^node-1 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
 
 
 def test_a_node_that_does_not_answer_stops_all(tmp_path) -> None:
     shown = play(write_inventory(tmp_path, Endpoint(tmp_path), {"agent-1": here(tmp_path)}), playbook="preflight.yml")
     assert shown.returncode != 0
-    line = "node-1 ansible_host could not be looked at: unreachable"
+    line = "node-1 ansible_host is unreachable, or host_info failed"
     assert any(found.startswith(line) for found in lines_of(shown.stdout))
     assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
     assert re.search(r"^agent-1 .*failed=1", shown.stdout, re.MULTILINE)

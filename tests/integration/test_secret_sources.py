@@ -135,8 +135,8 @@ class Place:
     def run(self, command: str, **environment: str) -> str:
         """Make the page's run and assert that it passed the check with no warning, and went on to the hosts."""
         shown = self.shell(command, **environment)
-        assert "TASK [aztec_ops.prover.preflight : Look at the host]" in shown.stdout, shown.stdout
-        looked = shown.stdout.partition("TASK [aztec_ops.prover.preflight : Look at the host]")[0]
+        assert "TASK [aztec_ops.prover.preflight : Gather host info]" in shown.stdout, shown.stdout
+        looked = shown.stdout.partition("TASK [aztec_ops.prover.preflight : Gather host info]")[0]
         assert not any(word in shown.stdout for word in NOISE) and "HOST " not in looked, shown.stdout
         assert sorted(self.door.knocks) == ["127.0.0.10 22", "127.0.0.21 22"]
         assert_clean(shown.stdout, (*secrets_of_the_page(), PASSWORD))

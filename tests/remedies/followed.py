@@ -77,7 +77,7 @@ FOLLOWED = [
         "tests/integration/test_validate_role_arguments.py::test_good_settings_get_to_the_host",
     ),
     # what a run has hosts of
-    ("The inventory has no host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
+    ("The inventory does not have a host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
     ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
     # engines, containers and the CRS
     ("network {} has bridge {}, not {}", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
@@ -127,9 +127,9 @@ FOLLOWED = [
         "the port guard's tables are missing",
         "tests/system/guard/test_2_fallback.py::test_missing_tables_of_a_unit_that_is_active",
     ),
-    ("nobody keeps the port guard's tables", f"{_GUARD}::test_what_verify_says_to_do_works"),
+    ("the port guard's tables do not have an owner", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
-    ("gone after a reboot: run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
+    ("does not start after a reboot: run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("was not made by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
     (
         "delete it and run the role of",
@@ -148,5 +148,5 @@ LEADS_ON = (
     "It is what ran well before: see what has changed around it",
     "Nothing was changed: see its log",
     "the container engine stopped answering",
-    "(broker or node) failed above; no container was restarted: mend it and run again",
+    "(broker or node) failed, see above; no container was restarted: fix it and run again",
 )

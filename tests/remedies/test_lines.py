@@ -19,7 +19,7 @@ from tests.remedies.lines import Line, line_of, lines, module_lines
             ["is not set: set it now"],
         ),
         ('def f(h):\n    return Problem(h, "v", "is wrong", "put it right")', ["is wrong: put it right"]),
-        ('def f(h):\n    return Found(wrong="is wrong", remedy="put it right")', ["is wrong: put it right"]),
+        ('def f(h):\n    return ClientProblem(wrong="is wrong", remedy="put it right")', ["is wrong: put it right"]),
         ("def f(one):\n    return Problem(one.host, one.variable, one.wrong, one.remedy)", []),
         ('def f(found):\n    return f"entry {found[0]}", found[1]', []),
         ('def f(found):\n    return found[0], f"{found[1]}, and set b: true"', ["{}: {}, and set b: true"]),
@@ -47,7 +47,7 @@ from tests.remedies.lines import Line, line_of, lines, module_lines
         ),
         # Remedies of a table, and those that another function returns.
         (
-            'HOW = {"a": "do a now", "b": "do b now"}\ndef f(x):\n    return Found(x, HOW.get(x, "do c now"))',
+            'HOW = {"a": "do a now", "b": "do b now"}\ndef f(x):\n    return ClientProblem(x, HOW.get(x, "do c now"))',
             ["{}: do a now", "{}: do b now", "{}: do c now"],
         ),
         (
@@ -85,6 +85,6 @@ def test_the_product_has_lines() -> None:
         "addresses",
         "publishers",
         "host_checks",
-        "l1_checks",
+        "l1_client_checks",
         "fleet_status",
     }

@@ -1,8 +1,8 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The comparison of a host's look with the minimum hardware of its release line.
+"""Compare the host info with the minimum hardware of the release line.
 
-GB, TB and Mbps are decimal, as vendors of machines, drives and lines count them.
+GB, TB and Mbps are decimal, as in the specifications of machines, drives and network links.
 """
 
 from __future__ import annotations
@@ -12,180 +12,139 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, Needs, Release
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, Release, Requirements
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import GB, gigabytes
 
-GB = 1000**3
+# The share that kernel and firmware reserve. A machine sold as 16 GB reports 15.6 GiB with DIMMs of 16 GiB, and
+# 14.5 GiB in a cloud that counts 16 * 10^9 bytes: both pass. A machine with 14 GiB does not.
+MEMORY_RESERVED = 0.05
 
+# The share of a drive that the file system reserves for itself and for root.
+DISK_RESERVED = 0.10
 
-# What kernel and firmware keep back. A machine sold as 16 GB reports 15.6 GiB where its DIMMs hold 16 GiB, and 14.5 GiB
-# where a cloud counts 16 * 10^9 bytes: both pass. One of 14 GiB does not.
-MEMORY_KEPT_BACK = 0.05
-
-# What a file system keeps for itself and for root, of a drive sold as 1 TB.
-DISK_KEPT_BACK = 0.10
-
-# What a component's data, and what the engine keeps beside its images (logs, volumes), need free on any drive.
+# The free space that a component's data, and the engine's logs and volumes, require on any drive.
 DISK_FREE_GB = 2
 
 # An engine's packages, unpacked and as apt downloads them, rounded up: docker.io, containerd and runc of Debian 12 are
-# 255 and 65 MB; Compose comes on top, and Docker's own packages are larger.
+# 255 and 65 MB, plus Compose. Docker's own packages are larger.
 ENGINE_PACKAGES = (("/usr", 500 * 1000**2), ("/var/cache/apt", 150 * 1000**2))
 
-KINDS = ("hdd", "ssd", "nvme")
+DISK_KINDS = ("hdd", "ssd", "nvme")
 
 
-def needs_of(component: str, line: str) -> Needs:
-    """Return what one instance of a component needs in a release line. Raise KeyError naming what is unknown."""
-    return RELEASES[line].needs[component]
-
-
-def missing_cpu_flags(look: dict, needs: Needs) -> list[str]:
-    """Return the processor features that a component needs and an x86 host does not have, where the look shows any."""
-    found = look.get("hardware", {}).get("cpu_flags")
-    x86 = look.get("os", {}).get("architecture") == "x86_64"
-    return [flag for flag in needs.cpu_flags if flag not in found] if found is not None and x86 else []
+def missing_cpu_flags(host_info: Mapping, requirements: Requirements) -> list[str]:
+    """Return the CPU features that a component requires and an x86 host does not have, none if they are unknown."""
+    flags = host_info.get("hardware", {}).get("cpu_flags")
+    x86 = host_info.get("os", {}).get("architecture") == "x86_64"
+    return [flag for flag in requirements.cpu_flags if flag not in flags] if flags is not None and x86 else []
 
 
 def image_name(reference: str) -> str:
-    """Return the name of an image without tag and digest: registry:5000/aztec:6.0.0@sha256:0a becomes
-    registry:5000/aztec.
-    """
+    """Return an image reference without tag and digest: registry:5000/aztec:6.0.0@sha256:0a -> registry:5000/aztec."""
     return re.sub(r":[^/]*$", "", reference.partition("@")[0])
 
 
-def image_bytes(wanted: list, present: Mapping, release: Release) -> int:
-    """Return the bytes that pulling these images of one version takes on a disk where some are present.
+def image_bytes(images: list, present: Mapping, release: Release) -> int:
+    """Return the bytes that these images of one version require on a disk. present: the images of the host.
 
-    An image with the CRS in it has the layers of the one without, which count once; the CRS cannot be compressed.
+    The image with the CRS has the layers of the image without it, which count once. The CRS is not compressible.
     """
-    missing = [reference for reference in wanted if reference not in present]
+    missing = [reference for reference in images if reference not in present]
     crs_name = posixpath.basename(release.crs_image)
-    crs = [one for one in missing if crs_name and posixpath.basename(image_name(one)) == crs_name]
-    layers = release.image_gb * GB if missing and len(missing) == len(wanted) else 0
-    return int(layers) + 2 * len(crs) * sum(file.least_bytes for file in release.crs_files)
+    with_crs = sum(bool(crs_name) and posixpath.basename(image_name(reference)) == crs_name for reference in missing)
+    layers = release.image_gb * GB if missing and len(missing) == len(images) else 0
+    return int(layers) + 2 * with_crs * sum(file.least_bytes for file in release.crs_files)
 
 
-def memory_floor(memory_gb: int) -> int:
-    """Give the bytes that a machine of memory_gb must report at least."""
-    return int(memory_gb * GB * (1 - MEMORY_KEPT_BACK))
+def minimum_memory(memory_gb: int) -> int:
+    """Return the bytes that a machine with memory_gb reports at least."""
+    return int(memory_gb * GB * (1 - MEMORY_RESERVED))
 
 
-def disk_floor(disk_gb: int) -> int:
-    """Give the bytes that a file system on a drive of disk_gb must have at least."""
-    return int(disk_gb * GB * (1 - DISK_KEPT_BACK))
-
-
-def gigabytes(count: int) -> str:
-    """Give bytes as a short text in GB: 16750372454 -> 16.8 GB."""
-    return f"{count / GB:.1f} GB"
-
-
-def size_in_bytes(size: str) -> int:
-    """Give the bytes of a size as Compose and Docker read it, in powers of 1024: 16g, 500m, 64kb."""
-    text = size.lower().removesuffix("b")
-    return int(text[:-1]) * 1024 ** (1 + "kmg".index(text[-1]))
-
-
-def _mount_of(path: str, disks: dict) -> str | None:
-    """Give the look's disk that holds `path`: the longest looked-at path that is path itself or above it."""
-    above = [known for known in disks if path == known or path.startswith(known.rstrip("/") + "/")]
-    return max(above, key=len, default=None)
+def _mount_of(path: str, disks: Mapping) -> str | None:
+    """Return the key of the disk that contains a path: the longest key that is the path or a parent of it."""
+    parents = [known for known in disks if path == known or path.startswith(known.rstrip("/") + "/")]
+    return max(parents, key=len, default=None)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the comparison. state: ok, short or unknown."""
+class Comparison:
+    """One compared value. state: ok, insufficient or unknown."""
 
     what: str
     found: str
     needed: str
     state: str
 
-    def as_line(self) -> str:
-        """Give the row as text: memory: found 8.2 GB, needed 16 GB."""
-        return f"{self.what}: found {self.found}, needed {self.needed}"
 
-
-def _number_row(
-    what: str, found, needed: int, unit: str = "", floor: int | None = None, shown: str | None = None
-) -> Row:
-    unit = f" {unit}" if unit else ""
+def _compare_number(what: str, found, needed: int, unit: str, minimum: float, text: str = "") -> Comparison:
+    """Return the comparison of a number with its minimum. text: the found value, if it is not `found` with the unit."""
     if found is None or found < 0:
-        return Row(what, "unknown", f"{needed}{unit}", "unknown")
-    state = "ok" if found >= (needed if floor is None else floor) else "short"
-    return Row(what, shown if shown is not None else f"{found}{unit}", f"{needed}{unit}", state)
+        return Comparison(what, "unknown", f"{needed}{unit}", "unknown")
+    state = "ok" if found >= minimum else "insufficient"
+    return Comparison(what, text or f"{found}{unit}", f"{needed}{unit}", state)
 
 
-def compare(look: dict, counts: dict, line: str, paths: dict | None = None) -> list[Row]:
-    """Compare a host's look with what its components want together.
+def compare(host_info: Mapping, counts: Mapping, line: str, paths: Mapping | None = None) -> list[Comparison]:
+    """Compare a host with the sum of the requirements of its components.
 
-    counts: how many of each component the host runs, {"prover_node": 1, "prover_agent": 2}; they want the sum.
-    paths: the directory of each component's data; components on one disk want the sum of it. Without: /.
-    vCPUs decide and cores are shown beside them. What the look cannot tell is `unknown`, neither ok nor short.
+    counts: the number of instances of each component, such as {"prover_node": 1, "prover_agent": 2}. paths: the data
+    directory of each component, / by default. The number of vCPUs is decisive, and the cores are for information.
     """
-    wanted = {name: (needs_of(name, line), int(count)) for name, count in counts.items() if int(count) > 0}
-    if not wanted:
+    required = [
+        (RELEASES[line].requirements[name], int(count), (paths or {}).get(name, "/"))
+        for name, count in counts.items()
+        if int(count) > 0
+    ]
+    if not required:
         return []
-    hardware = look.get("hardware", {})
-    vcpus = sum(needs.vcpus * count for needs, count in wanted.values())
-    cores = sum(needs.cores * count for needs, count in wanted.values())
-    memory_gb = sum(needs.memory_gb * count for needs, count in wanted.values())
-    link = sum(needs.link_mbps or 0 for needs, count in wanted.values())
 
-    found_cores = hardware.get("cores")
-    vcpu_row = _number_row("vCPUs", hardware.get("vcpus"), vcpus)
-    beside = "unknown" if found_cores is None else str(found_cores)
-    found_memory = hardware.get("memory_bytes")
+    def total(name: str) -> int:
+        return sum((getattr(requirements, name) or 0) * count for requirements, count, _path in required)
+
+    hardware = host_info.get("hardware", {})
+    vcpus, memory_gb, link = total("vcpus"), total("memory_gb"), total("link_mbps")
+    vcpu = _compare_number("vCPUs", hardware.get("vcpus"), vcpus, "", vcpus)
+    cores = "unknown" if hardware.get("cores") is None else hardware["cores"]
+    memory = hardware.get("memory_bytes")
     limited = " (cgroup limit)" if hardware.get("memory_limited") else ""
+    text = "" if memory is None else gigabytes(memory) + limited
     rows = [
-        Row(vcpu_row.what, f"{vcpu_row.found} ({beside} cores)", f"{vcpus} ({cores} cores)", vcpu_row.state),
-        _number_row(
-            "memory",
-            found_memory,
-            memory_gb,
-            "GB",
-            memory_floor(memory_gb),
-            None if found_memory is None else gigabytes(found_memory) + limited,
-        ),
-        *_disk_rows(hardware.get("disks") or {}, wanted, paths or {}),
+        Comparison("vCPUs", f"{vcpu.found} ({cores} cores)", f"{vcpus} ({total('cores')} cores)", vcpu.state),
+        _compare_number("memory", memory, memory_gb, " GB", minimum_memory(memory_gb), text),
+        *_compare_disks(hardware.get("disks") or {}, required),
     ]
     if link:
-        rows.append(_number_row("link", hardware.get("link_mbps"), link, "Mbps"))
+        rows.append(_compare_number("link", hardware.get("link_mbps"), link, " Mbps", link))
     return rows
 
 
-def _disk_rows(disks: dict, wanted: dict, paths: dict) -> list[Row]:
-    by_disk: dict = {}
-    for name, (needs, count) in wanted.items():
-        by_disk.setdefault(_mount_of(paths.get(name, "/"), disks), []).append((needs, count, paths.get(name, "/")))
-    # Two looked-at paths may lie on one device.
+def _compare_disks(disks: Mapping, required: Sequence) -> list[Comparison]:
+    """Compare the size and the kind of each disk with the sum of the requirements of the components on it."""
     by_device: dict = {}
-    for mount, parts in by_disk.items():
-        disk = disks.get(mount) or {}
-        device = disk.get("filesystem") or disk.get("device") or mount
-        by_device.setdefault(device, [mount, []])[1].extend(parts)
-
+    for requirements, count, path in required:
+        disk = disks.get(_mount_of(path, disks)) or {}
+        device = disk.get("filesystem") or disk.get("device") or _mount_of(path, disks)
+        by_device.setdefault(device, (disk, path, []))[2].append((requirements, count))
     rows = []
-    for mount, parts in by_device.values():
-        disk = disks.get(mount) or {}
-        size_gb = sum(needs.disk_gb * count for needs, count, _path in parts)
-        kind = max((needs.disk_kind for needs, _count, _path in parts), key=KINDS.index)
-        where = f"disk of {parts[0][2]}"
-        size = disk.get("size_bytes")
-        rows.append(
-            _number_row(where, size, size_gb, "GB", disk_floor(size_gb), None if size is None else gigabytes(size))
-        )
-        found = disk.get("kind", "unknown")
-        known = found in KINDS
-        state = "unknown" if not known else "ok" if KINDS.index(found) >= KINDS.index(kind) else "short"
-        rows.append(Row(f"{where}, kind", found if known else "unknown", kind, state))
+    for disk, path, parts in by_device.values():
+        size_gb = sum(requirements.disk_gb * count for requirements, count in parts)
+        kind = max((requirements.disk_kind for requirements, _count in parts), key=DISK_KINDS.index)
+        size, found = disk.get("size_bytes"), disk.get("kind")
+        text = "" if size is None else gigabytes(size)
+        rows.append(_compare_number(f"disk of {path}", size, size_gb, " GB", size_gb * GB * (1 - DISK_RESERVED), text))
+        if found not in DISK_KINDS:
+            rows.append(Comparison(f"disk of {path}, kind", "unknown", kind, "unknown"))
+        else:
+            state = "ok" if DISK_KINDS.index(found) >= DISK_KINDS.index(kind) else "insufficient"
+            rows.append(Comparison(f"disk of {path}, kind", found, kind, state))
     return rows
 
 
-def free_rows(disks: Mapping, writes: Sequence, kept: Sequence) -> list[Row]:
-    """Compare the free space of each file system with what is to be written to it; a sum where several things are.
+def compare_free_space(disks: Mapping, writes: Sequence, kept: Sequence) -> list[Comparison]:
+    """Compare the free space of each file system with the sum of what is written to it.
 
-    writes: (path, bytes) of each thing that the run writes. kept: paths that need DISK_FREE_GB besides.
+    writes: (path, bytes) of what the run writes. kept: paths that require DISK_FREE_GB in addition.
     """
     by_disk: dict = {}
     for path, size in [*((path, 0) for path in kept), *writes]:
@@ -198,31 +157,23 @@ def free_rows(disks: Mapping, writes: Sequence, kept: Sequence) -> list[Row]:
         margin = DISK_FREE_GB * GB if any(path in kept for path, _size in parts) else 0
         needed = sum(size for _path, size in parts) + margin
         where = ", ".join(dict.fromkeys(path for path, _size in parts))
-        state = "ok" if free >= needed else "short"
-        rows.append(Row(f"disk of {where}, free", gigabytes(free), gigabytes(needed), state))
+        state = "ok" if free >= needed else "insufficient"
+        rows.append(Comparison(f"disk of {where}, free", gigabytes(free), gigabytes(needed), state))
     return rows
 
 
-def agent_count(look: dict, wanted, line: str, beside: list | None = None) -> int:
-    """Give the number of agents for a host: `wanted`, or, where it is auto, what the hardware carries, at least 1.
+def agent_count(host_info: Mapping, count, line: str, other_components: Sequence = ()) -> int:
+    """Return the number of agents of a host: `count`, or, if it is auto, what the hardware supports, at least 1.
 
-    beside: the other components on the host, whose needs are taken off first.
+    other_components: the components on the host whose requirements are subtracted first.
     """
-    if str(wanted) != "auto":
-        count = int(wanted)
-        if count < 1:
-            raise ValueError(f"the number of agents is {count}: give 1 or more, or auto")
-        return count
-    hardware = look.get("hardware", {})
-    agent = needs_of("prover_agent", line)
-    others = [needs_of(name, line) for name in beside or []]
-    vcpus = hardware.get("vcpus", 0) - sum(needs.vcpus for needs in others)
-    by_cpu = vcpus // agent.vcpus
-    memory = hardware.get("memory_bytes", 0) - sum(memory_floor(needs.memory_gb) for needs in others)
-    by_memory = memory // memory_floor(agent.memory_gb)
-    return max(1, int(min(by_cpu, by_memory)))
-
-
-def hardware_concurrency(vcpus: int, count: int) -> int:
-    """Give the threads for each of `count` agents on `vcpus`: the prover sees all of them and not Docker's limits."""
-    return max(1, int(vcpus) // max(1, int(count)))
+    if str(count) != "auto":
+        number = int(count)
+        if number < 1:
+            raise ValueError(f"the number of agents is {number}: set 1 or more, or auto")
+        return number
+    hardware, requirements = host_info.get("hardware", {}), RELEASES[line].requirements
+    agent, others = requirements["prover_agent"], [requirements[name] for name in other_components]
+    vcpus = hardware.get("vcpus", 0) - sum(other.vcpus for other in others)
+    memory = hardware.get("memory_bytes", 0) - sum(minimum_memory(other.memory_gb) for other in others)
+    return max(1, int(min(vcpus // agent.vcpus, memory // minimum_memory(agent.memory_gb))))

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import WEI, Settings, ether
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import L1Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import WEI_PER_ETH, ether
 
 # The three keys that a vault file may hold: each with its mnemonic, where it has one.
 CURRENT, NEXT, PREVIOUS = "current", "next", "previous"
@@ -98,14 +99,14 @@ def told(answers: Sequence, what: str, chain_id: int | None) -> dict:
     return found
 
 
-def lacking(address: str, balances: Mapping, settings: Settings, cost: int = 0) -> str:
+def lacking(address: str, balances: Mapping, settings: L1Settings, cost: int = 0) -> str:
     """Return why an account cannot pay for submitting proofs, by the thresholds of the preflight; '' where it can.
 
     cost: wei of one submission at the fees of this moment, 0 where they are not known.
     """
     if address not in balances:
         return f"no execution client told the balance of {address}: mend the L1's clients"
-    if Decimal(balances[address]) / WEI > settings.balance_fail:
+    if Decimal(balances[address]) / WEI_PER_ETH > settings.balance_fail:
         if settings.needs_balance and int(balances[address]) < cost:
             short = f"{address} has {ether(balances[address])}, not enough to submit one proof now ({ether(cost)})"
             return f"{short}: send ETH to it, or wait for lower fees"
@@ -115,9 +116,9 @@ def lacking(address: str, balances: Mapping, settings: Settings, cost: int = 0) 
     return f"{address} has {has}{least} and cannot pay for submitting proofs: send ETH to it"
 
 
-def scanty(address: str, balances: Mapping, settings: Settings) -> str:
+def scanty(address: str, balances: Mapping, settings: L1Settings) -> str:
     """Say that an account will not pay for long, by the threshold of the preflight; '' where it will."""
-    if Decimal(balances[address]) / WEI >= settings.balance_warn:
+    if Decimal(balances[address]) / WEI_PER_ETH >= settings.balance_warn:
         return ""
     return f"{address} has {ether(balances[address])}, below aztec_l1_balance_warn, {settings.balance_warn}: send more"
 
@@ -137,7 +138,7 @@ def unconfirmed(
         )
     if old not in balances:
         why.append(f"no execution client told what {old} still holds: mend the L1's clients")
-    elif Decimal(balances[old]) / WEI >= TRIFLE:
+    elif Decimal(balances[old]) / WEI_PER_ETH >= TRIFLE:
         why.append(
             f"{old} still holds {ether(balances[old])}, which without its key nobody can take: send it away first"
         )

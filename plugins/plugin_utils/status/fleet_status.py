@@ -1,9 +1,10 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether a running fleet is well, judged from one look at each host, and how the operator is told."""
+"""Derive the status of a running fleet from the host info, and format it as tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
@@ -17,117 +18,125 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import meaning
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import parse_time
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE as CRS_SERVICE
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import agent_count
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import duration
 
-HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION", "AGENTS", "BROKER SEEN", "GUARD",
-         "BLOCK", "ROLLUP")
-# All that a component refuses another for, and its version.
+HEADS = (
+    "HOST",
+    "COMPONENT",
+    "IMAGE",
+    "STATE",
+    "RESTARTS",
+    "HEALTH",
+    "VERSION",
+    "AGENTS",
+    "BROKER SEEN",
+    "GUARD",
+    "BLOCK",
+    "ROLLUP",
+)
+# The headers by which a component rejects another one, with its version first.
 VERSION_HEADERS = ("x-aztec-packageversion", "x-aztec-l2circuitsvktreeroot", "x-aztec-l2protocolcontractshash")
-# The rollup that a node follows (seen with 4.1.2, read in the source of 6; brokers have no such header).
+# The rollup that a node follows (seen with 4.1.2, read in the source of 6). Brokers do not have this header.
 ROLLUP_HEADER = "x-aztec-l1rollupaddress"
-# How a guard is shown that stands: the kernel keeps its tables for it, or it watches them.
+# The cell of a working guard, by the owner of the tables: the kernel keeps them for it, or it watches them.
 GUARDED = {"guard": "owned", "watch": "watched"}
 NOT_CHECKED = "not checked"
-WORKING = "another run is changing it now: run verify.yml again when that run has ended"
-# A restart so long ago was got over; a start that takes longer is none (an agent loads 2 GiB first).
+CHANGING = "another run is changing it: run verify.yml again after that run ends"
+# A restart before this time is not a problem anymore.
 RECENT_SECONDS = 600
+# A start that takes longer failed. An agent loads 2 GiB first.
 START_SECONDS = 1800
-# Characters of what an agent says of itself.
-LONGEST_WORD = 40
-# A node that is this near to the L1 is not called behind.
-NEAR = 2
+# The maximum number of characters of the status that an agent reports.
+MAX_STATUS_LENGTH = 40
+# A node with this distance to the L1 is in sync.
+MAX_BLOCKS_BEHIND = 2
 
 
 @dataclass
 class Report:
-    """Rows of the table, problems as (host, component, what is wrong), and notes alike that are no fault."""
+    """The rows of the table, and the problems and notes as (host, component, text)."""
 
     rows: list = field(default_factory=list)
     problems: list = field(default_factory=list)
     notes: list = field(default_factory=list)
 
+    def add_row(self, host: str, component: str, image: str, state: str, *cells: object) -> None:
+        """Add a row. Missing cells are '-'."""
+        missing = len(HEADS) - 4 - len(cells)
+        self.rows.append((host, component, image, state, *cells, *["-"] * missing))
+
 
 def short_image(container: dict) -> str:
-    """Give a container's image as repository's last part, tag and the digest's first twelve digits."""
+    """Return the last part of a container's repository, the tag, and the first twelve digits of the digest."""
     reference = container["image"].partition("@")[0]
     digests = [item.partition("@")[2] for item in container["image_digests"]]
     digest = (digests or [container["image_id"]])[0].rpartition(":")[2][:12]
     return f"{reference.rpartition('/')[2]} {digest}".strip()
 
 
-def age(seconds: float) -> str:
-    """Give a time span in its largest whole unit."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, seconds):.0f} s"
-
-
-def own_tip(container: dict) -> int | None:
-    """Give the node's own tip in the unit that the L1 counts in, or None while it does not answer."""
-    unit = (container.get("l1") or {}).get("unit")
+def node_tip(container: dict) -> int | None:
+    """Return the node's tip in the unit of the L1's tip, the last logged one if the node does not report it."""
     tips = container.get("tips") or {}
-    own = tips.get("checkpoint") if unit == "checkpoint" and tips.get("checkpoint") is not None else tips.get("block")
-    return own
+    unit = "checkpoint" if (container.get("l1") or {}).get("unit") == "checkpoint" else "block"
+    tip = tips.get("block") if tips.get(unit) is None else tips[unit]
+    return container.get("synced") if tip is None else tip
 
 
 def block_cell(container: dict) -> str:
-    """Give the node's tip beside the L1's, and what is proven."""
-    l1 = container.get("l1") or {}
-    own = own_tip(container)
-    own = container.get("synced") if own is None else own
+    """Return the tips of the node and of the L1, and the proven tip."""
+    l1, tip = container.get("l1") or {}, node_tip(container)
     proven = f", {l1['proven']} proven" if l1.get("proven") is not None else ""
-    return f"{'?' if own is None else own} of {'?' if l1.get('pending') is None else l1['pending']}{proven}"
+    return f"{'?' if tip is None else tip} of {'?' if l1.get('pending') is None else l1['pending']}{proven}"
 
 
 def is_busy(container: dict, error: str) -> bool:
-    """Whether an unanswered question is no fault: the engine, which asks again and again, finds it healthy."""
+    """Return whether a timeout is not a problem, because the engine's repeated health checks succeed."""
     return error == "timed out" and container["health"] == "healthy"
 
 
 def agent_states(container: dict) -> list[str]:
-    """Give what each agent of a process says of itself: running, proving, stopped, or 'no answer'."""
+    """Return the status of each agent of a container: running, proving, stopped, busy or 'no response'."""
     states = []
-    for answer in (container.get("rpc") or {}).values():
-        if isinstance(answer, dict) and answer.get("error"):
-            states.append("busy" if is_busy(container, answer["error"]) else "no answer")
+    for response in (container.get("rpc") or {}).values():
+        if isinstance(response, dict) and response.get("error"):
+            states.append("busy" if is_busy(container, response["error"]) else "no response")
         else:
-            said = answer.get("status", "unknown") if isinstance(answer, dict) else answer
-            states.append(printable(str(said), LONGEST_WORD))
+            status = response.get("status", "unknown") if isinstance(response, dict) else response
+            states.append(printable(str(status), MAX_STATUS_LENGTH))
     return states
 
 
 def guard_problem(guard: dict, section: str) -> str:
-    """Give what is wrong with the port guard for a component, or ''."""
+    """Return the problem of the port guard for a component, or ''."""
+    restart = "run systemctl restart aztec-port-guard on the host"
     if not guard["installed"]:
         return "the port guard is not installed: run site.yml"
     if guard["table_problem"]:
-        return f"the port guard cannot be seen: {guard['table_problem']}"
-    restart = "run systemctl restart aztec-port-guard on the host"
+        return f"the state of the port guard is unknown: {guard['table_problem']}"
     if not guard["loaded"]:
         return f"the port guard's tables are missing: {restart}"
     if guard["owner"] == "nobody":
-        return f"nobody keeps the port guard's tables, and a flush would remove them: {restart}"
+        return f"the port guard's tables do not have an owner, so that a flush would remove them: {restart}"
     if guard["owner"] not in GUARDED:
         return f"the port guard's table belongs to {guard['owner']}: end that process, then {restart}"
     if guard["problems"]:
         return f"{guard['problems'][0]}: delete the file, then run site.yml"
     if section not in guard["sections"]:
-        return "the port guard has no section for it: run site.yml"
+        return "the port guard does not have a section for this component: run site.yml"
     if guard["outdated"]:
-        return "the port guard's rules are not those of its sections: run site.yml"
+        return "the port guard's rules differ from its sections: run site.yml"
     if not guard["enabled"]:
-        return "the port guard is not enabled, it will be gone after a reboot: run site.yml"
+        return "the port guard is not enabled and does not start after a reboot: run site.yml"
     return ""
 
 
 def guard_cell(guard: dict, section: str) -> str:
-    """Give the guard's state in a word."""
+    """Return the state of the port guard for a component."""
     if not guard["loaded"]:
         return "NOT LOADED"
     if guard["owner"] not in GUARDED:
@@ -138,7 +147,7 @@ def guard_cell(guard: dict, section: str) -> str:
 
 
 def state_problem(container: dict, now: float) -> str:
-    """Give what is wrong with a container as the engine sees it, or ''."""
+    """Return the problem of a container's state, or ''."""
     if container["state"] != "running":
         code = container["exit_code"]
         why = meaning(code, container["oom_killed"])
@@ -147,379 +156,367 @@ def state_problem(container: dict, now: float) -> str:
     up = now - parse_time(container["started_at"])
     if container["restarts"] and up < RECENT_SECONDS:
         error = container.get("log_error") or "see its log"
-        return f"restarted {container['restarts']} times, last {age(up)} ago: {error}"
+        return f"restarted {container['restarts']} times, last {duration(up)} ago: {error}"
     return ""
 
 
 def is_starting(container: dict, component: str, now: float) -> bool:
-    """Whether a running container is still on its way: its port is not open yet, and that is no wonder."""
-    up = now - parse_time(container["started_at"])
-    if container["health"] == "starting" or (not container["health"] and container["status"]["code"] is None):
-        return component == NODE or up < START_SECONDS
-    # A health check gives up long before a first sync of hours is through.
-    return component == NODE and container["status"]["code"] is None and container.get("synced") is not None
+    """Return whether a running container is still starting: its port is not open yet, as expected."""
+    no_status = container["status"]["code"] is None
+    if container["health"] == "starting" or (not container["health"] and no_status):
+        return component == NODE or now - parse_time(container["started_at"]) < START_SECONDS
+    # The health check fails before a first sync of hours ends.
+    return component == NODE and no_status and container.get("synced") is not None
 
 
-def waits(container: dict, component: str, line: str) -> str:
-    """Return "standby" or "soft shutdown" for a node or broker that answers /status and does no work, else ''."""
+def inactive_state(container: dict, component: str, line: str) -> str:
+    """Return "standby" or "soft shutdown" for a node or broker that only serves /status, otherwise ''."""
     status = container.get("status") or {}
     if component == AGENT or container["state"] != "running" or status.get("code") != 200:
         return ""
     if (container.get("waiting") or {}).get("kind") == "soft shutdown":
         return "soft shutdown"
-    silent = not status.get("headers") and status.get("post") == 404
-    return "standby" if silent and RELEASES[line].standby else ""
+    only_status = not status.get("headers") and status.get("post") == 404
+    return "standby" if only_status and RELEASES[line].standby else ""
 
 
-def change_of_version(version: str, runs: str) -> str:
-    """Return what to do where a program's rollup is not the network's.
-
-    version: the fleet's. runs: the network's, '' if unknown.
-    """
-    order = _order(version, runs)
-    if order == "same":
-        where = "docs.aztec.network/networks (the node's copy of the network's configuration names it too)"
-        return f"compare {version} with {where}: the network may have moved on, or may not have moved yet"
-    wanted = runs if order in ("older", "line behind") else "what the network runs"
-    return f"set aztec_version to {wanted}, with new data directories, and run site.yml"
-
-
-def change_or_wait(version: str, runs: str) -> str:
-    """Return the same for a program that can be one that was started ahead of a hard fork: one in standby."""
-    order = _order(version, runs)
-    if order in ("newer", "line ahead"):
-        return f"wait until the network, which runs {runs}, has moved to {version}, or set aztec_version to {runs}"
-    if order:
-        return change_of_version(version, runs)
-    change = "set aztec_version to what the network runs, with new data directories, and run site.yml"
-    return f"{change}; if it was started ahead of a hard fork, wait"
-
-
-def _order(version: str, runs: str) -> str:
-    """Return how the fleet's version compares with the network's, '' where it is not known."""
+def _compare_versions(version: str, network: str) -> str:
+    """Return how the fleet's version compares with that of the network, '' if unknown."""
     try:
-        return compare(version, runs)
+        return compare(version, network)
     except ValueError:
         return ""
 
 
-def waiting_problem(container: dict, kind: str, version: str) -> str:
-    """Return the line on a node or broker of which waits has said what it does. version: the fleet's."""
-    runs = container.get("network_runs") or ""
-    if kind == "soft shutdown":
-        wrong = "has stopped its work: the rollup that it follows is no longer the network's (soft shutdown)"
-        return f"{wrong}: {change_of_version(version, runs)}"
+def rollup_remedy(version: str, network: str) -> str:
+    """Return what to do if a program's rollup is not that of the network.
+
+    version: that of the fleet. network: that of the network, '' if unknown.
+    """
+    order = _compare_versions(version, network)
+    if order == "same":
+        where = "docs.aztec.network/networks (the node's copy of the network's configuration also contains it)"
+        return f"compare {version} with {where}: the network may have upgraded, or may not have upgraded yet"
+    target = network if order in ("older", "line behind") else "what the network runs"
+    return f"set aztec_version to {target}, with new data directories, and run site.yml"
+
+
+def standby_remedy(version: str, network: str) -> str:
+    """Return the same for a program in standby, which may have been started ahead of a hard fork."""
+    order = _compare_versions(version, network)
+    if order in ("newer", "line ahead"):
+        return f"wait until the network, which runs {network}, upgrades to {version}, or set aztec_version to {network}"
+    if order:
+        return rollup_remedy(version, network)
+    change = "set aztec_version to what the network runs, with new data directories, and run site.yml"
+    return f"{change}; if it was started ahead of a hard fork, wait"
+
+
+def inactive_problem(container: dict, state: str, version: str) -> str:
+    """Return the problem of a node or broker that is inactive. state: from inactive_state."""
+    network = container.get("network_runs") or ""
+    if state == "soft shutdown":
+        wrong = "has stopped working, because its rollup is no longer that of the network (soft shutdown)"
+        return f"{wrong}: {rollup_remedy(version, network)}"
     waiting = container.get("waiting") or {}
-    differs = "; ".join(
+    differences = "; ".join(
         f"{one['what']} (its own {one['expected'][:18]}, the rollup's {one['got'][:18]})"
         for one in waiting.get("mismatches", [])
     )
-    if differs:
-        wrong = f"is in standby and does no work, because the rollup {waiting['rollup']} differs in {differs}"
+    if differences:
+        wrong = f"is in standby and does not work, because the rollup {waiting['rollup']} differs in {differences}"
     else:
-        wrong = "is in standby and does no work, because the rollup is not its own (its log no longer says why)"
-    return f"{wrong}: {change_or_wait(version, runs)}"
+        wrong = "is in standby and does not work, because the rollup is not its own (its log no longer has the reason)"
+    return f"{wrong}: {standby_remedy(version, network)}"
 
 
-def chain_of(looks: dict) -> dict:
-    """Return what the L1 says of the canonical rollup (host_probe.l1_tips), as asked beside a node; {} for nothing."""
-    for look in looks.values():
-        if isinstance(look, dict):
-            for container in look["projects"].get(project_name(NODE), {}).get("containers", []):
+def canonical_rollup(host_infos: Mapping) -> dict:
+    """Return the canonical rollup on the L1 (health.l1_tips), as queried on the node's host; {} if unknown."""
+    for host_info in host_infos.values():
+        if isinstance(host_info, dict):
+            for container in host_info["projects"].get(project_name(NODE), {}).get("containers", []):
                 if (container.get("l1") or {}).get("rollup"):
                     return container["l1"]
     return {}
 
 
-def judge_rollup(container: dict, chain: dict, version: str) -> tuple[str, str]:
-    """Return (problem, cell) on whether a node or broker works for the canonical rollup. chain: from chain_of."""
+def check_rollup(container: dict, canonical: dict, version: str) -> tuple[str, str]:
+    """Return (problem, cell) of a node's or broker's rollup. canonical: from canonical_rollup."""
     headers = (container.get("status") or {}).get("headers") or {}
-    if container["state"] != "running" or not headers or not chain:
+    if container["state"] != "running" or not headers or not canonical:
         return "", NOT_CHECKED
     if container.get("pinned"):
         return "", "pinned"
-    named, rollup = headers.get(ROLLUP_HEADER, ""), chain["rollup"]
-    remedy = change_of_version(version, container.get("network_runs") or "")
-    if named and named.lower() != rollup.lower():
-        return f"follows the rollup {named}, and the registry's canonical one is {rollup}: {remedy}", "OTHER"
-    roots = {name: value for name, value in chain["roots"].items() if headers.get(name)}
+    own, rollup = headers.get(ROLLUP_HEADER, ""), canonical["rollup"]
+    remedy = rollup_remedy(version, container.get("network_runs") or "")
+    if own and own.lower() != rollup.lower():
+        return f"follows the rollup {own}, but the canonical one of the registry is {rollup}: {remedy}", "OTHER"
+    roots = {name: value for name, value in canonical["roots"].items() if headers.get(name)}
     for name, value in roots.items():
         if headers[name].lower() != value.lower():
-            wrong = f"{name} is {headers[name][:18]}, and in the canonical rollup {rollup} it is {value[:18]}"
+            wrong = f"{name} is {headers[name][:18]}, but in the canonical rollup {rollup} it is {value[:18]}"
             return f"{wrong}: {remedy}", "OTHER"
-    return "", "ok" if named or roots else NOT_CHECKED
+    return "", "ok" if own or roots else NOT_CHECKED
 
 
-def judge_node(container: dict, starting: bool) -> tuple[str, str]:
-    """Give (problem, note) on a node's way to the L1's tip."""
+def check_sync(container: dict, starting: bool) -> tuple[str, str]:
+    """Return (problem, note) of a node's progress to the L1's tip."""
     l1 = container.get("l1") or {}
-    answers = [item for item in (container.get("rpc") or {}).values() if isinstance(item, dict)]
-    error = next((str(item["error"]) for item in answers if "error" in item), "")
+    responses = [item for item in (container.get("rpc") or {}).values() if isinstance(item, dict)]
+    error = next((str(item["error"]) for item in responses if "error" in item), "")
     if l1.get("error"):
-        return f"the L1 cannot be asked: {l1['error']}", ""
+        return f"the L1 cannot be queried: {l1['error']}", ""
     if is_busy(container, error):
-        return "", "is busy and did not tell its tips"
+        return "", "is busy and did not report its tips"
     if error:
-        return f"does not tell its tips: {error}", ""
-    own = own_tip(container)
-    own = container.get("synced") if own is None else own
-    pending = l1.get("pending")
-    if starting or (own is not None and pending is not None and pending - own > NEAR):
-        unit = l1.get("unit") or "block"
-        shown = "?" if own is None else own
-        return "", f"node is syncing, {unit} {shown} of {'?' if pending is None else pending}"
+        return f"does not report its tips: {error}", ""
+    tip, pending = node_tip(container), l1.get("pending")
+    if starting or (tip is not None and pending is not None and pending - tip > MAX_BLOCKS_BEHIND):
+        shown = "?" if tip is None else tip
+        return "", f"node is syncing, {l1.get('unit') or 'block'} {shown} of {'?' if pending is None else pending}"
     return "", ""
 
 
-def judge_agent(container: dict) -> list[str]:
-    """Give what is wrong with an agent that is up: its own word, and its contact with the broker."""
-    words = {"stopped": "an agent in it is stopped", "no answer": "an agent in it gives no answer"}
-    found = [words[state] for state in agent_states(container) if state in words]
+def check_agent(container: dict) -> list[str]:
+    """Return the problems of a running agent: its status, and its contact with the broker."""
+    problems_of = {"stopped": "an agent in it is stopped", "no response": "an agent in it does not respond"}
+    problems = [problems_of[state] for state in agent_states(container) if state in problems_of]
     contact = container.get("broker_contact")
     if contact is None:
-        found.append("has no broker set")
+        problems.append("does not have a broker in its environment")
     elif contact["state"] != "ok":
-        seen = "never seen" if contact["at"] is None else f"last seen {age(contact['seconds_ago'])} ago"
+        seen = "never seen" if contact["at"] is None else f"last seen {duration(contact['seconds_ago'])} ago"
         why = f" ({contact['error']})" if contact["error"] else ""
-        found.append(f"has no contact with the broker {contact['host']}:{contact['port']}, {seen}{why}")
-    return found
+        problems.append(f"does not have contact with the broker {contact['host']}:{contact['port']}, {seen}{why}")
+    return problems
 
 
 def broker_cell(container: dict) -> str:
-    """Give when the broker was last seen."""
+    """Return when an agent last had contact with the broker."""
     contact = container.get("broker_contact")
     if not contact:
         return "-"
-    seen = "never" if contact["at"] is None else f"{age(contact['seconds_ago'])} ago"
+    seen = "never" if contact["at"] is None else f"{duration(contact['seconds_ago'])} ago"
     return seen if contact["state"] == "ok" else f"LOST, {seen}"
 
 
-def services_wanted(component: str, wanted: dict, look: dict, line: str) -> list:
-    """Give the services that the inventory asks for on a host, of which an agent may have several."""
-    if component != AGENT or "agents" not in wanted:
+def expected_services(component: str, here: dict, host_info: dict, line: str) -> list:
+    """Return the Compose services of a component on a host, which can be several agents. here: the fleet's values."""
+    if component != AGENT or "agents" not in here:
         return [service_name(component)]
-    beside = [name for name in wanted["components"] if name != AGENT]
-    count = agent_count(look, wanted["agents"]["count"], line, beside)
-    return agent_layout(count, wanted["agents"]["separate"])["services"]
+    others = [name for name in here["components"] if name != AGENT]
+    count = agent_count(host_info, here["agents"]["count"], line, others)
+    return agent_layout(count, here["agents"]["separate"])["services"]
 
 
 def label(component: str, service: str) -> str:
-    """Give a component's name for the operator, with its number where it is one of several alike."""
+    """Return a component's name in the table, with its number if it is one of several."""
     return f"{component} {service.removeprefix(service_name(component)).lstrip('-')}".strip()
 
 
-def judge_container(
-    report: Report, host: str, component: str, container: dict, look: dict, images: list, fleet: dict, chain: dict
+def check_container(
+    report: Report, host: str, component: str, container: dict, host_info: dict, fleet: Mapping, canonical: dict
 ) -> None:
-    """Add a container's row and what is to be said of it. chain: from chain_of."""
-    now, status = look["time"], container.get("status") or {"code": None, "headers": {}, "error": ""}
+    """Add the row, problems and notes of a container. canonical: from canonical_rollup."""
+    now, status = host_info["time"], container.get("status") or {"code": None, "headers": {}, "error": ""}
     container = {**container, "status": status}
+    images = fleet["hosts"][host].get("images") or []
     problems, notes = [], []
     wrong = state_problem(container, now)
     starting = not wrong and is_starting(container, component, now)
     if wrong:
         problems.append(wrong)
     elif starting and component != NODE:
-        notes.append(f"is starting, for {age(now - parse_time(container['started_at']))} now")
+        notes.append(f"is starting, for {duration(now - parse_time(container['started_at']))} now")
     elif not starting:
         if container["health"] == "unhealthy":
             problems.append(f"is unhealthy: {container.get('log_error') or 'see its log'}")
         if is_busy(container, status.get("error", "")):
-            notes.append("is healthy, but too busy to answer at /status just now")
+            notes.append("is healthy, but too busy to respond at /status")
         elif status["code"] != 200:
-            answer = "does not answer" if status["code"] is None else f"answers {status['code']}"
-            problems.append(f"{answer} at /status" + (f" ({status['error']})" if status.get("error") else ""))
+            response = "does not respond" if status["code"] is None else f"responds with {status['code']}"
+            problems.append(f"{response} at /status" + (f" ({status['error']})" if status.get("error") else ""))
     if images and container["image"] not in images:
-        problems.append(f"runs {container['image']}, the inventory says {' or '.join(images)}: run site.yml")
-    waiting, rollup = waits(container, component, fleet["line"]), "-"
-    if waiting:
-        problems.append(waiting_problem(container, waiting, fleet["version"]))
+        problems.append(f"runs {container['image']}, but the inventory contains {' or '.join(images)}: run site.yml")
+    inactive, rollup, problem, note = inactive_state(container, component, fleet["line"]), "-", "", ""
+    if inactive:
         rollup = "OTHER"
+        problems.append(inactive_problem(container, inactive, fleet["version"]))
     elif component != AGENT:
-        problem, rollup = judge_rollup(container, chain, fleet["version"])
-        problems += [problem] if problem else []
-    if component == NODE and container["state"] == "running" and not waiting:
-        problem, note = judge_node(container, starting)
-        problems += [problem] if problem else []
-        notes += [note] if note else []
-    if component == AGENT and not wrong and not starting:
-        problems += judge_agent(container)
-    guard = guard_problem(look["guard"], component)
-    problems += [guard] if guard else []
-    if not look["engine"]["rules"]:
-        problems.append("Docker's firewall rules are gone, so that containers reach nothing: run site.yml")
+        problem, rollup = check_rollup(container, canonical, fleet["version"])
+        problems.append(problem)
+        if component == NODE and container["state"] == "running":
+            problem, note = check_sync(container, starting)
+            problems.append(problem)
+            notes.append(note)
+    elif not wrong and not starting:
+        problems += check_agent(container)
+    problems.append(guard_problem(host_info["guard"], component))
+    if not host_info["engine"]["rules"]:
+        problems.append("Docker's firewall rules are missing, so that containers reach nothing: run site.yml")
     shown = label(component, container["service"])
-    report.problems += [(host, shown, text) for text in problems]
-    report.notes += [(host, shown, text) for text in notes]
+    report.problems += [(host, shown, text) for text in problems if text]
+    report.notes += [(host, shown, text) for text in notes if text]
     state = container["state"] if container["state"] != "exited" else f"exited ({container['exit_code']})"
-    report.rows.append((
-        host, shown, short_image(container), waiting.upper() or ("starting" if starting else state),
+    report.add_row(
+        host,
+        shown,
+        short_image(container),
+        inactive.upper() or ("starting" if starting else state),
         container["restarts"],
-        container["health"] or "-", status["headers"].get(VERSION_HEADERS[0], "-"),
-        ", ".join(agent_states(container)) if component == AGENT and agent_states(container) else "-",
-        broker_cell(container), guard_cell(look["guard"], component),
-        block_cell(container) if component == NODE else "-", rollup,
-    ))
+        container["health"] or "-",
+        status["headers"].get(VERSION_HEADERS[0], "-"),
+        (component == AGENT and ", ".join(agent_states(container))) or "-",
+        broker_cell(container),
+        guard_cell(host_info["guard"], component),
+        block_cell(container) if component == NODE else "-",
+        rollup,
+    )
 
 
-def compare_fleet(report: Report, seen: list) -> None:
-    """Add what differs over the fleet. seen: (host, component, container) of all; the broker is the measure."""
-    answered = [item for item in seen if (item[2].get("status") or {}).get("headers")]
-    if answered:
-        measure = next((item for item in answered if item[1] == BROKER), answered[0])
-        for host, component, container in answered:
-            for name in VERSION_HEADERS:
-                own, wanted = (one["status"]["headers"].get(name, "") for one in (container, measure[2]))
-                if own and wanted and own != wanted:
-                    report.problems.append((
-                        host, label(component, container["service"]),
-                        f"{name} is {own[:18]}, that of {measure[1]} on {measure[0]} is {wanted[:18]}: "
-                        "they refuse each other, run site.yml for the whole fleet",
-                    ))
+def check_consistency(report: Report, containers: list) -> None:
+    """Add the differences between components. containers: (host, component, container) of all."""
+    responding = [item for item in containers if (item[2].get("status") or {}).get("headers")]
+    reference = next((item for item in responding if item[1] == BROKER), responding[0] if responding else None)
+    for host, component, container in responding:
+        for name in VERSION_HEADERS:
+            own, wanted = (one["status"]["headers"].get(name, "") for one in (container, reference[2]))
+            if own and wanted and own != wanted:
+                wrong = f"{name} is {own[:18]}, but that of {reference[1]} on {reference[0]} is {wanted[:18]}"
+                remedy = "run site.yml for the whole fleet, because they reject each other"
+                report.problems.append((host, label(component, container["service"]), f"{wrong}: {remedy}"))
     by_reference: dict = {}
-    for host, component, container in seen:
-        first = by_reference.setdefault(container["image"], (host, container))
-        # An image of this machine's own making has no digest to compare.
-        ours, theirs = set(container["image_digests"]), set(first[1]["image_digests"])
-        if ours and theirs and not ours & theirs:
-            report.problems.append((
-                host, label(component, container["service"]),
-                f"{container['image']} is another image here than on {first[0]}: set aztec_image_digest",
-            ))
+    for host, component, container in containers:
+        first, other = by_reference.setdefault(container["image"], (host, container))
+        # An image that was built on a host does not have a digest to compare.
+        own, wanted = set(container["image_digests"]), set(other["image_digests"])
+        if own and wanted and not own & wanted:
+            wrong = f"{container['image']} is another image than on {first}: set aztec_image_digest"
+            report.problems.append((host, label(component, container["service"]), wrong))
 
 
-def judge_seed(report: Report, host: str, component: str, containers: list, look: dict) -> None:
-    """Add what is to be said of the service that fills the CRS directory: nothing once it has ended well."""
+def check_crs_fetch(report: Report, host: str, component: str, containers: list, now: float) -> None:
+    """Add the state of the containers that fetch the CRS, unless they succeeded."""
     for container in containers:
         if container["state"] == "running":
             report.notes.append((host, component, "waits for the CRS, which is being fetched"))
         elif container["state"] != "exited" or container["exit_code"] != 0:
-            wrong = state_problem(container, look["time"])
-            report.problems.append((host, component, f"the container {container['name']} that fetches the CRS {wrong}"))
+            wrong = f"the container {container['name']} that fetches the CRS {state_problem(container, now)}"
+            report.problems.append((host, component, wrong))
 
 
-def shown_few(items: list[str]) -> str:
-    """Return up to five items, and how many more there are."""
+def limit_list(items: Sequence[str]) -> str:
+    """Return up to five items, and the number of the remaining ones."""
     return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
-def owners_of(looks: dict, fleet: dict) -> dict:
-    """Return the host of each address of the fleet: those in the inventory, and those that were seen on the hosts."""
-    seen = {name: look.get("addresses", []) for name, look in looks.items() if isinstance(look, dict)}
-    known = [*((name, here.get("addresses", [])) for name, here in fleet["hosts"].items()), *seen.items()]
+def hosts_by_address(host_infos: Mapping, fleet: Mapping) -> dict:
+    """Return the host of each address in the inventory or in the host info."""
+    found = {name: info.get("addresses", []) for name, info in host_infos.items() if isinstance(info, dict)}
+    known = [*((name, here.get("addresses", [])) for name, here in fleet["hosts"].items()), *found.items()]
     return {ip_of(one): name for name, addresses in reversed(known) for one in addresses}
 
 
-def judge_clients(report: Report, host: str, clients: list, looks: dict, fleet: dict) -> None:
-    """Add notes on addresses of no host in the inventory that use the broker, and on all that try and are not admitted.
+def check_broker_clients(report: Report, host: str, clients: list, host_infos: Mapping, fleet: Mapping) -> None:
+    """Add notes on clients of the broker that are not hosts of the inventory, and on those that are not admitted.
 
-    clients: addresses that had a connection to the broker within the last minute.
+    clients: the addresses with a connection to the broker within the last minute.
     """
-    owners = owners_of(looks, fleet)
+    hosts = hosts_by_address(host_infos, fleet)
     unknown = [name for name, here in fleet["hosts"].items() if not here.get("addresses")]
     networks = [ip_network(one) for one in (fleet.get("broker") or {}).get("admitted", [])]
 
-    def admitted(address: str) -> bool:
+    def is_admitted(address: str) -> bool:
         return any(ip_of(address) in network for network in networks)
 
-    others = [one for one in clients if ip_of(one) not in owners]
-    tried = [one for one in looks[host]["guard"].get("tried", []) if not admitted(one)]
-    stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
-    for one in (one for one in tried if ip_of(one) in owners):
-        wrong = f"{owners[ip_of(one)]} comes from {one}, which is not admitted"
-        remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
-        report.notes.append((host, BROKER, f"{wrong}: {remedy}"))
-    # While an address is not known, the guard may admit more than the list.
-    gone = sorted(
-        {one for one in tried if ip_of(one) not in owners} | {one for one in others if not (unknown or admitted(one))}
-    )
-    used = sorted({*others} - {*gone})
-    if unknown:
-        who = "of no host whose address is known"
-        remedy = f"correct the address of {shown_few(unknown)} where it is there, else stop the agent there, {stop}"
-        if gone:
-            wrong = f"{who}, not admitted, and still trying to reach the broker: {shown_few(gone)}"
+    others = {one for one in clients if ip_of(one) not in hosts}
+    rejected = set()
+    for address in host_infos[host]["guard"].get("tried", []):
+        if not is_admitted(address) and ip_of(address) not in hosts:
+            rejected.add(address)
+        elif not is_admitted(address):
+            wrong = f"{hosts[ip_of(address)]} connects from {address}, which is not admitted"
+            remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
             report.notes.append((host, BROKER, f"{wrong}: {remedy}"))
-        if used:
-            report.notes.append((host, BROKER, f"{who}, and using the broker: {shown_few(used)}: {remedy}"))
-        return
-    if gone:
-        wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {shown_few(gone)}"
-        report.notes.append((host, BROKER, f"{wrong}: stop the agent there, {stop}"))
-    if used:
-        wrong = f"not in the inventory, admitted by aztec_admit, and using the broker: {shown_few(used)}"
-        report.notes.append((host, BROKER, f"{wrong}: if you removed an agent there, stop it, {stop}"))
+    stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
+    # While an address is unknown, the guard may admit more than the list.
+    rejected |= {one for one in others if not unknown and not is_admitted(one)}
+    trying = limit_list(sorted(rejected))
+    using = limit_list(sorted(others - rejected))
+    notes = []
+    if unknown:
+        who = "not of a host with a known address"
+        remedy = f"correct the address of {limit_list(unknown)} if it is there, otherwise stop the agent there, {stop}"
+        if trying:
+            notes.append(f"{who}, not admitted, and still trying to reach the broker: {trying}: {remedy}")
+        if using:
+            notes.append(f"{who}, and using the broker: {using}: {remedy}")
+    else:
+        if trying:
+            wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {trying}"
+            notes.append(f"{wrong}: stop the agent there, {stop}")
+        if using:
+            wrong = f"not in the inventory, admitted by aztec_admit, and using the broker: {using}"
+            notes.append(f"{wrong}: if you removed an agent there, stop it, {stop}")
+    report.notes += [(host, BROKER, note) for note in notes]
 
 
-def left_over(report: Report, host: str, component: str, container: dict) -> None:
-    """Add a container of a component that the inventory does not put on its host."""
-    report.rows.append((host, component, short_image(container), container["state"], *["-"] * (len(HEADS) - 4)))
-    report.problems.append((
-        host, component,
-        f"is here, but the host is not in its group: put the host there, or run docker rm -f {container['name']} on it",
-    ))
-
-
-def verify(looks: dict, fleet: dict) -> Report:
-    """Judge a fleet. looks: host -> its look, or a text that says why there is none; fleet: the fleet's values."""
-    report, chain = Report(), chain_of(looks)
-    seen = []
-    for host, look in looks.items():
-        wanted = fleet["hosts"].get(host, {})
-        components = list(wanted.get("components", []))
-        if isinstance(look, str):
-            state = "LEFT OUT" if wanted.get("left_out") else "UNREACHABLE"
+def fleet_report(host_infos: Mapping, fleet: Mapping) -> Report:
+    """Return the status of a fleet. host_infos: host -> host info, or a text that explains why it is missing."""
+    report, canonical = Report(), canonical_rollup(host_infos)
+    checked = []
+    for host, host_info in host_infos.items():
+        here = fleet["hosts"].get(host, {})
+        components = list(here.get("components", []))
+        if isinstance(host_info, str):
             for component in components or ["-"]:
-                report.rows.append((host, component, "-", state, *["-"] * (len(HEADS) - 4)))
-            report.problems.append((host, ", ".join(components), look))
+                report.add_row(host, component, "-", "LEFT OUT" if here.get("left_out") else "UNREACHABLE")
+            report.problems.append((host, ", ".join(components), host_info))
             continue
-        if not look["engine"]["serves"]:
-            error = look["engine"]["error"] or "no answer"
-            report.problems.append((host, ", ".join(components), f"the container engine does not serve ({error})"))
+        serves = host_info["engine"]["serves"]
+        if not serves:
+            error = host_info["engine"]["error"] or "no response"
+            report.problems.append((host, ", ".join(components), f"the container engine does not respond ({error})"))
         for component in COMPONENTS:
-            containers = look["projects"].get(project_name(component), {}).get("containers", [])
+            containers = host_info["projects"].get(project_name(component), {}).get("containers", [])
             if component not in components:
                 for container in containers:
-                    left_over(report, host, component, container)
+                    report.add_row(host, component, short_image(container), container["state"])
+                    remedy = f"add the host to the group, or run docker rm -f {container['name']} on it"
+                    report.problems.append((host, component, f"runs on a host that is not in its group: {remedy}"))
                 continue
-            before, judged = len(report.problems), len(seen)
-            judge_seed(report, host, component, [one for one in containers if one["service"] == CRS_SERVICE], look)
+            problems_before, checked_before = len(report.problems), len(checked)
+            fetches = [one for one in containers if one["service"] == CRS_SERVICE]
+            check_crs_fetch(report, host, component, fetches, host_info["time"])
             containers = [one for one in containers if one["service"] != CRS_SERVICE]
-            services = services_wanted(component, wanted, look, fleet["line"])
-            for service in services:
-                if service in [container["service"] for container in containers]:
-                    continue
-                shown = label(component, service)
-                report.rows.append((host, shown, "-", "MISSING", *["-"] * (len(HEADS) - 4)))
-                if look["engine"]["serves"]:
-                    report.problems.append((host, shown, "has no container: run site.yml"))
+            expected = expected_services(component, here, host_info, fleet["line"])
+            for service in expected:
+                if service not in [container["service"] for container in containers]:
+                    shown = label(component, service)
+                    report.add_row(host, shown, "-", "MISSING")
+                    if serves:
+                        report.problems.append((host, shown, "does not have a container: run site.yml"))
             for container in containers:
-                if container["service"] not in services:
+                if container["service"] not in expected:
                     shown = label(component, container["service"])
-                    report.problems.append((host, shown, "is not what the inventory asks for: run site.yml"))
-                images = wanted.get("images") or []
-                judge_container(report, host, component, container, look, images, fleet, chain)
-                seen.append((host, component, container))
+                    report.problems.append((host, shown, "is not in the inventory: run site.yml"))
+                check_container(report, host, component, container, host_info, fleet, canonical)
+                checked.append((host, component, container))
             if component == BROKER:
                 clients = [one for container in containers for one in container.get("clients", [])]
-                judge_clients(report, host, clients, looks, fleet)
-            if project_name(component) in (look.get("working") or []):
-                # What is found of containers that are being replaced holds for this moment only.
-                del report.problems[before:], seen[judged:]
-                report.notes.append((host, component, WORKING))
-    compare_fleet(report, seen)
+                check_broker_clients(report, host, clients, host_infos, fleet)
+            if project_name(component) in (host_info.get("working") or []):
+                # Another run replaces these containers, so their problems are temporary.
+                del report.problems[problems_before:], checked[checked_before:]
+                report.notes.append((host, component, CHANGING))
+    check_consistency(report, checked)
     return report
 
 
 def report_table(report: Report) -> str:
-    """Give the report as the operator reads it: columns in which nobody has anything to say are left out."""
-    kept = [
-        number for number in range(len(HEADS))
-        if number < 4 or any(str(row[number]) != "-" for row in report.rows)
-    ]
+    """Return the report as tables, without the columns that are empty in all rows."""
+    kept = [number for number in range(len(HEADS)) if number < 4 or any(str(row[number]) != "-" for row in report.rows)]
     parts = [table([[row[number] for number in kept] for row in report.rows], [HEADS[number] for number in kept])]
-    if report.notes:
-        parts.append(table(report.notes, ("HOST", "COMPONENT", "NOTE")))
-    if report.problems:
-        parts.append(table(report.problems, ("HOST", "COMPONENT", "PROBLEM")))
+    for rows, name in ((report.notes, "NOTE"), (report.problems, "PROBLEM")):
+        parts += [table(rows, ("HOST", "COMPONENT", name))] if rows else []
     return "\n\n".join(parts)

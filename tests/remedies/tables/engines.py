@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import engine_plan, moved_root
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import Engine
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    EngineSettings,
+)
 
 from tests.remedies.case import Lines, cases, returned
 from tests.remedies.tables.hosts import but_for, host
 from tests.unit.plugins.module_utils.host.test_docker_engine_usable import COMMAND, OURS, look
 from tests.unit.plugins.module_utils.host.test_docker_engine_usable import SERVES as THEIRS
 from tests.unit.plugins.plugin_utils.docker_engine.test_plan_roots import CONTAINERD, DATA
+from tests.unit.plugins.plugin_utils.preflight.test_hardware_checks import BIG, IMAGE, LEGACY, OWN
+from tests.unit.plugins.plugin_utils.preflight.test_hardware_checks import host_info as seen
+from tests.unit.plugins.plugin_utils.preflight.test_hardware_checks import lines as found
 from tests.unit.plugins.plugin_utils.preflight.test_host_checks import SERVES, engine
-from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import BIG, IMAGE, LEGACY, OWN
-from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import lines as found
-from tests.unit.plugins.plugin_utils.preflight.test_host_checks_space import look as seen
 
 
 def planned(here: dict, source: str = "docker", **options: object) -> Lines:
@@ -45,7 +47,7 @@ def rooted(current: str, wanted: str = "", containerd: str = "/var/lib/container
     """Return what checks a host whose engine, somebody else's, has these roots. wanted, ask: those that are set."""
     options = {"data-root": wanted} if wanted else {}
     there = engine(**SERVES, root=current, containerd_root=containerd)
-    return host(wanted=Engine(options=options, containerd_root=ask), engine=there)
+    return host(wanted=EngineSettings(options=options, containerd_root=ask), engine=there)
 
 
 REMOVE = "remove what nothing else needs"
@@ -163,7 +165,7 @@ ENGINES = cases(
         host(engine=engine()),
     ),
     (
-        "is published for amd64 and arm64, and the host is riscv64",
+        "is published for amd64 and arm64, but the host is riscv64",
         agent(IMAGE),
         agent(IMAGE, machine="amd64"),
         agent(IMAGE, machine="arm64"),

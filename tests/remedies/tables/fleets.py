@@ -16,8 +16,10 @@ from unittest import mock
 
 from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import LEFT_OUT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import image_registry as registry
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import registry_problems
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
+    registry_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.remedies.case import Lines, cases, in_folder, told
 from tests.remedies.tables.others import row
@@ -51,10 +53,10 @@ def image(name: str) -> Lines:
 
     def lines() -> list[str]:
         with served() as here, mock.patch.object(registry, "HUB_ORIGIN", here):
-            look = {"images": {}, "registry": registry.find_images([name], [])}
+            host_info = {"images": {}, "registry": registry.find_images([name], [])}
         fleet_of_one = {"hosts": {"node-1": {"images": [name]}}}
-        by_hand = {"aztec_image": name.partition(":")[0]} if not name.startswith("azteclabs/aztec:") else {}
-        return told(registry_problems({"node-1": look}, fleet_of_one, by_hand))
+        settings = [] if name.startswith("azteclabs/aztec:") else ["aztec_image"]
+        return told(registry_problems({"node-1": host_info}, fleet_of_one, settings))
 
     return lines
 
@@ -71,12 +73,12 @@ def variables(groups: tuple = ("", "", ""), **files: str) -> Lines:
 
 
 def noted(change: Callable) -> Lines:
-    """Return the problems and notes of a fleet that runs, after change(looks, the fleet's values)."""
+    """Return the problems and notes of a running fleet, after change(host_infos, the fleet's values)."""
 
     def lines() -> list[str]:
-        looks, wanted = fleet(), copy.deepcopy(ADMITTING)
-        change(looks, wanted)
-        report = verify(looks, wanted)
+        host_infos, wanted = fleet(), copy.deepcopy(ADMITTING)
+        change(host_infos, wanted)
+        report = fleet_report(host_infos, wanted)
         return [line for _host, _component, line in [*report.problems, *report.notes]]
 
     return lines
@@ -85,10 +87,10 @@ def noted(change: Callable) -> Lines:
 def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
     """Return what is said where these addresses use the broker or try to; stopped: the agents there are."""
 
-    def change(looks: dict, _wanted: dict) -> None:
-        broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
+    def change(host_infos: dict, _wanted: dict) -> None:
+        broker = host_infos["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
         broker["clients"] = [] if stopped else list(addresses)
-        looks["node-1"]["guard"]["tried"] = [] if stopped else list(tried)
+        host_infos["node-1"]["guard"]["tried"] = [] if stopped else list(tried)
 
     return noted(change)
 
@@ -96,11 +98,11 @@ def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
 def misplaced(admitted: tuple = (), address: str = "10.0.0.2") -> Lines:
     """Return what is said where agent-1 comes from 10.8.0.2; address: its aztec_address."""
 
-    def change(looks: dict, wanted: dict) -> None:
+    def change(host_infos: dict, wanted: dict) -> None:
         wanted["hosts"]["agent-1"]["addresses"] = [address]
         wanted["broker"]["admitted"] = ["10.0.0.1/32", f"{address}/32", *admitted]
-        looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
-        looks["node-1"]["guard"]["tried"] = ["10.8.0.2"]
+        host_infos["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
+        host_infos["node-1"]["guard"]["tried"] = ["10.8.0.2"]
 
     return noted(change)
 
@@ -111,11 +113,11 @@ def without_address(*addresses: str, stopped: bool = False, tried: bool = False)
     tried: it is not admitted by then, and tries.
     """
 
-    def change(looks: dict, wanted: dict) -> None:
+    def change(host_infos: dict, wanted: dict) -> None:
         wanted["hosts"]["agent-1"]["addresses"] = list(addresses)
-        broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
+        broker = host_infos["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
         broker["clients"] = [] if stopped or tried else ["10.0.0.7"]
-        looks["node-1"]["guard"]["tried"] = ["10.0.0.7"] if tried and not stopped else []
+        host_infos["node-1"]["guard"]["tried"] = ["10.0.0.7"] if tried and not stopped else []
         # With the address corrected, site.yml admits it.
         wanted["broker"]["admitted"] = ["10.0.0.1/32", *(f"{one}/32" for one in addresses)]
 
@@ -125,10 +127,10 @@ def without_address(*addresses: str, stopped: bool = False, tried: bool = False)
 def replaced(working: bool) -> Lines:
     """Return what is said of an agent that another run restarts; working: that run has not ended."""
 
-    def change(looks: dict, _wanted: dict) -> None:
-        agent = looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"][0]
+    def change(host_infos: dict, _wanted: dict) -> None:
+        agent = host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"][0]
         agent.update({"state": "exited", "exit_code": 1} if working else {"started_at": OLD})
-        looks["agent-1"]["working"] = ["aztec-prover-agent"] if working else []
+        host_infos["agent-1"]["working"] = ["aztec-prover-agent"] if working else []
 
     return noted(change)
 
@@ -138,10 +140,10 @@ def left_out(address: str) -> Lines:
 
     def lines() -> list[str]:
         wrong = row(resolve, agent=f"aztec_address: {address}\n")()
-        looks = fleet()
+        host_infos = fleet()
         for line in wrong:
-            looks["agent-1"] = LEFT_OUT.format(f"aztec_address {line.partition(': ')[0]}")
-        return [line for _host, _component, line in verify(looks, FLEET).problems]
+            host_infos["agent-1"] = LEFT_OUT.format(f"aztec_address {line.partition(': ')[0]}")
+        return [line for _host, _component, line in fleet_report(host_infos, FLEET).problems]
 
     return lines
 
@@ -165,12 +167,12 @@ FLEETS = cases(
     ),
     # registries
     (
-        "(asked from node-1): set aztec_version to a release that is published",
+        "(queried from node-1): set aztec_version to a published release",
         image("azteclabs/aztec:9.9.9"),
         image("azteclabs/aztec:6.0.0"),
     ),
     (
-        "a release that is published, or correct aztec_image",
+        "a published release, or correct aztec_image",
         image("azteclab/aztec:6.0.0"),
         image("azteclabs/aztec:6.0.0"),
     ),
@@ -189,26 +191,26 @@ FLEETS = cases(
         variables(("", "", ONE)),
     ),
     # a fleet that runs
-    ("run verify.yml again when that run has ended", replaced(True), replaced(False)),
+    ("run verify.yml again after that run ends", replaced(True), replaced(False)),
     (
         "still trying to reach the broker: 10.9.0.3: stop the agent there",
         clients("10.9.0.3", tried=("10.9.0.3",)),
         clients("10.9.0.3", tried=("10.9.0.3",), stopped=True),
     ),
     (
-        "agent-1 comes from 10.8.0.2, which is not admitted",
+        "agent-1 connects from 10.8.0.2, which is not admitted",
         misplaced(),
         misplaced(address="10.8.0.2"),
         misplaced(("10.8.0.2/32",)),
     ),
     (
-        "of no host whose address is known, and using the broker: 10.0.0.7",
+        "not of a host with a known address, and using the broker: 10.0.0.7",
         without_address(),
         without_address("10.0.0.7"),
         without_address(stopped=True),
     ),
     (
-        "of no host whose address is known, not admitted, and still trying",
+        "not of a host with a known address, not admitted, and still trying",
         without_address(tried=True),
         without_address("10.0.0.7", tried=True),
         without_address(tried=True, stopped=True),

@@ -1,18 +1,22 @@
-"""What is said of hosts that were looked at: a row is (a part of the line, the host with it, the host after it).
+"""Problems of hosts: a row is (a part of the line, the host with the problem, the host after the remedy).
 
-`host(**changes)` is a look at the broker's and node's host, in which nothing is wrong without changes; `settings` and
-`wanted` are what its variables ask for. Name each thing that the line says to do in a way of its own.
+`host(**changes)` is the host info of the broker's and node's host, without problems except for the changes; `settings`
+and `wanted` are its settings. Add a host for each action of the remedy.
 """
 
 from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import unreachable_broker
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    Engine,
-    Settings,
-    check_hosts,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
     ipv6_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+    check_hosts,
     publish_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    ComponentSettings,
+    EngineSettings,
 )
 
 from tests.remedies.case import Lines, cases, returned, told
@@ -23,8 +27,8 @@ from tests.unit.plugins.plugin_utils.preflight.test_host_checks import (
     SERVES,
     SETTINGS,
     engine,
+    host_info,
     listens,
-    look,
     system,
 )
 
@@ -32,42 +36,42 @@ DOCKER_LIST = "/etc/apt/sources.list.d/docker.list"
 
 
 def host(
-    settings: dict | None = None, wanted: Engine | None = None, addresses: list | None = None, **changes: object
+    settings: dict | None = None, wanted: EngineSettings | None = None, addresses: list | None = None, **changes: object
 ) -> Lines:
     """Return what checks a host with these changes. addresses: those of the fleet's values."""
 
     def lines() -> list[str]:
         here = {**FLEET["hosts"]["node-1"], **({"addresses": addresses} if addresses else {})}
         fleet = {**FLEET, "hosts": {"node-1": here}}
-        seen = look("node-1", "10.0.0.10", **changes)
+        seen = host_info("node-1", "10.0.0.10", **changes)
         own = {"node-1": {**SETTINGS["node-1"], **(settings or {})}}
-        return told(check_hosts({"node-1": seen}, fleet, own, {"node-1": wanted or Engine()}).problems)
+        return told(check_hosts({"node-1": seen}, fleet, own, {"node-1": wanted or EngineSettings()}).problems)
 
     return lines
 
 
-def agent(settings: Settings | None = None, **changes: object) -> Lines:
+def agent(settings: ComponentSettings | None = None, **changes: object) -> Lines:
     """Return what checks an agent's host with these changes."""
 
     def lines() -> list[str]:
         fleet = {**FLEET, "line": "6", "hosts": {"agent-1": FLEET["hosts"]["agent-1"]}}
-        own = {"agent-1": {"prover_agent": settings or Settings()}}
+        own = {"agent-1": {"prover_agent": settings or ComponentSettings()}}
         return told(
             check_hosts(
-                {"agent-1": look("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": Engine()}
+                {"agent-1": host_info("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": EngineSettings()}
             ).problems
         )
 
     return lines
 
 
-def fleet_of(looks: dict) -> Lines:
-    """Return what checks a fleet with these looks in place of good ones."""
+def fleet_of(host_infos: dict) -> Lines:
+    """Return what checks a fleet with the host info of these hosts."""
 
     def lines() -> list[str]:
-        good = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21")}
-        engines = {"node-1": Engine(), "agent-1": Engine()}
-        return told(check_hosts({**good, **looks}, FLEET, SETTINGS, engines).problems)
+        good = {"node-1": host_info("node-1", "10.0.0.10"), "agent-1": host_info("agent-1", "10.0.0.21")}
+        engines = {"node-1": EngineSettings(), "agent-1": EngineSettings()}
+        return told(check_hosts({**good, **host_infos}, FLEET, SETTINGS, engines).problems)
 
     return lines
 
@@ -86,7 +90,7 @@ def but_for(lines: Lines, part: str) -> Lines:
 def debian(version: str, name: str = "debian", wanted: str = "docker", **seen: object) -> Lines:
     """Return what checks a host of a distribution. wanted: docker_engine_source."""
     return host(
-        os=system(name, version, apt=name in ("debian", "ubuntu")), wanted=Engine(wanted), engine=engine(**seen)
+        os=system(name, version, apt=name in ("debian", "ubuntu")), wanted=EngineSettings(wanted), engine=engine(**seen)
     )
 
 
@@ -99,7 +103,7 @@ def cpu(*flags: str) -> dict:
     """Return the hardware of a host with these features of its processor."""
     return {
         "os": {**system("debian", "13"), "architecture": "x86_64"},
-        "hardware": {**look("a", "b")["hardware"], "cpu_flags": list(flags)},
+        "hardware": {**host_info("a", "b")["hardware"], "cpu_flags": list(flags)},
     }
 
 
@@ -118,19 +122,19 @@ def broker(error: str, source: str | None, *admits: str) -> Lines:
 def published(by_hand: tuple | None) -> Lines:
     """Return what checks the addresses of a broker behind a router that translates 9.9.9.9."""
     own = {"addresses": ["192.168.1.4"]}
-    return lambda: told(publish_problems("node-1", own, Settings(publish_addresses=by_hand), ["9.9.9.9"]))
+    return lambda: told(publish_problems("node-1", own, ComponentSettings(publish_addresses=by_hand), ["9.9.9.9"]))
 
 
-def ipv6(wanted: Engine | None = None, **seen: object) -> Lines:
+def ipv6(wanted: EngineSettings | None = None, **seen: object) -> Lines:
     """Return what checks a host whose containers need IPv6."""
     good = {"serves": True, "version": "26.1.5", "translates_ipv6": False, "ours": False, "source": "docker-ce"}
-    return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or Engine()))
+    return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or EngineSettings()))
 
 
 URL = "https://download.docker.com/linux/debian"
 READY = {**SERVES, "ours": False}
 NFT = {"installed": True}
-WARNED = "what is there is used as it is"
+WARNED = "the run uses the installed software unchanged"
 BROKER = SETTINGS["node-1"]["prover_broker"]
 NETWORK = {"docker_network": "aztec-prover", "docker_bridge": "aztec0"}
 
@@ -205,28 +209,28 @@ HOSTS = cases(
         sources((DOCKER_LIST, URL, "/other.gpg"), (DOCKER_LIST, "https://other.lan", "")),
         sources((DOCKER_LIST, "https://other.lan", "")),
     ),
-    ("names Docker's repository too", sources((DOCKER_LIST, URL, "/other.gpg")), sources()),
+    ("also has Docker's repository", sources((DOCKER_LIST, URL, "/other.gpg")), sources()),
     (
-        "fedora 41 is not supported: what is there is used",
+        "fedora 41 is not supported: the run uses the installed software",
         host(os=system("fedora", "41", apt=False), nft=NFT, engine=engine(**READY)),
         host(nft=NFT, engine=engine(**READY)),
         host(os=system("ubuntu", "22.04"), nft=NFT, engine=engine(**READY)),
     ),
     (
-        "install nftables yourself",
+        "install nftables manually",
         host(os=system("fedora", "41", apt=False), engine=engine(**READY)),
         but_for(host(os=system("fedora", "41", apt=False), nft=NFT, engine=engine(**READY)), WARNED),
     ),
     (
         "set docker_engine_daemon_options: {experimental: true",
         ipv6(ours=True),
-        ipv6(Engine(options={"experimental": True, "ip6tables": True}), ours=True),
-        ipv6(Engine(version="27.0.1"), ours=True),
+        ipv6(EngineSettings(options={"experimental": True, "ip6tables": True}), ours=True),
+        ipv6(EngineSettings(version="27.0.1"), ours=True),
     ),
     (
         "set docker_engine_daemon_options: {experimental: true",
         ipv6(ours=True, source="docker.io"),
-        ipv6(Engine(options={"experimental": True, "ip6tables": True}), ours=True, source="docker.io"),
+        ipv6(EngineSettings(options={"experimental": True, "ip6tables": True}), ours=True, source="docker.io"),
     ),
     ("in its daemon.json", ipv6(), ipv6(version="27.0.0", translates_ipv6=True), ipv6(translates_ipv6=True)),
     (
@@ -236,11 +240,11 @@ HOSTS = cases(
     ),
     # hardware and limits
     (
-        "give the host more, or set prover_agent_requirements: warn",
+        "use a larger host, or set prover_agent_requirements: warn",
         agent(vcpus=1),
         agent(),
-        but_for(agent(Settings(requirements="warn"), vcpus=1), "prover_agent_requirements: ignore"),
-        agent(Settings(requirements="ignore"), vcpus=1),
+        but_for(agent(ComponentSettings(requirements="warn"), vcpus=1), "prover_agent_requirements: ignore"),
+        agent(ComponentSettings(requirements="ignore"), vcpus=1),
     ),
     (
         "or set aztec_requirements: warn",
@@ -248,49 +252,58 @@ HOSTS = cases(
         host(),
         but_for(
             host(
-                {"prover_node": Settings(NODE_PORTS, "warn"), "prover_broker": Settings(requirements="warn")}, vcpus=1
+                {
+                    "prover_node": ComponentSettings(NODE_PORTS, "warn"),
+                    "prover_broker": ComponentSettings(requirements="warn"),
+                },
+                vcpus=1,
             ),
             "aztec_requirements: ignore",
         ),
     ),
     (
-        "the processor has no",
+        "the CPU does not have",
         agent(**cpu("sse2")),
         agent(**cpu("sse2", "avx2", "bmi2", "adx")),
-        agent(Settings(requirements="ignore"), **cpu("sse2")),
+        agent(ComponentSettings(requirements="ignore"), **cpu("sse2")),
     ),
     (
-        "256.5 CPUs are more than",
-        host({"prover_node": Settings(NODE_PORTS, cpu_limit=256.5)}),
-        host({"prover_node": Settings(NODE_PORTS, cpu_limit=256)}),
-        host({"prover_node": Settings(NODE_PORTS, cpu_limit=0)}),
+        "256.5 CPUs exceed",
+        host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=256.5)}),
+        host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=256)}),
+        host({"prover_node": ComponentSettings(NODE_PORTS, cpu_limit=0)}),
     ),
     (
-        "and limits nothing",
-        host({"prover_node": Settings(NODE_PORTS, memory_limit="513G")}),
-        host({"prover_node": Settings(NODE_PORTS, memory_limit="16G")}),
-        host({"prover_node": Settings(NODE_PORTS)}),
+        "and has no effect",
+        host({"prover_node": ComponentSettings(NODE_PORTS, memory_limit="513G")}),
+        host({"prover_node": ComponentSettings(NODE_PORTS, memory_limit="16G")}),
+        host({"prover_node": ComponentSettings(NODE_PORTS)}),
     ),
     # ports, bridges, addresses
     (
-        "tcp port 8080 is taken by nginx",
+        "tcp port 8080 is in use by nginx",
         host(**listens(8080, "nginx")),
         host(listening=[]),
-        host({"prover_broker": Settings((("prover_broker_port", "tcp", 8090, False),))}, **listens(8080, "nginx")),
+        host(
+            {"prover_broker": ComponentSettings((("prover_broker_port", "tcp", 8090, False),))},
+            **listens(8080, "nginx"),
+        ),
     ),
     (
         "is the bridge of the Docker network other",
-        host({"prover_node": Settings(NODE_PORTS, **NETWORK)}, networks=[{"name": "other", "bridge": "aztec0"}]),
         host(
-            {"prover_node": Settings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
+            {"prover_node": ComponentSettings(NODE_PORTS, **NETWORK)}, networks=[{"name": "other", "bridge": "aztec0"}]
+        ),
+        host(
+            {"prover_node": ComponentSettings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
             networks=[{"name": "other", "bridge": "aztec0"}],
         ),
     ),
     (
-        "is an interface of the host and of no Docker network",
-        host({"prover_node": Settings(NODE_PORTS, **NETWORK)}, interfaces=["aztec0"], engine=engine(**READY)),
+        "is an interface of the host that does not belong to a Docker network",
+        host({"prover_node": ComponentSettings(NODE_PORTS, **NETWORK)}, interfaces=["aztec0"], engine=engine(**READY)),
         host(
-            {"prover_node": Settings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
+            {"prover_node": ComponentSettings(NODE_PORTS, docker_network="aztec-prover", docker_bridge="aztec1")},
             interfaces=["aztec0"],
             engine=engine(**READY),
         ),
@@ -302,19 +315,19 @@ HOSTS = cases(
         published(("0.0.0.0",)),
     ),
     (
-        "no interface has 10.0.0.99: choose one of",
-        host({"prover_broker": Settings(BROKER.ports, publish_addresses=("10.0.0.99",))}),
-        host({"prover_broker": Settings(BROKER.ports, publish_addresses=("10.0.0.10",))}),
-        host({"prover_broker": Settings(BROKER.ports, publish_addresses=("0.0.0.0",))}),
+        "no interface has 10.0.0.99: set it to one of",
+        host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("10.0.0.99",))}),
+        host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("10.0.0.10",))}),
+        host({"prover_broker": ComponentSettings(BROKER.ports, publish_addresses=("0.0.0.0",))}),
     ),
-    ("is none of the host's own addresses", host(addresses=["10.0.0.9"]), host(addresses=["10.0.0.10"])),
+    ("the host does not have the address", host(addresses=["10.0.0.9"]), host(addresses=["10.0.0.10"])),
     (
         "is the same machine as node-1",
-        fleet_of({"agent-1": look("node-1", "10.0.0.10", memory=512 * GIB)}),
+        fleet_of({"agent-1": host_info("node-1", "10.0.0.10", memory=512 * GIB)}),
         fleet_of({}),
     ),
     ("without its prover_broker and prover_node the run stops", fleet_of({"node-1": None}), fleet_of({})),
-    ("the run goes on without it", fleet_of({"agent-1": None}), fleet_of({})),
+    ("the run continues without it", fleet_of({"agent-1": None}), fleet_of({})),
     # the port guard
     (
         "delete it (rm /etc/aztec-port-guard/x.json)",
@@ -322,8 +335,8 @@ HOSTS = cases(
         guarded(),
     ),
     ("belongs to process 9 (x)", guarded(owner="process 9 (x)"), guarded(owner="")),
-    ("the guard did not make it", guarded(owner="nobody", installed=False), guarded(owner="", installed=False)),
-    ("holds the guard's own table", guarded(saved_in=["/etc/nftables.conf"]), guarded()),
+    ("the port guard did not create it", guarded(owner="nobody", installed=False), guarded(owner="", installed=False)),
+    ("contains the port guard's table", guarded(saved_in=["/etc/nftables.conf"]), guarded()),
     # the way to the broker
     ("run site.yml for the broker's host", broker("Connection refused", "10.0.0.9", "10.0.0.9/32"), broker("", None)),
     ("see docker logs prover-broker", broker("answers 503 at /status", "10.0.0.9"), broker("", "10.0.0.9")),

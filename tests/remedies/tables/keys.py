@@ -17,8 +17,9 @@ from ansible.errors import AnsiblePromptNoninteractive
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import PromptVaultSecret, VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key, rotate_key
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import host_variables
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
+    L1Settings,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import (
     CURRENT,
@@ -36,7 +37,7 @@ OLD, NEW, THIRD = ("0x" + digit * 64 for digit in "123")
 A, B, C = (ethereum.ethereum_address(key) for key in (OLD, NEW, THIRD))
 WORDS = "test test test test test test test test test test test junk"
 ETH = 10**18
-SETTINGS = Settings(needs_balance=True)
+SETTINGS = L1Settings(needs_balance=True)
 SECRETS = [("dev", VaultSecret(b"dev")), ("prod", VaultSecret(b"prod"))]
 BOTH = {CURRENT: A, NEXT: B}
 KEPT = {CURRENT: A, PREVIOUS: B}

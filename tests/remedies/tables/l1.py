@@ -7,8 +7,12 @@ Give each thing that the line says to do a column of its own.
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import check_l1
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import check_network
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
+    check_l1,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
+    check_network,
+)
 
 from tests.remedies.case import Lines, cases, told
 from tests.unit.plugins.plugin_utils.preflight.test_l1_checks import (
@@ -88,67 +92,67 @@ def both(says: str, kind: str, text: str) -> tuple:
 
 L1 = cases(
     # clients that do not answer
-    both("or mend the way there from this host", "connect", "cannot be reached: connection refused"),
+    both("or fix the network path from this host", "connect", "cannot be reached: connection refused"),
     both("or raise aztec_l1_timeout", "timeout", "gives no answer within 10 s"),
-    both("give the server a certificate", "tls", "its certificate is not trusted: x"),
+    both("install a trusted certificate on the server", "tls", "its certificate is not trusted: x"),
     both("correct the API key", "key", "answers 401 Unauthorized"),
-    both("raise the plan's limit", "limit", "answers 429 Too Many Requests"),
-    both("write down the URL that it leads to", "redirect", "answers 301, a redirect to https://b.lan"),
-    both("correct this variable of the host's environment", "proxy", "cannot be asked: the proxy in https_proxy is x"),
-    both("write what is special in it with %", "url", "cannot be asked"),
+    both("raise the limit of your plan", "limit", "answers 429 Too Many Requests"),
+    both("set the URL to the target of the redirect", "redirect", "answers 301, a redirect to https://b.lan"),
+    both("correct this variable in the host's environment", "proxy", "cannot be asked: the proxy in https_proxy is x"),
+    both("percent-encode the special characters", "url", "cannot be asked"),
     both(
-        "answers with HTML and not with JSON: give the URL of an execution client",
+        "answers with HTML and not with JSON: set the URL of an execution client",
         "other",
         "answers with HTML and not with JSON",
     ),
     (
-        "answers with HTML and not with JSON: give the URL of a consensus client",
+        "answers with HTML and not with JSON: set the URL of a consensus client",
         cl(**fault("other", "answers with HTML and not with JSON")),
         cl(),
     ),
     (
-        "answers 500: give the URL of a Web3Signer",
+        "answers 500: set the URL of a Web3Signer",
         signs(**fault("http", "answers 500"), known=None),
         signs(),
     ),
-    ("or let this host in without one", signs(**fault("key", "answers 401 Unauthorized"), known=None), signs()),
+    ("or allow this host without a token", signs(**fault("key", "answers 401 Unauthorized"), known=None), signs()),
     # execution clients
-    ("does not tell its chain", el(chain_id=None), el()),
+    ("does not report its chain", el(chain_id=None), el()),
     (
-        "is on chain 1, that of mainnet",
+        "is on chain 1 (mainnet)",
         el(chain_id=1),
         el(),
         l1({"execution": [execution(chain_id=1)], "consensus": [consensus(chain_id=1)]}, {"network": "mainnet"}),
     ),
     ("is syncing, block 5 of 900", el(syncing={"current": 5, "highest": 900}), el()),
-    ("does not tell its newest block", el(head=None, timestamp=None), el()),
-    ("see why it no longer follows its chain", el(timestamp=NOW - 7300), el(timestamp=NOW - 12)),
-    ("set the host's clock", el(timestamp=NOW + 3600), el(timestamp=NOW + 3600, time=NOW + 3600)),
-    ("does not tell the registry's code", el(code_bytes=None), el()),
+    ("does not report its latest block", el(head=None, timestamp=None), el()),
+    ("find out why it stopped following the chain", el(timestamp=NOW - 7300), el(timestamp=NOW - 12)),
+    ("correct the host's clock", el(timestamp=NOW + 3600), el(timestamp=NOW + 3600, time=NOW + 3600)),
+    ("does not report the code of the registry", el(code_bytes=None), el()),
     (
-        "where the registry has to be",
+        "the address of the registry",
         el(code_bytes=0),
         el(),
     ),
     (
-        "nobody knows whether it syncs",
+        "its sync state is unknown",
         el(refused={"syncing": "refuses eth_syncing: no such method"}),
         el(),
     ),
     # consensus clients
-    ("does not tell its head", cl(head=None), cl()),
+    ("does not report its head", cl(head=None), cl()),
     ("is syncing, 40 slots behind", cl(sync={"distance": 40, "is_syncing": True}), cl()),
-    ("nobody knows whether it is in sync", l1({"consensus": [{**consensus(), "sync": None}]}), cl()),
-    ("see to that client", cl(sync={"el_offline": True}), cl()),
-    ("wait until that client is in sync", cl(sync={"is_optimistic": True}), cl()),
-    ("serves no blobs", cl(blobs=None), cl()),
+    ("its sync state is unknown", l1({"consensus": [{**consensus(), "sync": None}]}), cl()),
+    ("start that execution client", cl(sync={"el_offline": True}), cl()),
+    ("wait until that execution client is in sync", cl(sync={"is_optimistic": True}), cl()),
+    ("does not serve blobs", cl(blobs=None), cl()),
     (
-        "keeps 4 of 128 parts of each blob",
+        "keeps 4 of 128 data columns",
         cl(blobs={"route": "blob_sidecars", "seen": False}, custody_groups=4),
         cl(blobs={"route": "blob_sidecars", "seen": False}, custody_groups=64),
         cl(),
     ),
-    ("serves blobs at /eth/v1/beacon/blobs alone", cl(blobs={"route": "blobs", "seen": True}), cl()),
+    ("serves blobs only at /eth/v1/beacon/blobs", cl(blobs={"route": "blobs", "seen": True}), cl()),
     # URLs that Aztec takes in another way
     (
         "has a user in its URL",
@@ -173,22 +177,22 @@ L1 = cases(
         l1({"execution": [execution(**untraced())]}, **NEEDS),
     ),
     (
-        "was not seen to trace transactions",
+        "did not return a transaction to trace",
         el(**untraced(traces=None)),
         el(),
         l1({"execution": [execution(**untraced(traces=None))], "debug": [debug()]}, **DEBUG),
         l1({"execution": [execution(**untraced(traces=None))]}, **NEEDS),
     ),
     (
-        "traces new transactions, but none of block 880",
+        "traces recent transactions, but not those of block 880",
         el(**untraced(recent="trace_transaction")),
         el(),
         l1({"execution": [execution(**untraced(recent="trace_transaction"))], "debug": [debug()]}, **DEBUG),
         l1({"execution": [execution(**untraced(recent="trace_transaction"))]}, **NEEDS),
     ),
     # signers
-    ("is no signer: it answers", signs(known=None, refused={"accounts": "answers with HTML"}, up=False), signs()),
-    ("start it in its eth1 mode", signs(known=None, refused={"accounts": "answers 404"}, up=True), signs()),
+    ("is not a Web3Signer: it", signs(known=None, refused={"accounts": "answers with HTML"}, up=False), signs()),
+    ("start it in eth1 mode", signs(known=None, refused={"accounts": "answers 404"}, up=True), signs()),
     (
         "load its key into the signer",
         signs(known=[]),
@@ -222,14 +226,14 @@ L1 = cases(
     ("enough for 3 proofs now", holds(3 * COST), holds(ETH)),
     ("below aztec_l1_balance_warn", holds(4 * COST), holds(ETH)),
     (f"send ETH to {OTHER}", holds(ETH, AMOUNT - 1), holds(ETH, AMOUNT)),
-    ("nothing if the node tops it up", holds(0, AMOUNT), holds(AMOUNT, AMOUNT)),
+    ("wait a few minutes for the node to top it up", holds(0, AMOUNT), holds(AMOUNT, AMOUNT)),
     # what the network runs
-    ("aztec_version is the older 5.2.0", network("5.2.0", "5.2.1"), network("5.2.1")),
-    ("go on if you prepare for a hard fork", network("6.0.0", "5.2.0"), network("6.0.0"), network("5.2.0")),
+    ("but aztec_version is the older 5.2.0", network("5.2.0", "5.2.1"), network("5.2.1")),
+    ("continue if you prepare for a hard fork", network("6.0.0", "5.2.0"), network("6.0.0"), network("5.2.0")),
     ("which cannot follow it: set aztec_version to 6.0.0", network("5.2.0", "6.0.0"), network("6.0.0")),
     ("update this collection, which does not know 7.0.0", network("5.2.0", "7.0.0"), network("7.0.0")),
     (
-        "find out which is right, and set it",
+        "find out which address is correct, and set aztec_l1_registry to it",
         network("5.2.0", registry=REGISTRY),
         network("5.2.0", registry=REGISTRY, aztec_l1_registry=REGISTRY),
     ),

@@ -9,7 +9,10 @@ from __future__ import annotations
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import Engine, Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    ComponentSettings,
+    EngineSettings,
+)
 
 from tests.remedies.case import Lines, cases, told
 from tests.remedies.tables.hosts import but_for
@@ -29,10 +32,12 @@ from tests.unit.plugins.plugin_utils.preflight.test_docker_network_checks import
 )
 
 
-def seen(look: dict, fleet: dict, options: dict | None = None, **setting: object) -> Lines:
+def seen(host_info: dict, fleet: dict, options: dict | None = None, **setting: object) -> Lines:
     """Return what checks the networks of agent-1. options: of daemon.json; setting: of its component."""
-    settings = {"prover_agent": Settings(docker_network="aztec-prover", docker_bridge="aztec0", **setting)}
-    return lambda: told(docker_network_problems("agent-1", look, settings, Engine(options=options or {}), fleet))
+    settings = {"prover_agent": ComponentSettings(docker_network="aztec-prover", docker_bridge="aztec0", **setting)}
+    return lambda: told(
+        docker_network_problems("agent-1", host_info, settings, EngineSettings(options=options or {}), fleet)
+    )
 
 
 def agent(*networks: dict, fleet: dict = AWAY, options: dict | None = None, **setting: object) -> Lines:
@@ -58,7 +63,7 @@ def with_mtu(mtu: int, wanted: int = 0) -> Lines:
 
 def pools_alone(lines: Lines) -> Lines:
     """Return the same without the warning on Docker's address pools, which has a remedy of its own."""
-    return but_for(lines, "Docker's address pools hold")
+    return but_for(lines, "Docker's address pools contain")
 
 
 BIP = {"bip": "10.200.0.1/24"}
@@ -81,7 +86,7 @@ ON_202 = {"docker_ipv4_subnet": "10.202.0.0/24"}
 NETWORKS = cases(
     # Docker's own bridge
     (
-        "docker0 gets 172.17.0.0/16, which holds 172.17.0.10 (broker-1): set docker_engine_daemon_options",
+        "docker0 gets 172.17.0.0/16, which contains 172.17.0.10 (broker-1): set docker_engine_daemon_options",
         bare(AT_17),
         pools_alone(bare(AT_17, BIP)),
     ),
@@ -127,7 +132,7 @@ NETWORKS = cases(
         agent(DOCKER0, MADE_AGAIN, **SET),
     ),
     (
-        "which holds 172.18.0.10 (broker-1): on the host, run docker ps",
+        "which contains 172.18.0.10 (broker-1): on the host, run docker ps",
         agent(DOCKER0, FLEET, fleet=AT_18),
         pools_alone(agent(DOCKER0, fleet=AT_18)),
         pools_alone(agent(DOCKER0, network("aztec-prover", "172.19.0.0/16", bridge="aztec0"), fleet=AT_18)),
@@ -139,7 +144,7 @@ NETWORKS = cases(
         pools_alone(agent(DOCKER0, MADE_AGAIN, fleet=AT_18, **SET)),
     ),
     (
-        "10.0.0.0/24 holds 10.0.0.10 (broker-1), 10.0.0.22 (agent-2): set aztec_docker_ipv4_subnet to another subnet",
+        "10.0.0.0/24 contains 10.0.0.10 (broker-1), 10.0.0.22 (agent-2): set aztec_docker_ipv4_subnet to another",
         bare(AWAY, docker_ipv4_subnet="10.0.0.0/24"),
         bare(AWAY, **SET),
     ),
@@ -154,7 +159,7 @@ NETWORKS = cases(
         agent(DOCKER0, network("x", "10.202.0.0/16"), **SET),
     ),
     (
-        "set aztec_docker_ipv4_subnet to a subnet that is free, such as 10.201.0.0/24",
+        "set aztec_docker_ipv4_subnet to a free subnet, such as 10.201.0.0/24",
         bare(TAKEN, NO_POOL),
         pools_alone(bare(TAKEN, NO_POOL, docker_ipv4_subnet="10.202.0.0/24")),
     ),

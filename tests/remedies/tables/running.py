@@ -1,15 +1,15 @@
-"""What is said of a fleet that runs: a row is (a part of the line, the fleet with it, the fleet after it).
+"""Problems of a running fleet: a row is (a part of the line, the fleet with the problem, the fleet after the remedy).
 
-`seen(node={...}, broker={...}, agent={...})` is a look at a fleet that is well, with these changes to its containers;
-`agent_host(...)` is one with changes to the agent's host, by section of the look.
+`seen(node={...}, broker={...}, agent={...})` is the host info of a healthy fleet, with these changes to its containers;
+`agent_host(...)` is one with changes to the agent's host, by section of the host info.
 """
 
 from __future__ import annotations
 
 import copy
 
-from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import GONE, LEFT
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
+from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import FAILED_EARLIER, UNREACHABLE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.remedies.case import Lines, cases
 from tests.unit.plugins.plugin_utils.status.test_fleet_status import (
@@ -23,13 +23,13 @@ from tests.unit.plugins.plugin_utils.status.test_fleet_status import (
     answers,
     container,
     fleet,
-    look,
+    host_info,
 )
 
 
-def judged(looks: dict, wanted: dict) -> list[str]:
+def judged(host_infos: dict, wanted: dict) -> list[str]:
     """Return the problems of a fleet without the names of host and component."""
-    return list(dict.fromkeys(line for _host, _component, line in verify(looks, wanted).problems))
+    return list(dict.fromkeys(line for _host, _component, line in fleet_report(host_infos, wanted).problems))
 
 
 def seen(wanted: dict | None = None, **parts: dict) -> Lines:
@@ -38,13 +38,13 @@ def seen(wanted: dict | None = None, **parts: dict) -> Lines:
 
 
 def agent_host(**changes: dict) -> Lines:
-    """Return what judges a fleet with these changes to parts of the look at the agent's host."""
+    """Return what judges a fleet with these changes to parts of the host info of the agent."""
 
     def lines() -> list[str]:
-        looks = fleet()
+        host_infos = fleet()
         for part, values in changes.items():
-            looks["agent-1"][part] = {**looks["agent-1"][part], **values}
-        return judged(looks, FLEET)
+            host_infos["agent-1"][part] = {**host_infos["agent-1"][part], **values}
+        return judged(host_infos, FLEET)
 
     return lines
 
@@ -55,7 +55,7 @@ def at_agent(*services: str, count: int = 1, components: tuple = ("prover_agent"
     def lines() -> list[str]:
         wanted = copy.deepcopy(FLEET)
         wanted["hosts"]["agent-1"].update(components=list(components), agents={"count": count, "separate": count > 1})
-        return judged({"agent-1": look(components, *(container(service) for service in services))}, wanted)
+        return judged({"agent-1": host_info(components, *(container(service) for service in services))}, wanted)
 
     return lines
 
@@ -90,9 +90,13 @@ def node(**changes: object) -> Lines:
     """Return what judges the node's host alone, for a node like this."""
 
     def lines() -> list[str]:
-        looks = fleet(node=changes)
+        host_infos = fleet(node=changes)
         return judged(
-            {"node-1": look(["prover_node"], looks["node-1"]["projects"]["aztec-prover-node"]["containers"][0])},
+            {
+                "node-1": host_info(
+                    ["prover_node"], host_infos["node-1"]["projects"]["aztec-prover-node"]["containers"][0]
+                )
+            },
             {**FLEET, "hosts": {"node-1": {**FLEET["hosts"]["node-1"], "components": ["prover_node"]}}},
         )
 
@@ -121,35 +125,35 @@ RUNNING = cases(
     ("compare 4.1.2 with docs", node(**differs("4.1.2")), WELL),
     ("set aztec_version to 6.0.0", node(**differs("6.0.0")), WELL),
     # images, containers, hosts
-    ("the inventory says", seen(agent={"image": "aztecprotocol/aztec:4.1.1"}), seen()),
-    ("is another image here", seen(agent={"image_digests": ["aztecprotocol/aztec@sha256:ff"]}), seen()),
+    ("but the inventory contains", seen(agent={"image": "aztecprotocol/aztec:4.1.1"}), seen()),
+    ("is another image than on", seen(agent={"image_digests": ["aztecprotocol/aztec@sha256:ff"]}), seen()),
     (
-        "they refuse each other",
+        "they reject each other",
         seen(agent={"status": answers({**HEADERS, "x-aztec-packageversion": "9"})}),
         seen(),
     ),
-    ("has no container: run site.yml", at_agent(), at_agent("prover-agent")),
+    ("does not have a container: run site.yml", at_agent(), at_agent("prover-agent")),
     (
-        "is not what the inventory asks for",
+        "is not in the inventory",
         at_agent("prover-agent-1", "prover-agent-2", "prover-agent-3", count=2),
         at_agent("prover-agent-1", "prover-agent-2", count=2),
     ),
     (
-        "is here, but the host is not in its group",
+        "runs on a host that is not in its group",
         at_agent("prover-agent", "prover-broker"),
         at_agent("prover-agent", "prover-broker", components=("prover_broker", "prover_agent")),
         at_agent("prover-agent"),
     ),
-    ("Docker's firewall rules are gone", agent_host(engine={"rules": False}), seen()),
-    ("could not be reached", lambda: judged({**fleet(), "agent-1": GONE}, FLEET), seen()),
-    ("left the run earlier", lambda: judged({**fleet(), "agent-1": LEFT}, FLEET), seen()),
+    ("Docker's firewall rules are missing", agent_host(engine={"rules": False}), seen()),
+    ("is unreachable: see the error above", lambda: judged({**fleet(), "agent-1": UNREACHABLE}, FLEET), seen()),
+    ("failed earlier in this run", lambda: judged({**fleet(), "agent-1": FAILED_EARLIER}, FLEET), seen()),
     # the port guard; what the kernel holds after these acts is tried in tests/system and by test_port_guard.py
     ("is not installed: run site.yml", agent_host(guard={"installed": False, "loaded": False, "owner": ""}), GUARD),
     ("tables are missing: run systemctl", agent_host(guard={"loaded": False, "owner": ""}), GUARD),
-    ("nobody keeps the port guard's tables", agent_host(guard={"owner": "nobody"}), GUARD),
+    ("the port guard's tables do not have an owner", agent_host(guard={"owner": "nobody"}), GUARD),
     ("belongs to process 9 (x): end that process", agent_host(guard={"owner": "process 9 (x)"}), GUARD),
     ("delete the file, then run site.yml", agent_host(guard={"problems": [FILE]}), GUARD),
-    ("has no section for it", agent_host(guard={"sections": []}), GUARD),
-    ("are not those of its sections", agent_host(guard={"outdated": True}), GUARD),
-    ("gone after a reboot", agent_host(guard={"enabled": False}), GUARD),
+    ("does not have a section for this component", agent_host(guard={"sections": []}), GUARD),
+    ("differ from its sections", agent_host(guard={"outdated": True}), GUARD),
+    ("does not start after a reboot", agent_host(guard={"enabled": False}), GUARD),
 )

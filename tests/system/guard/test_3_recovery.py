@@ -49,7 +49,7 @@ def test_missing_tables_are_named_and_site_restores_everything(fleet: Fleet) -> 
     code, said = verified(fleet)
     assert code != 0
     assert "the port guard's tables are missing" in said
-    assert "Docker's firewall rules are gone" in said
+    assert "Docker's firewall rules are missing" in said
     run = playbook("playbooks/site.yml")
     assert run.returncode == 0, run.stdout[-3000:]
     healthy(fleet)
@@ -82,19 +82,19 @@ def test_docker_waits_for_a_guard_that_cannot_load_and_starts_by_itself(fleet: F
         pytest.param(
             "systemctl stop aztec-port-guard",
             "systemctl start aztec-port-guard",
-            "nobody keeps the port guard's tables",
+            "the port guard's tables do not have an owner",
             id="no_owner",
         ),
         pytest.param(
             "echo '# changed' >> /etc/aztec-port-guard/table.nft",
             "sed -i '/# changed/d' /etc/aztec-port-guard/table.nft",
-            "the port guard's rules are not those of its sections",
+            "the port guard's rules differ from its sections",
             id="outdated",
         ),
         pytest.param(
             "sed -i 's/8880/8881/' /etc/aztec-port-guard/prover_node.json",
             "sed -i 's/8881/8880/' /etc/aztec-port-guard/prover_node.json",
-            "the port guard's rules are not those of its sections",
+            "the port guard's rules differ from its sections",
             id="section_with_another_port",
         ),
         pytest.param(
@@ -132,7 +132,7 @@ def test_what_verify_says_to_do_works(fleet: Fleet) -> None:
     """A command of a line is run as it stands there, then site.yml for the others: nothing is left to be said."""
     fleet.execute(NODE, "systemctl stop aztec-port-guard")
     code, said = verified(fleet)
-    commands = set(re.findall(r"nobody keeps the port guard's tables.*: run (systemctl .*) on the host", said))
+    commands = set(re.findall(r"the port guard's tables do not have an owner.*: run (systemctl .*) on the host", said))
     assert code != 0 and len(commands) == 1, said
     fleet.execute(NODE, commands.pop())
     code, said = verified(fleet)

@@ -90,10 +90,10 @@ def test_a_signer_that_lacks_a_key_stops_the_run(fleet: Fleet, tmp_path: Path, s
     before = fleet.container(NODE, SERVICE)["Id"]
     run = apply(tmp_path, values)
     assert run.returncode == 2, run.stdout
-    line = f"the signer ({signer[0]}) does not know the publisher {account(9).address}"
+    line = f"the signer ({signer[0]}) does not have the key of the publisher {account(9).address}"
     assert "1 problem on the hosts, in the table above; nothing was changed." in run.stdout, run.stdout
     assert line in run.stdout
-    assert re.search(r"signer +http://\S+ .* 2 of 3 accounts .* WRONG", run.stdout), run.stdout
+    assert re.search(r"signer +http://\S+ .* 2 of 3 accounts .* FAILED", run.stdout), run.stdout
     assert fleet.container(NODE, SERVICE)["Id"] == before
 
 

@@ -80,7 +80,7 @@ def test_what_6_does_not_start_with(fleet: Fleet, untracing: str, tmp_path: Path
     funds = f"{NODE} prover_node_publisher_private_key the publisher {account.address} has 0.001 ETH, not enough to "
     for line in (traces, funds):
         assert [one for one in lines if one.startswith(line)], run.stdout
-    seen = [one for one in lines if f" {untracing} " in one and one.endswith("WRONG")]
+    seen = [one for one in lines if f" {untracing} " in one and one.endswith("FAILED")]
     assert [one for one in seen if "NO TRACES" in one], run.stdout
     assert [one for one in lines if f"{account.address} 0.001 ETH 0 proofs" in one], run.stdout
 

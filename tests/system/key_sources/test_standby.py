@@ -70,7 +70,8 @@ def test_a_node_that_follows_a_rollup_of_before(fleet: Fleet) -> None:
         run = playbook("playbooks/verify.yml")
     assert run.returncode == 2, run.stdout
     assert "1 problem in the fleet, in the table above." in run.stdout, run.stdout
-    line = f"{NODE} prover_node follows the rollup {fleet.settings.rollup}, and the registry's canonical one is {other}"
+    line = f"{NODE} prover_node follows the rollup {fleet.settings.rollup}, "
+    line += f"but the canonical one of the registry is {other}"
     assert [row for row in rows(run) if row.startswith(f"{line}: set aztec_version to")], run.stdout
     assert [row for row in rows(run) if re.match(rf"{NODE} prover_broker .* not checked$", row)], run.stdout
     assert playbook("playbooks/verify.yml").returncode == 0
@@ -83,7 +84,7 @@ def test_a_rollup_that_is_not_its_own(fleet: Fleet, tmp_path: Path) -> None:
         run = playbook("playbooks/verify.yml", report=tmp_path / "calls.jsonl")
         assert run.returncode == 2, run.stdout
         assert "2 problems in the fleet, in the table above." in run.stdout
-        line = f"{HEADER} is {own[:18]}, and in the canonical rollup {rollup} it is {OTHER[:18]}: set aztec_version to "
+        line = f"{HEADER} is {own[:18]}, but in the canonical rollup {rollup} it is {OTHER[:18]}: set aztec_version to "
         for component in ("prover_node", "prover_broker"):
             assert [row for row in rows(run) if row.startswith(f"{NODE} {component} {line}")], run.stdout
         calls = last_run(tmp_path / "calls.jsonl")["calls"]
@@ -95,7 +96,7 @@ def test_a_rollup_that_is_not_its_own(fleet: Fleet, tmp_path: Path) -> None:
         run = playbook("playbooks/verify.yml")
         assert run.returncode == 2, run.stdout
         assert "2 problems in the fleet, in the table above." in run.stdout
-        line = f"is in standby and does no work, because the rollup {rollup} differs in VK tree root "
+        line = f"is in standby and does not work, because the rollup {rollup} differs in VK tree root "
         line += f"(its own {own[:18]}, the rollup's {OTHER[:18]}): set aztec_version to what the network runs"
         for component in ("prover_node", "prover_broker"):
             assert [row for row in rows(run) if row.startswith(f"{NODE} {component} {line}")], run.stdout

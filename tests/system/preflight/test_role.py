@@ -50,7 +50,7 @@ def test_nothing_wrong() -> None:
     applied = preflight()
     assert (applied.code, applied.changed(HOST)) == (0, 0)
     assert len(applied.run["calls"][HOST]) == 1
-    assert "HOST RUNS VCPUS MEMORY DISK LINK" in rows(applied)
+    assert "HOST COMPONENTS VCPUS MEMORY DISK LINK" in rows(applied)
 
 
 @pytest.mark.usefixtures("untouched")
@@ -68,7 +68,7 @@ def test_wrong_host() -> None:
     """What is wrong with the host in one table, after the one look at it."""
     applied = preflight(aztec_requirements="fail", prover_broker_port=7001)
     assert (applied.code, len(applied.run["calls"][HOST])) == (2, 1)
-    taken = "tcp port 7001 is taken by python3 stop it, or set prover_broker_port to a free port"
+    taken = "tcp port 7001 is in use by python3 stop it, or set prover_broker_port to a free port"
     assert f"{HOST} prover_broker_port {taken}" in rows(applied)
     assert any(row.startswith(f"{HOST} vCPUs found ") for row in rows(applied))
     assert "problems on the hosts, in the table above; nothing was changed." in applied.said

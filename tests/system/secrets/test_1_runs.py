@@ -343,7 +343,7 @@ def test_health_that_is_lost_is_told_with_the_last_lines_of_a_log(bench: Bench) 
     program = f"{{entrypoint: [sh, -c, 'env; exec sleep 100000'], healthcheck: {check}}}"
     settings = f"prover_node_compose: {program}\nprover_node_start_timeout: 10\n"
     ran = bench.run("healthy", SITE, "--limit", NODE, settings=settings)
-    assert ran.code != 0 and "does not answer at /status" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "does not respond at /status" in ran.said, ran.said[-3000:]
     clean(bench, ran)
     ill = "/opt/aztec/prover-node/data/ill"
     bench.fleet.execute(NODE, f"touch {ill}")

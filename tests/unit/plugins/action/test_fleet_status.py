@@ -1,14 +1,19 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What fleet_status judges of each host of a play, and what it says of those without a look."""
+"""What fleet_status reports for hosts without host info."""
 
 from __future__ import annotations
 
 import copy
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import GONE, LEFT, LEFT_OUT, looks_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import verify
+from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import (
+    FAILED_EARLIER,
+    LEFT_OUT,
+    UNREACHABLE,
+    host_info_or_reason,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.unit.plugins.plugin_utils.status.test_fleet_status import FLEET, fleet
 
@@ -18,19 +23,20 @@ WHY = "vCPUs found 2, needed 32"
 @pytest.mark.parametrize(
     ("result", "by_inventory", "by_host", "state", "text"),
     [
-        pytest.param({}, "", "", "UNREACHABLE", GONE, id="not reached now"),
-        pytest.param(None, "", "", "UNREACHABLE", LEFT, id="lost earlier"),
+        pytest.param({}, "", "", "UNREACHABLE", UNREACHABLE, id="not reached now"),
+        pytest.param(None, "", "", "UNREACHABLE", FAILED_EARLIER, id="lost earlier"),
         pytest.param({}, WHY, "", "LEFT OUT", LEFT_OUT.format(WHY), id="left out for its inventory"),
-        pytest.param(None, "", WHY, "LEFT OUT", LEFT_OUT.format(WHY), id="left out for what was seen"),
+        pytest.param(None, "", WHY, "LEFT OUT", LEFT_OUT.format(WHY), id="left out for its host info"),
     ],
 )
-def test_a_host_without_a_look(result: dict | None, by_inventory: str, by_host: str, state: str, text: str) -> None:
+def test_a_host_without_host_info(result: dict | None, by_inventory: str, by_host: str, state: str, text: str) -> None:
     values = copy.deepcopy(FLEET)
     if by_inventory:
         values["hosts"]["agent-1"]["left_out"] = by_inventory
-    results = {**{host: {"host_info": look} for host, look in fleet().items()}, "agent-1": result}
-    looks = looks_of(results, values, {"agent-1": by_host} if by_host else {})
-    assert looks["agent-1"] == text
-    report = verify(looks, values)
+    found = host_info_or_reason(result, values["hosts"]["agent-1"], by_host)
+    assert found == text
+    present = fleet()
+    assert host_info_or_reason({"host_info": present["node-1"]}, values["hosts"]["node-1"], "") == present["node-1"]
+    report = fleet_report({**present, "agent-1": found}, values)
     assert [row[3] for row in report.rows if row[0] == "agent-1"] == [state]
     assert report.problems == [("agent-1", "prover_agent", text)]

@@ -155,16 +155,16 @@ FLEET = {"hosts": {"node-1": {"images": [IMAGE]}, "agent-1": {"images": [IMAGE]}
 MISSING = {"image": IMAGE, "found": False, "missing_at": ["registry-1.docker.io"], "errors": []}
 
 
-def problems(answer: dict, here: tuple = (), by_hand: dict | None = None) -> list[str]:
+def problems(answer: dict, here: tuple = (), settings: tuple = ()) -> list[str]:
     """Return the lines where the node's host asked; here: the hosts that have the image."""
-    looks = {host: {"images": {IMAGE: {}} if host in here else {}, "registry": []} for host in FLEET["hosts"]}
-    looks["node-1"]["registry"] = [answer]
-    found = registry_problems({**looks, "agent-2": None}, FLEET, by_hand or {})
+    host_infos = {host: {"images": {IMAGE: {}} if host in here else {}, "registry": []} for host in FLEET["hosts"]}
+    host_infos["node-1"]["registry"] = [answer]
+    found = registry_problems({**host_infos, "agent-2": None}, FLEET, settings)
     return [f"{one.level} | {one.host} | {one.variable} | {one.wrong} | {one.remedy}" for one in found]
 
 
-LINE = f"error | the fleet | aztec_version | registry-1.docker.io does not have the image {IMAGE} (asked from node-1)"
-REMEDY = "set aztec_version to a release that is published"
+LINE = f"error | the fleet | aztec_version | registry-1.docker.io does not have the image {IMAGE} (queried from node-1)"
+REMEDY = "set aztec_version to a published release"
 
 
 def test_one_line_for_the_fleet() -> None:
@@ -172,5 +172,5 @@ def test_one_line_for_the_fleet() -> None:
     assert problems(MISSING, ("node-1",)) == [f"{LINE} | {REMEDY}"]
     assert problems(MISSING, ("node-1", "agent-1")) == []
     assert problems({**MISSING, "found": None}) == problems({**MISSING, "found": True}) == []
-    named = problems(MISSING, (), {"aztec_image": "azteclabs/aztec", "aztec_image_digest": ""})
+    named = problems(MISSING, (), ("aztec_image",))
     assert named == [f"{LINE} | {REMEDY}, or correct aztec_image"]

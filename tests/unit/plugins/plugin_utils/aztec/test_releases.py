@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.filter.release import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.filter.preflight import FilterModule
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import (
     COMPONENTS,
     CONSENSUS_ENVIRONMENT,
@@ -40,13 +40,13 @@ def test_version_belongs_to_a_line(version: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("", "the version is empty: name one"),
+        ("", "the version is empty: set one"),
         ("  ", "the version is empty"),
         ("latest", 'the version is "latest"'),
         (
             "2.0.3",
-            "the release line 2.0 is not known: choose a version of 2.1.x, 4.x, 5.x, 6.x, or name in "
-            "aztec_release_line the line whose settings it takes",
+            "the release line 2.0 is not known: choose a version of 2.1.x, 4.x, 5.x, 6.x, or set "
+            "aztec_release_line to the line whose settings apply",
         ),
         ("3.0.0", "the release line 3.0 is not known"),
         ("7.0.0", "the release line 7.0 is not known"),
@@ -54,8 +54,8 @@ def test_version_belongs_to_a_line(version: str, line: str) -> None:
         ("4.1", "not of the form 1.2.3"),
         ("4.1.2\n", "not of the form 1.2.3"),
         ("aztecprotocol/aztec:4.1.2", "not of the form 1.2.3"),
-        (4.1, "not a text: put it in quotes"),
-        (None, "not a text: put it in quotes"),
+        (4.1, "not a string: put it in quotes"),
+        (None, "not a string: put it in quotes"),
     ],
 )
 def test_no_version(version: object, message: str) -> None:
@@ -84,7 +84,7 @@ def test_an_unknown_version_takes_the_line_that_is_named(version: str, given: ob
     [
         ("7.0.0", "8", "the release line '8' is not known: choose one of 2.1, 4, 5, 6"),
         ("6.0.0", "8", "the release line '8' is not known: choose one of 2.1, 4, 5, 6"),
-        ("6.0.0", "5", "the version 6.0.0 is of the line 6, not 5: remove aztec_release_line"),
+        ("6.0.0", "5", "the version 6.0.0 belongs to the release line 6, not 5: remove aztec_release_line"),
     ],
 )
 def test_no_line(version: str, given: str, message: str) -> None:
@@ -115,7 +115,7 @@ def test_every_line_says_everything(line: str) -> None:
     assert set(release) == {
         "line",
         "image",
-        "needs",
+        "requirements",
         "crs_files",
         "stop_grace_period",
         "renamed_environment",
@@ -134,7 +134,7 @@ def test_every_line_says_everything(line: str) -> None:
         "standby",
         "rollup_slots",
     }
-    for by_component in ("start_flags", "environment", "needs", "stop_grace_period"):
+    for by_component in ("start_flags", "environment", "requirements", "stop_grace_period"):
         assert set(release[by_component]) == set(COMPONENTS)
     assert set(release["rpc"]) == {"agent_status", "l2_tips"}
     assert {"testnet", "mainnet"} <= set(release["networks"])

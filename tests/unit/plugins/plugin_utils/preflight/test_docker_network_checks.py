@@ -9,7 +9,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_netwo
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import Engine, Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    ComponentSettings,
+    EngineSettings,
+)
 
 OPTIONS, DAEMON = "docker_engine_daemon_options", "/etc/docker/daemon.json"
 
@@ -43,10 +46,12 @@ def serves(*networks: dict, ours: bool = True, routes: tuple = (DEFAULT,), pools
     return {"engine": engine, "networks": list(networks), "routes": list(routes)}
 
 
-def lines(look: dict, fleet: dict, host: str = "agent-1", options: dict | None = None, **setting: object) -> list[str]:
+def lines(
+    host_info: dict, fleet: dict, host: str = "agent-1", options: dict | None = None, **setting: object
+) -> list[str]:
     wanted = {"docker_network": "aztec-prover", "docker_bridge": "aztec0", **setting}
-    settings = {fleet["hosts"][host]["components"][0]: Settings(**wanted)}
-    found = docker_network_problems(host, look, settings, Engine(options=options or {}), fleet)
+    settings = {fleet["hosts"][host]["components"][0]: ComponentSettings(**wanted)}
+    found = docker_network_problems(host, host_info, settings, EngineSettings(options=options or {}), fleet)
     assert all("\n" not in one.wrong + one.remedy for one in found)
     return [f"{one.level} | {one.variable} | {one.wrong} | {one.remedy}" for one in found]
 
@@ -54,17 +59,17 @@ def lines(look: dict, fleet: dict, host: str = "agent-1", options: dict | None =
 AWAY = fleet_of()
 AT_17, AT_18, AT_192 = fleet_of("172.17.0.10"), fleet_of("172.18.0.10"), fleet_of("192.168.50.10")
 POOL = (
-    "warning | container engine | Docker's address pools hold {}: a network that is created here later can take it | "
+    "warning | container engine | Docker's address pools contain {}: a network that is created later can get it | "
     "set docker_engine_daemon_options: {{default-address-pools: [{{base: 10.201.0.0/16, size: 24}}]}}"
 )
 
 
 @pytest.mark.parametrize(
-    "look",
+    "host_info",
     [
         pytest.param(BARE, id="no engine"),
         pytest.param(serves(DOCKER0, FLEET), id="an engine"),
-        pytest.param({"engine": {"serves": True, "ours": False}}, id="a look without networks and routes"),
+        pytest.param({"engine": {"serves": True, "ours": False}}, id="host info without networks and routes"),
         pytest.param(
             serves(
                 DOCKER0, FLEET, routes=(DEFAULT, route("172.17.0.0/16", "docker0"), route("172.18.0.0/16", "aztec0"))
@@ -73,9 +78,9 @@ POOL = (
         ),
     ],
 )
-def test_nothing_overlaps(look: dict) -> None:
+def test_nothing_overlaps(host_info: dict) -> None:
     for host in AWAY["hosts"]:
-        assert lines(look, AWAY, host) == []
+        assert lines(host_info, AWAY, host) == []
 
 
 @pytest.mark.parametrize("fleet", [fleet_of("172.31.77.11", "172.31.77.21"), fleet_of("192.168.1.10", "192.168.1.21")])
@@ -118,13 +123,16 @@ def test_a_route_by_a_gateway_in_docker_s_pools() -> None:
     )
 
 
-STOP = "stop the host's containers (docker ps -q | xargs -r docker stop), as docker0 changes only while none runs"
+STOP = (
+    "stop the host's containers (docker ps -q | xargs -r docker stop), because docker0 only changes while no container "
+    "runs"
+)
 
 
 def test_the_default_bridge_that_a_bare_host_would_get() -> None:
     found = lines(BARE, AT_17)
     assert found[0] == (
-        "error | container engine | Docker's default bridge docker0 gets 172.17.0.0/16, which holds 172.17.0.10 "
+        "error | container engine | Docker's default bridge docker0 gets 172.17.0.0/16, which contains 172.17.0.10 "
         '(broker-1) | set docker_engine_daemon_options: {bip: "10.200.0.1/24"}'
     )
     assert [line.split(" | ")[0] for line in found] == ["error", "warning"]
@@ -134,7 +142,7 @@ def test_the_default_bridge_that_a_bare_host_would_get() -> None:
 
 
 def test_the_default_bridge_that_is_there() -> None:
-    wrong = "Docker's default bridge docker0 has 172.17.0.0/16, which holds 172.17.0.10 (broker-1)"
+    wrong = "Docker's default bridge docker0 has 172.17.0.0/16, which contains 172.17.0.10 (broker-1)"
     ours, foreign = serves(DOCKER0, FLEET), serves(DOCKER0, FLEET, ours=False)
     assert lines(ours, AT_17) == [
         f'error | container engine | {wrong} | set docker_engine_daemon_options: {{bip: "10.200.0.1/24"}}, and {STOP}'
@@ -157,13 +165,13 @@ def test_an_overlap_is_an_error_for_who_has_to_reach_the_address(host: str, leve
     """An agent does not connect to other agents; the broker's host answers all of them."""
     found = lines(serves(DOCKER0, network("x", "172.19.0.0/16")), fleet_of(other="172.19.0.22"), host)
     assert found == [
-        f"{level} | container engine | the Docker network x has 172.19.0.0/16, which holds 172.19.0.22 (agent-2) | "
+        f"{level} | container engine | the Docker network x has 172.19.0.0/16, which contains 172.19.0.22 (agent-2) | "
         "remove it (stop its containers, docker network rm x), or create it with another --subnet"
     ]
 
 
 def test_the_fleet_s_network() -> None:
-    holds = "the Docker network aztec-prover has 172.18.0.0/16, which holds 172.18.0.10 (broker-1)"
+    holds = "the Docker network aztec-prover has 172.18.0.0/16, which contains 172.18.0.10 (broker-1)"
     assert lines(serves(DOCKER0, FLEET), AT_18) == [
         f"error | prover_agent_docker_ipv4_subnet | {holds} | {remaking('aztec-prover')}"
     ]
@@ -176,7 +184,7 @@ def test_the_fleet_s_network() -> None:
 def test_an_ipv6_subnet() -> None:
     six = network("aztec-prover", "172.18.0.0/16", "fd00::/64", bridge="aztec0")
     (line,) = lines(serves(DOCKER0, six), fleet_of("fd00::10", "fd00::21", "fd00::22"))
-    assert "which holds fd00::10 (broker-1), fd00::22 (agent-2)" in line
+    assert "which contains fd00::10 (broker-1), fd00::22 (agent-2)" in line
     (line,) = lines(serves(DOCKER0, six, routes=(DEFAULT, route("fd00::/48", "eth1"))), AWAY)
     assert line.startswith("warning") and "which overlaps the route fd00::/48 by eth1" in line
 
@@ -191,7 +199,7 @@ def test_a_network_over_a_route(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("look", "subnet", "wrong"),
+    ("host_info", "subnet", "wrong"),
     [
         pytest.param(BARE, "10.202.0.0/24", "", id="free"),
         pytest.param(serves(DOCKER0, FLEET), "172.18.0.0/16", "", id="there"),
@@ -201,7 +209,7 @@ def test_a_network_over_a_route(name: str) -> None:
             id="another is there",
         ),
         pytest.param(
-            BARE, "10.0.0.0/24", "10.0.0.0/24 holds 10.0.0.10 (broker-1), 10.0.0.22 (agent-2)", id="the fleet"
+            BARE, "10.0.0.0/24", "10.0.0.0/24 contains 10.0.0.10 (broker-1), 10.0.0.22 (agent-2)", id="the fleet"
         ),
         pytest.param(
             serves(routes=(DEFAULT, route("10.202.0.0/16", "eth1"))), "10.202.0.0/24",
@@ -213,8 +221,8 @@ def test_a_network_over_a_route(name: str) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_subnet_that_is_set(look: dict, subnet: str, wrong: str) -> None:
-    found = lines(look, AWAY, docker_ipv4_subnet=subnet)
+def test_a_subnet_that_is_set(host_info: dict, subnet: str, wrong: str) -> None:
+    found = lines(host_info, AWAY, docker_ipv4_subnet=subnet)
     assert [line.split(" | ")[:3] for line in found] == (
         [["error", "prover_agent_docker_ipv4_subnet", wrong]] if wrong else []
     )
@@ -260,7 +268,7 @@ def test_a_subnet_that_is_set_over_routes_by_gateways(routes: tuple, subnet: str
 @pytest.mark.parametrize(("host", "level"), [("agent-1", "warning"), ("broker-1", "error")])
 def test_a_subnet_that_is_set_over_an_address(host: str, level: str) -> None:
     (line,) = lines(BARE, fleet_of(other="10.202.0.22"), host, docker_ipv4_subnet="10.202.0.0/24")
-    assert line.startswith(f"{level} | ") and "10.202.0.0/24 holds 10.202.0.22 (agent-2) | " in line
+    assert line.startswith(f"{level} | ") and "10.202.0.0/24 contains 10.202.0.22 (agent-2) | " in line
 
 
 def test_a_subnet_that_is_set_over_an_address_and_a_route_of_the_host() -> None:
@@ -322,7 +330,7 @@ def test_pools_without_a_free_subnet() -> None:
     assert found[-1].startswith(
         "error | prover_agent_docker_ipv4_subnet | each subnet of Docker's address pools overlaps"
     )
-    assert found[-1].endswith("set aztec_docker_ipv4_subnet to a subnet that is free, such as 10.201.0.0/24")
+    assert found[-1].endswith("set aztec_docker_ipv4_subnet to a free subnet, such as 10.201.0.0/24")
 
 
 NARROW = {**DEFAULT, "mtu": 1400}
@@ -361,5 +369,5 @@ def test_the_mtu(mtu: int | None, routes: tuple, wanted: int, found: list[str]) 
 def test_components_of_a_host_share_a_line() -> None:
     fleet = fleet_of("172.18.0.10")
     fleet["hosts"]["agent-1"]["components"] = ["prover_node", "prover_agent"]
-    settings = dict.fromkeys(("prover_node", "prover_agent"), Settings(docker_network="aztec-prover"))
-    assert len(docker_network_problems("agent-1", serves(DOCKER0, FLEET), settings, Engine(), fleet)) == 1
+    settings = dict.fromkeys(("prover_node", "prover_agent"), ComponentSettings(docker_network="aztec-prover"))
+    assert len(docker_network_problems("agent-1", serves(DOCKER0, FLEET), settings, EngineSettings(), fleet)) == 1

@@ -5,9 +5,14 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of, settings_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import check_hosts
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
+    check_hosts,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    component_settings,
+    engine_settings,
+)
 
 SPECS = read_specs(ROLES)
 NAMES = {"prover_broker": "broker-1", "prover_agent": "agent-1"}
@@ -21,8 +26,8 @@ DOCKER0 = {"name": "bridge", "bridge": "docker0", "interface": "docker0", "subne
 OURS = {"name": "aztec-prover", "bridge": "aztec0", "interface": "aztec0", "subnets": ["172.18.0.0/16"], "mtu": 1500}
 
 
-def look(name: str, address: str, **changes: object) -> dict:
-    """Return the look at a host whose engine is somebody else's, and on which nothing is wrong but for the changes."""
+def host_info(name: str, address: str, **changes: object) -> dict:
+    """Return the host info of a host without problems and with a foreign engine, with these changes."""
     return {
         "hostname": name,
         "addresses": [address],
@@ -46,15 +51,15 @@ def lines(broker: str, changes: dict, variables: dict | None = None) -> list[str
         name: {"components": [component], "addresses": [address], "paths": {}, "docker_ipv6_subnet": ""}
         for (component, name), address in zip(NAMES.items(), (broker, "10.0.0.21"))
     }
-    looks = {"broker-1": look("b", broker), "agent-1": look("a", "10.0.0.21", **changes)}
-    settings = {name: settings_of(variables or {}, [component], SPECS) for component, name in NAMES.items()}
-    engines = dict.fromkeys(NAMES.values(), engine_of(variables or {}, SPECS))
+    host_infos = {"broker-1": host_info("b", broker), "agent-1": host_info("a", "10.0.0.21", **changes)}
+    settings = {name: component_settings(variables or {}, [component], SPECS) for component, name in NAMES.items()}
+    engines = dict.fromkeys(NAMES.values(), engine_settings(variables or {}, SPECS))
     fleet = {"line": "6", "broker": {"publish": [broker]}, "hosts": hosts}
-    found = check_hosts(looks, fleet, settings, engines)
+    found = check_hosts(host_infos, fleet, settings, engines)
     return [f"{one.level} | {one.wrong}" for one in found.problems if one.host == "agent-1"]
 
 
-BROKER = "holds 172.18.0.10 (broker-1)"
+BROKER = "contains 172.18.0.10 (broker-1)"
 
 
 @pytest.mark.parametrize(
@@ -66,8 +71,8 @@ BROKER = "holds 172.18.0.10 (broker-1)"
             {},
             {},
             [
-                "warning | Docker's address pools hold 172.18.0.10 (broker-1): a network that is created here later "
-                "can take it"
+                "warning | Docker's address pools contain 172.18.0.10 (broker-1): a network that is created later "
+                "can get it"
             ],
             id="the broker in Docker's pool",
         ),
@@ -82,7 +87,7 @@ BROKER = "holds 172.18.0.10 (broker-1)"
             "172.17.0.10",
             {},
             {},
-            ["error | Docker's default bridge docker0 has 172.17.0.0/16, which holds 172.17.0.10 (broker-1)"],
+            ["error | Docker's default bridge docker0 has 172.17.0.0/16, which contains 172.17.0.10 (broker-1)"],
             id="the broker in docker0",
         ),
         pytest.param(
@@ -120,8 +125,8 @@ BROKER = "holds 172.18.0.10 (broker-1)"
                 "aztec_docker_ipv4_subnet": "10.202.0.0/24",
             },
             [
-                "warning | Docker's address pools hold 172.18.0.10 (broker-1): a network that is created here later "
-                "can take it"
+                "warning | Docker's address pools contain 172.18.0.10 (broker-1): a network that is created later "
+                "can get it"
             ],
             id="options of an engine that the role does not configure",
         ),

@@ -5,19 +5,26 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of, settings_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
+    firewall_rule_problems,
+    ipv6_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
+    hardware_table,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    Engine,
-    Settings,
     bridge_problems,
     check_hosts,
     guard_problems,
-    hardware_table,
-    ipv6_problems,
     port_problems,
     publish_problems,
-    rules_problems,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    ComponentSettings,
+    EngineSettings,
+    component_settings,
+    engine_settings,
 )
 
 TB, GIB = 1000**4, 1024**3
@@ -42,13 +49,13 @@ NODE_PORTS = (
 )
 SETTINGS = {
     "node-1": {
-        "prover_node": Settings(NODE_PORTS),
-        "prover_broker": Settings((("prover_broker_port", "tcp", 8080, False),)),
+        "prover_node": ComponentSettings(NODE_PORTS),
+        "prover_broker": ComponentSettings((("prover_broker_port", "tcp", 8080, False),)),
     },
-    "agent-1": {"prover_agent": Settings(count="auto")},
+    "agent-1": {"prover_agent": ComponentSettings(count="auto")},
 }
 
-ENGINES = {"node-1": Engine(), "agent-1": Engine()}
+ENGINES = {"node-1": EngineSettings(), "agent-1": EngineSettings()}
 
 
 def system(name: str, version: str, apt: bool = True) -> dict:
@@ -56,7 +63,7 @@ def system(name: str, version: str, apt: bool = True) -> dict:
 
 
 def engine(**seen) -> dict:
-    """Give the look at no engine at all, with these changes."""
+    """Return the info of a missing engine, with these changes."""
     bare = {"serves": False, "error": "", "source": "none", "compose": None, "ours": False, "pin": ""}
     bare["rules"] = True
     usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
@@ -70,8 +77,8 @@ OLD_SOURCE = {"path": "/etc/apt/docker.list", "uri": REPOSITORY, "suite": "", "s
 FEDORA = {"os": system("fedora", "41", apt=False)}
 
 
-def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **more) -> dict:
-    """Give the look of a host on which nothing is wrong, with these changes."""
+def host_info(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **more) -> dict:
+    """Return the host info of a host without problems, with these changes."""
     disk = {"size_bytes": 4 * TB, "free_bytes": 3 * TB, "kind": "nvme", "device": "/dev/a"}
     return {
         "hostname": name,
@@ -100,9 +107,9 @@ def runs(project: str, state: str = "running") -> dict:
     return {"projects": {project: {"containers": [{"state": state}]}}}
 
 
-def lines(looks: dict, settings: dict | None = None, wanted: Engine | None = None) -> list:
-    """Give the problems of these looks as texts; hosts left out have nothing wrong."""
-    every = {"node-1": look("node-1", "10.0.0.10"), "agent-1": look("agent-1", "10.0.0.21"), **looks}
+def lines(host_infos: dict, settings: dict | None = None, wanted: EngineSettings | None = None) -> list:
+    """Return the problems of these hosts as texts. Other hosts do not have problems."""
+    every = {"node-1": host_info("node-1", "10.0.0.10"), "agent-1": host_info("agent-1", "10.0.0.21"), **host_infos}
     engines = {**ENGINES, **({"node-1": wanted} if wanted else {})}
     found = check_hosts(every, FLEET, {**SETTINGS, **(settings or {})}, engines)
     return [" | ".join((one.level, one.host, one.variable, one.wrong, one.remedy)) for one in found.problems]
@@ -117,20 +124,23 @@ def test_nothing_wrong() -> None:
     [
         (
             {"cpu_limit": 256.5},
-            "error | node-1 | prover_node_cpu_limit | 256.5 CPUs are more than the host's 256, and Docker refuses the "
-            "container | give at most 256, or 0 for no limit",
+            "error | node-1 | prover_node_cpu_limit | 256.5 CPUs exceed the host's 256, and Docker rejects the "
+            "container | set at most 256, or 0 for no limit",
         ),
         (
             {"memory_limit": "513G"},
-            "warning | node-1 | prover_node_memory_limit | 513G is more than the host's 549.8 GB and limits nothing | "
-            "give less, or leave it empty",
+            "warning | node-1 | prover_node_memory_limit | 513G exceeds the host's 549.8 GB and has no effect | "
+            "set a lower value, or leave it empty",
         ),
         ({"cpu_limit": 256, "memory_limit": "512gb"}, None),
         ({"memory_limit": "524288m"}, None),
     ],
 )
 def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
-    node = {"prover_node": Settings(NODE_PORTS, **limits), "prover_broker": SETTINGS["node-1"]["prover_broker"]}
+    node = {
+        "prover_node": ComponentSettings(NODE_PORTS, **limits),
+        "prover_broker": SETTINGS["node-1"]["prover_broker"],
+    }
     assert lines({}, {"node-1": node}) == ([line] if line else [])
 
 
@@ -139,19 +149,19 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
     [
         (
             listens(8080, "nginx"),
-            "error | node-1 | prover_broker_port | tcp port 8080 is taken by nginx | stop it, or set",
+            "error | node-1 | prover_broker_port | tcp port 8080 is in use by nginx | stop it, or set",
         ),
         (
             listens(8080, "docker-proxy"),
-            "error | node-1 | prover_broker_port | tcp port 8080 is taken by another container",
+            "error | node-1 | prover_broker_port | tcp port 8080 is in use by another container",
         ),
-        (listens(8080, ""), "error | node-1 | prover_broker_port | tcp port 8080 is taken by another process"),
+        (listens(8080, ""), "error | node-1 | prover_broker_port | tcp port 8080 is in use by another process"),
         (
             listens(8080, "nginx", address="127.0.0.1"),
-            "error | node-1 | prover_broker_port | tcp port 8080 is taken by nginx",
+            "error | node-1 | prover_broker_port | tcp port 8080 is in use by nginx",
         ),
-        (listens(40400, "geth", "udp"), "error | node-1 | prover_node_p2p_port | udp port 40400 is taken by geth"),
-        (listens(8081, "x", address="::"), "error | node-1 | prover_node_port | tcp port 8081 is taken by x"),
+        (listens(40400, "geth", "udp"), "error | node-1 | prover_node_p2p_port | udp port 40400 is in use by geth"),
+        (listens(8081, "x", address="::"), "error | node-1 | prover_node_port | tcp port 8081 is in use by x"),
         (
             {**listens(8080, "nginx"), **runs("aztec-prover-broker")},
             "error | node-1 | prover_broker_port | tcp port 8080 is",
@@ -166,15 +176,15 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {**FEDORA, "engine": engine(**SERVES)},
-            "error | node-1 | operating system | fedora 41 is not supported | install nftables yourself",
+            "error | node-1 | operating system | fedora 41 is not supported | install nftables manually",
         ),
         (
             {**FEDORA, "engine": engine(**SERVES), "nft": {"installed": True}},
-            "warning | node-1 | operating system | fedora 41 is not supported | what is there is used as it is",
+            "warning | node-1 | operating system | fedora 41 is not supported | the run uses the installed software",
         ),
         (
             {"os": system("debian", "11"), "engine": engine(**SERVES)},
-            "warning | node-1 | operating system | debian 11 is not supported | what is there is used as it is",
+            "warning | node-1 | operating system | debian 11 is not supported | the run uses the installed software",
         ),
         (
             {"os": system("debian", "")},
@@ -191,8 +201,8 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE])},
-            "warning | node-1 | container engine | /etc/apt/docker.list names Docker's repository too | docker_engine "
-            "moves it to /etc/apt/docker.list.disabled, which apt ignores",
+            "warning | node-1 | container engine | /etc/apt/docker.list also has Docker's repository | docker_engine "
+            "renames it to /etc/apt/docker.list.disabled, which apt ignores",
         ),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
@@ -205,47 +215,47 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {"guard": {**GUARD, "owner": "nobody"}},
-            "error | node-1 | port guard | the nftables table aztec_prover is there and the guard did not make it |",
+            "error | node-1 | port guard | the nftables table aztec_prover exists, but the port guard",
         ),
         (
             {"engine": engine(**SERVES, rules=False)},
-            "warning | node-1 | container engine | Docker's firewall rules are gone, so that containers reach nothing",
+            "warning | node-1 | container engine | Docker's firewall rules are missing, so that containers",
         ),
     ],
 )
 def test_one_thing_wrong_with_the_node(changes: dict, line: str) -> None:
-    found = lines({"node-1": look("node-1", "10.0.0.10", **changes)})
+    found = lines({"node-1": host_info("node-1", "10.0.0.10", **changes)})
     assert len(found) == 1
     assert found[0].startswith(line)
 
 
 def test_an_address_that_is_translated_is_said_for_fleet_and_broker() -> None:
-    found = lines({"node-1": look("node-1", "10.0.0.11")})
+    found = lines({"node-1": host_info("node-1", "10.0.0.11")})
     assert [line.split(" (")[0] for line in found] == [
         "warning | node-1 | prover_broker_publish_addresses | no interface has 10.0.0.10",
-        "warning | node-1 | aztec_address | 10.0.0.10 is none of the host's own addresses",
+        "warning | node-1 | aztec_address | the host does not have the address 10.0.0.10",
     ]
-    found = lines({"agent-1": look("agent-1", "10.0.0.22")})
+    found = lines({"agent-1": host_info("agent-1", "10.0.0.22")})
     assert [line.split(" | ")[1:3] for line in found] == [["agent-1", "aztec_address"]]
 
 
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"os": system("debian", "")}, Engine("distribution")),
-        ({"os": system("ubuntu", "25.10")}, Engine("distribution")),
-        ({"os": system("ubuntu", "24.04")}, Engine("docker", "28.5.2")),
+        ({"os": system("debian", "")}, EngineSettings("distribution")),
+        ({"os": system("ubuntu", "25.10")}, EngineSettings("distribution")),
+        ({"os": system("ubuntu", "24.04")}, EngineSettings("docker", "28.5.2")),
         # Debian 12 has no Compose v2 of its own, and here needs none.
-        ({"os": system("debian", "12"), "engine": engine(**SERVES)}, Engine("distribution")),
-        ({"os": system("debian", ""), "engine": engine(**SERVES)}, Engine()),
+        ({"os": system("debian", "12"), "engine": engine(**SERVES)}, EngineSettings("distribution")),
+        ({"os": system("debian", ""), "engine": engine(**SERVES)}, EngineSettings()),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
-            Engine(apt_url="https://mirror.lan/linux/"),
+            EngineSettings(apt_url="https://mirror.lan/linux/"),
         ),
     ],
 )
-def test_engines_that_can_be_had(changes: dict, wanted: Engine) -> None:
-    assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}, None, wanted) == []
+def test_engines_that_can_be_had(changes: dict, wanted: EngineSettings) -> None:
+    assert lines({"node-1": host_info("node-1", "10.0.0.10", **changes)}, None, wanted) == []
 
 
 @pytest.mark.parametrize(
@@ -259,7 +269,7 @@ def test_engines_that_can_be_had(changes: dict, wanted: Engine) -> None:
     ],
 )
 def test_ports_that_are_free_or_our_own(changes: dict) -> None:
-    assert lines({"node-1": look("node-1", "10.0.0.10", **changes)}) == []
+    assert lines({"node-1": host_info("node-1", "10.0.0.10", **changes)}) == []
 
 
 def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
@@ -277,14 +287,14 @@ def test_a_port_taken_on_several_addresses_is_one_line() -> None:
 
 
 def test_short_hardware_by_enforcement() -> None:
-    small = {"node-1": look("node-1", "10.0.0.10", 16)}
+    small = {"node-1": host_info("node-1", "10.0.0.10", 16)}
 
     def found(node: str, broker: str) -> list:
-        modes = {"prover_node": Settings((), node), "prover_broker": Settings((), broker)}
+        modes = {"prover_node": ComponentSettings((), node), "prover_broker": ComponentSettings((), broker)}
         return lines(small, {"node-1": modes})
 
-    need = "node-1 | vCPUs | found 16 (1 cores), needed 48 (24 cores) | give the host more, or set"
-    both = "(where they are set, prover_node_requirements and prover_broker_requirements)"
+    need = "node-1 | vCPUs | found 16 (1 cores), needed 48 (24 cores) | use a larger host, or set"
+    both = "(or, where they are set, prover_node_requirements and prover_broker_requirements)"
     assert found("fail", "fail") == [f"error | {need} aztec_requirements: warn {both}"]
     assert found("fail", "warn") == [f"error | {need} prover_node_requirements: warn"]
     assert found("warn", "warn") == [f"warning | {need} aztec_requirements: ignore {both}"]
@@ -293,28 +303,28 @@ def test_short_hardware_by_enforcement() -> None:
 
 
 def test_count_of_agents_decides() -> None:
-    assert lines({}, {"agent-1": {"prover_agent": Settings(count=4)}}) == []
-    found = lines({}, {"agent-1": {"prover_agent": Settings(count=5)}})
+    assert lines({}, {"agent-1": {"prover_agent": ComponentSettings(count=4)}}) == []
+    found = lines({}, {"agent-1": {"prover_agent": ComponentSettings(count=5)}})
     assert found[0].startswith(
-        "error | agent-1 | vCPUs | found 256 (1 cores), needed 320 (160 cores) | give the host more"
+        "error | agent-1 | vCPUs | found 256 (1 cores), needed 320 (160 cores) | use a larger host"
     )
 
 
 def test_an_agent_that_is_gone_is_a_warning_and_the_node_an_error() -> None:
     assert lines({"agent-1": None}) == [
-        "warning | agent-1 | ansible_host | could not be looked at: unreachable, or the look failed | "
-        "see its line above; the run goes on without it"
+        "warning | agent-1 | ansible_host | is unreachable, or host_info failed on it | "
+        "see its error above; the run continues without it"
     ]
-    assert lines({"node-1": None})[0].startswith("error | node-1 | ansible_host | could not be looked at")
+    assert lines({"node-1": None})[0].startswith("error | node-1 | ansible_host | is unreachable, or host_info failed")
 
 
 def test_one_machine_under_two_names() -> None:
-    found = lines({"agent-1": look("node-1", "10.0.0.10")})
+    found = lines({"agent-1": host_info("node-1", "10.0.0.10")})
     assert "error | agent-1 | ansible_host | is the same machine as node-1 | give each host its own address" in found
 
 
 def test_the_table_shows_found_and_needed() -> None:
-    found = check_hosts({"agent-1": look("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS, ENGINES)
+    found = check_hosts({"agent-1": host_info("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS, ENGINES)
     text = hardware_table(found.hardware).splitlines()
     assert len(text) == 3
     assert "prover_agent x 3" in text[2]
@@ -330,12 +340,12 @@ def test_settings_are_the_host_s_or_the_roles_defaults() -> None:
         "prover_agent_memory_limit": "16g",
         "prover_agent_cpu_limit": "3.5",
     }
-    found = settings_of(values, ["prover_broker", "prover_agent"], specs)
+    found = component_settings(values, ["prover_broker", "prover_agent"], specs)
     here = {"docker_network": "aztec-prover", "docker_bridge": "aztec0"}
-    assert found["prover_broker"] == Settings((("prover_broker_port", "tcp", 9090, False),), "warn", 1, **here)
-    assert found["prover_agent"] == Settings((), "ignore", 1, "16g", 3.5, **here)
-    assert engine_of({}, specs) == Engine()
-    assert engine_of({"docker_engine_source": "distribution"}, specs) == Engine("distribution")
+    assert found["prover_broker"] == ComponentSettings((("prover_broker_port", "tcp", 9090, False),), "warn", 1, **here)
+    assert found["prover_agent"] == ComponentSettings((), "ignore", 1, "16g", 3.5, **here)
+    assert engine_settings({}, specs) == EngineSettings()
+    assert engine_settings({"docker_engine_source": "distribution"}, specs) == EngineSettings("distribution")
 
 
 NAMES = {
@@ -347,7 +357,9 @@ NAMES = {
 
 @pytest.mark.parametrize("component", NAMES)
 def test_each_component_has_its_own_requirements(component: str) -> None:
-    found = settings_of({"aztec_requirements": "warn", NAMES[component]: "ignore"}, list(NAMES), read_specs(ROLES))
+    found = component_settings(
+        {"aztec_requirements": "warn", NAMES[component]: "ignore"}, list(NAMES), read_specs(ROLES)
+    )
     assert {name: setting.requirements for name, setting in found.items()} == {
         name: "ignore" if name == component else "warn" for name in NAMES
     }
@@ -357,7 +369,7 @@ def test_each_component_has_its_own_requirements(component: str) -> None:
     ("subnet", "seen", "words"),
     [
         pytest.param(
-            "fd00::/64", {"translates_ipv6": False}, "Docker 26.1.5 gives containers no way to IPv6", id="no way"
+            "fd00::/64", {"translates_ipv6": False}, "Docker 26.1.5 does not translate IPv6 addresses", id="no way"
         ),
         pytest.param("fd00::/64", {"translates_ipv6": True}, "", id="translates"),
         pytest.param("", {"translates_ipv6": False}, "", id="not needed"),
@@ -366,8 +378,8 @@ def test_each_component_has_its_own_requirements(component: str) -> None:
 )
 def test_ipv6_of_containers(subnet: str, seen: dict, words: str) -> None:
     seen = {**SERVES, "version": "26.1.5", **seen}
-    assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet, Engine())] == (
-        [f"{words} here, and the host's need one"] if words else []
+    assert [one.wrong for one in ipv6_problems("agent-1", {"engine": engine(**seen)}, subnet, EngineSettings())] == (
+        [f"{words}, but the host's containers require IPv6"] if words else []
     )
 
 
@@ -377,16 +389,16 @@ BY_OPTIONS = "set docker_engine_daemon_options: {experimental: true, ip6tables: 
 @pytest.mark.parametrize(
     ("source", "wanted", "remedy"),
     [
-        ("docker-ce", Engine(), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
-        ("docker.io", Engine("distribution"), BY_OPTIONS),
-        ("docker.io", Engine("distribution", options={"experimental": True, "ip6tables": "yes"}), ""),
-        ("docker.io", Engine("distribution", options={"ip6tables": True}), BY_OPTIONS),
-        ("docker.io", Engine("distribution", version="28.5.2"), BY_OPTIONS),
-        ("docker-ce", Engine(version="28.5.2"), ""),
-        ("docker-ce", Engine(version="26.1.5"), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
+        ("docker-ce", EngineSettings(), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
+        ("docker.io", EngineSettings("distribution"), BY_OPTIONS),
+        ("docker.io", EngineSettings("distribution", options={"experimental": True, "ip6tables": "yes"}), ""),
+        ("docker.io", EngineSettings("distribution", options={"ip6tables": True}), BY_OPTIONS),
+        ("docker.io", EngineSettings("distribution", version="28.5.2"), BY_OPTIONS),
+        ("docker-ce", EngineSettings(version="28.5.2"), ""),
+        ("docker-ce", EngineSettings(version="26.1.5"), f"{BY_OPTIONS}, or docker_engine_version to 27 or later"),
     ],
 )
-def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: Engine, remedy: str) -> None:
+def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: EngineSettings, remedy: str) -> None:
     """What is edited on the host does not stay there; what is set comes with the run that the check lets on."""
     seen = {**SERVES, "version": "26.1.5", "source": source, "ours": True, "translates_ipv6": False}
     found = ipv6_problems("agent-1", {"engine": engine(**seen)}, "fd00::/64", wanted)
@@ -395,7 +407,7 @@ def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: E
 
 def test_ipv6_is_part_of_the_check() -> None:
     fleet = {**FLEET, "hosts": {"agent-1": {**FLEET["hosts"]["agent-1"], "docker_ipv6_subnet": "fd00::/64"}}}
-    seen = look("a", "10.0.0.21", engine=engine(**SERVES, version="26.1.5", translates_ipv6=False))
+    seen = host_info("a", "10.0.0.21", engine=engine(**SERVES, version="26.1.5", translates_ipv6=False))
     found = check_hosts({"agent-1": seen}, fleet, SETTINGS, ENGINES)
     assert [one.variable for one in found.problems] == ["container engine"]
 
@@ -408,7 +420,7 @@ def test_ipv6_is_part_of_the_check() -> None:
     ],
 )
 def test_settings_have_the_docker_network(values: dict, network: str, bridge: str) -> None:
-    found = settings_of(values, ["prover_broker"], read_specs(ROLES))["prover_broker"]
+    found = component_settings(values, ["prover_broker"], read_specs(ROLES))["prover_broker"]
     assert (found.docker_network, found.docker_bridge) == (network, bridge)
 
 
@@ -418,7 +430,7 @@ def test_settings_have_the_docker_network(values: dict, network: str, bridge: st
 )
 def test_publish_addresses_are_the_broker_s_alone(value: object, found: tuple | None) -> None:
     values = {"prover_broker_publish_addresses": value}
-    settings = settings_of(values, ["prover_node", "prover_broker", "prover_agent"], read_specs(ROLES))
+    settings = component_settings(values, ["prover_node", "prover_broker", "prover_agent"], read_specs(ROLES))
     assert {name: setting.publish_addresses for name, setting in settings.items()} == {
         "prover_node": None, "prover_broker": found, "prover_agent": None
     }  # fmt: skip
@@ -429,7 +441,8 @@ def shown(problems: list) -> list[str]:
 
 
 FOREIGN = (
-    "error | node-1 | port guard | the nftables table aztec_prover is there and the guard did not make it | run nft "
+    "error | node-1 | port guard | the nftables table aztec_prover exists, but the port guard did not create it | run "
+    "nft "
     "delete table inet aztec_prover, nft delete table bridge aztec_prover on the host"
 )
 FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
@@ -465,7 +478,7 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
         pytest.param(
             {"installed": True, "owner": "guard", "saved_in": ["/etc/nftables.conf"]},
             [
-                "warning | node-1 | port guard | /etc/nftables.conf holds the guard's own table aztec_prover, so that "
+                "warning | node-1 | port guard | /etc/nftables.conf contains the port guard's table aztec_prover, so "
                 "nftables cannot load it while the guard runs | delete the blocks `table inet aztec_prover` and `table "
                 "bridge aztec_prover` from it"
             ],
@@ -484,13 +497,14 @@ def test_port_guard_of_a_host(guard: dict, found: list[str]) -> None:
     assert [line[: len(start)] for line, start in zip(lines, found)] == found
 
 
-OURS = Settings(docker_network="aztec-prover", docker_bridge="aztec0")
+OURS = ComponentSettings(docker_network="aztec-prover", docker_bridge="aztec0")
 TAKEN = (
     "error | node-1 | prover_node_docker_bridge | aztec0 is the bridge of the Docker network other | set "
     "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
 )
 INTERFACE = (
-    "error | node-1 | prover_node_docker_bridge | aztec0 is an interface of the host and of no Docker network | set "
+    "error | node-1 | prover_node_docker_bridge | aztec0 is an interface of the host that does not belong to a Docker "
+    "network | set "
     "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
 )
 
@@ -522,9 +536,9 @@ def test_bridge_of_a_host(networks: list, interfaces: list, serves: bool, found:
 def test_components_with_bridges_of_their_own() -> None:
     seen = {"networks": [{"name": "x", "bridge": "a0"}, {"name": "y", "bridge": "b0"}], "engine": engine(serves=True)}
     settings = {
-        "prover_node": Settings(docker_network="n", docker_bridge="a0"),
-        "prover_broker": Settings(docker_network="n", docker_bridge="b0"),
-        "prover_agent": Settings(docker_network="n"),
+        "prover_node": ComponentSettings(docker_network="n", docker_bridge="a0"),
+        "prover_broker": ComponentSettings(docker_network="n", docker_bridge="b0"),
+        "prover_agent": ComponentSettings(docker_network="n"),
     }
     found = [(one.variable, one.wrong) for one in bridge_problems("node-1", seen, settings)]
     assert found == [
@@ -539,8 +553,7 @@ def test_a_look_without_networks_has_no_bridge_problem() -> None:
 
 OWN = ["127.0.0.1", "10.0.0.10", "192.168.1.4", "fd00::10", "172.17.0.1"]
 CHOOSE = (
-    "choose one of 127.0.0.1, 10.0.0.10, 192.168.1.4, fd00::10, or set it to [0.0.0.0] where addresses are translated "
-    "(NAT)"
+    "set it to one of 127.0.0.1, 10.0.0.10, 192.168.1.4, fd00::10, or to [0.0.0.0] if addresses are translated (NAT)"
 )
 
 
@@ -555,8 +568,8 @@ CHOOSE = (
             OWN,
             [
                 "warning | node-1 | prover_broker_publish_addresses | no interface has 9.9.9.9 or 9.9.9.8 (NAT?): "
-                "the broker is published on all addresses of the host | set it to the address that the translation "
-                "leads to, or to [0.0.0.0] if all are meant"
+                "the broker is published on all addresses of the host | set it to the host's own "
+                "address behind the NAT, or to [0.0.0.0] for all addresses"
             ],
             id="none_derived",
         ),
@@ -580,20 +593,20 @@ CHOOSE = (
     ],
 )
 def test_addresses_of_the_broker(by_hand: tuple | None, derived: list, own: list, found: list[str]) -> None:
-    setting = Settings(publish_addresses=by_hand)
+    setting = ComponentSettings(publish_addresses=by_hand)
     assert shown(publish_problems("node-1", {"addresses": own}, setting, derived)) == found
 
 
 def test_publish_addresses_are_part_of_the_check() -> None:
-    broker = {"prover_broker": Settings(publish_addresses=("10.0.0.99",))}
+    broker = {"prover_broker": ComponentSettings(publish_addresses=("10.0.0.99",))}
     assert lines({}, {"node-1": broker})[0].startswith(
         "error | node-1 | prover_broker_publish_addresses | no interface"
     )
-    assert lines({}, {"agent-1": {"prover_agent": Settings(publish_addresses=("10.0.0.99",))}}) == []
+    assert lines({}, {"agent-1": {"prover_agent": ComponentSettings(publish_addresses=("10.0.0.99",))}}) == []
 
 
 def test_bridges_are_part_of_the_check() -> None:
-    node = look("node-1", "10.0.0.10", networks=[{"name": "other", "bridge": "aztec0"}])
+    node = host_info("node-1", "10.0.0.10", networks=[{"name": "other", "bridge": "aztec0"}])
     assert lines({"node-1": node}, {"node-1": {"prover_node": OURS}}) == [TAKEN]
 
 
@@ -607,5 +620,5 @@ def test_bridges_are_part_of_the_check() -> None:
     ],
 )
 def test_engines_without_rules(seen: dict, warned: bool) -> None:
-    found = rules_problems("node-1", {"engine": engine(**seen)})
+    found = firewall_rule_problems("node-1", {"engine": engine(**seen)})
     assert [(one.level, one.variable) for one in found] == ([("warning", "container engine")] if warned else [])

@@ -11,19 +11,25 @@ from decimal import Decimal
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
-    GWEI,
-    Settings,
     check_l1,
-    ether,
-    fee_offered,
-    gwei,
-    l1_questions,
     l1_tables,
-    settings_of,
-    sources_of,
-    span,
-    starts_node,
+    will_start_node,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_publisher_checks import (
+    max_fee_per_gas,
     submission_cost,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
+    L1Settings,
+    client_queries,
+    l1_clients,
+    l1_settings,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import (
+    GWEI,
+    duration,
+    ether,
+    gwei,
 )
 
 NODE, BROKER, AGENT = "prover_node", "prover_broker", "prover_agent"
@@ -116,55 +122,55 @@ def test_nothing_wrong() -> None:
 EXECUTION = [
     (
         execution(**fault("connect", "cannot be reached: connection refused")),
-        "entry 1 (https://rpc.lan:8545) cannot be reached: connection refused | correct the URL, or mend the way there",
+        "entry 1 (https://rpc.lan:8545) cannot be reached: connection refused | correct the URL, or fix the",
     ),
     (
         execution(**fault("timeout", "gives no answer within 10 s")),
-        "gives no answer within 10 s | correct the URL, mend",
+        "gives no answer within 10 s | correct the URL, fix",
     ),
-    (execution(**fault("tls", "its certificate is not trusted: x")), "not trusted: x | give the server a certificate"),
+    (execution(**fault("tls", "its certificate is not trusted: x")), "not trusted: x | install a trusted certificate"),
     (execution(**fault("key", "answers 401 Unauthorized")), "answers 401 Unauthorized | correct the API key"),
-    (execution(**fault("limit", "answers 429 Too Many Requests")), "429 Too Many Requests | raise the plan's limit"),
+    (execution(**fault("limit", "answers 429 Too Many Requests")), "429 Too Many Requests | raise the limit"),
     (
         execution(**fault("redirect", "answers 301, a redirect to https://b.lan")),
-        "to https://b.lan | write down the URL",
+        "to https://b.lan | set the URL to the target",
     ),
-    (execution(**fault("url", "cannot be asked")), "cannot be asked | write what is special in it with %"),
+    (execution(**fault("url", "cannot be asked")), "cannot be asked | percent-encode the special characters"),
     (
         execution(**fault("other", "answers with HTML and not with JSON")),
-        "answers with HTML and not with JSON | give the URL of an execution client (JSON-RPC)",
+        "answers with HTML and not with JSON | set the URL of an execution client (JSON-RPC)",
     ),
     (
         execution(**fault("http", "answers 502 Bad Gateway")),
-        "answers 502 Bad Gateway | give the URL of an execution cl",
+        "answers 502 Bad Gateway | set the URL of an execution cl",
     ),
     (
         execution(chain_id=None, refused={"chain_id": "refuses eth_chainId: no such method"}),
-        "refuses eth_chainId: no such method | give the URL of an execution client (JSON-RPC)",
+        "refuses eth_chainId: no such method | set the URL of an execution client (JSON-RPC)",
     ),
-    (execution(chain_id=None), "does not tell its chain | give the URL of an execution client"),
+    (execution(chain_id=None), "does not report its chain | set the URL of an execution client"),
     (
         execution(chain_id=1),
-        "is on chain 1, that of mainnet, and testnet on 11155111 | give a URL on that chain, or correct aztec_network",
+        "is on chain 1 (mainnet), but testnet is on chain 11155111 | use a URL on that chain, or correct aztec_network",
     ),
-    (execution(chain_id=31337), "is on chain 31337, and testnet on 11155111 | give a URL on that chain"),
+    (execution(chain_id=31337), "is on chain 31337, but testnet is on chain 11155111 | use a URL on that chain"),
     (
         execution(syncing={"current": 5, "highest": 900}),
-        "is syncing, block 5 of 900 | wait until it is in sync, or give another URL",
+        "is syncing, block 5 of 900 | wait until it is in sync, or use another URL",
     ),
     (execution(syncing={"current": None, "highest": None}), "(https://rpc.lan:8545) is syncing | wait"),
     (
         execution(timestamp=NOW - 7300),
-        "its newest block, 900, is 2 h old, over 5 min | see why it no longer follows its chain (or this host's clock",
+        "its latest block, 900, is 2 h old (limit: 5 min) | find out why it stopped following",
     ),
     (
         execution(timestamp=NOW + 3600),
-        "its newest block is 60 min ahead of this host's clock | set the host's clock: Aztec compares the two",
+        "its latest block is 60 min ahead of this host's clock | correct the host's clock",
     ),
-    (execution(timestamp=None, head=None), "does not tell its newest block | give the URL of a client with the eth"),
+    (execution(timestamp=None, head=None), "does not report its latest block | set the URL of a client"),
     (
         execution(code_bytes=0),
-        f"has no contract at {REGISTRY}, where the registry has to be | correct aztec_network (or aztec_l1_registry)",
+        f"does not have a contract at {REGISTRY}, the address of the registry | correct aztec_network",
     ),
 ]
 
@@ -183,8 +189,8 @@ def test_what_an_execution_client_does_not_say_is_a_warning() -> None:
     )
     where = "warning | aztec_l1_execution_urls | entry 1 (https://rpc.lan:8545)"
     assert lines([quiet], [consensus()]) == [
-        f"{where} refuses eth_getCode | give another URL",
-        f"{where} refuses eth_syncing: nobody knows whether it syncs | see to it yourself",
+        f"{where} refuses eth_getCode | use another URL",
+        f"{where} refuses eth_syncing: its sync state is unknown | make sure that it is in sync",
     ]
 
 
@@ -204,42 +210,42 @@ CONSENSUS = [
     (
         consensus(**fault("http", "answers 404 Not Found")),
         "error",
-        "answers 404 Not Found | give the URL of a consensus client (Beacon API)",
+        "answers 404 Not Found | set the URL of a consensus client (Beacon API)",
     ),
-    (consensus(head=None), "error", "does not tell its head | give the URL of a consensus client (Beacon API)"),
+    (consensus(head=None), "error", "does not report its head | set the URL of a consensus client (Beacon API)"),
     (
         consensus(head=None, refused={"head": "answers 503 at /eth/v1/beacon/headers"}),
         "error",
-        "answers 503 at /eth/v1/beacon/headers | give the URL of a consensus client",
+        "answers 503 at /eth/v1/beacon/headers | set the URL of a consensus client",
     ),
-    (consensus(chain_id=1), "error", "is on chain 1, that of mainnet, and testnet on 11155111 | give a URL on that"),
+    (consensus(chain_id=1), "error", "is on chain 1 (mainnet), but testnet is on chain 11155111 | use a URL on that"),
     (
         consensus(sync={"is_syncing": True, "distance": 4000}),
         "error",
         "is syncing, 4000 slots behind | wait until it is",
     ),
     (consensus(sync={"distance": 33}), "error", "is syncing, 33 slots behind | wait"),
-    (consensus(sync={"el_offline": True}), "warning", "its own execution client is offline | see to that client"),
-    (consensus(sync={"is_optimistic": True}), "warning", "follows its chain unchecked, for its own execution client"),
+    (consensus(sync={"el_offline": True}), "warning", "its own execution client is offline | start"),
+    (consensus(sync={"is_optimistic": True}), "warning", "follows the chain optimistically, because"),
     (
         {**consensus(), "sync": None, "refused": {"sync": "answers 405 at /eth/v1/node/syncing"}},
         "warning",
-        "answers 405 at /eth/v1/node/syncing: nobody knows whether it is in sync | see to it yourself",
+        "answers 405 at /eth/v1/node/syncing: its sync state is unknown | make sure that it is in sync",
     ),
     (
         consensus(blobs=None, refused={"blobs": "answers 500 at /x: Insufficient data columns"}),
         "error",
-        "serves no blobs: answers 500 at /x: Insufficient data columns | since Fusaka only a supernode or",
+        "does not serve blobs: answers 500 at /x: Insufficient data columns | run it as a supernode or",
     ),
     (
         consensus(blobs={"route": "blob_sidecars", "seen": False}, custody_groups=4),
         "warning",
-        "keeps 4 of 128 parts of each blob, and blobs want 64 | since Fusaka only a supernode",
+        "keeps 4 of 128 data columns, but blobs require 64 | run it as a supernode",
     ),
     (
         consensus(blobs={"route": "blobs", "seen": True}),
         "warning",
-        "serves blobs at /eth/v1/beacon/blobs alone | Aztec up to 4.1 asks /eth/v1/beacon/blob_sidecars",
+        "serves blobs only at /eth/v1/beacon/blobs | use another URL, unless your release is newer than 4.1",
     ),
 ]
 
@@ -304,12 +310,12 @@ def test_a_balance_that_nobody_tells_is_said_so() -> None:
     found = lines([execution(balances={}, refused={"balance": "refuses eth_getBalance"})], [consensus()])
     assert found == [
         f"warning | prover_node_publisher_private_key | the balance of the publisher {PUBLISHER} was not checked: "
-        "no execution client told it | see the lines on the execution clients"
+        "no execution client reported it | see the lines on the execution clients"
     ]
 
 
 def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
-    asked = json.loads(l1_questions(VALUES, FLEET, "broker-1"))
+    asked = json.loads(client_queries(VALUES, FLEET, "broker-1"))
     assert [one["url"] for one in asked["execution"]] == [RPC]
     assert asked["consensus"] == asked["addresses"] == []
     assert verdict([execution(balances={})], [], "broker-1").publishers == []
@@ -317,14 +323,14 @@ def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
 
 
 def test_nothing_is_asked_from_an_agent_s_host_nor_when_it_is_ignored() -> None:
-    assert l1_questions(VALUES, FLEET, "agent-1") == ""
-    assert l1_questions({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == ""
+    assert client_queries(VALUES, FLEET, "agent-1") == ""
+    assert client_queries({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == ""
     assert check_l1("node-1", {**VALUES, "aztec_l1_checks": "ignore"}, FLEET, None).problems == []
     assert check_l1("agent-1", VALUES, FLEET, None).problems == []
 
 
 def test_questions_of_node_and_broker_on_one_host() -> None:
-    asked = json.loads(l1_questions(VALUES, FLEET, "node-1"))
+    asked = json.loads(client_queries(VALUES, FLEET, "node-1"))
     assert asked == {
         "execution": [{"url": RPC, "headers": {}, "traces": True}],
         "consensus": [{"url": BEACON, "headers": {}}],
@@ -336,7 +342,7 @@ def test_questions_of_node_and_broker_on_one_host() -> None:
         "seconds": 10,
     }
     apart = {**VALUES, "prover_broker_l1_execution_urls": ["http://own.lan"]}
-    assert [one["url"] for one in json.loads(l1_questions(apart, FLEET, "node-1"))["execution"]] == [
+    assert [one["url"] for one in json.loads(client_queries(apart, FLEET, "node-1"))["execution"]] == [
         RPC,
         "http://own.lan",
     ]
@@ -369,7 +375,7 @@ def test_faults_of_node_and_broker_go_by_the_variable_that_decides() -> None:
 )
 def test_api_keys_of_consensus_clients(environment: dict, url: str, headers: dict) -> None:
     values = {**VALUES, "prover_node_secret_environment": environment}
-    assert json.loads(l1_questions(values, FLEET, "node-2"))["consensus"] == [{"url": url, "headers": headers}]
+    assert json.loads(client_queries(values, FLEET, "node-2"))["consensus"] == [{"url": url, "headers": headers}]
 
 
 def test_api_keys_go_by_the_place_of_their_url() -> None:
@@ -378,7 +384,7 @@ def test_api_keys_go_by_the_place_of_their_url() -> None:
         "prover_node_secret_environment": {"L1_CONSENSUS_HOST_API_KEYS": ",two,three"},
         "aztec_environment": {"L1_CONSENSUS_HOST_API_KEY_HEADERS": ",,X-Three"},
     }
-    assert [(one.url, dict(one.headers)) for one in sources_of(values, [NODE])] == [
+    assert [(one.url, dict(one.headers)) for one in l1_clients(values, [NODE])] == [
         ("https://a.lan", {}),
         ("https://b.lan?x=1&key=two", {}),
         ("https://c.lan", {"X-Three": "three"}),
@@ -427,13 +433,13 @@ def test_what_is_not_known_is_not_guessed_and_said_so() -> None:
         (
             "warning",
             "aztec_l1_chain_id",
-            "the L1's chain was not checked, for 'staging' is not known here",
+            "the L1's chain was not checked, because the network 'staging' is not known",
             "set aztec_l1_chain_id",
         ),
         (
             "warning",
             "aztec_l1_registry",
-            "the L1's registry was not checked, for 'staging' is not known here",
+            "the L1's registry was not checked, because the network 'staging' is not known",
             "set aztec_l1_registry",
         ),
     ]
@@ -466,15 +472,15 @@ OWN = {"NETWORK_CONFIG_LOCATION": "http://x/config.json"}
     ],
 )
 def test_what_the_l1_has_to_be(values: dict, network: str, chain: int | None, registry: str) -> None:
-    found = settings_of(values, network, [NODE])
+    found = l1_settings(values, network, [NODE])
     assert (found.chain_id, found.registry) == (chain, registry)
 
 
 def test_settings_by_default_and_by_hand() -> None:
-    found = settings_of({}, "testnet", [NODE])
+    found = l1_settings({}, "testnet", [NODE])
     assert (found.checks, found.needed, found.seconds, found.max_head_age) == ("fail", "all", 10, 300)
     assert (found.balance_warn, found.balance_fail) == (Decimal("0.1"), 0)
-    found = settings_of({"aztec_l1_timeout": "3", "aztec_l1_balance_fail": 0.05}, "testnet", [NODE])
+    found = l1_settings({"aztec_l1_timeout": "3", "aztec_l1_balance_fail": 0.05}, "testnet", [NODE])
     assert (found.seconds, found.balance_fail) == (3, Decimal("0.05"))
 
 
@@ -490,7 +496,7 @@ def test_urls_that_aztec_takes_in_another_way() -> None:
         (
             "warning",
             "aztec_l1_consensus_urls",
-            "entry 1 (https://beacon.lan) has a query in its URL, behind which Aztec puts the path (read in Aztec "
+            "entry 1 (https://beacon.lan) has a query in its URL, and Aztec appends the path to it (read in Aztec "
             "4.1.2)",
         ),
     ]
@@ -507,12 +513,12 @@ def test_the_tables_show_what_was_seen() -> None:
         aztec_l1_consensus_urls=[BEACON, "http://b.lan"],
     )
     rows = [" ".join(line.split()) for line in l1_tables(found.clients, found.publishers).splitlines()]
-    assert rows[0] == "HOST FOR L1 CLIENT AT CHAIN HEAD AGE HAS TOOK STATE"
+    assert rows[0] == "HOST COMPONENT L1 CLIENT URL CHAIN HEAD AGE DETAILS LATENCY STATUS"
     assert rows[2:5] == [
         "node-1 node, broker execution 1 https://rpc.lan:8545 11155111 block 900 8 s registry, traces (of block 880: "
         "chain too short) 120 ms ok",
-        "node-1 node consensus 1 https://beacon.lan 11155111 slot 7000 - blobs (none made of late) 200 ms ok",
-        "node-1 node consensus 2 http://b.lan - - - - 200 ms WRONG",
+        "node-1 node consensus 1 https://beacon.lan 11155111 slot 7000 - blobs (no recent ones) 200 ms ok",
+        "node-1 node consensus 2 http://b.lan - - - - 200 ms FAILED",
     ]
     assert rows[6] == "HOST PUBLISHER BALANCE ENOUGH FOR"
     assert rows[8] == f"node-1 {PUBLISHER} 2 ETH not checked"
@@ -546,12 +552,12 @@ def untraced(recent: str = "", **changes) -> dict:
 
 def test_clients_for_traces_are_asked_once() -> None:
     """An execution client that is named for traces too is one client; one that is not named for them is not asked."""
-    asked = json.loads(l1_questions({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1"))
+    asked = json.loads(client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1"))
     assert asked["execution"] == [{"url": RPC, "headers": {}, "traces": True}]
     assert asked["debug"] == [{"url": DEBUG, "headers": {}}]
-    asked = json.loads(l1_questions({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2"))
+    asked = json.loads(client_queries({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2"))
     assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [{"url": DEBUG, "headers": {}}])
-    asked = json.loads(l1_questions({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1"))
+    asked = json.loads(client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1"))
     assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [])
 
 
@@ -580,7 +586,7 @@ def test_traces(six: dict, changes: dict, environment: dict, levels: list, seen:
         problems = [one for one in found.problems if "in its URL" not in one.wrong]
         assert [one.level for one in problems] == [level] * bool(level)
         assert found.clients[0][7].removeprefix("registry, ") == seen
-        assert found.clients[0][-1] == ("WRONG" if level == "error" else "ok")
+        assert found.clients[0][-1] == ("FAILED" if level == "error" else "ok")
         if "refused" in changes and level:
             assert problems[0].variable == "aztec_l1_execution_urls"
             assert problems[0].wrong.startswith("entry 1 (https://rpc.lan:8545) ")
@@ -595,10 +601,11 @@ def test_the_lines_on_traces(six: dict) -> None:
     assert problem.wrong.partition(") ")[2].startswith("does not trace transactions (of block 880, 20 blocks back): re")
     answers["execution"] = [execution(**untraced(recent="trace_transaction"))]
     (problem,) = [one for one in check_l1("node-2", VALUES, six, answers).problems if "trace" in one.wrong]
-    assert problem.wrong.partition(") ")[2].startswith("traces new transactions, but none of block 880, 20 blocks back")
+    wrong = "traces recent transactions, but not those of block 880, 20 blocks back"
+    assert problem.wrong.partition(") ")[2].startswith(wrong)
     answers["execution"] = [execution(**untraced(traces=None))]
     (problem,) = [one for one in check_l1("node-2", VALUES, six, answers).problems if "trace" in one.wrong]
-    assert problem.wrong.partition(") ")[2].startswith("was not seen to trace transactions: refuses trace_transaction")
+    assert problem.wrong.partition(") ")[2].startswith("did not return a transaction to trace: refuses trace_")
 
 
 GONE = fault("connect", "cannot be reached: connection refused")
@@ -688,15 +695,15 @@ def fees(base: object, priority: object = None, *rewards: int) -> dict:
     ],
 )
 def test_the_fee_that_is_offered(told: dict | None, changes: dict, wei: int) -> None:
-    settings = replace(Settings(), **changes)
-    assert fee_offered(told, settings) == wei
+    settings = replace(L1Settings(), **changes)
+    assert max_fee_per_gas(told, settings) == wei
     assert submission_cost(told, replace(settings, submission_gas=7)) == 7 * wei
 
 
 def test_settings_of_the_submission(six: dict) -> None:
-    found = settings_of({}, "testnet", [NODE])
+    found = l1_settings({}, "testnet", [NODE])
     assert (found.submission_gas, found.max_fee, found.fee_bump) == (3_500_000, 2000 * GWEI, 20)
-    assert (found.traces, found.needs_balance) == ("warning", False)
+    assert (found.trace_level, found.needs_balance) == ("warning", False)
     values = {
         "aztec_l1_submission_gas": "1000",
         "prover_node_max_fee_gwei": "1.5",
@@ -704,13 +711,13 @@ def test_settings_of_the_submission(six: dict) -> None:
         # Another component's environment is not the node's.
         "prover_broker_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True},
     }
-    found = settings_of(values, "testnet", [NODE, BROKER], SIX)
+    found = l1_settings(values, "testnet", [NODE, BROKER], SIX)
     assert (found.submission_gas, found.max_fee, found.fee_bump) == (1000, 1_500_000_000, 30)
-    assert (found.traces, found.needs_balance) == ("error", True)
+    assert (found.trace_level, found.needs_balance) == ("error", True)
     # A dry run submits nothing.
-    assert settings_of({"prover_node_dry_run": "true"}, "testnet", [NODE], SIX).needs_balance is False
+    assert l1_settings({"prover_node_dry_run": "true"}, "testnet", [NODE], SIX).needs_balance is False
     unset = {"prover_node_max_fee_gwei": "", "prover_node_priority_fee_bump_percentage": 0}
-    found = settings_of(unset, "testnet", [NODE])
+    found = l1_settings(unset, "testnet", [NODE])
     assert (found.max_fee, found.fee_bump) == (2000 * GWEI, 20)
 
 
@@ -797,13 +804,13 @@ def test_whether_a_run_starts_the_node() -> None:
         return {"projects": {"aztec-prover-node": {"containers": listed}}}
 
     values = {"aztec_version": "5.2.0", "prover_node_image": "r.lan/aztec"}
-    assert starts_node({}, values)
-    assert starts_node(look(), values)
-    assert starts_node(look(("exited", "r.lan/aztec:5.2.0")), values)
-    assert starts_node(look(("running", "r.lan/aztec:5.1.0")), values)
-    assert not starts_node(look(("running", "r.lan/aztec:5.2.0")), values)
+    assert will_start_node({}, values)
+    assert will_start_node(look(), values)
+    assert will_start_node(look(("exited", "r.lan/aztec:5.2.0")), values)
+    assert will_start_node(look(("running", "r.lan/aztec:5.1.0")), values)
+    assert not will_start_node(look(("running", "r.lan/aztec:5.2.0")), values)
     broker = look(("running", "r.lan/aztec:5.2.0"))["projects"]["aztec-prover-node"]
-    assert starts_node({"projects": {"aztec-prover-broker": broker}}, values)
+    assert will_start_node({"projects": {"aztec-prover-broker": broker}}, values)
 
 
 AMOUNT = ETH // 2
@@ -829,9 +836,9 @@ def test_an_account_that_tops_publishers_up(
     values = {**VALUES, "prover_node_funding_amount": "0.5"}
     found = check_l1("node-2", values, {**six, "funder": OTHER}, answers, True)
     assert [one.level for one in found.problems if "in its URL" not in one.wrong] == levels
-    assert found.publishers[-1][1] == f"{OTHER} (tops up)"
+    assert found.publishers[-1][1] == f"{OTHER} (funding account)"
     assert found.publishers[-1][3] == shown
-    asked = json.loads(l1_questions(values, {**six, "funder": OTHER}, "node-2"))
+    asked = json.loads(client_queries(values, {**six, "funder": OTHER}, "node-2"))
     assert asked["addresses"] == [PUBLISHER, OTHER]
 
 
@@ -846,7 +853,7 @@ def test_the_lines_on_an_account_that_tops_publishers_up(six: dict) -> None:
     answers["execution"][0]["balances"][OTHER] = str(ETH)
     problems = check_l1("node-2", values, {**six, "funder": OTHER}, answers, True).problems
     (empty,) = [one for one in problems if "cannot pay" in one.wrong]
-    assert empty.remedy == f"nothing if the node tops it up from {OTHER} within minutes; else send ETH to it"
+    assert empty.remedy == f"wait a few minutes for the node to top it up from {OTHER}, or send ETH to it"
 
 
 @pytest.mark.parametrize(("wei", "text"), [(10**9, "1 gwei"), (1_125_999_999, "1.125 gwei"), (1, "0 gwei")])
@@ -887,7 +894,7 @@ def test_a_signer_that_knows_the_publishers() -> None:
         (
             signer(**fault("connect", "cannot be reached: connection refused"), known=None),
             "prover_node_web3signer_url",
-            "the signer (https://signer.lan:9000) cannot be reached: connection refused | correct the URL, or mend the",
+            "the signer (https://signer.lan:9000) cannot be reached: connection refused | correct the URL, or fix the",
         ),
         (
             signer(**fault("key", "answers 401 Unauthorized"), known=None),
@@ -897,7 +904,7 @@ def test_a_signer_that_knows_the_publishers() -> None:
         (
             signer(known=None, refused={"accounts": "answers with HTML and not with JSON"}, up=False),
             "prover_node_web3signer_url",
-            "the signer (https://signer.lan:9000) is no signer: it answers with HTML and not with JSON | give the UR",
+            "the signer (https://signer.lan:9000) is not a Web3Signer: it answers with HTML and not with JSON | set",
         ),
         (
             signer(known=None, refused={"accounts": "answers 404 Not Found"}, up=True),
@@ -907,7 +914,7 @@ def test_a_signer_that_knows_the_publishers() -> None:
         (
             signer(known=[]),
             "prover_node_publisher_addresses",
-            f"the signer (https://signer.lan:9000) does not know the publisher {PUBLISHER} | load its key into",
+            f"the signer (https://signer.lan:9000) does not have the key of the publisher {PUBLISHER} | load its key",
         ),
     ],
 )
@@ -916,7 +923,7 @@ def test_one_thing_wrong_with_a_signer(answer: dict, variable: str, line: str) -
     (problem,) = [one for one in found.problems if "signer" in one.wrong]
     assert (problem.level, problem.variable) == ("error", variable)
     assert f"{problem.wrong} | {problem.remedy}".startswith(line)
-    assert found.clients[-1][-1] == "WRONG"
+    assert found.clients[-1][-1] == "FAILED"
     assert {one.level for one in signed(answer, aztec_l1_checks="warn").problems} == {"warning"}
 
 
@@ -924,24 +931,24 @@ def test_a_signer_that_does_not_know_the_account_that_tops_up() -> None:
     answers = {"execution": [execution()], "consensus": [consensus()], "signer": [signer()]}
     found = check_l1("node-2", {**VALUES, **SIGNED}, {**FLEET, "funder": OTHER}, answers)
     (problem,) = [one for one in found.problems if "signer" in one.wrong]
-    wrong = f"the signer (https://signer.lan:9000) does not know the funding account {OTHER}"
+    wrong = f"the signer (https://signer.lan:9000) does not have the key of the funding account {OTHER}"
     assert (problem.variable, problem.wrong) == ("prover_node_funding_account_address", wrong)
     assert found.clients[-1][-3] == "1 of 2 accounts"
 
 
 def test_the_signer_is_asked_by_the_node_s_host_alone_and_only_where_it_signs() -> None:
     url = SIGNED["prover_node_web3signer_url"]
-    assert json.loads(l1_questions({**VALUES, **SIGNED}, FLEET, "node-1"))["signer"] == [{"url": url, "headers": {}}]
-    assert json.loads(l1_questions({**VALUES, **SIGNED}, FLEET, "broker-1"))["signer"] == []
+    assert json.loads(client_queries({**VALUES, **SIGNED}, FLEET, "node-1"))["signer"] == [{"url": url, "headers": {}}]
+    assert json.loads(client_queries({**VALUES, **SIGNED}, FLEET, "broker-1"))["signer"] == []
     other = {**SIGNED, "prover_node_key_source": "env"}
-    assert json.loads(l1_questions({**VALUES, **other}, FLEET, "node-1"))["signer"] == []
+    assert json.loads(client_queries({**VALUES, **other}, FLEET, "node-1"))["signer"] == []
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (90 * 86400, "90 d")]
 )
 def test_span(seconds: int, text: str) -> None:
-    assert span(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

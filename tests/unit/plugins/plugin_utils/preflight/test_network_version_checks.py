@@ -11,7 +11,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_con
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
     check_network,
-    host_questions,
+    l1_queries,
     network_table,
 )
 
@@ -59,22 +59,22 @@ DATA = "with new data directories (prover_node_data_directory, prover_broker_dat
         (
             "5.2.0",
             "6.0.0",
-            "WRONG",
+            "INCOMPATIBLE",
             (
                 "error",
                 "aztec_version",
-                "the network mainnet runs 6.0.0, aztec_version is 5.2.0, which cannot follow it",
+                "the network mainnet runs 6.0.0, but aztec_version is 5.2.0, which cannot follow it",
                 f"set aztec_version to 6.0.0, {DATA}",
             ),
         ),
         (
             "5.2.0",
             "7.0.0",
-            "WRONG",
+            "INCOMPATIBLE",
             (
                 "error",
                 "aztec_version",
-                "the network mainnet runs 7.0.0, aztec_version is 5.2.0, which cannot follow it",
+                "the network mainnet runs 7.0.0, but aztec_version is 5.2.0, which cannot follow it",
                 "update this collection, which does not know 7.0.0 yet (or set aztec_release_line), then set "
                 f"aztec_version to 7.0.0, {DATA}",
             ),
@@ -86,7 +86,7 @@ DATA = "with new data directories (prover_node_data_directory, prover_broker_dat
             (
                 "warning",
                 "aztec_version",
-                "the network mainnet runs 5.2.1, aztec_version is the older 5.2.0",
+                "the network mainnet runs 5.2.1, but aztec_version is the older 5.2.0",
                 "set aztec_version to 5.2.1",
             ),
         ),
@@ -97,9 +97,9 @@ DATA = "with new data directories (prover_node_data_directory, prover_broker_dat
             (
                 "warning",
                 "aztec_version",
-                "the network mainnet runs 5.2.0, aztec_version is 6.0.0: node and broker wait in standby until the "
-                "network has moved to it",
-                "go on if you prepare for a hard fork, else set aztec_version to 5.2.0",
+                "the network mainnet runs 5.2.0, but aztec_version is 6.0.0: node and broker wait in standby until the "
+                "network upgrades",
+                "continue if you prepare for a hard fork, otherwise set aztec_version to 5.2.0",
             ),
         ),
     ],
@@ -128,7 +128,7 @@ def test_the_error_can_be_overridden() -> None:
 @pytest.mark.parametrize(
     ("found", "values", "place", "state"),
     [
-        (answer(None), {}, RAW, "not checked: the file names no nodeVersion"),
+        (answer(None), {}, RAW, "not checked: the file does not contain nodeVersion"),
         (
             answer(None, where="", registry=None, errors=[f"{RAW} gives no answer within 3 s", "there is no copy"]),
             {},
@@ -139,7 +139,7 @@ def test_the_error_can_be_overridden() -> None:
             None,
             {"aztec_environment": {"NETWORK_CONFIG_LOCATION": "/etc/network_config.json"}},
             "-",
-            "not checked: NETWORK_CONFIG_LOCATION names a file inside the container",
+            "not checked: NETWORK_CONFIG_LOCATION is a file in the container",
         ),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_look_without_the_question_has_no_row() -> None:
 def test_the_cached_copy_has_a_date() -> None:
     problems, rows = judged("5.2.0", answer("6.0.0", where="", cached=1795405649.0, errors=[f"{RAW} is down"]))
     assert problems[0][0] == "error"
-    assert rows[0][3:] == ("6.0.0", "copy of 2026-11-23 in the data directory", "WRONG")
+    assert rows[0][3:] == ("6.0.0", "copy of 2026-11-23 in the data directory", "INCOMPATIBLE")
 
 
 OTHER = "0x" + "ab" * 20
@@ -182,7 +182,7 @@ def test_registries(registry: str | None, values: dict, wanted: str | None) -> N
             (
                 "warning",
                 "aztec_l1_registry",
-                f"the network's configuration ({RAW}) names the registry {registry} for mainnet, and this run uses "
+                f"the network's configuration ({RAW}) contains the registry {registry} for mainnet, but this run uses "
                 f"{wanted}",
             )
         ]
@@ -198,7 +198,7 @@ def test_the_node_s_host_alone_is_judged(host: str) -> None:
 
 
 def test_what_is_asked() -> None:
-    asked = json.loads(host_questions(VALUES, fleet(), "node-1"))
+    asked = json.loads(l1_queries(VALUES, fleet(), "node-1"))
     assert asked["network"] == {
         "name": "mainnet",
         "urls": list(DEFAULT_URLS),
@@ -207,7 +207,7 @@ def test_what_is_asked() -> None:
     }
     assert [one["url"] for one in asked["execution"]] == ["https://rpc.lan"]
     own = {"prover_node_environment": {"NETWORK_CONFIG_LOCATION": "https://lan/x.json"}, "aztec_l1_timeout": 2}
-    asked = json.loads(host_questions({**VALUES, **own}, fleet(), "node-1"))
+    asked = json.loads(l1_queries({**VALUES, **own}, fleet(), "node-1"))
     assert (asked["network"]["urls"], asked["network"]["seconds"]) == (["https://lan/x.json"], 2)
 
 
@@ -219,15 +219,16 @@ def test_what_is_asked() -> None:
     ],
 )
 def test_who_is_not_asked(host: str, values: dict) -> None:
-    assert "network" not in json.loads(host_questions({**VALUES, **values}, fleet(), host))
+    assert "network" not in json.loads(l1_queries({**VALUES, **values}, fleet(), host))
 
 
 def test_nothing_is_asked_where_l1_checks_are_off() -> None:
-    assert host_questions({**VALUES, "aztec_l1_checks": "ignore"}, fleet(), "node-1") == ""
-    assert host_questions(VALUES, fleet(), "agent-1") == ""
+    assert l1_queries({**VALUES, "aztec_l1_checks": "ignore"}, fleet(), "node-1") == ""
+    assert l1_queries(VALUES, fleet(), "agent-1") == ""
 
 
 def test_table() -> None:
     assert network_table([]) == ""
     text = network_table(judged("5.2.0", answer("6.0.0"))[1])
-    assert [line.split() for line in text.splitlines()][2] == ["node-1", "mainnet", "5.2.0", "6.0.0", RAW, "WRONG"]
+    row = ["node-1", "mainnet", "5.2.0", "6.0.0", RAW, "INCOMPATIBLE"]
+    assert [line.split() for line in text.splitlines()][2] == row

@@ -5,22 +5,22 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.filter.hardware import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.filter.preflight import FilterModule
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import (
     agent_count,
     compare,
-    hardware_concurrency,
     missing_cpu_flags,
-    needs_of,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import (
     size_in_bytes,
 )
 
 GIB, TB, GB = 1024**3, 1000**4, 1000**3
 
 
-def look(vcpus=64, cores=32, memory=128 * GIB, disks=None, link=1000) -> dict:
-    """Give a look's hardware; disks: path -> (size, free, kind, device)."""
+def host_info(vcpus=64, cores=32, memory=128 * GIB, disks=None, link=1000) -> dict:
+    """Return the hardware of the host info. disks: path -> (size, free, kind, device)."""
     disks = disks or {"/": (4 * TB, 3 * TB, "nvme", "/dev/nvme0n1p1")}
     keys = ("size_bytes", "free_bytes", "kind", "device")
     return {
@@ -39,7 +39,8 @@ def disk(size=4 * TB, free=3 * TB, kind="nvme") -> dict:
 
 
 def shortfalls(seen: dict, counts: dict, paths: dict | None = None) -> list:
-    return [row.as_line() for row in compare(seen, counts, "2.1", paths) if row.state == "short"]
+    rows = [row for row in compare(seen, counts, "2.1", paths) if row.state == "insufficient"]
+    return [f"{row.what}: found {row.found}, needed {row.needed}" for row in rows]
 
 
 NODE, BROKER, AGENT = {"prover_node": 1}, {"prover_broker": 1}, {"prover_agent": 1}
@@ -50,41 +51,41 @@ BOTH = {**NODE, **BROKER}
     ("seen", "counts", "lines"),
     [
         # as sold, as DIMMs, as a cloud counts
-        (look(4, 2, int(15.6 * GIB)), NODE, []),
-        (look(4, 2, 16 * GIB), NODE, []),
-        (look(4, 2, int(14.5 * GIB)), NODE, []),
-        (look(4, 2, 14 * GIB), NODE, ["memory: found 15.0 GB, needed 16 GB"]),
-        (look(4, 2, 8 * GIB), BROKER, ["memory: found 8.6 GB, needed 16 GB"]),
-        (look(64, 32, int(125.6 * GIB)), AGENT, []),
-        (look(64, 32, 112 * GIB), AGENT, ["memory: found 120.3 GB, needed 128 GB"]),
+        (host_info(4, 2, int(15.6 * GIB)), NODE, []),
+        (host_info(4, 2, 16 * GIB), NODE, []),
+        (host_info(4, 2, int(14.5 * GIB)), NODE, []),
+        (host_info(4, 2, 14 * GIB), NODE, ["memory: found 15.0 GB, needed 16 GB"]),
+        (host_info(4, 2, 8 * GIB), BROKER, ["memory: found 8.6 GB, needed 16 GB"]),
+        (host_info(64, 32, int(125.6 * GIB)), AGENT, []),
+        (host_info(64, 32, 112 * GIB), AGENT, ["memory: found 120.3 GB, needed 128 GB"]),
         # vCPUs decide, cores do not
-        (look(4, 1), BROKER, []),
-        (look(2, 2), BROKER, ["vCPUs: found 2 (2 cores), needed 4 (2 cores)"]),
-        (look(3, None), BROKER, ["vCPUs: found 3 (unknown cores), needed 4 (2 cores)"]),
-        (look(63, 63), AGENT, ["vCPUs: found 63 (63 cores), needed 64 (32 cores)"]),
+        (host_info(4, 1), BROKER, []),
+        (host_info(2, 2), BROKER, ["vCPUs: found 2 (2 cores), needed 4 (2 cores)"]),
+        (host_info(3, None), BROKER, ["vCPUs: found 3 (unknown cores), needed 4 (2 cores)"]),
+        (host_info(63, 63), AGENT, ["vCPUs: found 63 (63 cores), needed 64 (32 cores)"]),
         # node and broker on one host want the sum
-        (look(4, 2, 32 * GIB), BOTH, ["vCPUs: found 4 (2 cores), needed 8 (4 cores)"]),
-        (look(8, 4, 16 * GIB), BOTH, ["memory: found 17.2 GB, needed 32 GB"]),
-        (look(8, 4, 32 * GIB), BOTH, []),
+        (host_info(4, 2, 32 * GIB), BOTH, ["vCPUs: found 4 (2 cores), needed 8 (4 cores)"]),
+        (host_info(8, 4, 16 * GIB), BOTH, ["memory: found 17.2 GB, needed 32 GB"]),
+        (host_info(8, 4, 32 * GIB), BOTH, []),
         # agents scale
-        (look(128, 64, 256 * GIB), {"prover_agent": 2}, []),
-        (look(128, 64, 256 * GIB), {"prover_agent": 3}, [
+        (host_info(128, 64, 256 * GIB), {"prover_agent": 2}, []),
+        (host_info(128, 64, 256 * GIB), {"prover_agent": 3}, [
             "vCPUs: found 128 (64 cores), needed 192 (96 cores)", "memory: found 274.9 GB, needed 384 GB"]),
         # a drive sold as 1 TB, less what the file system keeps
-        (look(disks=disk(int(0.93 * TB))), NODE, []),
-        (look(disks=disk(500 * GB)), NODE, ["disk of /: found 500.0 GB, needed 1000 GB"]),
-        (look(disks=disk(kind="ssd")), NODE, ["disk of /, kind: found ssd, needed nvme"]),
-        (look(disks=disk(kind="ssd")), BROKER, []),
-        (look(disks=disk(kind="hdd")), AGENT, ["disk of /, kind: found hdd, needed ssd"]),
+        (host_info(disks=disk(int(0.93 * TB))), NODE, []),
+        (host_info(disks=disk(500 * GB)), NODE, ["disk of /: found 500.0 GB, needed 1000 GB"]),
+        (host_info(disks=disk(kind="ssd")), NODE, ["disk of /, kind: found ssd, needed nvme"]),
+        (host_info(disks=disk(kind="ssd")), BROKER, []),
+        (host_info(disks=disk(kind="hdd")), AGENT, ["disk of /, kind: found hdd, needed ssd"]),
         # the network of the node alone counts
-        (look(link=10), NODE, ["link: found 10 Mbps, needed 25 Mbps"]),
-        (look(link=10), AGENT, []),
+        (host_info(link=10), NODE, ["link: found 10 Mbps, needed 25 Mbps"]),
+        (host_info(link=10), AGENT, []),
         # what cannot be told is no shortfall
-        (look(link=None, disks=disk(kind="unknown")), NODE, []),
-        (look(link=-1), NODE, []),
+        (host_info(link=None, disks=disk(kind="unknown")), NODE, []),
+        (host_info(link=-1), NODE, []),
         ({"hardware": {}}, NODE, []),
-        (look(1), {}, []),
-        (look(1), {"prover_agent": 0}, []),
+        (host_info(1), {}, []),
+        (host_info(1), {"prover_agent": 0}, []),
     ],
 )  # fmt: skip
 def test_shortfalls(seen: dict, counts: dict, lines: list) -> None:
@@ -92,7 +93,7 @@ def test_shortfalls(seen: dict, counts: dict, lines: list) -> None:
 
 
 def test_what_cannot_be_told_is_shown() -> None:
-    rows = {row.what: row for row in compare(look(link=None, disks=disk(kind="unknown")), NODE, "2.1")}
+    rows = {row.what: row for row in compare(host_info(link=None, disks=disk(kind="unknown")), NODE, "2.1")}
     assert (rows["link"].state, rows["link"].found) == ("unknown", "unknown")
     assert rows["disk of /, kind"].state == "unknown"
     assert rows["vCPUs"].found == "64 (32 cores)"
@@ -101,15 +102,15 @@ def test_what_cannot_be_told_is_shown() -> None:
 def test_components_on_one_device_want_the_sum_and_on_two_their_own() -> None:
     paths = {"prover_node": "/data/node", "prover_broker": "/srv/broker"}
     one = {"/data": (1005 * GB, TB, "nvme", "/dev/a"), "/srv": (1005 * GB, TB, "nvme", "/dev/a")}
-    assert [row.needed for row in compare(look(disks=one), BOTH, "2.1", paths) if row.what == "disk of /data/node"] == [
-        "1010 GB"
-    ]
+    assert [
+        row.needed for row in compare(host_info(disks=one), BOTH, "2.1", paths) if row.what == "disk of /data/node"
+    ] == ["1010 GB"]
     two = {
         "/": (GB, GB, "hdd", "/dev/z"),
         "/data": (TB, TB, "nvme", "/dev/a"),
         "/srv": (10 * GB, 9 * GB, "ssd", "/dev/b"),
     }
-    assert not shortfalls(look(disks=two), BOTH, paths)
+    assert not shortfalls(host_info(disks=two), BOTH, paths)
 
 
 @pytest.mark.parametrize(
@@ -128,26 +129,18 @@ def test_components_on_one_device_want_the_sum_and_on_two_their_own() -> None:
     ],
 )
 def test_agent_count(vcpus: int, memory_gib: int, wanted: object, beside: list, count: int) -> None:
-    assert agent_count(look(vcpus, memory=memory_gib * GIB), wanted, "2.1", beside) == count
+    assert agent_count(host_info(vcpus, memory=memory_gib * GIB), wanted, "2.1", beside) == count
 
 
 @pytest.mark.parametrize("wanted", [0, -1, "0", "many", None])
 def test_agent_count_refuses(wanted: object) -> None:
     with pytest.raises((ValueError, TypeError)):
-        agent_count(look(), wanted, "2.1")
-
-
-@pytest.mark.parametrize(
-    ("vcpus", "count", "threads"), [(64, 1, 64), (128, 2, 64), (100, 3, 33), (1, 4, 1), (64, 0, 64)]
-)
-def test_hardware_concurrency(vcpus: int, count: int, threads: int) -> None:
-    assert hardware_concurrency(vcpus, count) == threads
+        agent_count(host_info(), wanted, "2.1")
 
 
 def test_filters() -> None:
     filters = FilterModule().filters()
-    assert filters["agent_count"](look(), "auto", "2.1") == 1
-    assert filters["hardware_concurrency"](64, 2) == 32
+    assert filters["agent_count"](host_info(), "auto", "2.1") == 1
 
 
 @pytest.mark.parametrize(
@@ -155,7 +148,7 @@ def test_filters() -> None:
     [("2.1", (2, 4), (2, 4)), *((line, (16, 32), (8, 16)) for line in ("4", "5", "6"))],
 )
 def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None:
-    needs = RELEASES[line].needs
+    needs = RELEASES[line].requirements
     assert (needs["prover_node"].cores, needs["prover_node"].vcpus) == node
     assert (needs["prover_broker"].cores, needs["prover_broker"].vcpus) == broker
     assert (needs["prover_agent"].vcpus, needs["prover_agent"].memory_gb) == (64, 128)
@@ -178,8 +171,8 @@ def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None
 )
 def test_features_of_the_processor(line: str, flags: list | None, architecture: str, missing: list) -> None:
     seen = {"hardware": {"cpu_flags": flags}, "os": {"architecture": architecture}}
-    assert missing_cpu_flags(seen, needs_of("prover_agent", line)) == missing
-    assert missing_cpu_flags(seen, needs_of("prover_node", line)) == missing
+    assert missing_cpu_flags(seen, RELEASES[line].requirements["prover_agent"]) == missing
+    assert missing_cpu_flags(seen, RELEASES[line].requirements["prover_node"]) == missing
 
 
 @pytest.mark.parametrize(

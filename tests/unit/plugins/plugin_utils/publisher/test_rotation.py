@@ -7,7 +7,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import Settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
+    L1Settings,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation
 
 FORTH, ROUND = {"current": "previous", "next": "current"}, {"current": "next", "previous": "current"}
@@ -111,7 +113,7 @@ def test_the_client_that_is_furthest_on_the_right_chain_is_listened_to() -> None
     ],
 )
 def test_whether_an_account_can_pay(balances: dict, least: str, why: str) -> None:
-    found = rotation.lacking(A, balances, Settings(balance_fail=Decimal(least)))
+    found = rotation.lacking(A, balances, L1Settings(balance_fail=Decimal(least)))
     assert found.startswith(why) and bool(found) == bool(why)
 
 
@@ -126,7 +128,7 @@ def test_whether_an_account_can_pay(balances: dict, least: str, why: str) -> Non
     ],
 )
 def test_whether_an_account_can_pay_for_one_proof(balance: int, cost: int, needs_balance: bool, why: str) -> None:
-    settings = Settings(balance_fail=Decimal(0), needs_balance=needs_balance)
+    settings = L1Settings(balance_fail=Decimal(0), needs_balance=needs_balance)
     found = rotation.lacking(A, {A: str(balance)}, settings, cost)
     assert found.startswith(why) and bool(found) == bool(why)
 
@@ -141,7 +143,7 @@ def test_whether_an_account_can_pay_for_one_proof(balance: int, cost: int, needs
     ],
 )
 def test_whether_an_account_can_pay_for_long(balance: int, warn: str, said: str) -> None:
-    found = rotation.scanty(A, {A: str(balance)}, Settings(balance_warn=Decimal(warn)))
+    found = rotation.scanty(A, {A: str(balance)}, L1Settings(balance_warn=Decimal(warn)))
     assert found.startswith(said) and bool(found) == bool(said)
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Each way in which a fleet can be unwell, and those that only look like it."""
+"""The problems and notes of a fleet, and states that are not a problem."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import (
     HEADS,
-    age,
+    duration,
+    fleet_report,
     report_table,
-    verify,
 )
 from eth_utils import keccak
 
@@ -38,12 +38,23 @@ FLEET = {
 
 
 def container(service, **more):
-    """Give a container of a service as the look shows one that is well."""
+    """Give a container of a service as host_info returns a healthy one."""
     shown = {
-        "service": service, "name": service, "id": "1", "image": "aztecprotocol/aztec:4.1.2", "image_id": "sha256:aa",
-        "image_digests": [DIGEST], "state": "running", "health": "healthy", "restarts": 0,
-        "started_at": "2026-11-23T02:46:32.051416319Z", "exit_code": 0, "oom_killed": False, "log_error": "",
-        "status": {"code": 200, "body": "OK", "headers": dict(HEADERS), "error": ""}, "rpc": {},
+        "service": service,
+        "name": service,
+        "id": "1",
+        "image": "aztecprotocol/aztec:4.1.2",
+        "image_id": "sha256:aa",
+        "image_digests": [DIGEST],
+        "state": "running",
+        "health": "healthy",
+        "restarts": 0,
+        "started_at": "2026-11-23T02:46:32.051416319Z",
+        "exit_code": 0,
+        "oom_killed": False,
+        "log_error": "",
+        "status": {"code": 200, "body": "OK", "headers": dict(HEADERS), "error": ""},
+        "rpc": {},
     }
     if service == "prover-node":
         shown["rpc"] = {"node_getL2Tips": {}}
@@ -53,15 +64,20 @@ def container(service, **more):
     if service.startswith("prover-agent"):
         shown["rpc"] = {"agent_getStatus": {"status": "proving"}}
         shown["broker_contact"] = {
-            "at": NOW - 1, "seconds_ago": 1.0, "source": "connection", "state": "ok", "error": "",
-            "host": "10.0.0.1", "port": 8080,
+            "at": NOW - 1,
+            "seconds_ago": 1.0,
+            "source": "connection",
+            "state": "ok",
+            "error": "",
+            "host": "10.0.0.1",
+            "port": 8080,
         }
     shown.update(more)
     return shown
 
 
-def look(components, *containers):
-    """Give the look at a host with these components and containers."""
+def host_info(components, *containers):
+    """Return the host info of a host with these components and containers."""
     projects = {f"aztec-{name}": {"containers": []} for name in ("prover-node", "prover-broker", "prover-agent")}
     for item in containers:
         projects[f"aztec-{item['service'].rstrip('-0123456789')}"]["containers"].append(item)
@@ -78,13 +94,14 @@ def look(components, *containers):
 
 
 def fleet(node=None, broker=None, agent=None):
-    """Give the looks at a whole fleet, its containers changed by what is given."""
+    """Return the host info of a whole fleet, with these changes to its containers."""
     return {
-        "node-1": look(
+        "node-1": host_info(
             ["prover_node", "prover_broker"],
-            container("prover-node", **(node or {})), container("prover-broker", **(broker or {})),
+            container("prover-node", **(node or {})),
+            container("prover-broker", **(broker or {})),
         ),
-        "agent-1": look(["prover_agent"], container("prover-agent", **(agent or {}))),
+        "agent-1": host_info(["prover_agent"], container("prover-agent", **(agent or {}))),
     }
 
 
@@ -95,15 +112,22 @@ JUST_NOW = "2026-11-23T03:46:29Z"
 
 def test_well():
     """A fleet that is well has neither problems nor notes, and its table names all."""
-    report = verify(fleet(), FLEET)
+    report = fleet_report(fleet(), FLEET)
     assert (report.problems, report.notes) == ([], [])
     text = report_table(report)
     for word in ("node-1", "prover_broker", "aztec:4.1.2 d240b4af3518", "14 of 14, 2 proven", "1 s ago", "proving"):
         assert word in text
 
 
-LOST = {"at": NOW - 300, "seconds_ago": 300.0, "source": "connection", "state": "lost", "error": "ECONNREFUSED",
-        "host": "10.0.0.1", "port": 8080}
+LOST = {
+    "at": NOW - 300,
+    "seconds_ago": 300.0,
+    "source": "connection",
+    "state": "lost",
+    "error": "ECONNREFUSED",
+    "host": "10.0.0.1",
+    "port": 8080,
+}
 
 
 PLACES = {
@@ -120,27 +144,27 @@ PLACES = {
         ("agent", {"state": "exited", "exit_code": 79}, "update needed"),
         ("agent", {"state": "exited", "exit_code": 137, "oom_killed": True}, "out of memory"),
         ("agent", {"state": "restarting", "exit_code": 1}, "is restarting"),
-        ("broker", {"restarts": 3, "started_at": JUST_NOW}, "restarted 3 times, last 1 min ago"),
+        ("broker", {"restarts": 3, "started_at": JUST_NOW}, "restarted 3 times, last 60 s ago"),
         ("broker", {"health": "unhealthy"}, "is unhealthy"),
-        ("broker", {"status": {**NO_ANSWER, "code": 500, "error": ""}}, "answers 500"),
-        ("broker", {"status": NO_ANSWER}, "does not answer at /status (connection refused)"),
-        ("agent", {"health": "starting", "status": NO_ANSWER}, "does not answer"),
-        ("agent", {"health": "", "status": {**NO_ANSWER, "error": "timed out"}, "started_at": OLD}, "does not answer"),
+        ("broker", {"status": {**NO_ANSWER, "code": 500, "error": ""}}, "responds with 500"),
+        ("broker", {"status": NO_ANSWER}, "does not respond at /status (connection refused)"),
+        ("agent", {"health": "starting", "status": NO_ANSWER}, "does not respond"),
+        ("agent", {"health": "", "status": {**NO_ANSWER, "error": "timed out"}, "started_at": OLD}, "does not respond"),
         ("agent", {"image": "aztecprotocol/aztec:4.1.1"}, "run site.yml"),
-        ("agent", {"image_digests": ["aztecprotocol/aztec@sha256:ff"]}, "another image here"),
+        ("agent", {"image_digests": ["aztecprotocol/aztec@sha256:ff"]}, "another image than on node-1"),
         ("agent", {"rpc": {"agent_getStatus": {"status": "stopped"}}}, "an agent in it is stopped"),
-        ("agent", {"rpc": {"agent0_getStatus": "running", "agent1_getStatus": {"error": "x"}}}, "gives no answer"),
+        ("agent", {"rpc": {"agent0_getStatus": "running", "agent1_getStatus": {"error": "x"}}}, "does not respond"),
         ("agent", {"broker_contact": LOST}, "last seen 5 min ago (ECONNREFUSED)"),
         ("agent", {"broker_contact": {**LOST, "at": None, "seconds_ago": None, "error": ""}}, "never seen"),
-        ("agent", {"broker_contact": None}, "no broker"),
-        ("node", {"l1": {"pending": None, "proven": None, "error": "URL 1: timed out"}}, "asked: URL 1: timed out"),
-        ("node", {"rpc": {"node_getL2Tips": {"error": "refused"}}}, "does not tell its tips"),
+        ("agent", {"broker_contact": None}, "does not have a broker"),
+        ("node", {"l1": {"pending": None, "proven": None, "error": "URL 1: timed out"}}, "queried: URL 1: timed out"),
+        ("node", {"rpc": {"node_getL2Tips": {"error": "refused"}}}, "does not report its tips"),
         ("node", {"health": "unhealthy", "status": NO_ANSWER, "synced": None}, "is unhealthy"),
     ],
 )
 def test_problems(part, changes, words):
     """One fault is told where it is, in a line, and nobody else is blamed."""
-    report = verify(fleet(**{part: changes}), FLEET)
+    report = fleet_report(fleet(**{part: changes}), FLEET)
     assert {item[:2] for item in report.problems} == {PLACES[part]}
     assert any(words in item[2] for item in report.problems), report.problems
     assert all("\n" not in item[2] for item in report.problems)
@@ -149,30 +173,46 @@ def test_problems(part, changes, words):
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
-         "node is syncing, checkpoint 5 of 14"),
-        ({"node": {"health": "unhealthy", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
-         "node is syncing, checkpoint 5 of 14"),
-        ({"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": None}},
-         "node is syncing, checkpoint ? of 14"),
+        (
+            {"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
+            "node is syncing, checkpoint 5 of 14",
+        ),
+        (
+            {"node": {"health": "unhealthy", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": 5}},
+            "node is syncing, checkpoint 5 of 14",
+        ),
+        (
+            {"node": {"health": "starting", "status": NO_ANSWER, "tips": {}, "rpc": {}, "synced": None}},
+            "node is syncing, checkpoint ? of 14",
+        ),
         ({"node": {"tips": {"block": 30, "checkpoint": 4}}}, "node is syncing, checkpoint 4 of 14"),
-        ({"node": {"tips": {"block": 8, "checkpoint": None},
-                   "l1": {"block": 1, "unit": "block", "pending": 90, "proven": 2, "error": ""}}},
-         "node is syncing, block 8 of 90"),
-        ({"agent": {"health": "starting", "status": NO_ANSWER, "started_at": JUST_NOW, "broker_contact": LOST}},
-         "is starting, for 1 min now"),
+        (
+            {
+                "node": {
+                    "tips": {"block": 8, "checkpoint": None},
+                    "l1": {"block": 1, "unit": "block", "pending": 90, "proven": 2, "error": ""},
+                }
+            },
+            "node is syncing, block 8 of 90",
+        ),
+        (
+            {"agent": {"health": "starting", "status": NO_ANSWER, "started_at": JUST_NOW, "broker_contact": LOST}},
+            "is starting, for 60 s now",
+        ),
         ({"node": {"tips": {"block": 13, "checkpoint": 13}}}, None),
-        ({"agent": {"status": {**NO_ANSWER, "error": "timed out"}, "rpc": {}}},
-         "is healthy, but too busy to answer at /status just now"),
+        (
+            {"agent": {"status": {**NO_ANSWER, "error": "timed out"}, "rpc": {}}},
+            "is healthy, but too busy to respond at /status",
+        ),
         ({"agent": {"rpc": {"agent_getStatus": {"error": "timed out"}}}}, None),
-        ({"node": {"rpc": {"node_getL2Tips": {"error": "timed out"}}}}, "is busy and did not tell its tips"),
+        ({"node": {"rpc": {"node_getL2Tips": {"error": "timed out"}}}}, "is busy and did not report its tips"),
         ({"broker": {"restarts": 3}}, None),
         ({"agent": {"image_digests": [], "image_id": "sha256:own"}}, None),
     ],
 )
 def test_no_problems(changes, note):
     """What takes its time, or was got over, is no fault."""
-    report = verify(fleet(**changes), FLEET)
+    report = fleet_report(fleet(**changes), FLEET)
     assert report.problems == []
     assert [item[2] for item in report.notes] == ([note] if note else [])
 
@@ -181,7 +221,7 @@ def test_no_problems(changes, note):
 def test_versions_differ(name):
     """An agent of other versions than the broker is the one that is wrong."""
     headers = {**HEADERS, name: "0x9"}
-    report = verify(fleet(agent={"status": {"code": 200, "body": "OK", "headers": headers, "error": ""}}), FLEET)
+    report = fleet_report(fleet(agent={"status": {"code": 200, "body": "OK", "headers": headers, "error": ""}}), FLEET)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent")]
     assert name in report.problems[0][2]
 
@@ -206,7 +246,7 @@ SAVED = {"saved_in": ["/etc/nftables.conf"]}
         ),
         pytest.param(
             {"loaded": False, "owner": "", "table_problem": "it is refused"},
-            "the port guard cannot be seen: it is refused",
+            "the state of the port guard is unknown: it is refused",
             "NOT LOADED",
             id="the_kernel_does_not_answer",
         ),
@@ -218,7 +258,7 @@ SAVED = {"saved_in": ["/etc/nftables.conf"]}
         ),
         pytest.param(
             {"owner": "nobody"},
-            f"nobody keeps the port guard's tables, and a flush would remove them: {RESTART}",
+            f"the port guard's tables do not have an owner, so that a flush would remove them: {RESTART}",
             "NO OWNER",
             id="no_owner",
         ),
@@ -233,19 +273,19 @@ SAVED = {"saved_in": ["/etc/nftables.conf"]}
         ),
         pytest.param(
             {"sections": ["prover_node"]},
-            "the port guard has no section for it: run site.yml",
+            "the port guard does not have a section for this component: run site.yml",
             "NO SECTION",
             id="no_section",
         ),
         pytest.param(
             {"outdated": True},
-            "the port guard's rules are not those of its sections: run site.yml",
+            "the port guard's rules differ from its sections: run site.yml",
             "OUTDATED",
             id="other_rules",
         ),
         pytest.param(
             {"enabled": False},
-            "the port guard is not enabled, it will be gone after a reboot: run site.yml",
+            "the port guard is not enabled and does not start after a reboot: run site.yml",
             "owned",
             id="not_enabled",
         ),
@@ -253,37 +293,39 @@ SAVED = {"saved_in": ["/etc/nftables.conf"]}
 )
 def test_guard(guard, problem, cell):
     """Each way in which ports stand open, now or after a reboot, and the word for it in the table."""
-    looks = fleet()
-    looks["agent-1"]["guard"].update(guard)
-    report = verify(looks, FLEET)
+    host_infos = fleet()
+    host_infos["agent-1"]["guard"].update(guard)
+    report = fleet_report(host_infos, FLEET)
     assert report.problems == ([("agent-1", "prover_agent", problem)] if problem else [])
     assert [row[HEADS.index("GUARD")] for row in report.rows] == ["owned", "owned", cell]
 
 
 def test_an_engine_without_its_rules():
     """Containers of an engine whose rules were flushed reach nothing, and are well otherwise."""
-    looks = fleet()
-    looks["agent-1"]["engine"]["rules"] = False
-    (problem,) = verify(looks, FLEET).problems
+    host_infos = fleet()
+    host_infos["agent-1"]["engine"]["rules"] = False
+    (problem,) = fleet_report(host_infos, FLEET).problems
     assert problem[:2] == ("agent-1", "prover_agent")
-    assert problem[2].startswith("Docker's firewall rules are gone")
+    assert problem[2].startswith("Docker's firewall rules are missing")
 
 
 def test_lost_host():
     """A host that could not be looked at is a line and a problem."""
-    looks = {**fleet(), "agent-1": "could not be reached"}
-    report = verify(looks, FLEET)
+    host_infos = {**fleet(), "agent-1": "could not be reached"}
+    report = fleet_report(host_infos, FLEET)
     assert report.problems == [("agent-1", "prover_agent", "could not be reached")]
     assert "UNREACHABLE" in report_table(report)
 
 
-@pytest.mark.parametrize(("serves", "words"), [(True, "has no container"), (False, "does not serve (no answer)")])
+@pytest.mark.parametrize(
+    ("serves", "words"), [(True, "does not have a container"), (False, "does not respond (no response)")]
+)
 def test_missing(serves, words):
     """No container: of the engine or of the component."""
-    looks = fleet()
-    looks["agent-1"] = look(["prover_agent"])
-    looks["agent-1"]["engine"]["serves"] = serves
-    report = verify(looks, FLEET)
+    host_infos = fleet()
+    host_infos["agent-1"] = host_info(["prover_agent"])
+    host_infos["agent-1"]["engine"]["serves"] = serves
+    report = fleet_report(host_infos, FLEET)
     assert [item[0] for item in report.problems] == ["agent-1"]
     assert words in report.problems[0][2]
     assert "MISSING" in report_table(report)
@@ -291,9 +333,9 @@ def test_missing(serves, words):
 
 def test_left_over():
     """A component that runs where the inventory no longer puts it is named, with the way out."""
-    looks = fleet()
-    looks["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
-    report = verify(looks, FLEET)
+    host_infos = fleet()
+    host_infos["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
+    report = fleet_report(host_infos, FLEET)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_broker")]
     assert "is not in its group" in report.problems[0][2] and "docker rm -f prover-broker" in report.problems[0][2]
     assert ("agent-1", "prover_broker") in [row[:2] for row in report.rows]
@@ -304,20 +346,27 @@ def test_left_over():
     ("services", "problems"),
     [
         (["prover-agent-1", "prover-agent-2"], []),
-        (["prover-agent-2"], [("prover_agent 1", "has no container: run site.yml")]),
-        (["prover-agent-1", "prover-agent-2", "prover-agent-3"],
-         [("prover_agent 3", "is not what the inventory asks for: run site.yml")]),
-        (["prover-agent"],
-         [("prover_agent 1", "has no container: run site.yml"), ("prover_agent 2", "has no container: run site.yml"),
-          ("prover_agent", "is not what the inventory asks for: run site.yml")]),
+        (["prover-agent-2"], [("prover_agent 1", "does not have a container: run site.yml")]),
+        (
+            ["prover-agent-1", "prover-agent-2", "prover-agent-3"],
+            [("prover_agent 3", "is not in the inventory: run site.yml")],
+        ),
+        (
+            ["prover-agent"],
+            [
+                ("prover_agent 1", "does not have a container: run site.yml"),
+                ("prover_agent 2", "does not have a container: run site.yml"),
+                ("prover_agent", "is not in the inventory: run site.yml"),
+            ],
+        ),
     ],
 )
 def test_agents_in_containers_of_their_own(count, services, problems):
     """Each has a row of its own, and the inventory says which there must be."""
     wanted = copy.deepcopy(FLEET)
     wanted["hosts"]["agent-1"]["agents"] = {"count": count, "separate": True}
-    looks = {"agent-1": look(["prover_agent"], *(container(service) for service in services))}
-    report = verify(looks, wanted)
+    host_infos = {"agent-1": host_info(["prover_agent"], *(container(service) for service in services))}
+    report = fleet_report(host_infos, wanted)
     assert report.problems == [("agent-1", *problem) for problem in problems]
     names = {row[1] for row in report.rows}
     assert names >= {"prover_agent 1", "prover_agent 2"} and len(names) == len(report.rows)
@@ -334,10 +383,10 @@ def test_agents_in_containers_of_their_own(count, services, problems):
 )
 def test_seed(state, notes, problem):
     """The container that fetches the CRS has no row; it is named where it hinders the agents."""
-    looks = fleet()
+    host_infos = fleet()
     seed = container("prover-agent-crs", health="", **state)
-    looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"].append(seed)
-    report = verify(looks, FLEET)
+    host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"].append(seed)
+    report = fleet_report(host_infos, FLEET)
     assert [note[2] for note in report.notes] == notes
     assert [problem in item[2] for item in report.problems] == ([True] if problem else [])
     assert len(report.rows) == 3
@@ -346,7 +395,8 @@ def test_seed(state, notes, problem):
 @pytest.mark.parametrize("body", ["OK", '{"status":"ok","checks":{}}', ""])
 def test_any_body_of_a_status_is_well(body):
     """Release lines differ in what /status says beside 200."""
-    report = verify(fleet(broker={"status": {"code": 200, "body": body, "headers": dict(HEADERS), "error": ""}}), FLEET)
+    status = {"code": 200, "body": body, "headers": dict(HEADERS), "error": ""}
+    report = fleet_report(fleet(broker={"status": status}), FLEET)
     assert (report.problems, report.notes) == ([], [])
 
 
@@ -356,22 +406,33 @@ def test_versions_differ_in_one_of_several_containers():
     wanted["hosts"]["agent-1"]["agents"] = {"count": 2, "separate": True}
     headers = {**HEADERS, "x-aztec-packageversion": "9"}
     other = container("prover-agent-2", status={"code": 200, "body": "OK", "headers": headers, "error": ""})
-    report = verify({"agent-1": look(["prover_agent"], container("prover-agent-1"), other)}, wanted)
+    report = fleet_report({"agent-1": host_info(["prover_agent"], container("prover-agent-1"), other)}, wanted)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent 2")]
 
 
 def test_part_of_the_fleet():
     """With a limit, what is in the run is compared among itself."""
-    looks = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
-    assert verify(looks, FLEET).problems == []
+    host_infos = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
+    assert fleet_report(host_infos, FLEET).problems == []
 
 
 @pytest.mark.parametrize(
-    ("seconds", "wanted"), [(-1, "0 s"), (0.4, "0 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h"), (90000, "1 d")]
+    ("seconds", "wanted"),
+    [
+        (-1, "0 s"),
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (61, "61 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7300, "2 h"),
+        (90000, "25 h"),
+        (180000, "2 d"),
+    ],
 )
 def test_age(seconds, wanted):
-    """In the largest whole unit."""
-    assert age(seconds) == wanted
+    """In the largest unit of which there are at least two."""
+    assert duration(seconds) == wanted
 
 
 ROLLUP, NEXT = "0x" + "32" * 20, "0x" + "99" * 20
@@ -379,8 +440,8 @@ ROOTS = {name: HEADERS[name] for name in sorted(HEADERS) if name != "x-aztec-pac
 L1 = {"block": 123, "unit": "checkpoint", "pending": 14, "proven": 2, "error": "", "rollup": ROLLUP, "roots": ROOTS}
 NAMED = {**HEADERS, "x-aztec-l1rollupaddress": ROLLUP}
 SAME = (
-    "compare 4.1.2 with docs.aztec.network/networks (the node's copy of the network's configuration names it too): the "
-    "network may have moved on, or may not have moved yet"
+    "compare 4.1.2 with docs.aztec.network/networks (the node's copy of the network's configuration also contains it): "
+    "the network may have upgraded, or may not have upgraded yet"
 )
 CHANGE = "set aztec_version to what the network runs, with new data directories, and run site.yml"
 EARLY = "; if it was started ahead of a hard fork, wait"
@@ -411,7 +472,7 @@ def rollup_cells(report) -> dict:
 )
 def test_rollup_is_the_canonical_one(node, l1, cells):
     """The table says what was checked; what was not is no problem."""
-    report = verify(fleet(node={"status": answers(dict(node)), "l1": l1}), FLEET)
+    report = fleet_report(fleet(node={"status": answers(dict(node)), "l1": l1}), FLEET)
     assert (report.problems, report.notes) == ([], [])
     assert rollup_cells(report) == {"prover_node": cells[0], "prover_broker": cells[1], "prover_agent": "-"}
     assert "ROLLUP" in report_table(report)
@@ -420,10 +481,12 @@ def test_rollup_is_the_canonical_one(node, l1, cells):
 def test_node_of_another_rollup():
     """The node that runs names another rollup than the registry; its headers are not compared as well."""
     headers = {**NAMED, "x-aztec-l1rollupaddress": NEXT, "x-aztec-l2circuitsvktreeroot": "0x9"}
-    report = verify(fleet(node={"status": answers(headers), "l1": L1}), FLEET)
+    report = fleet_report(fleet(node={"status": answers(headers), "l1": L1}), FLEET)
     (line,) = [item for item in report.problems if "rollup" in item[2]]
     assert line == (
-        "node-1", "prover_node", f"follows the rollup {NEXT}, and the registry's canonical one is {ROLLUP}: {CHANGE}",
+        "node-1",
+        "prover_node",
+        f"follows the rollup {NEXT}, but the canonical one of the registry is {ROLLUP}: {CHANGE}",
     )
     assert rollup_cells(report)["prover_node"] == "OTHER"
 
@@ -433,34 +496,34 @@ def test_running_program_does_not_match_the_storage(name):
     """Node and broker are compared with the rollup, one line each; of long values the beginning is shown."""
     own, theirs = "0x" + "12" * 32, "0x" + "34" * 32
     node, broker = answers({**NAMED, name: own}), answers({**HEADERS, name: own})
-    looks = fleet(node={"status": node, "l1": {**L1, "roots": {**ROOTS, name: theirs}}}, broker={"status": broker})
-    report = verify({"node-1": looks["node-1"]}, FLEET)
-    wrong = f"{name} is {own[:18]}, and in the canonical rollup {ROLLUP} it is {theirs[:18]}: {CHANGE}"
+    host_infos = fleet(node={"status": node, "l1": {**L1, "roots": {**ROOTS, name: theirs}}}, broker={"status": broker})
+    report = fleet_report({"node-1": host_infos["node-1"]}, FLEET)
+    wrong = f"{name} is {own[:18]}, but in the canonical rollup {ROLLUP} it is {theirs[:18]}: {CHANGE}"
     assert report.problems == [("node-1", "prover_node", wrong), ("node-1", "prover_broker", wrong)]
     assert rollup_cells(report) == {"prover_node": "OTHER", "prover_broker": "OTHER"}
 
 
 def test_broker_on_a_host_of_its_own():
     """What the L1 says is asked beside the node; with a limit to the broker's host nobody has asked."""
-    looks = fleet(node={"status": answers(dict(NAMED)), "l1": L1}, broker={"status": answers({**HEADERS})})
-    broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
+    host_infos = fleet(node={"status": answers(dict(NAMED)), "l1": L1}, broker={"status": answers({**HEADERS})})
+    broker = host_infos["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
     apart = {
-        "node-1": look(["prover_node"], looks["node-1"]["projects"]["aztec-prover-node"]["containers"][0]),
-        "broker-1": look(["prover_broker"], broker),
+        "node-1": host_info(["prover_node"], host_infos["node-1"]["projects"]["aztec-prover-node"]["containers"][0]),
+        "broker-1": host_info(["prover_broker"], broker),
     }
     wanted = copy.deepcopy(FLEET)
     wanted["hosts"]["node-1"]["components"] = ["prover_node"]
     wanted["hosts"]["broker-1"] = {"components": ["prover_broker"], "images": ["aztecprotocol/aztec:4.1.2"]}
-    report = verify(apart, wanted)
+    report = fleet_report(apart, wanted)
     assert (report.problems, rollup_cells(report)["prover_broker"]) == ([], "ok")
-    alone = verify({"broker-1": apart["broker-1"], "node-1": "could not be reached"}, wanted)
+    alone = fleet_report({"broker-1": apart["broker-1"], "node-1": "could not be reached"}, wanted)
     assert rollup_cells(alone)["prover_broker"] == "not checked"
 
 
 def test_pinned_to_a_rollup():
     """Who keeps a node at a rollup by hand wants another one than the canonical."""
     changes = {"status": answers({**NAMED, "x-aztec-l1rollupaddress": NEXT}), "l1": L1, "pinned": True}
-    report = verify(fleet(node=changes), FLEET)
+    report = fleet_report(fleet(node=changes), FLEET)
     assert (report.problems, rollup_cells(report)["prover_node"]) == ([], "pinned")
 
 
@@ -473,7 +536,8 @@ STANDBY = {
     "l1": L1,
 }
 DIFFERS = (
-    f"is in standby and does no work, because the rollup {ROLLUP} differs in VK tree root (its own 0x1d1d1d1d1d1d1d1d, "
+    f"is in standby and does not work, because the rollup {ROLLUP} differs in VK tree root (its own "
+    "0x1d1d1d1d1d1d1d1d, "
     "the rollup's 0x1111111111111111): "
 )
 
@@ -495,22 +559,22 @@ DIFFERS = (
         ),
         (
             {"network_runs": "2.1.11"},
-            f"{DIFFERS}wait until the network, which runs 2.1.11, has moved to 4.1.2, or set aztec_version to 2.1.11",
+            f"{DIFFERS}wait until the network, which runs 2.1.11, upgrades to 4.1.2, or set aztec_version to 2.1.11",
         ),
         (
             {"network_runs": "4.1.1"},
-            f"{DIFFERS}wait until the network, which runs 4.1.1, has moved to 4.1.2, or set aztec_version to 4.1.1",
+            f"{DIFFERS}wait until the network, which runs 4.1.1, upgrades to 4.1.2, or set aztec_version to 4.1.1",
         ),
         (
             {"waiting": None},
-            "is in standby and does no work, because the rollup is not its own (its log no longer says why): "
+            "is in standby and does not work, because the rollup is not its own (its log no longer has the reason): "
             f"{CHANGE}{EARLY}",
         ),
     ],
 )
 def test_standby(part, changes, line):
-    """It looks healthy; it is a failure with its remedy, in one line, and the state in the table."""
-    report = verify(fleet(**{part: {**STANDBY, **changes}}), FLEET)
+    """It reports healthy. It is a problem with its remedy, in one line, and a state in the table."""
+    report = fleet_report(fleet(**{part: {**STANDBY, **changes}}), FLEET)
     assert report.problems == [(*PLACES[part], line)]
     row = next(row for row in report.rows if row[1] == f"prover_{part}")
     assert (row[3], row[HEADS.index("ROLLUP")], row[HEADS.index("HEALTH")]) == ("STANDBY", "OTHER", "healthy")
@@ -529,18 +593,18 @@ def test_standby(part, changes, line):
 )
 def test_what_is_not_standby(status, line):
     """2.1 has no standby; in the others all signs have to be there, whatever the log says."""
-    report = verify(fleet(broker={**STANDBY, "status": status}), {**FLEET, "line": line})
+    report = fleet_report(fleet(broker={**STANDBY, "status": status}), {**FLEET, "line": line})
     assert [item for item in report.problems if "standby" in item[2]] == []
     assert "STANDBY" not in report_table(report)
 
 
 def test_agents_have_no_standby():
-    report = verify(fleet(agent={**STANDBY, "rpc": {"agent_getStatus": {"status": "running"}}}), FLEET)
+    report = fleet_report(fleet(agent={**STANDBY, "rpc": {"agent_getStatus": {"status": "running"}}}), FLEET)
     assert [item for item in report.problems if "standby" in item[2]] == []
 
 
 def test_a_container_that_has_ended_is_not_in_standby():
-    report = verify(fleet(broker={**STANDBY, "state": "exited"}), FLEET)
+    report = fleet_report(fleet(broker={**STANDBY, "state": "exited"}), FLEET)
     assert [item[2] for item in report.problems if "standby" in item[2]] == []
     assert report.problems[0][2].startswith("is exited")
 
@@ -550,8 +614,8 @@ def test_soft_shutdown(runs, wanted):
     """The status and its headers are those of a node that works; its log says that it has stopped."""
     waiting = {"kind": "soft shutdown", "rollup": "", "mismatches": []}
     changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_runs": runs, "l1": L1}
-    report = verify(fleet(node=changes), {**FLEET, "line": "5"})
-    wrong = "has stopped its work: the rollup that it follows is no longer the network's (soft shutdown): "
+    report = fleet_report(fleet(node=changes), {**FLEET, "line": "5"})
+    wrong = "has stopped working, because its rollup is no longer that of the network (soft shutdown): "
     change = f"set aztec_version to {wanted or 'what the network runs'}, with new data directories, and run site.yml"
     assert report.problems == [("node-1", "prover_node", wrong + change)]
     assert next(row for row in report.rows if row[1] == "prover_node")[3] == "SOFT SHUTDOWN"
@@ -561,7 +625,8 @@ def test_slots_of_the_rollup():
     """The slots are those that 4.1.2 itself reads; no other line has any."""
     first = int.from_bytes(keccak(b"aztec.stf.storage"), "big")
     assert RELEASES["4"].rollup_slots == {
-        "x-aztec-l2circuitsvktreeroot": hex(first + 3), "x-aztec-l2protocolcontractshash": hex(first + 4),
+        "x-aztec-l2circuitsvktreeroot": hex(first + 3),
+        "x-aztec-l2protocolcontractshash": hex(first + 4),
     }
     assert [line for line, release in RELEASES.items() if release.rollup_slots] == ["4"]
     assert [line for line, release in RELEASES.items() if not release.standby] == ["2.1"]
@@ -581,25 +646,25 @@ def test_slots_of_the_rollup():
 )
 def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
     """It is a note, of that component alone; without the run it is a problem."""
-    looks = fleet(agent=agent)
+    host_infos = fleet(agent=agent)
     if agent is None:
-        looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
-    assert verify(looks, FLEET).problems
-    looks["agent-1"]["working"] = ["aztec-prover-node"]
-    assert verify(looks, FLEET).problems
-    looks["agent-1"]["working"] = ["aztec-prover-agent"]
-    report = verify(looks, FLEET)
+        host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
+    assert fleet_report(host_infos, FLEET).problems
+    host_infos["agent-1"]["working"] = ["aztec-prover-node"]
+    assert fleet_report(host_infos, FLEET).problems
+    host_infos["agent-1"]["working"] = ["aztec-prover-agent"]
+    report = fleet_report(host_infos, FLEET)
     assert report.problems == []
-    note = "another run is changing it now: run verify.yml again when that run has ended"
+    note = "another run is changing it: run verify.yml again after that run ends"
     assert ("agent-1", "prover_agent", note) in report.notes
 
 
 @pytest.mark.parametrize("status", ["\x1b[31mproving\x1b[0m", "proving\r", "proving\n"])
 def test_what_an_agent_says_is_printable(status: str) -> None:
     """And in the width of a table."""
-    text = report_table(verify(fleet(agent={"rpc": {"agent_getStatus": {"status": status}}}), FLEET))
+    text = report_table(fleet_report(fleet(agent={"rpc": {"agent_getStatus": {"status": status}}}), FLEET))
     assert "proving" in text and "\x1b" not in text and "\r" not in text
-    text = report_table(verify(fleet(agent={"rpc": {"agent_getStatus": {"status": "x" * 5000}}}), FLEET))
+    text = report_table(fleet_report(fleet(agent={"rpc": {"agent_getStatus": {"status": "x" * 5000}}}), FLEET))
     assert max(map(len, text.splitlines())) < 400
 
 
@@ -623,18 +688,23 @@ ADMITTING = {
         pytest.param(["10.0.0.7"], [], "", "10.0.0.7", id="admitted by a network"),
         pytest.param(["10.0.0.7"], ["10.9.0.3"], "10.9.0.3", "10.0.0.7", id="two"),
         pytest.param([], ["10.0.0.7"], "", "", id="tried before it was admitted again"),
-        pytest.param([], [f"10.9.0.{n}" for n in range(1, 8)],
-                     "10.9.0.1, 10.9.0.2, 10.9.0.3, 10.9.0.4, 10.9.0.5 and 2 more", "", id="many"),
+        pytest.param(
+            [],
+            [f"10.9.0.{n}" for n in range(1, 8)],
+            "10.9.0.1, 10.9.0.2, 10.9.0.3, 10.9.0.4, 10.9.0.5 and 2 more",
+            "",
+            id="many",
+        ),
         # An address that the inventory does not know, and the host has.
         pytest.param(["10.0.0.8"], [], "", "", id="another address of a host"),
     ],
 )
 def test_agents_that_were_removed(clients, tried, gone, used):
     """Who is in no inventory and uses the broker or tries to is named, with what to do; it is no fault of the fleet."""
-    looks = fleet(broker={"clients": clients})
-    looks["node-1"]["guard"]["tried"] = tried
-    looks["agent-1"]["addresses"] = ["10.0.0.8"]
-    report = verify(looks, ADMITTING)
+    host_infos = fleet(broker={"clients": clients})
+    host_infos["node-1"]["guard"]["tried"] = tried
+    host_infos["agent-1"]["addresses"] = ["10.0.0.8"]
+    report = fleet_report(host_infos, ADMITTING)
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
     wanted = []
     if gone:
@@ -658,14 +728,15 @@ def test_agents_that_were_removed(clients, tried, gone, used):
 )
 def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: list, named: list) -> None:
     """They are told how they are admitted, and not to be stopped."""
-    looks = fleet()
-    looks["node-1"]["guard"]["tried"] = tried
-    looks["node-1"]["addresses"] = ["10.0.0.1", "10.8.0.1"]
-    looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
+    host_infos = fleet()
+    host_infos["node-1"]["guard"]["tried"] = tried
+    host_infos["node-1"]["addresses"] = ["10.0.0.1", "10.8.0.1"]
+    host_infos["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
     wanted = {**ADMITTING, "broker": {"host": "node-1", "admitted": admitted or ["10.0.0.0/24"]}}
     remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
-    assert verify(looks, wanted).notes == [
-        ("node-1", "prover_broker", f"{host} comes from {one}, which is not admitted: {remedy}") for host, one in named
+    assert fleet_report(host_infos, wanted).notes == [
+        ("node-1", "prover_broker", f"{host} connects from {one}, which is not admitted: {remedy}")
+        for host, one in named
     ]
 
 
@@ -684,11 +755,11 @@ def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: lis
     ],
 )
 def test_of_an_unknown_address_nobody_is_called_removed(clients: list, tried: list, lines: list) -> None:
-    looks = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
-    looks["node-1"]["guard"]["tried"] = tried
+    host_infos = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
+    host_infos["node-1"]["guard"]["tried"] = tried
     unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}
-    remedy = "correct the address of agent-1 where it is there, else stop the agent there, with docker compose down in "
-    remedy += "its directory, /opt/aztec/prover-agent by default"
-    assert [note[2] for note in verify(looks, {**ADMITTING, "hosts": unknown}).notes] == [
-        f"of no host whose address is known, {line}: {remedy}" for line in lines
+    remedy = "correct the address of agent-1 if it is there, otherwise stop the agent there, with docker compose down "
+    remedy += "in its directory, /opt/aztec/prover-agent by default"
+    assert [note[2] for note in fleet_report(host_infos, {**ADMITTING, "hosts": unknown}).notes] == [
+        f"not of a host with a known address, {line}: {remedy}" for line in lines
     ]

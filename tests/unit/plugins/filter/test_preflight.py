@@ -8,14 +8,14 @@ import json
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.filter.l1 import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.filter.preflight import FilterModule
 
 FLEET = {
     "network": "testnet",
     "publishers": [],
     "hosts": {"broker-1": {"components": ["prover_broker"]}, "agent-1": {"components": ["prover_agent"]}},
 }
-ask = FilterModule().filters()["l1_questions"]
+ask = FilterModule().filters()["l1_queries"]
 
 
 def test_questions_are_text() -> None:
@@ -25,6 +25,6 @@ def test_questions_are_text() -> None:
 
 
 def test_errors_are_one_line_without_values() -> None:
-    with pytest.raises(AnsibleFilterError, match="l1_questions: cannot work with what it was given") as error:
+    with pytest.raises(AnsibleFilterError, match="l1_queries: cannot work with what it was given") as error:
         ask({"aztec_l1_execution_urls": ["S3cret"], "aztec_l1_timeout": ["S3cret"]}, FLEET, "broker-1")
     assert "S3cret" not in str(error.value)

@@ -5,15 +5,20 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
-    Engine,
-    Settings,
     check_hosts,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import image_bytes, image_name
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    ComponentSettings,
+    EngineSettings,
+    engine_settings,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import (
+    image_bytes,
+    image_name,
+)
 
 GB, TB, GIB = 1000**3, 1000**4, 1024**3
 DATA, CONTAINERD = "/var/lib/docker", "/var/lib/containerd"
@@ -29,8 +34,8 @@ def volume(free: float, device: str = "/dev/a", size: float = 4 * TB) -> dict:
     return {"size_bytes": size, "free_bytes": int(free), "kind": "nvme", "device": device, "filesystem": device}
 
 
-def look(disks: dict, engine: dict, images: dict | None = None, **more) -> dict:
-    """Return the look at an agent's host on which nothing is wrong, with these disks, engine and images."""
+def host_info(disks: dict, engine: dict, images: dict | None = None, **more) -> dict:
+    """Return the host info of an agent's host without problems, with these disks, engine and images."""
     hardware = {"vcpus": 64, "cores": 32, "memory_bytes": 128 * GIB, "link_mbps": None, "cpu_flags": FLAGS}
     seen = {"error": "", "compose": "2.40.0", "ours": False, "pin": "", "rules": True, "apt_sources": []}
     usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
@@ -51,7 +56,7 @@ def look(disks: dict, engine: dict, images: dict | None = None, **more) -> dict:
 def lines(
     seen: dict,
     images: tuple = (IMAGE,),
-    engine: Engine | None = None,
+    engine: EngineSettings | None = None,
     components: tuple = ("prover_agent",),
     requirements: str = "fail",
     line: str = "6",
@@ -65,8 +70,8 @@ def lines(
         "docker_ipv6_subnet": "",
     }
     fleet = {"line": line, "broker": {"publish": ["10.0.0.21"]}, "hosts": {"agent-1": here}}
-    settings = {"agent-1": {name: Settings(requirements=requirements) for name in components}}
-    found = check_hosts({"agent-1": seen}, fleet, settings, {"agent-1": engine or Engine()})
+    settings = {"agent-1": {name: ComponentSettings(requirements=requirements) for name in components}}
+    found = check_hosts({"agent-1": seen}, fleet, settings, {"agent-1": engine or EngineSettings()})
     return [" | ".join((one.level, one.variable, one.wrong, one.remedy)) for one in found.problems]
 
 
@@ -137,7 +142,7 @@ def full(*paths: str, free: float = 0.4 * GB) -> dict:
     ],
 )  # fmt: skip
 def test_space_is_checked_where_it_is_used(disks: dict, engine: dict, images: dict, found: list) -> None:
-    assert lines(look(disks, engine, images)) == found
+    assert lines(host_info(disks, engine, images)) == found
 
 
 @pytest.mark.parametrize(
@@ -157,7 +162,7 @@ def test_space_is_checked_where_it_is_used(disks: dict, engine: dict, images: di
 def test_space_of_an_engine_that_is_not_there_yet(settings: dict, where: str | None) -> None:
     """Each of these paths is a full disk of its own."""
     disks = {**BIG, **{path: volume(0.4 * GB, f"/dev{path}") for path in (DATA, CONTAINERD, "/full")}}
-    found = lines(look(disks, NEW), engine=engine_of(settings, read_specs(ROLES)))
+    found = lines(host_info(disks, NEW), engine=engine_settings(settings, read_specs(ROLES)))
     pulls = [one for one in found if "needed 4.0 GB" in one or "needed 6.0 GB" in one]
     assert [one.split(" | ")[1] for one in pulls] == ([f"disk of {where}, free"] if where else [])
     assert where or not found
@@ -171,7 +176,7 @@ def test_space_of_an_engine_that_is_not_there_yet(settings: dict, where: str | N
     ],
 )
 def test_the_remedy_lowers_what_is_said(requirements: str, found: list) -> None:
-    assert lines(look(full(DATA), LEGACY), requirements=requirements) == found
+    assert lines(host_info(full(DATA), LEGACY), requirements=requirements) == found
 
 
 @pytest.mark.parametrize(
@@ -206,12 +211,12 @@ def test_name_of_an_image(reference: str, name: str) -> None:
 
 
 def test_a_limit_of_memory_is_named() -> None:
-    seen = look(BIG, LEGACY, hardware={"memory_bytes": 8 * GIB, "memory_limited": True})
-    assert lines(seen)[0].startswith("error | memory | found 8.6 GB (cgroup limit), needed 128 GB | give the host more")
+    seen = host_info(BIG, LEGACY, hardware={"memory_bytes": 8 * GIB, "memory_limited": True})
+    assert lines(seen)[0].startswith("error | memory | found 8.6 GB (cgroup limit), needed 128 GB | use a larger host")
 
 
 BUILD = "use a machine with a 64-bit system on x86 or ARM, or set aztec_image to an image that you built"
-PUBLISHED = f"error | architecture | {IMAGE} is published for amd64 and arm64, and the host is {{}} | {BUILD}"
+PUBLISHED = f"error | architecture | {IMAGE} is published for amd64 and arm64, but the host is {{}} | {BUILD}"
 OWN = "registry.lan:5000/aztec:6.0.0"
 
 
@@ -238,14 +243,14 @@ OWN = "registry.lan:5000/aztec:6.0.0"
     ],
 )  # fmt: skip
 def test_architecture(machine: str, engine: str, images: tuple, present: dict, found: list) -> None:
-    seen = look(BIG, {**LEGACY, "architecture": engine}, present)
+    seen = host_info(BIG, {**LEGACY, "architecture": engine}, present)
     seen["os"]["architecture"] = machine
     assert lines(seen, images) == found
 
 
 def cpu(missing: str, who: str, needs: str, option: str) -> list[str]:
-    remedy = f"use a newer machine, set a virtual machine's processor type to host, or set {option}: ignore"
-    return [f"warning | CPU | the processor has no {missing}; {who} needs {needs} | {remedy}"]
+    remedy = f"use a newer machine, set the CPU type of the virtual machine to host, or set {option}: ignore"
+    return [f"warning | CPU | the CPU does not have {missing}; {who} needs {needs} | {remedy}"]
 
 
 SINCE = "a processor released in 2015 or later"
@@ -269,7 +274,7 @@ SINCE = "a processor released in 2015 or later"
     ],
 )  # fmt: skip
 def test_a_processor_that_cannot_prove(flags: list | None, line: str, components: tuple, found: list) -> None:
-    seen = look(BIG, LEGACY, hardware={"cpu_flags": flags, "memory_bytes": 512 * GIB, "vcpus": 256})
+    seen = host_info(BIG, LEGACY, hardware={"cpu_flags": flags, "memory_bytes": 512 * GIB, "vcpus": 256})
     assert [one for one in lines(seen, (), components=components, line=line) if "CPU" in one.split(" | ")[1]] == found
     assert lines(seen, (), components=components, line=line, requirements="ignore") == []
 
@@ -277,29 +282,29 @@ def test_a_processor_that_cannot_prove(flags: list | None, line: str, components
 @pytest.mark.parametrize(
     ("engine", "wanted", "found"),
     [
-        (LEGACY, Engine(), []),
-        (LEGACY, Engine(options={"data-root": DATA}, containerd_root=f"{CONTAINERD}/"), []),
+        (LEGACY, EngineSettings(), []),
+        (LEGACY, EngineSettings(options={"data-root": DATA}, containerd_root=f"{CONTAINERD}/"), []),
         (
             LEGACY,
-            Engine(options={"data-root": "/d"}),
+            EngineSettings(options={"data-root": "/d"}),
             [
-                f"warning | docker_engine_data_root | is /d, and the engine that is there uses {DATA}, which is left "
-                f"as it is | set docker_engine_data_root to {DATA} for this host, or set it in that engine's own "
+                f"warning | docker_engine_data_root | is /d, but the installed engine uses {DATA}, which the run does "
+                f"not change | set docker_engine_data_root to {DATA} for this host, or set it in that engine's own "
                 "settings"
             ],
         ),
-        (NEW, Engine(options={"data-root": "/d"}), []),
+        (NEW, EngineSettings(options={"data-root": "/d"}), []),
     ],
 )
-def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: Engine, found: list) -> None:
-    assert lines(look(BIG, engine), engine=wanted) == found
+def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: EngineSettings, found: list) -> None:
+    assert lines(host_info(BIG, engine), engine=wanted) == found
 
 
 def test_a_root_that_holds_something_is_not_moved() -> None:
-    seen = look(BIG, {**LEGACY, "ours": True, "data_root": DATA, "data_root_holds": True})
-    assert lines(seen, engine=Engine(options={"data-root": "/d"})) == [
+    seen = host_info(BIG, {**LEGACY, "ours": True, "data_root": DATA, "data_root_holds": True})
+    assert lines(seen, engine=EngineSettings(options={"data-root": "/d"})) == [
         f"error | container engine | {DATA} holds images, containers or volumes, which would not be found in /d | set "
         f"docker_engine_data_root to {DATA}, or stop all containers, Docker and containerd, move {DATA} to /d, "
         "and run again"
     ]
-    assert lines(seen, engine=Engine(options={"data-root": DATA})) == []
+    assert lines(seen, engine=EngineSettings(options={"data-root": DATA})) == []
