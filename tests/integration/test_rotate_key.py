@@ -119,15 +119,15 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
     assert (account.key, len(account.mnemonic.split())) == (staged[NEXT], 24)
     assert place.clear().startswith(f"{CLEAR}# The publisher's key, of account {account.address}.\n")
     assert account.address in run.lines and "\n".join(qr_lines(f"ethereum:{account.address}")) in run.output
-    told = f'from {OWNER} to {account.address}; to keep it, set prover_node_prover_id: "{OWNER}".'
-    assert told in run.output
+    changes = f'from {OWNER} to {account.address}; to keep it, set prover_node_prover_id: "{OWNER}".'
+    assert changes in run.output
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
 
     # Killed there, and run again.
     before = place.tree()
     again = steps(place, killed=True)
     assert place.tree() == before and "changed=0" in again.output
-    assert f"{account.address} takes the place of {OWNER}; the keys are in {place.vault}." in again.lines
+    assert f"{account.address} replaces {OWNER}; the keys are in {place.vault}." in again.lines
 
     runs = [steps(place, "-vvvv", "--diff")]
     rotated = place.clear()
@@ -140,7 +140,7 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
 
     runs.append(steps(place, rotate_key_rollback=True))
     assert keys(place) == {KEY: OLD, NEXT: account.key, NEXT_WORDS: account.mnemonic}
-    assert f"That of {account.address} is there as the next one: the command without options changes to it." in (
+    assert f"The key of {account.address} is staged: run the command without options to change to it." in (
         runs[-1].lines
     )
     before = place.tree()
@@ -171,7 +171,7 @@ def added(account) -> str:
     return (
         f"# The publisher's key, of account {account.address}.\n"
         f'{KEY}: "{account.key}"\n'
-        f"# For backup, read by no role: the key is this mnemonic's at {account.path}.\n"
+        f"# Backup that no role uses, the key's mnemonic, path {account.path}.\n"
         f'{MNEMONIC}: "{account.mnemonic}"\n'
     )
 
@@ -188,7 +188,7 @@ def test_an_imported_key_and_a_comment_of_ours(place: Place) -> None:
     assert keys(place) == {PREVIOUS: OLD, KEY: FIRST_KEY}
     assert place.leaks(run, FIRST_KEY, OLD) == []
     confirmed = steps(place, rotate_key_confirm=True)
-    assert f"The key of {OWNER} is no longer there." in confirmed.lines
+    assert f"The key of {OWNER} was removed." in confirmed.lines
     steps(place)
     steps(place, rotate_key_confirm=True)
     assert FIRST not in place.clear() and list(keys(place)) == [KEY, MNEMONIC]
@@ -223,7 +223,7 @@ def test_more_than_the_key_is_refused(place: Place) -> None:
     run = place.run(command(place, {}, "-vvvv", "--diff"), DOCKER_HOST=os.environ["DOCKER_HOST"])
     assert run.message() == (
         "node-1: more than the key would change on this host: run playbooks/site.yml first (with --check --diff it "
-        "shows what), then the same command again; the key that it has is left as it is"
+        "shows what), then the same command again; the node keeps its current key"
     )
     assert sum("TASK [aztec_ops.prover.prover_node : Apply the node's stack]" in line for line in run.lines) == 2
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
@@ -236,7 +236,7 @@ def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_sp
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     confirm = {"rotate_key_confirm": True}
     run = place.run(command(place, confirm), **nowhere)
-    assert run.message() == ("node-1: Docker does not serve on this host: start it, then run the same command again")
+    assert run.message() == ("node-1: Docker is not usable on this host: start it, then run the same command again")
     assert keys(place) == {KEY: OLD, PREVIOUS: FIRST_KEY}
     run = place.run(command(place, {**confirm, "rotate_key_force": True}), **nowhere)
     assert run.status == 0, run.output
@@ -264,11 +264,11 @@ def test_no_key_goes_unseen_to_the_node(place: Place, kept: str | None, options:
     run = place.run(command(place, {"aztec_l1_checks": "ignore", **options}, book=place.folder / "look.yml"))
     if not again:
         assert run.status == 0, run.output
-        assert "The accounts were not looked at, for aztec_l1_checks is ignore." in run.lines
+        assert "The accounts were not checked, because aztec_l1_checks is ignore." in run.lines
         return
     wanted = FIRST if kept else ethereum_address(keys(place)[NEXT])
     assert run.message() == (
-        f"aztec_l1_checks is ignore, so that nobody asks whether {wanted} can pay: send ETH to it, then run the same "
+        f"aztec_l1_checks is ignore, so the balance of {wanted} is not checked: send ETH to it, then run the same "
         f"command again with -e rotate_key_force=true; the node still runs with {OWNER}"
     )
 
@@ -289,7 +289,7 @@ def test_a_vault_that_is_changed_while_a_run_waits(place: Place, then: str) -> N
     (place.folder / "look.yml").write_text(book + more, encoding="utf-8")
     options = {"aztec_l1_checks": "ignore", "rotate_key_force": True}
     run = place.run(command(place, options, "-vvvv", "--diff", book=place.folder / "look.yml"))
-    assert run.message() == f"{place.vault} was changed while this run went on: run the same command again"
+    assert run.message() == f"{place.vault} was changed during this run: run the same command again"
     assert place.leaks(run, OLD, FIRST_KEY, PASSWORD) == []
 
 
@@ -333,52 +333,52 @@ REFUSED = {
         {"rotate_key_wiat": 9},
         None,
         {},
-        "there is no variable rotate_key_wiat: did you mean rotate_key_w",
+        "unknown variable rotate_key_wiat: did you mean rotate_key_w",
     ),
     "a misspelt option of the key": (
         {"publisher_key_sorce": 1},
         None,
         {},
-        "there is no variable publisher_key_sorce: did",
+        "unknown variable publisher_key_sorce: did",
     ),
-    "no seconds": ({"rotate_key_wait": "S3cret"}, None, {}, "rotate_key_wait is no number of seconds: give one from 0"),
-    "less than no seconds": ({"rotate_key_wait": -1}, None, {}, "rotate_key_wait is no number of seconds"),
-    "no yes": ({"rotate_key_confirm": "S3cret"}, None, {}, "rotate_key_confirm is neither true nor false: write true"),
+    "no seconds": ({"rotate_key_wait": "S3cret"}, None, {}, "rotate_key_wait is not a whole number: give one from 0"),
+    "less than no seconds": ({"rotate_key_wait": -1}, None, {}, "rotate_key_wait is not a whole number"),
+    "no yes": ({"rotate_key_confirm": "S3cret"}, None, {}, "rotate_key_confirm is not a boolean: write true"),
     "force alone": (
         {"rotate_key_force": True},
         None,
         {},
-        "rotate_key_force goes with rotate_key_confirm, or with aztec_l1_checks: ignore: leave it away",
+        "rotate_key_force requires rotate_key_confirm, or aztec_l1_checks set to ignore: omit it",
     ),
     "rewards alone": (
         {"rotate_key_rewards_moved": True},
         None,
         {},
-        "rotate_key_rewards_moved goes with rotate_key_confirm alone: set that too",
+        "rotate_key_rewards_moved requires rotate_key_confirm: set that too",
     ),
     "a new key to go back to": (
         {"rotate_key_rollback": True, "publisher_key_source": "private_key"},
         None,
         {},
-        "publisher_key_source goes with a new key, not with rotate_key_rollback: leave one of them",
+        "publisher_key_source is for a new key, not for rotate_key_rollback: set only one of them",
     ),
     "both ways": (
         {"rotate_key_confirm": True, "rotate_key_rollback": True},
         None,
         {},
-        "rotate_key_confirm and rotate_key_rollback are both set: leave one of them",
+        "rotate_key_confirm and rotate_key_rollback are both set: set only one of them",
     ),
     "nothing to go back to": (
         {"rotate_key_rollback": True},
         None,
         {},
-        f"there is no {PREVIOUS} in {{vault}} to go back to",
+        f"{{vault}} does not have {PREVIOUS}, so a rollback is not possible",
     ),
     "the old key": (
         {"publisher_key_source": "private_key", "publisher_key_file": "{given}/old"},
         None,
         {},
-        f"the new key is the old one, of {OWNER}: give another one",
+        f"the new key is in the vault already, of {OWNER}: give another one",
     ),
     "another host's key": (
         {"publisher_key_source": "private_key", "publisher_key_file": "{given}/other"},
@@ -402,7 +402,7 @@ REFUSED = {
         {},
         f'{KEY}: "{OLD}"\n{NEXT}: "{FIRST_KEY}"\n{PREVIOUS}: "{"0x" + "1" * 64}"\n',
         {},
-        f"{{vault}} has both {NEXT} and {PREVIOUS}, and a rotation knows one of them: take out the one",
+        f"{{vault}} has both {NEXT} and {PREVIOUS}: remove the one that is not needed",
     ),
     "not yet to be confirmed": (
         {"rotate_key_confirm": True},
@@ -414,13 +414,13 @@ REFUSED = {
         {},
         f'{KEY}: "{OLD}"\n{NEXT_WORDS}: "S3cret"\n',
         {},
-        f"{{vault}} has {NEXT_WORDS} and no {NEXT}",
+        f"{{vault}} has {NEXT_WORDS} but not {NEXT}",
     ),
     "a key that is looked up": (
         {},
         "a: 1\n",
         {"host_vars/node-1.yml": f"{KEY}: \"{{{{ lookup('ansible.builtin.env', 'THE_KEY') }}}}\"\n"},
-        f"{KEY} in {{inventory}}/host_vars/node-1.yml is looked up, or encrypted alone: change it where it comes from",
+        f"{KEY} in {{inventory}}/host_vars/node-1.yml is a template or an encrypted value of its own: change it",
     ),
     "a plain file": (
         {},
@@ -438,19 +438,19 @@ REFUSED = {
         {KEY: FIRST_KEY},
         None,
         {},
-        f"node-1 gets {KEY} from <CLI option '-e'>, not from {{vault}}: take it out there",
+        f"node-1 gets {KEY} from the command line (-e), not from {{vault}}: remove it there",
     ),
     "the same key on the command line": (
         {KEY: OLD},
         None,
         {},
-        f"node-1 gets {KEY} from <CLI option '-e'>, not from {{vault}}: take it out there",
+        f"node-1 gets {KEY} from the command line (-e), not from {{vault}}: remove it there",
     ),
     "the same key beside the host": (
         {},
         None,
         {"hosts.yml": json.dumps(groups_of({"node-1": {**FLEET, KEY: OLD}}))},
-        f"node-1 gets {KEY} from {{inventory}}/hosts.yml, not from {{vault}}: take it out there",
+        f"node-1 gets {KEY} from the inventory's line of the host, not from {{vault}}: remove it there",
     ),
 }
 

@@ -168,7 +168,7 @@ def new(fleet: Fleet, user: User, old: str) -> str:
     )
     assert f"next {address} 0 ETH 0" in lines
     remedy = f'prover_node_prover_id: "{old}"'
-    said_by(lambda line: f"changes with it, from {old} to {address}; to keep it, set {remedy}." in line, lines)
+    said_by(lambda line: f"changes from {old} to {address}; to keep it, set {remedy}." in line, lines)
     assert (container(fleet), publishers(fleet)) == (before, [old])
     # The remedy that was named.
     (user.inventory / "group_vars/all/rewards.yml").write_text(f"---\n{remedy}\n")
@@ -212,7 +212,7 @@ def test_a_node_that_does_not_start_gets_its_old_key_back(fleet: Fleet, user: Us
     assert time.monotonic() - began < 115
     said_by(lambda line: line.startswith(f"{NODE}: {new} has 0 ETH and cannot pay") and line.endswith("s left"), lines)
     said_by(lambda line: "The last good files and images are back and run" in line, lines)
-    assert error(lines).startswith(f"The node was not seen to come up with the key of {new}; what is known of it ")
+    assert error(lines).startswith(f"The node did not start with the key of {new}, see the error above.")
     assert (user.inventory / VAULT).read_bytes() == vault
     assert publishers(fleet) == [old]
     fleet.wait_until_healthy(NODE, SERVICE)
@@ -245,7 +245,9 @@ def rotated(fleet: Fleet, user: User, old: str, new: str) -> int:
     before, keys, began = container(fleet), user.keys(), time.time()
     lines = user.playbook("rotate_key.yml")
     assert user.keys() == {PREVIOUS: keys[KEY], KEY: keys[NEXT]}
-    said_by(lambda line: line.startswith(f"The node runs with the key of {new}, the publisher's in "), lines)
+    said_by(
+        lambda line: line.startswith(f"The node runs with the key of {new}, which is the publisher's key in "), lines
+    )
     assert publishers(fleet) == [new]
     assert container(fleet)[0] != before[0]
     assert fleet.container(NODE, SERVICE)["RestartCount"] == 0, fleet.log(NODE, SERVICE)[-5000:]
@@ -304,9 +306,9 @@ def test_the_old_key_goes_once_nobody_needs_it(fleet: Fleet, user: User, old: st
     wait_for("the new account to send", lambda: int(rpc(url, "eth_getTransactionCount", new, "latest"), 16), WITHIN)
     why = error(user.playbook("rotate_key.yml", *confirm, code=2))
     reasons = why.split("; ")
-    assert [reason.split(" ")[0] for reason in reasons] == [old, "rewards", "rewards", "the"], why
+    assert [reason.split(" ")[0] for reason in reasons] == [old, "rewards", "only", "the"], why
     assert f"rewards still go to {old}, which is PROVER_ID: " in why
-    assert reasons[-1] == "the old key stays in the vault (-e rotate_key_force=true takes it out all the same)"
+    assert reasons[-1] == "the old key stays in the vault (-e rotate_key_force=true removes it anyway)"
     assert user.keys() == keys
     send_away(fleet, keys[PREVIOUS])
     (user.inventory / "group_vars/all/rewards.yml").write_text(f'---\nprover_node_prover_id: "{SEQUENCER_ADDRESS}"\n')
@@ -314,10 +316,10 @@ def test_the_old_key_goes_once_nobody_needs_it(fleet: Fleet, user: User, old: st
     user.playbook("site.yml")
     before = container(fleet)
     why = error(user.playbook("rotate_key.yml", *confirm, code=2))
-    assert why.startswith(f"rewards of proofs that were sent for {old} can be moved with its key alone: ")
+    assert why.startswith(f"only the key of {old} can move the rewards of its proofs: ")
     assert user.keys() == keys
     lines = user.playbook("rotate_key.yml", *confirm, "-e", "rotate_key_rewards_moved=true")
     assert f"previous {old} 0 ETH" in " ".join(lines)
-    assert f"The key of {old} is no longer there." in lines
+    assert f"The key of {old} was removed." in lines
     assert user.keys() == {KEY: keys[KEY]}
     assert container(fleet) == before

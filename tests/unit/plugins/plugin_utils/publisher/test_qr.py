@@ -42,5 +42,7 @@ def test_the_payment_s_uri() -> None:
 
 def test_without_segno(monkeypatch) -> None:
     monkeypatch.setattr(qr, "segno", None)
-    with pytest.raises(ValueError, match=r"^the controller's Python has no segno: run /\S+ -m pip install segno$"):
+    with pytest.raises(
+        ValueError, match=r"^the controller's Python does not have segno: run /\S+ -m pip install segno$"
+    ):
         qr.qr_lines(ADDRESS)
