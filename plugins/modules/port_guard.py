@@ -25,7 +25,7 @@ description:
     list loses the connections that it has.
   - Packets are dropped, not rejected. A scan then learns nothing, and the host answers no forged source.
   - The drops are counted. C(nft list table inet aztec_prover) shows them.
-  - A source that is taken off a list is remembered in the section's file. The sets C(tried_v4) and C(tried_v6) hold
+  - A source that is taken off a list is remembered in the section's file. The sets C(denied_v4) and C(denied_v6) hold
     those of them that tried to reach the port within the last 2 minutes.
 options:
   section:
