@@ -61,7 +61,7 @@ def configured(
         (folder / "bin" / name).chmod(0o755)
     engine = {
         **FACTS["preflight_host_info"]["engine"],
-        "ours": True,
+        "managed": True,
         "serves": True,
         "version": "20.10.24",
         "rules": True,

@@ -185,7 +185,7 @@ def unusable(look: dict) -> list[str]:
             "run the engine as root (systemctl enable --now docker.service) and run again"
         )
     # What the role's own engine runs with, the role changes.
-    if engine["ours"]:
+    if engine["managed"]:
         return problems
     if "userns" in engine["security"]:
         problems.append(
@@ -357,11 +357,11 @@ def engine_plan(
 
     def settle(settled: dict, problems: list) -> dict:
         # Of an engine that is somebody else's no settings are written.
-        new = settled["action"] == "install" and engine["source"] == "none" and not engine["ours"]
+        new = settled["action"] == "install" and engine["source"] == "none" and not engine["managed"]
         if new:
             given = [*(options or {}), *(["registry-mirrors"] if mirrors else [])]
             problems = problems + prepared_problems(look, given)
-        if new or engine["ours"]:
+        if new or engine["managed"]:
             problems = problems + settings_problems(look, engine_daemon(mirrors or [], options))
         return refuse(*problems) if problems else settled
 
@@ -387,14 +387,14 @@ def engine_plan(
         return refuse("podman-docker stands in Docker's place: remove it (apt-get remove podman-docker) and run again")
     if "permission denied" in engine["error"]:
         return refuse("the engine may not be asked by this user: run with become")
-    if engine["ours"] or engine["source"] == "none":
+    if engine["managed"] or engine["source"] == "none":
         problem = moved_root(look, (options or {}).get("data-root", ""), containerd_root)
         if problem:
             return refuse(problem)
     if engine["serves"] and compose_serves(look):
-        own_source = engine["ours"] and engine["source"] == SOURCES[source]
+        own_source = engine["managed"] and engine["source"] == SOURCES[source]
         return install() if own_source and plan["pin"] != engine["pin"] else settle(plan, [])
-    if engine["ours"]:
+    if engine["managed"]:
         return install()
     if engine["serves"]:
         packages, problem = compose_packages(look, source)

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import (
     SPARE_POOLS,
-    avoided_subnet,
-    fitting_mtu,
+    choose_subnet,
     free_subnet,
-    narrow,
     on_link,
     overlapping,
+    path_mtu,
     pool_subnets,
     pools_of,
-    remaking,
+    recreation_steps,
+    specific_routes,
     subnet_of,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem
@@ -136,8 +136,8 @@ def host_of(name: str, look: Mapping, options: Mapping, fleet: Mapping) -> Host:
     needed = (one for one, other in names.items() if broker or BROKER in others[other]["components"])
     # The bridge of an engine that is stopped is still there.
     bridges = {network.get("interface") for network in look.get("networks") or []} | {"docker0"}
-    routes = [route for route in narrow(look.get("routes") or []) if route["interface"] not in bridges]
-    configured = engine["ours"] or not engine["serves"]
+    routes = [route for route in specific_routes(look.get("routes") or []) if route["interface"] not in bridges]
+    configured = engine["managed"] or not engine["serves"]
     return with_room(Host(name, look, names, frozenset(needed), routes, configured, options))
 
 
@@ -210,21 +210,21 @@ def subnet_problems(host: Host, component: str, name: str, wanted: str) -> list[
     has, spare = (there or {}).get("subnets") or [], host.spare(SPARE_POOLS)
     if there and wanted and has and wanted not in has:
         wrong = f"the Docker network {name} has {', '.join(has)}, not {wanted}"
-        return [Problem(host.name, option, wrong, remaking(name))]
+        return [Problem(host.name, option, wrong, recreation_steps(name))]
     if there:
         words, level = host.overlaps(has)
         wrong = f"the Docker network {name} has {', '.join(has)}, which {words}"
         # Without it the next run would create the network where it overlaps the same again.
         set_first = bool(wanted) or not free_subnet(host.pools, host.used)
         change = f"set aztec_docker_ipv4_subnet to {spare}; " if set_first else ""
-        remedy = change + remaking(name) if spare or not set_first else NO_ROOM
+        remedy = change + recreation_steps(name) if spare or not set_first else NO_ROOM
         return [Problem(host.name, option, wrong, remedy, level)] if words else []
     if wanted:
         words, level = host.overlaps_wanted(wanted)
         remedy = f"set aztec_docker_ipv4_subnet to another subnet, such as {spare}" if spare else NO_ROOM
         return [Problem(host.name, option, f"{wanted} {words}", remedy, level)] if words else []
     try:
-        avoided_subnet(host.pools, host.routes, host.names, host.subnets)
+        choose_subnet(host.pools, host.routes, host.names, host.subnets)
     except ValueError as error:
         remedy = f"set aztec_docker_ipv4_subnet to a subnet that is free, such as {spare}" if spare else NO_ROOM
         return [Problem(host.name, option, str(error), remedy)]
@@ -235,7 +235,7 @@ def mtu_problems(host: Host, component: str, name: str, wanted: int) -> list[Pro
     """Return what is wrong with the MTU of the fleet's network: the one that it has, or is to get."""
     option, there = f"{component}_docker_mtu", next((net for net in host.networks if net["name"] == name), None)
     routes = host.look.get("routes") or []
-    most, interface = fitting_mtu(routes, host.names, 65535)
+    most, interface = path_mtu(routes, host.names, 65535)
     problems = []
     if wanted and most and wanted > most:
         wrong = f"{wanted} is more than the MTU of {interface}, which is {most}: large packets can be lost"
@@ -243,10 +243,10 @@ def mtu_problems(host: Host, component: str, name: str, wanted: int) -> list[Pro
     mtu = (there or {}).get("mtu")
     if mtu and wanted and mtu != wanted:
         wrong = f"the Docker network {name} has MTU {mtu}, not {wanted}"
-        problems.append(Problem(host.name, option, wrong, remaking(name)))
+        problems.append(Problem(host.name, option, wrong, recreation_steps(name)))
     elif mtu and not wanted and most and mtu > most:
         wrong = f"the Docker network {name} has MTU {mtu} and {interface} has {most}: large packets can be lost"
-        problems.append(Problem(host.name, option, wrong, remaking(name), "warning"))
+        problems.append(Problem(host.name, option, wrong, recreation_steps(name), "warning"))
     return problems
 
 

@@ -123,7 +123,7 @@ def port_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]:
     problems = []
     for component, setting in settings.items():
         # A run that is at work there replaces the container, which has the port and is not running at times.
-        if project_name(component) in (look.get("working") or []):
+        if project_name(component) in (look.get("busy_projects") or []):
             continue
         for variable, protocol, number, loopback_only in setting.ports:
             for socket in look.get("listening") or []:
@@ -247,7 +247,7 @@ def architecture_problems(host: str, look: Mapping, images: Sequence, release: R
 def root_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     """Return a warning for each root that is set for an engine whose settings the role leaves alone."""
     seen = look["engine"]
-    if seen["ours"] or not seen["serves"]:
+    if seen["managed"] or not seen["serves"]:
         return []
     roots = (
         ("docker_engine_data_root", engine.data_root, seen.get("root") or DATA_ROOT),
@@ -319,7 +319,7 @@ def ipv6_problems(host: str, look: Mapping, subnet: str, wanted: Engine) -> list
     if not subnet or not engine["serves"] or engine["translates_ipv6"]:
         return []
     remedy = "update it to 27 or later, or set experimental and ip6tables to true in its daemon.json"
-    if engine["ours"]:
+    if engine["managed"]:
         # The role writes daemon.json, and what is set for it comes with this run.
         if all(as_bool(wanted.options.get(name)) for name in ("experimental", "ip6tables")):
             return []
@@ -347,7 +347,7 @@ def guard_problems(host: str, look: Mapping) -> list[Problem]:
         wrong = f"the nftables table {TABLE} is there and the guard did not make it"
         remedy = f"run nft delete table inet {TABLE}, nft delete table bridge {TABLE} on the host"
         problems.append(Problem(host, "port guard", wrong, remedy))
-    for path in guard["saved_in"]:
+    for path in guard["saved_rulesets"]:
         wrong = f"{path} holds the guard's own table {TABLE}, so that nftables cannot load it while the guard runs"
         remedy = f"delete the blocks `table inet {TABLE}` and `table bridge {TABLE}` from it"
         problems.append(Problem(host, "port guard", wrong, remedy, "warning"))
@@ -394,7 +394,7 @@ def publish_problems(host: str, look: Mapping, setting: Settings, derived: Seque
 def rules_problems(host: str, look: Mapping) -> list[Problem]:
     """Return a warning where an engine of somebody else runs without its firewall rules."""
     engine = look["engine"]
-    if not engine["serves"] or engine["ours"] or engine["rules"]:
+    if not engine["serves"] or engine["managed"] or engine["rules"]:
         return []
     wrong = "Docker's firewall rules are gone, so that containers reach nothing (was the ruleset flushed?)"
     return [Problem(host, "container engine", wrong, "run systemctl restart docker on the host", "warning")]

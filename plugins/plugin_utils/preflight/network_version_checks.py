@@ -109,7 +109,7 @@ def place_of(answer: Mapping) -> str:
 
 
 def check_network(host: str, values: Mapping, fleet: Mapping, answer: Mapping | None) -> tuple[list, list]:
-    """Judge the answer of network_config.ask_network on the node's host, or None where it was not asked.
+    """Judge the answer of network_config.query_network on the node's host, or None where it was not asked.
 
     Return (problems, rows of the table).
     """

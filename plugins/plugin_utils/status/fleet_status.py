@@ -209,7 +209,7 @@ def _order(version: str, runs: str) -> str:
 
 def waiting_problem(container: dict, kind: str, version: str) -> str:
     """Return the line on a node or broker of which waits has said what it does. version: the fleet's."""
-    runs = container.get("network_runs") or ""
+    runs = container.get("network_version") or ""
     if kind == "soft shutdown":
         wrong = "has stopped its work: the rollup that it follows is no longer the network's (soft shutdown)"
         return f"{wrong}: {change_of_version(version, runs)}"
@@ -243,7 +243,7 @@ def judge_rollup(container: dict, chain: dict, version: str) -> tuple[str, str]:
     if container.get("pinned"):
         return "", "pinned"
     named, rollup = headers.get(ROLLUP_HEADER, ""), chain["rollup"]
-    remedy = change_of_version(version, container.get("network_runs") or "")
+    remedy = change_of_version(version, container.get("network_version") or "")
     if named and named.lower() != rollup.lower():
         return f"follows the rollup {named}, and the registry's canonical one is {rollup}: {remedy}", "OTHER"
     roots = {name: value for name, value in chain["roots"].items() if headers.get(name)}
@@ -427,7 +427,7 @@ def judge_clients(report: Report, host: str, clients: list, looks: dict, fleet: 
         return any(ip_of(address) in network for network in networks)
 
     others = [one for one in clients if ip_of(one) not in owners]
-    tried = [one for one in looks[host]["guard"].get("tried", []) if not admitted(one)]
+    tried = [one for one in looks[host]["guard"].get("denied", []) if not admitted(one)]
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
     for one in (one for one in tried if ip_of(one) in owners):
         wrong = f"{owners[ip_of(one)]} comes from {one}, which is not admitted"
@@ -507,7 +507,7 @@ def verify(looks: dict, fleet: dict) -> Report:
             if component == BROKER:
                 clients = [one for container in containers for one in container.get("clients", [])]
                 judge_clients(report, host, clients, looks, fleet)
-            if project_name(component) in (look.get("working") or []):
+            if project_name(component) in (look.get("busy_projects") or []):
                 # What is found of containers that are being replaced holds for this moment only.
                 del report.problems[before:], seen[judged:]
                 report.notes.append((host, component, WORKING))

@@ -88,7 +88,7 @@ def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
     def change(looks: dict, _wanted: dict) -> None:
         broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
         broker["clients"] = [] if stopped else list(addresses)
-        looks["node-1"]["guard"]["tried"] = [] if stopped else list(tried)
+        looks["node-1"]["guard"]["denied"] = [] if stopped else list(tried)
 
     return noted(change)
 
@@ -100,7 +100,7 @@ def misplaced(admitted: tuple = (), address: str = "10.0.0.2") -> Lines:
         wanted["hosts"]["agent-1"]["addresses"] = [address]
         wanted["broker"]["admitted"] = ["10.0.0.1/32", f"{address}/32", *admitted]
         looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
-        looks["node-1"]["guard"]["tried"] = ["10.8.0.2"]
+        looks["node-1"]["guard"]["denied"] = ["10.8.0.2"]
 
     return noted(change)
 
@@ -115,7 +115,7 @@ def without_address(*addresses: str, stopped: bool = False, tried: bool = False)
         wanted["hosts"]["agent-1"]["addresses"] = list(addresses)
         broker = looks["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
         broker["clients"] = [] if stopped or tried else ["10.0.0.7"]
-        looks["node-1"]["guard"]["tried"] = ["10.0.0.7"] if tried and not stopped else []
+        looks["node-1"]["guard"]["denied"] = ["10.0.0.7"] if tried and not stopped else []
         # With the address corrected, site.yml admits it.
         wanted["broker"]["admitted"] = ["10.0.0.1/32", *(f"{one}/32" for one in addresses)]
 
@@ -128,7 +128,7 @@ def replaced(working: bool) -> Lines:
     def change(looks: dict, _wanted: dict) -> None:
         agent = looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"][0]
         agent.update({"state": "exited", "exit_code": 1} if working else {"started_at": OLD})
-        looks["agent-1"]["working"] = ["aztec-prover-agent"] if working else []
+        looks["agent-1"]["busy_projects"] = ["aztec-prover-agent"] if working else []
 
     return noted(change)
 

@@ -92,7 +92,7 @@ def debian(version: str, name: str = "debian", wanted: str = "docker", **seen: o
 
 def guarded(**guard: object) -> Lines:
     """Return what checks a host with this state of the port guard."""
-    return host(guard={"installed": True, "owner": "guard", "problems": [], "saved_in": [], **guard})
+    return host(guard={"installed": True, "owner": "guard", "problems": [], "saved_rulesets": [], **guard})
 
 
 def cpu(*flags: str) -> dict:
@@ -123,12 +123,12 @@ def published(by_hand: tuple | None) -> Lines:
 
 def ipv6(wanted: Engine | None = None, **seen: object) -> Lines:
     """Return what checks a host whose containers need IPv6."""
-    good = {"serves": True, "version": "26.1.5", "translates_ipv6": False, "ours": False, "source": "docker-ce"}
+    good = {"serves": True, "version": "26.1.5", "translates_ipv6": False, "managed": False, "source": "docker-ce"}
     return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or Engine()))
 
 
 URL = "https://download.docker.com/linux/debian"
-READY = {**SERVES, "ours": False}
+READY = {**SERVES, "managed": False}
 NFT = {"installed": True}
 WARNED = "what is there is used as it is"
 BROKER = SETTINGS["node-1"]["prover_broker"]
@@ -219,14 +219,14 @@ HOSTS = cases(
     ),
     (
         "set docker_engine_daemon_options: {experimental: true",
-        ipv6(ours=True),
-        ipv6(Engine(options={"experimental": True, "ip6tables": True}), ours=True),
-        ipv6(Engine(version="27.0.1"), ours=True),
+        ipv6(managed=True),
+        ipv6(Engine(options={"experimental": True, "ip6tables": True}), managed=True),
+        ipv6(Engine(version="27.0.1"), managed=True),
     ),
     (
         "set docker_engine_daemon_options: {experimental: true",
-        ipv6(ours=True, source="docker.io"),
-        ipv6(Engine(options={"experimental": True, "ip6tables": True}), ours=True, source="docker.io"),
+        ipv6(managed=True, source="docker.io"),
+        ipv6(Engine(options={"experimental": True, "ip6tables": True}), managed=True, source="docker.io"),
     ),
     ("in its daemon.json", ipv6(), ipv6(version="27.0.0", translates_ipv6=True), ipv6(translates_ipv6=True)),
     (
@@ -323,7 +323,7 @@ HOSTS = cases(
     ),
     ("belongs to process 9 (x)", guarded(owner="process 9 (x)"), guarded(owner="")),
     ("the guard did not make it", guarded(owner="nobody", installed=False), guarded(owner="", installed=False)),
-    ("holds the guard's own table", guarded(saved_in=["/etc/nftables.conf"]), guarded()),
+    ("holds the guard's own table", guarded(saved_rulesets=["/etc/nftables.conf"]), guarded()),
     # the way to the broker
     ("run site.yml for the broker's host", broker("Connection refused", "10.0.0.9", "10.0.0.9/32"), broker("", None)),
     ("see docker logs prover-broker", broker("answers 503 at /status", "10.0.0.9"), broker("", "10.0.0.9")),

@@ -47,7 +47,7 @@ def bare(fleet: dict, options: dict | None = None, **setting: object) -> Lines:
 
 def theirs(*networks: dict, fleet: dict, pools: list | None = None) -> Lines:
     """Return what checks a host with an engine of somebody else's. pools: those of its daemon.json."""
-    return seen(serves(*networks, ours=False, pools=pools), fleet)
+    return seen(serves(*networks, managed=False, pools=pools), fleet)
 
 
 def with_mtu(mtu: int, wanted: int = 0) -> Lines:

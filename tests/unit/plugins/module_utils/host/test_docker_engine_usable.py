@@ -17,14 +17,14 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
 
 COMMAND = ["/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
 SERVES = {"serves": True, "error": "", "compose": "2.26.1-4", "source": "docker-ce"}
-OURS = {**SERVES, "ours": True}
+OURS = {**SERVES, "managed": True}
 
 
 def look(system="debian 13", **engine):
     """Return the look at a bare host, with these changes to what is said of its engine."""
     name, _sep, version = system.partition(" ")
     bare = {
-        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "ours": False,
+        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "managed": False,
         "pin": "", "apt_sources": [], "packages": {}, "systemd": True, "snap": False, "desktop": False, "security": [],
         "selinux_enforcing": False, "command": COMMAND, "daemon_json_names": [],
     }

@@ -24,7 +24,7 @@ def look(system="debian 13", apparmor=False, **engine):
     """Give the look at a host: bare, but for what is said of its engine."""
     name, _sep, version = system.partition(" ")
     seen = {
-        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "ours": False,
+        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "managed": False,
         "pin": "", "apt_sources": [], "packages": {}, "systemd": True, "snap": False, "desktop": False, "security": [],
         "selinux_enforcing": False, "command": COMMAND, "daemon_json_names": [],
     }
@@ -66,16 +66,16 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         (look(source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", DEBIAN[1:]),
         (look("ubuntu 24.04", source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", UBUNTU[1:]),
         # this role's own
-        (look(source="docker-ce", ours=True, **SERVES), "docker", "", "leave", []),
-        (look(source="docker-ce", ours=True), "docker", "", "install", DOCKER),
-        (look(source="none", ours=True), "distribution", "", "install", DEBIAN),
-        (look(source="docker-ce", ours=True, pin="5:28.5.2-*", **SERVES), "docker", "28.5.2", "leave", []),
+        (look(source="docker-ce", managed=True, **SERVES), "docker", "", "leave", []),
+        (look(source="docker-ce", managed=True), "docker", "", "install", DOCKER),
+        (look(source="none", managed=True), "distribution", "", "install", DEBIAN),
+        (look(source="docker-ce", managed=True, pin="5:28.5.2-*", **SERVES), "docker", "28.5.2", "leave", []),
         (
-            look(source="docker-ce", ours=True, pin="5:28.5.1-*", **SERVES), "docker", "28.5.2", "install",
+            look(source="docker-ce", managed=True, pin="5:28.5.1-*", **SERVES), "docker", "28.5.2", "install",
             ["docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *DOCKER[2:]],
         ),
-        (look(source="docker-ce", ours=True, pin="5:28.5.1-*", **SERVES), "docker", "", "install", DOCKER),
-        (look(source="docker.io", ours=True, **SERVES), "docker", "28.5.2", "leave", []),
+        (look(source="docker-ce", managed=True, pin="5:28.5.1-*", **SERVES), "docker", "", "install", DOCKER),
+        (look(source="docker.io", managed=True, **SERVES), "docker", "28.5.2", "leave", []),
         # the same source's package that is there and stands still
         (look(source="docker.io"), "distribution", "", "install", DEBIAN),
     ],

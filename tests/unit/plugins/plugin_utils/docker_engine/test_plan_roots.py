@@ -117,7 +117,7 @@ def test_image_store_of_a_new_engine(source: str, version: str, options: dict, s
 def seen(**engine) -> dict:
     """Return the look at a host with an engine of the role's that serves, with these changes."""
     bare = {
-        "serves": True, "error": "", "source": "docker-ce", "compose": "2.40.0", "ours": True, "pin": "",
+        "serves": True, "error": "", "source": "docker-ce", "compose": "2.40.0", "managed": True, "pin": "",
         "apt_sources": [], "data_root": DATA, "data_root_holds": True, "containerd_root": CONTAINERD,
         "containerd_configured": CONTAINERD, "containerd_root_holds": True, "systemd": True, "snap": False,
         "desktop": False, "security": [], "selinux_enforcing": False, "packages": {}, "command": ["/usr/bin/dockerd"],
@@ -141,9 +141,9 @@ MOVES = [
         {"containerd_configured": "/c", "containerd_root": "/c"}, "", "", "", id="config.toml of somebody else's"
     ),
     # What an engine that was removed has left behind.
-    pytest.param({"serves": False, "ours": False, "source": "none"}, "/d", "", "docker_engine_data_root", id="left"),
+    pytest.param({"serves": False, "managed": False, "source": "none"}, "/d", "", "docker_engine_data_root", id="left"),
     # The role leaves somebody else's engine alone.
-    pytest.param({"ours": False}, "/d", "/c", "", id="not ours"),
+    pytest.param({"managed": False}, "/d", "/c", "", id="not ours"),
 ]
 
 

@@ -57,7 +57,7 @@ def system(name: str, version: str, apt: bool = True) -> dict:
 
 def engine(**seen) -> dict:
     """Give the look at no engine at all, with these changes."""
-    bare = {"serves": False, "error": "", "source": "none", "compose": None, "ours": False, "pin": ""}
+    bare = {"serves": False, "error": "", "source": "none", "compose": None, "managed": False, "pin": ""}
     bare["rules"] = True
     usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
     bare.update(usable, packages={}, command=["/usr/bin/dockerd", "-H", "fd://"], daemon_json_names=[])
@@ -80,7 +80,7 @@ def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **m
         "hardware": {"vcpus": vcpus, "cores": 1, "memory_bytes": memory, "link_mbps": None, "disks": {"/": disk}},
         "engine": engine(),
         "nft": {"installed": False},
-        "guard": {"installed": False, "owner": "", "problems": [], "saved_in": []},
+        "guard": {"installed": False, "owner": "", "problems": [], "saved_rulesets": []},
         "interfaces": ["lo", "eth0"],
         "networks": [],
         "listening": [],
@@ -89,7 +89,7 @@ def look(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB, **m
     }
 
 
-GUARD = {"installed": False, "owner": "", "problems": [], "saved_in": []}
+GUARD = {"installed": False, "owner": "", "problems": [], "saved_rulesets": []}
 
 
 def listens(port: int, process: str, protocol: str = "tcp", address: str = "0.0.0.0") -> dict:
@@ -266,7 +266,7 @@ def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
     """The container that has it may not be running at this moment; the other component's port counts all the same."""
     seen = {"listening": listens(8080, "docker-proxy")["listening"] + listens(8081, "nginx")["listening"]}
     assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 2
-    seen["working"] = ["aztec-prover-broker"]
+    seen["busy_projects"] = ["aztec-prover-broker"]
     (problem,) = port_problems("node-1", seen, SETTINGS["node-1"])
     assert problem.variable == "prover_node_port"
 
@@ -388,7 +388,7 @@ BY_OPTIONS = "set docker_engine_daemon_options: {experimental: true, ip6tables: 
 )
 def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: Engine, remedy: str) -> None:
     """What is edited on the host does not stay there; what is set comes with the run that the check lets on."""
-    seen = {**SERVES, "version": "26.1.5", "source": source, "ours": True, "translates_ipv6": False}
+    seen = {**SERVES, "version": "26.1.5", "source": source, "managed": True, "translates_ipv6": False}
     found = ipv6_problems("agent-1", {"engine": engine(**seen)}, "fd00::/64", wanted)
     assert [one.remedy for one in found] == ([remedy] if remedy else [])
 
@@ -463,7 +463,7 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
             id="files_that_are_no_section",
         ),
         pytest.param(
-            {"installed": True, "owner": "guard", "saved_in": ["/etc/nftables.conf"]},
+            {"installed": True, "owner": "guard", "saved_rulesets": ["/etc/nftables.conf"]},
             [
                 "warning | node-1 | port guard | /etc/nftables.conf holds the guard's own table aztec_prover, so that "
                 "nftables cannot load it while the guard runs | delete the blocks `table inet aztec_prover` and `table "
@@ -472,7 +472,7 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
             id="saved_ruleset",
         ),
         pytest.param(
-            {"owner": "nobody", "problems": [FILE], "saved_in": ["/etc/nftables.conf"]},
+            {"owner": "nobody", "problems": [FILE], "saved_rulesets": ["/etc/nftables.conf"]},
             ["error | node-1 | port guard | /etc", FOREIGN, "warning | node-1 | port guard | /etc"],
             id="all_at_once",
         ),
@@ -603,7 +603,7 @@ def test_bridges_are_part_of_the_check() -> None:
         ({"serves": True, "rules": False}, True),
         ({"serves": True, "rules": True}, False),
         ({"serves": False, "rules": False}, False),
-        ({"serves": True, "rules": False, "ours": True}, False),
+        ({"serves": True, "rules": False, "managed": True}, False),
     ],
 )
 def test_engines_without_rules(seen: dict, warned: bool) -> None:

@@ -71,7 +71,7 @@ def look(components, *containers):
         "engine": {"serves": True, "error": "", "rules": True},
         "guard": {
             **{"installed": True, "loaded": True, "enabled": True, "sections": list(components), "owner": "guard"},
-            **{"outdated": False, "problems": [], "saved_in": [], "table_problem": ""},
+            **{"outdated": False, "problems": [], "saved_rulesets": [], "table_problem": ""},
         },
         "projects": projects,
     }
@@ -188,7 +188,7 @@ def test_versions_differ(name):
 
 RESTART = "run systemctl restart aztec-port-guard on the host"
 FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
-SAVED = {"saved_in": ["/etc/nftables.conf"]}
+SAVED = {"saved_rulesets": ["/etc/nftables.conf"]}
 
 
 @pytest.mark.parametrize(
@@ -483,22 +483,22 @@ DIFFERS = (
     ("changes", "line"),
     [
         ({}, f"{DIFFERS}{CHANGE}{EARLY}"),
-        ({"network_runs": "4.1.2"}, f"{DIFFERS}{SAME}"),
-        ({"network_runs": "no version"}, f"{DIFFERS}{CHANGE}{EARLY}"),
+        ({"network_version": "4.1.2"}, f"{DIFFERS}{SAME}"),
+        ({"network_version": "no version"}, f"{DIFFERS}{CHANGE}{EARLY}"),
         (
-            {"network_runs": "6.0.0"},
+            {"network_version": "6.0.0"},
             f"{DIFFERS}set aztec_version to 6.0.0, with new data directories, and run site.yml",
         ),
         (
-            {"network_runs": "4.2.0"},
+            {"network_version": "4.2.0"},
             f"{DIFFERS}set aztec_version to 4.2.0, with new data directories, and run site.yml",
         ),
         (
-            {"network_runs": "2.1.11"},
+            {"network_version": "2.1.11"},
             f"{DIFFERS}wait until the network, which runs 2.1.11, has moved to 4.1.2, or set aztec_version to 2.1.11",
         ),
         (
-            {"network_runs": "4.1.1"},
+            {"network_version": "4.1.1"},
             f"{DIFFERS}wait until the network, which runs 4.1.1, has moved to 4.1.2, or set aztec_version to 4.1.1",
         ),
         (
@@ -549,7 +549,7 @@ def test_a_container_that_has_ended_is_not_in_standby():
 def test_soft_shutdown(runs, wanted):
     """The status and its headers are those of a node that works; its log says that it has stopped."""
     waiting = {"kind": "soft shutdown", "rollup": "", "mismatches": []}
-    changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_runs": runs, "l1": L1}
+    changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_version": runs, "l1": L1}
     report = verify(fleet(node=changes), {**FLEET, "line": "5"})
     wrong = "has stopped its work: the rollup that it follows is no longer the network's (soft shutdown): "
     change = f"set aztec_version to {wanted or 'what the network runs'}, with new data directories, and run site.yml"
@@ -585,9 +585,9 @@ def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
     if agent is None:
         looks["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
     assert verify(looks, FLEET).problems
-    looks["agent-1"]["working"] = ["aztec-prover-node"]
+    looks["agent-1"]["busy_projects"] = ["aztec-prover-node"]
     assert verify(looks, FLEET).problems
-    looks["agent-1"]["working"] = ["aztec-prover-agent"]
+    looks["agent-1"]["busy_projects"] = ["aztec-prover-agent"]
     report = verify(looks, FLEET)
     assert report.problems == []
     note = "another run is changing it now: run verify.yml again when that run has ended"
@@ -632,7 +632,7 @@ ADMITTING = {
 def test_agents_that_were_removed(clients, tried, gone, used):
     """Who is in no inventory and uses the broker or tries to is named, with what to do; it is no fault of the fleet."""
     looks = fleet(broker={"clients": clients})
-    looks["node-1"]["guard"]["tried"] = tried
+    looks["node-1"]["guard"]["denied"] = tried
     looks["agent-1"]["addresses"] = ["10.0.0.8"]
     report = verify(looks, ADMITTING)
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
@@ -659,7 +659,7 @@ def test_agents_that_were_removed(clients, tried, gone, used):
 def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: list, named: list) -> None:
     """They are told how they are admitted, and not to be stopped."""
     looks = fleet()
-    looks["node-1"]["guard"]["tried"] = tried
+    looks["node-1"]["guard"]["denied"] = tried
     looks["node-1"]["addresses"] = ["10.0.0.1", "10.8.0.1"]
     looks["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
     wanted = {**ADMITTING, "broker": {"host": "node-1", "admitted": admitted or ["10.0.0.0/24"]}}
@@ -685,7 +685,7 @@ def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: lis
 )
 def test_of_an_unknown_address_nobody_is_called_removed(clients: list, tried: list, lines: list) -> None:
     looks = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
-    looks["node-1"]["guard"]["tried"] = tried
+    looks["node-1"]["guard"]["denied"] = tried
     unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}
     remedy = "correct the address of agent-1 where it is there, else stop the agent there, with docker compose down in "
     remedy += "its directory, /opt/aztec/prover-agent by default"
