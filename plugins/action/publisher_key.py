@@ -18,9 +18,9 @@ from ansible.parsing.vault import (
     is_encrypted,
     parse_vaulttext_envelope,
 )
-from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import why_broken
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Specs, as_int, misspelt
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import qr, vault_file, wallet
@@ -207,27 +207,21 @@ def message_of(error: ValueError | OSError) -> str:
 PLACEHOLDER = wallet.Account("0x", "0x", "-")
 
 
-class ActionModule(ActionBase):
+class ActionModule(CollectionActionBase):
     """Run once, on the controller. Show the account's address. An error is one line."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = {name: {"type": "raw"} for name in OPTIONS}
 
-    def run(self, tmp=None, task_vars=None):
+    def execute(self, arguments: dict, task_vars: dict) -> dict:
         """Store the account in the vault. The result contains its address and no secret."""
-        result = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec({name: {"type": "raw"} for name in OPTIONS})
         try:
             request = request_of(arguments)
             done, account = self._run(request, task_vars)
         except (ValueError, OSError) as error:
-            result.update(failed=True, changed=False, msg=f"{message_of(error)}; nothing was written.")
-            return result
-        result.update(done)
+            return {"failed": True, "msg": f"{message_of(error)}; nothing was written."}
         if not self._task.check_mode:
             self._show(request, account, done["file"])
-        return result
+        return done
 
     def _run(self, request: Request, task_vars: Mapping) -> tuple:
         """Return the result, and the account or None if check mode does not create it."""

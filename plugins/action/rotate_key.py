@@ -152,22 +152,20 @@ class ActionModule(publisher_key.ActionModule):
     """Run for the node's host. All steps except the L1 query run on the controller."""
 
     _requires_connection = True
+    argument_spec = {name: {"type": "raw"} for name in OPTIONS}
 
-    def run(self, tmp=None, task_vars=None):
+    def execute(self, arguments: dict, task_vars: dict) -> dict:
         """Run one step. No result contains a secret."""
-        result = super(publisher_key.ActionModule, self).run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec({name: {"type": "raw"} for name in OPTIONS})
         step = arguments.get("step")
         if step not in STEPS:
             raise AnsibleError(f"rotate_key: step is not a valid choice: choose one of {', '.join(STEPS)}")
         try:
-            found = getattr(self, f"_{step}")(arguments, task_vars)
+            return getattr(self, f"_{step}")(arguments, task_vars)
         except (ValueError, OSError) as error:
             found = {"msg": publisher_key.message_of(error), "failed": True}
-            if step == "stage":
-                found["msg"] += "; nothing was changed."
-        result.update({"changed": False, **found})
-        return result
+        if step == "stage":
+            found["msg"] += "; nothing was changed."
+        return found
 
     def _stage(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Plan the run, and store a new key in the vault if there is none yet."""

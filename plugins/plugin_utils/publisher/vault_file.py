@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
 
 try:
     import yaml
@@ -176,23 +177,4 @@ def locked(folder: Path):
 
 def write(path: Path, content: bytes) -> None:
     """Write a file atomically with mode 0600, keeping its owner. Follow a symbolic link instead of replacing it."""
-    path = Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            if path.exists():
-                was = path.stat()
-                os.fchown(file.fileno(), was.st_uid, was.st_gid)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    # The key of a funded account must survive a power failure.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_atomically(os.path.realpath(path), content, keep_owner=True)
