@@ -101,6 +101,14 @@ FOLLOWED = [
         "daemon.json was not changed",
         "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
     ),
+    (
+        "the engine did not start with the new daemon.json",
+        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
+    ),
+    (
+        "did not start with the new settings of containerd",
+        "tests/system/docker_engine/test_5_roots.py::test_roots_that_hold_nothing_are_moved",
+    ),
     ("would garble the value of", f"{_COMPOSE}::test_any_value_is_read_by_compose_as_it_was"),
     ("The version before is not brought back", f"{_COMPOSE}::test_not_going_back_once_the_data_was_opened"),
     (": correct {}", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
@@ -109,11 +117,11 @@ FOLLOWED = [
     ("has another digest than prover_agent_crs_digests", "tests/integration/test_crs.py::test_bad_mirror"),
     ("the CRS is not whole", "tests/integration/test_crs.py::test_what_was_fetched_is_not_whole"),
     (
-        "nothing was installed, as the key at",
+        "nothing was installed, because the key at",
         "tests/system/docker_engine/test_3_found.py::test_another_fingerprint_is_refused",
     ),
     (
-        "containerd runs without what",
+        "containerd runs without the settings in",
         "tests/system/docker_engine/test_4_settings.py::test_settings_that_are_overridden_are_told",
     ),
     ("install and start it first", "tests/system/docker_engine/test_1_runs.py::test_engine_of_the_repository_serves"),
@@ -144,7 +152,8 @@ FOLLOWED = [
 # Lines that name no act of their own: they lead to the log, the unit or the line that has the reason.
 LEADS_ON = (
     "the daemon does not answer: see systemctl status aztec-port-guard",
-    "the engine was installed but does not serve",
+    "the engine was installed but is not usable",
+    "{} does not start ({}): see journalctl -u {}.service",
     "It is what ran well before: see what has changed around it",
     "Nothing was changed: see its log",
     "the container engine stopped answering",

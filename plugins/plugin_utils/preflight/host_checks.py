@@ -18,7 +18,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
     engine_plan,
     host_system,
     is_supported,
-    repository_of,
     system_problem,
     version_tuple,
 )
@@ -286,10 +285,9 @@ def limit_problems(host: str, look: Mapping, settings: Mapping) -> list[Problem]
 def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
     """Give what docker_engine would refuse, and where the host's distribution is not one that it is made for."""
     seen = dict(look)
-    url = repository_of(engine.apt_url, seen)
     options = dict(engine.options)
     plan = engine_plan(
-        seen, engine.source, engine.version, url, engine.mirrors, options, engine.containerd_root
+        seen, engine.source, engine.version, engine.apt_url, engine.mirrors, options, engine.containerd_root
     )
     if plan["action"] == "refuse":
         foreign = system_problem(seen, engine.source)
@@ -302,7 +300,7 @@ def engine_problems(host: str, look: Mapping, engine: Engine) -> list[Problem]:
         wrong, remedy = "{} names Docker's repository too", "docker_engine moves it to {}.disabled, which apt ignores"
         return [
             Problem(host, "container engine", wrong.format(path), remedy.format(path), "warning")
-            for path in plan["aside"]
+            for path in plan["old_sources"]
         ]
     wrong = f"{host_system(seen)} is not supported"
     if not look["nft"]["installed"] and not look["os"]["apt"]:

@@ -120,7 +120,7 @@ def test_settings_that_are_overridden_are_told(fleet: Fleet, engines: Engines) -
         fleet.execute(HOST, f"rm {other} && systemctl daemon-reload && systemctl restart containerd.service")
     assert applied.code == 2
     assert (
-        f"{HOST}: containerd runs without what {CONF} sets: see with systemctl cat containerd.service what else sets "
-        "it, and take that out"
+        f"{HOST}: containerd runs without the settings in {CONF}: find the setting that overrides them with systemctl "
+        "cat containerd.service, and remove it"
     ) in applied.said
     assert engines.apply(HOST, **GIVEN).code == 0

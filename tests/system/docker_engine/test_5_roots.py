@@ -21,7 +21,7 @@ def root(fleet: Fleet) -> str:
 
 def line(current: str, wanted: str) -> str:
     """Return how the refusal of a move begins."""
-    return f"{HOST}: {current} holds images, containers or volumes, which would not be found in {wanted}: set "
+    return f"{HOST}: {current} contains images, containers or volumes, which would not be found in {wanted}: set "
 
 
 def test_a_root_that_holds_an_image_is_not_moved(fleet: Fleet, engines: Engines) -> None:

@@ -11,9 +11,9 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import containerd_roots, root_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import disk
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
+    changed_root_problem,
     containerd_store,
     engine_plan,
-    moved_root,
 )
 
 DATA, CONTAINERD = "/var/lib/docker", "/var/lib/containerd"
@@ -162,12 +162,12 @@ def test_each_remedy_works(tmp_path: Path, data: str, containerd: str) -> None:
     """The option set back, or everything moved: either way the run is not refused any more."""
     put(tmp_path, {"var/lib/docker/containers/0a/x": "", "var/lib/containerd/x.content.v1.content/blobs/sha256/0a": ""})
     look = {"engine": root_facts({}, tmp_path)}
-    problem = moved_root(look, data, containerd)
+    problem = changed_root_problem(look, data, containerd)
     option, current = problem.split(": set ")[1].split(",")[0].split(" to ")
     back = {"docker_engine_data_root": data, "docker_engine_containerd_root": containerd, option: current}
-    assert moved_root(look, *back.values()) == ""
+    assert changed_root_problem(look, *back.values()) == ""
     (tmp_path / current.lstrip("/")).rename(tmp_path / (data or containerd).lstrip("/"))
-    assert moved_root({"engine": root_facts({}, tmp_path)}, data, containerd) == ""
+    assert changed_root_problem({"engine": root_facts({}, tmp_path)}, data, containerd) == ""
 
 
 def test_what_has_no_drive_is_told_apart_by_its_number(tmp_path: Path) -> None:

@@ -182,12 +182,12 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {"engine": engine(source="podman-docker", **{"serves": True})},
-            "error | node-1 | container engine | podman-docker stands in Docker's place | remove it (apt-get remove",
+            "error | node-1 | container engine | podman-docker provides the docker command | remove it (apt-get remove",
         ),
         (
             {"engine": engine(**{**SERVES, "compose": "1.29.2"})},
-            "error | node-1 | container engine | Compose here is 1.29.2, 2.20 or later is needed: its Docker is from "
-            "no package | install Compose 2.20",
+            "error | node-1 | container engine | Compose is 1.29.2, but 2.20 or later is required: its Docker is "
+            "not from a package | install Compose 2.20",
         ),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE])},
@@ -196,12 +196,12 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
-            f"error | node-1 | container engine | /etc/apt/docker.list names {REPOSITORY} with another key (none), "
-            "among other sources | take that entry out",
+            f"error | node-1 | container engine | /etc/apt/docker.list has {REPOSITORY} with another key (none), "
+            "and other repositories | remove that entry",
         ),
         (
             {"engine": engine(source="docker.io")},
-            "error | node-1 | container engine | docker.io is installed and does not serve | start it, or remove it",
+            "error | node-1 | container engine | docker.io is installed but does not respond | start it, or remove it",
         ),
         (
             {"guard": {**GUARD, "owner": "nobody"}},
