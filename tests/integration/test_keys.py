@@ -45,7 +45,7 @@ class Run:
         self.lines = [" ".join(line.split()) for line in output.splitlines()]
 
     def message(self) -> str:
-        """Give the error that the run ended with, and make sure that it is one line."""
+        """Return the error that the run ended with, and make sure that it is one line."""
         assert self.status != 0, self.output
         found = [line.split("Action failed: ")[-1] for line in self.lines if line.startswith("[ERROR]: ")]
         assert len(found) == 1, self.output
@@ -86,7 +86,7 @@ class Place:
         return str(self.given / name)
 
     def command(self, options: dict, *arguments: str, password: bool = True) -> list:
-        """Give the command line that runs keys.yml."""
+        """Return the command line that runs keys.yml."""
         command = ["ansible-playbook", str(ROOT / "playbooks/keys.yml"), *arguments]
         if "-i" not in arguments:
             command += ["-i", str(self.inventory)]
@@ -152,7 +152,7 @@ class Place:
         return Run(process.returncode, re.sub(r"\x1b\[([0-9;]*[A-Za-z])?|\r", "", output.decode("utf-8", "replace")))
 
     def clear(self) -> str:
-        """Give the vault file's text, decrypted by Ansible's own program."""
+        """Return the vault file's text, decrypted by Ansible's own program."""
         shown = subprocess.run(
             ["ansible-vault", "view", "--vault-password-file", self.password, str(self.vault)],
             env={**self.environment, "PYTHONPATH": "", "ANSIBLE_LOG_PATH": ""},
@@ -164,11 +164,11 @@ class Place:
         return shown.stdout
 
     def tree(self) -> dict:
-        """Give each file of the inventory with its content."""
+        """Return each file of the inventory with its content."""
         return {str(path): path.read_bytes() for path in self.inventory.rglob("*") if path.is_file()}
 
     def leaks(self, run: Run, *secrets: str) -> list:
-        """Give the places in which a secret of the run stands, those that it was given apart."""
+        """Return the places in which a secret of the run stands, those that it was given apart."""
         texts = {"the output": run.output.encode()}
         for path in self.folder.rglob("*"):
             if path.is_file() and not path.is_relative_to(self.given):
@@ -184,7 +184,7 @@ class Place:
 
 
 def forms(secret: str) -> list:
-    """Give a secret, in lower case, in the forms that a program writes it in; of words each three in a row."""
+    """Return a secret, in lower case, in the forms that a program writes it in; of words each three in a row."""
     words = secret.split()
     if len(words) > 1:
         return [" ".join(words[number : number + 3]).encode() for number in range(len(words) - 2)]
@@ -198,7 +198,7 @@ def forms(secret: str) -> list:
 
 @pytest.fixture
 def place(tmp_path) -> Place:
-    """Give an inventory with a node and an agent, and no key."""
+    """Return an inventory with a node and an agent, and no key."""
     return Place(tmp_path)
 
 
@@ -255,7 +255,7 @@ def test_the_search_finds_what_stood_in_a_file_for_a_moment(place) -> None:
 
 
 def store(key: str, password: str) -> str:
-    """Give a key store's text that opens quickly."""
+    """Return a key store's text that opens quickly."""
     return json.dumps(create_keyfile_json(bytes.fromhex(key[2:]), password.encode(), kdf="pbkdf2", iterations=2))
 
 
@@ -296,13 +296,13 @@ def test_imports(place, case: str) -> None:
     assert list(stored) == names
     assert ethereum_address(stored[KEY]) == address
     assert address in run.lines
-    told = "The file of publisher_key_file still contains the secret in plain text: delete it."
-    assert (told in run.lines) == ("file" in options and options["source"] != "keystore")
+    warning = "The file of publisher_key_file still contains the secret in plain text: delete it."
+    assert (warning in run.lines) == ("file" in options and options["source"] != "keystore")
     assert place.leaks(run, FIRST_KEY, stored[KEY], WORDS, STORE_PASSWORD, PASSWORD) == []
 
 
 def test_secrets_that_are_typed(place) -> None:
-    """The vault's password is asked for by Ansible, and by the playbook again for a file that is new."""
+    """Ansible prompts for the vault password, and the playbook prompts again for a new file."""
     options = give_all(place, {"source": "keystore", "file": "{store}"})
     command = place.command(options, "--ask-vault-pass", password=False)
     asked, again = ("Vault password: ", PASSWORD), ("Confirm the vault password for the new file", PASSWORD)
@@ -369,7 +369,7 @@ def test_another_file_of_the_inventory(place, name: str) -> None:
 
 
 def test_connection_settings_that_no_controller_has(place) -> None:
-    """The inventory's ssh key stands beside it, and implicit localhost has no inventory_dir."""
+    """The inventory's ssh key is next to it, and implicit localhost has no inventory_dir."""
     connection = place.inventory / "group_vars/all/connection.yml"
     connection.parent.mkdir(parents=True)
     connection.write_text('ansible_ssh_private_key_file: "{{ inventory_dir }}/id"\n')

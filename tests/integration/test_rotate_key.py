@@ -59,7 +59,7 @@ STEPS = f"""{STAGE}
       when: killed is not defined and staged.go
 """
 
-# As far as the accounts are looked at.
+# Up to the check of the accounts.
 LOOK = f"""{STAGE}
     - aztec_ops.prover.rotate_key:
         step: check_account
@@ -69,14 +69,14 @@ LOOK = f"""{STAGE}
 
 
 def groups_of(nodes: dict, agents: dict | None = None) -> dict:
-    """Give an inventory whose nodes are brokers, too."""
+    """Return an inventory whose nodes are brokers, too."""
     groups = {"prover_node": nodes, "prover_broker": dict.fromkeys(nodes), "prover_agent": agents or {}}
     return {group: {"hosts": hosts} for group, hosts in groups.items()}
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """Give an inventory of one host, this machine, whose vault holds a key."""
+    """Return an inventory of one host, this machine, whose vault holds a key."""
     made = Place(tmp_path)
     (made.inventory / "hosts.yml").write_text(json.dumps(groups_of({"node-1": FLEET})), encoding="utf-8")
     vaulted(made, made.vault, CLEAR, "prod")
@@ -86,7 +86,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def command(place: Place, options: dict, *arguments: str, book: str | Path = ROOT / "playbooks/rotate_key.yml") -> list:
-    """Give the command line that runs a playbook with these variables."""
+    """Return the command line that runs a playbook with these variables."""
     given = [
         "-e",
         "ansible_become=false",
@@ -104,7 +104,7 @@ def steps(place: Place, *arguments: str, **options: object) -> Run:
 
 
 def keys(place: Place) -> dict:
-    """Give the keys and mnemonics in the vault."""
+    """Return the keys and mnemonics in the vault."""
     return {
         name: value for name, value in yaml.safe_load(place.clear().replace("!unsafe", "")).items() if "publ" in name
     }
@@ -167,7 +167,7 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
 
 
 def added(account) -> str:
-    """Give the lines of an account as keys.yml writes them."""
+    """Return the lines of an account as keys.yml writes them."""
     return (
         f"# The publisher's key, of account {account.address}.\n"
         f'{KEY}: "{account.key}"\n'
@@ -177,7 +177,7 @@ def added(account) -> str:
 
 
 def place_of(text: str, name: str, new: str) -> str:
-    """Give a text with a variable under another name."""
+    """Return a text with a variable under another name."""
     return re.sub(rf"^{name}:", f"{new}:", text, flags=re.MULTILINE)
 
 
@@ -231,7 +231,7 @@ def test_more_than_the_key_is_refused(place: Place) -> None:
 
 
 def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_spite_of_all(place: Place) -> None:
-    """What is wrong is said; an old key that somebody takes out in spite of all needs neither host nor L1."""
+    """The error has the reason. A forced removal of an old key needs neither host nor L1."""
     vaulted(place, place.vault, f'{CLEAR}{PREVIOUS}: "{FIRST_KEY}"\n', "prod")
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     confirm = {"rotate_key_confirm": True}
@@ -248,7 +248,7 @@ def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_sp
     ("kept", "options", "again"),
     [
         (None, {}, True),
-        # A key that this run has made holds nothing, whatever anybody says.
+        # The account of a key that this run made is empty.
         (None, {"rotate_key_force": True}, True),
         (NEXT, {}, True),
         (NEXT, {"rotate_key_force": True}, False),
@@ -258,7 +258,7 @@ def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_sp
     ],
 )
 def test_no_key_goes_unseen_to_the_node(place: Place, kept: str | None, options: dict, again: bool) -> None:
-    """Where nobody asks the L1, somebody has to say that the account can pay, and never in the run that makes it."""
+    """Without L1 checks, the operator confirms that the account can pay, but not in the run that makes it."""
     if kept:
         vaulted(place, place.vault, f'{CLEAR}{kept}: "{FIRST_KEY}"\n', "prod")
     run = place.run(command(place, {"aztec_l1_checks": "ignore", **options}, book=place.folder / "look.yml"))
@@ -275,7 +275,7 @@ def test_no_key_goes_unseen_to_the_node(place: Place, kept: str | None, options:
 
 @pytest.mark.parametrize("then", [f'{NEXT}: "{OLD}"\n', ""])
 def test_a_vault_that_is_changed_while_a_run_waits(place: Place, then: str) -> None:
-    """The node gets the key whose account was looked at, or none."""
+    """The node gets the key whose account was checked, or none."""
     steps(place, killed=True)
     book = (place.folder / "look.yml").read_text(encoding="utf-8")
     shutil.copytree(ROOT / "playbooks/tasks", place.folder / "tasks")
@@ -312,7 +312,7 @@ def test_the_same_import_again_ends_the_rotation(place: Place) -> None:
 
 
 def test_values_that_agents_have_of_the_key_are_worked_out_for_those_who_read_them(place: Place) -> None:
-    """A look-up that serves the node's host alone is not run for an agent's."""
+    """A lookup for the node's host only does not run for an agent."""
     fleet = {name: value for name, value in FLEET.items() if name != "aztec_l1_consensus_urls"}
     groups = groups_of({"node-1": fleet}, {"agent-1": {**fleet, "ansible_host": "10.0.0.11"}})
     (place.inventory / "hosts.yml").write_text(json.dumps(groups), encoding="utf-8")
@@ -327,7 +327,7 @@ def test_values_that_agents_have_of_the_key_are_worked_out_for_those_who_read_th
     assert NEXT in keys(place)
 
 
-# Variables, the vault's text (None: as it is), files of the inventory besides, and how the one line begins.
+# Variables, the vault's text (None: unchanged), more files of the inventory, and the beginning of the error.
 REFUSED = {
     "a misspelt option": (
         {"rotate_key_wiat": 9},
@@ -416,7 +416,7 @@ REFUSED = {
         {},
         f"{{vault}} has {NEXT_WORDS} but not {NEXT}",
     ),
-    "a key that is looked up": (
+    "a key from a lookup": (
         {},
         "a: 1\n",
         {"host_vars/node-1.yml": f"{KEY}: \"{{{{ lookup('ansible.builtin.env', 'THE_KEY') }}}}\"\n"},
@@ -446,7 +446,7 @@ REFUSED = {
         {},
         f"node-1 gets {KEY} from the command line (-e), not from {{vault}}: remove it there",
     ),
-    "the same key beside the host": (
+    "the same key next to the host": (
         {},
         None,
         {"hosts.yml": json.dumps(groups_of({"node-1": {**FLEET, KEY: OLD}}))},

@@ -38,7 +38,7 @@ FACTS: dict[str, Any] = {
         "os": {"id": "debian", "codename": "trixie", "version_id": "13", "apt": True},
         "engine": {
             **{"serves": False, "version": "", "compose": "", "source": "none", "error": "", "managed": False},
-            **{"pin": "", "packages": {}, "apt_sources": [], "daemon_json": "", "daemon_json_loaded": "",
+            **{"rules": True, "pin": "", "packages": {}, "apt_sources": [], "daemon_json": "", "daemon_json_loaded": "",
                "containerd_conf": "", "containerd_environment": None},
             **{"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False,
                "command": ["/usr/bin/dockerd", "-H", "fd://"], "daemon_json_names": []},

@@ -170,7 +170,7 @@ HOSTS = cases(
         debian("26.04", "ubuntu", wanted="distribution"),
         debian("26.04", "ubuntu", **READY),
     ),
-    ("podman-docker stands in", host(engine=engine(source="podman-docker")), host()),
+    ("podman-docker provides", host(engine=engine(source="podman-docker")), host()),
     ("run with become", host(engine=engine(error="permission denied")), host()),
     (
         "docker.io is installed but does not respond",

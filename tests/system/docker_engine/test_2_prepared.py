@@ -37,6 +37,6 @@ def test_other_source_takes_what_is_there(engines: Engines) -> None:
 
 
 def test_removing_what_is_there_helps(fleet: Fleet, engines: Engines) -> None:
-    """The same by hand."""
+    """The same manually."""
     fleet.execute(BARE, f"{REMEDY} -yq && rm /etc/docker/daemon.json && rmdir /etc/docker")
     assert engines.apply(BARE, check=True).changed(BARE) > 0

@@ -18,7 +18,7 @@ APT = "DEBIAN_FRONTEND=noninteractive apt-get -yq --no-install-recommends"
 
 
 def engine_process(fleet: Fleet) -> str:
-    """Give the engine's process, which another start would change."""
+    """Return the engine's process, which another start would change."""
     return fleet.execute(THEIRS, ["systemctl", "show", "-P", "MainPID", "docker.service"]).out.strip()
 
 

@@ -57,7 +57,7 @@ def test_containerd_is_not_moved_below_a_container(fleet: Fleet, engines: Engine
 
 
 def test_what_the_line_says_works(fleet: Fleet, engines: Engines) -> None:
-    """Everything stopped and moved by hand, the run goes on, and the image is there."""
+    """Everything stopped and moved manually, the run goes on, and the image is there."""
     wanted = {"docker_engine_data_root": OTHER, "docker_engine_containerd_root": CONTAINERD, **GIVEN}
     assert line(NEW, OTHER) in engines.apply(HOST, **wanted).said
     fleet.execute(HOST, f"docker rm -f lasting && {STOP} && mv {NEW} {OTHER}")

@@ -40,7 +40,7 @@ class User:
         return self.folder / "inventories/mine"
 
     def given(self) -> list[str]:
-        """Give what each command is given."""
+        """Return what each command is given."""
         return ["-i", str(self.inventory), "--vault-password-file", str(self.folder / "password")]
 
     def start(self, *command: str) -> subprocess.Popen[str]:
@@ -67,19 +67,19 @@ class User:
         return self.run("ansible-playbook", f"playbooks/{name}", *arguments, code=code)
 
     def keys(self) -> dict[str, str]:
-        """Give the keys in the vault file."""
+        """Return the keys in the vault file."""
         command = ["ansible-vault", "view", "--vault-password-file", str(self.folder / "password")]
         content = yaml.safe_load("\n".join(self.end(self.start(*command, str(self.inventory / VAULT)))))
         return {name: value for name, value in content.items() if name.endswith("_key")}
 
     def addresses(self) -> dict[str, str]:
-        """Give the accounts of the keys in the vault file."""
+        """Return the accounts of the keys in the vault file."""
         return {name: Account.from_key(key).address for name, key in self.keys().items()}
 
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory) -> User:
-    """Give a new user, whose inventory differs from the lab's by the missing key."""
+    """Return a new user, whose inventory differs from the lab's by the missing key."""
     made = User(tmp_path_factory.mktemp("user"))
     (made.folder / "password").write_text("a password of the test\n")
     shutil.copytree(ROOT / "inventories/lab", made.inventory)
@@ -92,13 +92,13 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
 
 
 def container(fleet: Fleet) -> tuple[str, str]:
-    """Give id and start of the node's container: both differ when one was made anew, the second after a restart."""
+    """Return id and start of the node's container: both differ when one was made anew, the second after a restart."""
     found = fleet.container(NODE, SERVICE)
     return found["Id"], found["State"]["StartedAt"]
 
 
 def publishers(fleet: Fleet) -> list[str]:
-    """Give the accounts of the keys that the node's host has."""
+    """Return the accounts of the keys that the node's host has."""
     store = json.loads(fleet.execute(NODE, "cat /opt/aztec/prover-node/keys/prover.json").out)
     return [Account.from_key(key).address for key in store["prover"]["publisher"]]
 
@@ -113,13 +113,13 @@ def recreated(fleet: Fleet, since: float) -> int:
 
 
 def changed(lines: list[str]) -> dict[str, int]:
-    """Give how many tasks changed each host, from the recap."""
+    """Return how many tasks changed each host, from the recap."""
     recap = lines[next(number for number, line in enumerate(lines) if line.startswith("PLAY RECAP")) + 1 :]
     return {line.split()[0]: int(line.split("changed=")[1].split()[0]) for line in recap if "changed=" in line}
 
 
 def error(lines: list[str]) -> str:
-    """Give the last error that a run ended with."""
+    """Return the last error that a run ended with."""
     return [line for line in lines if line.startswith("[ERROR]")][-1].split("Action failed: ")[-1]
 
 

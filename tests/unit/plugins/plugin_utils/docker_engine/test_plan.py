@@ -120,7 +120,7 @@ KEY = "/etc/apt/keyrings/docker.asc"
 
 
 def entry(path=LIST, uri=URL, suite="any", signed_by=""):
-    """Give one entry of an apt source file."""
+    """Return one entry of an apt source file."""
     return {"path": path, "uri": uri, "suite": suite, "signed_by": signed_by}
 
 

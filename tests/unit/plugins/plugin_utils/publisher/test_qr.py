@@ -15,7 +15,7 @@ LIGHT = {" ": (0, 0), "▀": (255, 0), "▄": (0, 255), "█": (255, 255)}
 
 
 def scanned(lines: list, scale: int = 4) -> list:
-    """Give the texts of the QR codes that a scanner sees on a dark terminal with these lines."""
+    """Return the texts of the QR codes that a scanner sees on a dark terminal with these lines."""
     rows = []
     for line in lines:
         for half in (0, 1):

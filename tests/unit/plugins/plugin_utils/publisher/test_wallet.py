@@ -55,7 +55,7 @@ BIP39 = [
 
 
 def store(kdf: str, cipher: tuple, parameters: dict) -> str:
-    """Give the text of a key store of version 3. cipher: vector, text and check sum."""
+    """Return the text of a key store of version 3. cipher: vector, text and check sum."""
     vector, text, mac = cipher
     crypto = {"cipher": "aes-128-ctr", "cipherparams": {"iv": vector}, "ciphertext": text, "mac": mac}
     return json.dumps({"crypto": {**crypto, "kdf": kdf, "kdfparams": parameters}, "id": "3198bc9c", "version": 3})
@@ -132,12 +132,12 @@ OWNER = "008aeeda4d805471df9b2a5b0f38a0c3bcba786b"
 
 
 def changed(text: str, **changes: object) -> str:
-    """Give a key store's text with some of its fields changed."""
+    """Return a key store's text with some of its fields changed."""
     return json.dumps({**copy.deepcopy(json.loads(text)), **changes})
 
 
 def refusal(function, *arguments: object) -> str:
-    """Give the message that a function refuses with: one line, with nothing before it that could be shown too."""
+    """Return the message that a function refuses with: one line, with nothing before it that could be shown too."""
     with pytest.raises(ValueError) as caught:
         function(*arguments)
     assert caught.type is ValueError
