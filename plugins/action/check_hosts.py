@@ -6,23 +6,26 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, host_values, plain, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
-    LEFT_OUT,
-    Specs,
-    as_int,
-    counted,
-    problem_table,
-    settled,
-    together,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, Specs, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
+    resolve_variables,
+    to_builtin,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
     BROKER,
     NODE,
-    deciding,
-    fleet_problem,
+    option_variable,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    LEFT_OUT,
+    count_problems,
+    leave_out_agents,
+    merge_problems,
+    problem_table,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
     Engine,
     Settings,
@@ -59,7 +62,7 @@ def settings_of(values: dict, components: list, specs: Specs) -> dict:
     for component in components:
 
         def value(option: str, component: str = component):
-            name = deciding(values, component, option)
+            name = option_variable(values, component, option)
             return values[name] if name else specs.default(component, option)
 
         ports = tuple(
@@ -107,7 +110,7 @@ class ActionModule(ActionBase):
         """Check the hosts; the result names those that are gone."""
         result = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec({"fleet": {"type": "dict", "required": True}})
-        fleet = plain(arguments["fleet"])
+        fleet = to_builtin(arguments["fleet"])
         wrong = fleet_problem(fleet)
         if wrong:
             raise AnsibleError(f"check_hosts: {wrong}")
@@ -119,8 +122,9 @@ class ActionModule(ActionBase):
                 looks[host] = None
             elif host in fleet["hosts"]:
                 variables = hostvars[host]
-                looks[host] = plain(variables["preflight_host_info"]) if "preflight_host_info" in variables else None
-                values = inventory[host] = host_values(variables, specs)
+                seen = "preflight_host_info" in variables
+                looks[host] = to_builtin(variables["preflight_host_info"]) if seen else None
+                values = inventory[host] = resolve_variables(variables, specs)
                 settings[host] = settings_of(values, fleet["hosts"][host]["components"], specs)
                 engines[host] = engine_of(values, specs)
                 if looks[host]:
@@ -135,7 +139,7 @@ class ActionModule(ActionBase):
         findings.problems += registry_problems(looks, fleet, by_hand)
         agents = [host for host, look in looks.items() if look and AGENT in fleet["hosts"][host]["components"]]
         apart = [host for host in agents if fleet["hosts"][host]["components"] == [AGENT]]
-        problems = settled(findings.problems, agents, apart)
+        problems = leave_out_agents(findings.problems, agents, apart)
         left_out = {one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT}
         result.update(changed=False, gone=findings.gone, left_out=left_out)
         if findings.hardware:
@@ -149,13 +153,13 @@ class ActionModule(ActionBase):
         versions = network_table([row for _problems, rows in networks for row in rows])
         if versions:
             self._display.display("\n" + versions)
-        joined = together(problems, list(looks))
+        joined = merge_problems(problems, list(looks))
         if joined:
             failed = any(problem.level == "error" for problem in joined)
             self._display.display(
                 "\n" + problem_table(problems, list(looks)), color="red" if failed else "yellow"
             )
             if failed:
-                what = counted(sum(problem.level == "error" for problem in joined))
+                what = count_problems(sum(problem.level == "error" for problem in joined))
                 result.update(failed=True, msg=f"{what} on the hosts, in the table above; nothing was changed.")
         return result

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import plain
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import counted
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_problems
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import report_table, verify
 
 GONE = "could not be reached: see the error above, then run again"
@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
             "register": {"type": "str", "required": True},
             "left_out": {"type": "dict", "default": {}},
         })
-        fleet, hostvars = plain(arguments["fleet"]), task_vars["hostvars"]
+        fleet, hostvars = to_builtin(arguments["fleet"]), task_vars["hostvars"]
         wrong = fleet_problem(fleet)
         if wrong:
             raise AnsibleError(f"fleet_status: {wrong}")
@@ -61,8 +61,8 @@ class ActionModule(ActionBase):
         for host in task_vars["ansible_play_hosts_all"]:
             if host in fleet["hosts"]:
                 variables = hostvars[host]
-                results[host] = plain(variables[name]) if name in variables else None
-        report = verify(looks_of(results, fleet, plain(arguments["left_out"])), fleet)
+                results[host] = to_builtin(variables[name]) if name in variables else None
+        report = verify(looks_of(results, fleet, to_builtin(arguments["left_out"])), fleet)
         self._display.display("\n" + report_table(report) + "\n", color="red" if report.problems else None)
         result.update(
             changed=False,
@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
         )
         # What a run in check mode would have mended is no fault of the fleet.
         if report.problems and not self._task.check_mode:
-            result.update(failed=True, msg=f"{counted(len(report.problems))} in the fleet, in the table above.")
+            result.update(failed=True, msg=f"{count_problems(len(report.problems))} in the fleet, in the table above.")
         else:
             result["msg"] = "See the table above." if report.notes or report.problems else "The fleet is well."
         return result

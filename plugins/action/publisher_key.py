@@ -19,10 +19,11 @@ from ansible.parsing.vault import (
     parse_vaulttext_envelope,
 )
 from ansible.utils.color import ANSIBLE_COLOR
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import why_broken
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Specs, as_int, misspelt
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import Specs, unknown_variables
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import unresolved_value
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import qr, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import CURRENT, KEYS, MNEMONICS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_file import shown
@@ -116,7 +117,7 @@ def check_names(names: list, known: Mapping | None = None) -> None:
     """
     own = {"publisher_key": {f"{PREFIX}{name}": {} for name in OPTIONS if name != "group"}}
     specs = Specs({**own, **(known or {})}, {})
-    for name, near in misspelt(names, specs).items():
+    for name, near in unknown_variables(names, specs).items():
         raise ValueError(f"unknown variable {name}: " + (f"did you mean {near}?" if near else "remove it"))
 
 
@@ -258,9 +259,9 @@ class ActionModule(CollectionActionBase):
                 files = self._files((taken,), folder, groups, hosts) if taken else iter(())
                 file = next((shown(path) for path, _layer, _values in files), "")
             except AnsibleError as error:
-                broken = why_broken(error)
-                wrong = f"the variables of {host} cannot be read, a value in one of their files {broken.reason}"
-                raise ValueError(f"{wrong}: {broken.remedy}") from None
+                unresolved = unresolved_value(error)
+                wrong = f"the variables of {host} cannot be read, a value in one of their files {unresolved.reason}"
+                raise ValueError(f"{wrong}: {unresolved.remedy}") from None
             if taken:
                 raise ValueError(already_set(taken, f"in {file}" if file else f"for {host or 'all hosts'}"))
 

@@ -13,23 +13,23 @@ from pathlib import Path
 from ansible.errors import AnsibleError
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import (
-    ROLES,
-    host_keys,
-    host_values,
-    plain,
-    read_specs,
-    values_of_hosts,
-)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
-    check_inventory,
-    counted,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
+    key_variables,
+    resolve_fleet_variables,
+    resolve_variables,
+    to_builtin,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    count_problems,
+    merge_problems,
     problem_table,
     table,
-    together,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer, Places
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     check_l1,
@@ -100,7 +100,7 @@ def check_source(values: Mapping) -> None:
 def l1_query(task_vars: Mapping, fleet: Mapping) -> tuple:
     """Return (the variables of the node's host, its L1 query for host_info or '' if L1 checks are off)."""
     host = task_vars["inventory_hostname"]
-    values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
+    values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
     return values, l1_questions(values, fleet, host)
 
 
@@ -193,7 +193,7 @@ class ActionModule(publisher_key.ActionModule):
             if problem:
                 raise ValueError(problem)
         key = new.key if new else vault.keys.get(plan.slot)
-        before = plain(arguments["fleet"])
+        before = to_builtin(arguments["fleet"])
         fleet = self._fleet_with(key, task_vars, before, written) if key else {}
         if request.force and not request.confirm and fleet and l1_query(task_vars, fleet)[1]:
             raise ValueError(f"{PREFIX}force requires {PREFIX}confirm, or aztec_l1_checks set to ignore: omit it")
@@ -274,17 +274,17 @@ class ActionModule(publisher_key.ActionModule):
             component: str(task_vars.get(f"preflight_{component.removeprefix('prover_')}_group", component))
             for component in COMPONENTS
         }
-        hosts = values_of_hosts(task_vars["hostvars"], written, members_of(groups, names), specs)
+        hosts = resolve_fleet_variables(task_vars["hostvars"], written, members_of(groups, names), specs)
         # No warnings about the keys of this rotation.
         for values in hosts.values():
             for slot in (NEXT, PREVIOUS):
                 values.pop(KEYS[slot], None)
         hosts[host] = {**hosts[host], KEYS[CURRENT]: key}
-        keys = {one: host_keys(variables) for one, variables in written.items()}
+        keys = {one: key_variables(variables) for one, variables in written.items()}
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, run=[host])
         if fleet is None:
             self._display.display(problem_table(problems, list(hosts)), color="red")
-            errors = counted(sum(one.level == "error" for one in together(problems, list(hosts))))
+            errors = count_problems(sum(one.level == "error" for one in merge_problems(problems, list(hosts))))
             raise ValueError(f"{errors} with the new key, in the table above")
         return fleet
 
@@ -298,7 +298,7 @@ class ActionModule(publisher_key.ActionModule):
 
     def _check_account(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Query the L1 on the node's host for the account that the node will use, and wait until it is funded."""
-        request, staged = request_of(arguments), plain(arguments["staged"])
+        request, staged = request_of(arguments), to_builtin(arguments["staged"])
         action, addresses = staged["action"], staged["addresses"]
         fleet = {**staged["fleet"], "publishers": [], "funder": ""}
         values, query = l1_query(task_vars, fleet)
@@ -328,7 +328,8 @@ class ActionModule(publisher_key.ActionModule):
         if verdict.problems:
             self._display.display(problem_table(verdict.problems), color="red" if errors else "yellow")
         if errors:
-            raise ValueError(f"{counted(errors)} of the L1, in the table above; nothing on the node's host was changed")
+            found = count_problems(errors)
+            raise ValueError(f"{found} of the L1, in the table above; nothing on the node's host was changed")
         if action == "confirm":
             rewards = {"prover_id": fleet["prover_id"], "rewards_moved": request.rewards_moved}
             reasons = rotation.reasons_to_keep(addresses[CURRENT], addresses[PREVIOUS], **seen, **rewards)
@@ -385,7 +386,7 @@ class ActionModule(publisher_key.ActionModule):
 
     def _finish(self, arguments: Mapping, _task_vars: Mapping) -> dict:
         """Record in the vault which key the node runs with, in one write."""
-        staged = plain(arguments["staged"])
+        staged = to_builtin(arguments["staged"])
         plan = rotation.Plan(staged["action"], staged["slot"], staged["moves"])
         before = staged["addresses"]
         after = {slot: address for slot, address in before.items() if slot not in plan.moves}

@@ -1,283 +1,77 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Check the inventory of the whole fleet on the controller, with no connection to any host."""
+"""Check the inventory of the whole fleet on the controller, without a connection to any host."""
 
 from __future__ import annotations
 
-import os
-import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence, Set
-from pathlib import Path
-
-import yaml
-from ansible import context
-from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
-    CONNECTION_NAMES,
-    FACTS,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import (
     FLEET_ROLES,
-    KEY_NAMES,
-    Broken,
-    Specs,
-    check_inventory,
-    counted,
+    ROLES,
+    read_specs,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
+    key_variables,
+    resolve_fleet_variables,
+    variable_texts,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Search
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    count_problems,
+    merge_problems,
     problem_table,
-    together,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import BROKER, NODE, members_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
-    Search,
-    Text,
-    holds_secret,
-    read,
-    variable_files,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, notes_of
-
-# Settings of the whole fleet that may hold keys, and which components read them.
-FLEET_URLS = {
-    "aztec_l1_execution_urls": (NODE, BROKER),
-    "aztec_l1_consensus_urls": (NODE,),
-    "aztec_l1_debug_urls": (NODE,),
-}
-
-_UNDEFINED = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined")
-
-_FROM_ENVIRONMENT = re.compile(
-    r"""\{\{-?\s*lookup\(\s*['"](?:ansible\.builtin\.)?env['"]\s*,\s*['"]([A-Za-z_][A-Za-z0-9_]*)['"]\s*\)\s*-?\}\}"""
-)
-_LOOKUP = re.compile(r"The lookup plugin '([A-Za-z0-9_.]{1,80})' (failed|was not found)")
-
-# By collection: names of errors, what one of them means, what to do.
-_LOOKUP_FAULTS = {
-    "community.sops": (
-        ({"FileNotFoundError", "PermissionError"}, "there is no program sops", "install it, or set sops_binary"),
-        ({"SopsError"}, "sops cannot decrypt", "give it its key, as SOPS_AGE_KEY_FILE; sops decrypt FILE says more"),
-        ({"AnsibleTemplatePluginError"}, "there is no such file", "correct its path"),
-    ),
-    "community.hashi_vault": (
-        ({"ImportError"}, "the controller's Python has no hvac", f"run {sys.executable} -m pip install hvac"),
-        ({"Forbidden"}, "the server refuses token or path", "log in anew, or have its policy read the path"),
-        ({"InvalidPath"}, "the server has nothing there", "correct path and mount point, or put the secret there"),
-        ({"InvalidRequest", "Unauthorized"}, "the server refuses the log-in", "correct role_id and secret_id"),
-        ({"VaultDown"}, "the server is sealed", "unseal it"),
-        ({"SSLError"}, "the server's certificate is not trusted", "set VAULT_CACERT, or correct the URL"),
-        ({"OSError"}, "the server does not answer", "start it, or correct ansible_hashi_vault_url (VAULT_ADDR)"),
-        (
-            {"HashiVaultValueError"},
-            "it has nothing to log in with",
-            "give a token (VAULT_TOKEN) or another auth_method",
-        ),
-    ),
-}
-
-
-def read_specs(roles: Path) -> Specs:
-    """Read the argument_specs and the defaults of every role in a directory."""
-    options, defaults = {}, {}
-    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
-        role = path.parents[1].name
-        specs = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        options[role] = ((specs.get("argument_specs") or {}).get("main") or {}).get("options") or {}
-        beside = path.parents[1] / "defaults" / "main.yml"
-        found = yaml.safe_load(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-        defaults[role] = found or {}
-    return Specs(options, defaults)
-
-
-def why_broken(error: BaseException) -> Broken:
-    """Say in a line why a value cannot be had, from the kind of error alone: its message may hold secrets."""
-    chain = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    for one in chain:
-        if isinstance(one, AnsibleUndefinedVariable) or type(one).__name__ == "UndefinedError":
-            name = _UNDEFINED.search(str(one))
-            what = f"'{name.group(1)}'" if name else "something"
-            return Broken(f"uses {what}, which is not defined", "define it, or mend the template")
-        plugin = _LOOKUP.match(str(one)) if isinstance(one, AnsibleError) else None
-        if plugin:
-            return _failed_lookup(plugin.group(1), plugin.group(2) == "failed", chain)
-    if any("Vault" in type(one).__name__ for one in chain):
-        return Broken("cannot be decrypted", "give its vault password: --ask-vault-pass or --vault-password-file")
-    return Broken(f"cannot be worked out ({type(chain[-1]).__name__})", "mend its template or look-up")
-
-
-def _failed_lookup(plugin: str, found: bool, chain: Sequence) -> Broken:
-    """Say why a look-up failed, for those of docs/secrets.md in their own words."""
-    collection = plugin.rpartition(".")[0]
-    if not found:
-        installed = f"ansible-galaxy collection install {collection}" if "." in collection else "correct its name"
-        return Broken(f"its look-up {plugin} is not installed", installed)
-    kinds = [type(one).__name__ for one in chain]
-    for known, reason, remedy in _LOOKUP_FAULTS.get(collection, ()):
-        if known & {*kinds, *(base.__name__ for base in type(chain[-1]).__mro__)}:
-            return Broken(f"its look-up {plugin} failed: {reason}", remedy)
-    return Broken(f"its look-up {plugin} failed ({kinds[-1]})", "mend the look-up, or what it asks")
-
-
-def plain(value: object) -> object:
-    """Give a templated value as Python's own types, so that nothing in it is worked out later."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, (bool, int, float)) or value is None:
-        return value
-    return str(value)
-
-
-def texts_in(value: object) -> Iterator:
-    """Give each text in a value as it is written."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from texts_in(item)
-    elif isinstance(value, str):
-        yield value
-
-
-def unset(written: Mapping, specs: Specs) -> dict:
-    """Give a host's secrets that are to come from an environment variable which is not there, and would be empty."""
-    found = {}
-    for name, value in written.items():
-        owner = specs.owner(name)
-        if owner and holds_secret(name, specs.options[owner][name]):
-            for variable in (one for text in texts_in(value) for one in _FROM_ENVIRONMENT.findall(text)):
-                if not os.environ.get(variable):
-                    reason = f"takes the environment variable {variable}, which is not set"
-                    found.setdefault(name, Broken(reason, "export it before the run: docs/secrets.md"))
-    return found
-
-
-def unused(written: Mapping, specs: Specs, components: Sequence) -> set:
-    """Give the names of a host's variables that no component of it reads, and that are not worked out for it.
-
-    A key that the whole inventory has is looked up for the node alone, not once more for each agent.
-    """
-    names = set()
-    for name, value in written.items():
-        owner = specs.owner(name)
-        if owner in COMPONENTS:
-            left_out = owner not in components
-        else:
-            # One that is written out costs nothing, and a fault in it is shown for every host that has it.
-            template = any("{{" in text or "{%" in text for text in texts_in(value))
-            left_out = name in FLEET_URLS and template and not set(FLEET_URLS[name]) & set(components)
-        if left_out:
-            names.add(name)
-    return names
-
-
-def host_values(variables: Mapping, specs: Specs, left_out: Set = frozenset()) -> dict:
-    """Give a host's variables for the check: those of the collection worked out, of all others the names alone."""
-    prefixes, values = specs.prefixes(), {}
-    for name in variables:
-        if name.startswith("_") or name in FACTS or name in left_out:
-            continue
-        if not name.startswith(prefixes) and name not in CONNECTION_NAMES:
-            values[name] = ""
-            continue
-        try:
-            values[name] = plain(variables[name])
-        except Exception as error:  # look-ups raise what they like
-            values[name] = why_broken(error)
-    return values
-
-
-ROLES = Path(__file__).resolve().parents[2] / "roles"
-
-
-def host_keys(variables: Mapping) -> dict:
-    """Give a host's variables that may hold a key, anybody's, as they are written: no template of others is run.
-
-    Where one is a template, the variable that it takes the key from is there too. What no password opens stays shut.
-    """
-    values = {}
-    for name, value in variables.items():
-        if KEY_NAMES.search(name) and not name.startswith(("_", "ansible_")):
-            try:
-                values[name] = plain(value)
-            except AnsibleError as error:
-                values[name] = why_broken(error)
-    return values
-
-
-def plain_texts(task_vars: Mapping) -> list:
-    """Give the texts that a run takes its variables from: the command line's, then files that are not encrypted."""
-    given = [str(one) for one in context.CLIARGS.get("extra_vars") or ()]
-    files = [Path(one[1:]) for one in given if one.startswith("@")]
-    files += variable_files(task_vars.get("ansible_inventory_sources") or (), [task_vars["playbook_dir"]])
-    return [Text("", one) for one in given if not one.startswith("@")] + read(files)
-
-
-def values_of_hosts(hostvars, written: dict, members: dict, specs: Specs) -> dict:
-    """Give host -> what its variables come to, for the hosts of members; what a host does not use is not worked out."""
-    hosts: dict = {}
-    for host in dict.fromkeys(host for some in members.values() for host in some):
-        components = [component for component in COMPONENTS if host in members[component]]
-        left_out = unused(written[host], specs, components)
-        hosts[host] = host_values(hostvars[host], specs, left_out)
-        hosts[host].update({name: one for name, one in unset(written[host], specs).items() if name not in left_out})
-    return hosts
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, precedence_notes
 
 
 class ActionModule(ActionBase):
-    """Run once for all hosts; shows all problems as one table and fails with one line."""
+    """Run once for all hosts. Show all problems as one table and fail with one line."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        """Check the inventory; the result holds the fleet's values."""
+        """Check the inventory and return the values of the fleet."""
         result = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec({"groups": {"type": "dict", "default": {}}})
-        group_names = arguments["groups"]
-        unknown = sorted(set(group_names) - set(COMPONENTS))
-        if unknown:
-            raise AnsibleError(
-                f"validate_inventory: groups has {', '.join(unknown)}, but there are {', '.join(COMPONENTS)}"
-            )
-        for component, name in group_names.items():
+        for component, name in arguments["groups"].items():
+            if component not in COMPONENTS:
+                raise AnsibleError(
+                    f"validate_inventory: groups has the unknown key {component}: choose from {', '.join(COMPONENTS)}"
+                )
             if not isinstance(name, str) or not name:
                 raise AnsibleError(
-                    f"validate_inventory: groups.{component} is no name of a group: write one text, in quotes"
+                    f"validate_inventory: groups.{component} is not the name of a group: set one text in quotes"
                 )
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
-        names = {component: group_names.get(component, component) for component in COMPONENTS}
-        everybody = list(dict.fromkeys(host for name in names.values() for host in groups.get(name, [])))
+        names = {**dict(zip(COMPONENTS, COMPONENTS)), **arguments["groups"]}
         specs = read_specs(ROLES)
         hostvars = task_vars["hostvars"]
         written = {host: hostvars.raw_get(host) for host in groups["all"]}
         members = members_of(groups, names)
-        hosts = values_of_hosts(hostvars, written, members, specs)
-        keys = {host: host_keys(variables) for host, variables in written.items()}
+        hosts = resolve_fleet_variables(hostvars, written, members, specs)
+        keys = {host: key_variables(variables) for host, variables in written.items()}
 
-        # A play on other hosts alone, such as localhost, checks the whole fleet.
+        # A play on other hosts only, such as localhost, checks the whole fleet.
         run = [host for host in task_vars["ansible_play_hosts_all"] if host in hosts] or None
-        search = Search(plain_texts(task_vars))
+        search = Search(variable_texts(task_vars))
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=search, run=run)
-        problems += self._notes(task_vars, specs, members, run or list(hosts), written)
-        result["changed"] = False
-        if problems:
-            self._display.display(problem_table(problems, everybody), color="red" if fleet is None else "yellow")
-        if fleet is None:
-            what = counted(sum(problem.level == "error" for problem in together(problems, everybody)))
-            result.update(failed=True, msg=f"{what} in the inventory, in the table above; no host was contacted.")
-        else:
-            result["fleet"] = fleet
-        return result
-
-    def _notes(self, task_vars: Mapping, specs: Specs, members: Mapping, run: Sequence, written: Mapping) -> list:
-        """Return a note for each setting that several places of the inventory set differently for a host of the run."""
         roles = {*FLEET_ROLES, *(component for component in COMPONENTS if members[component])}
         options = {name: one for role in specs.options if role in roles for name, one in specs.options[role].items()}
         sources = task_vars.get("ansible_inventory_sources") or ()
         places = Places(self._loader, sources, task_vars["playbook_dir"], options.__contains__)
-        return notes_of(places, run, written, options)
+        problems += precedence_notes(places, run or list(hosts), written, options)
+        result["changed"] = False
+        if problems:
+            self._display.display(problem_table(problems, list(hosts)), color="red" if fleet is None else "yellow")
+        if fleet is None:
+            what = count_problems(sum(one.level == "error" for one in merge_problems(problems, list(hosts))))
+            result.update(failed=True, msg=f"{what} in the inventory, in the table above; no host was contacted.")
+        else:
+            result["fleet"] = fleet
+        return result

@@ -34,20 +34,20 @@ aztec_l1_execution_urls: [rpc.lan/S3cret]
     lines = [
         "all 3 hosts | aztec_version | is written without quotes, which YAML makes a number | "
         'write the whole version in quotes, such as "1.2.3"',
-        "all 3 hosts | aztec_netwrok | there is no such variable | did you mean aztec_network?",
-        "all 3 hosts | aztec_environment | its look-up ansible.builtin.file failed (AnsibleError) | "
-        "mend the look-up, or what it asks",
+        "all 3 hosts | aztec_netwrok | is an unknown variable | did you mean aztec_network?",
+        "all 3 hosts | aztec_environment | its lookup ansible.builtin.file failed (AnsibleError) | "
+        "correct the lookup or its source",
         f"node-1 | {NAME} | {quoted}",
         "node-1 | aztec_l1_execution_urls | entry 1 has no scheme | begin it with http:// or https://",
-        f"node-1 | {ID} | uses 'nobody_set_this', which is not defined | define it, or mend the template",
-        "agent-1, agent-2 | prover_agent_count | 0 is neither auto nor a number from 1 | give a number from 1, or auto",
+        f"node-1 | {ID} | uses 'nobody_set_this', which is not defined | define it, or correct the template",
+        "agent-1, agent-2 | prover_agent_count | 0 is neither auto nor a number from 1 | set a number from 1, or auto",
     ]
     assert_refused(play(write_inventory(tmp_path, door, row), "-vvv"), door, lines)
 
 
 @pytest.mark.parametrize("playbook", ["site.yml", "preflight.yml", "verify.yml"])
 def test_every_playbook_refuses(playbook: str, tmp_path, door) -> None:
-    line = "node-1 | prover_broker_port | 99999 is no port | give a number from 1 to 65535"
+    line = "node-1 | prover_broker_port | 99999 is not a port | set a number from 1 to 65535"
     inventory = write_inventory(tmp_path, door, {"node-1": "prover_broker_port: 99999"})
     assert_refused(play(inventory, "-vvv", playbook=playbook), door, [line])
 
@@ -58,10 +58,10 @@ def test_the_example_inventory_is_refused(tmp_path, door) -> None:
     (copied / "group_vars/all/vault.yml.example").rename(copied / "group_vars/all/vault.yml")
     (copied / "group_vars/all/door.yml").write_text(yaml.safe_dump(door.variables()), encoding="utf-8")
     lines = [
-        f"node-1 | {NAME} | is still the example's | put your publisher's key into the vault file",
-        "all 3 hosts | ansible_host | is still the example's | put your host's address there",
-        "node-1 | aztec_l1_execution_urls | entry 1 is still the example's | put your own URL there",
-        "node-1 | aztec_l1_consensus_urls | entry 1 is still the example's | put your own URL there",
+        f"node-1 | {NAME} | is still the example value | put your publisher's key into the vault file",
+        "all 3 hosts | ansible_host | is still the example value | set the address of your host",
+        "node-1 | aztec_l1_execution_urls | entry 1 is still the example value | set your own URL",
+        "node-1 | aztec_l1_consensus_urls | entry 1 is still the example value | set your own URL",
     ]
     assert_refused(play(copied), door, lines)
 
@@ -76,7 +76,7 @@ def vaulted(folder: Path, text: str) -> str:
 
 def test_a_vaulted_key_is_read_and_a_missing_password_is_one_line(tmp_path, door) -> None:
     inventory = write_inventory(tmp_path, door, {"node-1": vaulted(tmp_path, KEY)})
-    line = f"node-1 | {NAME} | cannot be decrypted | give its vault password: --ask-vault-pass or --vault-password-file"
+    line = f"node-1 | {NAME} | cannot be decrypted | pass its vault password: --ask-vault-pass or --vault-password-file"
     assert_refused(play(inventory, "-vvv"), door, [line])
     short = write_inventory(tmp_path, door, {"node-1": vaulted(tmp_path, KEY[:-2])})
     line = f"node-1 | {NAME} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
@@ -119,7 +119,7 @@ def test_secrets_in_clear_text_are_shown_and_the_run_goes_on(tmp_path, door) -> 
     assert shown.returncode != 0 and door.knocks == ["127.0.0.10 22"], shown.stdout
     assert_clean(shown.stdout)
     line = (
-        f"node-1 {NAME} (warning) stands in clear text in {given}, line 2 encrypt it with ansible-vault, or look it up:"
+        f"node-1 {NAME} (warning) is in clear text in {given}, line 2 encrypt it with ansible-vault, or look it up:"
     )
     assert table_of(shown.stdout) == [f"{line} docs/secrets.md"]
 

@@ -33,5 +33,5 @@ def test_refused(table: str, row: dict, tmp_path: Path, door: Endpoint, record_p
     assert '"how": "failed"' in shown.stderr
     assert_clean(shown.stderr)
     assert table_of(shown.stdout) == sorted(row["says"]), shown.stdout
-    assert f"in the settings of {role}, in the table above; nothing was touched." in shown.stdout
+    assert f"in the settings of {role}, in the table above; nothing was changed." in shown.stdout
     assert door.knocks == []

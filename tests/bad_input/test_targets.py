@@ -11,7 +11,7 @@ GROUPS = "prover_node, prover_broker, prover_agent"
 REMEDY = "pass the inventory with -i, such as -i inventories/prod, and add hosts to these groups"
 UNKNOWN = "aztec_address the host name spot-7.nowhere.test does not resolve"
 GONE = "aztec_address: spot-7.nowhere.test"
-KEPT = "the broker goes on admitting the addresses that it admits now"
+KEPT = "the broker keeps admitting the addresses that it admits now"
 
 
 @pytest.mark.parametrize(

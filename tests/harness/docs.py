@@ -88,7 +88,7 @@ def options_of(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, 
 
 def settings() -> str:
     """Give docs/settings.md."""
-    from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
+    from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
     from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import range_of
 
     specs = read_specs(ROLES)

@@ -33,7 +33,7 @@ def test_markup(text: str, shown: str) -> None:
         ({"default": 8081}, 8081, "`8081`"),
         ({"default": ""}, "", '`""`'),
         ({"default": "info"}, "{{ aztec_log_level | default('info') }}", "`aztec_log_level`, else `info`"),
-        ({"required": True}, "{{ preflight_fleet.hosts[x].broker_url | default('') }}", "the fleet's, else required"),
+        ({"required": True}, "{{ preflight_fleet.hosts[x].broker_host | default('') }}", "the fleet's, else required"),
         ({}, "", ""),
     ],
 )

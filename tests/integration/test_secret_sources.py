@@ -244,7 +244,7 @@ def test_every_section_with_a_run_is_tried() -> None:
 def test_a_wrong_vault_password_is_refused(place, tmp_path) -> None:
     command = place.follow("Single values in a vault", KEY)
     (tmp_path / "wrong").write_text("another", encoding="utf-8")
-    line = f"node-1 | {NAME} | cannot be decrypted | give its vault password: --ask-vault-pass or --vault-password-file"
+    line = f"node-1 | {NAME} | cannot be decrypted | pass its vault password: --ask-vault-pass or --vault-password-file"
     place.refused(command, line, ANSIBLE_VAULT_PASSWORD_FILE=str(tmp_path / "wrong"))
 
 
@@ -262,28 +262,29 @@ def test_environment_variables_that_are_not_exported_are_named(place) -> None:
     what = "which is not set | export it before the run: docs/secrets.md"
     place.refused(
         f"export -n PUBLISHER_PRIVATE_KEY L1_API_KEY; {command}",
-        f"node-1 | {NAME} | takes the environment variable PUBLISHER_PRIVATE_KEY, {what}",
-        f"node-1 | {URLS} | takes the environment variable L1_API_KEY, {what}",
+        f"node-1 | {NAME} | reads the environment variable PUBLISHER_PRIVATE_KEY, {what}",
+        f"node-1 | {URLS} | reads the environment variable L1_API_KEY, {what}",
     )
 
 
 def each(reason: str, remedy: str) -> list[str]:
     """Return the lines of the two variables whose look-up failed."""
-    return [f"node-1 | {name} | its look-up {reason} | {remedy}" for name in (NAME, URLS)]
+    return [f"node-1 | {name} | its lookup {reason} | {remedy}" for name in (NAME, URLS)]
 
 
 def test_sops_without_its_key_file_or_program(place) -> None:
     command = place.follow("A sops lookup")
-    nothing = "failed: sops cannot decrypt", "give it its key, as SOPS_AGE_KEY_FILE; sops decrypt FILE says more"
+    remedy = "set its key, for example with SOPS_AGE_KEY_FILE; sops decrypt FILE prints details"
+    nothing = "failed: sops cannot decrypt", remedy
     place.refused(
         f"mv ~/.config/sops/age/keys.txt away; unset SOPS_AGE_KEY_FILE; {command}",
         *each(f"community.sops.sops {nothing[0]}", nothing[1]),
     )
-    missing = each("community.sops.sops failed: there is no program sops", "install it, or set sops_binary")
+    missing = each("community.sops.sops failed: the program sops is not installed", "install it, or set sops_binary")
     place.refused(command, *missing, ANSIBLE_SOPS_BINARY="/nowhere/sops")
     (place.folder / "prod.sops.json").rename(place.folder / "elsewhere.json")
     shown = place.shell(command)
-    lines = each("community.sops.sops failed: there is no such file", "correct its path")
+    lines = each("community.sops.sops failed: the file does not exist", "correct its path")
     assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
     # The remedies of the three lines.
     place.run(f"mv elsewhere.json prod.sops.json; mv away ~/.config/sops/age/keys.txt; {command}")
@@ -302,12 +303,13 @@ LOOKUP = "community.hashi_vault.vault_kv2_get"
 
 def test_a_server_that_refuses(place, vault) -> None:
     command = place.follow("A server")
-    denied = each(f"{LOOKUP} failed: the server refuses token or path", "log in anew, or have its policy read the path")
+    wrong = f"{LOOKUP} failed: the server rejects the token or the path"
+    denied = each(wrong, "log in again, or let its policy read the path")
     place.refused(command, *denied, VAULT_TOKEN="hvs.S3cret-that-nobody-made")
     place.refused(command, *denied, VAULT_TOKEN=vault.token("other"))
     place.refused(
         command,
-        *each(f"{LOOKUP} failed: it has nothing to log in with", "give a token (VAULT_TOKEN) or another auth_method"),
+        *each(f"{LOOKUP} failed: it has no credentials", "set a token (VAULT_TOKEN) or another auth_method"),
     )
     place.run(command, VAULT_TOKEN=vault.token("aztec"))
 
@@ -315,7 +317,7 @@ def test_a_server_that_refuses(place, vault) -> None:
 def test_a_log_in_that_is_refused(place, vault) -> None:
     role_id, secret_id = vault.role("refused", "aztec")
     command = place.follow("A server with an AppRole", f"{role_id}\nS3cret\n")
-    refused = each(f"{LOOKUP} failed: the server refuses the log-in", "correct role_id and secret_id")
+    refused = each(f"{LOOKUP} failed: the server rejects the login", "correct role_id and secret_id")
     place.refused(command, *refused)
     place.run(command, ANSIBLE_HASHI_VAULT_SECRET_ID=secret_id)
 
@@ -326,7 +328,7 @@ def test_a_server_that_has_nothing_there_or_is_down(place, vault) -> None:
     good = secrets.read_text(encoding="utf-8")
     secrets.write_text(good.replace("aztec/prover", "aztec/other"), encoding="utf-8")
     gone = each(
-        f"{LOOKUP} failed: the server has nothing there", "correct path and mount point, or put the secret there"
+        f"{LOOKUP} failed: the server has no such secret", "correct path and mount point, or store the secret"
     )
     place.refused(command, *gone, VAULT_TOKEN=vault.token("other"))
     secrets.write_text(good.replace(vault.url, f"http://127.0.0.1:{vault_server.free_port()}"), encoding="utf-8")
@@ -336,7 +338,7 @@ def test_a_server_that_has_nothing_there_or_is_down(place, vault) -> None:
     shown = place.shell(command, VAULT_TOKEN=vault.token("aztec"))
     (line,) = table_of(shown.stdout)
     assert re.fullmatch(
-        plain(f"node-1 | {NAME} | uses .*, which is not defined | define it, or mend the template"), line
+        plain(f"node-1 | {NAME} | uses .*, which is not defined | define it, or correct the template"), line
     )
     secrets.write_text(good, encoding="utf-8")
     place.run(command, VAULT_TOKEN=vault.token("aztec"))

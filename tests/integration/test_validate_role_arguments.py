@@ -15,13 +15,13 @@ KEY = "0x" + "5ec2e7ab" * 8
 ROLES = ("docker_engine", "port_guard", "prover_node", "prover_broker", "prover_agent")
 GIVEN = {
     "port_guard_section": "mine",
-    "prover_node_broker_url": "http://10.0.0.11:8080",
+    "prover_node_broker_host": "10.0.0.11",
     "prover_node_l1_execution_urls": ["https://me:S3cret@rpc.lan/S3cret"],
     "prover_node_l1_consensus_urls": ["https://rpc.lan/S3cret"],
     "prover_node_publisher_private_key": KEY,
     "prover_node_p2p_ip": "9.9.9.9",
     "prover_broker_l1_execution_urls": ["https://me:S3cret@rpc.lan/S3cret"],
-    "prover_agent_broker_url": "http://10.0.0.11:8080",
+    "prover_agent_broker_host": "10.0.0.11",
 }
 
 
@@ -65,7 +65,7 @@ WRONG = {
     "port_guard": {"port_guard_section": "Mine", "port_guard_ports": [{"port": 0}]},
     "prover_node": {"prover_node_publisher_private_key": KEY[:-2], "prover_node_p2p_ip": ""},
     "prover_broker": {"prover_broker_l1_execution_urls": ["S3cret"], "prover_broker_port": 70000},
-    "prover_agent": {"prover_agent_broker_url": "", "prover_agent_conut": 2},
+    "prover_agent": {"prover_agent_broker_host": "", "prover_agent_conut": 2},
 }
 
 
@@ -73,7 +73,7 @@ WRONG = {
 @pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["run", "check"])
 def test_all_faults_at_once_and_no_host_contacted(role: str, arguments: tuple, tmp_path) -> None:
     shown = apply(role, WRONG[role], tmp_path, *arguments)
-    assert f"2 problems in the settings of {role}, in the table above; nothing was touched." in shown
+    assert f"2 problems in the settings of {role}, in the table above; nothing was changed." in shown
     for variable in WRONG[role]:
         assert f"machine  {variable}" in shown
     assert "unreachable=0" in shown

@@ -13,7 +13,7 @@ _GUARD = "tests/system/guard/test_3_recovery.py"
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that does what the line says.
 FOLLOWED = [
     # a publisher's key and its rotation
-    ("a new publisher's key waits to be used", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
+    ("a new publisher's key is staged but not used yet", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("the old publisher's key is still kept", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("PROVER_ID, the address for rewards, changes", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("is kept there until you confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
@@ -48,18 +48,18 @@ FOLLOWED = [
     ("still contains the secret in plain text", f"{_KEYS}::test_imports"),
     # where secrets come from
     (
-        "cannot be decrypted: give its vault password",
+        "cannot be decrypted: pass its vault password",
         "tests/bad_input/test_preflight.py::test_a_vaulted_key_is_read_and_a_missing_password_is_one_line",
     ),
-    ("there is no program sops", f"{_SECRETS}::test_sops_without_its_key_file_or_program"),
+    ("the program sops is not installed", f"{_SECRETS}::test_sops_without_its_key_file_or_program"),
     ("sops cannot decrypt", f"{_SECRETS}::test_sops_without_its_key_file_or_program"),
-    ("there is no such file: correct its path", f"{_SECRETS}::test_sops_without_its_key_file_or_program"),
+    ("the file does not exist: correct its path", f"{_SECRETS}::test_sops_without_its_key_file_or_program"),
     ("is not installed: ansible-galaxy collection install", f"{_SECRETS}::test_a_collection_that_is_not_installed"),
-    ("the controller's Python has no hvac", f"{_SECRETS}::test_a_server_with_a_token"),
-    ("the server refuses token or path", f"{_SECRETS}::test_a_server_that_refuses"),
-    ("it has nothing to log in with", f"{_SECRETS}::test_a_server_that_refuses"),
-    ("the server refuses the log-in", f"{_SECRETS}::test_a_log_in_that_is_refused"),
-    ("the server has nothing there", f"{_SECRETS}::test_a_server_that_has_nothing_there_or_is_down"),
+    ("the controller's Python does not have hvac", f"{_SECRETS}::test_a_server_with_a_token"),
+    ("the server rejects the token or the path", f"{_SECRETS}::test_a_server_that_refuses"),
+    ("it has no credentials", f"{_SECRETS}::test_a_server_that_refuses"),
+    ("the server rejects the login", f"{_SECRETS}::test_a_log_in_that_is_refused"),
+    ("the server has no such secret", f"{_SECRETS}::test_a_server_that_has_nothing_there_or_is_down"),
     ("the server does not answer: start it", f"{_SECRETS}::test_a_server_that_has_nothing_there_or_is_down"),
     ("the server is sealed", f"{_SECRETS}::test_a_server_with_a_token"),
     ("the server's certificate is not trusted", f"{_SECRETS}::test_a_server_with_a_token"),
@@ -69,11 +69,11 @@ FOLLOWED = [
         "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
     ),
     (
-        "fleet does not hold a fleet's values",
+        "fleet does not contain the values of a fleet",
         "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
     ),
     (
-        "validate_role_arguments: there is no role",
+        "is not a role of this collection",
         "tests/integration/test_validate_role_arguments.py::test_good_settings_get_to_the_host",
     ),
     # what a run has hosts of

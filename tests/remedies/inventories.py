@@ -9,20 +9,20 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import (
-    ROLES,
-    host_keys,
-    read_specs,
-    values_of_hosts,
-)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import check_inventory, problem_table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
+    key_variables,
+    resolve_fleet_variables,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
     Search,
     read,
     variable_files,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import problem_table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 
 from tests.bad_input.harness import KEY, Endpoint, play, table_of, write_inventory
 
@@ -46,8 +46,8 @@ def problems(row: dict, folder: Path, resolve_one: Callable | None = None) -> li
     groups = {name: list(hosts) for name, hosts in inventory.get_groups_dict().items()}
     names = {component: row.get("group_names", {}).get(component, component) for component in COMPONENTS}
     written = {host: hostvars.raw_get(host) for host in groups["all"]}
-    hosts = values_of_hosts(hostvars, written, members_of(groups, names), SPECS)
-    keys = {host: host_keys(variables) for host, variables in written.items()}
+    hosts = resolve_fleet_variables(hostvars, written, members_of(groups, names), SPECS)
+    keys = {host: key_variables(variables) for host, variables in written.items()}
     search = Search(read(variable_files([str(place)])))
     asked = {"resolve_one": resolve_one} if resolve_one else {}
     return check_inventory(hosts, groups, SPECS, names, keys=keys, search=search, **asked)[0]

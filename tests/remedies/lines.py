@@ -4,7 +4,7 @@ A line is "what is wrong: what to do", with {} for each part that is filled in a
 any module of plugins/, and in the messages of fail and assert in roles/ and playbooks/:
 
 - a pair of texts (wrong, remedy), wherever it is written: returned, passed to `add`, or in a table
-- the arguments of Problem (host, variable, wrong, remedy), Found, Broken and Fault (wrong, remedy)
+- the arguments of Problem (host, variable, wrong, remedy), Found, UnresolvedValue and Fault (wrong, remedy)
 - any other text with ": " in it and words behind that, such as those that are raised or returned
 
 What looks like a line and is not one is in NO_LINES, with the reason.
@@ -27,7 +27,7 @@ GAP = "\0"
 MOST_ALTERNATIVES = 64
 
 # Constructors that take a line in two arguments: the places of wrong and remedy.
-PAIRED = {"Problem": (2, 3), "Found": (0, 1), "Broken": (0, 1), "_matches": (1, 2)}
+PAIRED = {"Problem": (2, 3), "Found": (0, 1), "UnresolvedValue": (0, 1), "_matches": (1, 2), "_number": (2, 3)}
 # Errors whose text is a line of its own, even without a colon.
 RAISED = ("AnsibleError", "Failed", "Problem")
 

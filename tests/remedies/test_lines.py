@@ -82,7 +82,8 @@ def test_the_product_has_lines() -> None:
     found = lines()
     assert len(found) > 400
     assert {line.place.partition(".")[0] for line in found} >= {
-        "checks",
+        "addresses",
+        "publishers",
         "host_checks",
         "l1_checks",
         "fleet_status",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 
 from tests.rendered.settings import changed, render
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import FACTS, type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
     RANGES,
     range_of,
@@ -143,7 +143,7 @@ def read_in_plugins(name: str) -> bool:
     """Tell whether a plugin reads a variable: by its name, or by what follows the component's."""
     component = next((one for one in SPECS.options if name.startswith(f"{one}_")), "aztec")
     tail = name[len(component) + 1 :]
-    by_tail = rf'\b(?:value|setting|effective|deciding)\([^()]*"{tail}"\)'
+    by_tail = rf'\b(?:value|setting|option_value|option_variable)\([^()]*"{tail}"\)'
     return f'"{name}"' in PLUGINS or re.search(by_tail, PLUGINS) is not None
 
 

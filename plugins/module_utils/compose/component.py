@@ -167,11 +167,11 @@ def unreachable_broker(attempt: dict, admits: list) -> str:
     where += f"the broker admits {', '.join(admits) or '(unknown)'}"
     if "refused" in attempt["error"].lower():
         # The port guard drops what it does not admit, without an answer.
-        remedy = "run site.yml for the broker's host, or correct prover_broker_port or prover_agent_broker_url"
+        remedy = "run site.yml for the broker's host, or correct prover_broker_port or prover_agent_broker_port"
     elif "/status" in attempt["error"]:
         remedy = "see docker logs prover-broker on the broker's host, and run this again once it is healthy"
     elif "resolve" in attempt["error"]:
-        remedy = "correct prover_agent_broker_url, or aztec_address of the broker's host"
+        remedy = "correct prover_agent_broker_host, or aztec_address of the broker's host"
     elif not source:
         remedy = "give this host a route to it, or correct aztec_address of the broker's host"
     elif _is_admitted(source, admits):

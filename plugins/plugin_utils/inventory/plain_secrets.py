@@ -1,9 +1,9 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether a secret's value stands in clear text where a run takes its variables from: files, and the command line.
+"""Search for secrets in clear text in the sources of a run's variables: files, and the command line.
 
-It goes by the bytes of those files and not by how a variable came to its value, so that a template which takes the
-secret from another variable hides nothing. What is decrypted or looked up stands in none of them.
+The search reads the bytes of the files, so it also finds a secret that a template takes from another variable.
+Decrypted and looked-up values are not in these files.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from urllib.parse import unquote, urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_file import shown
 
-# Shorter texts stand in too much that is no secret: they are looked for behind their name alone.
+# Shorter text is only searched for after its name, because it also occurs in text that is not secret.
 SHORTEST = 8
 _LARGEST = 1024 * 1024
 _ENCRYPTED = b"$ANSIBLE_VAULT;"
 _HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{32,})")
-_TELLING = re.compile(r"key|token|secret|auth|pass|sig", re.IGNORECASE)
-# Names of headers, which stand beside the keys that the headers carry.
+_SECRET_NAME = re.compile(r"key|token|secret|auth|pass|sig", re.IGNORECASE)
+# Names of HTTP headers, which are set next to the keys that the headers contain.
 _NO_SECRETS = ("L1_CONSENSUS_HOST_API_KEY_HEADERS",)
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text that a run takes variables from. name: what a message calls it; '' for the command line."""
+    """A source of variables. name: its name in messages, '' for the command line."""
 
     name: str
     content: str = field(repr=False)
@@ -39,7 +39,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Secret:
-    """One secret text. label: which part of its variable it is, '' for the whole; name: what it is written behind."""
+    """One secret. label: the part of its variable, '' for the whole. name: the key or variable that precedes it."""
 
     label: str
     name: str
@@ -47,7 +47,7 @@ class Secret:
 
 
 def _walk(folder: Path) -> Iterable[Path]:
-    """Give every file below a folder that is not hidden, in order, links followed."""
+    """Return every file below a folder that is not hidden, in order; follow links."""
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -59,10 +59,10 @@ def _walk(folder: Path) -> Iterable[Path]:
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 
-def variable_files(inventories: Iterable, beside: Iterable = ()) -> list[Path]:
-    """Give the files of inventories (folders or files), and those of the variables beside them and in other folders."""
+def variable_files(inventories: Iterable, folders: Iterable = ()) -> list[Path]:
+    """Return the files of inventories (folders or files), and the variable files next to them and in other folders."""
     files: list[Path] = []
-    places = list(beside)
+    places = list(folders)
     for inventory in map(Path, inventories):
         if inventory.is_dir():
             files += _walk(inventory)
@@ -76,12 +76,12 @@ def variable_files(inventories: Iterable, beside: Iterable = ()) -> list[Path]:
 
 
 def read(files: Iterable[Path]) -> list[Text]:
-    """Read the files that are neither encrypted nor too large for variables."""
+    """Read the files that are not encrypted and not too large for variables."""
     found = []
     for file in files:
         try:
             about = file.stat()
-            # A pipe would never end.
+            # Reading a pipe would not end.
             content = file.read_bytes() if stat.S_ISREG(about.st_mode) and about.st_size <= _LARGEST else b""
         except OSError:
             continue
@@ -91,9 +91,9 @@ def read(files: Iterable[Path]) -> list[Text]:
 
 
 def url_keys(url: str) -> list[str]:
-    """Give the parts of a URL that are a key by their look: password, long mixed segments, telling queries.
+    """Return the parts of a URL that look like a key: password, long random segments, and parameters such as token.
 
-    A short part comes with what stands around it.
+    A short part is returned with its surroundings.
     """
     try:
         parts = urlsplit(url)
@@ -102,26 +102,26 @@ def url_keys(url: str) -> list[str]:
     user = parts.netloc.rpartition("@")[0]
     password = user.partition(":")[2] or user
     found = [password if len(password) >= SHORTEST else f"{user}@"] if user else []
-    found += [segment for segment in parts.path.split("/") if _looks_drawn(segment)]
+    found += [segment for segment in parts.path.split("/") if _looks_random(segment)]
     for pair in (pair for rest in (parts.query, parts.fragment) for pair in rest.split("&")):
         name, _equals, value = pair.partition("=")
-        if (_TELLING.search(name) and value) or _looks_drawn(value or name):
+        if (_SECRET_NAME.search(name) and value) or _looks_random(value or name):
             found.append(value if len(value) >= SHORTEST else pair)
     return found
 
 
-def _looks_drawn(text: str) -> bool:
-    """Tell whether a text is one that a machine drew and no word that a person chose."""
+def _looks_random(text: str) -> bool:
+    """Return whether text looks random."""
     return len(text) >= 16 and bool(re.search("[0-9]", text)) and bool(re.fullmatch("[A-Za-z0-9_=.~-]+", unquote(text)))
 
 
 def holds_secret(name: str, option: Mapping) -> bool:
-    """Tell whether a variable that is declared with an option may hold a secret."""
+    """Return whether a variable with this specification can contain a secret."""
     return bool(option.get("no_log")) or name.endswith(("_secret_environment", "_url", "_urls"))
 
 
 def secrets_of(name: str, option: Mapping, value: object) -> list[Secret]:
-    """Give the secrets in the value of a variable that is declared with an option; none where it is for no secret."""
+    """Return the secrets in the value of a variable with this specification."""
     if name.endswith(("_url", "_urls")):
         urls = list(enumerate(value, 1)) if isinstance(value, (list, tuple)) else [(0, value)]
         return [
@@ -148,7 +148,7 @@ def _leaves(label: str, name: str, value: object) -> Iterable[Secret]:
 
 
 def _pattern(secret: Secret) -> re.Pattern:
-    """Give what finds a secret in the ways that YAML, JSON, INI and a shell's arguments write it."""
+    """Return a pattern that finds a secret as YAML, JSON, INI, and shell arguments write it."""
     text = secret.text
     digits = _HEX.fullmatch(text)
     if digits:
@@ -161,14 +161,14 @@ def _pattern(secret: Secret) -> re.Pattern:
 
 
 class Search:
-    """Looks for secrets in texts; each is looked for once, however many hosts have it."""
+    """A search for secrets in texts, which searches once for a secret of several hosts."""
 
     def __init__(self, texts: Sequence[Text]) -> None:
         self._texts = texts
         self._found: dict = {}
 
     def __call__(self, secret: Secret) -> str | None:
-        """Give where a secret stands in clear text, for a message, or None."""
+        """Return where a secret is in clear text, for a message, or None."""
         if secret not in self._found:
             self._found[secret] = self._where(_pattern(secret))
         return self._found[secret]
@@ -188,7 +188,7 @@ COMMAND_LINE = "on the command line, which every user of this machine can read"
 
 
 def plain_problem(secrets: Iterable[Secret], search) -> tuple | None:
-    """Give (what is wrong, what to do) where secrets of one variable stand in clear text."""
+    """Return what is wrong if secrets of one variable are in clear text."""
     places: dict = {}
     for secret in secrets:
         where = search(secret)
@@ -196,9 +196,8 @@ def plain_problem(secrets: Iterable[Secret], search) -> tuple | None:
             places.setdefault(where, []).append(secret.label)
     if not places:
         return None
-    said = []
+    wrong = []
     for where, labels in places.items():
         named = list(dict.fromkeys(label for label in labels if label))
-        verb = "stand" if len(named) > 1 else "stands"
-        said.append(" ".join([*([", ".join(named)] if named else []), verb, where]))
-    return ", and ".join(said), "encrypt it with ansible-vault, or look it up: docs/secrets.md"
+        wrong.append(" ".join([*([", ".join(named)] if named else []), "are" if len(named) > 1 else "is", where]))
+    return ", and ".join(wrong), "encrypt it with ansible-vault, or use a lookup: docs/secrets.md"

@@ -1,8 +1,8 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the roles alone decide of a component's environment and Compose service, and which variable to set in its place.
+"""Environment variables and Compose keys that the roles manage, and which variable to set instead.
 
-Set behind the roles' back it would part port guard, health check, looks or other components from what runs.
+Port guard, health checks, host_info, and other components rely on the values that the roles set.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import AGENT, BROKER, NODE, as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, as_bool
 
-# Name in the environment -> the option that decides it; an empty one: nothing does.
+# Name in the environment -> the option that manages it, empty for none.
 ENVIRONMENT = {
     NODE: {
         "AZTEC_PORT": "port",
@@ -32,7 +32,7 @@ ENVIRONMENT = {
         "P2P_PORT": "p2p_port",
         "P2P_QUERY_FOR_IP": "p2p_query_for_ip",
         "PROVER_AGENT_COUNT": "",
-        "PROVER_BROKER_HOST": "broker_url",
+        "PROVER_BROKER_HOST": "broker_host",
         "PROVER_ID": "prover_id",
         "PROVER_NODE_DISABLE_PROOF_PUBLISH": "dry_run",
         "PROVER_PROOF_STORE": "proof_store",
@@ -60,17 +60,17 @@ ENVIRONMENT = {
         "LOG_JSON": "log_json",
         "PROVER_AGENT_COUNT": "count",
         "PROVER_AGENT_POLL_INTERVAL_MS": "poll_interval_ms",
-        "PROVER_BROKER_HOST": "broker_url",
+        "PROVER_BROKER_HOST": "broker_host",
         "PROVER_ID": "prover_id",
         "PROVER_PROOF_STORE": "proof_store",
     },
 }
 # Options that several components have and one fleet-wide variable sets.
 FLEET_WIDE = ("l1_execution_urls", "log_json", "proof_store")
-# What the roles set and anybody may set otherwise: nothing else goes by it.
+# What the roles set and the operator may override, because nothing else relies on it.
 FREE = ("HARDWARE_CONCURRENCY", "LOG_LEVEL")
 
-# Key of the Compose service -> the option that decides it.
+# Key of the Compose service -> the option that manages it, empty for none.
 SERVICE = {
     "container_name": "",
     "deploy": "",
@@ -90,11 +90,11 @@ _SECRET = re.compile(r"PRIVATE_KEY|PASSWORD|PASSPHRASE|MNEMONIC|SECRET|API_KEY|T
 
 
 def _instead(names: list) -> str:
-    return f"take it out, and set {' or '.join(names)}" if names else "take it out"
+    return f"remove it, and set {' or '.join(names)}" if names else "remove it"
 
 
-def environment_owned(components: tuple, environment: Mapping) -> tuple | None:
-    """Give (what is wrong, what to do) where an environment for these components holds what their roles decide."""
+def reserved_environment_problem(components: tuple, environment: Mapping) -> tuple | None:
+    """Return what is wrong if an environment of these components contains what their roles manage."""
     for name in environment:
         owners = [component for component in components if name in ENVIRONMENT[component]]
         if owners:
@@ -102,29 +102,29 @@ def environment_owned(components: tuple, environment: Mapping) -> tuple | None:
             wide = len(options) > 1 and {option for _component, option in options} <= set(FLEET_WIDE)
             names = [f"aztec_{options[0][1]}"] if wide else [f"{one}_{option}" for one, option in options if option]
             remedy = _instead(names)
-            return f"holds {name}, which the role decides", remedy
+            return f"contains {name}, which the role manages", remedy
     return None
 
 
-def secret_shown(environment: Mapping) -> tuple | None:
-    """Give (what is wrong, what to do) where a public environment holds what is a secret by its name."""
+def public_secret_problem(environment: Mapping) -> tuple | None:
+    """Return what is wrong if a public environment contains a secret, judging by its name."""
     for name, value in environment.items():
         if _SECRET.search(name) and isinstance(value, str) and as_bool(value) is None:
-            wrong = f"holds {name}, a secret by its name, and is shown in diffs"
-            return wrong, "take it out, and put it into prover_node_secret_environment"
+            wrong = f"contains {name}, which has the name of a secret, and is shown in diffs"
+            return wrong, "move it to prover_node_secret_environment"
     return None
 
 
-def service_owned(component: str, extra: Mapping) -> tuple | None:
-    """Give (what is wrong, what to do) where extra keys of a component's Compose service are the role's to decide."""
+def reserved_service_problem(component: str, extra: Mapping) -> tuple | None:
+    """Return what is wrong if extra keys of a component's Compose service are managed by the role."""
     if "services" in extra:
-        return "holds services, but its keys are those of the service", "write them without services and the name"
+        return "contains services, but its keys are those of one service", "write them without services and its name"
     for name in extra:
-        # Limits of resources are the operator's, copies are not.
+        # The operator may limit resources, but not set a number of replicas.
         if name == "deploy" and not (isinstance(extra[name], Mapping) and "replicas" in extra[name]):
             continue
         if name in SERVICE:
-            return f"holds {name}, which the role decides", _instead(
+            return f"contains {name}, which the role manages", _instead(
                 [f"{component}_{SERVICE[name]}"] if SERVICE[name] else []
             )
     return None

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where an inventory sets a variable, and which of several places applies to a host."""
+"""Find the places where an inventory sets a variable, and the one that applies to a host."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ansible.errors import AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.inventory.manager import InventoryManager
 from ansible.plugins.loader import vars_loader
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import holds_secret
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import shown
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import describe_value
 
-# How special a place is: the group all, a group by its depth, a host.
+# The rank of a place: the group all, then other groups by depth, then hosts.
 ALL, HOST = 0, 1000
 
 _DYNAMIC = re.compile(r"^\s*plugin\s*:", re.MULTILINE)
@@ -26,7 +26,7 @@ _DYNAMIC = re.compile(r"^\s*plugin\s*:", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Layer:
-    """One place of variables: its name, how special it is, its variables, and the stronger place for a group's."""
+    """One place of variables: its name, its rank, its variables, and for a group the place that takes precedence."""
 
     place: str
     rank: int
@@ -35,7 +35,7 @@ class Layer:
 
 
 def is_static(source: str) -> bool:
-    """Return whether an inventory source, a folder or a file, runs no program and asks no service."""
+    """Return whether an inventory source, a folder or a file, runs no program and queries no service."""
     path = Path(source)
     if path.is_dir():
         below = (one for one in sorted(path.iterdir()) if one.name not in ("group_vars", "host_vars"))
@@ -46,23 +46,23 @@ def is_static(source: str) -> bool:
 
 
 class Places:
-    """Everything that sets variables of a static inventory, in Ansible's order of precedence."""
+    """All places that set variables of a static inventory, in Ansible's order of precedence."""
 
     def __init__(self, loader, sources: Iterable, playbook_dir: str, wanted: Callable[[str], bool]) -> None:
-        """Take Ansible's loader, the inventory's sources, the playbook's folder, and which variables count."""
+        """Read the inventory's sources. wanted: returns whether a variable counts."""
         sources = [str(one) for one in sources]
         self.loader, self.wanted = loader, wanted
         static = [one for one in sources if is_static(one)]
         self.inventory = InventoryManager(loader=loader, sources=static, parse=bool(static))
         self.plugin = vars_loader.get("host_group_vars")
         folders = [one if os.path.isdir(one) else os.path.dirname(one) for one in sources if os.path.exists(one)]
-        beside = {os.path.realpath(one): "" for one in folders}
-        self.folders = {**{os.path.realpath(playbook_dir): " beside the playbook"}, **beside}
+        next_to_inventory = {os.path.realpath(one): "" for one in folders}
+        self.folders = {**{os.path.realpath(playbook_dir): " next to the playbook"}, **next_to_inventory}
         self.folders = dict(sorted(self.folders.items(), key=lambda item: bool(item[1])))
         self.known: dict = {}
 
     def _of_files(self, entity, kind: str, name: str, rank: int) -> list[Layer]:
-        """Return a group's or host's variables of the folders group_vars or host_vars."""
+        """Return the variables of a group or a host in the folders group_vars or host_vars."""
         return [
             Layer(f"{kind}{name}{suffix}", rank, self._kept(self.plugin.get_vars(self.loader, folder, [entity])))
             for folder, suffix in self.folders.items()
@@ -72,7 +72,7 @@ class Places:
         return {name: value for name, value in values.items() if self.wanted(name)}
 
     def _of_groups(self, groups: Sequence) -> list[Layer]:
-        """Return the layers of a host's groups but for all, and of all, which comes first."""
+        """Return the layers of the group all, then those of a host's other groups."""
         everybody = self.inventory.groups["all"]
         found = [Layer("the inventory's group all", ALL, self._kept(everybody.vars))]
         for group in groups:
@@ -84,7 +84,7 @@ class Places:
         return [layer for layer in found if layer.values]
 
     def layers(self, name: str) -> list[Layer]:
-        """Return the places that set variables of a host, the strongest last; none for a host not known here."""
+        """Return the places that set variables of a host, in order of precedence; none for an unknown host."""
         host = self.inventory.get_host(name)
         if host is None or name not in self.inventory.hosts:
             return []
@@ -98,7 +98,7 @@ class Places:
 
 
 def same(one: object, other: object) -> bool:
-    """Return whether two values are equal; one that no vault password opens counts as equal."""
+    """Return whether two values are equal. A value that cannot be decrypted counts as equal."""
     try:
         return one == other
     except AnsibleError:
@@ -106,15 +106,15 @@ def same(one: object, other: object) -> bool:
 
 
 def is_exception(winner: Layer, layer: Layer) -> bool:
-    """Return whether a place is the usual one for exceptions from another: a host's own, or a group's from all."""
+    """Return whether a place usually overrides another: that of a host, or of a group for the group all."""
     return winner.rank > layer.rank and (winner.rank == HOST or layer.rank == ALL)
 
 
-def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options: Mapping) -> list[Problem]:
-    """Return a note for each setting of a host that another place sets differently than the one that applies.
+def overridden_settings(host: str, layers: Sequence[Layer], applied: Mapping, options: Mapping) -> list[Problem]:
+    """Return a note for each setting of a host for which another place has a different value than the one that applies.
 
-    layers: by Places. applied: the host's variables as they are written; where none of the layers applies, as with -e,
-    nothing is told. options: specifications by variable. An exception is what anybody expects, and not told either.
+    layers: from Places. applied: the host's variables as they are written. options: specifications by variable.
+    Usual exceptions are not reported, nor are variables to which none of the layers applies, as with -e.
     """
     problems = []
     names = dict.fromkeys(name for layer in layers for name in layer.values)
@@ -124,28 +124,28 @@ def lost_settings(host: str, layers: Sequence[Layer], applied: Mapping, options:
         value = winner.values[name]
         if len(setting) < 2 or name not in applied or not same(applied[name], value):
             continue
-        lost = [
-            layer
-            for layer in setting[:-1]
-            if not same(layer.values[name], value) and not is_exception(winner, layer)
+        overridden = [
+            layer for layer in setting[:-1] if not same(layer.values[name], value) and not is_exception(winner, layer)
         ]
-        if not lost:
+        if not overridden:
             continue
         option = {"no_log": True} if holds_secret(name, options[name]) else options[name]
         hides = winner.rank >= HOST or option.get("no_log")
         places = [
-            layer.place if hides else f"{shown(layer.values[name], option)} in {layer.place}"
-            for layer in (winner, *lost)
+            layer.place if hides else f"{describe_value(layer.values[name], option)} in {layer.place}"
+            for layer in (winner, *overridden)
         ]
         others = " and ".join(places[1:])
         remedy = "set it in one of these places only"
-        if winner.rank == ALL and lost[-1].stronger:
-            remedy = f"set it in {lost[-1].stronger}, which takes precedence over {winner.place}, or in one place only"
+        if winner.rank == ALL and overridden[-1].stronger:
+            remedy = (
+                f"set it in {overridden[-1].stronger}, which takes precedence over {winner.place}, or in one place only"
+            )
         wrong = f"is set in several places: {places[0]} applies, and not {others}"
         problems.append(Problem(host, name, wrong, remedy, "note"))
     return problems
 
 
-def notes_of(places: Places, hosts: Collection, written: Mapping, options: Mapping) -> list[Problem]:
-    """Return the notes on all hosts of a run. written: host -> its variables as they are written."""
-    return [one for host in hosts for one in lost_settings(host, places.layers(host), written[host], options)]
+def precedence_notes(places: Places, hosts: Collection, written: Mapping, options: Mapping) -> list[Problem]:
+    """Return the notes for all hosts of a run. written: host -> its variables as they are written."""
+    return [one for host in hosts for one in overridden_settings(host, places.layers(host), written[host], options)]

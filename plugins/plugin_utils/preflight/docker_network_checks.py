@@ -20,8 +20,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_netwo
     specific_routes,
     subnet_of,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import BROKER
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 
 # What is proposed for docker0, apart from what SPARE_POOLS has first for the fleet's network, so that both lines can be
 # followed at a time.

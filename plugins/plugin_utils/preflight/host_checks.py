@@ -21,16 +21,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
     system_problem,
     version_tuple,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem, table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
-    AGENT,
-    BROKER,
-    NODE,
-    as_bool,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (
     ip_of,
     published_addresses,
     resolve,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )

@@ -17,19 +17,21 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks im
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import KINDS, TRACED_BLOCKS, origin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem, table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     BROKER,
-    DEFAULTS,
     NODE,
     as_bool,
-    deciding,
     environment_of,
-    has_remote_signer,
     image_of,
+    option_variable,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_float
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_id import (
+    has_remote_signer,
     publisher_variable,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_float
 
 # The options that a component's L1 URLs stand in, in the order in which they are asked.
 URL_OPTIONS = {
@@ -168,7 +170,7 @@ def with_keys(urls: Sequence, environment: Mapping) -> list:
 def debug_urls(values: Mapping) -> tuple[str, list]:
     """Return (variable, URLs) of the clients that the node asks for traces: by default its execution clients."""
     for option in (DEBUG_OPTION, "l1_execution_urls"):
-        variable = deciding(values, NODE, option)
+        variable = option_variable(values, NODE, option)
         if variable and values[variable]:
             return variable, [str(url) for url in values[variable]]
     return f"aztec_{DEBUG_OPTION}", []
@@ -180,7 +182,7 @@ def sources_of(values: Mapping, components: Sequence) -> list[Source]:
     traced: dict = {}
     for component in components:
         for kind, option in URL_OPTIONS.get(component, ()):
-            variable = deciding(values, component, option)
+            variable = option_variable(values, component, option)
             urls = list(values[variable] or []) if variable else []
             environment = environment_of(values, component) if kind == "consensus" else {}
             for number, asked in enumerate(with_keys(urls, environment), 1):
@@ -212,7 +214,7 @@ def settings_of(values: Mapping, network: str, components: Sequence, line: str =
     """
 
     def value(name: str):
-        return values[name] if name in values and values[name] not in (None, "") else DEFAULTS.get(name)
+        return values[name] if name in values and values[name] not in (None, "") else default_value(name)
 
     told: dict = {}
     for component in reversed([one for one in components if one in URL_OPTIONS]):

@@ -17,8 +17,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_con
     config_urls,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Problem, table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import NODE, environment_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import NODE, environment_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import l1_questions, settings_of
 
 HEADS = ("HOST", "NETWORK", "AZTEC_VERSION", "NETWORK RUNS", "FROM", "STATE")

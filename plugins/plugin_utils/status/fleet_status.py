@@ -18,14 +18,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import parse_time
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE as CRS_SERVICE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
-    AGENT,
-    BROKER,
-    COMPONENTS,
-    NODE,
-    ip_of,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import agent_count
 
 HEADS = ("HOST", "COMPONENT", "IMAGE", "STATE", "RESTARTS", "HEALTH", "VERSION", "AGENTS", "BROKER SEEN", "GUARD",

@@ -327,7 +327,7 @@ HOSTS = cases(
     # the way to the broker
     ("run site.yml for the broker's host", broker("Connection refused", "10.0.0.9", "10.0.0.9/32"), broker("", None)),
     ("see docker logs prover-broker", broker("answers 503 at /status", "10.0.0.9"), broker("", "10.0.0.9")),
-    ("correct prover_agent_broker_url, or aztec", broker("name does not resolve", ""), broker("", "10.0.0.9")),
+    ("correct prover_agent_broker_host, or aztec", broker("name does not resolve", ""), broker("", "10.0.0.9")),
     ("give this host a route to it", broker("Network is unreachable", None, "10.0.0.9/32"), broker("", "10.0.0.9")),
     (
         "correct aztec_address of this host, or add",

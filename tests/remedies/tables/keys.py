@@ -15,7 +15,8 @@ from unittest import mock
 from ansible.errors import AnsiblePromptNoninteractive
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import PromptVaultSecret, VaultLib, VaultSecret
-from ansible_collections.aztec_ops.prover.plugins.action import publisher_key, rotate_key, validate_inventory
+from ansible_collections.aztec_ops.prover.plugins.action import publisher_key, rotate_key
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import host_variables
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import Settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, rotation, vault_file, wallet
@@ -168,7 +169,8 @@ def exported(**environment: str) -> Lines:
 
     def lines() -> list[str]:
         with mock.patch.dict(os.environ, environment):
-            return [f"{one.reason}: {one.remedy}" for one in validate_inventory.unset(written, SPECS).values()]
+            missing = host_variables.missing_environment(written, SPECS)
+            return [f"{one.reason}: {one.remedy}" for one in missing.values()]
 
     return lines
 
@@ -341,7 +343,7 @@ KEYS_AND_VAULTS = cases(
         )
     ),
     ("use --vault-password-file", confirmed(PromptVaultSecret(b"x")), confirmed(SECRETS[0][1])),
-    ("takes the environment variable A_KEY", exported(), exported(A_KEY=OLD)),
+    ("reads the environment variable A_KEY", exported(), exported(A_KEY=OLD)),
     # options of keys.yml
     (
         "unknown variable publisher_key_sorce",

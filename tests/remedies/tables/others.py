@@ -13,7 +13,6 @@ from pathlib import Path
 from unittest import mock
 
 from ansible.errors import AnsibleError
-from ansible_collections.aztec_ops.prover.plugins.action import validate_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job as stack_job
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project_directory as stack_disk
@@ -22,8 +21,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import
 from ansible_collections.aztec_ops.prover.plugins.modules import port_guard
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec import releases
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import fleet as fleets
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import host_variables
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import value_ranges as ranges
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import check_settings, type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_role_arguments
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, qr
 
 from tests.remedies import inventories, modules
@@ -47,13 +48,13 @@ def row(resolve_one: Callable | None = None, **given: object) -> Lines:
 
 def alone(role: str, **values: object) -> Lines:
     """Return what checks the settings of a role that is used alone."""
-    return lambda: told(check_settings(role, "h", values, SPECS))
+    return lambda: told(check_role_arguments(role, "h", values, SPECS))
 
 
 def node_alone(**values: object) -> Lines:
     """Return what checks the settings of a node that is used alone."""
     urls = {"prover_node_l1_execution_urls": ["https://rpc.lan"], "prover_node_l1_consensus_urls": ["https://b.lan"]}
-    own = {"prover_node_version": "4.1.2", "prover_node_network": "testnet", "prover_node_broker_url": "http://b:8080"}
+    own = {"prover_node_version": "4.1.2", "prover_node_network": "testnet", "prover_node_broker_host": "b"}
     return alone("prover_node", prover_node_publisher_private_key="0x" + "1" * 64, **urls, **own, **values)
 
 
@@ -220,7 +221,7 @@ def locked(held: bool) -> Lines:
 
 def broken(error: BaseException) -> Lines:
     """Return what is said of a variable whose template raises an error; none where it raises none."""
-    return lambda: [f"{one.reason}: {one.remedy}" for one in [validate_inventory.why_broken(error)]]
+    return lambda: [f"{one.reason}: {one.remedy}" for one in [host_variables.unresolved_value(error)]]
 
 
 HOSTS = {
@@ -247,17 +248,17 @@ OTHERS = cases(
         option("preflight", "aztec_directory", "/true"),
     ),
     (
-        "which there is not: choose from",
+        "has the unknown key 'prot': choose from",
         option("port_guard", "port_guard_ports", [{"prot": 1}]),
         option("port_guard", "port_guard_ports", [{"port": 1}]),
     ),
     (
-        "has no port: give it one",
+        "has no port: set it",
         option("port_guard", "port_guard_ports", [{"protocol": "tcp"}]),
         option("port_guard", "port_guard_ports", [{"protocol": "tcp", "port": 8080}]),
     ),
     (
-        "own value: remove AZTEC_EPOCH_DURATION",
+        ": remove AZTEC_EPOCH_DURATION",
         row(
             all="aztec_version: 6.0.0\naztec_network: staging\n",
             node="prover_node_environment: {AZTEC_EPOCH_DURATION: 16}\n",
@@ -269,18 +270,18 @@ OTHERS = cases(
         ),
     ),
     (
-        "does not go with prover_node_key_source: keystore",
+        "is not valid with prover_node_key_source: keystore",
         row(**SIX, node=f"prover_node_funding_account_address: {ADDRESS}\n"),
         row(**SIX, node=OWN + AMOUNTS),
     ),
     (
-        "needs a key store, and with prover_node_key_source: env",
+        "needs a key store, which prover_node_key_source: env",
         row(**SIX, node=OWN + AMOUNTS + "prover_node_key_source: env\n"),
         row(**SIX, node=OWN + AMOUNTS + "prover_node_key_source: keystore\n"),
         row(**SIX, node="prover_node_key_source: env\n"),
     ),
     (
-        "set the address that peers reach the node at",
+        "set the address at which peers reach the node",
         node_alone(),
         node_alone(prover_node_p2p_ip="9.9.9.9"),
         node_alone(prover_node_p2p_query_for_ip=True),
@@ -304,7 +305,7 @@ OTHERS = cases(
         ),
     ),
     (
-        "give its exact name, 15 characters",
+        "use its exact name, 15 characters",
         alone("port_guard", port_guard_section="a", port_guard_bridges=["br-*"]),
         alone("port_guard", port_guard_section="a", port_guard_bridges=["br-1"]),
     ),
@@ -318,12 +319,12 @@ OTHERS = cases(
         ),
     ),
     (
-        "is no name of a section",
+        "is not a name of a section",
         alone("port_guard", port_guard_section="A"),
         alone("port_guard", port_guard_section="a"),
     ),
     (
-        "is a number, no URL",
+        "is a number, not a URL",
         returned(ranges.url_problem, 5),
         returned(ranges.url_problem, "http://rpc.lan:5"),
         returned(ranges.url_problem, "https://rpc.lan"),
@@ -340,7 +341,7 @@ OTHERS = cases(
         row(node="prover_node_snapshot_urls: [s3://bucket/path]\n"),
     ),
     (
-        "name is no name of a file",
+        "is not a file name",
         row(agent='prover_agent_crs_digests: {"a b": "sha256:' + "0a" * 32 + '"}\n'),
         row(agent="prover_agent_crs_digests: {bn254_g1.dat: sha256:" + "0a" * 32 + "}\n"),
     ),
@@ -360,7 +361,7 @@ OTHERS = cases(
         raised(fleets.fleet, ADDRESSED, GROUPS),
     ),
     (
-        "cannot be worked out",
+        "cannot be resolved",
         broken(AnsibleError("template error")),
         row(all="aztec_version: \"{{ '4.1.2' }}\"\n"),
     ),
@@ -370,7 +371,7 @@ OTHERS = cases(
         row(all="aztec_version: 4.1.2\n"),
     ),
     (
-        "does not hold a fleet's values",
+        "does not contain the values of a fleet",
         returned(fleets.fleet_problem, {}),
         lambda: returned(fleets.fleet_problem, fleets.fleet(ADDRESSED, GROUPS))(),
     ),

@@ -133,7 +133,7 @@ def test_documentation_shows_what_is_tried(fleet: Fleet) -> None:
     found = derived(hosts, groups)
     assert found["broker"]["publish"] == [BROKER_TUNNEL] == common["prover_broker_publish_addresses"]
     assert set(found["broker"]["admitted"]) == {f"{BROKER_TUNNEL}/32", f"{AGENT_TUNNEL}/32"}
-    assert found["hosts"]["agent-1"]["broker_url"] == f"http://{BROKER_TUNNEL}:8080"
+    assert found["hosts"]["agent-1"]["broker_host"] == BROKER_TUNNEL
 
 
 def test_agent_speaks_through_the_tunnel(fleet: Fleet) -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import (
-    host_keys,
-    host_values,
-    plain,
-    read_specs,
-    unset,
-    unused,
-    why_broken,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
+    UnresolvedValue,
+    key_variables,
+    missing_environment,
+    resolve_variables,
+    to_builtin,
+    unresolved_value,
+    unused_variables,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Broken
 
 SPECS = read_specs(Path(__file__).resolve().parents[4] / "roles")
 
@@ -27,7 +27,7 @@ class AnsibleVaultError(AnsibleError):
 
 
 class Variables(dict):
-    """Variables of which some cannot be worked out."""
+    """Variables of which some cannot be resolved."""
 
     def __getitem__(self, name: str):
         value = super().__getitem__(name)
@@ -50,12 +50,12 @@ def caused(error: Exception, by: Exception) -> Exception:
             "uses something, which is not defined",
         ),
         (caused(AnsibleError("x"), AnsibleVaultError("S3cret")), "cannot be decrypted"),
-        (caused(AnsibleError("S3cret"), OSError("S3cret")), "cannot be worked out (OSError)"),
-        (ValueError("S3cret"), "cannot be worked out (ValueError)"),
+        (caused(AnsibleError("S3cret"), OSError("S3cret")), "cannot be resolved (OSError)"),
+        (ValueError("S3cret"), "cannot be resolved (ValueError)"),
     ],
 )
 def test_why_a_value_cannot_be_had(error: Exception, reason: str) -> None:
-    assert why_broken(error).reason == reason
+    assert unresolved_value(error).reason == reason
 
 
 class Forbidden(Exception):
@@ -76,28 +76,32 @@ SOPS, HASHI = "community.sops.sops", "community.hashi_vault.vault_kv2_get"
 @pytest.mark.parametrize(
     ("plugin", "cause", "reason"),
     [
-        (SOPS, SopsError("S3cret"), f"its look-up {SOPS} failed: sops cannot decrypt"),
-        (SOPS, FileNotFoundError("S3cret"), f"its look-up {SOPS} failed: there is no program sops"),
-        (SOPS, ZeroDivisionError("S3cret"), f"its look-up {SOPS} failed (ZeroDivisionError)"),
-        (HASHI, Forbidden("S3cret"), f"its look-up {HASHI} failed: the server refuses token or path"),
-        (HASHI, ConnectionRefusedError("S3cret"), f"its look-up {HASHI} failed: the server does not answer"),
-        (HASHI, ModuleNotFoundError("S3cret"), f"its look-up {HASHI} failed: the controller's Python has no hvac"),
-        (HASHI, HashiVaultValueError("S3cret"), f"its look-up {HASHI} failed: it has nothing to log in with"),
-        ("pipe", OSError("S3cret"), "its look-up pipe failed (OSError)"),
+        (SOPS, SopsError("S3cret"), f"its lookup {SOPS} failed: sops cannot decrypt"),
+        (SOPS, FileNotFoundError("S3cret"), f"its lookup {SOPS} failed: the program sops is not installed"),
+        (SOPS, ZeroDivisionError("S3cret"), f"its lookup {SOPS} failed (ZeroDivisionError)"),
+        (HASHI, Forbidden("S3cret"), f"its lookup {HASHI} failed: the server rejects the token or the path"),
+        (HASHI, ConnectionRefusedError("S3cret"), f"its lookup {HASHI} failed: the server does not answer"),
+        (
+            HASHI,
+            ModuleNotFoundError("S3cret"),
+            f"its lookup {HASHI} failed: the controller's Python does not have hvac",
+        ),
+        (HASHI, HashiVaultValueError("S3cret"), f"its lookup {HASHI} failed: it has no credentials"),
+        ("pipe", OSError("S3cret"), "its lookup pipe failed (OSError)"),
     ],
 )
 def test_why_a_look_up_failed(plugin: str, cause: Exception, reason: str) -> None:
     failed = AnsibleError(f"The lookup plugin '{plugin}' failed: S3cret")
-    assert why_broken(caused(failed, caused(AnsibleError("S3cret"), cause))).reason == reason
+    assert unresolved_value(caused(failed, caused(AnsibleError("S3cret"), cause))).reason == reason
 
 
 def test_a_look_up_that_is_not_installed() -> None:
-    found = why_broken(AnsibleError(f"The lookup plugin '{SOPS}' was not found."))
+    found = unresolved_value(AnsibleError(f"The lookup plugin '{SOPS}' was not found."))
     assert (found.reason, found.remedy) == (
-        f"its look-up {SOPS} is not installed",
+        f"its lookup {SOPS} is not installed",
         "ansible-galaxy collection install community.sops",
     )
-    assert why_broken(AnsibleError("The lookup plugin 'x' was not found.")).remedy == "correct its name"
+    assert unresolved_value(AnsibleError("The lookup plugin 'x' was not found.")).remedy == "correct its name"
 
 
 NAME, URLS = "prover_node_publisher_private_key", "aztec_l1_execution_urls"
@@ -124,8 +128,8 @@ def test_a_secret_from_an_environment_variable_that_is_not_there(
     monkeypatch.delenv("GONE", raising=False)
     monkeypatch.setenv("EMPTY", "")
     monkeypatch.setenv("HERE", "x")
-    wanted = {name: f"takes the environment variable {missing}, which is not set"} if missing else {}
-    assert {name: one.reason for name, one in unset({name: value}, SPECS).items()} == wanted
+    wanted = {name: f"reads the environment variable {missing}, which is not set"} if missing else {}
+    assert {name: one.reason for name, one in missing_environment({name: value}, SPECS).items()} == wanted
 
 
 def test_what_no_component_of_a_host_reads_is_not_worked_out() -> None:
@@ -138,19 +142,19 @@ def test_what_no_component_of_a_host_reads_is_not_worked_out() -> None:
         "aztec_version": looked_up,
         "somebody_elses": looked_up,
     }
-    assert unused(written, SPECS, ["prover_agent"]) == {NAME, URLS}
-    assert unused(written, SPECS, ["prover_broker"]) == {NAME, "prover_agent_count"}
-    assert unused(written, SPECS, ["prover_node", "prover_agent"]) == set()
+    assert unused_variables(written, SPECS, ["prover_agent"]) == {NAME, URLS}
+    assert unused_variables(written, SPECS, ["prover_broker"]) == {NAME, "prover_agent_count"}
+    assert unused_variables(written, SPECS, ["prover_node", "prover_agent"]) == set()
 
 
 def test_an_error_that_causes_itself_ends() -> None:
     error = AnsibleError("a")
     error.__context__ = error
-    assert why_broken(error).reason == "cannot be worked out (AnsibleError)"
+    assert unresolved_value(error).reason == "cannot be resolved (AnsibleError)"
 
 
 def test_only_the_collection_s_variables_are_worked_out() -> None:
-    found = host_values(
+    found = resolve_variables(
         Variables(
             aztec_version="4.1.2",
             prover_node_publisher_private_key=ValueError("S3cret"),
@@ -164,7 +168,7 @@ def test_only_the_collection_s_variables_are_worked_out() -> None:
     assert found["aztec_version"] == "4.1.2"
     assert found["ansible_host"] == "10.0.0.1"
     assert found["somebody_elses"] == found["ansible_password"] == ""
-    assert isinstance(found["prover_node_publisher_private_key"], Broken)
+    assert isinstance(found["prover_node_publisher_private_key"], UnresolvedValue)
     assert "preflight_fleet" not in found
 
 
@@ -176,7 +180,7 @@ class Shut(str):
 
 
 def test_variables_that_may_hold_a_key_are_read_as_they_are_written() -> None:
-    found = host_keys(
+    found = key_variables(
         {
             "sequencer_key": "{{ not_run }}",
             "my_publishers": ["a"],
@@ -191,11 +195,11 @@ def test_variables_that_may_hold_a_key_are_read_as_they_are_written() -> None:
 
 
 def test_plain() -> None:
-    assert plain({"a": ("b", 1, None, True, 1.5)}) == {"a": ["b", 1, None, True, 1.5]}
+    assert to_builtin({"a": ("b", 1, None, True, 1.5)}) == {"a": ["b", 1, None, True, 1.5]}
 
 
 def test_the_roles_specifications_are_read() -> None:
     assert SPECS.owner("aztec_version") == "preflight"
     assert SPECS.default("prover_broker", "port") == 8080
     assert "prover_node_" in SPECS.prefixes()
-    assert "prover_node_broker_url" in SPECS.defaults["prover_node"]
+    assert "prover_node_broker_host" in SPECS.defaults["prover_node"]

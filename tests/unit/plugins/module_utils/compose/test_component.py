@@ -232,7 +232,7 @@ def test_unreachable_broker_names_source_and_admitted(source, admits, parts):
     [
         ("connection refused", "run site.yml for the broker's host, or correct prover_broker_port or prover_agent"),
         ("answers 503 at /status", "see docker logs prover-broker on the broker's host, and run this again once it is"),
-        ("name does not resolve", "correct prover_agent_broker_url, or aztec_address of the broker's host"),
+        ("name does not resolve", "correct prover_agent_broker_host, or aztec_address of the broker's host"),
     ],
 )
 def test_a_broker_is_reached_by_admitting_somebody_only_where_nobody_answers(error, remedy):

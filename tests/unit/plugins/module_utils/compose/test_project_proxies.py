@@ -169,7 +169,7 @@ def test_the_fleet_s_names_and_addresses() -> None:
     hosts = {
         "node-1": {"aztec_address": "10.0.0.10", "prover_node_publisher_private_key": KEY},
         "broker-1": {"aztec_address": "fd00::11", "aztec_address6": "fd00::12"},
-        "agent-1": {"aztec_address": "10.0.0.21", "prover_agent_broker_url": "http://nat.lan:8080"},
+        "agent-1": {"aztec_address": "10.0.0.21", "prover_agent_broker_host": "nat.lan"},
         "agent-2": {"aztec_address": "fd00::22"},
     }
     groups = {"prover_node": ["node-1"], "prover_broker": ["broker-1"], "prover_agent": ["agent-1", "agent-2"]}

@@ -9,16 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
-    Broken,
-    Problem,
-    check_inventory,
-    misspelt,
-    problem_table,
-    together,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import (
+    read_specs,
+    unknown_variables,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import UnresolvedValue
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Search, Text
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    Problem,
+    merge_problems,
+    problem_table,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 
 SPECS = read_specs(Path(__file__).resolve().parents[5] / "roles")
@@ -80,7 +82,7 @@ def test_the_mnemonic_that_is_kept_for_backup_is_known() -> None:
 
 
 def plain(node: dict) -> list:
-    """Give the lines for the good inventory whose key and URL stand in clear text, with these changes to node-1."""
+    """Give the lines for the good inventory whose key and URL are in clear text, with these changes to node-1."""
     hosts, groups = good()
     hosts["node-1"].update(node)
     search = Search([Text("main.yml", f"key: {KEY}\nurl: https://user:S3cretPass@rpc.mine.net\n")])
@@ -92,8 +94,8 @@ def plain(node: dict) -> list:
 
 
 def test_secrets_in_clear_text() -> None:
-    key = "prover_node_publisher_private_key stands in clear text in main.yml, line 1"
-    url = "aztec_l1_execution_urls the key in entry 1 stands in clear text in main.yml, line 2"
+    key = "prover_node_publisher_private_key is in clear text in main.yml, line 1"
+    url = "aztec_l1_execution_urls the key in entry 1 is in clear text in main.yml, line 2"
     assert plain({}) == [f"warning {url}", f"warning {key}"]
     assert plain({"aztec_plain_secrets": "fail"}) == [f"error {url}", f"error {key}"]
     assert plain({"aztec_plain_secrets": "ignore"}) == []
@@ -128,7 +130,7 @@ FINE = [
     {ID: ""},
     {"prover_node_restart_policy": "no"},
     {"aztec_environment": {"A": 1, "B": True, "_C": "x"}},
-    {"prover_node_broker_url": "https://broker.lan:8443/"},
+    {"prover_node_broker_host": "broker.lan", "prover_node_broker_port": 8443},
     {"aztec_docker_ipv6_subnet": "fd00:1::/64"},
     {"preflight_fleet": {}, "ansible_user": "me"},
     {"vault_aztec_version": "1", "our_prover_agent_count": 3},
@@ -140,8 +142,8 @@ def test_a_broker_of_ipv6_alone() -> None:
     found = checked(node={"aztec_address": "fd00::10"})
     assert [line.split(" | ")[0] for line in found] == ["agent-1", "agent-2"]
     wrong, remedy = found[0].split(" | ")[2:]
-    assert wrong == "has no IPv6 address, and the broker on node-1 no other"
-    assert remedy == "set aztec_address6 of this host, or give node-1 an IPv4 address in aztec_address"
+    assert wrong == "has no IPv6 address, and the broker on node-1 has no other"
+    assert remedy == "set aztec_address6 of this host, or set an IPv4 address in aztec_address of node-1"
 
 
 @pytest.mark.parametrize("changes", FINE)
@@ -217,7 +219,7 @@ def test_images_that_pass(version: str, image: str) -> None:
     ],
 )
 def test_names_that_a_line_does_not_read(version: str, name: str, instead: str) -> None:
-    wrong = f"holds {name}, which release line {'2.1' if version == '2.1.5' else version[0]} does not read"
+    wrong = f"contains {name}, which release line {'2.1' if version == '2.1.5' else version[0]} does not read"
     remedy = f"remove it, or rename it to {instead}; the image sets it already"
     line = [("error", "aztec_environment", wrong, remedy)]
     assert everywhere(aztec_version=version, aztec_environment={name: "/x"}) == line
@@ -227,8 +229,8 @@ def test_names_that_a_line_does_not_read(version: str, name: str, instead: str) 
     assert everywhere(aztec_version=version, aztec_environment={instead: "/x"}) == []
 
 
-ENDS = "Aztec ends at its start where it differs"
-OVERRIDE = "ALLOW_OVERRIDING_NETWORK_CONFIG: true beside it overrides this"
+ENDS = "Aztec exits at start if it differs"
+OVERRIDE = "ALLOW_OVERRIDING_NETWORK_CONFIG: true next to it overrides this check"
 
 
 @pytest.mark.parametrize(
@@ -239,32 +241,32 @@ OVERRIDE = "ALLOW_OVERRIDING_NETWORK_CONFIG: true beside it overrides this"
         (
             "mainnet",
             {"AZTEC_EPOCH_DURATION": 16},
-            [("error", f"holds AZTEC_EPOCH_DURATION, which on mainnet is 32; {ENDS}")],
+            [("error", f"contains AZTEC_EPOCH_DURATION, which on mainnet is 32; {ENDS}")],
         ),
-        ("testnet", {"L1_CHAIN_ID": 1}, [("error", f"holds L1_CHAIN_ID, which on testnet is 11155111; {ENDS}")]),
+        ("testnet", {"L1_CHAIN_ID": 1}, [("error", f"contains L1_CHAIN_ID, which on testnet is 11155111; {ENDS}")]),
         (
             "mainnet",
             {"SLASH_UNKNOWN_PENALTY": 0},
-            [("warning", f"holds SLASH_UNKNOWN_PENALTY, and {ENDS} from mainnet's own value")],
+            [("warning", f"contains SLASH_UNKNOWN_PENALTY, and {ENDS} from the value of mainnet")],
         ),
         # A warning hides no error, in whatever order they are written.
         (
             "mainnet",
             {"L1_CHAIN_ID": 5, "SEQ_BLOCK_DURATION_MS": 1},
             [
-                ("error", f"holds L1_CHAIN_ID, which on mainnet is 1; {ENDS}"),
-                ("warning", f"holds SEQ_BLOCK_DURATION_MS, and {ENDS} from mainnet's own value"),
+                ("error", f"contains L1_CHAIN_ID, which on mainnet is 1; {ENDS}"),
+                ("warning", f"contains SEQ_BLOCK_DURATION_MS, and {ENDS} from the value of mainnet"),
             ],
         ),
         (
             "mainnet",
             {"L1_CHAIN_ID": 31337, "NETWORK_CONFIG_LOCATION": "https://x.lan/networks.json"},
-            [("warning", f"holds L1_CHAIN_ID, and {ENDS} from mainnet's own value")],
+            [("warning", f"contains L1_CHAIN_ID, and {ENDS} from the value of mainnet")],
         ),
         (
             "next-net",
             {"AZTEC_SLOT_DURATION": 36},
-            [("warning", f"holds AZTEC_SLOT_DURATION, and {ENDS} from next-net's own value")],
+            [("warning", f"contains AZTEC_SLOT_DURATION, and {ENDS} from the value of next-net")],
         ),
     ],
 )
@@ -336,7 +338,7 @@ def test_options_that_a_release_does_not_read(version: str, name: str, value: ob
 )
 def test_snapshots_of_another_network(network: str, url: str, other: str | None) -> None:
     found = everywhere(aztec_version="6.0.0", aztec_network=network, prover_node_snapshot_urls=["s3://own/x", url])
-    wrong = f"entry 2 holds a snapshot of {other}, and the network is {network}"
+    wrong = f"entry 2 is a snapshot of {other}, but the network is {network}"
     remedy = f"set the URL of {network}'s snapshots, or remove it"
     assert found == ([("error", "prover_node_snapshot_urls", wrong, remedy)] if other else [])
 
@@ -362,14 +364,14 @@ def test_an_account_that_tops_the_publishers_up() -> None:
     names = "prover_node_funding_account_private_key, prover_node_funding_threshold, prover_node_funding_amount"
     for name, first in ((FUNDER, "prover_node_funding_threshold"), ("prover_node_funding_amount", FUNDER)):
         found = everywhere(**{**FUNDING, name: 0 if name.endswith("amount") else ""})
-        assert found == [("error", name, f"is not set, and {first} is", f"set all three, or none: {names}")]
+        assert found == [("error", name, f"is not set, but {first} is", f"set all three or none: {names}")]
     publisher = everywhere(**{**FUNDING, FUNDER: KEY})
     wrong = "is one of the publishers, which cannot top itself up"
-    assert publisher == [("error", FUNDER, wrong, "name an account of its own")]
+    assert publisher == [("error", FUNDER, wrong, "set a separate account")]
     (short,) = everywhere(**{**FUNDING, FUNDER: "0xcd"})
     assert short[:2] == ("error", FUNDER)
     env = everywhere(**FUNDING, prover_node_key_source="env")
-    wrong = "needs a key store, and with prover_node_key_source: env there is none"
+    wrong = "needs a key store, which prover_node_key_source: env does not create"
     remedy = f"set prover_node_key_source to keystore, or remove all of {names}"
     assert env == [("error", FUNDER, wrong, remedy)]
     found = everywhere(**{**FUNDING, "aztec_version": "4.1.2"})
@@ -385,11 +387,11 @@ def test_with_a_signer_the_account_is_an_address() -> None:
     given = {**given, **SIGNED, address: "0x" + "12" * 20}
     assert everywhere(**given) == []
     assert everywhere(**{**given, address: OWNER.lower()}) == [
-        ("error", address, "is one of the publishers, which cannot top itself up", "name an account of its own")
+        ("error", address, "is one of the publishers, which cannot top itself up", "set a separate account")
     ]
-    wrong = "does not go with prover_node_key_source: web3signer"
+    wrong = "is not valid with prover_node_key_source: web3signer"
     assert everywhere(**given, **{FUNDER: KEY}) == [("error", FUNDER, wrong, f"set {address} instead")]
-    wrong = "does not go with prover_node_key_source: keystore"
+    wrong = "is not valid with prover_node_key_source: keystore"
     assert everywhere(**FUNDING, **{address: OWNER}) == [("error", address, wrong, f"set {FUNDER} instead")]
 
 
@@ -401,7 +403,7 @@ def test_with_a_signer_the_account_is_an_address() -> None:
         (["node.lan", "nowhere.lan"], "the host name nowhere.lan does not resolve on the controller"),
         (["nowhere.lan", "neither.lan"], "the host name nowhere.lan does not resolve on the controller"),
         ([10], "entry 1 is written without quotes, which YAML makes a number"),
-        ("10.0.0.10", "is a text, no list"),
+        ("10.0.0.10", "is a text, not a list"),
     ],
 )
 def test_names_under_which_the_broker_is_published(value: object, wrong: str | None) -> None:
@@ -422,7 +424,7 @@ def test_a_broker_s_url_of_a_name_is_resolved_once() -> None:
         return resolve_one(name)
 
     hosts, groups = good()
-    hosts["agent-1"]["prover_agent_broker_url"] = hosts["agent-2"]["prover_agent_broker_url"] = "http://node.lan:8080"
+    hosts["agent-1"]["prover_agent_broker_host"] = hosts["agent-2"]["prover_agent_broker_host"] = "node.lan"
     hosts["node-1"]["prover_broker_publish_addresses"] = ["node.lan", "10.0.0.10"]
     problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_and_note)
     assert (problems, asked) == ([], ["node.lan"])
@@ -445,8 +447,8 @@ NO_NAME = "is neither an IP address nor a host name"
 @pytest.mark.parametrize(
     ("value", "beside", "by_itself"),
     [
-        ("root@203.0.113.7", None, "'root@203.0.113.7' holds a user"),
-        ("me@spot.lan", None, "'me@spot.lan' holds a user"),
+        ("root@203.0.113.7", None, "'root@203.0.113.7' contains a user"),
+        ("me@spot.lan", None, "'me@spot.lan' contains a user"),
         ("spot+1/eu", None, f"'spot+1/eu' {NO_NAME}"),
         ("-prover-1", None, f"'-prover-1' {NO_NAME}"),
         ("prover.1", None, f"'prover.1' {NO_NAME}"),
@@ -454,7 +456,7 @@ NO_NAME = "is neither an IP address nor a host name"
         ("node.lan", None, None),
         ("both.lan", None, None),
         ("172.31.77.300", f"'172.31.77.300' {NO_NAME}", f"'172.31.77.300' {NO_NAME}"),
-        ("root@172.31.77.300", f"'root@172.31.77.300' {NO_NAME}", "'root@172.31.77.300' holds a user"),
+        ("root@172.31.77.300", f"'root@172.31.77.300' {NO_NAME}", "'root@172.31.77.300' contains a user"),
         ("10.0.0.21/24", "'10.0.0.21/24' has a prefix length", "'10.0.0.21/24' has a prefix length"),
         ("10.0.0.0/24", "'10.0.0.0/24' is a network", "'10.0.0.0/24' is a network"),
         ("spot.lan:22", "'spot.lan:22' has a port", "'spot.lan:22' has a port"),
@@ -511,8 +513,8 @@ def test_without_eth_account_there_is_one_line(monkeypatch) -> None:
 
 def test_many_hosts_are_counted() -> None:
     problems = [Problem(f"agent-{number}", "v", "w", "r") for number in range(9)]
-    assert together(problems)[0].host == "agent-0, agent-1, agent-2 and 6 more"
-    assert together(problems, [problem.host for problem in problems])[0].host == "all 9 hosts"
+    assert merge_problems(problems)[0].host == "agent-0, agent-1, agent-2 and 6 more"
+    assert merge_problems(problems, [problem.host for problem in problems])[0].host == "all 9 hosts"
 
 
 def test_no_line_breaks_in_a_row() -> None:
@@ -522,7 +524,7 @@ def test_no_line_breaks_in_a_row() -> None:
 
 
 def test_every_real_name_is_known() -> None:
-    assert misspelt(SPECS.names(), SPECS) == {}
+    assert unknown_variables(SPECS.names(), SPECS) == {}
 
 
 @pytest.mark.parametrize(
@@ -571,7 +573,7 @@ def test_two_hundred_agents_take_a_moment() -> None:
     assert time.process_time() - start < 3
 
 
-NONCES = "holds a publisher's key of node-1; two that send with one key take each other's nonces"
+NONCES = "contains a publisher's key of node-1; two senders with one key use the same nonces"
 EVERYBODY = ["node-1", "agent-1", "agent-2", "guest"]
 
 
@@ -612,7 +614,7 @@ def test_another_host_with_the_publisher_s_key(keys: dict) -> None:
     "keys",
     [
         {"guest": {"sequencer_key": "0x" + "cd" * 32}},
-        {"guest": {"sequencer_key": Broken("cannot be decrypted")}},
+        {"guest": {"sequencer_key": UnresolvedValue("cannot be decrypted")}},
         {"guest": {"publisher_address": OWNER}},
         # Of group_vars/all, with and without a key of the guest's own.
         {"guest": {PRIVATE_KEY: KEY}},
@@ -673,7 +675,10 @@ def test_a_key_that_a_shared_group_has_is_inherited() -> None:
 def test_an_unfinished_rotation() -> None:
     """The run goes on with a warning; with what is no key it does not."""
     for name, command in (
-        ("prover_node_next_publisher_private_key", "run playbooks/rotate_key.yml, or give it up as docs/keys.md says"),
+        (
+            "prover_node_next_publisher_private_key",
+            "run playbooks/rotate_key.yml, or discard it as docs/keys.md describes",
+        ),
         ("prover_node_previous_publisher_private_key", "run playbooks/rotate_key.yml -e rotate_key_confirm=true"),
     ):
         hosts, groups = good()

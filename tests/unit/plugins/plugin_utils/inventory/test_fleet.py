@@ -10,16 +10,16 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.filter.fleet import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import addresses
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import fleet as fleet_module
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import (
-    DEFAULTS,
-    fleet,
-    in_url,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (
     publications,
     published_addresses,
     resolve_all,
-    url_hosts,
+    url_host,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet, set_broker_hosts
 
 KEY = "0x" + "ab" * 32
 ID = "0xe239cdc5fbe977a8a141B72194D3CF8c41bC5BC6"
@@ -50,9 +50,9 @@ def test_node_and_broker_on_one_host() -> None:
         "keep_existing": False,
     }
     assert found["broker"]["publish"] == ["10.0.0.10"]
-    assert found["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"
+    assert found["hosts"]["node-1"]["broker_host"] == "prover-broker"
     assert found["hosts"]["node-1"]["components"] == ["prover_node", "prover_broker"]
-    assert found["hosts"]["agent-1"]["broker_url"] == "http://10.0.0.10:8080"
+    assert found["hosts"]["agent-1"]["broker_host"] == "10.0.0.10"
     assert (found["version"], found["line"], found["network"]) == ("4.1.2", "4", "testnet")
     assert found["projects"] == ["aztec-prover-node", "aztec-prover-broker", "aztec-prover-agent"]
     assert (found["prover_id"], found["publishers"], found["agents"]) == (ID, [ID], ["agent-1"])
@@ -61,10 +61,10 @@ def test_node_and_broker_on_one_host() -> None:
 def test_broker_on_its_own_host_and_another_port() -> None:
     found = fleet(*inventory(broker={"aztec_address": "10.0.0.11", "prover_broker_port": "9090"}))
     assert {host["broker_address"] for host in found["hosts"].values()} == {"10.0.0.11"}
-    assert {name: host["broker_url"] for name, host in found["hosts"].items()} == {
-        "node-1": "http://10.0.0.11:9090",
-        "agent-1": "http://10.0.0.11:9090",
-        "broker-1": "http://prover-broker:9090",
+    assert {name: host["broker_host"] for name, host in found["hosts"].items()} == {
+        "node-1": "10.0.0.11",
+        "agent-1": "10.0.0.11",
+        "broker-1": "prover-broker",
     }
     assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32"]
 
@@ -72,7 +72,7 @@ def test_broker_on_its_own_host_and_another_port() -> None:
 def test_an_agent_beside_the_broker_takes_the_docker_network() -> None:
     hosts, groups = inventory(agents={})
     groups["prover_agent"] = ["node-1"]
-    assert fleet(hosts, groups)["hosts"]["node-1"]["broker_url"] == "http://prover-broker:8080"
+    assert fleet(hosts, groups)["hosts"]["node-1"]["broker_host"] == "prover-broker"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_agents_of_a_host(variables: dict, agents: dict) -> None:
 
 def test_ipv6() -> None:
     found = fleet(*inventory({"aztec_address": "fd00::10"}, {"agent-1": {"aztec_address": "[fd00::21]"}}))
-    assert found["hosts"]["agent-1"]["broker_url"] == "http://[fd00::10]:8080"
+    assert found["hosts"]["agent-1"]["broker_host"] == "fd00::10"
     assert found["broker"]["admitted"] == ["fd00::10/128", "fd00::21/128"]
 
 
@@ -117,8 +117,8 @@ def test_each_host_reaches_the_broker_by_a_family_that_it_has(broker: dict) -> N
     known = {values[name]: [values[name]] for values in hosts.values() for name in values if name.endswith("_address")}
     found = fleet(hosts, groups, None, {**known, "10.0.0.11": ["10.0.0.11"], **BOTH})
     here = found["hosts"]
-    four, six = "http://10.0.0.11:8080", "http://[fd00::11]:8080"
-    assert {name: here[name]["broker_url"] for name in ["node-1", *agents]} == {
+    four, six = "10.0.0.11", "fd00::11"
+    assert {name: here[name]["broker_host"] for name in ["node-1", *agents]} == {
         "node-1": four, "agent-4": four, "agent-6": six, "agent-46": four, "agent-64": six
     }  # fmt: skip
     assert (here["agent-4"]["broker_address"], here["agent-6"]["broker_address"]) == ("10.0.0.11", "fd00::11")
@@ -134,7 +134,7 @@ def test_each_host_reaches_the_broker_by_a_family_that_it_has(broker: dict) -> N
     [
         pytest.param({}, {}, [], id="IPv4"),
         pytest.param({"aztec_address": "fd00::10"}, {"aztec_address": "fd00::21"}, ["node-1", "agent-1"], id="IPv6"),
-        pytest.param({}, {"prover_agent_broker_url": "http://[fd00::10]"}, ["agent-1"], id="a URL set by hand"),
+        pytest.param({}, {"prover_agent_broker_host": "fd00::10"}, ["agent-1"], id="a URL set by hand"),
         pytest.param(
             {"aztec_address": "fd00::10", "aztec_docker_ipv6_subnet": "fd01::/64"},
             {"aztec_address": "fd00::21", "prover_agent_docker_ipv6_subnet": ""},
@@ -164,7 +164,7 @@ def test_names_are_resolved_to_all_their_addresses() -> None:
     hosts, groups = inventory({"aztec_address": "node.lan"}, {"agent-1": {"ansible_host": "agent.lan"}})
     known = {"node.lan": ["10.0.0.10"], "agent.lan": ["10.0.0.21", "fd00::21"]}
     found = fleet(hosts, groups, None, known)
-    assert found["hosts"]["agent-1"]["broker_url"] == "http://10.0.0.10:8080"
+    assert found["hosts"]["agent-1"]["broker_host"] == "10.0.0.10"
     assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32", "fd00::21/128"]
     with pytest.raises(ValueError, match=r"agent-1: the address agent\.lan does not resolve"):
         fleet(hosts, groups, None, {**known, "agent.lan": ValueError("no")})
@@ -215,19 +215,19 @@ def test_the_guard_is_what_the_broker_s_role_asks_for(given: object, required: b
         pytest.param({"aztec_address6": "fd00::11"}, {}, ["10.0.0.11", "fd00::11"], id="both_families"),
         pytest.param(
             {},
-            {"prover_agent_broker_url": "http://192.168.0.11:8080"},
+            {"prover_agent_broker_host": "192.168.0.11"},
             ["10.0.0.11", "192.168.0.11"],
             id="a_URL_set_by_hand",
         ),
         pytest.param(
             {},
-            {"prover_agent_broker_url": "http://[fd00::99]:8080", "prover_node_broker_url": "http://10.0.0.11:8080"},
+            {"prover_agent_broker_host": "fd00::99", "prover_node_broker_host": "10.0.0.11"},
             ["10.0.0.11", "fd00::99"],
             id="URLs_of_both_components",
         ),
-        pytest.param({}, {"prover_agent_broker_url": "http://known.lan"}, ["10.0.0.11", "10.9.0.1"], id="a_name"),
-        pytest.param({}, {"prover_agent_broker_url": "http://unknown.lan"}, ["10.0.0.11"], id="a_name_of_nothing"),
-        pytest.param({"prover_node_broker_url": "http://192.168.0.11"}, {}, ["10.0.0.11"], id="on_its_own_host"),
+        pytest.param({}, {"prover_agent_broker_host": "known.lan"}, ["10.0.0.11", "10.9.0.1"], id="a_name"),
+        pytest.param({}, {"prover_agent_broker_host": "unknown.lan"}, ["10.0.0.11"], id="a_name_of_nothing"),
+        pytest.param({"prover_node_broker_host": "192.168.0.11"}, {}, ["10.0.0.11"], id="on_its_own_host"),
     ],
 )
 def test_addresses_at_which_the_broker_is_used(
@@ -248,7 +248,7 @@ def test_addresses_at_which_the_broker_is_used(
 
 
 def test_a_host_of_two_components_is_read_once() -> None:
-    hosts, groups = inventory(broker={"aztec_address": "10.0.0.11"}, prover_node_broker_url="http://10.0.0.12:80")
+    hosts, groups = inventory(broker={"aztec_address": "10.0.0.11"}, prover_node_broker_host="10.0.0.12")
     groups["prover_agent"] = ["node-1", "broker-1"]
     assert fleet(hosts, groups)["broker"]["publish"] == ["10.0.0.11", "10.0.0.12"]
 
@@ -257,7 +257,7 @@ def test_names_that_are_known_already_are_not_asked_for(monkeypatch: pytest.Monk
     known = {"10.0.0.10": ["10.0.0.10"], "10.0.0.21": ["10.0.0.21"], "a.lan": ["10.0.0.10"]}
     asked = []
     monkeypatch.setattr(fleet_module, "resolve_all", lambda names: asked.extend(names) or {})
-    agents = {"agent-1": {"aztec_address": "10.0.0.21", "prover_agent_broker_url": "http://a.lan"}}
+    agents = {"agent-1": {"aztec_address": "10.0.0.21", "prover_agent_broker_host": "a.lan"}}
     fleet(*inventory(None, agents), None, known)
     assert (asked, sorted(known)) == ([], ["10.0.0.10", "10.0.0.21", "a.lan"])
 
@@ -266,15 +266,13 @@ def test_names_that_are_known_already_are_not_asked_for(monkeypatch: pytest.Monk
     ("variables", "names"),
     [
         ({}, []),
-        ({"prover_node_broker_url": "http://a.lan:80", "prover_agent_broker_url": "http://[::1]"}, ["a.lan", "::1"]),
-        ({"prover_agent_broker_url": "http://[fd00::1", "prover_node_broker_url": "http://a.lan"}, ["a.lan"]),
-        ({"prover_agent_broker_url": "a.lan:80"}, []),
-        ({"prover_agent_broker_url": ["http://a.lan"], "prover_node_broker_url": None}, []),
-        ({"prover_broker_broker_url": "http://a.lan"}, []),
+        ({"prover_node_broker_host": "a.lan", "prover_agent_broker_host": "::1"}, ["a.lan", "::1"]),
+        ({"prover_agent_broker_host": ["a.lan"], "prover_node_broker_host": None}, []),
+        ({"prover_broker_broker_host": "a.lan"}, []),
     ],
 )
-def test_hosts_of_the_broker_s_urls(variables: dict, names: list) -> None:
-    assert url_hosts(variables) == names
+def test_broker_hosts_that_variables_set(variables: dict, names: list) -> None:
+    assert set_broker_hosts(variables) == names
 
 
 OWN = ["10.0.0.10", "FD00::10", "192.168.1.4"]
@@ -307,7 +305,7 @@ def test_a_publish_address_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch
     def resolve(name: str) -> list:
         raise ValueError(name)
 
-    monkeypatch.setattr(fleet_module, "resolve", resolve)
+    monkeypatch.setattr(addresses, "resolve", resolve)
     with pytest.raises(AnsibleFilterError, match="a publish address does not resolve on the controller: use an IP"):
         FilterModule().filters()["publications"](80, ["broker.lan"], OWN)
 
@@ -361,7 +359,9 @@ def test_groups_of_other_names() -> None:
 @pytest.mark.parametrize("members", [[], ["node-1", "agent-1"]])
 def test_one_node_and_one_broker(group: str, members: list) -> None:
     hosts, groups = inventory()
-    with pytest.raises(AnsibleFilterError, match=f"fleet: the group of {group} has {len(members)} hosts: give it one"):
+    with pytest.raises(
+        AnsibleFilterError, match=f"fleet: the group of {group} has {len(members)} hosts: put exactly one host in it"
+    ):
         FilterModule().filters()["fleet"](hosts, {**groups, group: members})
 
 
@@ -369,8 +369,8 @@ def test_one_node_and_one_broker(group: str, members: list) -> None:
     ("address", "text"),
     [("10.0.0.1", "10.0.0.1"), ("fd00::1", "[fd00::1]"), ("[fd00::1]", "[fd00::1]"), ("a.lan", "a.lan")],
 )
-def test_in_url(address: str, text: str) -> None:
-    assert in_url(address) == text
+def test_url_host(address: str, text: str) -> None:
+    assert url_host(address) == text
 
 
 def test_names_are_asked_for_once() -> None:
@@ -384,8 +384,10 @@ def test_names_are_asked_for_once() -> None:
     assert sorted(asked) == ["a.lan", "b.lan"]
 
 
-def test_defaults_agree_with_the_roles() -> None:
+def test_defaults_come_from_the_argument_specs() -> None:
     specs = {}
     for path in ROLES.glob("*/meta/argument_specs.yml"):
         specs.update(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"])
-    assert {name: specs[name]["default"] for name in DEFAULTS} == DEFAULTS
+    names = ("aztec_directory", "prover_broker_port", "prover_node_key_source", "aztec_l1_balance_warn")
+    assert {name: default_value(name) for name in names} == {name: specs[name]["default"] for name in names}
+    assert default_value("unknown") is None

@@ -110,7 +110,7 @@ def test_what_is_said_of_several_secrets_of_a_variable() -> None:
     secrets = [Secret("A", "A", "S3cret-one"), Secret("B", "B", "S3cret-two"), Secret("C", "C", "S3cret-three")]
     search = Search([Text("one.yml", "S3cret-one S3cret-two"), Text("two.yml", "\nS3cret-three")])
     assert plain_problem(secrets, search)[0] == (
-        "A, B stand in clear text in one.yml, line 1, and C stands in clear text in two.yml, line 2"
+        "A, B are in clear text in one.yml, line 1, and C is in clear text in two.yml, line 2"
     )
     assert plain_problem(secrets, Search([])) is None
     assert plain_problem([], search) is None

@@ -13,9 +13,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.reserve
     ENVIRONMENT,
     FREE,
     SERVICE,
-    environment_owned,
-    secret_shown,
-    service_owned,
+    public_secret_problem,
+    reserved_environment_problem,
+    reserved_service_problem,
 )
 
 # What no variable of a role names: the filter publisher_environment gives the keys' names, and to a signer leads a key
@@ -54,7 +54,7 @@ def test_what_is_to_be_set_instead_is_there(component: str) -> None:
 
 
 def test_what_is_free() -> None:
-    assert environment_owned(COMPONENTS, {"LOG_LEVEL": "debug", "OTEL_SERVICE_NAME": "x"}) is None
-    assert environment_owned(("prover_broker",), {"P2P_PORT": 1}) is None
-    assert secret_shown({"AZTEC_DISABLE_ADMIN_API_KEY": "true", "OTEL_SERVICE_NAME": "x"}) is None
-    assert service_owned("prover_agent", {"cpus": 32, "deploy": {"resources": {}}, "volumes": []}) is None
+    assert reserved_environment_problem(COMPONENTS, {"LOG_LEVEL": "debug", "OTEL_SERVICE_NAME": "x"}) is None
+    assert reserved_environment_problem(("prover_broker",), {"P2P_PORT": 1}) is None
+    assert public_secret_problem({"AZTEC_DISABLE_ADMIN_API_KEY": "true", "OTEL_SERVICE_NAME": "x"}) is None
+    assert reserved_service_problem("prover_agent", {"cpus": 32, "deploy": {"resources": {}}, "volumes": []}) is None

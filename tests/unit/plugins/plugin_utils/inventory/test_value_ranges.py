@@ -20,7 +20,17 @@ DIRECTORIES = ["", "/", "//", "opt", -1, "/opt/a:b", "/opt/$a", "/opt/a ", "/opt
 IMAGES = ["aztec:1", "aztec@sha256:00", "https://a.lan/b", "Aztec/a", "a b"]
 ENVIRONMENTS = [{"A-B": 1}, {"1A": 1}, {"A": {}}, {"A": 10**20}, {1: 1}, {"A": [{}]}, {"A": "\0"}]
 STORES = ["https://a.lan/x", "http://a.lan:80", "s3://bucket/x", "gs://bucket", "file:///data"]
-NO_STORES = ["a.lan/x", "ftp://a.lan", "s3://", "gs:///", "https://a.example", "s3://a b", "s3://[a", "s3://a,b", "file:///"]
+NO_STORES = [
+    "a.lan/x",
+    "ftp://a.lan",
+    "s3://",
+    "gs:///",
+    "https://a.example",
+    "s3://a b",
+    "s3://[a",
+    "s3://a,b",
+    "file:///",
+]
 AUTO = (["auto", 1, "2"], [0, -1, "many", "2.5", True])
 
 # Range -> values that it takes, values that it refuses.
@@ -29,6 +39,10 @@ ROOTS = (
     ["docker", "/", "/var", "/opt", "/tmp/x", "/run/docker", "/a b", "/a%i", "/a'b", "/a/../b", "/a$b", "/a\nb"],
 )
 VALUES = {
+    "broker_host": (
+        ["10.0.0.1", "fd00::1", "broker.lan"],
+        ["http://a.lan", "a.lan:80", "[fd00::1]", "10.0.0.300", "a b"],
+    ),
     "port": ([1, 65535, "8080"], [0, 65536, -1, "http", True]),
     "prover_agent_count": AUTO,
     "hardware_concurrency": AUTO,
@@ -50,7 +64,15 @@ VALUES = {
     "log_max_files": ([1, "3"], [0, -1, "many", 1.5]),
     "crs_source": (
         ["", "image", "/srv/crs", "https://mirror.lan/crs", "http://10.0.0.5:8000"],
-        ["/", "srv/crs", "mirror.lan", "https://me:S3cret@m.lan", "https://m.lan/?k=v", "http://m.lan/'", "http://m.lan/$x"],
+        [
+            "/",
+            "srv/crs",
+            "mirror.lan",
+            "https://me:S3cret@m.lan",
+            "https://m.lan/?k=v",
+            "http://m.lan/'",
+            "http://m.lan/$x",
+        ],
     ),
     "crs_digests": (
         [{}, {"bn254_g1.dat": "sha256:" + "0a" * 32}],
@@ -168,8 +190,8 @@ def test_an_entry_is_named_by_its_number() -> None:
 
 def test_what_may_be_a_secret_is_not_quoted() -> None:
     assert range_problem("admit", ["0x" + "ab" * 32]) == (
-        "entry 1 a text is no address",
-        "give an IPv4 or IPv6 address or CIDR",
+        "entry 1 a text is not an address",
+        "set an IPv4 or IPv6 address or CIDR",
     )
 
 
@@ -178,8 +200,8 @@ def test_what_may_be_a_secret_is_not_quoted() -> None:
     [
         ("a.lan/x", "has no scheme", "begin it with one of http://, https://, s3://, gs://, file://"),
         ("ftp://a.lan", "has a scheme other than http, https, s3, gs, file", "write the URL of a store"),
-        ("s3:///", "names no bucket or path", "write it as s3://bucket/path"),
-        ("file:///", "names no bucket or path", "write it as file:///path"),
+        ("s3:///", "has no bucket or path", "write it as s3://bucket/path"),
+        ("file:///", "has no bucket or path", "write it as file:///path"),
     ],
 )
 def test_a_store_s_url_gets_its_own_line(url: str, wrong: str, remedy: str) -> None:

@@ -11,11 +11,11 @@ import pytest
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import (
     Places,
     is_static,
-    notes_of,
+    precedence_notes,
 )
 
 SPECS = read_specs(Path(__file__).resolve().parents[5] / "roles")
@@ -43,7 +43,7 @@ def told(folder: Path, hosts: str, files: dict, extra: dict | None = None) -> li
     variables = VariableManager(loader=loader, inventory=manager)
     written = {name: {**variables.get_vars(host=host), **(extra or {})} for name, host in manager.hosts.items()}
     places = Places(loader, [str(inventory)], str(playbooks), OPTIONS.__contains__)
-    found = notes_of(places, list(manager.hosts), written, OPTIONS)
+    found = precedence_notes(places, list(manager.hosts), written, OPTIONS)
     assert all(one.level == "note" for one in found)
     return [f"{one.host} | {one.variable} | {one.wrong} | {one.remedy}" for one in found]
 
@@ -76,10 +76,10 @@ TABLE = [
     pytest.param(
         HOSTS % ("", "prover_agent_count: 4", ""),
         {"playbooks/group_vars/all.yml": "prover_agent_count: 1"},
-        "1 in group_vars/all beside the playbook applies, and not 4 in the inventory's group dc1",
-        "set it in group_vars/dc1, which takes precedence over group_vars/all beside the playbook, or in one place "
+        "1 in group_vars/all next to the playbook applies, and not 4 in the inventory's group dc1",
+        "set it in group_vars/dc1, which takes precedence over group_vars/all next to the playbook, or in one place "
         "only",
-        id="beside the playbook",
+        id="next to the playbook",
     ),
     pytest.param(
         HOSTS % ("{prover_agent_count: 3}", "", ""),
@@ -112,7 +112,7 @@ TABLE = [
     pytest.param(
         HOSTS % ("", FOUR, ""),
         {"inventory/host_vars/agent-1.yml": "prover_agent_count: 5", "playbooks/host_vars/agent-1.yml": ONE},
-        "host_vars of the host beside the playbook applies, and not host_vars of the host",
+        "host_vars of the host next to the playbook applies, and not host_vars of the host",
         ONCE,
         id="host_vars twice",
     ),

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.check_hosts import engine_of
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
     Engine,
     Settings,

@@ -7,14 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import UnresolvedValue
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
-    Broken,
     Problem,
-    check_inventory,
-    settled,
+    leave_out_agents,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 
 SPECS = read_specs(Path(__file__).resolve().parents[5] / "roles")
 KEY = "0x" + "ab" * 32
@@ -56,7 +56,7 @@ OWN = [
     ({"aztec_address": "gone.lan"}, False, True),
     ({"aztec_address": "10.0.0.21/24"}, False, True),
     ({"aztec_address": "127.0.0.1"}, False, True),
-    ({"aztec_address": Broken("uses 'lan', which is not defined")}, False, True),
+    ({"aztec_address": UnresolvedValue("uses 'lan', which is not defined")}, False, True),
     ({"aztec_address": "", "ansible_host": "gone.lan"}, False, True),
     ({"aztec_address": "203.0.113.9"}, False, True),
     ({"aztec_address6": "10.0.0.21"}, True, True),
@@ -66,8 +66,8 @@ OWN = [
     ({"prover_agent_count": 0}, True, False),
     ({"aztec_netwrok": "x"}, True, False),
     ({"aztec_version": "5.2.0"}, True, False),
-    ({"prover_agent_broker_url": "http://10.0.0.300:8080"}, True, False),
-    ({"prover_agent_image": Broken("cannot be decrypted")}, True, False),
+    ({"prover_agent_broker_host": "10.0.0.300"}, True, False),
+    ({"prover_agent_image": UnresolvedValue("cannot be decrypted")}, True, False),
 ]
 
 
@@ -166,7 +166,7 @@ def test_an_agent_beside_the_node_remains() -> None:
     ],
 )
 def test_the_broker_is_not_published_at_less_addresses(node: dict, run: list | None, level: str | None) -> None:
-    changes = {"agent-1": {"prover_agent_broker_url": "http://broker.vpn.lan:8080"}, "node-1": node}
+    changes = {"agent-1": {"prover_agent_broker_host": "broker.vpn.lan"}, "node-1": node}
     problems, fleet = found(changes, run)
     assert problems == ([("agent-1", level)] if level else [])
     assert (fleet is None) == bool(level)
@@ -185,11 +185,11 @@ def test_a_key_on_a_second_host_is_the_fleet_s() -> None:
         ({"prover_node_port": 99999}, False),
         ({"aztec_docker_network": "host"}, False),
         ({"aztec_netwrok": "x"}, False),
-        ({"prover_broker_memory_limit": Broken("cannot be decrypted")}, False),
+        ({"prover_broker_memory_limit": UnresolvedValue("cannot be decrypted")}, False),
         ({"aztec_address": "gone.lan"}, True),
         ({"prover_broker_port": 99999}, True),
         ({"aztec_version": "latest"}, True),
-        ({"prover_node_publisher_private_key": Broken("cannot be decrypted")}, True),
+        ({"prover_node_publisher_private_key": UnresolvedValue("cannot be decrypted")}, True),
     ],
 )
 def test_node_and_broker_outside_the_run(variables: dict, told: bool) -> None:
@@ -242,4 +242,4 @@ SHORT, FEW, WARNING, NODES = (
 )
 def test_faults_that_were_seen_on_hosts(problems: list, agents: list, levels: list) -> None:
     apart = [host for host in agents if host != "node-1"]
-    assert [one.level for one in settled(problems, agents, apart)] == levels
+    assert [one.level for one in leave_out_agents(problems, agents, apart)] == levels

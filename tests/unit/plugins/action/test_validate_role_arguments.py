@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import Broken, check_settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import UnresolvedValue
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_role_arguments
 
 SPECS = read_specs(ROLES)
 KEY = "0x" + "ab" * 32
@@ -16,14 +17,14 @@ GOOD = {
     "docker_engine": {},
     "port_guard": {"port_guard_section": "my_service"},
     "prover_node": {
-        "prover_node_broker_url": "http://10.0.0.11:8080",
+        "prover_node_broker_host": "10.0.0.11",
         "prover_node_l1_execution_urls": ["https://rpc.mine.net/S3cret"],
         "prover_node_l1_consensus_urls": ["https://rpc.mine.net/S3cret"],
         "prover_node_publisher_private_key": KEY,
         "prover_node_p2p_ip": "9.9.9.9",
     },
     "prover_broker": {"prover_broker_l1_execution_urls": ["https://rpc.mine.net/S3cret"]},
-    "prover_agent": {"prover_agent_broker_url": "http://10.0.0.11:8080"},
+    "prover_agent": {"prover_agent_broker_host": "10.0.0.11"},
 }
 
 
@@ -31,7 +32,8 @@ def lines(role: str, changes: dict) -> list:
     """Give the lines for a role with good settings and these changes."""
     values = {name: value for name, value in {**GOOD[role], **changes}.items() if value is not GONE}
     found = [
-        " | ".join((one.host, one.variable, one.wrong, one.remedy)) for one in check_settings(role, "h", values, SPECS)
+        " | ".join((one.host, one.variable, one.wrong, one.remedy))
+        for one in check_role_arguments(role, "h", values, SPECS)
     ]
     assert not any(secret in line for line in found for secret in ("S3cret", "abab"))
     return found
@@ -43,50 +45,58 @@ def test_the_good_ones(role: str) -> None:
 
 
 WRONG = [
-    ("docker_engine", {"docker_engine_version": "28"}, "docker_engine_version | '28' is no version of an engine"),
+    (
+        "docker_engine",
+        {"docker_engine_version": "28"},
+        "docker_engine_version | '28' is not a version of Docker Engine",
+    ),
     ("docker_engine", {"docker_engine_source": "snap"}, "docker_engine_source | 'snap' is not a choice"),
     ("docker_engine", {"docker_engine_apt_url": "mirror.lan"}, "docker_engine_apt_url | has no scheme"),
     ("docker_engine", {"docker_engine_lock_timeout": -1}, "docker_engine_lock_timeout | -1 is below 0"),
     (
         "docker_engine",
         {"docker_engine_sorce": 1},
-        "docker_engine_sorce | there is no such variable | did you mean dock",
+        "docker_engine_sorce | is an unknown variable | did you mean dock",
     ),
     ("port_guard", {"port_guard_section": GONE}, "port_guard_section | is not set"),
-    ("port_guard", {"port_guard_section": "My-Service"}, "port_guard_section | 'My-Service' is no name of a section"),
-    ("port_guard", {"port_guard_ports": [{}]}, "port_guard_ports | entry 1 has no port | give it one"),
-    ("port_guard", {"port_guard_ports": [{"prot": 1}]}, "port_guard_ports | entry 1 has 'prot', which there is not"),
-    ("port_guard", {"port_guard_ports": [80]}, "port_guard_ports | entry 1 is a number, no dict"),
+    (
+        "port_guard",
+        {"port_guard_section": "My-Service"},
+        "port_guard_section | 'My-Service' is not a name of a section",
+    ),
+    ("port_guard", {"port_guard_ports": [{}]}, "port_guard_ports | entry 1 has no port | set it"),
+    ("port_guard", {"port_guard_ports": [{"prot": 1}]}, "port_guard_ports | entry 1 has the unknown key 'prot'"),
+    ("port_guard", {"port_guard_ports": [80]}, "port_guard_ports | entry 1 is a number, not a dict"),
     (
         "port_guard",
         {"port_guard_ports": [{"port": 1}, {"port": 70000}]},
-        "port_guard_ports | entry 2 has a wrong port: 70000 is no port",
+        "port_guard_ports | entry 2 has an invalid port: 70000 is not a port",
     ),
     (
         "port_guard",
         {"port_guard_ports": [{"port": 1, "protocol": "icmp"}]},
-        "port_guard_ports | entry 1 has a wrong protocol: 'icmp' is not a choice | choose one of tcp, udp",
+        "port_guard_ports | entry 1 has an invalid protocol: 'icmp' is not a choice | choose one of tcp, udp",
     ),
     (
         "port_guard",
         {"port_guard_ports": [{"port": 1, "sources": ["10.0.0.0/33"]}]},
-        "port_guard_ports | entry 1 has a wrong sources: entry 1, '10.0.0.0/33' is no address",
+        "port_guard_ports | entry 1 has an invalid sources: entry 1, '10.0.0.0/33' is no address",
     ),
-    ("port_guard", {"port_guard_bridges": ["br-*"]}, "port_guard_bridges | entry 1, 'br-*' is no name of a bridge"),
+    ("port_guard", {"port_guard_bridges": ["br-*"]}, "port_guard_bridges | entry 1, 'br-*' is not a name of a bridge"),
     ("prover_node", {"prover_node_publisher_private_key": GONE}, "prover_node_publisher_private_key | is not set"),
     (
         "prover_node",
         {"prover_node_publisher_private_key": "abab"},
         "prover_node_publisher_private_key | the private key",
     ),
-    ("prover_node", {"prover_node_l1_execution_urls": GONE}, "prover_node_l1_execution_urls | names no URL"),
+    ("prover_node", {"prover_node_l1_execution_urls": GONE}, "prover_node_l1_execution_urls | has no URL"),
     (
         "prover_node",
         {"aztec_l1_consensus_urls": ["x"], "prover_node_l1_consensus_urls": GONE},
         "aztec_l1_consensus_urls | e",
     ),
-    ("prover_node", {"prover_node_broker_url": ""}, "prover_node_broker_url | is not set | set it"),
-    ("prover_node", {"prover_node_broker_url": "http://b:1/S3cret"}, "prover_node_broker_url | has a path or a user"),
+    ("prover_node", {"prover_node_broker_host": ""}, "prover_node_broker_host | is not set | set it"),
+    ("prover_node", {"prover_node_broker_host": "http://b:1/S3cret"}, "prover_node_broker_host | is a URL"),
     ("prover_node", {"prover_node_p2p_ip": GONE}, "prover_node_p2p_ip | is not set | set the address"),
     (
         "prover_node",
@@ -102,29 +112,41 @@ WRONG = [
     (
         "prover_agent",
         {"prover_agent_environment": {"ACVM_BINARY_PATH": "/x"}},
-        "prover_agent_environment | holds ACVM_BINARY_PATH, which release line 6 does not read",
+        "prover_agent_environment | contains ACVM_BINARY_PATH, which release line 6 does not read",
     ),
     ("prover_node", {"prover_node_p2p_ip": GONE, "ansible_host": "9.9.9.9"}, "prover_node_p2p_ip | is not set"),
     ("prover_node", {"prover_node_p2p_ip": "10.0.0.1"}, "prover_node_p2p_ip | the node would announce 10.0.0.1"),
-    ("prover_node", {"prover_node_p2p_ip": "node.lan"}, "prover_node_p2p_ip | is no IP address"),
+    ("prover_node", {"prover_node_p2p_ip": "node.lan"}, "prover_node_p2p_ip | is not an IP address"),
     ("prover_node", {"prover_node_port": 40400}, "prover_node_p2p_port | port 40400 is used twice"),
     ("prover_node", {"prover_node_prover_id": "0x12"}, "prover_node_prover_id | not an Ethereum address"),
     ("prover_node", {"prover_node_network": "goerli"}, "prover_node_network | 'goerli' is an unknown network"),
-    ("prover_node", {"prover_node_environment": {"A-B": 1}}, "prover_node_environment | entry 1's name is no name"),
-    ("prover_broker", {"prover_broker_l1_execution_urls": []}, "prover_broker_l1_execution_urls | names no URL"),
-    ("prover_broker", {"prover_broker_admitted": ["::/0"]}, "prover_broker_admitted | entry 1 admits everybody"),
+    (
+        "prover_node",
+        {"prover_node_environment": {"A-B": 1}},
+        "prover_node_environment | the name of entry 1 is not a name",
+    ),
+    ("prover_broker", {"prover_broker_l1_execution_urls": []}, "prover_broker_l1_execution_urls | has no URL"),
+    ("prover_broker", {"prover_broker_admitted": ["::/0"]}, "prover_broker_admitted | entry 1 admits all addresses"),
     ("prover_broker", {"prover_broker_port": 8880}, "prover_broker_port | port 8880 is used twice"),
-    ("prover_broker", {"docker_engine_version": "28"}, "docker_engine_version | '28' is no version of an engine"),
-    ("prover_broker", {"port_guard_lock_timeout": "x"}, "port_guard_lock_timeout | is no whole number"),
-    ("prover_agent", {"prover_agent_broker_url": GONE}, "prover_agent_broker_url | is not set | set it"),
+    (
+        "prover_broker",
+        {"docker_engine_version": "28"},
+        "docker_engine_version | '28' is not a version of Docker Engine",
+    ),
+    ("prover_broker", {"port_guard_lock_timeout": "x"}, "port_guard_lock_timeout | is not a whole number"),
+    ("prover_agent", {"prover_agent_broker_host": GONE}, "prover_agent_broker_host | is not set | set it"),
     ("prover_agent", {"aztec_version": "latest"}, 'aztec_version | the version is "latest"'),
     (
         "prover_agent",
         {"aztec_verison": "2.1.5"},
-        "aztec_verison | there is no such variable | did you mean aztec_version?",
+        "aztec_verison | is an unknown variable | did you mean aztec_version?",
     ),
-    ("prover_agent", {"prover_agent_count": Broken("cannot be decrypted")}, "prover_agent_count | cannot be decrypted"),
-    ("prover_agent", {"prover_agent_stop_grace_period": 60}, "prover_agent_stop_grace_period | 60 is no duration"),
+    (
+        "prover_agent",
+        {"prover_agent_count": UnresolvedValue("cannot be decrypted")},
+        "prover_agent_count | cannot be decrypted",
+    ),
+    ("prover_agent", {"prover_agent_stop_grace_period": 60}, "prover_agent_stop_grace_period | 60 is not a duration"),
 ]
 
 
