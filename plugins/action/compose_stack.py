@@ -36,33 +36,25 @@ def as_json_text(value: object) -> object:
 class ActionModule(PipelinedActionBase):
     """Looks first; applies, with progress, only when there is something to do."""
 
-    _supports_check_mode = True
-    _supports_diff = True
     _supports_async = False
-    _requires_connection = True
 
-    def run(self, tmp: str | None = None, task_vars: dict | None = None) -> dict:
-        result = super().run(tmp, task_vars)
-        del tmp
-        arguments = dict(self._task.args)
+    def execute(self, arguments: dict, task_vars: dict | None) -> dict:
         for option in ("secrets", "files"):
             if option in arguments:
                 arguments[option] = as_json_text(arguments[option])
         if arguments.get("state") == "pulled":
             # What a job is given stays in its memory, and a pull may take an hour: no secret among it.
             arguments = {key: value for key, value in arguments.items() if key not in ("secrets", "files")}
-        refused = self.refusal(any(arguments.get(option) for option in ("secrets", "files")))
+        refused = self.pipelining_failure(any(arguments.get(option) for option in ("secrets", "files")))
         found = refused or self._execute_module(module_args={**arguments, "_phase": "inspect"}, task_vars=task_vars)
         todo = found.pop("_todo", False)
         if found.get("failed") or not todo or self._task.check_mode:
-            result.update(found)
-            return result
+            return found
         diff = found.get("diff")
         done = self._apply(arguments, task_vars)
         if diff and "diff" not in done:
             done["diff"] = diff
-        result.update(done)
-        return result
+        return done
 
     def _apply(self, arguments: dict, task_vars: dict | None) -> dict:
         """Take the module's arguments, run it as a job on the host to its end, give its result."""

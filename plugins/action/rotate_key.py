@@ -1,19 +1,17 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Replace the publisher's key: the steps of playbooks/rotate_key.yml around the node's role."""
+"""Replace the publisher's key: the steps of playbooks/rotate_key.yml before and after the node's role."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
-from ansible.parsing.vault import VaultLib
+from ansible.utils.vars import load_extra_vars
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
@@ -21,9 +19,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     key_variables,
     resolve_fleet_variables,
+    resolve_variables,
     to_builtin,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import as_bool, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     count_problems,
     merge_problems,
@@ -31,19 +30,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     table,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
-    L1CheckResult,
-    check_l1,
-    l1_tables,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
-    client_queries,
-    l1_settings,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import (
-    ether,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer, Places
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import check_l1, l1_tables
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import client_queries, l1_settings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import ether
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.ethereum import ethereum_address
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import (
@@ -55,33 +45,22 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotatio
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_file import shown
 
-# How playbooks/rotate_key.yml calls its own options; those of the new key are keys.yml's.
+# The prefix of its own options' variables in playbooks/rotate_key.yml. Those of the new key are as in keys.yml.
 PREFIX = "rotate_key_"
 OWN = {"wait": 0, "confirm": False, "rewards_moved": False, "rollback": False, "force": False}
-SHARED = (
-    "source",
-    "file",
-    "environment",
-    "index",
-    "password_file",
-    "password_environment",
-    "show_mnemonic",
-    "qr",
-    "group",
-)
+SHARED = tuple(name for name in publisher_key.OPTIONS if name not in ("vault_file", "vault_id"))
 STEPS = ("stage", "check_account", "finish")
 OPTIONS = ("step", *SHARED, *OWN, "fleet", "staged")
 
-LOOK = "aztec_ops.prover.host_info"
-# Seconds between two looks at an account that is waited for.
-POLL = 10
+HOST_INFO = "aztec_ops.prover.host_info"
+POLL_SECONDS = 10
 
-LISTED = f"{KEYS[CURRENT]}s"
+SEVERAL_KEYS = f"{KEYS[CURRENT]}s"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: the new key as keys.yml asks for it, seconds to wait, what of the old one."""
+    """The options: those of the new key, and the playbook's own."""
 
     key: publisher_key.Request
     wait: int = 0
@@ -92,377 +71,345 @@ class Request:
 
 
 def request_of(arguments: Mapping) -> Request:
-    """Check a task's arguments and give them as a request. No message quotes a value: it may be a secret by mistake."""
-    own = {}
-    for name, default in OWN.items():
-        if arguments.get(name) in (None, ""):
-            continue
-        if name == "wait":
-            own[name] = as_int(arguments[name])
-            if own[name] is None or own[name] < 0:
-                raise ValueError(f"{PREFIX}wait is no number of seconds: give one from 0, such as 1800")
-        else:
-            own[name] = as_bool(arguments[name])
-            if own[name] is None:
-                raise ValueError(f"{PREFIX}{name} is neither true nor false: write true or false")
-        own[name] = own[name] or default
-    request = Request(publisher_key.request_of({name: arguments.get(name) for name in SHARED}), **own)
+    """Return a task's arguments as a request. Raise ValueError if they are wrong, without quoting a value."""
+    key = publisher_key.request_of({name: arguments.get(name) for name in SHARED})
+    request = Request(key, **publisher_key.typed_options(PREFIX, arguments, OWN))
     if request.rewards_moved and not request.confirm:
-        raise ValueError(f"{PREFIX}rewards_moved goes with {PREFIX}confirm alone: set that too")
-    if request.key.source != "new" and (request.confirm or request.rollback):
-        how = "confirm" if request.confirm else "rollback"
-        raise ValueError(f"publisher_key_source goes with a new key, not with {PREFIX}{how}: leave one of them")
+        raise ValueError(f"{PREFIX}rewards_moved requires {PREFIX}confirm: set that too")
+    if key.source != "new" and (request.confirm or request.rollback):
+        other = "confirm" if request.confirm else "rollback"
+        raise ValueError(f"publisher_key_source is for a new key, not for {PREFIX}{other}: set only one of them")
     return request
 
 
 def check_source(values: Mapping) -> None:
-    """Refuse what is rotated in another way: several keys, and keys that no host gets."""
+    """Raise ValueError if the node's keys are not replaced by this playbook: several keys, or keys in a web3signer."""
     if str(values.get("prover_node_key_source")) == "web3signer":
         raise ValueError(
-            "the key is in a web3signer: give that another one, then change prover_node_publisher_addresses "
+            "the key is in a web3signer: add another key there, then change prover_node_publisher_addresses "
             "and run playbooks/site.yml"
         )
-    if values.get(LISTED):
-        raise ValueError(f"{LISTED} holds several keys: change the one that is to go in it and run playbooks/site.yml")
+    if values.get(SEVERAL_KEYS):
+        raise ValueError(f"{SEVERAL_KEYS} has several keys: replace one of them there and run playbooks/site.yml")
 
 
-def questions(task_vars: Mapping, fleet: Mapping) -> tuple:
-    """Give (what the variables of the node's host come to, what its look has to ask of the L1, '' for nothing)."""
+def l1_query(task_vars: Mapping, fleet: Mapping) -> tuple:
+    """Return (the variables of the node's host, its L1 query for host_info or '' if L1 checks are off)."""
     host = task_vars["inventory_hostname"]
-    values = host_values(task_vars["hostvars"][host], read_specs(ROLES))
+    values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
     return values, client_queries(values, fleet, host)
 
 
-def origin_problem(value: object, vault: Path, file: str, host: str) -> str:
-    """Say what stands before the vault file's key as the publisher's of a host; '' where nothing does.
-
-    By where the value comes from and not by what it is: the same key set in another place decides too, and would go on
-    deciding once the vault file has another.
-    """
-    origin = Origin.get_tag(value)
-    path = origin.path if origin else None
-    if path and os.path.realpath(path) == os.path.realpath(vault):
-        return ""
-    where = shown(Path(path)) if path else (origin and origin.description) or "another place"
-    return f"{host} gets {KEYS[CURRENT]} from {where}, not from {file}: take it out there"
-
-
 @dataclass(frozen=True)
-class Vault:
-    """The vault file that holds the publisher's key: its text, its keys, and their accounts' addresses."""
+class KeyVault(publisher_key.Vault):
+    """The vault file with the publisher's key: also its keys and the addresses of their accounts, by slot."""
 
-    path: Path
-    found: publisher_key.Opened = field(repr=False)
     keys: dict = field(repr=False)
     addresses: dict
 
-    @property
-    def file(self) -> str:
-        """Give how a message names it."""
-        return shown(self.path)
 
-
-def vault_of(path: Path, secrets: list) -> Vault:
-    """Open the vault file and look at the keys in it."""
-    found = publisher_key.opened(path, secrets, "")
-    keys, problem = {}, ""
+def open_keys(path: Path, secrets: list) -> KeyVault:
+    """Decrypt the vault file and return it with its keys."""
+    vault = publisher_key.open_vault(path, secrets)
     try:
-        texts, names = vault_file.texts_in(found.text), vault_file.names_in(found.text)
-        twice = next((one for one in (*KEYS.values(), *MNEMONICS.values()) if names.count(one) > 1), "")
-        problem = f"{twice} stands more than once in {shown(path)}: take out all but one" if twice else ""
+        variables = vault_file.variables_in(vault.text)
     except ValueError as error:
-        texts, problem = {}, f"{shown(path)}: {error}"
-    if problem:
-        raise ValueError(problem)
-    for place, name in KEYS.items():
-        if name in texts:
+        raise ValueError(f"{vault.file}: {error}") from None
+    names, values, keys = [name for name, _value in variables], dict(variables), {}
+    for slot, name in KEYS.items():
+        for one in (name, MNEMONICS[slot]):
+            if names.count(one) > 1:
+                raise ValueError(f"{one} is set more than once in {vault.file}: remove all but one")
+        if name in values:
             try:
-                keys[place] = wallet.from_private_key(texts[name]).key
+                keys[slot] = wallet.from_private_key(values[name]).key
             except ValueError as error:
-                problem = f"{name} in {shown(path)}: {error}"
-            if problem:
-                raise ValueError(problem)
-        elif MNEMONICS[place] in texts:
-            raise ValueError(f"{shown(path)} has {MNEMONICS[place]} and no {name}: take it out, or put its key there")
-    return Vault(path, found, keys, {place: ethereum_address(key) for place, key in keys.items()})
+                raise ValueError(f"{name} in {vault.file}: {error}") from None
+        elif MNEMONICS[slot] in values:
+            raise ValueError(f"{vault.file} has {MNEMONICS[slot]} but not {name}: remove it, or add its key")
+    return KeyVault(**vars(vault), keys=keys, addresses={slot: ethereum_address(key) for slot, key in keys.items()})
+
+
+def check_single_source(host: str, value: object, vault: KeyVault, layer: str, layers: Sequence[Layer]) -> None:
+    """Raise ValueError if a host gets the publisher's key from another place than the vault file.
+
+    The same key in another place counts too, since that place would keep its old key. value: the raw one that applies
+    to the host. layer: the inventory layer of the vault file. layers: those of the host, with -e.
+    """
+    name = KEYS[CURRENT]
+    place = next((one.place for one in reversed(layers) if name in one.values), layer)
+    if place == layer and str(value) != dict(vault_file.variables_in(vault.text))[name]:
+        place = "another place"
+    if place != layer:
+        raise ValueError(f"{host} gets {name} from {place}, not from {vault.file}: remove it there")
 
 
 class ActionModule(publisher_key.ActionModule):
-    """Runs for the node's host; every step but the look at the L1 is done on the controller."""
+    """Run for the node's host. All steps except the L1 query run on the controller."""
 
     _requires_connection = True
+    argument_spec = {name: {"type": "raw"} for name in OPTIONS}
 
-    def run(self, tmp=None, task_vars=None):
-        """Do one step; no result holds a secret."""
-        result = super(publisher_key.ActionModule, self).run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec({name: {"type": "raw"} for name in OPTIONS})
+    def execute(self, arguments: dict, task_vars: dict) -> dict:
+        """Run one step. No result contains a secret."""
         step = arguments.get("step")
         if step not in STEPS:
-            raise AnsibleError(f"rotate_key: step is not a choice: choose one of {', '.join(STEPS)}")
+            raise AnsibleError(f"rotate_key: step is not a valid choice: choose one of {', '.join(STEPS)}")
         try:
-            found = getattr(self, f"_{step}")(arguments, task_vars)
+            return getattr(self, f"_{step}")(arguments, task_vars)
         except (ValueError, OSError) as error:
-            found = {"msg": publisher_key.line_of(error), "failed": True}
-        if found.get("failed") and step == "stage":
+            found = {"msg": publisher_key.message_of(error), "failed": True}
+        if step == "stage":
             found["msg"] += "; nothing was changed."
-        result.update({"changed": False, **found})
-        return result
+        return found
 
     def _stage(self, arguments: Mapping, task_vars: Mapping) -> dict:
-        """Find out what is to be done, and put a new key into the vault where there is none yet."""
+        """Plan the run, and store a new key in the vault if there is none yet."""
         names = {"rotate_key": {f"{PREFIX}{name}": {} for name in OWN}}
         publisher_key.check_names([str(name) for name in task_vars], names)
         request = request_of(arguments)
         host = task_vars["inventory_hostname"]
         check_source(task_vars["hostvars"][host])
         secrets = publisher_key.vault_secrets()
-        vault = vault_of(self._path(request, task_vars), secrets)
-        problem = origin_problem(task_vars["hostvars"].raw_get(host).get(KEYS[CURRENT]), vault.path, vault.file, host)
-        if problem:
-            raise ValueError(problem)
+        path, layer = self._vault_path(request, task_vars)
+        vault = open_keys(path, secrets)
+        written = {one: task_vars["hostvars"].raw_get(one) for one in task_vars["groups"]["all"]}
+        sources, folder = task_vars["ansible_inventory_sources"], task_vars["playbook_dir"]
+        layers = Places(self._loader, sources, folder, KEYS[CURRENT].__eq__).layers(host)
+        layers.append(Layer("the command line (-e)", 0, load_extra_vars(self._loader)))
+        check_single_source(host, written[host].get(KEYS[CURRENT]), vault, layer, layers)
         plan = rotation.plan_of(vault.addresses, vault.file, request.confirm, request.rollback)
-        changed, made = False, None
-        if plan.what == "stage":
-            made = self._account(request.key)
-            if made and made.address in vault.addresses.values():
-                raise ValueError(f"the new key is the old one, of {made.address}: give another one")
+        new = None
+        if plan.action == "stage":
+            new = self._account(request.key)
+            if new and new.address in vault.addresses.values():
+                raise ValueError(f"the new key is in the vault already, of {new.address}: give another one")
         elif request.key.source != "new":
-            other = rotation.mismatch(self._account(request.key).address, plan, vault.addresses, vault.file)
-            if other:
-                raise ValueError(other)
-        key = made.key if made else vault.keys.get(plan.place)
-        fleet = self._checked(task_vars, arguments, host, key) if key else {}
-        if request.force and not request.confirm and fleet and questions(task_vars, fleet)[1]:
-            raise ValueError(
-                f"{PREFIX}force goes with {PREFIX}confirm, or with aztec_l1_checks: ignore: leave it away"
-            )
-        if plan.what == "stage":
-            changed = True
-            if made and not self._task.check_mode:
-                vault = self._add(vault, made, secrets)
-                self._show_address(request.key, made.address, "The new publisher's account")
-                self._show_secrets(request.key, made)
+            problem = rotation.key_mismatch(self._account(request.key).address, plan, vault.addresses, vault.file)
+            if problem:
+                raise ValueError(problem)
+        key = new.key if new else vault.keys.get(plan.slot)
+        before = to_builtin(arguments["fleet"])
+        fleet = self._fleet_with(key, task_vars, before, written) if key else {}
+        if request.force and not request.confirm and fleet and l1_query(task_vars, fleet)[1]:
+            raise ValueError(f"{PREFIX}force requires {PREFIX}confirm, or aztec_l1_checks set to ignore: omit it")
+        if new and not self._task.check_mode:
+            with vault_file.locked(path.parent):
+                # Another process may have changed it during a prompt.
+                vault = self._reopened(path, vault.addresses, secrets)
+                vault.write(vault.with_account(new, NEXT), secrets)
+            vault = open_keys(path, secrets)
+            self._show_address(request.key, new.address, "The new publisher's account")
+            self._show_secrets(request.key, new)
         done = {
-            "changed": changed,
-            "what": plan.what,
-            "place": plan.place,
+            "changed": plan.action == "stage",
+            "action": plan.action,
+            "slot": plan.slot,
             "moves": dict(plan.moves),
-            "variable": KEYS[plan.place],
+            "variable": KEYS[plan.slot],
             "addresses": dict(vault.addresses),
             "file": vault.file,
-            "path": str(vault.path.absolute()),
+            "path": str(path.absolute()),
             "fleet": fleet,
-            # In check mode a new key is nowhere yet.
-            "go": plan.place in vault.addresses,
-            # An old key that goes in spite of all goes without a look at host and L1.
-            "check_account": not (plan.what == "confirm" and request.force),
+            # Check mode does not store a new key.
+            "ready": plan.slot in vault.addresses,
+            # A forced removal of the old key needs neither host nor L1.
+            "check_account": not (plan.action == "confirm" and request.force),
         }
-        if done["go"]:
-            done["msg"] = self._announce(done, to_builtin(arguments["fleet"]))
+        if done["ready"]:
+            done["msg"] = self._announce(done, before)
         return done
 
     def _announce(self, staged: Mapping, before: Mapping) -> str:
-        """Say in a line what the run is about, and what becomes of the address for the rewards."""
-        address, now = staged["addresses"][staged["place"]], staged["addresses"][CURRENT]
-        if staged["what"] in ("done", "confirm"):
-            said = f"{address} is the publisher already"
-        else:
-            said = f"{address} takes the place of {now}"
-        self._display.display(f"{said}; the keys are in {staged['file']}.")
+        """Show which account replaces which, and a change of PROVER_ID. before: the fleet's values with the old key."""
+        address, now = staged["addresses"][staged["slot"]], staged["addresses"][CURRENT]
+        done = staged["action"] in ("done", "confirm")
+        message = f"{address} is the publisher already" if done else f"{address} replaces {now}"
+        self._display.display(f"{message}; the keys are in {staged['file']}.")
         if staged["fleet"].get("prover_id") != before.get("prover_id"):
             self._display.display(
-                f"PROVER_ID, which rewards go to, changes with it, from {before['prover_id']} to "
+                f"PROVER_ID, the address for rewards, changes from {before['prover_id']} to "
                 f'{staged["fleet"]["prover_id"]}; to keep it, set prover_node_prover_id: "{before["prover_id"]}". '
-                "The next run of site.yml writes it down on the agents too and restarts them, though none reads it."
+                "The next run of site.yml updates it on the agents too and restarts them, although they do not use it."
             )
-        return said
+        return message
 
-    def _path(self, request: Request, task_vars: Mapping) -> Path:
-        """Give the vault file that holds the publisher's key."""
-        folder, groups, hosts = publisher_key.read_by(request.key.group, task_vars)
-        names = (*KEYS.values(), *MNEMONICS.values())
-        files = list(self._files(names, folder, groups, hosts))
-        own = [file for file, values in files if KEYS[CURRENT] in values]
-        if not own:
+    def _vault_path(self, request: Request, task_vars: Mapping) -> tuple:
+        """Return (the vault file with the publisher's key, its inventory layer)."""
+        folder, groups, hosts = publisher_key.inventory_of(request.key.group, task_vars)
+        files = list(self._files((*KEYS.values(), *MNEMONICS.values()), folder, groups, hosts))
+        path, layer = next(((file, one) for file, one, values in files if KEYS[CURRENT] in values), (None, ""))
+        if path is None:
             raise ValueError(
-                f"{KEYS[CURRENT]} is in no vars file of the inventory: make a key with playbooks/keys.yml, "
+                f"{KEYS[CURRENT]} is not in a vars file of the inventory: make a key with playbooks/keys.yml, "
                 "or change it where it is set and run playbooks/site.yml"
             )
-        for file, values in files:
-            name = next(iter(values))
-            if file != own[0]:
-                raise ValueError(
-                    f"{name} is set in {shown(file)} and {KEYS[CURRENT]} in {shown(own[0])}: keep all keys in one file"
-                )
+        for file, _layer, values in files:
+            if file != path:
+                both = f"{next(iter(values))} is set in {shown(file)} and {KEYS[CURRENT]} in {shown(path)}"
+                raise ValueError(f"{both}: keep all keys in one file")
             value = values.get(KEYS[CURRENT])
             if not isinstance(value, str) or "{{" in value or "{%" in value:
                 raise ValueError(
-                    f"{KEYS[CURRENT]} in {shown(file)} is looked up, or encrypted alone: "
-                    "change it where it comes from and run playbooks/site.yml"
+                    f"{KEYS[CURRENT]} in {shown(file)} is a template or an encrypted value of its own: "
+                    "change it at its source and run playbooks/site.yml"
                 )
-        return own[0]
+        return path, layer
 
-    def _checked(self, task_vars: Mapping, arguments: Mapping, host: str, key: str) -> dict:
-        """Check the inventory as it would be with the new key as the publisher's; give the fleet's values."""
+    def _fleet_with(self, key: str, task_vars: Mapping, before: Mapping, written: dict) -> dict:
+        """Return the fleet's values with this publisher's key. Raise ValueError if the inventory is wrong with it.
+
+        before: the fleet's values with the old key. written: host -> its raw variables.
+        """
+        problem = fleet_problem(before)
+        if problem:
+            raise ValueError(problem)
+        host, specs = task_vars["inventory_hostname"], read_specs(ROLES)
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
-        before = to_builtin(arguments["fleet"])
-        wrong = fleet_problem(before)
-        if wrong:
-            raise ValueError(wrong)
-        specs = read_specs(ROLES)
         names = {
             component: str(task_vars.get(f"preflight_{component.removeprefix('prover_')}_group", component))
             for component in COMPONENTS
         }
-        written = {one: task_vars["hostvars"].raw_get(one) for one in groups["all"]}
         hosts = resolve_fleet_variables(task_vars["hostvars"], written, members_of(groups, names), specs)
-        keys = {one: key_variables(variables) for one, variables in written.items()}
+        # No warnings about the keys of this rotation.
         for values in hosts.values():
-            # What a rotation leaves behind it is its own affair.
-            for name in (KEYS[NEXT], KEYS[PREVIOUS]):
-                values.pop(name, None)
+            for slot in (NEXT, PREVIOUS):
+                values.pop(KEYS[slot], None)
         hosts[host] = {**hosts[host], KEYS[CURRENT]: key}
+        keys = {one: key_variables(variables) for one, variables in written.items()}
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, run=[host])
         if fleet is None:
             self._display.display(problem_table(problems, list(hosts)), color="red")
-            what = count_problems(sum(one.level == "error" for one in merge_problems(problems, list(hosts))))
-            raise ValueError(f"{what} with the new key, in the table above")
+            errors = count_problems(sum(one.level == "error" for one in merge_problems(problems, list(hosts))))
+            raise ValueError(f"{errors} with the new key, in the table above")
         return fleet
 
-    def _add(self, vault: Vault, account: wallet.Account, secrets: list) -> Vault:
-        """Put a new account beside the old one."""
-        with vault_file.locked(vault.path.parent):
-            # It may have been written while this run waited for an answer.
-            now = vault_of(vault.path, secrets)
-            if now.addresses != vault.addresses:
-                raise ValueError(f"{vault.file} was changed while this run went on: run the same command again")
-            self._write(now, publisher_key.with_account(now.found, account, now.path, NEXT), secrets)
-        return vault_of(vault.path, secrets)
-
-    def _write(self, vault: Vault, text: str, secrets: list) -> None:
-        content = VaultLib(secrets).encrypt(text, vault.found.secret, vault_id=vault.found.vault_id)
-        vault_file.write(vault.path, content)
+    @staticmethod
+    def _reopened(path: Path, addresses: Mapping, secrets: list) -> KeyVault:
+        """Return the vault file as it is now. Raise ValueError if its accounts are no longer these."""
+        vault = open_keys(path, secrets)
+        if vault.addresses != addresses:
+            raise ValueError(f"{vault.file} was changed during this run: run the same command again")
+        return vault
 
     def _check_account(self, arguments: Mapping, task_vars: Mapping) -> dict:
-        """Ask the L1 from the node's host for the account that the node is to get, and wait until it is funded."""
+        """Query the L1 on the node's host for the account that the node will use, and wait until it is funded."""
         request, staged = request_of(arguments), to_builtin(arguments["staged"])
-        host, addresses = task_vars["inventory_hostname"], staged["addresses"]
+        action, addresses = staged["action"], staged["addresses"]
         fleet = {**staged["fleet"], "publishers": [], "funder": ""}
-        values, asked = questions(task_vars, fleet)
-        confirming = staged["what"] == "confirm"
-        if not asked:
-            if confirming:
-                raise ValueError(self._kept("aztec_l1_checks is ignore, so that nobody asks what the old one holds"))
-            # A key that this run has made holds nothing, whatever anybody says.
-            if staged["what"] == "stage" or (staged["what"] in ("rotate", "rollback") and not request.force):
-                raise ValueError(
-                    f"aztec_l1_checks is ignore, so that nobody asks whether {addresses[staged['place']]} can pay: "
-                    f"send ETH to it, then run the same command again with -e {PREFIX}force=true; the node still "
-                    f"runs with {addresses[CURRENT]}"
-                )
-            self._display.display("The accounts were not looked at, for aztec_l1_checks is ignore.", color="yellow")
-            return {}
+        values, query = l1_query(task_vars, fleet)
+        if not query:
+            return self._unchecked(request, staged)
         accounts = list(addresses.values())
-        asked = json.dumps({**json.loads(asked), "addresses": accounts, "sent": accounts, "fees": True})
-        settings = l1_settings(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
-        # An account that the node has already is no longer waited for.
-        wanted = addresses[staged["place"]] if staged["what"] in ("stage", "rotate", "rollback") else ""
+        query = json.dumps({**json.loads(query), "addresses": accounts, "sent": accounts, "fees": True})
+        # An account that the node uses already needs no check.
+        wanted = addresses[staged["slot"]] if action in ("stage", "rotate", "rollback") else ""
         end, first = time.monotonic() + request.wait, True
         while True:
-            found = self._question_host(asked, task_vars)
-            if "host_info" not in found:
-                return found
-            answers = found["host_info"]["l1"]
-            verdict = check_l1(host, values, fleet, answers)
-            broken = [one for one in verdict.problems if one.level == "error"]
-            seen = {what: rotation.told(answers["execution"], what, settings.chain_id) for what in ("balances", "sent")}
-            lacks = rotation.lacking(wanted, seen["balances"], settings, verdict.cost) if wanted else ""
+            info = self._query_host(query, task_vars)
+            if "host_info" not in info:
+                return info
+            verdict, seen, insufficient, low = self._judge(values, fleet, info["host_info"]["l1"], wanted, task_vars)
+            errors = sum(one.level == "error" for one in verdict.problems)
             left = end - time.monotonic()
-            # A first trifle is no end of the waiting.
-            short = rotation.scanty(wanted, seen["balances"], settings) if wanted and not lacks else ""
-            if not (lacks or short) or left <= 0 or (broken and first):
+            if not (insufficient or low) or left <= 0 or (errors and first):
                 break
-            self._display.display(f"  {host}: {lacks or short}; {left:.0f} s left")
-            time.sleep(min(POLL, left))
+            host = task_vars["inventory_hostname"]
+            self._display.display(f"  {host}: {insufficient or low}; {left:.0f} s left")
+            time.sleep(min(POLL_SECONDS, left))
             first = False
-        self._show_seen(verdict, addresses, seen)
-        if broken:
-            what = count_problems(len(broken))
-            raise ValueError(f"{what} of the L1, in the table above; nothing on the node's host was changed")
-        if confirming:
+        rows = rotation.account_rows(addresses, **seen)
+        accounts_table = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))
+        self._display.display(f"\n{l1_tables(verdict.clients, [])}\n\n{accounts_table}\n")
+        if verdict.problems:
+            self._display.display(problem_table(verdict.problems), color="red" if errors else "yellow")
+        if errors:
+            found = count_problems(errors)
+            raise ValueError(f"{found} of the L1, in the table above; nothing on the node's host was changed")
+        if action == "confirm":
             rewards = {"prover_id": fleet["prover_id"], "rewards_moved": request.rewards_moved}
-            kept = rotation.unconfirmed(addresses[CURRENT], addresses[PREVIOUS], **seen, **rewards)
-            if kept:
-                raise ValueError(self._kept("; ".join(kept)))
-        if lacks:
+            reasons = rotation.reasons_to_keep(addresses[CURRENT], addresses[PREVIOUS], **seen, **rewards)
+            if reasons:
+                raise ValueError(self._kept("; ".join(reasons)))
+        if insufficient:
             raise ValueError(
-                f"{lacks}, then run the same command again (or have it wait: -e {PREFIX}wait=1800); "
+                f"{insufficient}, then run the same command again (or have it wait: -e {PREFIX}wait=1800); "
                 f"the node still runs with {addresses[CURRENT]}"
             )
-        if short:
-            self._display.display(short, color="yellow")
+        if low:
+            self._display.display(low, color="yellow")
         return {"balances": {one: ether(amount) for one, amount in seen["balances"].items()}}
 
-    def _show_seen(self, verdict: L1CheckResult, addresses: Mapping, seen: Mapping) -> None:
-        """Show the L1's clients, the accounts, and what is wrong, as tables."""
-        rows = rotation.account_rows(addresses, **seen)
-        accounts = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))
-        self._display.display(f"\n{l1_tables(verdict.clients, [])}\n\n{accounts}\n")
-        if verdict.problems:
-            failed = any(one.level == "error" for one in verdict.problems)
-            self._display.display(problem_table(verdict.problems), color="red" if failed else "yellow")
+    def _judge(self, values: Mapping, fleet: Mapping, answers: Mapping, wanted: str, task_vars: Mapping) -> tuple:
+        """Return (verdict on the L1, balances and transactions, why the wanted account cannot pay, its warning)."""
+        host = task_vars["inventory_hostname"]
+        verdict = check_l1(host, values, fleet, answers)
+        settings = l1_settings(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
+        execution, chain_id = answers["execution"], settings.chain_id
+        seen = {name: rotation.latest_values(execution, name, chain_id) for name in ("balances", "sent")}
+        if not wanted:
+            return verdict, seen, "", ""
+        insufficient = rotation.insufficient_balance(wanted, seen["balances"], settings, verdict.cost)
+        return verdict, seen, insufficient, insufficient or rotation.low_balance(wanted, seen["balances"], settings)
 
-    def _question_host(self, asked: str, task_vars: Mapping) -> dict:
-        """Do what a task of host_info does, for it may have an action of its own."""
+    def _unchecked(self, request: Request, staged: Mapping) -> dict:
+        """Return the result without L1 checks. Raise ValueError unless the run may go on without them."""
+        action, addresses = staged["action"], staged["addresses"]
+        if action == "confirm":
+            raise ValueError(self._kept("aztec_l1_checks is ignore, so the balance of the old account is not checked"))
+        # The account of a key that this run made is empty, so force does not apply to it.
+        if action == "stage" or (action in ("rotate", "rollback") and not request.force):
+            raise ValueError(
+                f"aztec_l1_checks is ignore, so the balance of {addresses[staged['slot']]} is not checked: "
+                f"send ETH to it, then run the same command again with -e {PREFIX}force=true; the node still "
+                f"runs with {addresses[CURRENT]}"
+            )
+        self._display.display("The accounts were not checked, because aztec_l1_checks is ignore.", color="yellow")
+        return {}
+
+    def _query_host(self, query: str, task_vars: Mapping) -> dict:
+        """Return the result of a host_info task with an L1 query."""
         task = self._task.copy()
-        task.action, task.args = LOOK, {"l1": asked}
+        task.action, task.args = HOST_INFO, {"l1": query}
         actions = self._shared_loader_obj.action_loader
-        name = LOOK if actions.has_plugin(LOOK) else "ansible.legacy.normal"
+        name = HOST_INFO if actions.has_plugin(HOST_INFO) else "ansible.legacy.normal"
         about = ("connection", "play_context", "loader", "templar", "shared_loader_obj")
         return actions.get(name, task=task, **{one: getattr(self, f"_{one}") for one in about}).run(task_vars=task_vars)
 
     @staticmethod
-    def _kept(why: str) -> str:
-        return f"{why}; the old key stays in the vault (-e {PREFIX}force=true takes it out all the same)"
+    def _kept(reason: str) -> str:
+        return f"{reason}; the old key stays in the vault (-e {PREFIX}force=true removes it anyway)"
 
-    def _finish(self, arguments: Mapping, task_vars: Mapping) -> dict:
-        """Write down in the vault what the node runs with now, at once."""
-        del task_vars
+    def _finish(self, arguments: Mapping, _task_vars: Mapping) -> dict:
+        """Record in the vault which key the node runs with, in one write."""
         staged = to_builtin(arguments["staged"])
-        plan = rotation.Plan(staged["what"], staged["place"], staged["moves"])
-        if plan.what == "stage":
-            plan = replace(plan, what="rotate")
+        plan = rotation.Plan(staged["action"], staged["slot"], staged["moves"])
         before = staged["addresses"]
-        after = {
-            **{place: address for place, address in before.items() if place not in plan.moves},
-            **{to: before[place] for place, to in plan.moves.items() if to},
-        }
+        after = {slot: address for slot, address in before.items() if slot not in plan.moves}
+        after.update({to: before[slot] for slot, to in plan.moves.items() if to})
         if plan.moves and not self._task.check_mode:
             secrets = publisher_key.vault_secrets()
             path = Path(staged["path"])
             with vault_file.locked(path.parent):
-                vault = vault_of(path, secrets)
-                if vault.addresses != before:
-                    raise ValueError(f"{vault.file} was changed while this run went on: run the same command again")
-                text = vault_file.with_changed(vault.found.text, plan.names(), publisher_key.COMMENTS)
-                self._write(vault, text, secrets)
-        said = self._told(plan.what, after, before, staged["file"])
+                vault = self._reopened(path, before, secrets)
+                vault.write(vault_file.with_renamed(vault.text, plan.renames(), publisher_key.COMMENTS), secrets)
+        message = self._summary(plan.action, after, before, staged["file"])
         if not self._task.check_mode:
-            self._display.display(f"\n{said}\n")
-        return {"changed": bool(plan.moves), "addresses": after, "msg": said}
+            self._display.display(f"\n{message}\n")
+        return {"changed": bool(plan.moves), "addresses": after, "msg": message}
 
     @staticmethod
-    def _told(what: str, after: Mapping, before: Mapping, file: str) -> str:
-        """Say how things stand at the end, and what can be done next."""
-        lines = [f"The node runs with the key of {after[CURRENT]}, the publisher's in {file}."]
-        if what == "confirm":
+    def _summary(action: str, after: Mapping, before: Mapping, file: str) -> str:
+        """Return the state at the end and the possible next steps."""
+        lines = [f"The node runs with the key of {after[CURRENT]}, which is the publisher's key in {file}."]
+        if action == "confirm":
             lines = [f"The publisher's key in {file} is that of {after[CURRENT]}."]
-            lines.append(f"The key of {before[PREVIOUS]} is no longer there.")
+            lines.append(f"The key of {before[PREVIOUS]} was removed.")
         if PREVIOUS in after:
             lines.append(
-                f"The one before it, of {after[PREVIOUS]}, is kept there until you confirm: "
-                f"-e {PREFIX}confirm=true takes it out, -e {PREFIX}rollback=true goes back to it."
+                f"The previous key, of {after[PREVIOUS]}, is kept there until you confirm: "
+                f"-e {PREFIX}confirm=true removes it, -e {PREFIX}rollback=true goes back to it."
             )
         if NEXT in after:
-            lines.append(f"That of {after[NEXT]} is there as the next one: the command without options changes to it.")
+            lines.append(f"The key of {after[NEXT]} is staged: run the command without options to change to it.")
         return "\n".join(lines)

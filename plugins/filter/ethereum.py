@@ -8,15 +8,12 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 
-NAMES = ("ethereum_address", "ethereum_checksum", "ethereum_private_key", "keystore", "publisher_environment")
+NAMES = ("ethereum_address", "ethereum_checksum", "keystore", "publisher_environment")
 
 
 class FilterModule:
-    """The filters of this file; each is documented in the YAML file of its name."""
+    """The filters of this file. Each is documented in the YAML file with its name."""
 
     def filters(self) -> dict:
-        """Give the filters by name."""
-        return {
-            name: filter_errors(getattr(ethereum, name), AnsibleFilterError)
-            for name in NAMES
-        }
+        """Return the filters by name."""
+        return {name: filter_errors(getattr(ethereum, name), AnsibleFilterError) for name in NAMES}

@@ -487,7 +487,7 @@ class Stack:
             raise Problem(f"Asking Docker for network {wanted['name']} failed: {self.last_error(err)}")
         found = json.loads(out)[0]
         bridge = (found.get("Options") or {}).get(logic.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
-        remedy = docker_networks.remaking(wanted["name"])
+        remedy = docker_networks.recreation_steps(wanted["name"])
         if bridge != wanted["bridge"]:
             raise Problem(f"network {wanted['name']} has bridge {bridge}, not {wanted['bridge']}: {remedy}")
         subnets = [item.get("Subnet") for item in (found.get("IPAM") or {}).get("Config") or []]
@@ -695,7 +695,7 @@ class Stack:
         subnets = [one.get("Subnet", "") for net in networks for one in (net.get("IPAM") or {}).get("Config") or []]
         taken = [*subnets, *name_servers(Path("/"))]
         try:
-            return docker_networks.avoided_subnet(
+            return docker_networks.choose_subnet(
                 docker_networks.pools_of(json.loads(pools)), routes, self.wanted.network["avoid"], taken
             )
         except ValueError as wrong:
@@ -704,7 +704,7 @@ class Stack:
     def make_network(self) -> None:
         wanted = self.wanted.network
         routes = host_routes(Path("/"))
-        fitting, dummy = docker_networks.fitting_mtu(routes, wanted["avoid"])
+        fitting, dummy = docker_networks.path_mtu(routes, wanted["avoid"])
         mtu = wanted["mtu"] or (fitting if fitting < docker_networks.DEFAULT_MTU else 0)
         ipv4_subnet = wanted["ipv4_subnet"] or self.free_subnet(routes)
         self.note(f"make network {wanted['name']} on bridge {wanted['bridge']}")

@@ -95,7 +95,7 @@ options:
         nothing is asked of it.
     type: str
     default: ""
-  key_url:
+  repository_key_url:
     description:
       - URL of the key of a package repository, which is fetched from this host. Empty fetches nothing.
       - The module fails where it cannot be fetched. The environment's proxies are used.
@@ -169,9 +169,9 @@ host_info:
       type: dict
     guard:
       description:
-        - State of the port guard. Whether it is installed, enabled, loaded and outdated, who keeps its tables (owner),
-          its sections, files that are none (problems), saved rulesets that hold its tables (saved_in), and addresses
-          that are no longer admitted and try to reach a guarded port (tried).
+        - State of the port guard. C(installed), C(enabled), C(loaded) and C(outdated), the C(owner) of its tables, its
+          C(sections), C(problems) with the files of sections, C(saved_rulesets) that contain its tables, and the
+          C(denied) addresses, which were removed from the sources and tried to connect.
       type: dict
     interfaces:
       description: Names of the network interfaces.
@@ -205,7 +205,7 @@ host_info:
         - Containers of the projects. With O(probe) each has its status, rpc, broker_contact, clients, tips, l1,
           waiting.
       type: dict
-    working:
+    busy_projects:
       description: Names of the Compose projects that a run of P(aztec_ops.prover.compose_stack#module) is changing now.
       type: list
       elements: str
@@ -231,8 +231,8 @@ host_info:
           description: chain_id, head, sync, blobs, custody_groups; fault or refused where one is missing.
           type: list
           elements: dict
-    key:
-      description: The text of the key of O(key_url). Empty where none was asked for.
+    repository_key:
+      description: The text of the key of O(repository_key_url). Empty where none was asked for.
       type: str
     network:
       description:
@@ -255,7 +255,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import ask_network
+from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import query_network
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import working
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import (
     Engine,
@@ -284,7 +284,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network impo
     try_connection,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.port_guard import guard_facts, nft_facts
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import ask_l1, origin
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import origin, query_l1
 
 # Where apt downloads packages to, and where they are installed
 PACKAGE_PATHS = ("/usr", "/var/cache/apt")
@@ -324,8 +324,8 @@ def wrong_argument(params: dict) -> str | None:
     for number, url in enumerate(params["l1_urls"].split(",") if params["l1_urls"] else [], 1):
         if not re.fullmatch(r"\s*https?://[^/\s]\S*\s*", url):
             return f"l1_urls: entry {number} is not a URL: write it as http://host or https://host, without spaces"
-    if params["key_url"] and not re.fullmatch(r"https?://[^/\s]\S*", params["key_url"]):
-        return "key_url: is not a URL: write it as http://host or https://host, without spaces"
+    if params["repository_key_url"] and not re.fullmatch(r"https?://[^/\s]\S*", params["repository_key_url"]):
+        return "repository_key_url: is not a URL: write it as http://host or https://host, without spaces"
     return None
 
 
@@ -356,9 +356,9 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             for target in params["connect"]
         ]
         questions = json.loads(params["l1"]) if params["l1"] else {}
-        l1 = pool.submit(ask_l1, questions) if questions else None
-        network = pool.submit(ask_network, questions["network"]) if "network" in questions else None
-        key = pool.submit(fetch_key, params["key_url"]) if params["key_url"] else None
+        l1 = pool.submit(query_l1, questions) if questions else None
+        network = pool.submit(query_network, questions["network"]) if "network" in questions else None
+        key = pool.submit(fetch_key, params["repository_key_url"]) if params["repository_key_url"] else None
         engine_found = pool.submit(engine_facts, engine, run, root)
         nft = pool.submit(nft_facts, run, root)
         found = engine_found.result()
@@ -381,7 +381,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "images": {},
             "networks": [],
             "projects": {name: {"containers": []} for name in params["projects"]},
-            "working": working(),
+            "busy_projects": working(),
         }
         seen["guard"] = guard_facts(root)
         if seen["engine"]["serves"]:
@@ -404,7 +404,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
         seen["l1"] = l1.result() if l1 else None
         seen["registry"] = ask_registry(engine, params["registry"], seen["engine"])
         seen["network"] = network.result() if network else None
-        seen["key"] = key.result() if key else {"text": "", "error": ""}
+        seen["repository_key"] = key.result() if key else {"text": "", "error": ""}
     return seen
 
 
@@ -430,7 +430,7 @@ def main() -> None:
             "l1": {"type": "str", "default": "", "no_log": True},
             "registry": {"type": "dict", "default": {}},
             "left_out": {"type": "str", "default": ""},
-            "key_url": {"type": "str", "default": "", "no_log": True},
+            "repository_key_url": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -439,9 +439,10 @@ def main() -> None:
         module.fail_json(msg=wrong)
     try:
         seen = collect(module, Path("/"))
-        if seen["key"]["error"]:
-            module.fail_json(msg=f"the repository's key: {origin(module.params['key_url'])} {seen['key']['error']}")
-        module.exit_json(changed=False, host_info={**seen, "key": seen["key"]["text"]})
+        if seen["repository_key"]["error"]:
+            where = origin(module.params["repository_key_url"])
+            module.fail_json(msg=f"the repository's key: {where} {seen['repository_key']['error']}")
+        module.exit_json(changed=False, host_info={**seen, "repository_key": seen["repository_key"]["text"]})
     except EngineError as error:
         module.fail_json(msg=f"the container engine stopped answering: {error.args[0]}; look at its log and try again")
 

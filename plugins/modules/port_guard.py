@@ -25,7 +25,7 @@ description:
     list loses the connections that it has.
   - Packets are dropped, not rejected. A scan then learns nothing, and the host answers no forged source.
   - The drops are counted. C(nft list table inet aztec_prover) shows them.
-  - A source that is taken off a list is remembered in the section's file. The sets C(tried_v4) and C(tried_v6) hold
+  - A source that is taken off a list is remembered in the section's file. The sets C(denied_v4) and C(denied_v6) hold
     those of them that tried to reach the port within the last 2 minutes.
 options:
   section:
@@ -161,6 +161,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft as guard
 
@@ -317,17 +318,7 @@ class Host:
             path.unlink()
             return True
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_atomically(path, text, 0o644)
         return True
 
     def remove_directory(self, name: str) -> None:

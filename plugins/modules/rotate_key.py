@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The documentation of an action that runs on the controller; there is no module to send to a host."""
+"""Documentation of an action that runs on the controller. There is no module for hosts."""
 
 from __future__ import annotations
 
@@ -8,55 +8,55 @@ DOCUMENTATION = r"""
 module: rotate_key
 short_description: Replace the publisher's key, one step of playbooks/rotate_key.yml
 description:
-  - Works on the vault file of the inventory that sets C(prover_node_publisher_private_key), whose other content,
-    comments, order, vault id and password stay as they are. A new key stands in it as
-    C(prover_node_next_publisher_private_key) until the node runs with it; the old one then as
-    C(prover_node_previous_publisher_private_key) until that is confirmed; each with its mnemonic where it has one.
-    Every change is one write of the whole file.
-  - The step C(stage) finds out from the keys that are there what is left to be done, and makes or imports a new key
-    where there is none yet. C(check_account) asks the L1 from the node's host for balance and transactions of the
-    accounts and fails while the one that the node is to get cannot pay. Between it and C(finish) the playbook applies
-    the node's stack with the key. C(finish) writes down in the vault what the node runs with.
-  - The secrets are shown nowhere, are written nowhere in clear, and are in no result.
+  - Changes the vault file of the inventory that sets C(prover_node_publisher_private_key). Its other content,
+    comments, order, vault id and password do not change. The new key is C(prover_node_next_publisher_private_key) until
+    the node runs with it. The old key is then C(prover_node_previous_publisher_private_key) until its removal is
+    confirmed. Each has its mnemonic, if there is one. Every change is one write of the whole file.
+  - The step C(stage) derives the remaining steps from the keys in the vault, and makes or imports a new key if there is
+    none yet. C(check_account) queries the L1 on the node's host for the balance and transactions of the
+    accounts, and fails while the account of the new key cannot pay. The playbook then applies the node's Compose
+    project with the key. C(finish) records in the vault which key the node runs with.
+  - The secrets are not shown, not written as plain text, and not in the results.
 author:
   - Aztec Ops (@aztec-ops)
 extends_documentation_fragment: [aztec_ops.prover.new_key]
 options:
   step:
-    description: What to do.
+    description: Step to run.
     type: str
     required: true
     choices: [stage, check_account, finish]
   wait:
-    description: Seconds to wait until the account that the node is to get is funded.
+    description: Seconds to wait until the account of the new key is funded.
     type: int
     default: 0
   confirm:
     description:
-      - Take the previous key out of the vault. Refused while the new one has sent no transaction, while the old one's
-        account still holds 0.001 ETH or more, while rewards go to it, and without O(rewards_moved).
+      - Remove the previous key from the vault. Fails while the new account has not sent a transaction, while the old
+        account still has 0.001 ETH or more, while rewards go to it, and without O(rewards_moved).
     type: bool
     default: false
   rewards_moved:
     description:
-      - Say, with O(confirm), that no rewards are left that only the previous key can move. Nobody asks the L1 for them.
+      - Confirm, with O(confirm), that no rewards are left that only the previous key can move. The L1 is not queried
+        for them.
     type: bool
     default: false
   rollback:
-    description: Go back to the previous key; the one in use then becomes the next one.
+    description: Go back to the previous key. The current one then becomes the next one.
     type: bool
     default: false
   force:
     description:
-      - Go on in spite of what O(confirm) is refused for. Where C(aztec_l1_checks) is V(ignore), give the node the key
-        though nobody asks what its account holds; never in the run that makes the key.
+      - Remove the previous key even if O(confirm) alone fails. If C(aztec_l1_checks) is V(ignore), use the key
+        without a check of its account's balance, but never in the run that makes the key.
     type: bool
     default: false
   fleet:
     description: The fleet's values, from M(aztec_ops.prover.validate_inventory), for the step C(stage).
     type: dict
   staged:
-    description: What the step C(stage) has returned, for the other steps.
+    description: Result of the step C(stage), for the other steps.
     type: dict
 """
 
@@ -67,19 +67,23 @@ EXAMPLES = r"""
     fleet: "{{ preflight_fleet }}"
   register: staged
 
-- name: Ask the L1 for its account
+- name: Check the account's balance on L1
   aztec_ops.prover.rotate_key:
     step: check_account
     staged: "{{ staged }}"
 """
 
 RETURN = r"""
-what:
-  description: What is left to be done; C(stage), C(rotate), C(rollback), C(confirm) or C(done).
+action:
+  description: Action of the run, C(stage), C(rotate), C(rollback), C(confirm) or C(done).
+  returned: by the step C(stage)
+  type: str
+slot:
+  description: Slot of the key that the node gets, C(current), C(next) or C(previous).
   returned: by the step C(stage)
   type: str
 variable:
-  description: Name of the variable in the vault file whose key the node gets.
+  description: Name of that key's variable in the vault file.
   returned: by the step C(stage)
   type: str
 addresses:
@@ -87,7 +91,7 @@ addresses:
   returned: by the steps C(stage) and C(finish)
   type: dict
 file:
-  description: The vault file, as messages name it.
+  description: The vault file, as shown in messages.
   returned: by the step C(stage)
   type: str
 path:
@@ -99,11 +103,11 @@ fleet:
   returned: by the step C(stage)
   type: dict
 check_account:
-  description: Whether host and L1 are asked before the vault changes; not for a key that is taken out in spite of all.
+  description: Whether to check host and L1 before the vault changes. False for a forced removal of the previous key.
   returned: by the step C(stage)
   type: bool
-go:
-  description: Whether there is a key to go on with; in check mode a new one is not made.
+ready:
+  description: Whether the vault has the key that the node gets. False in check mode for a new key.
   returned: by the step C(stage)
   type: bool
 """

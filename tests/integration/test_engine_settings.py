@@ -1,6 +1,6 @@
-"""The role docker_engine with settings that a service does not start with, on a machine of which only /etc is another.
+"""The role docker_engine with settings that a service does not start with, with another /etc.
 
-Wants root. systemctl and journalctl are the test's own: a service starts unless its file holds a word.
+Requires root. systemctl and journalctl are scripts: a service starts unless its file contains a word.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ esac
 """
 CONTAINERD_LINE = (
     "containerd did not start with the new settings of containerd (containerd: mkdir /refused: read-only file system), "
-    "and both run with what was there before: correct docker_engine_containerd_root and run again"
+    "and both run with the previous ones: correct docker_engine_containerd_root and run again"
 )
 DOCKER_LINE = (
-    "the engine did not start with the new daemon.json (failed to start daemon: x is refused) and runs with what was "
-    "there before: correct docker_engine_daemon_options and run again"
+    "the engine did not start with the new daemon.json (failed to start daemon: x is refused) and runs with the "
+    "previous one: correct docker_engine_daemon_options and run again"
 )
 
 
 def configured(
     folder: Path, files: dict[str, str], values: dict[str, object], word: str = "refused"
 ) -> tuple[str, dict[str, str], list[str]]:
-    """Return what the role said, the files that it left in its places, and what systemctl was asked to do.
+    """Return the role's output, the files that it left, and the calls of systemctl.
 
-    word: what a service does not start with.
+    word: a service does not start if its file contains it.
     """
     etc = folder / "etc"
     subprocess.run(["cp", "-a", "/etc", etc], check=True)
@@ -61,7 +61,7 @@ def configured(
         (folder / "bin" / name).chmod(0o755)
     engine = {
         **FACTS["preflight_host_info"]["engine"],
-        "ours": True,
+        "managed": True,
         "serves": True,
         "version": "20.10.24",
         "rules": True,
@@ -74,7 +74,7 @@ def configured(
         "gather_facts": False,
         "vars": {**FACTS, **values, "preflight_host_info": {**FACTS["preflight_host_info"], "engine": engine}},
         "tasks": [
-            {"ansible.builtin.include_role": {"name": role, "tasks_from": file}} for file in ("configure", "run")
+            {"ansible.builtin.include_role": {"name": role, "tasks_from": file}} for file in ("configure", "start")
         ],
     }
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
@@ -104,7 +104,7 @@ ROOT, OPTIONS = {"docker_engine_containerd_root": "/refused"}, {"docker_engine_d
     ],
 )
 def test_both_services_run_with_what_was_there_before(tmp_path: Path, before: dict, values: dict, line: str) -> None:
-    # A file of an administrator's beside the role's own.
+    # A file of an administrator next to the role's.
     mine = {"etc/docker/daemon.json.previous": "mine"}
     said, left, asked = configured(tmp_path, {**before, **mine}, values)
     assert f"localhost: {line}" in said

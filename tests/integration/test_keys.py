@@ -45,7 +45,7 @@ class Run:
         self.lines = [" ".join(line.split()) for line in output.splitlines()]
 
     def message(self) -> str:
-        """Give the error that the run ended with, and make sure that it is one line."""
+        """Return the error that the run ended with, and make sure that it is one line."""
         assert self.status != 0, self.output
         found = [line.split("Action failed: ")[-1] for line in self.lines if line.startswith("[ERROR]: ")]
         assert len(found) == 1, self.output
@@ -86,7 +86,7 @@ class Place:
         return str(self.given / name)
 
     def command(self, options: dict, *arguments: str, password: bool = True) -> list:
-        """Give the command line that runs keys.yml."""
+        """Return the command line that runs keys.yml."""
         command = ["ansible-playbook", str(ROOT / "playbooks/keys.yml"), *arguments]
         if "-i" not in arguments:
             command += ["-i", str(self.inventory)]
@@ -152,7 +152,7 @@ class Place:
         return Run(process.returncode, re.sub(r"\x1b\[([0-9;]*[A-Za-z])?|\r", "", output.decode("utf-8", "replace")))
 
     def clear(self) -> str:
-        """Give the vault file's text, decrypted by Ansible's own program."""
+        """Return the vault file's text, decrypted by Ansible's own program."""
         shown = subprocess.run(
             ["ansible-vault", "view", "--vault-password-file", self.password, str(self.vault)],
             env={**self.environment, "PYTHONPATH": "", "ANSIBLE_LOG_PATH": ""},
@@ -164,11 +164,11 @@ class Place:
         return shown.stdout
 
     def tree(self) -> dict:
-        """Give each file of the inventory with its content."""
+        """Return each file of the inventory with its content."""
         return {str(path): path.read_bytes() for path in self.inventory.rglob("*") if path.is_file()}
 
     def leaks(self, run: Run, *secrets: str) -> list:
-        """Give the places in which a secret of the run stands, those that it was given apart."""
+        """Return the places in which a secret of the run stands, those that it was given apart."""
         texts = {"the output": run.output.encode()}
         for path in self.folder.rglob("*"):
             if path.is_file() and not path.is_relative_to(self.given):
@@ -184,7 +184,7 @@ class Place:
 
 
 def forms(secret: str) -> list:
-    """Give a secret, in lower case, in the forms that a program writes it in; of words each three in a row."""
+    """Return a secret, in lower case, in the forms that a program writes it in; of words each three in a row."""
     words = secret.split()
     if len(words) > 1:
         return [" ".join(words[number : number + 3]).encode() for number in range(len(words) - 2)]
@@ -198,7 +198,7 @@ def forms(secret: str) -> list:
 
 @pytest.fixture
 def place(tmp_path) -> Place:
-    """Give an inventory with a node and an agent, and no key."""
+    """Return an inventory with a node and an agent, and no key."""
     return Place(tmp_path)
 
 
@@ -220,8 +220,8 @@ def test_a_new_publisher_and_no_trace_of_its_secrets(place) -> None:
     before = place.tree()
     again = place.keys()
     assert again.message() == (
-        f"{KEY} is already set in {place.vault}, and no key is overwritten: "
-        "take it out there first, if nobody needs it; nothing was written."
+        f"{KEY} is already set in {place.vault}, and keys are never overwritten: "
+        "remove it there first if it is not needed; nothing was written."
     )
     assert place.tree() == before
 
@@ -255,7 +255,7 @@ def test_the_search_finds_what_stood_in_a_file_for_a_moment(place) -> None:
 
 
 def store(key: str, password: str) -> str:
-    """Give a key store's text that opens quickly."""
+    """Return a key store's text that opens quickly."""
     return json.dumps(create_keyfile_json(bytes.fromhex(key[2:]), password.encode(), kdf="pbkdf2", iterations=2))
 
 
@@ -296,20 +296,20 @@ def test_imports(place, case: str) -> None:
     assert list(stored) == names
     assert ethereum_address(stored[KEY]) == address
     assert address in run.lines
-    told = "The file that publisher_key_file names still holds the secret in clear: delete it."
-    assert (told in run.lines) == ("file" in options and options["source"] != "keystore")
+    warning = "The file of publisher_key_file still contains the secret in plain text: delete it."
+    assert (warning in run.lines) == ("file" in options and options["source"] != "keystore")
     assert place.leaks(run, FIRST_KEY, stored[KEY], WORDS, STORE_PASSWORD, PASSWORD) == []
 
 
 def test_secrets_that_are_typed(place) -> None:
-    """The vault's password is asked for by Ansible, and by the playbook again for a file that is new."""
+    """Ansible prompts for the vault password, and the playbook prompts again for a new file."""
     options = give_all(place, {"source": "keystore", "file": "{store}"})
     command = place.command(options, "--ask-vault-pass", password=False)
-    asked, again = ("Vault password: ", PASSWORD), ("The vault password once more, since", PASSWORD)
-    store_password = ("The key store's password (it is not shown):", STORE_PASSWORD)
+    asked, again = ("Vault password: ", PASSWORD), ("Confirm the vault password for the new file", PASSWORD)
+    store_password = ("The key store's password (input is hidden):", STORE_PASSWORD)
 
     mistyped = place.type(command, asked, (again[0], PASSWORD + "x"))
-    assert mistyped.message() == "the vault password was typed in two ways: run it again; nothing was written."
+    assert mistyped.message() == "the vault passwords do not match: run the command again; nothing was written."
     assert not place.vault.exists()
 
     run = place.type(command, asked, again, store_password)
@@ -320,7 +320,7 @@ def test_secrets_that_are_typed(place) -> None:
 
 @pytest.mark.parametrize(("source", "typed"), [("private_key", FIRST_KEY), ("mnemonic", WORDS)])
 def test_a_key_or_a_mnemonic_that_is_typed(place, source: str, typed: str) -> None:
-    question = f"The publisher's {source.replace('_', ' ')} (it is not shown):"
+    question = f"The publisher's {source.replace('_', ' ')} (input is hidden):"
     run = place.type(place.command({"source": source}), (question, typed))
     assert run.status == 0, run.output
     assert ethereum_address(yaml.safe_load(place.clear())[KEY]) == FIRST
@@ -364,12 +364,12 @@ def test_another_file_of_the_inventory(place, name: str) -> None:
     assert place.keys({"vault_file": name, "vault_id": "default"}).status == 0
     assert list(yaml.safe_load(place.clear())) == [KEY, MNEMONIC]
     # The file that would be taken by default does not hold it, and it is found all the same.
-    assert place.keys().message().startswith(f"{KEY} is already set in {place.vault}, and no key is overwritten: ")
+    assert place.keys().message().startswith(f"{KEY} is already set in {place.vault}, and keys are never overwritten: ")
     assert not (place.inventory / VAULT).exists()
 
 
 def test_connection_settings_that_no_controller_has(place) -> None:
-    """The inventory's ssh key stands beside it, and implicit localhost has no inventory_dir."""
+    """The inventory's ssh key is next to it, and implicit localhost has no inventory_dir."""
     connection = place.inventory / "group_vars/all/connection.yml"
     connection.parent.mkdir(parents=True)
     connection.write_text('ansible_ssh_private_key_file: "{{ inventory_dir }}/id"\n')
@@ -399,15 +399,18 @@ def test_a_key_that_came_while_the_run_waited_for_an_answer_stays(place) -> None
         made.update(place.tree())
         return FIRST_KEY
 
-    run = place.type(place.command({"source": "private_key"}), ("The publisher's private key (it", meanwhile))
-    assert run.message().startswith(f"{KEY} is already set in {place.vault}, and no key is overwritten: ")
+    run = place.type(place.command({"source": "private_key"}), ("The publisher's private key (input", meanwhile))
+    assert run.message().startswith(f"{KEY} is already set in {place.vault}, and keys are never overwritten: ")
     assert place.tree() == made
 
 
 def test_without_segno_the_address_is_shown_as_text_alone(place) -> None:
     run = place.keys(WITNESS_WITHOUT="segno")
     assert run.status == 0, run.output
-    assert f"(no QR code: the controller's Python has no segno: run {sys.executable} -m pip install segno)" in run.lines
+    assert (
+        f"(no QR code: the controller's Python does not have segno: run {sys.executable} -m pip install segno)"
+        in run.lines
+    )
     assert ethereum_address(yaml.safe_load(place.clear())[KEY]) in run.lines
 
 
@@ -433,56 +436,56 @@ REFUSED = {
         {},
         [],
         {"host_vars/node-1.yml": f'{KEY}: "S3cret"\n'},
-        KEY + " is already set in {inventory}/host_vars/node-1.yml, and no key is overwritten",
+        KEY + " is already set in {inventory}/host_vars/node-1.yml, and keys are never overwritten",
     ),
     "a key among the hosts": (
         {},
         [],
         {"hosts.yml": f'prover_node: {{hosts: {{node-1: {{{KEY}: "S3cret"}}}}}}\n'},
-        KEY + " is already set for node-1, and no key is overwritten",
+        KEY + " is already set for node-1, and keys are never overwritten",
     ),
     "a key and no host": (
         {},
         [],
         {"hosts.yml": "{}\n", "group_vars/all/main.yml": f'{MNEMONIC}: "S3cret"\n'},
-        MNEMONIC + " is already set in {inventory}/group_vars/all/main.yml, and no key is overwritten",
+        MNEMONIC + " is already set in {inventory}/group_vars/all/main.yml, and keys are never overwritten",
     ),
     "a file that would hide another": (
         {},
         [],
         {"group_vars/all.yml": "a: 1\n"},
-        "beside {inventory}/group_vars/all/vault.yml Ansible would no longer read {inventory}/group_vars/all.yml",
+        "with {inventory}/group_vars/all/vault.yml Ansible would no longer read {inventory}/group_vars/all.yml",
     ),
     "a file outside": (
         {"vault_file": "../v.yml"},
         [],
         {},
-        "the vault file ../v.yml is no YAML file that Ansible reads from",
+        "Ansible does not read the vault file ../v.yml from the inventory",
     ),
     "an agent's file": (
         {"vault_file": "host_vars/agent-1/vault.yml"},
         [],
         {},
-        "the vault file host_vars/agent-1/vault.yml would not reach the node's host: "
+        "the vault file host_vars/agent-1/vault.yml does not apply to the node's host: "
         "put it under one of group_vars/all, group_vars/prover_node, host_vars/node-1",
     ),
     "a misspelt option": (
         {"sorce": "mnemonic"},
         [],
         {},
-        "there is no variable publisher_key_sorce: did you mean publisher",
+        "unknown variable publisher_key_sorce: did you mean publisher",
     ),
     "an option without its source": (
         {"file": "{words}"},
         [],
         {},
-        "publisher_key_file goes with publisher_key_source priv",
+        "publisher_key_file requires publisher_key_source priv",
     ),
     "no terminal": (
         {"source": "mnemonic"},
         [],
         {},
-        "there is no terminal to ask on: set publisher_key_file or publisher_",
+        "there is no terminal for a prompt: set publisher_key_file or publisher_",
     ),
     "a word that is none": (
         {"source": "mnemonic", "file": "{bad_words}"},
@@ -512,7 +515,7 @@ REFUSED = {
         {"source": "keystore", "file": "{store}", "password_file": "{words}"},
         [],
         {},
-        "the password does not open the key store: give its own",
+        "the password does not open the key store: give the password",
     ),
     "a file that is not there": (
         {"source": "private_key", "file": "/gone"},
@@ -554,7 +557,9 @@ def test_a_vault_file_s_other_password_is_one_line(place) -> None:
     vaulted(place, place.inventory / "host_vars/node-1/vault.yml", "a: 1\n", "default")
     other = place.give("other", "another-password")
     message = place.keys({}, "--vault-password-file", other, password=False).message()
-    assert message.startswith("the variables of node-1 cannot be read, for a file of theirs cannot be decrypted: ")
+    assert message.startswith(
+        "the variables of node-1 cannot be read, a value in one of their files cannot be decrypted: "
+    )
     # Ansible itself ends at a file for all hosts, before any task.
     vaulted(place, place.vault, "a: 1\n", "default")
     before = place.tree()
@@ -566,7 +571,7 @@ def test_a_vault_file_s_other_password_is_one_line(place) -> None:
 def test_without_eth_account_is_one_line(place) -> None:
     message = place.keys(WITNESS_WITHOUT="eth_account").message()
     remedy = f"run {sys.executable} -m pip install eth-account"
-    assert message == f"the controller's Python has no eth_account: {remedy}; nothing was written."
+    assert message == f"the controller's Python does not have eth_account: {remedy}; nothing was written."
     assert not place.vault.exists()
 
 

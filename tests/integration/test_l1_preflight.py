@@ -28,7 +28,7 @@ import pytest
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import forms
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client as l1_probe
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import ask_l1
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import query_l1
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     check_l1,
     l1_tables,
@@ -279,7 +279,7 @@ LAB = {"aztec_l1_chain_id": 31337, "aztec_l1_registry": REGISTRY, "aztec_l1_time
 def judged(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values):
     """Ask these clients as a host does and judge what they say."""
     every = {**LAB, "aztec_l1_execution_urls": execution, "aztec_l1_consensus_urls": consensus, **values}
-    return check_l1("node-1", every, fleet, ask_l1(json.loads(client_queries(every, fleet, "node-1"))), starts)
+    return check_l1("node-1", every, fleet, query_l1(json.loads(client_queries(every, fleet, "node-1"))), starts)
 
 
 def lines(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values) -> list:

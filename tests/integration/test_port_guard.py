@@ -814,26 +814,26 @@ def test_a_removed_agents_connection_ends(host, port: int) -> None:
 def test_a_removed_agent_that_tries_is_named(host, daemon: Daemon) -> None:
     """By its addresses, as long as it is not admitted again; strangers are not, and the rules count as unchanged."""
 
-    def tried() -> list[str]:
+    def denied() -> list[str]:
         state = daemon.state()
         assert state and state["intact"]
-        return state["tried"]
+        return state["denied"]
 
     both = section(*ADDRESS["agent"], *ADDRESS["neighbour"], *ADDRESS["stranger"])
     host().apply(both, present=True)
     assert reached("agent", ways("host", 8080, protocols=("tcp",)))
     text, _names = host().apply(section(*ADDRESS["stranger"]), present=True)
-    assert tried() == []
+    assert denied() == []
     again = host()
     assert (again.apply(section(*ADDRESS["stranger"]), present=True)[0], again.actions) == (text, [])
     assert reached("agent", ways("host", 8080, protocols=("tcp",))) == []
-    assert tried() == sorted(ADDRESS["agent"])
+    assert denied() == sorted(ADDRESS["agent"])
     assert reached("stranger", ways("host", 8080, protocols=("tcp",)))
     time.sleep(2 * guard_daemon._PAUSE)
-    assert tried() == sorted(ADDRESS["agent"])
+    assert denied() == sorted(ADDRESS["agent"])
     assert daemon.keeps(text)
     host().apply(both, present=True)
-    assert tried() == []
+    assert denied() == []
 
 
 @OWNED
@@ -841,7 +841,7 @@ def test_a_stranger_that_tries_is_not_named(host, daemon: Daemon) -> None:
     host().apply(section(*ADDRESS["agent"], *ADDRESS["neighbour"]), present=True)
     host().apply(section(*ADDRESS["agent"]), present=True)
     assert reached("stranger", ways("host", 8080, protocols=("tcp",))) == []
-    assert (daemon.state() or {})["tried"] == []
+    assert (daemon.state() or {})["denied"] == []
 
 
 def test_sections_are_kept_apart_and_a_shared_port_is_open_to_both(host) -> None:

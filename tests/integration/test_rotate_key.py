@@ -59,7 +59,7 @@ STEPS = f"""{STAGE}
       when: killed is not defined and staged.go
 """
 
-# As far as the accounts are looked at.
+# Up to the check of the accounts.
 LOOK = f"""{STAGE}
     - aztec_ops.prover.rotate_key:
         step: check_account
@@ -69,14 +69,14 @@ LOOK = f"""{STAGE}
 
 
 def groups_of(nodes: dict, agents: dict | None = None) -> dict:
-    """Give an inventory whose nodes are brokers, too."""
+    """Return an inventory whose nodes are brokers, too."""
     groups = {"prover_node": nodes, "prover_broker": dict.fromkeys(nodes), "prover_agent": agents or {}}
     return {group: {"hosts": hosts} for group, hosts in groups.items()}
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """Give an inventory of one host, this machine, whose vault holds a key."""
+    """Return an inventory of one host, this machine, whose vault holds a key."""
     made = Place(tmp_path)
     (made.inventory / "hosts.yml").write_text(json.dumps(groups_of({"node-1": FLEET})), encoding="utf-8")
     vaulted(made, made.vault, CLEAR, "prod")
@@ -86,7 +86,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def command(place: Place, options: dict, *arguments: str, book: str | Path = ROOT / "playbooks/rotate_key.yml") -> list:
-    """Give the command line that runs a playbook with these variables."""
+    """Return the command line that runs a playbook with these variables."""
     given = [
         "-e",
         "ansible_become=false",
@@ -104,7 +104,7 @@ def steps(place: Place, *arguments: str, **options: object) -> Run:
 
 
 def keys(place: Place) -> dict:
-    """Give the keys and mnemonics in the vault."""
+    """Return the keys and mnemonics in the vault."""
     return {
         name: value for name, value in yaml.safe_load(place.clear().replace("!unsafe", "")).items() if "publ" in name
     }
@@ -119,15 +119,15 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
     assert (account.key, len(account.mnemonic.split())) == (staged[NEXT], 24)
     assert place.clear().startswith(f"{CLEAR}# The publisher's key, of account {account.address}.\n")
     assert account.address in run.lines and "\n".join(qr_lines(f"ethereum:{account.address}")) in run.output
-    told = f'from {OWNER} to {account.address}; to keep it, set prover_node_prover_id: "{OWNER}".'
-    assert told in run.output
+    changes = f'from {OWNER} to {account.address}; to keep it, set prover_node_prover_id: "{OWNER}".'
+    assert changes in run.output
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
 
     # Killed there, and run again.
     before = place.tree()
     again = steps(place, killed=True)
     assert place.tree() == before and "changed=0" in again.output
-    assert f"{account.address} takes the place of {OWNER}; the keys are in {place.vault}." in again.lines
+    assert f"{account.address} replaces {OWNER}; the keys are in {place.vault}." in again.lines
 
     runs = [steps(place, "-vvvv", "--diff")]
     rotated = place.clear()
@@ -140,7 +140,7 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
 
     runs.append(steps(place, rotate_key_rollback=True))
     assert keys(place) == {KEY: OLD, NEXT: account.key, NEXT_WORDS: account.mnemonic}
-    assert f"That of {account.address} is there as the next one: the command without options changes to it." in (
+    assert f"The key of {account.address} is staged: run the command without options to change to it." in (
         runs[-1].lines
     )
     before = place.tree()
@@ -167,17 +167,17 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
 
 
 def added(account) -> str:
-    """Give the lines of an account as keys.yml writes them."""
+    """Return the lines of an account as keys.yml writes them."""
     return (
         f"# The publisher's key, of account {account.address}.\n"
         f'{KEY}: "{account.key}"\n'
-        f"# For backup, read by no role: the key is this mnemonic's at {account.path}.\n"
+        f"# Backup that no role uses, the key's mnemonic, path {account.path}.\n"
         f'{MNEMONIC}: "{account.mnemonic}"\n'
     )
 
 
 def place_of(text: str, name: str, new: str) -> str:
-    """Give a text with a variable under another name."""
+    """Return a text with a variable under another name."""
     return re.sub(rf"^{name}:", f"{new}:", text, flags=re.MULTILINE)
 
 
@@ -188,7 +188,7 @@ def test_an_imported_key_and_a_comment_of_ours(place: Place) -> None:
     assert keys(place) == {PREVIOUS: OLD, KEY: FIRST_KEY}
     assert place.leaks(run, FIRST_KEY, OLD) == []
     confirmed = steps(place, rotate_key_confirm=True)
-    assert f"The key of {OWNER} is no longer there." in confirmed.lines
+    assert f"The key of {OWNER} was removed." in confirmed.lines
     steps(place)
     steps(place, rotate_key_confirm=True)
     assert FIRST not in place.clear() and list(keys(place)) == [KEY, MNEMONIC]
@@ -223,7 +223,7 @@ def test_more_than_the_key_is_refused(place: Place) -> None:
     run = place.run(command(place, {}, "-vvvv", "--diff"), DOCKER_HOST=os.environ["DOCKER_HOST"])
     assert run.message() == (
         "node-1: more than the key would change on this host: run playbooks/site.yml first (with --check --diff it "
-        "shows what), then the same command again; the key that it has is left as it is"
+        "shows what), then the same command again; the node keeps its current key"
     )
     assert sum("TASK [aztec_ops.prover.prover_node : Apply the node's stack]" in line for line in run.lines) == 2
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
@@ -231,12 +231,12 @@ def test_more_than_the_key_is_refused(place: Place) -> None:
 
 
 def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_spite_of_all(place: Place) -> None:
-    """What is wrong is said; an old key that somebody takes out in spite of all needs neither host nor L1."""
+    """The error has the reason. A forced removal of an old key needs neither host nor L1."""
     vaulted(place, place.vault, f'{CLEAR}{PREVIOUS}: "{FIRST_KEY}"\n', "prod")
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     confirm = {"rotate_key_confirm": True}
     run = place.run(command(place, confirm), **nowhere)
-    assert run.message() == ("node-1: Docker does not serve on this host: start it, then run the same command again")
+    assert run.message() == ("node-1: Docker is not usable on this host: start it, then run the same command again")
     assert keys(place) == {KEY: OLD, PREVIOUS: FIRST_KEY}
     run = place.run(command(place, {**confirm, "rotate_key_force": True}), **nowhere)
     assert run.status == 0, run.output
@@ -248,7 +248,7 @@ def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_sp
     ("kept", "options", "again"),
     [
         (None, {}, True),
-        # A key that this run has made holds nothing, whatever anybody says.
+        # The account of a key that this run made is empty.
         (None, {"rotate_key_force": True}, True),
         (NEXT, {}, True),
         (NEXT, {"rotate_key_force": True}, False),
@@ -258,24 +258,24 @@ def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_sp
     ],
 )
 def test_no_key_goes_unseen_to_the_node(place: Place, kept: str | None, options: dict, again: bool) -> None:
-    """Where nobody asks the L1, somebody has to say that the account can pay, and never in the run that makes it."""
+    """Without L1 checks, the operator confirms that the account can pay, but not in the run that makes it."""
     if kept:
         vaulted(place, place.vault, f'{CLEAR}{kept}: "{FIRST_KEY}"\n', "prod")
     run = place.run(command(place, {"aztec_l1_checks": "ignore", **options}, book=place.folder / "look.yml"))
     if not again:
         assert run.status == 0, run.output
-        assert "The accounts were not looked at, for aztec_l1_checks is ignore." in run.lines
+        assert "The accounts were not checked, because aztec_l1_checks is ignore." in run.lines
         return
     wanted = FIRST if kept else ethereum_address(keys(place)[NEXT])
     assert run.message() == (
-        f"aztec_l1_checks is ignore, so that nobody asks whether {wanted} can pay: send ETH to it, then run the same "
+        f"aztec_l1_checks is ignore, so the balance of {wanted} is not checked: send ETH to it, then run the same "
         f"command again with -e rotate_key_force=true; the node still runs with {OWNER}"
     )
 
 
 @pytest.mark.parametrize("then", [f'{NEXT}: "{OLD}"\n', ""])
 def test_a_vault_that_is_changed_while_a_run_waits(place: Place, then: str) -> None:
-    """The node gets the key whose account was looked at, or none."""
+    """The node gets the key whose account was checked, or none."""
     steps(place, killed=True)
     book = (place.folder / "look.yml").read_text(encoding="utf-8")
     shutil.copytree(ROOT / "playbooks/tasks", place.folder / "tasks")
@@ -289,7 +289,7 @@ def test_a_vault_that_is_changed_while_a_run_waits(place: Place, then: str) -> N
     (place.folder / "look.yml").write_text(book + more, encoding="utf-8")
     options = {"aztec_l1_checks": "ignore", "rotate_key_force": True}
     run = place.run(command(place, options, "-vvvv", "--diff", book=place.folder / "look.yml"))
-    assert run.message() == f"{place.vault} was changed while this run went on: run the same command again"
+    assert run.message() == f"{place.vault} was changed during this run: run the same command again"
     assert place.leaks(run, OLD, FIRST_KEY, PASSWORD) == []
 
 
@@ -312,7 +312,7 @@ def test_the_same_import_again_ends_the_rotation(place: Place) -> None:
 
 
 def test_values_that_agents_have_of_the_key_are_worked_out_for_those_who_read_them(place: Place) -> None:
-    """A look-up that serves the node's host alone is not run for an agent's."""
+    """A lookup for the node's host only does not run for an agent."""
     fleet = {name: value for name, value in FLEET.items() if name != "aztec_l1_consensus_urls"}
     groups = groups_of({"node-1": fleet}, {"agent-1": {**fleet, "ansible_host": "10.0.0.11"}})
     (place.inventory / "hosts.yml").write_text(json.dumps(groups), encoding="utf-8")
@@ -327,58 +327,58 @@ def test_values_that_agents_have_of_the_key_are_worked_out_for_those_who_read_th
     assert NEXT in keys(place)
 
 
-# Variables, the vault's text (None: as it is), files of the inventory besides, and how the one line begins.
+# Variables, the vault's text (None: unchanged), more files of the inventory, and the beginning of the error.
 REFUSED = {
     "a misspelt option": (
         {"rotate_key_wiat": 9},
         None,
         {},
-        "there is no variable rotate_key_wiat: did you mean rotate_key_w",
+        "unknown variable rotate_key_wiat: did you mean rotate_key_w",
     ),
     "a misspelt option of the key": (
         {"publisher_key_sorce": 1},
         None,
         {},
-        "there is no variable publisher_key_sorce: did",
+        "unknown variable publisher_key_sorce: did",
     ),
-    "no seconds": ({"rotate_key_wait": "S3cret"}, None, {}, "rotate_key_wait is no number of seconds: give one from 0"),
-    "less than no seconds": ({"rotate_key_wait": -1}, None, {}, "rotate_key_wait is no number of seconds"),
-    "no yes": ({"rotate_key_confirm": "S3cret"}, None, {}, "rotate_key_confirm is neither true nor false: write true"),
+    "no seconds": ({"rotate_key_wait": "S3cret"}, None, {}, "rotate_key_wait is not a whole number: give one from 0"),
+    "less than no seconds": ({"rotate_key_wait": -1}, None, {}, "rotate_key_wait is not a whole number"),
+    "no yes": ({"rotate_key_confirm": "S3cret"}, None, {}, "rotate_key_confirm is not a boolean: write true"),
     "force alone": (
         {"rotate_key_force": True},
         None,
         {},
-        "rotate_key_force goes with rotate_key_confirm, or with aztec_l1_checks: ignore: leave it away",
+        "rotate_key_force requires rotate_key_confirm, or aztec_l1_checks set to ignore: omit it",
     ),
     "rewards alone": (
         {"rotate_key_rewards_moved": True},
         None,
         {},
-        "rotate_key_rewards_moved goes with rotate_key_confirm alone: set that too",
+        "rotate_key_rewards_moved requires rotate_key_confirm: set that too",
     ),
     "a new key to go back to": (
         {"rotate_key_rollback": True, "publisher_key_source": "private_key"},
         None,
         {},
-        "publisher_key_source goes with a new key, not with rotate_key_rollback: leave one of them",
+        "publisher_key_source is for a new key, not for rotate_key_rollback: set only one of them",
     ),
     "both ways": (
         {"rotate_key_confirm": True, "rotate_key_rollback": True},
         None,
         {},
-        "rotate_key_confirm and rotate_key_rollback are both set: leave one of them",
+        "rotate_key_confirm and rotate_key_rollback are both set: set only one of them",
     ),
     "nothing to go back to": (
         {"rotate_key_rollback": True},
         None,
         {},
-        f"there is no {PREVIOUS} in {{vault}} to go back to",
+        f"{{vault}} does not have {PREVIOUS}, so a rollback is not possible",
     ),
     "the old key": (
         {"publisher_key_source": "private_key", "publisher_key_file": "{given}/old"},
         None,
         {},
-        f"the new key is the old one, of {OWNER}: give another one",
+        f"the new key is in the vault already, of {OWNER}: give another one",
     ),
     "another host's key": (
         {"publisher_key_source": "private_key", "publisher_key_file": "{given}/other"},
@@ -402,7 +402,7 @@ REFUSED = {
         {},
         f'{KEY}: "{OLD}"\n{NEXT}: "{FIRST_KEY}"\n{PREVIOUS}: "{"0x" + "1" * 64}"\n',
         {},
-        f"{{vault}} has both {NEXT} and {PREVIOUS}, and a rotation knows one of them: take out the one",
+        f"{{vault}} has both {NEXT} and {PREVIOUS}: remove the one that is not needed",
     ),
     "not yet to be confirmed": (
         {"rotate_key_confirm": True},
@@ -414,13 +414,13 @@ REFUSED = {
         {},
         f'{KEY}: "{OLD}"\n{NEXT_WORDS}: "S3cret"\n',
         {},
-        f"{{vault}} has {NEXT_WORDS} and no {NEXT}",
+        f"{{vault}} has {NEXT_WORDS} but not {NEXT}",
     ),
-    "a key that is looked up": (
+    "a key from a lookup": (
         {},
         "a: 1\n",
         {"host_vars/node-1.yml": f"{KEY}: \"{{{{ lookup('ansible.builtin.env', 'THE_KEY') }}}}\"\n"},
-        f"{KEY} in {{inventory}}/host_vars/node-1.yml is looked up, or encrypted alone: change it where it comes from",
+        f"{KEY} in {{inventory}}/host_vars/node-1.yml is a template or an encrypted value of its own: change it",
     ),
     "a plain file": (
         {},
@@ -438,19 +438,19 @@ REFUSED = {
         {KEY: FIRST_KEY},
         None,
         {},
-        f"node-1 gets {KEY} from <CLI option '-e'>, not from {{vault}}: take it out there",
+        f"node-1 gets {KEY} from the command line (-e), not from {{vault}}: remove it there",
     ),
     "the same key on the command line": (
         {KEY: OLD},
         None,
         {},
-        f"node-1 gets {KEY} from <CLI option '-e'>, not from {{vault}}: take it out there",
+        f"node-1 gets {KEY} from the command line (-e), not from {{vault}}: remove it there",
     ),
-    "the same key beside the host": (
+    "the same key next to the host": (
         {},
         None,
         {"hosts.yml": json.dumps(groups_of({"node-1": {**FLEET, KEY: OLD}}))},
-        f"node-1 gets {KEY} from {{inventory}}/hosts.yml, not from {{vault}}: take it out there",
+        f"node-1 gets {KEY} from the inventory's line of the host, not from {{vault}}: remove it there",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The examples of docs/secrets.md, run as they stand there, and each of them failing."""
+"""The examples of docs/secrets.md, run unchanged, and each of them with an error."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ MAIN = {
 }
 # Types what the page shows into the file that it is given to edit.
 EDITOR = '#!/bin/sh\nexec cp "$TYPED" "$1"\n'
-# What no run may write besides its table
+# What no run may print except for its table
 NOISE = ("[WARNING]", "[DEPRECATION", "Traceback")
 
 
 def blocks(title: str) -> list[tuple[str, str]]:
-    """Give (language, text) of each block of code in a section of the page."""
+    """Return (language, text) of each block of code in a section of the page."""
     section = PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     return re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
@@ -88,7 +88,7 @@ class Place:
         path.write_text(text, encoding="utf-8")
 
     def follow(self, title: str, typed: str = "", until: str = "ansible-playbook", **environment: str) -> str:
-        """Do what a section says, but for its run; give that, a script with what the section exports before it."""
+        """Follow a section except for its run. Return that, a script with what the section exports before it."""
         script = ""
         for _language, text in (found := blocks(title)):
             head, _line, rest = text.partition("\n")
@@ -112,14 +112,14 @@ class Place:
         return run.replace(" --ask-vault-pass", "")
 
     def filled(self, text: str) -> str:
-        """Give a file of the page with the operator's own values in it."""
+        """Return a file of the page with the operator's own values in it."""
         own = {"0x...": KEY, "API_KEY": API_KEY, "rpc.example": "rpc.lan", "https://vault.example:8200": self.vault.url}
         for word, value in own.items():
             text = re.sub(rf"(?<![A-Z_]){re.escape(word)}", value, text)
         return text
 
     def shell(self, script: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess:
-        """Run a script in the folder, where nobody sits at a terminal; its stdout holds stdout and stderr."""
+        """Run a script in the folder, without a terminal. Its stdout has stdout and stderr."""
         return subprocess.run(
             ["bash", "-e", "-c", script],
             cwd=self.folder,
@@ -152,7 +152,7 @@ class Place:
         assert self.door.knocks == []
 
     def rendered(self) -> dict:
-        """Give what the node's role hands to compose_stack, worked out by Ansible with this inventory."""
+        """Return what the node's role hands to compose_stack, worked out by Ansible with this inventory."""
         role, task = ROOT / "roles/prover_node", stack_task("prover_node")
         defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
         # An inventory's variables of all hosts rank below those of its group_vars, as a role's defaults do.
@@ -174,7 +174,7 @@ def secrets_of_the_page() -> tuple:
 
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory) -> Iterator[vault_server.Vault]:
-    """Give a server with the secret of the page in it."""
+    """Return a server with the secret of the page in it."""
     with vault_server.serve(tmp_path_factory.mktemp("vault")) as server:
         server.put("aztec/prover", publisher_private_key=KEY, l1_api_key=API_KEY)
         server.policy("aztec", "aztec/prover")
@@ -184,7 +184,7 @@ def vault(tmp_path_factory) -> Iterator[vault_server.Vault]:
 
 @pytest.fixture
 def place(tmp_path, vault) -> Place:
-    """Give a folder in which nobody has done anything yet."""
+    """Return a folder in which nobody has done anything yet."""
     need({"age-keygen": "age"})
     return Place(tmp_path, vault)
 
@@ -196,10 +196,10 @@ def assert_rendered(place: Place, url: bool = True) -> None:
     assert json.loads(arguments["secrets"])["ETHEREUM_HOSTS"] == f"https://rpc.lan{f'/v3/{API_KEY}' if url else ''}"
 
 
-# --- each way of the page ---
+# --- each method of the page ---
 
 
-@pytest.mark.parametrize("title", ["A vault file", "Files of sops", "A look-up of sops"])
+@pytest.mark.parametrize("title", ["A vault file", "sops files", "A sops lookup"])
 def test_encrypted_files(title: str, place) -> None:
     command = place.follow(title)
     place.run(command)
@@ -227,7 +227,7 @@ def test_a_server_with_a_token(place, vault) -> None:
 
 def test_a_server_with_an_approle(place, vault) -> None:
     role_id, secret_id = vault.role("prover", "aztec")
-    place.run(place.follow("A server, logged in to as a machine", f"{role_id}\n{secret_id}\n"))
+    place.run(place.follow("A server with an AppRole", f"{role_id}\n{secret_id}\n"))
     assert_rendered(place)
 
 
@@ -268,12 +268,12 @@ def test_environment_variables_that_are_not_exported_are_named(place) -> None:
 
 
 def each(reason: str, remedy: str) -> list[str]:
-    """Give the lines of the two variables whose look-up failed."""
+    """Return the lines of the two variables whose look-up failed."""
     return [f"node-1 | {name} | its lookup {reason} | {remedy}" for name in (NAME, URLS)]
 
 
 def test_sops_without_its_key_file_or_program(place) -> None:
-    command = place.follow("A look-up of sops")
+    command = place.follow("A sops lookup")
     remedy = "set its key, for example with SOPS_AGE_KEY_FILE; sops decrypt FILE prints details"
     nothing = "failed: sops cannot decrypt", remedy
     place.refused(
@@ -284,14 +284,14 @@ def test_sops_without_its_key_file_or_program(place) -> None:
     place.refused(command, *missing, ANSIBLE_SOPS_BINARY="/nowhere/sops")
     (place.folder / "prod.sops.json").rename(place.folder / "elsewhere.json")
     shown = place.shell(command)
-    lines = each("community.sops.sops failed: there is no such file", "correct its path")
+    lines = each("community.sops.sops failed: the file does not exist", "correct its path")
     assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
-    # What the three lines say to do.
+    # The remedies of the three lines.
     place.run(f"mv elsewhere.json prod.sops.json; mv away ~/.config/sops/age/keys.txt; {command}")
 
 
 def test_files_of_sops_without_their_key_stop_the_run(place) -> None:
-    command = place.follow("Files of sops")
+    command = place.follow("sops files")
     shown = place.shell(f"mv ~/.config/sops/age/keys.txt away; {command}")
     assert shown.returncode != 0 and place.door.knocks == []
     assert "secrets.sops.json" in shown.stdout, shown.stdout
@@ -316,7 +316,7 @@ def test_a_server_that_refuses(place, vault) -> None:
 
 def test_a_log_in_that_is_refused(place, vault) -> None:
     role_id, secret_id = vault.role("refused", "aztec")
-    command = place.follow("A server, logged in to as a machine", f"{role_id}\nS3cret\n")
+    command = place.follow("A server with an AppRole", f"{role_id}\nS3cret\n")
     refused = each(f"{LOOKUP} failed: the server rejects the login", "correct role_id and secret_id")
     place.refused(command, *refused)
     place.run(command, ANSIBLE_HASHI_VAULT_SECRET_ID=secret_id)
@@ -345,7 +345,7 @@ def test_a_server_that_has_nothing_there_or_is_down(place, vault) -> None:
 
 
 def test_a_collection_that_is_not_installed(place) -> None:
-    command = place.follow("A look-up of sops")
+    command = place.follow("A sops lookup")
     shown = place.shell(command, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"))
     lines = each("community.sops.sops is not installed", "ansible-galaxy collection install community.sops")
     assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
@@ -357,7 +357,7 @@ def test_a_collection_that_is_not_installed(place) -> None:
 
 
 def test_a_secret_is_looked_up_for_the_hosts_that_use_it_alone(place) -> None:
-    command = place.follow("A look-up of sops")
+    command = place.follow("A sops lookup")
     agents = {
         f"agent-{number}": {"ansible_host": f"127.0.1.{number}", "aztec_address": f"10.0.1.{number}"}
         for number in range(1, 21)

@@ -15,19 +15,19 @@ FOLLOWED = [
     # a publisher's key and its rotation
     ("a new publisher's key is staged but not used yet", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("the old publisher's key is still kept", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
-    ("PROVER_ID, which rewards go to, changes", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
+    ("PROVER_ID, the address for rewards, changes", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("is kept there until you confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
-    ("is there as the next one: the command", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
-    ("force goes with {}confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
-    ("the new key is the old one", f"{_ROTATE}::test_an_imported_key_and_a_comment_of_ours"),
-    ("was changed while this run went on", f"{_ROTATE}::test_a_vault_that_is_changed_while_a_run_waits"),
+    ("is staged: run the command without options", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
+    ("force requires {}confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
+    ("the new key is in the vault already", f"{_ROTATE}::test_an_imported_key_and_a_comment_of_ours"),
+    ("was changed during this run", f"{_ROTATE}::test_a_vault_that_is_changed_while_a_run_waits"),
     ("send ETH to it, then run the same command again with", f"{_ROTATE}::test_no_key_goes_unseen_to_the_node"),
     (
         "then run the same command again (or have it wait",
         "tests/system/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
     ),
     (
-        "The node was not seen to come up with the key",
+        "The node did not start with the key",
         "tests/system/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
     ),
     (
@@ -35,17 +35,17 @@ FOLLOWED = [
         "tests/system/rotation/test_rotation.py::test_the_next_proof_is_the_new_publisher_s",
     ),
     (
-        "Docker does not serve on this host: start it",
+        "Docker is not usable on this host: start it",
         f"{_ROTATE}::test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_spite_of_all",
     ),
     (
-        "rotate_key: step is not a choice",
+        "rotate_key: step is not a valid choice",
         "tests/unit/plugins/action/test_rotate_key.py::test_the_playbook_passes_every_option",
     ),
     ("no vault password is given", f"{_KEYS}::test_a_new_publisher_and_no_trace_of_its_secrets"),
-    ("the vault password was typed in two ways", f"{_KEYS}::test_secrets_that_are_typed"),
-    ("it was broken off: run it again", f"{_KEYS}::test_secrets_that_are_typed"),
-    ("names still holds the secret in clear", f"{_KEYS}::test_imports"),
+    ("the vault passwords do not match", f"{_KEYS}::test_secrets_that_are_typed"),
+    ("the prompt was interrupted: run the command again", f"{_KEYS}::test_secrets_that_are_typed"),
+    ("still contains the secret in plain text", f"{_KEYS}::test_imports"),
     # where secrets come from
     (
         "cannot be decrypted: pass its vault password",
@@ -101,6 +101,14 @@ FOLLOWED = [
         "daemon.json was not changed",
         "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
     ),
+    (
+        "the engine did not start with the new daemon.json",
+        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
+    ),
+    (
+        "did not start with the new settings of containerd",
+        "tests/system/docker_engine/test_5_roots.py::test_roots_that_hold_nothing_are_moved",
+    ),
     ("would garble the value of", f"{_COMPOSE}::test_any_value_is_read_by_compose_as_it_was"),
     ("The version before is not brought back", f"{_COMPOSE}::test_not_going_back_once_the_data_was_opened"),
     (": correct {}", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
@@ -109,11 +117,11 @@ FOLLOWED = [
     ("has another digest than prover_agent_crs_digests", "tests/integration/test_crs.py::test_bad_mirror"),
     ("the CRS is not whole", "tests/integration/test_crs.py::test_what_was_fetched_is_not_whole"),
     (
-        "nothing was installed, as the key at",
+        "nothing was installed, because the key at",
         "tests/system/docker_engine/test_3_found.py::test_another_fingerprint_is_refused",
     ),
     (
-        "containerd runs without what",
+        "containerd runs without the settings in",
         "tests/system/docker_engine/test_4_settings.py::test_settings_that_are_overridden_are_told",
     ),
     ("install and start it first", "tests/system/docker_engine/test_1_runs.py::test_engine_of_the_repository_serves"),
@@ -144,7 +152,8 @@ FOLLOWED = [
 # Lines that name no act of their own: they lead to the log, the unit or the line that has the reason.
 LEADS_ON = (
     "the daemon does not answer: see systemctl status aztec-port-guard",
-    "the engine was installed but does not serve",
+    "the engine was installed but is not usable",
+    "{} does not start ({}): see journalctl -u {}.service",
     "It is what ran well before: see what has changed around it",
     "Nothing was changed: see its log",
     "the container engine stopped answering",

@@ -93,7 +93,6 @@ NO_LINES = {
     "{} failed on this host: {}": _OTHERS,
     "{}: what is noted of its work stays on the host until a later run sweeps it: {}": _NOTE,
     "{}: cannot be asked just now: {}": _NOTE,
-    "The publisher's key, of account : For backup, read by no role: the key is this mnemonic's at": _NOTE,
     "{}: {}; {} s left": _NOTE,
     "answers {}": _PART,
     "asks for a login": _PART,

@@ -124,7 +124,7 @@ LOOK: dict[str, Any] = {
     "nonlocal_bind": False,
     "interfaces": ["eth0", "lo"],
     "networks": [],
-    "guard": {"installed": False, "owner": "", "problems": [], "saved_in": []},
+    "guard": {"installed": False, "owner": "", "problems": [], "saved_rulesets": []},
     "hardware": {
         "vcpus": 128,
         "cores": 64,

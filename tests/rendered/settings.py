@@ -37,15 +37,15 @@ FACTS: dict[str, Any] = {
         "connect": [],
         "os": {"id": "debian", "codename": "trixie", "version_id": "13", "apt": True},
         "engine": {
-            **{"serves": False, "version": "", "compose": "", "source": "none", "error": "", "ours": False, "pin": ""},
-            **{"packages": {}, "apt_sources": [], "daemon_json": "", "daemon_json_loaded": "",
+            **{"serves": False, "version": "", "compose": "", "source": "none", "error": "", "managed": False},
+            **{"rules": True, "pin": "", "packages": {}, "apt_sources": [], "daemon_json": "", "daemon_json_loaded": "",
                "containerd_conf": "", "containerd_environment": None},
             **{"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False,
                "command": ["/usr/bin/dockerd", "-H", "fd://"], "daemon_json_names": []},
         },
     },
     "__preflight_validation": {"fleet": {}},
-    "__docker_engine_key": {"host_info": {"key": armor(packet(PUBLIC_KEY, b"\x04key"))}},
+    "__docker_engine_key": {"host_info": {"repository_key": armor(packet(PUBLIC_KEY, b"\x04key"))}},
     "__prover_agent_broker_check": {
         "host_info": {"connect": [{"host": "h", "port": 1, "ok": False, "error": "e", "source": "s"}]}
     },

@@ -125,7 +125,7 @@ def fetch(url: str, seconds: float, quiet: Any) -> Any:
     return document
 
 
-def ask_network(question: Mapping[str, Any]) -> dict[str, Any]:
+def query_network(question: Mapping[str, Any]) -> dict[str, Any]:
     """Ask for a network's values: its URLs in order, then the cached copy.
 
     question: name (of the network), urls, cache (a path), seconds (at most, for each URL). Return where (scheme, host

@@ -390,7 +390,7 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "architecture": version.get("Arch", ""),
         **root_facts(info, root),
         "address_pools": info.get("DefaultAddressPools") or [],
-        "ours": marker.exists(),
+        "managed": marker.exists(),
         "daemon_json": file_digest(root / DAEMON_JSON),
         "daemon_json_loaded": read(marker).strip(),
         "daemon_json_names": settings_names(read(root / DAEMON_JSON)),

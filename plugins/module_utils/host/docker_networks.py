@@ -78,14 +78,14 @@ def free_subnet(pools: Iterable, taken: Iterable) -> str:
     return ""
 
 
-def narrow(routes: Iterable) -> list[Mapping]:
+def specific_routes(routes: Iterable) -> list[Mapping]:
     """Return the routes that stand for a network of their own and not for all the rest."""
     return [route for route in routes if subnet_of(route["network"]).prefixlen >= WIDEST]
 
 
 def on_link(routes: Iterable) -> list[str]:
     """Return the networks that Docker avoids by itself: those that the host reaches without a gateway."""
-    return [route["network"] for route in narrow(routes) if not route["gateway"]]
+    return [route["network"] for route in specific_routes(routes) if not route["gateway"]]
 
 
 def pool_subnets(pools: Iterable, address: str) -> list[str]:
@@ -94,13 +94,13 @@ def pool_subnets(pools: Iterable, address: str) -> list[str]:
     return [str(ipaddress.ip_network(f"{address}/{size}", strict=False)) for size in sizes]
 
 
-def avoided_subnet(pools: Iterable, routes: Iterable, avoid: Iterable, taken: Iterable) -> str:
+def choose_subnet(pools: Iterable, routes: Iterable, avoid: Iterable, taken: Iterable) -> str:
     """Return the subnet to ask Docker for, '' where its own choice cannot be wrong. Raise ValueError without any.
 
     avoid: addresses that the host's containers have to reach. taken: subnets of other Docker networks, name servers.
     """
     routes = list(routes)
-    used = [*avoid, *(route["network"] for route in narrow(routes))]
+    used = [*avoid, *(route["network"] for route in specific_routes(routes))]
     unseen = set(used) - set(on_link(routes))
     if not any(overlapping(base, unseen) for base, _size in pools):
         return ""
@@ -119,7 +119,7 @@ def route_to(routes: Iterable, address: str) -> Mapping | None:
     return max(fitting, key=lambda route: subnet_of(route["network"]).prefixlen, default=None)
 
 
-def fitting_mtu(routes: Iterable, addresses: Iterable, limit: int = DEFAULT_MTU) -> tuple[int, str]:
+def path_mtu(routes: Iterable, addresses: Iterable, limit: int = DEFAULT_MTU) -> tuple[int, str]:
     """Return the largest MTU that passes the default route and the routes to addresses, and the interface it is of.
 
     limit: return no more than that, by default what passes the internet. (0, '') where no route tells.
@@ -131,7 +131,7 @@ def fitting_mtu(routes: Iterable, addresses: Iterable, limit: int = DEFAULT_MTU)
     return min(known, key=lambda one: one[0], default=(0, ""))
 
 
-def remaking(name: str) -> str:
+def recreation_steps(name: str) -> str:
     """Return how to remove a Docker network with its containers, which the next run creates again; data stays."""
     containers = f"docker ps -aq --filter network={name}"
     return (

@@ -554,10 +554,10 @@ class Prober:
         return clients_of(rows, port, container_subnets(inspected))
 
     def probe_waiting(self, found: dict[str, Any], host: str, port: int, env: dict, inspected: dict) -> None:
-        """Add whether a node or broker that answers works or waits: pinned, waiting, network_runs and, where the
+        """Add whether a node or broker that answers works or waits: pinned, waiting, network_version and, where the
         headers of a working program are missing, the code of a POST.
         """
-        found.update(pinned=is_pinned(env, inspected), waiting=None, network_runs="")
+        found.update(pinned=is_pinned(env, inspected), waiting=None, network_version="")
         status = found["status"]
         if status["code"] != 200:
             return
@@ -569,7 +569,7 @@ class Prober:
             started = parse_time((inspected.get("State") or {}).get("StartedAt") or "")
             found["waiting"] = waiting_of(self.log(inspected, self.now), started)
         runs = network_value(env, inspected, self.root, "nodeVersion")
-        found["network_runs"] = printable(runs[:LONGEST_HEADER]) if isinstance(runs, str) else ""
+        found["network_version"] = printable(runs[:LONGEST_HEADER]) if isinstance(runs, str) else ""
 
     def probe_agent(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
         """Each agent's word on itself, and the contact with the broker."""

@@ -34,7 +34,7 @@ def enabled(root: Path) -> bool:
     )
 
 
-def saved_in(root: Path) -> list[str]:
+def saved_rulesets(root: Path) -> list[str]:
     """Return the saved rulesets that have the guard's tables in them."""
     found = []
     for pattern in SAVED_RULESETS:
@@ -82,10 +82,10 @@ def guard_facts(
 ) -> dict[str, Any]:
     """Return the state of the guard.
 
-    installed: its unit is there. enabled: it starts at boot. loaded: the kernel has both tables. owner: who keeps them.
-    outdated: they are not what the sections ask for. sections: names. problems: files that are no section of this
-    version. saved_in: rulesets with the guard's tables in them. tried: addresses that are no longer admitted and try to
-    reach a guarded port. table_problem: why the kernel did not answer.
+    installed: its unit exists. enabled: it starts at boot. loaded: the kernel has both tables. owner: who holds them.
+    outdated: they differ from the sections. sections: names. problems: files that are not a section of this version.
+    saved_rulesets: files that contain the guard's tables. denied: addresses that were removed from the sources and
+    tried to connect. table_problem: why the tables cannot be read.
     """
     state = ask("state")
     owners: dict[str, int | None] = {}
@@ -106,7 +106,7 @@ def guard_facts(
         "outdated": bool(sections) and not (fresh and text == nft.table(sections)),
         "sections": [section.name for section in sections],
         "problems": problems,
-        "saved_in": saved_in(root),
-        "tried": (state or {}).get("tried", []),
+        "saved_rulesets": saved_rulesets(root),
+        "denied": (state or {}).get("denied", []),
         "table_problem": table_problem,
     }

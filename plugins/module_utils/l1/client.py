@@ -515,7 +515,7 @@ def ask_signer(client: Client, found: dict[str, Any], addresses: list[str]) -> N
     found["up"] = status == 200 and got.strip() == b"OK"
 
 
-def ask_l1(questions: dict[str, Any]) -> dict[str, Any]:
+def query_l1(questions: dict[str, Any]) -> dict[str, Any]:
     """Ask all targets at a time. questions: execution, consensus, signer and debug (lists of url and headers, and of
     execution clients traces, where they are to be asked for traces too), registry, addresses, seconds for each target,
     and, where given, sent: addresses whose transactions are counted, and fees: whether fees are asked for. Gives all

@@ -25,7 +25,7 @@ import sys
 
 TABLE = "aztec_prover"
 # Sets that packets fill, one for each IP version: sources that try to reach a port and are no longer admitted.
-TRIED = "tried_v"
+DENIED = "denied_v"
 # Families as nft names them, with the kernel's number (NFPROTO_*).
 FAMILIES = {"inet": 1, "bridge": 7}
 RULES = "/etc/aztec-port-guard/table.nft"
@@ -238,7 +238,7 @@ def log(line: str) -> None:
 
 
 # A set that packets fill, as nft shows it: all before its elements, and these.
-_FILLED = re.compile(rf"(\tset {TRIED}[46] {{[^{{}}]*)\n\t\telements = {{([^{{}}]*)}}")
+_FILLED = re.compile(rf"(\tset {DENIED}[46] {{[^{{}}]*)\n\t\telements = {{([^{{}}]*)}}")
 
 
 class Guard:
@@ -282,13 +282,13 @@ class Guard:
                 parts.append(self.nftables.run(f"list table {family} {TABLE}"))
         return _FILLED.sub(r"\1", "".join(parts))
 
-    def tried(self) -> list[str]:
+    def denied(self) -> list[str]:
         """Return the addresses that are no longer admitted and tried to reach a port within the last 2 minutes."""
         found = []
         for version in (4, 6):
-            if f"set inet {TABLE} {TRIED}{version} " in self.text:
+            if f"set inet {TABLE} {DENIED}{version} " in self.text:
                 with contextlib.suppress(Failed):
-                    listed = _FILLED.search(self.nftables.run(f"list set inet {TABLE} {TRIED}{version}"))
+                    listed = _FILLED.search(self.nftables.run(f"list set inet {TABLE} {DENIED}{version}"))
                     found += [one.split()[0] for one in listed.group(2).split(",")] if listed else []
         return sorted(found)
 
@@ -339,7 +339,7 @@ class Guard:
             "mechanism": self.mechanism,
             "digest": digest(self.text),
             "intact": self.intact(),
-            "tried": self.tried(),
+            "denied": self.denied(),
             "problem": problem,
         }
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.daemon import FAMILIES, RULES, TABLE, TRIED
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.daemon import DENIED, FAMILIES, RULES, TABLE
 
 UNIT = "aztec-port-guard.service"
 DIRECTORY = "/etc/aztec-port-guard"
@@ -30,7 +30,7 @@ PRIORITY = -140
 BEGUN = 101
 
 # How many hosts a port remembers that it no longer admits.
-MOST_FORMER = 256
+MAX_REMOVED = 256
 
 SECTION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 BRIDGE = re.compile(r"(?!lo\Z)[A-Za-z0-9_.:@-]{1,15}")
@@ -46,14 +46,14 @@ class Port:
     """A guarded port of the host.
 
     sources: networks (collapsed, v4 before v6) that reach it. addresses: the host's addresses at which it is guarded,
-    as networks; empty for all of them. former: hosts that were sources earlier, as networks.
+    as networks; empty for all of them. removed: hosts that were sources earlier, as networks.
     """
 
     port: int
     protocol: str
     sources: tuple[str, ...]
     addresses: tuple[str, ...] = ()
-    former: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def section_of(
             problems.append(f"{where}: is there twice: name it once, with all its sources")
         sources = _networks(entry.get("sources") or [], where, problems)
         addresses = _networks(entry.get("addresses") or [], where, problems)
-        former = _networks(entry.get("former") or [], where, problems)
-        parsed[number, protocol] = Port(number, protocol, sources, addresses, former)
+        removed = _networks(entry.get("removed") or [], where, problems)
+        parsed[number, protocol] = Port(number, protocol, sources, addresses, removed)
     inside = []
     for entry in containers:
         address = str(entry["mac_address"]).lower()
@@ -191,7 +191,7 @@ def section_to_text(section: Section) -> str:
                 "protocol": item.protocol,
                 "sources": list(item.sources),
                 "addresses": list(item.addresses),
-                **({"former": list(item.former)} if item.former else {}),
+                **({"removed": list(item.removed)} if item.removed else {}),
             }
             for item in section.ports
         ],
@@ -223,18 +223,18 @@ def _hosts(networks: Iterable[str], taken: Iterable[str]) -> Iterator[ipaddress.
     """Yield the addresses of small networks, without those in taken. Neighbours may stand as one small network."""
     others = [ipaddress.ip_network(one) for one in taken]
     for network in map(ipaddress.ip_network, networks):
-        if network.num_addresses <= MOST_FORMER:
+        if network.num_addresses <= MAX_REMOVED:
             near = [one for one in others if one.version == network.version and one.overlaps(network)]
             if not any(network.subnet_of(one) for one in near):
                 yield from (ipaddress.ip_network(one) for one in network if not any(one in other for other in near))
 
 
-def former_of(networks: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:
-    """Return the first MOST_FORMER hosts among networks that are not in taken, collapsed.
+def removed_hosts(networks: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:
+    """Return the first MAX_REMOVED hosts among networks that are not in taken, collapsed.
 
     A network of more addresses is left out: no list of hosts tells who of it uses the port.
     """
-    return collapsed(list(itertools.islice(dict.fromkeys(_hosts(networks, taken)), MOST_FORMER)))
+    return collapsed(list(itertools.islice(dict.fromkeys(_hosts(networks, taken)), MAX_REMOVED)))
 
 
 def _before(section: Section, before: Section | None) -> Iterator[tuple[Port, Port | None]]:
@@ -255,7 +255,7 @@ def with_sources_of(section: Section, before: Section | None) -> Section:
 def remember(section: Section, before: Section | None) -> Section:
     """Return a section whose ports know which hosts they admitted in an earlier one and no longer admit."""
     ports = [
-        replace(item, former=former_of((*earlier.sources, *earlier.former), item.sources) if earlier else ())
+        replace(item, removed=removed_hosts((*earlier.sources, *earlier.removed), item.sources) if earlier else ())
         for item, earlier in _before(section, before)
     ]
     return replace(section, ports=tuple(ports))
@@ -294,18 +294,18 @@ def _merged(sections: list[Section]) -> list[tuple[Port, tuple[str, ...]]]:
         everywhere = any(not item.addresses for item in items)
         addresses = [ipaddress.ip_network(one) for item in items for one in item.addresses]
         bridges = tuple(sorted({bridge for _item, names in entries for bridge in names}))
-        former = former_of([one for item in items for one in item.former], sources)
+        removed = removed_hosts([one for item in items for one in item.removed], sources)
         guarded = () if everywhere else collapsed(addresses)
-        merged.append((Port(number, protocol, sources, guarded, former), bridges))
+        merged.append((Port(number, protocol, sources, guarded, removed), bridges))
     return merged
 
 
 _FAMILIES = ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr"))
 
 
-def _tried_set(version: int, kind: str) -> list[str]:
+def _denied_set(version: int, kind: str) -> list[str]:
     """Return the lines that add the set of sources that try and are no longer admitted; packets fill it."""
-    lines = [f"add set inet {TABLE} {TRIED}{version} {{", f"\ttype {kind};", "\tsize 1024;"]
+    lines = [f"add set inet {TABLE} {DENIED}{version} {{", f"\ttype {kind};", "\tsize 1024;"]
     return [*lines, "\tflags dynamic, timeout;", "\ttimeout 2m;", "}", ""]
 
 
@@ -326,12 +326,12 @@ def _port_lines(item: Port, bridges: tuple[str, ...]) -> tuple[list[str], list[s
             sets += _set(name, kind, members, flags="interval")
             rules.append(f"{port} {family} saddr @{name} accept")
     for version, family, kind in _FAMILIES:
-        members = [one for one in item.former if ipaddress.ip_network(one).version == version]
+        members = [one for one in item.removed if ipaddress.ip_network(one).version == version]
         if members:
-            name = f"former_v{version}_{item.protocol}_{item.port}"
+            name = f"removed_v{version}_{item.protocol}_{item.port}"
             sets += _set(name, kind, members, flags="interval")
             at = [f" {family} daddr {one}" for one in item.addresses if (":" in one) == (version == 6)]
-            noted = f"{family} saddr @{name} update @{TRIED}{version} {{ {family} saddr }}"
+            noted = f"{family} saddr @{name} update @{DENIED}{version} {{ {family} saddr }}"
             rules += [f"{port}{one} {noted}" for one in (at if item.addresses else [""])]
     for address in item.addresses:
         family = "ip6" if ":" in address else "ip"
@@ -358,8 +358,8 @@ def table(sections: list[Section]) -> str:
     inside = sorted({number for item in containers for number in item.ports})
     lines: list[str] = []
     for version, _family, kind in _FAMILIES:
-        if any(ipaddress.ip_network(one).version == version for item, _bridges in ports for one in item.former):
-            lines += _tried_set(version, kind)
+        if any(ipaddress.ip_network(one).version == version for item, _bridges in ports for one in item.removed):
+            lines += _denied_set(version, kind)
     to_host = []
     for item, admitted in ports:
         sets, rules = _port_lines(item, admitted)

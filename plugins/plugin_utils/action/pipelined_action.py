@@ -1,26 +1,32 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Modules whose arguments are secret: they go to the host through the module's input, and lie in no file on the way."""
+"""Base class of the actions that run a module whose arguments contain secrets."""
 
 from __future__ import annotations
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 
 
-class PipelinedActionBase(ActionBase):
-    """An action whose own calls are pipelined wherever the connection can do that, whatever the settings say."""
+class PipelinedActionBase(CollectionActionBase):
+    """An action that sends its module over standard input, even where pipelining is disabled in the configuration.
+
+    Without pipelining, Ansible writes the module's arguments to a temporary file on the host.
+    """
+
+    _requires_connection = True
+    _supports_diff = True
 
     def can_pipeline(self) -> bool:
-        """Tell whether connection and become method can pass a module through its input."""
+        """Return whether connection and become method support pipelining."""
         connection = self._connection
         return bool(connection.has_pipelining and (not connection.become or connection.become.pipelining))
 
     def _is_pipelining_enabled(self, module_style: str, wrap_async: bool = False) -> bool:
         return module_style == "new" and not wrap_async and self.can_pipeline()
 
-    def refusal(self, secret: bool) -> dict | None:
-        """Take whether a call has secrets, give the result that refuses it, or None where it may be made."""
-        if not secret or self.can_pipeline():
+    def pipelining_failure(self, has_secrets: bool) -> dict | None:
+        """Return the failed result of a call that would write secrets to a file on the host, else None."""
+        if not has_secrets or self.can_pipeline():
             return None
         become = self._connection.become
         if self._connection.has_pipelining:

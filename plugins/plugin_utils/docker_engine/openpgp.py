@@ -1,9 +1,9 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""An OpenPGP public key, checked by its fingerprint and encoded again from what was checked (RFC 4880, RFC 9580).
+"""An OpenPGP public key, checked by its fingerprint and encoded again (RFC 4880, RFC 9580).
 
-Programs differ in which armor and which packets they read and which they pass over. Therefore the text that was
-checked is not handed on, only what this parser has read in it.
+Programs differ in the armor and the packets that they read or ignore. Therefore the result is not the checked text, but
+what this parser read from it.
 """
 
 from __future__ import annotations
@@ -113,11 +113,11 @@ def key_fingerprint(body: bytes) -> str:
 
 
 def trusted_key(text: str, fingerprint: str) -> str:
-    """Return the key with this fingerprint as an armored block that holds nothing else.
+    """Return the key with this fingerprint as an armored block with nothing else.
 
-    text: what was fetched, which must be that one key. fingerprint: 40 hex digits; blanks and case do not matter.
+    text: the fetched text, which must be exactly that key. fingerprint: 40 hex digits. Blanks and case are ignored.
     Its subkeys are kept: a verifier accepts a subkey only if the primary key has signed it. Packets that do not belong
-    to a public key are left out. Raise ValueError for everything else; its text continues "the key is refused: ...".
+    to a public key are omitted. Raise ValueError for everything else. Its text continues "the key is rejected: ...".
     """
     found = packets(dearmor(text))
     if any(tag in SECRET_KEYS for tag, _body in found):
@@ -132,7 +132,7 @@ def trusted_key(text: str, fingerprint: str) -> str:
 
 
 def checked_key(text: str, fingerprint: str) -> dict[str, str]:
-    """Return {key, problem} of trusted_key: the armored key, or '' and in one line why it is refused."""
+    """Return {key, problem} of trusted_key: the armored key, or '' and the reason, in one line, why it is rejected."""
     try:
         return {"key": trusted_key(text, fingerprint), "problem": ""}
     except ValueError as error:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import (
     SPARE_POOLS,
-    avoided_subnet,
-    fitting_mtu,
+    choose_subnet,
     free_subnet,
-    narrow,
     on_link,
     overlapping,
+    path_mtu,
     pool_subnets,
     pools_of,
-    remaking,
+    recreation_steps,
+    specific_routes,
     subnet_of,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER
@@ -33,7 +33,7 @@ STOP = (
     "runs"
 )
 NO_ROOM = (
-    "narrow or remove routes of the host, because no part of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 is free of "
+    "specific_routes or remove routes of the host, because no part of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 is free of "
     "routes and known addresses"
 )
 
@@ -146,8 +146,8 @@ def host_networks(name: str, host_info: Mapping, options: Mapping, fleet: Mappin
     }
     # The bridge of a stopped engine still exists.
     bridges = {network.get("interface") for network in host_info.get("networks") or []} | {"docker0"}
-    routes = [route for route in narrow(host_info.get("routes") or []) if route["interface"] not in bridges]
-    managed = engine["ours"] or not engine["serves"]
+    routes = [route for route in specific_routes(host_info.get("routes") or []) if route["interface"] not in bridges]
+    managed = engine["managed"] or not engine["serves"]
     host = HostNetworks(name, host_info, addresses, frozenset(required), routes, managed, options)
     return without_wide_routes(host)
 
@@ -222,21 +222,21 @@ def subnet_problems(host: HostNetworks, component: str, name: str, wanted: str) 
     found, proposed = (network or {}).get("subnets") or [], host.proposed_subnet(SPARE_POOLS)
     if network and wanted and found and wanted not in found:
         wrong = f"the Docker network {name} has {', '.join(found)}, not {wanted}"
-        return [Problem(host.name, option, wrong, remaking(name))]
+        return [Problem(host.name, option, wrong, recreation_steps(name))]
     if network:
         description, level = host.overlap(found)
         wrong = f"the Docker network {name} has {', '.join(found)}, which {description}"
         # Without this setting, the next run would create the network with the same overlap.
         set_first = bool(wanted) or not free_subnet(host.pools, host.used)
         change = f"set aztec_docker_ipv4_subnet to {proposed}; " if set_first else ""
-        remedy = change + remaking(name) if proposed or not set_first else NO_ROOM
+        remedy = change + recreation_steps(name) if proposed or not set_first else NO_ROOM
         return [Problem(host.name, option, wrong, remedy, level)] if description else []
     if wanted:
         description, level = host.overlap_of_setting(wanted)
         remedy = f"set aztec_docker_ipv4_subnet to another subnet, such as {proposed}" if proposed else NO_ROOM
         return [Problem(host.name, option, f"{wanted} {description}", remedy, level)] if description else []
     try:
-        avoided_subnet(host.pools, host.routes, host.fleet_addresses, host.subnets)
+        choose_subnet(host.pools, host.routes, host.fleet_addresses, host.subnets)
     except ValueError as error:
         remedy = f"set aztec_docker_ipv4_subnet to a free subnet, such as {proposed}" if proposed else NO_ROOM
         return [Problem(host.name, option, str(error), remedy)]
@@ -246,17 +246,17 @@ def subnet_problems(host: HostNetworks, component: str, name: str, wanted: str) 
 def mtu_problems(host: HostNetworks, component: str, name: str, wanted: int) -> list[Problem]:
     """Return the problems of the MTU of the fleet's network: of its MTU, or of the one that is set."""
     option, mtu = f"{component}_docker_mtu", (host.network(name) or {}).get("mtu")
-    limit, interface = fitting_mtu(host.host_info.get("routes") or [], host.fleet_addresses, 65535)
+    limit, interface = path_mtu(host.host_info.get("routes") or [], host.fleet_addresses, 65535)
     problems = []
     if wanted and limit and wanted > limit:
         wrong = f"{wanted} is more than the MTU of {interface}, which is {limit}: large packets can be lost"
         problems.append(Problem(host.name, option, wrong, f"remove it, or set at most {limit}", "warning"))
     if mtu and wanted and mtu != wanted:
         wrong = f"the Docker network {name} has MTU {mtu}, not {wanted}"
-        problems.append(Problem(host.name, option, wrong, remaking(name)))
+        problems.append(Problem(host.name, option, wrong, recreation_steps(name)))
     elif mtu and not wanted and limit and mtu > limit:
         wrong = f"the Docker network {name} has MTU {mtu} and {interface} has {limit}: large packets can be lost"
-        problems.append(Problem(host.name, option, wrong, remaking(name), "warning"))
+        problems.append(Problem(host.name, option, wrong, recreation_steps(name), "warning"))
     return problems
 
 

@@ -13,7 +13,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
     engine_plan,
     host_system,
     is_supported,
-    repository_of,
     system_problem,
     version_tuple,
 )
@@ -24,9 +23,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_se
 
 def engine_problems(host: str, host_info: Mapping, engine: EngineSettings) -> list[Problem]:
     """Return what docker_engine would refuse, or a warning if the distribution is not supported."""
-    info, url = dict(host_info), repository_of(engine.apt_url, dict(host_info))
-    options = dict(engine.options)
-    plan = engine_plan(info, engine.source, engine.version, url, engine.mirrors, options, engine.containerd_root)
+    info, options = dict(host_info), dict(engine.options)
+    plan = engine_plan(
+        info, engine.source, engine.version, engine.apt_url, engine.mirrors, options, engine.containerd_root
+    )
     if plan["action"] == "refuse":
         of_system = system_problem(info, engine.source)
         parts = [(problem == of_system, *problem.rpartition(": ")) for problem in plan["problems"]]
@@ -38,7 +38,7 @@ def engine_problems(host: str, host_info: Mapping, engine: EngineSettings) -> li
         wrong, remedy = "{} also has Docker's repository", "docker_engine renames it to {}.disabled, which apt ignores"
         return [
             Problem(host, "container engine", wrong.format(path), remedy.format(path), "warning")
-            for path in plan["aside"]
+            for path in plan["old_sources"]
         ]
     wrong = f"{host_system(info)} is not supported"
     if not info["nft"]["installed"] and not info["os"]["apt"]:
@@ -52,7 +52,7 @@ def engine_problems(host: str, host_info: Mapping, engine: EngineSettings) -> li
 def root_problems(host: str, host_info: Mapping, engine: EngineSettings) -> list[Problem]:
     """Return a warning for each root that is set for an engine whose settings the role does not change."""
     found = host_info["engine"]
-    if found["ours"] or not found["serves"]:
+    if found["managed"] or not found["serves"]:
         return []
     roots = (
         ("docker_engine_data_root", engine.data_root, found.get("root") or DATA_ROOT),
@@ -77,7 +77,7 @@ def ipv6_problems(host: str, host_info: Mapping, subnet: str, settings: EngineSe
     if not subnet or not engine["serves"] or engine["translates_ipv6"]:
         return []
     remedy = "update it to 27 or later, or set experimental and ip6tables to true in its daemon.json"
-    if engine["ours"]:
+    if engine["managed"]:
         # The role writes daemon.json, and this run applies its settings.
         if all(as_bool(settings.options.get(name)) for name in ("experimental", "ip6tables")):
             return []
@@ -93,7 +93,7 @@ def ipv6_problems(host: str, host_info: Mapping, subnet: str, settings: EngineSe
 def firewall_rule_problems(host: str, host_info: Mapping) -> list[Problem]:
     """Return a warning if an engine that the role does not manage runs without its firewall rules."""
     engine = host_info["engine"]
-    if not engine["serves"] or engine["ours"] or engine["rules"]:
+    if not engine["serves"] or engine["managed"] or engine["rules"]:
         return []
     wrong = "Docker's firewall rules are missing, so that containers reach nothing (was the ruleset flushed?)"
     return [Problem(host, "container engine", wrong, "run systemctl restart docker on the host", "warning")]

@@ -63,7 +63,7 @@ def port_problems(host: str, host_info: Mapping, settings: Mapping) -> list[Prob
     problems = []
     for component, setting in settings.items():
         # Another run is replacing the container, which has the port and is not running at times.
-        if project_name(component) in (host_info.get("working") or []):
+        if project_name(component) in (host_info.get("busy_projects") or []):
             continue
         for variable, protocol, number, loopback_only in setting.ports:
             for socket in host_info.get("listening") or []:
@@ -92,7 +92,7 @@ def guard_problems(host: str, host_info: Mapping) -> list[Problem]:
         wrong = f"the nftables table {TABLE} exists, but the port guard did not create it"
         remedy = f"run nft delete table inet {TABLE}, nft delete table bridge {TABLE} on the host"
         problems.append(Problem(host, "port guard", wrong, remedy))
-    for path in guard["saved_in"]:
+    for path in guard["saved_rulesets"]:
         wrong = f"{path} contains the port guard's table {TABLE}, so nftables cannot load it while the guard runs"
         remedy = f"delete the blocks `table inet {TABLE}` and `table bridge {TABLE}` from it"
         problems.append(Problem(host, "port guard", wrong, remedy, "warning"))

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ethereum keys and addresses, on the controller. No message here holds a key or a part of one."""
+"""Ethereum keys and addresses, on the controller. No message of this module contains a key or a part of one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ except ImportError as error:  # the controller's Python, not the hosts'
     eth_keys = to_checksum_address = None
     ETH_IMPORT_ERROR = error
 
-# Another pip than this Python's own would install it elsewhere.
+# The pip of another Python would install it elsewhere.
 INSTALL = f"run {sys.executable} -m pip install eth-account"
-MISSING = f"the controller's Python has no eth_account: {INSTALL}"
+MISSING = f"the controller's Python does not have eth_account: {INSTALL}"
 
 _KEY = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64})\Z")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
@@ -34,7 +34,7 @@ def _require() -> None:
 
 
 def ethereum_private_key(key: object) -> str:
-    """Give a private key as Aztec wants it: 0x and 64 lower-case hex digits. ValueError for what is none."""
+    """Return a private key as Aztec expects it: 0x and 64 lower-case hex digits. Raise ValueError if it is invalid."""
     if isinstance(key, (int, float)) and not isinstance(key, bool):
         raise ValueError("the private key is written without quotes, which YAML makes a number: put it in quotes")
     match = _KEY.match(key) if isinstance(key, str) else None
@@ -47,30 +47,30 @@ def ethereum_private_key(key: object) -> str:
 
 
 def ethereum_address(key: object) -> str:
-    """Give the EIP-55 address of a private key (hex text, with or without 0x)."""
+    """Return the EIP-55 address of a private key (hex text, with or without 0x)."""
     _require()
     secret = bytes.fromhex(ethereum_private_key(key)[2:])
     return eth_keys.PrivateKey(secret).public_key.to_checksum_address()
 
 
 def ethereum_checksum(address: object) -> str:
-    """Give an address with its EIP-55 checksum. ValueError where it is none, or where its mixed case does not match."""
+    """Return an address with its EIP-55 checksum. Raise ValueError if it is invalid or its mixed case is wrong."""
     if isinstance(address, (int, float)) and not isinstance(address, bool):
         raise ValueError("the address is written without quotes, which YAML makes a number: put it in quotes")
     if not isinstance(address, str) or not _ADDRESS.match(address):
         raise ValueError("not an Ethereum address: give 0x and 40 hex digits")
     _require()
-    right = to_checksum_address(address.lower())
+    checksummed = to_checksum_address(address.lower())
     digits = address[2:]
-    if address != right and digits not in (digits.lower(), digits.upper()):
+    if address != checksummed and digits not in (digits.lower(), digits.upper()):
         raise ValueError("the address's capitals do not match its EIP-55 checksum: copy it again, a digit is wrong")
-    return right
+    return checksummed
 
 
 def publisher_environment(private_keys: object) -> dict:
-    """Give the variable that hands Aztec the publishers' keys: the guide's for one key, that of several for more.
+    """Return the environment variable with the publishers' keys: one name for a single key, another for several.
 
-    Each release line reads PRIVATE_KEYS, at commas and without trimming, and PRIVATE_KEY where there is none.
+    All release lines read PRIVATE_KEYS, separated by commas without spaces, and PRIVATE_KEY if it is not set.
     """
     keys = [ethereum_private_key(key) for key in private_keys]
     return {"PROVER_PUBLISHER_PRIVATE_KEYS" if len(keys) > 1 else "PROVER_PUBLISHER_PRIVATE_KEY": ",".join(keys)}
@@ -79,10 +79,10 @@ def publisher_environment(private_keys: object) -> dict:
 def keystore(publishers: object, prover_id: str = "", remote_signer: str = "", funding: str = "") -> str:
     """Return Aztec's key store (schema 1) as JSON text, for one publisher or a list of them.
 
-    publishers: private keys, or with a remote signer the addresses of the keys that it holds.
-    prover_id: the address for the rewards; empty means the first publisher's own.
+    publishers: private keys, or with a remote signer the addresses of its keys.
+    prover_id: the address for the rewards. Empty means the first publisher's.
     remote_signer: the signer's URL.
-    funding: the account that tops the publishers up, a private key or an address as publishers are; empty for none.
+    funding: the account that tops up the publishers, a private key or an address like publishers. Empty means none.
     """
     listed = list(publishers) if isinstance(publishers, (list, tuple)) else [publishers]
     if not listed:

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""QR codes for the terminal, where the controller's Python has segno."""
+"""QR codes for the terminal. Requires segno on the controller."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 
 try:
     import segno
-except ImportError:  # it is not needed for anything else
+except ImportError:  # optional
     segno = None
 
-MISSING = f"the controller's Python has no segno: run {sys.executable} -m pip install segno"
+MISSING = f"the controller's Python does not have segno: run {sys.executable} -m pip install segno"
 
 
 def qr_lines(text: str) -> list:
-    """Give the QR code of a text as lines of half blocks, of which each character is two modules, light on dark."""
+    """Return the QR code of a text as lines of half blocks: two modules for each character, light on dark."""
     if segno is None:
         raise ValueError(MISSING)
     out = io.StringIO()
@@ -25,5 +25,5 @@ def qr_lines(text: str) -> list:
 
 
 def payment_uri(address: str) -> str:
-    """Give the URI of a payment to an address (EIP-681), which wallets read from a QR code."""
+    """Return the payment URI of an address (EIP-681), which wallets read from a QR code."""
     return f"ethereum:{address}"

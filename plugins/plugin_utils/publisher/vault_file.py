@@ -1,8 +1,8 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A vault file of an inventory: where it may lie, what its text becomes, and how it is written. Encrypts nothing.
+"""A vault file of an inventory: its path, changes to its decrypted text, and writing it. Does not encrypt.
 
-No message here quotes what a file holds.
+No message of this module quotes the content of a file.
 """
 
 from __future__ import annotations
@@ -10,32 +10,33 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
+
 try:
     import yaml
-except ImportError:  # Ansible itself needs it; only where this file is looked at alone it may lack
+except ImportError:  # part of ansible-core; missing only where this file is imported without it
     yaml = None
 
 EXTENSIONS = (".yml", ".yaml")
-# Of the variables of one group or host Ansible reads the first of these, a folder or a file.
+# Ansible reads the variables of a group or host from the first of these that exists, a folder or a file.
 _ENDINGS = ("", ".yml", ".yaml", ".json")
 _TEXT = "tag:yaml.org,2002:str"
 
 
 def inventory_folder(sources: Sequence) -> Path:
-    """Give the folder of the inventory that a run was given with -i. ValueError where it is not one folder."""
+    """Return the folder of the inventory given with -i. Raise ValueError if it is not exactly one folder."""
     how = "give one folder, -i inventories/prod"
     if len(sources) > 1:
-        raise ValueError(f"{len(sources)} inventories are given, and the key goes into one: {how}")
+        raise ValueError(f"{len(sources)} inventories are given, but the key can go into only one: {how}")
     source = str(sources[0]) if sources else ""
-    # What ansible-core takes where nothing is given
+    # The default of ansible-core
     if source in ("", "/etc/ansible/hosts"):
         raise ValueError(f"no inventory is given: {how}")
     if "," in source:
-        raise ValueError(f"the inventory is a list of hosts, in which no vault file has a place: {how}")
+        raise ValueError(f"the inventory is a list of hosts, which cannot have a vault file: {how}")
     folder = Path(source)
     if not folder.exists():
         raise ValueError(f"the inventory {source} does not exist: {how}")
@@ -45,142 +46,115 @@ def inventory_folder(sources: Sequence) -> Path:
 
 
 def vault_path(folder: Path, name: str, groups: Iterable, hosts: Iterable) -> Path:
-    """Give the path of a vault file, checked to be one that Ansible reads for the node's host.
+    """Return the path of a vault file. Raise ValueError if Ansible would not read it for the node's host.
 
-    name: its path in the inventory. groups, hosts: for which of them it may stand.
+    name: its path in the inventory. groups, hosts: those whose variables apply to the node's host.
     """
     path = Path(os.path.normpath(folder / name))
     parts = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
     entities = {"group_vars": list(groups), "host_vars": list(hosts)}
-    alone = len(parts) == 2
-    entity = (path.stem if path.suffix in EXTENSIONS else path.name) if alone else "".join(parts[1:2])
+    in_folder = len(parts) != 2
+    entity = "".join(parts[1:2]) if in_folder or path.suffix not in EXTENSIONS else path.stem
     if not entity or parts[0] not in entities or not _is_read(parts[2:]):
-        where = "group_vars/all/vault.yml or host_vars/HOST/vault.yml"
         raise ValueError(
-            f"the vault file {name} is no YAML file that Ansible reads from the inventory: name one like {where}"
+            f"Ansible does not read the vault file {name} from the inventory: name a YAML file like "
+            "group_vars/all/vault.yml or host_vars/HOST/vault.yml"
         )
     if entity not in entities[parts[0]]:
         known = ", ".join(f"{kind}/{one}" for kind, some in entities.items() for one in some)
-        raise ValueError(f"the vault file {name} would not reach the node's host: put it under one of {known}")
-    _check_rivals(path, folder / parts[0] / entity, alone)
+        raise ValueError(f"the vault file {name} does not apply to the node's host: put it under one of {known}")
+    base = folder / parts[0] / entity
+    existing = next((one for ending in _ENDINGS if (one := base.with_name(entity + ending)).exists()), None)
+    if existing and not in_folder and path != existing:
+        raise ValueError(f"Ansible would read {shown(existing)}, not {shown(path)}: name a file that it reads")
+    if existing and in_folder and not existing.is_dir():
+        moved = shown(base / f"main{existing.suffix or '.yml'}")
+        raise ValueError(f"with {shown(path)} Ansible would no longer read {shown(existing)}: move it to {moved} first")
     return path
 
 
 def _is_read(parts: Sequence) -> bool:
-    """Tell whether Ansible takes a file in the folder of a group or host for one of YAML; parts: its path there."""
+    """Return whether Ansible reads a file in the folder of a group or host as YAML. parts: its path in that folder."""
     *folders, name = parts or ("",)
     ending = os.path.splitext(name)[1]
     return not name.startswith(".") and ending in ("", *EXTENSIONS) and not any("." in part for part in folders)
 
 
-def _check_rivals(path: Path, entity: Path, alone: bool) -> None:
-    """Check that Ansible would read path, and no less than before: of a group it reads its folder or its file."""
-    rivals = [rival for rival in (entity.with_name(entity.name + ending) for ending in _ENDINGS) if rival.exists()]
-    if alone and rivals and path != rivals[0]:
-        raise ValueError(f"beside {shown(rivals[0])} Ansible would not read {shown(path)}: name a file that it reads")
-    if not alone and rivals and not rivals[0].is_dir():
-        moved = shown(entity / f"main{rivals[0].suffix or '.yml'}")
-        raise ValueError(
-            f"beside {shown(path)} Ansible would no longer read {shown(rivals[0])}: move it to {moved} first"
-        )
-
-
 def shown(path: Path) -> str:
-    """Give a path for a message: from the current folder where it lies below it."""
+    """Return a path for a message, relative to the current folder if it is inside it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _composed(text: str):
-    """Give a text's YAML mapping as a node, None for an empty text. ValueError for any other text."""
+def _pairs_of(text: str) -> tuple:
+    """Return (mapping node or None, its pairs) of a YAML text. Raise ValueError unless it is a mapping or empty."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
-        # The parser's message quotes the text.
-        node = "broken"
-    if node is None or isinstance(node, yaml.MappingNode):
-        return node
-    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
-        return None
-    raise ValueError("it does not hold NAME: value lines: mend it with ansible-vault edit")
+        # The parser's message quotes the text, so the error must not be chained.
+        node = "invalid"
+    if isinstance(node, yaml.MappingNode):
+        return node, node.value
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"):
+        return None, []
+    raise ValueError("it does not contain NAME: value lines: correct it with ansible-vault edit")
 
 
-def names_in(text: str) -> list:
-    """Give the names of the variables that a vars file's text sets."""
-    node = _composed(text)
-    return [key.value for key, _value in node.value] if node else []
+def variables_in(text: str) -> list:
+    """Return (name, value) of the variables in the text of a vars file, None for a value that is not plain text."""
+    return [(key.value, value.value if value.tag == _TEXT else None) for key, value in _pairs_of(text)[1]]
 
 
-def _same(before, after) -> bool:
-    """Tell whether a mapping still begins with what another one holds."""
-    old = before.value if before else []
-    begin = yaml.MappingNode(after.tag, after.value[: len(old)])
-    return not old or yaml.serialize(begin) == yaml.serialize(yaml.MappingNode(before.tag, old))
+def _verified(text: str, pairs: Sequence, problem: str) -> str:
+    """Return a changed text. Raise ValueError with this problem unless it contains exactly these pairs."""
+    try:
+        node = _pairs_of(text)[0]
+    except ValueError:
+        node = False
+    expected = node and yaml.MappingNode(node.tag, list(pairs), flow_style=node.flow_style)
+    if node is False or (yaml.serialize(node) != yaml.serialize(expected) if node else pairs):
+        raise ValueError(f"{problem}: write the file's content as NAME: value lines with ansible-vault edit")
+    return text
 
 
 def with_added(text: str, variables: Mapping) -> str:
-    """Give a vars file's text with variables added at its end and all else as it was.
+    """Return the text of a vars file with variables added at its end and all else unchanged.
 
     variables: name -> (text of the value, comment above it).
     """
-    before = _composed(text)
+    pairs = list(_pairs_of(text)[1])
     lines = [] if text.strip() else ["---"]
     for name, (value, comment) in variables.items():
         lines += [f"# {comment}", f'{name}: "{value}"']
-    joint = "" if not text or text.endswith("\n") else "\n"
-    added = f"{text}{joint}" + "\n".join(lines) + "\n"
-    try:
-        after = _composed(added)
-        kept = _same(before, after) and names_in(added) == [*names_in(text), *variables]
-    except ValueError:
-        kept = False
-    if not kept:
-        raise ValueError(
-            "nothing can be added at its end: write its content as NAME: value lines with ansible-vault edit"
-        )
-    return added
+        pairs.append((yaml.ScalarNode(_TEXT, name), yaml.ScalarNode(_TEXT, value, style='"')))
+    newline = "" if not text or text.endswith("\n") else "\n"
+    return _verified(f"{text}{newline}" + "\n".join(lines) + "\n", pairs, "nothing can be added at its end")
 
 
-def texts_in(text: str) -> dict:
-    """Give name -> value of the variables that a vars file's text sets, None for a value that is no plain text."""
-    node = _composed(text)
-    return {key.value: value.value if value.tag == _TEXT else None for key, value in (node.value if node else [])}
+def with_renamed(text: str, names: Mapping, comments: Sequence = ()) -> str:
+    """Return the text of a vars file with some variables renamed or removed and all else unchanged.
 
-
-def with_changed(text: str, names: Mapping, comments: Sequence = ()) -> str:
-    """Give a vars file's text with some variables renamed, or taken out, where they stand, and all else as it was.
-
-    names: name -> its new name, None for one to take out. comments: how a comment begins that goes with it.
+    names: name -> new name, None to remove it. comments: beginnings of comments to remove with a variable.
     """
-    before = _composed(text)
-    pairs = before.value if before else []
-    found = [(key, value, names[key.value]) for key, value in pairs if key.value in names]
-    wanted = [(_named(key, names), value) for key, value in pairs if names.get(key.value, "") is not None]
-    pieces, end = [], 0
-    for key, value, name in found:
-        if name is None:
+    pairs, changed, end, found = [], "", 0, []
+    for key, value in _pairs_of(text)[1]:
+        if key.value not in names:
+            pairs.append((key, value))
+            continue
+        found.append(key.value)
+        new = names[key.value]
+        if new is None:
             begin, after = _lines_of(text, key, value, comments)
-            pieces.append(text[end:begin])
         else:
             begin, after = key.start_mark.index, key.end_mark.index
-            pieces.append(text[end:begin] + name)
+            pairs.append((yaml.ScalarNode(_TEXT, new), value))
+        changed += text[end:begin] + (new or "")
         end = after
-    changed = "".join(pieces) + text[end:]
-    try:
-        after = _composed(changed)
-        kept = _read_as(after, wanted)
-    except ValueError:
-        kept = False
-    if not kept:
-        raise ValueError(
-            f"{' and '.join(key.value for key, _value, _name in found)} cannot be changed where it stands: "
-            "write the file's content as NAME: value lines with ansible-vault edit"
-        )
-    return changed
+    return _verified(changed + text[end:], pairs, f"{' and '.join(found)} cannot be changed in place")
 
 
 def _lines_of(text: str, key, value, comments: Sequence) -> tuple:
-    """Give where the lines of a variable begin and end in a text, with a comment of ours above them."""
+    """Return where the lines of a variable begin and end in a text, with such a comment above them."""
     begin = text.rfind("\n", 0, key.start_mark.index) + 1
     above = text.rfind("\n", 0, max(begin - 1, 0)) + 1
     if begin and text[above:begin].startswith(tuple(f"# {one}" for one in comments)):
@@ -189,22 +163,9 @@ def _lines_of(text: str, key, value, comments: Sequence) -> tuple:
     return begin, len(text) if line < 0 else line + 1
 
 
-def _read_as(after, wanted: Sequence) -> bool:
-    """Tell whether a mapping holds these pairs and no others, in their order."""
-    if after is None:
-        return not wanted
-    expected = yaml.MappingNode(after.tag, list(wanted), flow_style=after.flow_style)
-    return yaml.serialize(after) == yaml.serialize(expected)
-
-
-def _named(key, names: Mapping):
-    """Give the node of a variable's name, or of the new one that it gets."""
-    return yaml.ScalarNode(_TEXT, names[key.value]) if key.value in names else key
-
-
 @contextlib.contextmanager
 def locked(folder: Path):
-    """Make a folder where it is missing and hold it for one process at a time."""
+    """Create a folder if it is missing, and lock it for this process."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -215,24 +176,5 @@ def locked(folder: Path):
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file at once and whole, with mode 0600; it keeps its owner. A link stays, what it leads to is written."""
-    path = Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            if path.exists():
-                was = path.stat()
-                os.fchown(file.fileno(), was.st_uid, was.st_gid)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    # An account that is funded now must be there after a power failure.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Write a file atomically with mode 0600, keeping its owner. Follow a symbolic link instead of replacing it."""
+    write_atomically(os.path.realpath(path), content, keep_owner=True)

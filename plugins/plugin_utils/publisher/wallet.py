@@ -1,9 +1,8 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ethereum accounts made anew or taken from a key, a mnemonic or a key store, on the controller.
+"""Ethereum accounts, generated or imported from a key, a mnemonic or a key store, on the controller.
 
-No message here holds a secret or a part of one: eth-account's own quote the words that they are about, so they are
-looked at and replaced.
+No message of this module contains a secret or a part of one. Messages of eth-account quote words, so they are replaced.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ except ImportError as error:  # the controller's Python, not the hosts'
     Mnemonic = Language = key_from_seed = decode_keyfile_json = None
     WALLET_IMPORT_ERROR = error
 
-# BIP-44: Ethereum's coin type, first account, external chain. The number of the address follows.
+# BIP-44: Ethereum's coin type, first account, external chain. The index of the address follows.
 PATH = "m/44'/60'/0'/0/"
 
 WORDS = 24
@@ -38,7 +37,7 @@ _LAST_INDEX = 2**31 - 1
 
 @dataclass(frozen=True)
 class Account:
-    """An account with its secrets, which its repr leaves out; mnemonic and path are empty where there is none."""
+    """An account with its secrets, which its repr omits. mnemonic and path are empty if there is no mnemonic."""
 
     address: str
     key: str = field(repr=False)
@@ -52,19 +51,19 @@ def _require() -> None:
 
 
 def from_private_key(key: object) -> Account:
-    """Give the account of a private key, hex text with or without 0x."""
+    """Return the account of a private key, hex text with or without 0x."""
     key = ethereum_private_key(key.strip() if isinstance(key, str) else key)
     return Account(ethereum_address(key), key)
 
 
 def new_account() -> Account:
-    """Make an account that nobody has, with a mnemonic of 24 English words, at the first address."""
+    """Generate an account with a mnemonic of 24 English words, at the first address."""
     _require()
     return from_mnemonic(Mnemonic(Language.ENGLISH).generate(WORDS))
 
 
 def from_mnemonic(mnemonic: str, index: int = 0) -> Account:
-    """Give the account of a BIP-39 mnemonic without a passphrase, at an address of the standard derivation path."""
+    """Return the account of a BIP-39 mnemonic without a passphrase, at an index of the standard derivation path."""
     _require()
     if not 0 <= index <= _LAST_INDEX:
         raise ValueError(f"the index of the address is out of range: give a number from 0 to {_LAST_INDEX}")
@@ -81,47 +80,42 @@ def from_mnemonic(mnemonic: str, index: int = 0) -> Account:
 
 
 def _wrong_words(words: list) -> str:
-    """Say what is wrong with a mnemonic by its words' numbers, in the language that most of them are of."""
-    strangers = []
-    for known in map(Mnemonic, Language):
-        listed = set(known.wordlist)
-        strangers.append([str(number) for number, word in enumerate(words, 1) if word not in listed])
-    unknown = min(strangers, key=len)
+    """Return what is wrong with a mnemonic, by the positions of its words, for the language that fits best."""
+    word_lists = [set(Mnemonic(language).wordlist) for language in Language]
+    unknown = min(
+        ([str(number) for number, word in enumerate(words, 1) if word not in listed] for listed in word_lists), key=len
+    )
     if not unknown:
         return "the mnemonic's words do not match their checksum: one of them is wrong or in the wrong place"
     if len(unknown) == len(words):
-        return "the mnemonic's words are in no BIP-39 word list: give the words alone"
+        return "the mnemonic's words are in no BIP-39 word list: give only the words"
     which = f"word {unknown[0]} is" if len(unknown) == 1 else f"words {', '.join(unknown)} are"
-    return f"the mnemonic's {which} not in the BIP-39 word list, counted from 1: mend the spelling"
+    return f"the mnemonic's {which} not in the BIP-39 word list, counted from 1: correct the spelling"
 
 
 def from_keystore(text: str, password: bytes) -> Account:
-    """Give the account in a JSON V3 key store (Web3 Secret Storage), as geth and most wallets write it."""
+    """Return the account in a JSON V3 key store (Web3 Secret Storage), as geth and most wallets write it."""
     _require()
-    none = "not a JSON V3 key store: give the file that a wallet or geth has written"
+    invalid = ValueError("not a JSON V3 key store: give the file that a wallet or geth wrote")
     try:
         content = json.loads(text)
         version = {name.lower(): value for name, value in content.items()}["version"]
     except (ValueError, AttributeError, KeyError):
-        content, version = None, None
-    if content is None:
-        raise ValueError(none)
+        raise invalid from None
     if version != 3:
-        raise ValueError("the key store is not of version 3: one of version 4 holds a validator's key, no account's")
-    secret, wrong = b"", ""
+        raise ValueError("the key store is not of version 3: give one of an account, version 4 is for validators")
     try:
         secret = bytes(decode_keyfile_json(content, password))
     except ValueError as error:
-        wrong = "the password does not open the key store: give its own" if "MAC mismatch" in str(error) else none
+        wrong_password = ValueError("the password does not open the key store: give the password of this key store")
+        raise (wrong_password if "MAC mismatch" in str(error) else invalid) from None
     except (TypeError, KeyError, AttributeError, AssertionError):
-        wrong = none
-    if wrong:
-        raise ValueError(wrong)
-    # geth once wrote keys without their leading zeros.
+        raise invalid from None
+    # Old versions of geth omitted the leading zeros of keys.
     account = from_private_key(secret.rjust(32, b"\0").hex())
     named = str(content.get("address") or account.address).lower()
     if named.replace("0x", "", 1) != account.address[2:].lower():
         raise ValueError(
-            "the key store names another address than its key has: take the whole file from its wallet again"
+            "the address in the key store is not the address of its key: export the whole file from its wallet again"
         )
     return account

@@ -214,7 +214,7 @@ def standby_remedy(version: str, network: str) -> str:
 
 def inactive_problem(container: dict, state: str, version: str) -> str:
     """Return the problem of a node or broker that is inactive. state: from inactive_state."""
-    network = container.get("network_runs") or ""
+    network = container.get("network_version") or ""
     if state == "soft shutdown":
         wrong = "has stopped working, because its rollup is no longer that of the network (soft shutdown)"
         return f"{wrong}: {rollup_remedy(version, network)}"
@@ -248,7 +248,7 @@ def check_rollup(container: dict, canonical: dict, version: str) -> tuple[str, s
     if container.get("pinned"):
         return "", "pinned"
     own, rollup = headers.get(ROLLUP_HEADER, ""), canonical["rollup"]
-    remedy = rollup_remedy(version, container.get("network_runs") or "")
+    remedy = rollup_remedy(version, container.get("network_version") or "")
     if own and own.lower() != rollup.lower():
         return f"follows the rollup {own}, but the canonical one of the registry is {rollup}: {remedy}", "OTHER"
     roots = {name: value for name, value in canonical["roots"].items() if headers.get(name)}
@@ -505,7 +505,7 @@ def fleet_report(host_infos: Mapping, fleet: Mapping) -> Report:
             if component == BROKER:
                 clients = [one for container in containers for one in container.get("clients", [])]
                 check_broker_clients(report, host, clients, host_infos, fleet)
-            if project_name(component) in (host_info.get("working") or []):
+            if project_name(component) in (host_info.get("busy_projects") or []):
                 # Another run replaces these containers, so their problems are temporary.
                 del report.problems[problems_before:], checked[checked_before:]
                 report.notes.append((host, component, CHANGING))

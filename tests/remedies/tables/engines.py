@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import engine_plan, moved_root
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
-    EngineSettings,
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
+    changed_root_problem,
+    engine_plan,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import EngineSettings
 
 from tests.remedies.case import Lines, cases, returned
 from tests.remedies.tables.hosts import but_for, host
@@ -23,14 +24,14 @@ from tests.unit.plugins.plugin_utils.preflight.test_host_checks import SERVES, e
 
 def planned(here: dict, source: str = "docker", **options: object) -> Lines:
     """Return what is decided about the engine of a host. options: of daemon.json."""
-    return lambda: engine_plan(here, source, "", "https://any.lan/linux/debian", [], options)["problems"]
+    return lambda: engine_plan(here, source, "", "https://any.lan/linux", [], options)["problems"]
 
 
 def moved(data: str = "", containerd: str = "", **roots: object) -> Lines:
     """Return what checks an engine that holds images, for these roots. roots: where they are, and whether they hold."""
     now = {"data_root": DATA, "containerd_root": CONTAINERD, "containerd_configured": CONTAINERD}
     here = {"engine": {**now, "data_root_holds": True, "containerd_root_holds": True, **roots}}
-    return returned(moved_root, here, data, containerd)
+    return returned(changed_root_problem, here, data, containerd)
 
 
 def agent(*images: str, present: tuple = (), machine: str = "riscv64") -> Lines:
@@ -50,26 +51,26 @@ def rooted(current: str, wanted: str = "", containerd: str = "/var/lib/container
     return host(wanted=EngineSettings(options=options, containerd_root=ask), engine=there)
 
 
-REMOVE = "remove what nothing else needs"
+REMOVE = "remove those that nothing else needs"
 FLAG = {"command": [*COMMAND, "--log-driver=local"]}
 OTHER_FILE = {"command": [*COMMAND, "--config-file=/etc/other.json"]}
 
 ENGINES = cases(
     # packages that conflict
     (
-        f"{REMOVE} of them (apt-get remove containerd runc), or set docker_engine_source to distribution",
+        f"{REMOVE} (apt-get remove containerd runc), or set docker_engine_source to distribution",
         planned(look(packages={"containerd": "1.7.24", "runc": "1.1.15"})),
         planned(look()),
         planned(look(packages={"containerd": "1.7.24", "runc": "1.1.15"}), "distribution"),
     ),
     (
-        f"{REMOVE} of them (apt-get remove containerd.io), or set docker_engine_source to docker",
+        f"{REMOVE} (apt-get remove containerd.io), or set docker_engine_source to docker",
         planned(look(packages={"containerd.io": "1.7.24"}), "distribution"),
         planned(look(), "distribution"),
         planned(look(packages={"containerd.io": "1.7.24"})),
     ),
     (
-        f"{REMOVE} of them (apt-get remove containerd)",
+        f"{REMOVE} (apt-get remove containerd)",
         planned(look("debian 12", packages={"containerd": "1.6.20"})),
         planned(look("debian 12")),
     ),
@@ -81,14 +82,14 @@ ENGINES = cases(
         planned(look()),
     ),
     (
-        "is not a JSON object, and no engine is there yet: correct it, or remove it",
+        "is not a JSON object, and no engine is installed yet: correct it, or remove it",
         planned(look(daemon_json_names=None)),
         planned(look(daemon_json_names=["mtu"]), mtu=1400),
         planned(look()),
     ),
     # engines that cannot be used
     (
-        "the engine answers and does not tell about itself (docker info: timed out): see systemctl status docker",
+        "the engine responds but does not return its state (docker info: timed out): see systemctl status docker",
         planned(look(**{**THEIRS, "error": "timed out"})),
         planned(look(**THEIRS)),
     ),
@@ -117,18 +118,18 @@ ENGINES = cases(
         planned(look(**OURS)),
     ),
     (
-        "selinux-enabled keeps containers from",
+        "with selinux-enabled containers cannot read",
         planned(look(**OURS, selinux_enforcing=True), **{"selinux-enabled": True}),
         planned(look(**OURS, selinux_enforcing=True)),
     ),
     (
-        "sets dns too: take dns out of docker_engine_daemon_options, or the flag out of its unit",
+        "sets dns too: remove dns from docker_engine_daemon_options, or the flag from its unit",
         planned(look(**OURS, command=[*COMMAND, "--dns=9.9.9.9"]), dns=["9.9.9.9"]),
         planned(look(**OURS, command=[*COMMAND, "--dns=9.9.9.9"])),
         planned(look(**OURS, command=COMMAND), dns=["9.9.9.9"]),
     ),
     (
-        "sets log-driver too: take the flag out of its unit",
+        "sets log-driver too: remove the flag from its unit",
         planned(look(**OURS, **FLAG)),
         planned(look(**OURS, command=COMMAND)),
     ),

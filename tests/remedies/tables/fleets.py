@@ -130,7 +130,7 @@ def replaced(working: bool) -> Lines:
     def change(host_infos: dict, _wanted: dict) -> None:
         agent = host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"][0]
         agent.update({"state": "exited", "exit_code": 1} if working else {"started_at": OLD})
-        host_infos["agent-1"]["working"] = ["aztec-prover-agent"] if working else []
+        host_infos["agent-1"]["busy_projects"] = ["aztec-prover-agent"] if working else []
 
     return noted(change)
 

@@ -96,7 +96,7 @@ def debian(version: str, name: str = "debian", wanted: str = "docker", **seen: o
 
 def guarded(**guard: object) -> Lines:
     """Return what checks a host with this state of the port guard."""
-    return host(guard={"installed": True, "owner": "guard", "problems": [], "saved_in": [], **guard})
+    return host(guard={"installed": True, "owner": "guard", "problems": [], "saved_rulesets": [], **guard})
 
 
 def cpu(*flags: str) -> dict:
@@ -127,12 +127,12 @@ def published(by_hand: tuple | None) -> Lines:
 
 def ipv6(wanted: EngineSettings | None = None, **seen: object) -> Lines:
     """Return what checks a host whose containers need IPv6."""
-    good = {"serves": True, "version": "26.1.5", "translates_ipv6": False, "ours": False, "source": "docker-ce"}
+    good = {"serves": True, "version": "26.1.5", "translates_ipv6": False, "managed": False, "source": "docker-ce"}
     return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or EngineSettings()))
 
 
 URL = "https://download.docker.com/linux/debian"
-READY = {**SERVES, "ours": False}
+READY = {**SERVES, "managed": False}
 NFT = {"installed": True}
 WARNED = "the run uses the installed software unchanged"
 BROKER = SETTINGS["node-1"]["prover_broker"]
@@ -147,15 +147,15 @@ HOSTS = cases(
         debian("24.04", "ubuntu"),
         but_for(host(os=system("fedora", "41", apt=False), nft=NFT, engine=engine(**READY)), WARNED),
     ),
-    ("has Compose v1 alone", debian("12", wanted="distribution"), debian("12")),
+    ("has only Compose v1", debian("12", wanted="distribution"), debian("12")),
     (
-        "ubuntu 20.04 has no Compose v2",
+        "ubuntu 20.04 does not have Compose v2",
         debian("20.04", "ubuntu", wanted="distribution"),
         debian("22.04", "ubuntu", wanted="distribution"),
         but_for(debian("20.04", "ubuntu", wanted="distribution", **READY), WARNED),
     ),
     (
-        "debian 11 has no Compose v2",
+        "debian 11 does not have Compose v2",
         debian("11", wanted="distribution"),
         debian("13", wanted="distribution"),
         but_for(debian("11", wanted="distribution", **READY), WARNED),
@@ -174,21 +174,21 @@ HOSTS = cases(
         debian("26.04", "ubuntu", wanted="distribution"),
         debian("26.04", "ubuntu", **READY),
     ),
-    ("podman-docker stands in", host(engine=engine(source="podman-docker")), host()),
+    ("podman-docker provides", host(engine=engine(source="podman-docker")), host()),
     ("run with become", host(engine=engine(error="permission denied")), host()),
     (
-        "docker.io is installed and does not serve",
+        "docker.io is installed but does not respond",
         host(engine=engine(source="docker.io")),
         host(engine=engine(**{**READY, "source": "docker.io"})),
         host(),
     ),
     (
-        "its Docker is from no package",
+        "its Docker is not from a package",
         host(engine=engine(**{**READY, "compose": None})),
         host(engine=engine(**READY)),
     ),
     (
-        "debian 12 has no package of it for docker.io: install Compose 2.20 or later as a plugin of it, or remove",
+        "debian 12 does not have a package of it for docker.io: install Compose 2.20 or later as its plugin, or remove",
         debian("12", **{**READY, "source": "docker.io", "compose": None}),
         debian("12", **{**READY, "source": "docker.io"}),
         debian("12"),
@@ -200,12 +200,12 @@ HOSTS = cases(
         debian("12"),
     ),
     (
-        "ubuntu 20.04 has no package of it for docker.io",
+        "ubuntu 20.04 does not have a package of it for docker.io",
         debian("20.04", "ubuntu", **{**READY, "source": "docker.io", "compose": "1.29.2"}),
         but_for(debian("20.04", "ubuntu", **{**READY, "source": "docker.io"}), WARNED),
     ),
     (
-        "take that entry out, the role writes its own",
+        "remove that entry, the role writes its own",
         sources((DOCKER_LIST, URL, "/other.gpg"), (DOCKER_LIST, "https://other.lan", "")),
         sources((DOCKER_LIST, "https://other.lan", "")),
     ),
@@ -223,14 +223,14 @@ HOSTS = cases(
     ),
     (
         "set docker_engine_daemon_options: {experimental: true",
-        ipv6(ours=True),
-        ipv6(EngineSettings(options={"experimental": True, "ip6tables": True}), ours=True),
-        ipv6(EngineSettings(version="27.0.1"), ours=True),
+        ipv6(managed=True),
+        ipv6(EngineSettings(options={"experimental": True, "ip6tables": True}), managed=True),
+        ipv6(EngineSettings(version="27.0.1"), managed=True),
     ),
     (
         "set docker_engine_daemon_options: {experimental: true",
-        ipv6(ours=True, source="docker.io"),
-        ipv6(EngineSettings(options={"experimental": True, "ip6tables": True}), ours=True, source="docker.io"),
+        ipv6(managed=True, source="docker.io"),
+        ipv6(EngineSettings(options={"experimental": True, "ip6tables": True}), managed=True, source="docker.io"),
     ),
     ("in its daemon.json", ipv6(), ipv6(version="27.0.0", translates_ipv6=True), ipv6(translates_ipv6=True)),
     (
@@ -336,7 +336,7 @@ HOSTS = cases(
     ),
     ("belongs to process 9 (x)", guarded(owner="process 9 (x)"), guarded(owner="")),
     ("the port guard did not create it", guarded(owner="nobody", installed=False), guarded(owner="", installed=False)),
-    ("contains the port guard's table", guarded(saved_in=["/etc/nftables.conf"]), guarded()),
+    ("contains the port guard's table", guarded(saved_rulesets=["/etc/nftables.conf"]), guarded()),
     # the way to the broker
     ("run site.yml for the broker's host", broker("Connection refused", "10.0.0.9", "10.0.0.9/32"), broker("", None)),
     ("see docker logs prover-broker", broker("answers 503 at /status", "10.0.0.9"), broker("", "10.0.0.9")),

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsiblePromptNoninteractive
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import PromptVaultSecret, VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key, rotate_key
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
-    L1Settings,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import host_variables
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import L1Settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import (
     CURRENT,
@@ -84,7 +83,7 @@ def file_of(name: str, *others: str) -> Lines:
 
 def vault(
     text: str,
-    use: Callable = rotate_key.vault_of,
+    use: Callable = rotate_key.open_keys,
     secret: VaultSecret | None = SECRETS[0][1],
     passwords: list = SECRETS,
     **given: str,
@@ -112,21 +111,20 @@ def placed(**files: str) -> Lines:
         action._loader = DataLoader()
         groups = {"all": ["node-1"], "prover_node": ["node-1"]}
         request = rotate_key.Request(publisher_key.Request())
-        return raised(action._path, request, {"ansible_inventory_sources": [str(folder)], "groups": groups})()
+        return raised(action._vault_path, request, {"ansible_inventory_sources": [str(folder)], "groups": groups})()
 
     return in_folder(tried)
 
 
 def added(text: str) -> Lines:
     """Return what adds a key to a vault file's text."""
-    account = wallet.from_private_key(OLD)
-    opened = publisher_key.Opened(False, text, "dev", None)
-    return raised(publisher_key.with_account, opened, account, Path("vault.yml"))
+    vault = publisher_key.Vault(Path("vault.yml"), text, "dev", None)
+    return raised(vault.with_account, wallet.from_private_key(OLD))
 
 
 def changed(text: str) -> Lines:
     """Return what takes a key out of a vault file's text."""
-    return raised(vault_file.with_changed, text, {KEYS[NEXT]: None})
+    return raised(vault_file.with_renamed, text, {KEYS[NEXT]: None})
 
 
 def asked(**options: object) -> Lines:
@@ -146,19 +144,22 @@ def planned(addresses: dict, **options: bool) -> Lines:
 
 def given_key(key: str, addresses: dict) -> Lines:
     """Return what takes a key that is given while a rotation goes on."""
-    return lambda: returned(rotation.mismatch, key, rotation.plan_of(addresses, "vault.yml"), addresses, "vault.yml")()
+    return lambda: returned(
+        rotation.key_mismatch, key, rotation.plan_of(addresses, "vault.yml"), addresses, "vault.yml"
+    )()
 
 
 def ready(balances: dict | None = None, sent: dict | None = None, prover_id: str = A, moved: bool = True) -> Lines:
     """Return what keeps an old key, B's, in the vault."""
     held = {A: ETH, B: 0} if balances is None else balances
-    return lambda: rotation.unconfirmed(A, B, held, {A: 1} if sent is None else sent, prover_id, moved)
+    return lambda: rotation.reasons_to_keep(A, B, held, {A: 1} if sent is None else sent, prover_id, moved)
 
 
-def origin(path: str) -> Lines:
-    """Return what looks where a key comes from that is to come from /inventory/vault.yml."""
-    value = Origin(path=path).tag(OLD)
-    return returned(rotate_key.origin_problem, value, Path("/inventory/vault.yml"), "vault.yml", "node-1")
+def from_layers(*places: str) -> Lines:
+    """Return what checks that a key, set in these layers of the inventory, comes from the vault file in the first."""
+    layers = [Layer(place, 0, {KEYS[CURRENT]: OLD}) for place in places]
+    vault = rotate_key.KeyVault(Path("vault.yml"), KEY_LINE, "dev", None, {CURRENT: OLD}, {CURRENT: A})
+    return raised(rotate_key.check_single_source, "node-1", OLD, vault, places[0], layers)
 
 
 def exported(**environment: str) -> Lines:
@@ -197,7 +198,7 @@ def written(folder_is_there: bool) -> Lines:
         try:
             vault_file.write(own / "vault.yml", b"x")
         except OSError as error:
-            return [publisher_key.line_of(error)]
+            return [publisher_key.message_of(error)]
         return []
 
     return in_folder(tried)
@@ -249,7 +250,7 @@ KEYS_AND_VAULTS = cases(
     ("the mnemonic has 11 words", words("test " * 11), words(WORDS)),
     ("not a JSON V3 key store", raised(wallet.from_keystore, "no JSON", PASSWORD), keystore()),
     ("is not of version 3", keystore(version=4), keystore()),
-    ("names another address than its key has", keystore(address=B[2:].lower()), keystore()),
+    ("is not the address of its key", keystore(address=B[2:].lower()), keystore()),
     ("does not open the key store", keystore(b"other"), keystore(PASSWORD)),
     # inventories and vault files
     ("2 inventories are given", inventory("prod", "prod/hosts.yml"), inventory("prod")),
@@ -258,20 +259,20 @@ KEYS_AND_VAULTS = cases(
     ("does not exist", inventory("p-gone"), inventory("prod")),
     ("is a single file: give its folder", inventory("prod/hosts.yml"), inventory("prod")),
     (
-        "is no YAML file that Ansible reads",
+        "Ansible does not read the vault file",
         file_of("vault.txt"),
         file_of("group_vars/all/vault.yml"),
         file_of("host_vars/node-1/vault.yml"),
     ),
     (
-        "would not reach the node's host",
+        "does not apply to the node's host",
         file_of("host_vars/agent-1/vault.yml"),
         file_of("group_vars/all/vault.yml"),
         file_of("group_vars/prover_node/vault.yml"),
         file_of("host_vars/node-1/vault.yml"),
     ),
     (
-        "Ansible would not read",
+        "name a file that it reads",
         file_of("group_vars/all.yaml", "group_vars/all.yml"),
         file_of("group_vars/all.yml", "group_vars/all.yml"),
     ),
@@ -280,28 +281,28 @@ KEYS_AND_VAULTS = cases(
         file_of("group_vars/all/vault.yml", "group_vars/all.yml"),
         file_of("group_vars/all/vault.yml", "group_vars/all/main.yml"),
     ),
-    ("it does not hold NAME: value lines", vault("- a\n"), vault(KEY_LINE)),
+    ("it does not contain NAME: value lines", vault("- a\n"), vault(KEY_LINE)),
     ("nothing can be added at its end", added("{a: 1}\n"), added("a: 1\n")),
     (
-        "cannot be changed where it stands",
+        "cannot be changed in place",
         changed(f'{{{KEYS[NEXT]}: &key "{NEW}", b: *key}}\n'),
         changed(NEXT_LINE),
     ),
-    ("is already set in vault.yml, and no key is overwritten", added(KEY_LINE), added("a: 1\n")),
+    ("is already set in vault.yml, and keys are never overwritten", added(KEY_LINE), added("a: 1\n")),
     (
         "is plain text: encrypt it first",
-        vault(KEY_LINE, publisher_key.opened, None, vault_id=""),
-        vault(KEY_LINE, publisher_key.opened, vault_id=""),
+        vault(KEY_LINE, publisher_key.open_vault, None, vault_id=""),
+        vault(KEY_LINE, publisher_key.open_vault, vault_id=""),
     ),
     (
         "cannot be decrypted with the given vault passwords",
-        vault(KEY_LINE, publisher_key.opened, SECRETS[1][1], SECRETS[:1], vault_id=""),
-        vault(KEY_LINE, publisher_key.opened, SECRETS[1][1], vault_id=""),
+        vault(KEY_LINE, publisher_key.open_vault, SECRETS[1][1], SECRETS[:1], vault_id=""),
+        vault(KEY_LINE, publisher_key.open_vault, SECRETS[1][1], vault_id=""),
     ),
     (
-        "has vault id dev and keeps it",
-        vault(KEY_LINE, publisher_key.opened, vault_id="prod"),
-        vault(KEY_LINE, publisher_key.opened, vault_id=""),
+        "has vault id dev, which does not change",
+        vault(KEY_LINE, publisher_key.open_vault, vault_id="prod"),
+        vault(KEY_LINE, publisher_key.open_vault, vault_id=""),
     ),
     (
         "several vault passwords are given",
@@ -309,23 +310,23 @@ KEYS_AND_VAULTS = cases(
         raised(publisher_key.secret_for_new, SECRETS, "prod"),
     ),
     (
-        "no password of the wanted vault id",
+        "the wanted vault id has no password",
         raised(publisher_key.secret_for_new, SECRETS, "test"),
         raised(publisher_key.secret_for_new, SECRETS, "dev"),
         raised(publisher_key.secret_for_new, [*SECRETS, ("test", SECRETS[0][1])], "test"),
     ),
-    ("stands more than once in", vault(KEY_LINE + KEY_LINE), vault(KEY_LINE)),
+    ("is set more than once in", vault(KEY_LINE + KEY_LINE), vault(KEY_LINE)),
     (
-        f"has {MNEMONICS[NEXT]} and no {KEYS[NEXT]}",
+        f"has {MNEMONICS[NEXT]} but not {KEYS[NEXT]}",
         vault(KEY_LINE + f"{MNEMONICS[NEXT]}: {WORDS}\n"),
         vault(KEY_LINE),
         vault(KEY_LINE + NEXT_LINE + f"{MNEMONICS[NEXT]}: {WORDS}\n"),
     ),
     ("names a variable that is not set: export it", read_from("environment"), read_from("environment", A_KEY=OLD)),
     ("correct its path", read_from("file"), read_from("file", there=True)),
-    ("look at its folder", written(False), written(True)),
+    ("check its folder", written(False), written(True)),
     *(
-        (f"there is no terminal to ask on: {instead}", given(**before), *(given(**after) for after in afterwards))
+        (f"there is no terminal for a prompt: {instead}", given(**before), *(given(**after) for after in afterwards))
         for instead, before, *afterwards in (
             (
                 "set publisher_key_file or",
@@ -345,33 +346,37 @@ KEYS_AND_VAULTS = cases(
     ("reads the environment variable A_KEY", exported(), exported(A_KEY=OLD)),
     # options of keys.yml
     (
-        "there is no variable publisher_key_sorce",
+        "unknown variable publisher_key_sorce",
         raised(publisher_key.check_names, ["publisher_key_sorce"]),
         raised(publisher_key.check_names, ["publisher_key_source"]),
     ),
     (
-        "there is no variable publisher_key_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz: take it out",
+        "unknown variable publisher_key_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz: remove it",
         raised(publisher_key.check_names, ["publisher_key_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"]),
         raised(publisher_key.check_names, []),
     ),
-    ("file is not set: name the key store's", asked(source="keystore"), asked(source="keystore", file="k")),
-    ("index is no whole number", asked(source="mnemonic", index="x"), asked(source="mnemonic", index=0)),
-    ("show_mnemonic is neither true", asked(show_mnemonic="x"), asked(show_mnemonic=True), asked(show_mnemonic=False)),
-    ("file is no text", asked(vault_file=7), asked(vault_file="7")),
-    ("goes with publisher_key_source", asked(file="k"), asked(file="k", source="private_key")),
     (
-        "are both set: leave one",
+        "file is not set: set it to the path of the key store",
+        asked(source="keystore"),
+        asked(source="keystore", file="k"),
+    ),
+    ("index is not a whole number", asked(source="mnemonic", index="x"), asked(source="mnemonic", index=0)),
+    ("show_mnemonic is not a boolean", asked(show_mnemonic="x"), asked(show_mnemonic=True), asked(show_mnemonic=False)),
+    ("file is not text", asked(vault_file=7), asked(vault_file="7")),
+    ("file requires publisher_key_source", asked(file="k"), asked(file="k", source="private_key")),
+    (
+        "are both set: set only one",
         asked(source="private_key", file="k", environment="K"),
         asked(source="private_key", file="k"),
         asked(source="private_key", environment="K"),
     ),
-    ("source is not a choice", asked(source="x"), asked(source="new")),
+    ("source is not a valid choice", asked(source="x"), asked(source="new")),
     # options of rotate_key.yml
-    ("wait is no number of seconds", turn(wait="soon"), turn(wait=0), turn(wait=1800)),
-    ("confirm is neither true nor false", turn(confirm="perhaps"), turn(confirm=True), turn(confirm=False)),
-    ("rewards_moved goes with", turn(rewards_moved=True), turn(rewards_moved=True, confirm=True)),
+    ("wait is not a whole number", turn(wait="soon"), turn(wait=0), turn(wait=1800)),
+    ("confirm is not a boolean", turn(confirm="perhaps"), turn(confirm=True), turn(confirm=False)),
+    ("rewards_moved requires", turn(rewards_moved=True), turn(rewards_moved=True, confirm=True)),
     (
-        "publisher_key_source goes with a new key",
+        "publisher_key_source is for a new key",
         turn(source="mnemonic", rollback=True),
         turn(source="mnemonic"),
         turn(rollback=True),
@@ -383,28 +388,32 @@ KEYS_AND_VAULTS = cases(
         raised(rotate_key.check_source, {}),
     ),
     (
-        "holds several keys: change the one",
+        "has several keys: replace one of them",
         raised(rotate_key.check_source, {f"{KEYS[CURRENT]}s": [OLD, NEW]}),
         raised(rotate_key.check_source, {}),
     ),
-    ("not from vault.yml: take it out there", origin("/inventory/hosts.yml"), origin("/inventory/vault.yml")),
-    ("is in no vars file of the inventory", placed(all="a: 1\n"), placed(all=KEY_LINE)),
+    (
+        "not from vault.yml: remove it there",
+        from_layers("group_vars/all", "host_vars of the host"),
+        from_layers("group_vars/all"),
+    ),
+    ("is not in a vars file of the inventory", placed(all="a: 1\n"), placed(all=KEY_LINE)),
     ("keep all keys in one file", placed(all=KEY_LINE, host=NEXT_LINE), placed(all=KEY_LINE + NEXT_LINE)),
     (
-        "is looked up, or encrypted alone",
+        "is a template or an encrypted value of its own",
         placed(all=KEYS[CURRENT] + ": \"{{ lookup('ansible.builtin.env', 'A') }}\"\n"),
         # Changed where it comes from: this playbook has nothing to do.
         placed(all=KEY_LINE),
     ),
     # plans
     (
-        "are both set: leave one of them",
+        "rotate_key_rollback are both set: set only one",
         planned(KEPT, confirm=True, rollback=True),
         planned(KEPT, confirm=True),
         planned(KEPT, rollback=True),
     ),
     (
-        "take out the one that nobody needs",
+        "remove the one that is not needed",
         planned({CURRENT: A, NEXT: B, PREVIOUS: C}),
         planned(BOTH),
         planned({CURRENT: A, PREVIOUS: C}),
@@ -422,9 +431,9 @@ KEYS_AND_VAULTS = cases(
         lambda: given_key(C, {CURRENT: A, NEXT: C})(),
         lambda: given_key(C, {CURRENT: B, NEXT: C})(),
     ),
-    ("the given key is the one before", given_key(B, KEPT), planned(KEPT, rollback=True)),
+    ("the given key is the previous one", given_key(B, KEPT), planned(KEPT, rollback=True)),
     (
-        "take that one out with ansible-vault edit",
+        "remove that one with ansible-vault edit",
         given_key(C, BOTH),
         planned({CURRENT: A}),
         planned(BOTH),
@@ -432,28 +441,28 @@ KEYS_AND_VAULTS = cases(
     # what accounts hold
     (
         "and cannot pay for submitting proofs: send ETH to it",
-        returned(rotation.lacking, A, {A: 0}, SETTINGS),
-        returned(rotation.lacking, A, {A: ETH}, SETTINGS),
+        returned(rotation.insufficient_balance, A, {A: 0}, SETTINGS),
+        returned(rotation.insufficient_balance, A, {A: ETH}, SETTINGS),
     ),
     (
         "not enough to submit one proof now",
-        returned(rotation.lacking, A, {A: 1}, SETTINGS, ETH),
-        returned(rotation.lacking, A, {A: ETH}, SETTINGS, ETH),
-        returned(rotation.lacking, A, {A: 1}, SETTINGS, 1),
+        returned(rotation.insufficient_balance, A, {A: 1}, SETTINGS, ETH),
+        returned(rotation.insufficient_balance, A, {A: ETH}, SETTINGS, ETH),
+        returned(rotation.insufficient_balance, A, {A: 1}, SETTINGS, 1),
     ),
     (
-        "no execution client told the balance of",
-        returned(rotation.lacking, A, {}, SETTINGS),
-        returned(rotation.lacking, A, {A: ETH}, SETTINGS),
+        "no execution client returned the balance of",
+        returned(rotation.insufficient_balance, A, {}, SETTINGS),
+        returned(rotation.insufficient_balance, A, {A: ETH}, SETTINGS),
     ),
     (
         "below aztec_l1_balance_warn",
-        returned(rotation.scanty, A, {A: 1}, SETTINGS),
-        returned(rotation.scanty, A, {A: ETH}, SETTINGS),
+        returned(rotation.low_balance, A, {A: 1}, SETTINGS),
+        returned(rotation.low_balance, A, {A: ETH}, SETTINGS),
     ),
     ("wait for its first proof", ready(sent={}), ready(sent={A: 1})),
-    ("no execution client told what", ready(balances={}), ready()),
-    ("send it away first", ready(balances={B: ETH}), ready(balances={B: 0})),
+    ("no execution client returned the balance of", ready(balances={}), ready()),
+    ("transfer it first", ready(balances={B: ETH}), ready(balances={B: 0})),
     ("rewards still go to", ready(prover_id=B), ready(prover_id=C)),
     ("claim and move them", ready(moved=False), ready(moved=True)),
 )

@@ -64,20 +64,20 @@ def waits(runs: str = "", kind: str = "standby", known: bool = True) -> dict:
     """Return a node that waits, of a network that runs this version."""
     if kind != "standby":
         waiting = {"kind": kind, "rollup": "", "mismatches": []}
-        return {"status": answers(dict(NAMED)), "waiting": waiting, "network_runs": runs, "l1": L1}
-    return {**STANDBY, "network_runs": runs, **({} if known else {"waiting": None})}
+        return {"status": answers(dict(NAMED)), "waiting": waiting, "network_version": runs, "l1": L1}
+    return {**STANDBY, "network_version": runs, **({} if known else {"waiting": None})}
 
 
 def follows(runs: str = "", rollup: str = NEXT) -> dict:
     """Return a node that follows a rollup, of a network that runs this version."""
-    return {"status": answers({**NAMED, "x-aztec-l1rollupaddress": rollup}), "l1": L1, "network_runs": runs}
+    return {"status": answers({**NAMED, "x-aztec-l1rollupaddress": rollup}), "l1": L1, "network_version": runs}
 
 
 def differs(runs: str = "", own: str = "0x9") -> dict:
     """Return a node whose protocol is another than the rollup's, of a network that runs this version."""
     root = sorted(ROOTS)[0]
     l1 = {**L1, "roots": {**ROOTS, root: "0x9"}}
-    return {"status": answers({**HEADERS, root: own if own != "0x9" else "0x8"}), "l1": l1, "network_runs": runs}
+    return {"status": answers({**HEADERS, root: own if own != "0x9" else "0x8"}), "l1": l1, "network_version": runs}
 
 
 # What a node of the version that the network runs is like, and one that the network has come to.

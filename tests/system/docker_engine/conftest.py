@@ -26,5 +26,5 @@ class Engines:
 
 @pytest.fixture(scope="session")
 def engines(fleet: Fleet) -> Engines:
-    """Give the role."""
+    """Return the role."""
     return Engines(fleet)

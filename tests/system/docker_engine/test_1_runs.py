@@ -1,4 +1,4 @@
-"""What Molecule's runs of the role came to, and what they left."""
+"""The results of Molecule's runs of the role, and the state of the hosts."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ COMPOSE = "docker-compose-plugin"
 
 
 def version(fleet: Fleet, package: str = "docker-ce") -> str:
-    """Give the version of a package."""
+    """Return the version of a package."""
     return fleet.execute(HOST, ["dpkg-query", "-W", "-f", "${Version}", package]).out
 
 

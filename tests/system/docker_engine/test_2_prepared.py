@@ -23,9 +23,9 @@ def test_prepared_host_is_refused_as_it_is(fleet: Fleet, engines: Engines) -> No
     assert traces(fleet, BARE) == before
     assert applied.code == 2
     assert (
-        f"{BARE}: containerd and runc cannot be installed beside the packages of docker_engine_source docker: remove "
-        f"what nothing else needs of them ({REMEDY}), or set docker_engine_source to distribution; "
-        "/etc/docker/daemon.json is there before the engine and sets data-root, registry-mirrors: set the same in "
+        f"{BARE}: containerd and runc cannot be installed together with the packages of docker_engine_source docker: "
+        f"remove those that nothing else needs ({REMEDY}), or set docker_engine_source to distribution; "
+        "/etc/docker/daemon.json was there before the engine and sets data-root, registry-mirrors: set the same in "
         "docker_engine_daemon_options, or remove the file"
     ) in applied.said
 
@@ -37,6 +37,6 @@ def test_other_source_takes_what_is_there(engines: Engines) -> None:
 
 
 def test_removing_what_is_there_helps(fleet: Fleet, engines: Engines) -> None:
-    """The same by hand."""
+    """The same manually."""
     fleet.execute(BARE, f"{REMEDY} -yq && rm /etc/docker/daemon.json && rmdir /etc/docker")
     assert engines.apply(BARE, check=True).changed(BARE) > 0

@@ -18,7 +18,7 @@ APT = "DEBIAN_FRONTEND=noninteractive apt-get -yq --no-install-recommends"
 
 
 def engine_process(fleet: Fleet) -> str:
-    """Give the engine's process, which another start would change."""
+    """Return the engine's process, which another start would change."""
     return fleet.execute(THEIRS, ["systemctl", "show", "-P", "MainPID", "docker.service"]).out.strip()
 
 
@@ -63,8 +63,8 @@ def test_another_fingerprint_is_refused(fleet: Fleet, engines: Engines) -> None:
         applied = engines.apply(BARE, docker_engine_apt_key_fingerprint=DOCKERS)
     assert applied.code == 2
     assert (
-        f"{BARE}: nothing was installed, as the key at {URL}/debian/gpg is refused: its fingerprint is "
-        f"{engines.fingerprint.strip()}, not {DOCKERS}: check docker_engine_apt_url and who answers there"
+        f"{BARE}: nothing was installed, because the key at {URL}/debian/gpg is rejected: its fingerprint is "
+        f"{engines.fingerprint.strip()}, not {DOCKERS}: check docker_engine_apt_url and the server behind it"
     ) in applied.said
 
 
@@ -95,7 +95,7 @@ def test_a_source_among_others_is_refused(fleet: Fleet, engines: Engines, name: 
         fleet.execute(BARE, ["rm", path])
     assert applied.code == 2
     assert (
-        f"{BARE}: {path} names {URL}/debian with another key (/k.gpg), among other sources: take that entry out, "
+        f"{BARE}: {path} has {URL}/debian with another key (/k.gpg), and other repositories: remove that entry, "
         "the role writes its own"
     ) in applied.said
 
@@ -108,5 +108,5 @@ def test_podman_in_dockers_place_is_refused(fleet: Fleet, engines: Engines) -> N
         applied = engines.apply(BARE)
     assert applied.code == 2
     assert (
-        f"{BARE}: podman-docker stands in Docker's place: remove it (apt-get remove podman-docker) and run again"
+        f"{BARE}: podman-docker provides the docker command: remove it (apt-get remove podman-docker) and run again"
     ) in applied.said

@@ -22,28 +22,28 @@ RUN = (
 
 
 def process(fleet: Fleet, service: str) -> str:
-    """Give a service's process."""
+    """Return a service's process."""
     return fleet.execute(HOST, ["systemctl", "show", "-P", "MainPID", service]).out.strip()
 
 
 def environment_of(fleet: Fleet, number: str) -> list[str]:
-    """Give the environment of a process."""
+    """Return the environment of a process."""
     return fleet.execute(HOST, ["cat", f"/proc/{number}/environ"]).out.split("\0")
 
 
 def environment(fleet: Fleet) -> list[str]:
-    """Give the environment that containerd runs with."""
+    """Return the environment that containerd runs with."""
     return environment_of(fleet, process(fleet, "containerd.service"))
 
 
 def keeper(fleet: Fleet, seen: dict[str, Any]) -> list[str]:
-    """Give the environment of the process that keeps a container, and starts its health checks."""
+    """Return the environment of the process that keeps a container, and starts its health checks."""
     return environment_of(fleet, fleet.execute(HOST, ["ps", "-o", "ppid=", "-p", str(seen["Pid"])]).out.strip())
 
 
 @pytest.fixture
 def container(fleet: Fleet) -> Iterator[Any]:
-    """Give the way to see a container that runs all the while: its id, process and start."""
+    """Return the way to see a container that runs all the while: its id, process and start."""
     fleet.execute(HOST, RUN)
 
     def seen() -> dict[str, Any]:
@@ -66,7 +66,7 @@ OLD = f"rm -f {CONF} && systemctl daemon-reload && systemctl restart containerd.
         pytest.param(f"cp {CONF} /root/kept && {OLD} && mv /root/kept {CONF}", id="written and not loaded"),
         pytest.param(
             f"sed -i s,/run/containerd,/tmp, {CONF} && systemctl daemon-reload && systemctl restart containerd.service",
-            id="changed by hand",
+            id="changed manually",
         ),
     ],
 )
@@ -120,7 +120,7 @@ def test_settings_that_are_overridden_are_told(fleet: Fleet, engines: Engines) -
         fleet.execute(HOST, f"rm {other} && systemctl daemon-reload && systemctl restart containerd.service")
     assert applied.code == 2
     assert (
-        f"{HOST}: containerd runs without what {CONF} sets: see with systemctl cat containerd.service what else sets "
-        "it, and take that out"
+        f"{HOST}: containerd runs without the settings in {CONF}: find the setting that overrides them with systemctl "
+        "cat containerd.service, and remove it"
     ) in applied.said
     assert engines.apply(HOST, **GIVEN).code == 0

@@ -25,15 +25,15 @@ def kept(fleet: Fleet) -> tuple[str, ...]:
     [
         pytest.param(
             {"hosts": ["tcp://127.0.0.1:2375"]},
-            "docker.service has the flag --host, and the engine does not start where /etc/docker/daemon.json sets "
-            "hosts too: take hosts out of docker_engine_daemon_options, or the flag out of its unit (systemctl cat "
+            "docker.service has the flag --host, and the engine does not start if /etc/docker/daemon.json sets "
+            "hosts too: remove hosts from docker_engine_daemon_options, or the flag from its unit (systemctl cat "
             "docker.service shows where it is)",
             id="flag of the unit",
         ),
         pytest.param(
             {"no-such-setting": True},
-            "daemon.json was not changed, as the engine would not start with it (the following directives don't match "
-            "any configuration option: no-such-setting): correct docker_engine_daemon_options and run again",
+            "daemon.json was not changed, because the engine would not start with it (the following directives don't "
+            "match any configuration option: no-such-setting): correct docker_engine_daemon_options and run again",
             id="refused by the check",
         ),
         # dockerd --validate takes these.

@@ -21,7 +21,7 @@ def root(fleet: Fleet) -> str:
 
 def line(current: str, wanted: str) -> str:
     """Return how the refusal of a move begins."""
-    return f"{HOST}: {current} holds images, containers or volumes, which would not be found in {wanted}: set "
+    return f"{HOST}: {current} contains images, containers or volumes, which would not be found in {wanted}: set "
 
 
 def test_a_root_that_holds_an_image_is_not_moved(fleet: Fleet, engines: Engines) -> None:
@@ -57,7 +57,7 @@ def test_containerd_is_not_moved_below_a_container(fleet: Fleet, engines: Engine
 
 
 def test_what_the_line_says_works(fleet: Fleet, engines: Engines) -> None:
-    """Everything stopped and moved by hand, the run goes on, and the image is there."""
+    """Everything stopped and moved manually, the run goes on, and the image is there."""
     wanted = {"docker_engine_data_root": OTHER, "docker_engine_containerd_root": CONTAINERD, **GIVEN}
     assert line(NEW, OTHER) in engines.apply(HOST, **wanted).said
     fleet.execute(HOST, f"docker rm -f lasting && {STOP} && mv {NEW} {OTHER}")

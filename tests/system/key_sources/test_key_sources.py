@@ -25,13 +25,13 @@ MNEMONIC = "test test test test test test test test test test test junk"
 
 
 def account(number: int) -> Account:
-    """Give one of anvil's accounts."""
+    """Return one of anvil's accounts."""
     Account.enable_unaudited_hdwallet_features()
     return Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{number}")
 
 
 def digits(number: int) -> str:
-    """Give an account's key as hex digits."""
+    """Return an account's key as hex digits."""
     return account(number).key.hex().removeprefix("0x")
 
 
@@ -42,7 +42,7 @@ REWARDS = {source: f"0x{number:040x}" for number, source in enumerate(PUBLISHERS
 
 @pytest.fixture(name="signer", scope="module")
 def fixture_signer(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Give a signer that has the keys of its publishers, at an address that the hosts reach: its URL and its log."""
+    """Return a signer that has the keys of its publishers, at an address that the hosts reach: its URL and its log."""
     folder = tmp_path_factory.mktemp("signer")
     for number in PUBLISHERS["web3signer"]:
         text = f'type: file-raw\nkeyType: SECP256K1\nprivateKey: "0x{digits(number)}"\n'
@@ -67,7 +67,7 @@ def fixture_as_it_was() -> Iterator[None]:
 
 
 def variables(source: str, url: str) -> dict:
-    """Give the variables of a source; what the inventory says of a key is taken back where it would be one too many."""
+    """Return the variables of a source, without the inventory's key if the source does not use it."""
     numbers = PUBLISHERS[source]
     values = {"prover_node_key_source": source, "prover_node_prover_id": REWARDS[source]}
     values["prover_node_publisher_private_key"] = ""

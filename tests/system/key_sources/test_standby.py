@@ -27,7 +27,7 @@ WITHIN = 150
 
 @contextmanager
 def another_rollup(fleet: Fleet) -> Iterator[str]:
-    """Give the rollup another VK tree root; the value is its own one, which it has again afterwards."""
+    """Return the rollup another VK tree root; the value is its own one, which it has again afterwards."""
     slot = release_of(fleet.settings.aztec_version).rollup_slots[HEADER]
     own = rpc(fleet.settings.l1_url, "eth_getStorageAt", fleet.settings.rollup, slot, "latest")
     assert own != OTHER

@@ -40,7 +40,7 @@ class User:
         return self.folder / "inventories/mine"
 
     def given(self) -> list[str]:
-        """Give what each command is given."""
+        """Return what each command is given."""
         return ["-i", str(self.inventory), "--vault-password-file", str(self.folder / "password")]
 
     def start(self, *command: str) -> subprocess.Popen[str]:
@@ -67,19 +67,19 @@ class User:
         return self.run("ansible-playbook", f"playbooks/{name}", *arguments, code=code)
 
     def keys(self) -> dict[str, str]:
-        """Give the keys in the vault file."""
+        """Return the keys in the vault file."""
         command = ["ansible-vault", "view", "--vault-password-file", str(self.folder / "password")]
         content = yaml.safe_load("\n".join(self.end(self.start(*command, str(self.inventory / VAULT)))))
         return {name: value for name, value in content.items() if name.endswith("_key")}
 
     def addresses(self) -> dict[str, str]:
-        """Give the accounts of the keys in the vault file."""
+        """Return the accounts of the keys in the vault file."""
         return {name: Account.from_key(key).address for name, key in self.keys().items()}
 
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory) -> User:
-    """Give a new user, whose inventory differs from the lab's by the missing key."""
+    """Return a new user, whose inventory differs from the lab's by the missing key."""
     made = User(tmp_path_factory.mktemp("user"))
     (made.folder / "password").write_text("a password of the test\n")
     shutil.copytree(ROOT / "inventories/lab", made.inventory)
@@ -92,13 +92,13 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
 
 
 def container(fleet: Fleet) -> tuple[str, str]:
-    """Give id and start of the node's container: both differ when one was made anew, the second after a restart."""
+    """Return id and start of the node's container: both differ when one was made anew, the second after a restart."""
     found = fleet.container(NODE, SERVICE)
     return found["Id"], found["State"]["StartedAt"]
 
 
 def publishers(fleet: Fleet) -> list[str]:
-    """Give the accounts of the keys that the node's host has."""
+    """Return the accounts of the keys that the node's host has."""
     store = json.loads(fleet.execute(NODE, "cat /opt/aztec/prover-node/keys/prover.json").out)
     return [Account.from_key(key).address for key in store["prover"]["publisher"]]
 
@@ -113,13 +113,13 @@ def recreated(fleet: Fleet, since: float) -> int:
 
 
 def changed(lines: list[str]) -> dict[str, int]:
-    """Give how many tasks changed each host, from the recap."""
+    """Return how many tasks changed each host, from the recap."""
     recap = lines[next(number for number, line in enumerate(lines) if line.startswith("PLAY RECAP")) + 1 :]
     return {line.split()[0]: int(line.split("changed=")[1].split()[0]) for line in recap if "changed=" in line}
 
 
 def error(lines: list[str]) -> str:
-    """Give the last error that a run ended with."""
+    """Return the last error that a run ended with."""
     return [line for line in lines if line.startswith("[ERROR]")][-1].split("Action failed: ")[-1]
 
 
@@ -168,7 +168,7 @@ def new(fleet: Fleet, user: User, old: str) -> str:
     )
     assert f"next {address} 0 ETH 0" in lines
     remedy = f'prover_node_prover_id: "{old}"'
-    said_by(lambda line: f"changes with it, from {old} to {address}; to keep it, set {remedy}." in line, lines)
+    said_by(lambda line: f"changes from {old} to {address}; to keep it, set {remedy}." in line, lines)
     assert (container(fleet), publishers(fleet)) == (before, [old])
     # The remedy that was named.
     (user.inventory / "group_vars/all/rewards.yml").write_text(f"---\n{remedy}\n")
@@ -212,7 +212,7 @@ def test_a_node_that_does_not_start_gets_its_old_key_back(fleet: Fleet, user: Us
     assert time.monotonic() - began < 115
     said_by(lambda line: line.startswith(f"{NODE}: {new} has 0 ETH and cannot pay") and line.endswith("s left"), lines)
     said_by(lambda line: "The last good files and images are back and run" in line, lines)
-    assert error(lines).startswith(f"The node was not seen to come up with the key of {new}; what is known of it ")
+    assert error(lines).startswith(f"The node did not start with the key of {new}, see the error above.")
     assert (user.inventory / VAULT).read_bytes() == vault
     assert publishers(fleet) == [old]
     fleet.wait_until_healthy(NODE, SERVICE)
@@ -245,7 +245,9 @@ def rotated(fleet: Fleet, user: User, old: str, new: str) -> int:
     before, keys, began = container(fleet), user.keys(), time.time()
     lines = user.playbook("rotate_key.yml")
     assert user.keys() == {PREVIOUS: keys[KEY], KEY: keys[NEXT]}
-    said_by(lambda line: line.startswith(f"The node runs with the key of {new}, the publisher's in "), lines)
+    said_by(
+        lambda line: line.startswith(f"The node runs with the key of {new}, which is the publisher's key in "), lines
+    )
     assert publishers(fleet) == [new]
     assert container(fleet)[0] != before[0]
     assert fleet.container(NODE, SERVICE)["RestartCount"] == 0, fleet.log(NODE, SERVICE)[-5000:]
@@ -304,9 +306,9 @@ def test_the_old_key_goes_once_nobody_needs_it(fleet: Fleet, user: User, old: st
     wait_for("the new account to send", lambda: int(rpc(url, "eth_getTransactionCount", new, "latest"), 16), WITHIN)
     why = error(user.playbook("rotate_key.yml", *confirm, code=2))
     reasons = why.split("; ")
-    assert [reason.split(" ")[0] for reason in reasons] == [old, "rewards", "rewards", "the"], why
+    assert [reason.split(" ")[0] for reason in reasons] == [old, "rewards", "only", "the"], why
     assert f"rewards still go to {old}, which is PROVER_ID: " in why
-    assert reasons[-1] == "the old key stays in the vault (-e rotate_key_force=true takes it out all the same)"
+    assert reasons[-1] == "the old key stays in the vault (-e rotate_key_force=true removes it anyway)"
     assert user.keys() == keys
     send_away(fleet, keys[PREVIOUS])
     (user.inventory / "group_vars/all/rewards.yml").write_text(f'---\nprover_node_prover_id: "{SEQUENCER_ADDRESS}"\n')
@@ -314,10 +316,10 @@ def test_the_old_key_goes_once_nobody_needs_it(fleet: Fleet, user: User, old: st
     user.playbook("site.yml")
     before = container(fleet)
     why = error(user.playbook("rotate_key.yml", *confirm, code=2))
-    assert why.startswith(f"rewards of proofs that were sent for {old} can be moved with its key alone: ")
+    assert why.startswith(f"only the key of {old} can move the rewards of its proofs: ")
     assert user.keys() == keys
     lines = user.playbook("rotate_key.yml", *confirm, "-e", "rotate_key_rewards_moved=true")
     assert f"previous {old} 0 ETH" in " ".join(lines)
-    assert f"The key of {old} is no longer there." in lines
+    assert f"The key of {old} was removed." in lines
     assert user.keys() == {KEY: keys[KEY]}
     assert container(fleet) == before

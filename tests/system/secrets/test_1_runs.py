@@ -381,7 +381,7 @@ def test_rotation_to_an_empty_account(bench: Bench) -> None:
 def test_rotation_whose_job_is_killed(bench: Bench) -> None:
     fund(bench.fleet, bench.values["next key"])
     ran = rotate(bench, "rotation-killed", *IMPORT, meanwhile=bench.kill_the_job)
-    assert ran.code != 0 and "was not seen to come up with the key of" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "did not start with the key of" in ran.said, ran.said[-3000:]
     clean(bench, ran)
 
 

@@ -187,7 +187,7 @@ def test_a_pull_is_given_no_secrets(state, sent):
 
 def test_job_that_cannot_be_started_is_a_failure():
     made, dummy = plugin([{"_todo": True}, {"failed": True, "started": False, "msg": "no room"}])
-    assert run(made) == {"failed": True, "started": False, "msg": "no room"}
+    assert run(made) == {"failed": True, "changed": False, "started": False, "msg": "no room"}
 
 
 @pytest.mark.parametrize(

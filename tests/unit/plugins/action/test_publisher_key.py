@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the action takes for options, which vault password it chooses, and what it does to a vault file's text."""
+"""The options of the action, its choice of a vault password, and its changes to the text of a vault file."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action.publisher_key import (
-    KEY,
-    MNEMONIC,
     OPTIONS,
-    Opened,
     Request,
+    Vault,
     check_names,
-    opened,
+    open_vault,
     read,
     request_of,
     secret_for_new,
     variables_of,
-    with_account,
 )
 from ansible_collections.aztec_ops.prover.plugins.doc_fragments import new_key
 from ansible_collections.aztec_ops.prover.plugins.modules import publisher_key
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import wallet
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import CURRENT, KEYS, MNEMONICS
 
+KEY, MNEMONIC = KEYS[CURRENT], MNEMONICS[CURRENT]
 COLLECTION = Path(__file__).resolve().parents[4]
 DEV, PROD = VaultSecret(b"dev-S3cret"), VaultSecret(b"prod-S3cret")
 SECRETS = [("dev", DEV), ("prod", PROD)]
@@ -34,7 +33,7 @@ ACCOUNT = wallet.from_mnemonic("test test test test test test test test test tes
 
 
 def refusal(function, *arguments: object) -> str:
-    """Give the one line that a function refuses with."""
+    """Return the line of the error that a function raises."""
     with pytest.raises(ValueError) as caught:
         function(*arguments)
     assert caught.type is ValueError
@@ -44,7 +43,7 @@ def refusal(function, *arguments: object) -> str:
 
 
 def options_of(module) -> dict:
-    """Give the options that a module's documentation names, with those of the fragment that it extends."""
+    """Return the options in a module's documentation, with those of the fragment that it extends."""
     own = yaml.safe_load(module.DOCUMENTATION)
     assert own["extends_documentation_fragment"] == ["aztec_ops.prover.new_key"]
     return {**yaml.safe_load(new_key.ModuleDocFragment.DOCUMENTATION)["options"], **own["options"]}
@@ -88,40 +87,43 @@ def test_requests(arguments: dict, changes: dict) -> None:
     [
         (
             {"source": "S3cret"},
-            "publisher_key_source is not a choice: choose one of new, private_key, mnemonic, keystore",
+            "publisher_key_source is not a valid choice: choose one of new, private_key, mnemonic, keystore",
         ),
-        ({"qr": "S3cret"}, "publisher_key_qr is not a choice: choose one of uri, address, none"),
-        ({"index": "S3cret", "source": "mnemonic"}, "publisher_key_index is no whole number: give one from 0"),
-        ({"show_mnemonic": "S3cret"}, "publisher_key_show_mnemonic is neither true nor false: write true or false"),
-        ({"file": ["S3cret"]}, "publisher_key_file is no text: put it in quotes"),
-        ({"vault_file": 7}, "publisher_key_vault_file is no text"),
+        ({"qr": "S3cret"}, "publisher_key_qr is not a valid choice: choose one of uri, address, none"),
+        ({"index": "S3cret", "source": "mnemonic"}, "publisher_key_index is not a whole number: give one from 0"),
+        ({"show_mnemonic": "S3cret"}, "publisher_key_show_mnemonic is not a boolean: write true or false"),
+        ({"file": ["S3cret"]}, "publisher_key_file is not text: put it in quotes"),
+        ({"vault_file": 7}, "publisher_key_vault_file is not text"),
         (
             {"file": "S3cret"},
-            "publisher_key_file goes with publisher_key_source private_key or mnemonic or keystore alone",
+            "publisher_key_file requires publisher_key_source private_key or mnemonic or keystore: set that too",
         ),
         (
             {"environment": "S3cret"},
-            "publisher_key_environment goes with publisher_key_source private_key or mnemonic alone",
+            "publisher_key_environment requires publisher_key_source private_key or mnemonic: set",
         ),
-        ({"index": 1}, "publisher_key_index goes with publisher_key_source mnemonic alone: set that too"),
-        ({"source": "private_key", "index": 1}, "publisher_key_index goes with publisher_key_source mnemonic alone"),
+        ({"index": 1}, "publisher_key_index requires publisher_key_source mnemonic: set that too"),
+        (
+            {"source": "private_key", "index": 1},
+            "publisher_key_index requires publisher_key_source mnemonic: set that too",
+        ),
         (
             {"source": "mnemonic", "password_file": "S3cret"},
-            "publisher_key_password_file goes with publisher_key_source keys",
+            "publisher_key_password_file requires publisher_key_source keys",
         ),
         (
             {"password_environment": "S3cret"},
-            "publisher_key_password_environment goes with publisher_key_source keystore a",
+            "publisher_key_password_environment requires publisher_key_source keystore: ",
         ),
-        ({"source": "keystore", "file": "k", "environment": "S3cret"}, "publisher_key_environment goes with"),
+        ({"source": "keystore", "file": "k", "environment": "S3cret"}, "publisher_key_environment requires"),
         (
             {"source": "private_key", "show_mnemonic": True},
-            "publisher_key_show_mnemonic goes with publisher_key_source new",
+            "publisher_key_show_mnemonic requires publisher_key_source new",
         ),
-        ({"source": "keystore"}, "publisher_key_file is not set: name the key store's file"),
+        ({"source": "keystore"}, "publisher_key_file is not set: set it to the path of the key store"),
         (
             {"source": "mnemonic", "file": "S3cret", "environment": "S3cret"},
-            "publisher_key_file and publisher_key_environment are both set: leave one of them",
+            "publisher_key_file and publisher_key_environment are both set: set only one of them",
         ),
         (
             {"source": "keystore", "file": "k", "password_file": "S3cret", "password_environment": "S3cret"},
@@ -136,9 +138,9 @@ def test_wrong_requests(arguments: dict, message: str) -> None:
 def test_misspelt_options() -> None:
     check_names(["publisher_key_source", "publisher_key_vault_file", "my_publisher_key", "ansible_host", "keys"])
     found = refusal(check_names, ["publisher_key_sourec"])
-    assert found == "there is no variable publisher_key_sourec: did you mean publisher_key_source?"
+    assert found == "unknown variable publisher_key_sourec: did you mean publisher_key_source?"
     assert refusal(check_names, ["publisher_keys_source"]).endswith("did you mean publisher_key_source?")
-    assert refusal(check_names, ["publisher_key_" + "x" * 40]).endswith("take it out")
+    assert refusal(check_names, ["publisher_key_" + "x" * 40]).endswith("remove it")
 
 
 def test_the_password_of_a_new_file(monkeypatch) -> None:
@@ -147,9 +149,7 @@ def test_the_password_of_a_new_file(monkeypatch) -> None:
     assert refusal(secret_for_new, SECRETS, "") == (
         "several vault passwords are given (dev, prod): name one by its id with publisher_key_vault_id"
     )
-    assert refusal(secret_for_new, SECRETS, "other").startswith(
-        "no password of the wanted vault id is given, only dev, prod: "
-    )
+    assert refusal(secret_for_new, SECRETS, "other").startswith("the wanted vault id has no password, only dev, prod: ")
     monkeypatch.setattr("ansible.constants.DEFAULT_VAULT_ENCRYPT_IDENTITY", "prod")
     assert secret_for_new(SECRETS, "") == ("prod", PROD)
 
@@ -159,12 +159,13 @@ def test_a_file_is_opened_with_its_own_password_and_keeps_its_vault_id(tmp_path,
     path = tmp_path / "vault.yml"
     path.write_bytes(VaultLib().encrypt("a: 1\n", PROD, vault_id=vault_id))
     assert header in path.read_bytes()
-    found = opened(path, SECRETS, "")
+    found = open_vault(path, SECRETS, "")
     assert (found.text, found.vault_id, found.secret) == ("a: 1\n", vault_id, PROD)
-    assert opened(tmp_path / "new.yml", SECRETS, "dev") == Opened(True, "", "dev", DEV)
+    new = tmp_path / "new.yml"
+    assert open_vault(new, SECRETS, "dev") == Vault(new, "", "dev", DEV)
     other = "dev" if vault_id == "prod" else "prod"
-    assert refusal(opened, path, SECRETS, other).endswith(
-        f"has vault id {vault_id} and keeps it: leave publisher_key_vault_id away"
+    assert refusal(open_vault, path, SECRETS, other).endswith(
+        f"has vault id {vault_id}, which does not change: omit publisher_key_vault_id"
     )
 
 
@@ -182,24 +183,26 @@ def test_a_file_is_opened_with_its_own_password_and_keeps_its_vault_id(tmp_path,
 )
 def test_files_that_cannot_be_opened(tmp_path, content: bytes, message: str) -> None:
     (tmp_path / "vault.yml").write_bytes(content)
-    assert message in refusal(opened, tmp_path / "vault.yml", SECRETS, "")
+    assert message in refusal(open_vault, tmp_path / "vault.yml", SECRETS, "")
 
 
 def test_the_text_with_an_account() -> None:
-    path = Path("/inventory/vault.yml")
-    text = with_account(Opened(False, "# mine\na: 1\n", "prod", PROD), ACCOUNT, path)
+    def added(text: str) -> str:
+        return Vault(Path("/inventory/vault.yml"), text, "prod", PROD).with_account(ACCOUNT)
+
+    text = added("# mine\na: 1\n")
     assert text.startswith(
         "# mine\na: 1\n# The publisher's key, of account 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266.\n"
     )
     assert yaml.safe_load(text) == {"a": 1, KEY: ACCOUNT.key, MNEMONIC: ACCOUNT.mnemonic}
-    assert "the key is this mnemonic's at m/44'/60'/0'/0/0." in text
+    assert "the key's mnemonic, path m/44'/60'/0'/0/0." in text
     assert list(variables_of(wallet.from_private_key(ACCOUNT.key))) == [KEY]
     for name in (KEY, MNEMONIC):
         for value in ("S3cret", '""', ""):
-            found = refusal(with_account, Opened(False, f"{name}: {value}\n", "prod", PROD), ACCOUNT, path)
-            assert found.startswith(f"{name} is already set in /inventory/vault.yml, and no key is overwritten: ")
-    found = refusal(with_account, Opened(False, "- S3cret\n", "prod", PROD), ACCOUNT, path)
-    assert found.startswith("/inventory/vault.yml: it does not hold NAME: value lines: ")
+            found = refusal(added, f"{name}: {value}\n")
+            assert found.startswith(f"{name} is already set in /inventory/vault.yml, and keys are never overwritten: ")
+    found = refusal(added, "- S3cret\n")
+    assert found.startswith("/inventory/vault.yml: it does not contain NAME: value lines: ")
 
 
 def test_a_file_or_a_variable_is_read(tmp_path, monkeypatch) -> None:

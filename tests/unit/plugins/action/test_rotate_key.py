@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a rotation takes for options, which sources it refuses, and what it reads of a vault file."""
+"""The options of a rotation, the sources of keys that it rejects, and the keys that it reads from a vault file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible._internal._datatag._tags import Origin
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
 from ansible_collections.aztec_ops.prover.plugins.action.rotate_key import (
@@ -16,13 +15,15 @@ from ansible_collections.aztec_ops.prover.plugins.action.rotate_key import (
     OWN,
     SHARED,
     STEPS,
+    KeyVault,
     Request,
+    check_single_source,
     check_source,
-    origin_problem,
+    open_keys,
     request_of,
-    vault_of,
 )
 from ansible_collections.aztec_ops.prover.plugins.modules import rotate_key
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.wallet import from_private_key
 
 from tests.unit.plugins.action.test_publisher_key import options_of
@@ -35,7 +36,7 @@ NEXT = "prover_node_next_publisher_private_key: "
 
 
 def refusal(function, *arguments: object) -> str:
-    """Give the one line that a function refuses with."""
+    """Return the line of the error that a function raises."""
     with pytest.raises(ValueError) as caught:
         function(*arguments)
     text = str(caught.value)
@@ -59,9 +60,9 @@ def test_the_playbook_passes_every_option() -> None:
     names["group"] = "preflight_node_group"
     wanted = {name: f"{{{{ {variable} | default(omit) }}}}" for name, variable in names.items()}
     assert passed == {**wanted, "step": "stage", "fleet": "{{ preflight_fleet }}"}
-    looked = play["tasks"][2]["block"][1]["aztec_ops.prover.rotate_key"]
+    checked = play["tasks"][2]["block"][1]["aztec_ops.prover.rotate_key"]
     wanted = {name: wanted[name] for name in OWN if name != "rollback"}
-    assert looked == {**wanted, "step": "check_account", "staged": "{{ __rotate_key }}"}
+    assert checked == {**wanted, "step": "check_account", "staged": "{{ __rotate_key }}"}
     # Before a wait, and after it.
     included = [task.get("ansible.builtin.include_tasks") for task in play["tasks"][2]["block"]]
     assert included == ["tasks/assert_only_key_changes.yml", None, "tasks/assert_only_key_changes.yml", None]
@@ -77,7 +78,7 @@ def test_the_playbook_passes_every_option() -> None:
         ({"wait": 0, "confirm": "true", "force": True}, {"confirm": True, "force": True}),
         ({"confirm": False}, {}),
         ({"confirm": True, "rewards_moved": True}, {"confirm": True, "rewards_moved": True}),
-        # With aztec_l1_checks: ignore it goes alone, which only the step itself can tell.
+        # Valid with aztec_l1_checks: ignore, which the step checks.
         ({"force": True}, {"force": True}),
         (
             {"source": "mnemonic", "index": "2"},
@@ -92,19 +93,19 @@ def test_requests(arguments: dict, changes: dict) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"wait": "S3cret"}, "rotate_key_wait is no number of seconds: give one from 0, such as 1800"),
-        ({"wait": -1}, "rotate_key_wait is no number of seconds"),
-        ({"rollback": "S3cret"}, "rotate_key_rollback is neither true nor false: write true or false"),
-        ({"rewards_moved": True}, "rotate_key_rewards_moved goes with rotate_key_confirm alone: set that too"),
+        ({"wait": "S3cret"}, "rotate_key_wait is not a whole number: give one from 0"),
+        ({"wait": -1}, "rotate_key_wait is not a whole number"),
+        ({"rollback": "S3cret"}, "rotate_key_rollback is not a boolean: write true or false"),
+        ({"rewards_moved": True}, "rotate_key_rewards_moved requires rotate_key_confirm: set that too"),
         (
             {"confirm": True, "source": "mnemonic"},
-            "publisher_key_source goes with a new key, not with rotate_key_confirm: leave one of them",
+            "publisher_key_source is for a new key, not for rotate_key_confirm: set only one of them",
         ),
         (
             {"rollback": True, "source": "private_key"},
-            "publisher_key_source goes with a new key, not with rotate_key_rollback: ",
+            "publisher_key_source is for a new key, not for rotate_key_rollback: ",
         ),
-        ({"source": "S3cret"}, "publisher_key_source is not a choice: choose one of new, private_key, mnemonic, keyst"),
+        ({"source": "S3cret"}, "publisher_key_source is not a valid choice: choose one of new, private_key, mnemonic"),
     ],
 )
 def test_wrong_requests(arguments: dict, message: str) -> None:
@@ -114,35 +115,41 @@ def test_wrong_requests(arguments: dict, message: str) -> None:
 def test_sources_whose_keys_are_changed_in_another_way() -> None:
     check_source({})
     check_source({"prover_node_key_source": "env", "prover_node_publisher_private_keys": []})
-    assert refusal(check_source, {"prover_node_key_source": "web3signer"}).startswith(
-        "the key is in a web3signer: give"
-    )
+    assert refusal(check_source, {"prover_node_key_source": "web3signer"}).startswith("the key is in a web3signer: add")
     several = {"prover_node_publisher_private_keys": ["S3cret", "S3cret"]}
     assert refusal(check_source, several) == (
-        "prover_node_publisher_private_keys holds several keys: change the one that is to go in it and "
-        "run playbooks/site.yml"
+        "prover_node_publisher_private_keys has several keys: replace one of them there and run playbooks/site.yml"
     )
+
+
+VAULTED, LINE, EXTRA = "group_vars/all", "the inventory's line of the host", "the command line (-e)"
 
 
 @pytest.mark.parametrize(
-    ("origin", "where"),
+    ("places", "value", "place"),
     [
-        ({"path": "{folder}/vault.yml", "line_num": 3}, ""),
-        ({"path": "{folder}/link/vault.yml"}, ""),
-        ({"path": "{folder}/hosts.yml"}, "{folder}/hosts.yml"),
-        ({"description": "<CLI option '-e'>"}, "<CLI option '-e'>"),
-        (None, "another place"),
+        ([VAULTED], OLD, ""),
+        (["the inventory's group all", VAULTED], OLD, ""),
+        # The same key in a place that takes precedence would apply after the rotation.
+        ([VAULTED, LINE], OLD, LINE),
+        ([VAULTED, EXTRA], OLD, EXTRA),
+        ([VAULTED, LINE], NEW, LINE),
+        # A place that is not in the inventory, such as a fact, or an inventory that is not static.
+        ([VAULTED], NEW, "another place"),
+        ([], NEW, "another place"),
+        ([], OLD, ""),
     ],
 )
-def test_the_vault_file_decides(tmp_path: Path, origin: dict | None, where: str) -> None:
-    """The same value from another place does not count as the file's."""
-    file = tmp_path / "vault.yml"
-    file.touch()
-    (tmp_path / "link").symlink_to(tmp_path)
-    about = {name: one.format(folder=tmp_path) if name == "path" else one for name, one in (origin or {}).items()}
-    value = Origin(**about).tag(OLD) if origin else OLD
-    wanted = f"node-1 gets prover_node_publisher_private_key from {where}, not from vault.yml: take it out there"
-    assert origin_problem(value, file, "vault.yml", "node-1") == (wanted.format(folder=tmp_path) if where else "")
+def test_the_vault_file_decides(places: list, value: str, place: str) -> None:
+    layers = [Layer(one, 0, {KEY.strip(": "): value}) for one in places]
+    held = KeyVault(Path("vault.yml"), f'{KEY}"{OLD}"\n', "prod", SECRET, {}, {})
+    arguments = ("node-1", value, held, VAULTED, layers)
+    if not place:
+        check_single_source(*arguments)
+        return
+    assert refusal(check_single_source, *arguments) == (
+        f"node-1 gets prover_node_publisher_private_key from {place}, not from vault.yml: remove it there"
+    )
 
 
 def vault(tmp_path: Path, text: str) -> Path:
@@ -154,7 +161,7 @@ def vault(tmp_path: Path, text: str) -> Path:
 
 def test_the_keys_of_a_vault_file(tmp_path: Path) -> None:
     path = vault(tmp_path, f'{KEY}"{OLD[2:]}"\n{NEXT}"{NEW}"\nother: 1\n')
-    found = vault_of(path, [("prod", SECRET)])
+    found = open_keys(path, [("prod", SECRET)])
     assert found.keys == {"current": OLD, "next": NEW}
     assert found.addresses == {"current": from_private_key(OLD).address, "next": from_private_key(NEW).address}
     assert OLD[2:] not in repr(found) and NEW[2:] not in repr(found)
@@ -174,15 +181,15 @@ def test_the_keys_of_a_vault_file(tmp_path: Path) -> None:
         ),
         (
             "prover_node_previous_publisher_mnemonic: S3cret\n",
-            "{path} has prover_node_previous_publisher_mnemonic and no prover_node_previous_publisher_private_key: ",
+            "{path} has prover_node_previous_publisher_mnemonic but not prover_node_previous_publisher_private_key: ",
         ),
         (
             f'{KEY}"{OLD}"\n{NEXT}"{NEW}"\n{NEXT}"{OLD}"\n',
-            "prover_node_next_publisher_private_key stands more than once in {path}: take out all but one",
+            "prover_node_next_publisher_private_key is set more than once in {path}: remove all but one",
         ),
-        ("- S3cret\n", "{path}: it does not hold NAME: value lines: mend it with ansible-vault edit"),
+        ("- S3cret\n", "{path}: it does not contain NAME: value lines: correct it with ansible-vault edit"),
     ],
 )
 def test_vault_files_without_good_keys(tmp_path: Path, text: str, message: str) -> None:
     path = vault(tmp_path, text)
-    assert refusal(vault_of, path, [("prod", SECRET)]).startswith(message.format(path=path))
+    assert refusal(open_keys, path, [("prod", SECRET)]).startswith(message.format(path=path))

@@ -562,8 +562,8 @@ def test_a_source_that_is_taken_off_the_list_is_remembered(machine: Machine) -> 
     sources("10.0.0.11", "10.0.0.13")
     assert "elements = { 10.0.0.13 }" in sources("10.0.0.11")
     kept = machine.file(f"{guard.DIRECTORY}/prover_broker.json").read_text()
-    assert '"former": [\n        "10.0.0.13"\n      ]' in kept
-    assert "former" not in sources("10.0.0.11", "10.0.0.13")
+    assert '"removed": [\n        "10.0.0.13"\n      ]' in kept
+    assert "removed" not in sources("10.0.0.11", "10.0.0.13")
 
 
 def test_a_call_that_does_not_know_all_sources_takes_none_off(machine: Machine) -> None:
@@ -595,4 +595,4 @@ def test_a_section_that_cannot_be_read_remembers_nothing(machine: Machine) -> No
     machine.host().apply(BROKER, present=True)
     machine.file(f"{guard.DIRECTORY}/prover_broker.json").write_text("x")
     text, _names = machine.host().apply(guard.section_of("prover_broker", [{"port": 8080}], ["aztec0"]), present=True)
-    assert "former" not in text
+    assert "removed" not in text

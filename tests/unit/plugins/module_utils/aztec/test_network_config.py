@@ -190,7 +190,7 @@ GOOD = json.dumps(DOCUMENT).encode()
 
 def test_the_first_url_that_knows_the_network_answers(serve) -> None:
     down, other, good = "http://127.0.0.1:1/x", serve(200, b'{"testnet": {}}'), serve(200, GOOD)
-    found = nc.ask_network(question(down, other, good, serve(500, b"")))
+    found = nc.query_network(question(down, other, good, serve(500, b"")))
     assert (found["where"], found["version"], found["registry"]) == (nc.origin(good), "6.0.0", REGISTRY)
     assert found["cached"] is None
     assert found["errors"] == [
@@ -213,24 +213,24 @@ def test_the_first_url_that_knows_the_network_answers(serve) -> None:
 )
 def test_answers_that_are_not_usable(serve, status: int, body: bytes, line: str) -> None:
     url = serve(status, body, location="http://elsewhere.lan/S3cret")
-    found = nc.ask_network(question(url))
+    found = nc.query_network(question(url))
     assert found["errors"] == [f"{nc.origin(url)} {line}", "there is no cached copy"]
     assert (found["where"], found["version"], found["registry"], found["cached"]) == ("", None, None, None)
 
 
 def test_the_cached_copy_answers_last(serve, tmp_path) -> None:
     (tmp_path / "c.json").write_bytes(GOOD)
-    found = nc.ask_network(question("http://127.0.0.1:1/x", cache=tmp_path / "c.json"))
+    found = nc.query_network(question("http://127.0.0.1:1/x", cache=tmp_path / "c.json"))
     assert (found["where"], found["version"]) == ("", "6.0.0")
     assert abs(found["cached"] - time.time()) < 60
     newer = json.dumps({"mainnet": {**MAINNET, "nodeVersion": "6.1.0"}}).encode()
-    found = nc.ask_network(question(serve(200, newer), cache=tmp_path / "c.json"))
+    found = nc.query_network(question(serve(200, newer), cache=tmp_path / "c.json"))
     assert (found["version"], found["cached"]) == ("6.1.0", None)
 
 
 def test_what_a_location_holds_is_not_shown(serve) -> None:
     url = serve(401, b'{"error": "wrong key S3cret0123"}').replace("http://", "http://me:S3cret0123@")
-    found = nc.ask_network(question(url + "?key=S3cret0123"))
+    found = nc.query_network(question(url + "?key=S3cret0123"))
     assert found["errors"][0].endswith("answers 401 Unauthorized: wrong key ***")
     assert "S3cret" not in json.dumps(found)
 
@@ -239,7 +239,7 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time() -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
     started = time.monotonic()
-    found = nc.ask_network(question(url, url, seconds=0.5))
+    found = nc.query_network(question(url, url, seconds=0.5))
     assert time.monotonic() - started < 3
     assert found["errors"][:2] == [f"{nc.origin(url)} gives no answer within 0.5 s"] * 2
     silent.close()
@@ -254,7 +254,7 @@ def test_a_look_up_that_hangs_costs_a_bounded_time(monkeypatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     started = time.monotonic()
-    found = nc.ask_network(question("http://hangs.lan/x", seconds=0.2))
+    found = nc.query_network(question("http://hangs.lan/x", seconds=0.2))
     assert time.monotonic() - started < 3
     assert found["errors"] == ["http://hangs.lan gives no answer within 0.2 s", "there is no cached copy"]
     assert "done" not in found

@@ -122,8 +122,8 @@ def of_engine(port: int):
 
 
 QUESTIONS: dict[str, Callable] = {
-    "L1": lambda port: l1.ask_l1(l1_questions(port)),
-    "network": lambda port: nc.ask_network(
+    "L1": lambda port: l1.query_l1(l1_questions(port)),
+    "network": lambda port: nc.query_network(
         {"name": "testnet", "urls": [f"http://127.0.0.1:{port}/"], "cache": "/none", "seconds": LIMIT}
     ),
     "rpc": rpc,
@@ -188,14 +188,14 @@ NUMBERS = {
 @pytest.mark.parametrize("body", NUMBERS)
 def test_numbers_of_l1_clients_are_bounded(serve, body: str) -> None:
     """What comes back can be written as JSON by any Python, and read again."""
-    found = l1.ask_l1(l1_questions(serve(answers(NUMBERS[body])), seconds=5))
+    found = l1.query_l1(l1_questions(serve(answers(NUMBERS[body])), seconds=5))
     assert len(json.dumps(found, allow_nan=False)) < 5000
     assert not any(digits in json.dumps(found) for digits in ("7" * 100, "f" * 100))
 
 
 @pytest.mark.parametrize("body", ["digits", "an exponent", "not a number"])
 def test_a_number_out_of_range_is_named(serve, body: str) -> None:
-    (found,) = l1.ask_l1(l1_questions(serve(answers(NUMBERS[body])), seconds=5, consensus=[]))["execution"]
+    (found,) = l1.query_l1(l1_questions(serve(answers(NUMBERS[body])), seconds=5, consensus=[]))["execution"]
     assert found["fault"] == {"kind": "other", "text": "answers with a number that is out of range"}
 
 
@@ -224,13 +224,13 @@ def test_settings_of_a_container_are_bounded(setting: str) -> None:
 
 def test_longer_answers_are_named(serve) -> None:
     long = answers(b'{"result": "' + b"x" * 2**21 + b'"}')
-    (found,) = l1.ask_l1(l1_questions(serve(long), seconds=5, consensus=[]))["execution"]
+    (found,) = l1.query_l1(l1_questions(serve(long), seconds=5, consensus=[]))["execution"]
     assert found["fault"] == {"kind": "other", "text": "answers with more than 1048576 bytes"}
 
 
 def test_cut_off_answers_are_named(serve) -> None:
     short = OK + b'Content-Length: 100\r\n\r\n{"result": "0x1"}'
-    (found,) = l1.ask_l1(l1_questions(serve(lambda peer: peer.sendall(short)), seconds=5, consensus=[]))["execution"]
+    (found,) = l1.query_l1(l1_questions(serve(lambda peer: peer.sendall(short)), seconds=5, consensus=[]))["execution"]
     assert found["fault"] == {"kind": "connect", "text": "closes the connection before the end of its answer"}
 
 
@@ -246,7 +246,7 @@ CONTROLS = "a\x1b[31mred\x1b]0;title\x07\rb\u202ec\u2066d\u200be\x9b2Jf"
 
 def test_what_peers_say_is_printable(serve) -> None:
     said = json.dumps({"error": {"code": -1, "message": CONTROLS}}).encode()
-    (found,) = l1.ask_l1(l1_questions(serve(answers(said)), seconds=5, consensus=[]))["execution"]
+    (found,) = l1.query_l1(l1_questions(serve(answers(said)), seconds=5, consensus=[]))["execution"]
     assert found["refused"] == {"chain_id": "refuses eth_chainId: ared b?c?d?ef"}
     status = OK + b"X-Aztec-A: \x1b[31mred\x1b]0;title\x07\x08\r\nContent-Length: 6\r\n\r\n\x1b[2Ja\x07"
     found = hp.ask_status("127.0.0.1", serve(lambda peer: peer.sendall(status)), 5)

@@ -19,7 +19,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
     client_proxies,
     with_no_proxy,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import engine_daemon
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import daemon_settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 
 LOCAL = "localhost,127.0.0.1,::1,[::1]"
@@ -162,7 +162,7 @@ def test_every_service_is_treated() -> None:
     ],
 )
 def test_the_engine_s_own_proxy(options: dict, wanted: str | None) -> None:
-    assert engine_daemon([], options, ["10.0.0.10"]).get("proxies", {}).get("no-proxy") == wanted
+    assert daemon_settings([], options, ["10.0.0.10"]).get("proxies", {}).get("no-proxy") == wanted
 
 
 def test_the_fleet_s_names_and_addresses() -> None:

@@ -141,7 +141,7 @@ def test_source(packages, version, binary, wanted):
 def test_bare_host(tmp_path):
     """Without Docker all is told as missing, and nothing fails."""
     found = he.engine_facts(he.Engine("unix://" + str(tmp_path / "none.sock")), run_nothing, tmp_path)
-    assert (found["serves"], found["source"], found["compose"], found["ours"]) == (False, "none", None, False)
+    assert (found["serves"], found["source"], found["compose"], found["managed"]) == (False, "none", None, False)
     assert (found["daemon_json"], found["containerd_conf"], found["containerd_environment"]) == ("", "", None)
     assert "no such file" in found["error"]
 
@@ -159,7 +159,7 @@ def test_engine_of_the_role(tmp_path):
         (tmp_path / path).write_text(text)
     engine = Answers({"/version": {"Version": "28.5.2", "ApiVersion": "1.51"}, "/info": {"DockerRootDir": "/d"}})
     found = he.engine_facts(engine, lambda _command: (0, "v2.40.1\n", ""), tmp_path)
-    assert (found["ours"], found["daemon_json_loaded"], found["pin"]) == (True, "abc", "5:28.5.2*")
+    assert (found["managed"], found["daemon_json_loaded"], found["pin"]) == (True, "abc", "5:28.5.2*")
     assert found["daemon_json"] == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert found["containerd_conf"] == "40d8baaabac85ad8ac5a2ec40dd065b4ea0fb47c25ce3ddad4c290d22503c90f"
     assert found["containerd_environment"] is None

@@ -9,22 +9,22 @@ import json
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine as he
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
-    engine_daemon,
+    daemon_settings,
     engine_plan,
-    engine_validation,
     flags_of,
+    validation_command,
 )
 
 COMMAND = ["/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
 SERVES = {"serves": True, "error": "", "compose": "2.26.1-4", "source": "docker-ce"}
-OURS = {**SERVES, "ours": True}
+OURS = {**SERVES, "managed": True}
 
 
 def look(system="debian 13", **engine):
     """Return the look at a bare host, with these changes to what is said of its engine."""
     name, _sep, version = system.partition(" ")
     bare = {
-        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "ours": False,
+        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "managed": False,
         "pin": "", "apt_sources": [], "packages": {}, "systemd": True, "snap": False, "desktop": False, "security": [],
         "selinux_enforcing": False, "command": COMMAND, "daemon_json_names": [],
     }
@@ -36,7 +36,7 @@ def plan(seen, source="docker", options=None, mirrors=None):
     """Return what is done, and why not."""
     # What was there before these settings were looked at took no more than this.
     more = [mirrors or [], options or {}] if mirrors or options else []
-    found = engine_plan(seen, source, "", "https://download.docker.com/linux/debian", *more)
+    found = engine_plan(seen, source, "", "https://download.docker.com/linux", *more)
     return found["action"], found.get("problems") or [found.get("problem")]
 
 
@@ -52,7 +52,7 @@ UNUSABLE = [
     ),
     pytest.param(
         look(**SERVES, security=["seccomp", "userns"]),
-        "out of /etc/docker/daemon.json or the unit's flags, and run systemctl restart docker.service",
+        "from /etc/docker/daemon.json or the unit's flags, and run systemctl restart docker.service",
         look(**SERVES, security=["seccomp"]),
         id="userns-remap",
     ),
@@ -102,7 +102,7 @@ def test_an_engine_that_tells_nothing_of_itself_is_left_as_it_is(engine):
     action, problems = plan(look(**{**engine, "error": "timed out"}, snap=True))
     assert action == "refuse"
     assert problems == [
-        "the engine answers and does not tell about itself (docker info: timed out): see systemctl status docker, and "
+        "the engine responds but does not return its state (docker info: timed out): see systemctl status docker, and "
         "if it hangs, run systemctl restart docker on the host"
     ]
     assert plan(look(**engine))[0] == "leave"
@@ -174,7 +174,7 @@ def test_prepared_daemon_json(names, options, lost):
     action, (problem,) = plan(look(daemon_json_names=names), options=options)
     assert action == "refuse"
     assert problem == (
-        f"/etc/docker/daemon.json is there before the engine and sets {lost}: set the same in "
+        f"/etc/docker/daemon.json was there before the engine and sets {lost}: set the same in "
         "docker_engine_daemon_options, or remove the file"
     )
     assert plan(look(daemon_json_names=names), options={**options, lost: "x"})[0] == "install"
@@ -199,18 +199,18 @@ def test_daemon_json_of_an_engine_is_not_prepared():
 @pytest.mark.parametrize(
     ("options", "flags", "words"),
     [
-        ({"hosts": ["tcp://127.0.0.1:2375"]}, ["-H", "fd://"], "--host, and the engine does not start where"),
-        ({"hosts": ["tcp://127.0.0.1:2375"]}, ["--host=fd://"], "take hosts out of docker_engine_daemon_options"),
-        ({"containerd": "/run/c.sock"}, ["--containerd=/run/containerd/containerd.sock"], "take containerd out"),
-        ({"log-opts": {"max-file": "5"}}, ["--log-opt", "max-size=1m"], "too: take the flag out of its unit"),
-        ({}, ["--live-restore"], "too: take the flag out of its unit"),
-        ({"insecure-registries": ["a"]}, ["--insecure-registry", "a"], "take insecure-registries out"),
-        ({"proxies": {"http-proxy": "http://me:S3cret@a"}}, ["--http-proxy=http://b"], "take http-proxy out"),
-        ({"storage-driver": "vfs"}, ["-s", "overlay2"], "take storage-driver out"),
-        ({}, ["--config-file", "/etc/other.json"], "take the flag out of its unit"),
-        ({}, ["--config-file=/etc/docker/daemon.json", "--config-file=/etc/other.json"], "take the flag out of its"),
-        ({}, ["--config-file"], "take the flag out of its unit"),
-        ({"userns-remap": "default"}, [], "take it out of docker_engine_daemon_options"),
+        ({"hosts": ["tcp://127.0.0.1:2375"]}, ["-H", "fd://"], "--host, and the engine does not start if"),
+        ({"hosts": ["tcp://127.0.0.1:2375"]}, ["--host=fd://"], "remove hosts from docker_engine_daemon_options"),
+        ({"containerd": "/run/c.sock"}, ["--containerd=/run/containerd/containerd.sock"], "remove containerd from"),
+        ({"log-opts": {"max-file": "5"}}, ["--log-opt", "max-size=1m"], "too: remove the flag from its unit"),
+        ({}, ["--live-restore"], "too: remove the flag from its unit"),
+        ({"insecure-registries": ["a"]}, ["--insecure-registry", "a"], "remove insecure-registries from"),
+        ({"proxies": {"http-proxy": "http://me:S3cret@a"}}, ["--http-proxy=http://b"], "remove http-proxy from"),
+        ({"storage-driver": "vfs"}, ["-s", "overlay2"], "remove storage-driver from"),
+        ({}, ["--config-file", "/etc/other.json"], "remove the flag from its unit"),
+        ({}, ["--config-file=/etc/docker/daemon.json", "--config-file=/etc/other.json"], "remove the flag from its"),
+        ({}, ["--config-file"], "remove the flag from its unit"),
+        ({"userns-remap": "default"}, [], "remove it from docker_engine_daemon_options"),
     ],
 )
 def test_settings_that_the_engine_would_not_start_with(seen, options, flags, words):
@@ -225,7 +225,7 @@ def test_settings_that_the_engine_would_not_start_with(seen, options, flags, wor
     if flags:
         without = {**seen, "engine": {**seen["engine"], "command": ["/usr/bin/dockerd"]}}
         assert plan(without, options=options)[0] != "refuse"
-    if "take the flag" not in problem:
+    if "remove the flag" not in problem:
         assert plan(conflicting, options={"mtu": 1400})[0] != "refuse"
 
 
@@ -257,7 +257,7 @@ def test_selinux_enabled_is_refused_where_it_is_enforcing():
     options = {"selinux-enabled": True}
     assert plan(look(), options=options)[0] == "install"
     action, (problem,) = plan(look(selinux_enforcing=True), options=options)
-    assert (action, problem.rpartition(": ")[2]) == ("refuse", "take it out of docker_engine_daemon_options")
+    assert (action, problem.rpartition(": ")[2]) == ("refuse", "remove it from docker_engine_daemon_options")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_selinux_enabled_is_refused_where_it_is_enforcing():
 )
 def test_another_log_driver_has_its_own_options(options, log_opts):
     """json-file's are none of journald's, and an engine with them does not start."""
-    daemon = engine_daemon([], options)
+    daemon = daemon_settings([], options)
     assert daemon["log-driver"] == options["log-driver"]
     assert daemon.get("log-opts") == log_opts
 
@@ -291,7 +291,7 @@ def test_another_log_driver_has_its_own_options(options, log_opts):
 )
 def test_only_dockerd_checks_settings(command, check):
     """Another program that a unit runs may do anything with the flag of the check."""
-    assert engine_validation(look(command=command)) == f"{check} --validate --config-file %s"
+    assert validation_command(look(command=command)) == f"{check} --validate --config-file %s"
 
 
 def test_flags():

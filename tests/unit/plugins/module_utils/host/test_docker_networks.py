@@ -14,10 +14,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host import netwo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import (
     DEFAULT_POOLS,
     SPARE_POOLS,
-    avoided_subnet,
-    fitting_mtu,
+    choose_subnet,
     free_subnet,
     overlapping,
+    path_mtu,
     pool_subnets,
     pools_of,
     route_to,
@@ -193,12 +193,12 @@ DOCKER0 = ["172.17.0.0/16"]
     ],
 )
 def test_the_subnet_to_ask_for(routes: list, avoid: list, taken: list, found: str) -> None:
-    assert avoided_subnet(DEFAULT_POOLS, routes, avoid, taken) == found
+    assert choose_subnet(DEFAULT_POOLS, routes, avoid, taken) == found
 
 
 def test_no_subnet_to_ask_for() -> None:
     with pytest.raises(ValueError, match="address pools overlaps"):
-        avoided_subnet([("10.1.0.0/24", 24)], [ANYWHERE], ["10.1.0.10"], [])
+        choose_subnet([("10.1.0.0/24", 24)], [ANYWHERE], ["10.1.0.10"], [])
 
 
 WG = route("10.99.0.0/24", "wg0", mtu=1420)
@@ -220,7 +220,7 @@ WG = route("10.99.0.0/24", "wg0", mtu=1420)
     ],
 )
 def test_the_mtu_that_fits(routes: list, addresses: list, found: tuple) -> None:
-    assert fitting_mtu(routes, addresses) == found
+    assert path_mtu(routes, addresses) == found
 
 
 def test_the_route_of_the_longest_prefix() -> None:

@@ -531,7 +531,7 @@ def test_probe_of_a_waiting_program(plain_server, tmp_path, service, headers, rp
     assert (found["waiting"] or {}).get("kind") == kind
     assert found["status"].get("post") == post
     assert engine.since[1:] == (["0"] if kind else [])
-    assert (found["pinned"], found["network_runs"]) == (False, "")
+    assert (found["pinned"], found["network_version"]) == (False, "")
 
 
 CLIENTS = """\

@@ -57,8 +57,8 @@ WELL = {
     "outdated": False,
     "sections": ["prover_broker", "prover_node"],
     "problems": [],
-    "saved_in": [],
-    "tried": [],
+    "saved_rulesets": [],
+    "denied": [],
     "table_problem": "",
 }
 
@@ -177,7 +177,7 @@ def test_enabled(tmp_path: Path, kind: str, make, enabled: bool) -> None:
 )
 def test_saved_rulesets(tmp_path: Path, name: str, text: str, found: bool) -> None:
     write(tmp_path, name, text)
-    assert host_guard.saved_in(tmp_path) == ([f"/{name}"] if found else [])
+    assert host_guard.saved_rulesets(tmp_path) == ([f"/{name}"] if found else [])
 
 
 def test_saved_rulesets_are_all_named(root: Path) -> None:
@@ -186,7 +186,7 @@ def test_saved_rulesets_are_all_named(root: Path) -> None:
         write(root, name, "table inet aztec_prover {\n}\n")
     (root / "etc/nftables.d/folder").mkdir()
     (root / "etc/nftables.d/c.nft").write_bytes(b"\xff\xfe")
-    assert facts(root) == {**WELL, "saved_in": [f"/{name}" for name in names]}
+    assert facts(root) == {**WELL, "saved_rulesets": [f"/{name}" for name in names]}
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,6 @@ def test_nft_and_its_version(tmp_path: Path, folder: str) -> None:
 
 
 def test_those_who_try_are_named(root: Path) -> None:
-    assert facts(root, {**STATE, "tried": ["10.0.0.9"]}) == {**WELL, "tried": ["10.0.0.9"]}
+    assert facts(root, {**STATE, "denied": ["10.0.0.9"]}) == {**WELL, "denied": ["10.0.0.9"]}
     # The daemon of an earlier version does not say.
-    assert facts(root)["tried"] == []
+    assert facts(root)["denied"] == []

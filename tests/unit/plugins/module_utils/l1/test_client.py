@@ -22,11 +22,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import 
     Fault,
     Quiet,
     Refused,
-    ask_l1,
     blobs_begin,
     inside,
     number,
     origin,
+    query_l1,
 )
 
 
@@ -234,14 +234,14 @@ def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripte
     chain, odd = (200, b'{"result": "0x1"}'), (200, b'{"result": ["S3cret"]}')
     nobody = {"execution": [], "consensus": [], "signer": []}
     questions = {**nobody, "execution": [target(scripted(chain, odd, odd, odd, odd))], "registry": "0x1"}
-    found = ask_l1({**questions, "addresses": ["0x2"], "seconds": 5})["execution"][0]
+    found = query_l1({**questions, "addresses": ["0x2"], "seconds": 5})["execution"][0]
     assert found["fault"] is None
     assert (found["chain_id"], found["head"], found["syncing"], found["code_bytes"]) == (1, None, None, None)
     assert found["balances"] == {}
     beacon = (200, b'{"data": [{"header": {"message": {"slot": "0"}}}]}')
     strange = (200, b'{"data": 7}')
     questions = {**nobody, "consensus": [target(scripted(beacon, *[strange] * 20))], "registry": ""}
-    found = ask_l1({**questions, "addresses": [], "seconds": 5})["consensus"][0]
+    found = query_l1({**questions, "addresses": [], "seconds": 5})["consensus"][0]
     assert found["fault"] is None
     assert (found["head"], found["sync"], found["chain_id"], found["blobs"]) == (0, None, None, None)
     assert "S3cret" not in repr(found)
@@ -254,10 +254,10 @@ def test_transactions_are_counted_where_that_is_asked(scripted) -> None:
     url = scripted(counted, odd, refused, chain, none, none)
     questions = {"execution": [target(url)], "consensus": [], "signer": [], "registry": "", "addresses": []}
     questions["seconds"] = 5
-    found = ask_l1({**questions, "sent": ["0xA", "0xB", "0xC"]})["execution"][0]
+    found = query_l1({**questions, "sent": ["0xA", "0xB", "0xC"]})["execution"][0]
     assert (found["fault"], found["sent"]) == (None, {"0xA": 16})
     assert "sent" in found["refused"]
-    assert "sent" not in ask_l1({**questions, "execution": [target(scripted(chain, none, none))]})["execution"][0]
+    assert "sent" not in query_l1({**questions, "execution": [target(scripted(chain, none, none))]})["execution"][0]
 
 
 # What clients answer with: a list of calls; geth's and Nethermind's callTracer; geth's opcodes.
@@ -401,7 +401,7 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
 )  # fmt: skip
 def test_an_old_transaction_is_looked_for(scripted, chain: dict, block, method, recent, said, most: int) -> None:
     nobody = {"execution": [], "consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
-    (found,) = ask_l1({**nobody, "debug": [target(scripted(handler=Chain, **chain))]})["debug"]
+    (found,) = query_l1({**nobody, "debug": [target(scripted(handler=Chain, **chain))]})["debug"]
     assert (found["fault"], found["chain_id"], found["head"]) == (None, 1, chain["head"])
     assert found["traces"] == {"block": block, "method": method, "recent": recent}
     assert found["refused"].get("traces") == said
@@ -415,7 +415,7 @@ def test_a_client_that_stops_answering_is_not_seen_to_trace(scripted) -> None:
     gone = (200, b"<html>")
     nobody = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
     url = scripted(chain, chain, head, gone)
-    (found,) = ask_l1({**nobody, "execution": [{**target(url), "traces": True}]})["execution"]
+    (found,) = query_l1({**nobody, "execution": [{**target(url), "traces": True}]})["execution"]
     assert (found["fault"], found["head"], found["traces"]) == (None, 5, None)
     assert found["refused"]["traces"] == "answers with HTML and not with JSON"
 
@@ -427,7 +427,7 @@ def test_fees_are_asked_for_where_that_is_wanted(scripted) -> None:
     questions = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5, "fees": True}
 
     def asked(*answers: tuple) -> dict:
-        return ask_l1({**questions, "execution": [target(scripted(chain, none, *answers))]})["execution"][0]
+        return query_l1({**questions, "execution": [target(scripted(chain, none, *answers))]})["execution"][0]
 
     found = asked(head, history, (200, b'{"result": "0x3b9aca00"}'))
     assert found["fees"] == {"base": "1000000000", "priority": "1000000000", "rewards": ["10", str(2**64 - 1)]}
@@ -452,7 +452,7 @@ def test_fees_are_asked_for_where_that_is_wanted(scripted) -> None:
 def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
     clients = {"execution": [target(scripted((307, b""), leads=leads))], "consensus": [], "signer": []}
     questions = {**clients, "registry": ""}
-    found = ask_l1({**questions, "addresses": [], "seconds": 5})["execution"][0]
+    found = query_l1({**questions, "addresses": [], "seconds": 5})["execution"][0]
     assert found["fault"]["text"] == text
 
 
@@ -474,12 +474,12 @@ def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
 )
 def test_a_signer_is_asked_for_its_accounts(scripted, answers: list, known: list | None, up, said) -> None:
     clients = {"execution": [], "consensus": [], "signer": [target(scripted(*answers))]}
-    found = ask_l1({**clients, "registry": "", "addresses": ["0xab", "0xef"], "seconds": 5})["signer"][0]
+    found = query_l1({**clients, "registry": "", "addresses": ["0xab", "0xef"], "seconds": 5})["signer"][0]
     assert found["fault"] is None
     assert (found["known"], found["up"], found["refused"].get("accounts")) == (known, up, said)
 
 
 def test_a_signer_that_wants_a_token_is_a_fault(scripted) -> None:
     clients = {"execution": [], "consensus": [], "signer": [target(scripted((401, b'{"error": "no token"}')))]}
-    found = ask_l1({**clients, "registry": "", "addresses": [], "seconds": 5})["signer"][0]
+    found = query_l1({**clients, "registry": "", "addresses": [], "seconds": 5})["signer"][0]
     assert found["fault"] == {"kind": "key", "text": "answers 401 Unauthorized: no token"}

@@ -629,7 +629,7 @@ def test_answer(kernel: Kernel, rules: Path, mechanism: str) -> None:
         "mechanism": mechanism,
         "digest": daemon.digest(rules.read_text(encoding="utf-8")),
         "intact": True,
-        "tried": [],
+        "denied": [],
         "problem": "",
     }
     assert guard.answer("state") == loaded
@@ -909,7 +909,7 @@ def test_sockets_of_this_process() -> None:
 
 FILLED = """\
 table inet aztec_prover {
-\tset tried_v4 {
+\tset denied_v4 {
 \t\ttype ipv4_addr
 \t\tsize 1024
 \t\tflags dynamic,timeout
@@ -940,19 +940,19 @@ def test_what_packets_put_into_a_set_is_no_change(kernel: Kernel, rules: Path) -
 @pytest.mark.parametrize(
     ("text", "elements", "found"),
     [
-        pytest.param("add set inet aztec_prover tried_v4 {", ELEMENTS, ["10.0.0.3", "10.0.0.4"], id="two"),
-        pytest.param("add set inet aztec_prover tried_v4 {", "", [], id="nobody"),
+        pytest.param("add set inet aztec_prover denied_v4 {", ELEMENTS, ["10.0.0.3", "10.0.0.4"], id="two"),
+        pytest.param("add set inet aztec_prover denied_v4 {", "", [], id="nobody"),
         pytest.param("add chain inet aztec_prover x", ELEMENTS, [], id="no_set"),
     ],
 )
 def test_who_tries(kernel: Kernel, text: str, elements: str, found: list) -> None:
     guard = daemon.Guard("", daemon.OWNER)
     guard.text = text
-    kernel.sets["tried_v4"] = FILLED % elements
-    assert guard.tried() == found
+    kernel.sets["denied_v4"] = FILLED % elements
+    assert guard.denied() == found
 
 
 def test_a_set_that_is_gone_names_nobody(kernel: Kernel) -> None:
     guard = daemon.Guard("", daemon.OWNER)
-    guard.text = "add set inet aztec_prover tried_v6 {"
-    assert guard.tried() == []
+    guard.text = "add set inet aztec_prover denied_v6 {"
+    assert guard.denied() == []

@@ -557,7 +557,7 @@ def test_drop_in_stops_no_running_docker() -> None:
 
 # Sources that were taken off a list
 
-FORMER = guard.section_of("a", [{"port": 1, "sources": ["10.0.0.2"], "former": ["10.0.0.3", "fd00::3"]}], [])
+REMOVED = guard.section_of("a", [{"port": 1, "sources": ["10.0.0.2"], "removed": ["10.0.0.3", "fd00::3"]}], [])
 
 
 # The first 255 addresses of a network.
@@ -582,32 +582,32 @@ UP_TO_254 += ("10.0.4.254",)
     ],
 )
 def test_hosts_that_are_remembered(networks: list[str], taken: list[str], left: tuple[str, ...]) -> None:
-    assert guard.former_of(networks, taken) == left
+    assert guard.removed_hosts(networks, taken) == left
 
 
-def one(*sources: str, former: tuple[str, ...] = (), port: int = 1) -> guard.Section:
-    return guard.section_of("a", [{"port": port, "sources": list(sources), "former": list(former)}], [])
+def one(*sources: str, removed: tuple[str, ...] = (), port: int = 1) -> guard.Section:
+    return guard.section_of("a", [{"port": port, "sources": list(sources), "removed": list(removed)}], [])
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "former"),
+    ("before", "now", "removed"),
     [
         pytest.param(one("10.0.0.2", "10.0.0.3"), one("10.0.0.2"), ("10.0.0.3",), id="taken_off"),
-        pytest.param(one("10.0.0.2", former=("10.0.0.3",)), one("10.0.0.2"), ("10.0.0.3",), id="earlier"),
-        pytest.param(one("10.0.0.2", former=("10.0.0.3",)), one("10.0.0.2", "10.0.0.3"), (), id="back_again"),
+        pytest.param(one("10.0.0.2", removed=("10.0.0.3",)), one("10.0.0.2"), ("10.0.0.3",), id="earlier"),
+        pytest.param(one("10.0.0.2", removed=("10.0.0.3",)), one("10.0.0.2", "10.0.0.3"), (), id="back_again"),
         pytest.param(one("10.0.0.2"), one("10.0.0.0/24"), (), id="within_a_network"),
         pytest.param(one("10.0.0.2", "fd00::2"), one(), ("10.0.0.2", "fd00::2"), id="all"),
         pytest.param(one("0.0.0.0/0", "::/0"), one("10.0.0.2"), (), id="everybody"),
         pytest.param(one("10.0.0.0/8", "fd00::/64"), one("10.0.0.2"), (), id="wide_networks"),
         pytest.param(one("10.0.0.2", "10.0.0.3"), one("10.0.0.3"), ("10.0.0.2",), id="one_of_neighbours"),
-        pytest.param(one("10.0.4.0/24", former=("10.0.0.3",)), one(), ("10.0.4.0/24",), id="the_last_ones_count"),
+        pytest.param(one("10.0.4.0/24", removed=("10.0.0.3",)), one(), ("10.0.4.0/24",), id="the_last_ones_count"),
         pytest.param(one("10.0.0.2", port=2), one(), (), id="another_port"),
         pytest.param(None, one("10.0.0.2"), (), id="first"),
     ],
 )
-def test_a_port_knows_its_former_sources(before, now: guard.Section, former: tuple[str, ...]) -> None:
+def test_a_port_knows_its_former_sources(before, now: guard.Section, removed: tuple[str, ...]) -> None:
     kept = guard.remember(now, before)
-    assert kept.ports[0].former == former
+    assert kept.ports[0].removed == removed
     assert kept.ports[0].sources == now.ports[0].sources
     assert guard.section_from_text("a", guard.section_to_text(kept)) == kept
 
@@ -619,7 +619,7 @@ def test_a_port_knows_its_former_sources(before, now: guard.Section, former: tup
         pytest.param(one("10.0.0.2"), one("10.0.0.3", "fd00::2"), ("10.0.0.2/31", "fd00::2"), id="neighbours"),
         pytest.param(one("10.9.0.0/16"), one("10.0.0.2"), ("10.0.0.2", "10.9.0.0/16"), id="network"),
         pytest.param(one("0.0.0.0/0", "::/0"), one("10.0.0.2"), ("10.0.0.2",), id="everybody"),
-        pytest.param(one("10.0.0.2", former=("10.0.0.4",)), one(), ("10.0.0.2",), id="former"),
+        pytest.param(one("10.0.0.2", removed=("10.0.0.4",)), one(), ("10.0.0.2",), id="removed"),
         pytest.param(one("10.0.0.2", port=2), one("10.0.0.3"), ("10.0.0.3",), id="another_port"),
         pytest.param(None, one("10.0.0.2"), ("10.0.0.2",), id="first"),
     ],
@@ -629,28 +629,28 @@ def test_a_port_keeps_its_sources(before, now: guard.Section, sources: tuple[str
 
 
 def test_tries_of_former_sources_are_noted_before_the_drop() -> None:
-    text = guard.table([FORMER])
+    text = guard.table([REMOVED])
     assert chain(text, "to_host") == [
         "tcp dport 1 ip saddr @v4_tcp_1 accept",
-        "tcp dport 1 ip saddr @former_v4_tcp_1 update @tried_v4 { ip saddr }",
-        "tcp dport 1 ip6 saddr @former_v6_tcp_1 update @tried_v6 { ip6 saddr }",
+        "tcp dport 1 ip saddr @removed_v4_tcp_1 update @denied_v4 { ip saddr }",
+        "tcp dport 1 ip6 saddr @removed_v6_tcp_1 update @denied_v6 { ip6 saddr }",
         "tcp dport 1 counter drop",
     ]
     for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
-        tried = f"add set inet aztec_prover tried_v{version} {{\n\ttype {kind};\n\tsize 1024;\n"
-        assert f"{tried}\tflags dynamic, timeout;\n\ttimeout 2m;\n}}\n" in text
-    assert "add set inet aztec_prover former_v4_tcp_1 {\n\ttype ipv4_addr;\n\tflags interval;\n" in text
+        denied = f"add set inet aztec_prover denied_v{version} {{\n\ttype {kind};\n\tsize 1024;\n"
+        assert f"{denied}\tflags dynamic, timeout;\n\ttimeout 2m;\n}}\n" in text
+    assert "add set inet aztec_prover removed_v4_tcp_1 {\n\ttype ipv4_addr;\n\tflags interval;\n" in text
 
 
 def test_former_sources_at_some_of_the_host_s_addresses() -> None:
-    some = guard.section_of("a", [{"port": 1, "addresses": ["10.0.0.1"], "former": ["10.0.0.3", "fd00::3"]}], [])
+    some = guard.section_of("a", [{"port": 1, "addresses": ["10.0.0.1"], "removed": ["10.0.0.3", "fd00::3"]}], [])
     assert chain(guard.table([some]), "to_host") == [
-        "tcp dport 1 ip daddr 10.0.0.1 ip saddr @former_v4_tcp_1 update @tried_v4 { ip saddr }",
+        "tcp dport 1 ip daddr 10.0.0.1 ip saddr @removed_v4_tcp_1 update @denied_v4 { ip saddr }",
         "tcp dport 1 ip daddr 10.0.0.1 counter drop",
     ]
 
 
 def test_a_source_that_another_section_admits_is_not_a_former_one() -> None:
     other = guard.section_of("b", [{"port": 1, "sources": ["10.0.0.3", "fd00::3"]}], [])
-    assert "tried" not in guard.table([FORMER, other])
-    assert "former" not in guard.table([FORMER, other])
+    assert "denied" not in guard.table([REMOVED, other])
+    assert "removed" not in guard.table([REMOVED, other])

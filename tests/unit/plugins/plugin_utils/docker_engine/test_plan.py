@@ -1,19 +1,18 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is done about each engine that a host may have."""
+"""The plan for each engine that a host may have."""
 
 from __future__ import annotations
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
-    engine_daemon,
+    daemon_settings,
     engine_plan,
-    engine_stale,
-    sha256,
     version_tuple,
 )
 
-URL = "https://download.docker.com/linux/debian"
+APT_URL = "https://download.docker.com/linux"
+URL = f"{APT_URL}/debian"
 DOCKER = ["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"]
 DEBIAN = ["docker.io", "docker-compose", "docker-cli"]
 UBUNTU = ["docker.io", "docker-compose-v2"]
@@ -21,10 +20,10 @@ COMMAND = ["/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/cont
 
 
 def look(system="debian 13", apparmor=False, **engine):
-    """Give the look at a host: bare, but for what is said of its engine."""
+    """Return the host info of a host without an engine, with these changes."""
     name, _sep, version = system.partition(" ")
     seen = {
-        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "ours": False,
+        "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "managed": False,
         "pin": "", "apt_sources": [], "packages": {}, "systemd": True, "snap": False, "desktop": False, "security": [],
         "selinux_enforcing": False, "command": COMMAND, "daemon_json_names": [],
     }
@@ -66,23 +65,23 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         (look(source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", DEBIAN[1:]),
         (look("ubuntu 24.04", source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", UBUNTU[1:]),
         # this role's own
-        (look(source="docker-ce", ours=True, **SERVES), "docker", "", "leave", []),
-        (look(source="docker-ce", ours=True), "docker", "", "install", DOCKER),
-        (look(source="none", ours=True), "distribution", "", "install", DEBIAN),
-        (look(source="docker-ce", ours=True, pin="5:28.5.2-*", **SERVES), "docker", "28.5.2", "leave", []),
+        (look(source="docker-ce", managed=True, **SERVES), "docker", "", "leave", []),
+        (look(source="docker-ce", managed=True), "docker", "", "install", DOCKER),
+        (look(source="none", managed=True), "distribution", "", "install", DEBIAN),
+        (look(source="docker-ce", managed=True, pin="5:28.5.2-*", **SERVES), "docker", "28.5.2", "leave", []),
         (
-            look(source="docker-ce", ours=True, pin="5:28.5.1-*", **SERVES), "docker", "28.5.2", "install",
+            look(source="docker-ce", managed=True, pin="5:28.5.1-*", **SERVES), "docker", "28.5.2", "install",
             ["docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *DOCKER[2:]],
         ),
-        (look(source="docker-ce", ours=True, pin="5:28.5.1-*", **SERVES), "docker", "", "install", DOCKER),
-        (look(source="docker.io", ours=True, **SERVES), "docker", "28.5.2", "leave", []),
+        (look(source="docker-ce", managed=True, pin="5:28.5.1-*", **SERVES), "docker", "", "install", DOCKER),
+        (look(source="docker.io", managed=True, **SERVES), "docker", "28.5.2", "leave", []),
         # the same source's package that is there and stands still
         (look(source="docker.io"), "distribution", "", "install", DEBIAN),
     ],
 )
 def test_plan(seen, source, version, action, packages):
     """What serves is left; what is missing is installed."""
-    plan = engine_plan(seen, source, version, URL)
+    plan = engine_plan(seen, source, version, APT_URL)
     assert (plan["action"], plan["packages"], plan["problems"]) == (action, packages, [])
 
 
@@ -100,16 +99,16 @@ def test_plan(seen, source, version, action, packages):
         (look(source="podman-docker", **SERVES), "docker", "remove it"),
         (look(source="podman-docker"), "docker", "remove it"),
         (look(error="Permission denied".lower()), "docker", "become"),
-        (look(source="docker.io"), "docker", "docker.io is installed and does not serve"),
-        (look(source="docker-ce"), "distribution", "docker-ce is installed and does not serve"),
+        (look(source="docker.io"), "docker", "docker.io is installed but does not respond"),
+        (look(source="docker-ce"), "distribution", "docker-ce is installed but does not respond"),
         (look(source="other"), "docker", "start it, or remove it"),
-        (look("debian 12", source="docker.io", **{**SERVES, "compose": None}), "docker", "Compose here is missing"),
-        (look(source="other", **{**SERVES, "compose": "2.12.0"}), "docker", "Compose here is 2.12.0"),
+        (look("debian 12", source="docker.io", **{**SERVES, "compose": None}), "docker", "Compose is missing, but"),
+        (look(source="other", **{**SERVES, "compose": "2.12.0"}), "docker", "Compose is 2.12.0, but"),
     ],
 )
 def test_refused(seen, source, words):
     """What cannot be made to serve is told in one line with what to do."""
-    plan = engine_plan(seen, source, "", URL)
+    plan = engine_plan(seen, source, "", APT_URL)
     assert plan["action"] == "refuse"
     (problem,) = plan["problems"]
     assert words in problem
@@ -121,12 +120,12 @@ KEY = "/etc/apt/keyrings/docker.asc"
 
 
 def entry(path=LIST, uri=URL, suite="any", signed_by=""):
-    """Give one entry of an apt source file."""
+    """Return one entry of an apt source file."""
     return {"path": path, "uri": uri, "suite": suite, "signed_by": signed_by}
 
 
 @pytest.mark.parametrize(
-    ("entries", "aside"),
+    ("entries", "old_sources"),
     [
         ([entry()], [LIST]),
         ([entry(uri=URL + "/")], [LIST]),
@@ -142,23 +141,23 @@ def entry(path=LIST, uri=URL, suite="any", signed_by=""):
         ([entry(signed_by=KEY), entry(uri="https://other.example")], []),
     ],
 )
-def test_sources_of_the_same_repository(entries, aside):
+def test_sources_of_the_same_repository(entries, old_sources):
     """A file that names nothing else makes way; one that stands in nobody's way stays."""
-    plan = engine_plan(look(apt_sources=entries), "docker", "", URL)
-    assert (plan["action"], plan["aside"]) == ("install", aside)
+    plan = engine_plan(look(apt_sources=entries), "docker", "", APT_URL)
+    assert (plan["action"], plan["old_sources"]) == ("install", old_sources)
 
 
 @pytest.mark.parametrize("key", ["", "/usr/share/keyrings/docker-archive-keyring.gpg", "embedded"])
 def test_source_among_others(key):
     """What else a file holds is not taken away: the operator is asked."""
     seen = look(apt_sources=[entry(uri="https://other.example"), entry(signed_by=key)])
-    plan = engine_plan(seen, "docker", "", URL)
-    assert (plan["action"], plan["aside"]) == ("refuse", [])
+    plan = engine_plan(seen, "docker", "", APT_URL)
+    assert (plan["action"], plan["old_sources"]) == ("refuse", [])
     assert plan["problems"] == [
-        f"{LIST} names {URL} with another key ({key or 'none'}), among other sources: "
-        "take that entry out, the role writes its own"
+        f"{LIST} has {URL} with another key ({key or 'none'}), and other repositories: "
+        "remove that entry, the role writes its own"
     ]
-    assert engine_plan(seen, "distribution", "", URL)["action"] == "install"
+    assert engine_plan(seen, "distribution", "", APT_URL)["action"] == "install"
 
 
 @pytest.mark.parametrize(
@@ -175,36 +174,16 @@ def test_source_among_others(key):
 def test_daemon(mirrors, options, wanted):
     """The role's own settings, with what is given on top."""
     base = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-size": "100m", "max-file": "3"}}
-    assert engine_daemon(mirrors, options) == {**base, **wanted}
+    assert daemon_settings(mirrors, options) == {**base, **wanted}
 
 
-CONF = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/containerd\n"
-RUNS = {"XDG_RUNTIME_DIR": "/run/containerd"}
-
-
-@pytest.mark.parametrize(
-    ("seen", "wanted"),
-    [
-        pytest.param({}, [], id="in order"),
-        pytest.param({"containerd_conf": "", "containerd_environment": {}}, ["containerd"], id="earlier release"),
-        pytest.param({"containerd_environment": {}}, ["containerd"], id="written and not loaded, or stopped"),
-        pytest.param({"containerd_environment": {"XDG_RUNTIME_DIR": "/tmp"}}, ["containerd"], id="loaded otherwise"),
-        pytest.param({"containerd_conf": ""}, ["containerd"], id="loaded and missing"),
-        pytest.param({"containerd_conf": sha256("x")}, ["containerd"], id="changed by hand"),
-        pytest.param({"containerd_environment": None}, [], id="containerd not seen"),
-        pytest.param({"containerd_environment": None, "containerd_conf": ""}, ["containerd"], id="unseen and missing"),
-        pytest.param({"daemon_json": sha256("x")}, ["docker"], id="daemon.json changed by hand"),
-        pytest.param({"daemon_json_loaded": sha256("x")}, ["docker"], id="daemon.json not loaded"),
-        pytest.param({"daemon_json": sha256("x"), "daemon_json_loaded": sha256("x")}, ["docker"], id="other options"),
-        pytest.param({"daemon_json_loaded": "", "containerd_environment": {}}, ["containerd", "docker"], id="both"),
-        pytest.param({"rules": False}, ["docker"], id="rules flushed"),
-    ],
-)
-def test_stale(seen, wanted):
-    """Each service by its own file, and by what it runs with."""
-    ours = {"daemon_json": sha256("{}"), "daemon_json_loaded": sha256("{}"), "containerd_conf": sha256(CONF)}
-    ours["rules"] = True
-    assert engine_stale(look(**{**ours, "containerd_environment": RUNS, **seen}), "{}", CONF) == wanted
+def test_plan_has_what_the_role_writes():
+    """The repository for the distribution, the settings with the proxies' exceptions, and their validation."""
+    options = {"proxies": {"http-proxy": "http://proxy:3128"}}
+    plan = engine_plan(look("ubuntu 24.04"), "docker", "", f"{APT_URL}/", ["http://a:5000"], options, "", ["10.0.0.10"])
+    assert plan["repository"] == f"{APT_URL}/ubuntu"
+    assert plan["settings"] == daemon_settings(["http://a:5000"], options, ["10.0.0.10"])
+    assert plan["validate"] == f"{' '.join(COMMAND)} --validate --config-file %s"
 
 
 @pytest.mark.parametrize(

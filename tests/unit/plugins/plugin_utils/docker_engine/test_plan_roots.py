@@ -11,9 +11,9 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import containerd_roots, root_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import disk
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
+    changed_root_problem,
     containerd_store,
     engine_plan,
-    moved_root,
 )
 
 DATA, CONTAINERD = "/var/lib/docker", "/var/lib/containerd"
@@ -117,7 +117,7 @@ def test_image_store_of_a_new_engine(source: str, version: str, options: dict, s
 def seen(**engine) -> dict:
     """Return the look at a host with an engine of the role's that serves, with these changes."""
     bare = {
-        "serves": True, "error": "", "source": "docker-ce", "compose": "2.40.0", "ours": True, "pin": "",
+        "serves": True, "error": "", "source": "docker-ce", "compose": "2.40.0", "managed": True, "pin": "",
         "apt_sources": [], "data_root": DATA, "data_root_holds": True, "containerd_root": CONTAINERD,
         "containerd_configured": CONTAINERD, "containerd_root_holds": True, "systemd": True, "snap": False,
         "desktop": False, "security": [], "selinux_enforcing": False, "packages": {}, "command": ["/usr/bin/dockerd"],
@@ -141,9 +141,9 @@ MOVES = [
         {"containerd_configured": "/c", "containerd_root": "/c"}, "", "", "", id="config.toml of somebody else's"
     ),
     # What an engine that was removed has left behind.
-    pytest.param({"serves": False, "ours": False, "source": "none"}, "/d", "", "docker_engine_data_root", id="left"),
+    pytest.param({"serves": False, "managed": False, "source": "none"}, "/d", "", "docker_engine_data_root", id="left"),
     # The role leaves somebody else's engine alone.
-    pytest.param({"ours": False}, "/d", "/c", "", id="not ours"),
+    pytest.param({"managed": False}, "/d", "/c", "", id="not ours"),
 ]
 
 
@@ -162,12 +162,12 @@ def test_each_remedy_works(tmp_path: Path, data: str, containerd: str) -> None:
     """The option set back, or everything moved: either way the run is not refused any more."""
     put(tmp_path, {"var/lib/docker/containers/0a/x": "", "var/lib/containerd/x.content.v1.content/blobs/sha256/0a": ""})
     look = {"engine": root_facts({}, tmp_path)}
-    problem = moved_root(look, data, containerd)
+    problem = changed_root_problem(look, data, containerd)
     option, current = problem.split(": set ")[1].split(",")[0].split(" to ")
     back = {"docker_engine_data_root": data, "docker_engine_containerd_root": containerd, option: current}
-    assert moved_root(look, *back.values()) == ""
+    assert changed_root_problem(look, *back.values()) == ""
     (tmp_path / current.lstrip("/")).rename(tmp_path / (data or containerd).lstrip("/"))
-    assert moved_root({"engine": root_facts({}, tmp_path)}, data, containerd) == ""
+    assert changed_root_problem({"engine": root_facts({}, tmp_path)}, data, containerd) == ""
 
 
 def test_what_has_no_drive_is_told_apart_by_its_number(tmp_path: Path) -> None:

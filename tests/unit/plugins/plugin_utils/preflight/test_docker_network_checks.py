@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import remaking
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import recreation_steps
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )
@@ -38,11 +38,11 @@ def network(name: str, *subnets: str, bridge: str = "", mtu: int = 1500) -> dict
 DEFAULT = route("0.0.0.0/0", gateway="192.0.2.1")
 DOCKER0 = network("bridge", "172.17.0.0/16", bridge="docker0")
 FLEET = network("aztec-prover", "172.18.0.0/16", bridge="aztec0")
-BARE = {"engine": {"serves": False, "ours": False}, "networks": [], "routes": [DEFAULT]}
+BARE = {"engine": {"serves": False, "managed": False}, "networks": [], "routes": [DEFAULT]}
 
 
-def serves(*networks: dict, ours: bool = True, routes: tuple = (DEFAULT,), pools: list | None = None) -> dict:
-    engine = {"serves": True, "ours": ours, "address_pools": pools or []}
+def serves(*networks: dict, managed: bool = True, routes: tuple = (DEFAULT,), pools: list | None = None) -> dict:
+    engine = {"serves": True, "managed": managed, "address_pools": pools or []}
     return {"engine": engine, "networks": list(networks), "routes": list(routes)}
 
 
@@ -69,7 +69,7 @@ POOL = (
     [
         pytest.param(BARE, id="no engine"),
         pytest.param(serves(DOCKER0, FLEET), id="an engine"),
-        pytest.param({"engine": {"serves": True, "ours": False}}, id="host info without networks and routes"),
+        pytest.param({"engine": {"serves": True, "managed": False}}, id="host info without networks and routes"),
         pytest.param(
             serves(
                 DOCKER0, FLEET, routes=(DEFAULT, route("172.17.0.0/16", "docker0"), route("172.18.0.0/16", "aztec0"))
@@ -98,13 +98,13 @@ def test_an_address_in_docker_s_pools(fleet: dict, named: str) -> None:
     """The broker at an address that Docker would give to a network."""
     assert lines(BARE, fleet) == [POOL.format(named)]
     other = 'set "default-address-pools": [{"base": "10.201.0.0/16", "size": 24}] in /etc/docker/daemon.json'
-    (line,) = lines(serves(DOCKER0, ours=False), fleet)
+    (line,) = lines(serves(DOCKER0, managed=False), fleet)
     assert line.endswith(f"{other} and run systemctl restart docker")
     # What the line says to do.
     pools = [{"base": "10.201.0.0/16", "size": 24}]
     assert lines(BARE, fleet, options={"default-address-pools": pools}) == []
     assert lines(serves(DOCKER0), fleet, options={"default-address-pools": pools}) == []
-    assert lines(serves(DOCKER0, ours=False, pools=[{"Base": "10.201.0.0/16", "Size": 24}]), fleet) == []
+    assert lines(serves(DOCKER0, managed=False, pools=[{"Base": "10.201.0.0/16", "Size": 24}]), fleet) == []
 
 
 def test_many_addresses_are_one_line() -> None:
@@ -143,7 +143,7 @@ def test_the_default_bridge_that_a_bare_host_would_get() -> None:
 
 def test_the_default_bridge_that_is_there() -> None:
     wrong = "Docker's default bridge docker0 has 172.17.0.0/16, which contains 172.17.0.10 (broker-1)"
-    ours, foreign = serves(DOCKER0, FLEET), serves(DOCKER0, FLEET, ours=False)
+    ours, foreign = serves(DOCKER0, FLEET), serves(DOCKER0, FLEET, managed=False)
     assert lines(ours, AT_17) == [
         f'error | container engine | {wrong} | set docker_engine_daemon_options: {{bip: "10.200.0.1/24"}}, and {STOP}'
     ]
@@ -173,10 +173,10 @@ def test_an_overlap_is_an_error_for_who_has_to_reach_the_address(host: str, leve
 def test_the_fleet_s_network() -> None:
     holds = "the Docker network aztec-prover has 172.18.0.0/16, which contains 172.18.0.10 (broker-1)"
     assert lines(serves(DOCKER0, FLEET), AT_18) == [
-        f"error | prover_agent_docker_ipv4_subnet | {holds} | {remaking('aztec-prover')}"
+        f"error | prover_agent_docker_ipv4_subnet | {holds} | {recreation_steps('aztec-prover')}"
     ]
     (line,) = lines(serves(DOCKER0, FLEET), AT_18, docker_ipv4_subnet="172.18.0.0/16")
-    assert line.endswith(f"| set aztec_docker_ipv4_subnet to 10.201.0.0/24; {remaking('aztec-prover')}")
+    assert line.endswith(f"| set aztec_docker_ipv4_subnet to 10.201.0.0/24; {recreation_steps('aztec-prover')}")
     # With the network removed, as the line says, the next one avoids the address: a warning on the pools is left.
     assert [line.split(" | ")[0] for line in lines(serves(DOCKER0), AT_18)] == ["warning"]
 
@@ -286,7 +286,7 @@ def test_what_is_said_beside_summary_routes_can_be_followed() -> None:
     bridge, pools, own = (line.split(" | ", 3)[3] for line in found)
     assert bridge.startswith('set docker_engine_daemon_options: {bip: "10.200.0.1/24"}')
     assert pools == "set docker_engine_daemon_options: {default-address-pools: [{base: 10.201.0.0/16, size: 24}]}"
-    assert own == f"set aztec_docker_ipv4_subnet to 10.201.0.0/24; {remaking('aztec-prover')}"
+    assert own == f"set aztec_docker_ipv4_subnet to 10.201.0.0/24; {recreation_steps('aztec-prover')}"
     options = {"bip": "10.200.0.1/24", "default-address-pools": [{"base": "10.201.0.0/16", "size": 24}]}
     moved = network("bridge", "10.200.0.0/24", bridge="docker0")
     made = network("aztec-prover", "10.201.0.0/24", bridge="aztec0")
@@ -342,7 +342,7 @@ HAS = "the Docker network aztec-prover has MTU"
     ("mtu", "routes", "wanted", "found"),
     [
         pytest.param(1500, (DEFAULT,), 0, [], id="fits"),
-        pytest.param(1400, (NARROW,), 0, [], id="fits a narrow uplink"),
+        pytest.param(1400, (NARROW,), 0, [], id="fits a specific_routes uplink"),
         pytest.param(1400, (DEFAULT,), 0, [], id="smaller than need be"),
         pytest.param(1500, ({**DEFAULT, "mtu": 9001},), 0, [], id="jumbo frames"),
         pytest.param(1500, (NARROW,), 0, [f"warning | {HAS} 1500 and eth0 has 1400: large packets"], id="uplink"),

@@ -18,7 +18,8 @@ SPECS = read_specs(ROLES)
 NAMES = {"prover_broker": "broker-1", "prover_agent": "agent-1"}
 DISK = {"size_bytes": 10**13, "free_bytes": 10**13, "kind": "nvme", "device": "/dev/a"}
 HARDWARE = {"vcpus": 256, "cores": 256, "memory_bytes": 2**40, "link_mbps": None, "disks": {"/": DISK}}
-ENGINE = {"serves": True, "error": "", "source": "other", "compose": "2.30.0", "ours": False, "pin": "", "rules": True}
+ENGINE = {"serves": True, "error": "", "source": "other", "compose": "2.30.0", "managed": False, "pin": ""}
+ENGINE.update(rules=True)
 ENGINE.update(systemd=True, snap=False, desktop=False, security=[], selinux_enforcing=False, packages={})
 ENGINE.update(command=["/usr/bin/dockerd", "-H", "fd://"], daemon_json_names=[])
 DEFAULT = {"network": "0.0.0.0/0", "gateway": "192.0.2.1", "interface": "eth0", "mtu": 1500}
@@ -35,7 +36,7 @@ def host_info(name: str, address: str, **changes: object) -> dict:
         "hardware": HARDWARE,
         "engine": {**ENGINE, "apt_sources": [], "address_pools": []},
         "nft": {"installed": True},
-        "guard": {"installed": False, "owner": "", "problems": [], "saved_in": []},
+        "guard": {"installed": False, "owner": "", "problems": [], "saved_rulesets": []},
         "interfaces": ["lo", "eth0"],
         "networks": [DOCKER0],
         "routes": [DEFAULT],
@@ -105,7 +106,7 @@ BROKER = "contains 172.18.0.10 (broker-1)"
             {"networks": [DOCKER0, OURS], "routes": [{**DEFAULT, "mtu": 1400}]},
             {},
             ["warning | the Docker network aztec-prover has MTU 1500 and eth0 has 1400: large packets can be lost"],
-            id="a narrow uplink",
+            id="a specific_routes uplink",
         ),
         pytest.param(
             "10.0.0.10",

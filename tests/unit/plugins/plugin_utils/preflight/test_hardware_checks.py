@@ -37,7 +37,7 @@ def volume(free: float, device: str = "/dev/a", size: float = 4 * TB) -> dict:
 def host_info(disks: dict, engine: dict, images: dict | None = None, **more) -> dict:
     """Return the host info of an agent's host without problems, with these disks, engine and images."""
     hardware = {"vcpus": 64, "cores": 32, "memory_bytes": 128 * GIB, "link_mbps": None, "cpu_flags": FLAGS}
-    seen = {"error": "", "compose": "2.40.0", "ours": False, "pin": "", "rules": True, "apt_sources": []}
+    seen = {"error": "", "compose": "2.40.0", "managed": False, "pin": "", "rules": True, "apt_sources": []}
     usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
     seen.update(usable, packages={}, command=["/usr/bin/dockerd"], daemon_json_names=[], **engine)
     return {
@@ -48,7 +48,7 @@ def host_info(disks: dict, engine: dict, images: dict | None = None, **more) -> 
         "engine": seen,
         "images": images or {},
         "nft": {"installed": True},
-        "guard": {"installed": False, "owner": "", "problems": [], "saved_in": []},
+        "guard": {"installed": False, "owner": "", "problems": [], "saved_rulesets": []},
         **more,
     }
 
@@ -301,7 +301,7 @@ def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: EngineSetting
 
 
 def test_a_root_that_holds_something_is_not_moved() -> None:
-    seen = host_info(BIG, {**LEGACY, "ours": True, "data_root": DATA, "data_root_holds": True})
+    seen = host_info(BIG, {**LEGACY, "managed": True, "data_root": DATA, "data_root_holds": True})
     assert lines(seen, engine=EngineSettings(options={"data-root": "/d"})) == [
         f"error | container engine | {DATA} holds images, containers or volumes, which would not be found in /d | set "
         f"docker_engine_data_root to {DATA}, or stop all containers, Docker and containerd, move {DATA} to /d, "

@@ -64,7 +64,7 @@ def system(name: str, version: str, apt: bool = True) -> dict:
 
 def engine(**seen) -> dict:
     """Return the info of a missing engine, with these changes."""
-    bare = {"serves": False, "error": "", "source": "none", "compose": None, "ours": False, "pin": ""}
+    bare = {"serves": False, "error": "", "source": "none", "compose": None, "managed": False, "pin": ""}
     bare["rules"] = True
     usable = {"systemd": True, "snap": False, "desktop": False, "security": [], "selinux_enforcing": False}
     bare.update(usable, packages={}, command=["/usr/bin/dockerd", "-H", "fd://"], daemon_json_names=[])
@@ -87,7 +87,7 @@ def host_info(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB
         "hardware": {"vcpus": vcpus, "cores": 1, "memory_bytes": memory, "link_mbps": None, "disks": {"/": disk}},
         "engine": engine(),
         "nft": {"installed": False},
-        "guard": {"installed": False, "owner": "", "problems": [], "saved_in": []},
+        "guard": {"installed": False, "owner": "", "problems": [], "saved_rulesets": []},
         "interfaces": ["lo", "eth0"],
         "networks": [],
         "listening": [],
@@ -96,7 +96,7 @@ def host_info(name: str, address: str, vcpus: int = 256, memory: int = 512 * GIB
     }
 
 
-GUARD = {"installed": False, "owner": "", "problems": [], "saved_in": []}
+GUARD = {"installed": False, "owner": "", "problems": [], "saved_rulesets": []}
 
 
 def listens(port: int, process: str, protocol: str = "tcp", address: str = "0.0.0.0") -> dict:
@@ -192,12 +192,12 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {"engine": engine(source="podman-docker", **{"serves": True})},
-            "error | node-1 | container engine | podman-docker stands in Docker's place | remove it (apt-get remove",
+            "error | node-1 | container engine | podman-docker provides the docker command | remove it (apt-get remove",
         ),
         (
             {"engine": engine(**{**SERVES, "compose": "1.29.2"})},
-            "error | node-1 | container engine | Compose here is 1.29.2, 2.20 or later is needed: its Docker is from "
-            "no package | install Compose 2.20",
+            "error | node-1 | container engine | Compose is 1.29.2, but 2.20 or later is required: its Docker is "
+            "not from a package | install Compose 2.20",
         ),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE])},
@@ -206,12 +206,12 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
         ),
         (
             {"engine": engine(apt_sources=[OLD_SOURCE, {**OLD_SOURCE, "uri": "https://other.example"}])},
-            f"error | node-1 | container engine | /etc/apt/docker.list names {REPOSITORY} with another key (none), "
-            "among other sources | take that entry out",
+            f"error | node-1 | container engine | /etc/apt/docker.list has {REPOSITORY} with another key (none), "
+            "and other repositories | remove that entry",
         ),
         (
             {"engine": engine(source="docker.io")},
-            "error | node-1 | container engine | docker.io is installed and does not serve | start it, or remove it",
+            "error | node-1 | container engine | docker.io is installed but does not respond | start it, or remove it",
         ),
         (
             {"guard": {**GUARD, "owner": "nobody"}},
@@ -276,7 +276,7 @@ def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
     """The container that has it may not be running at this moment; the other component's port counts all the same."""
     seen = {"listening": listens(8080, "docker-proxy")["listening"] + listens(8081, "nginx")["listening"]}
     assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 2
-    seen["working"] = ["aztec-prover-broker"]
+    seen["busy_projects"] = ["aztec-prover-broker"]
     (problem,) = port_problems("node-1", seen, SETTINGS["node-1"])
     assert problem.variable == "prover_node_port"
 
@@ -400,7 +400,7 @@ BY_OPTIONS = "set docker_engine_daemon_options: {experimental: true, ip6tables: 
 )
 def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: EngineSettings, remedy: str) -> None:
     """What is edited on the host does not stay there; what is set comes with the run that the check lets on."""
-    seen = {**SERVES, "version": "26.1.5", "source": source, "ours": True, "translates_ipv6": False}
+    seen = {**SERVES, "version": "26.1.5", "source": source, "managed": True, "translates_ipv6": False}
     found = ipv6_problems("agent-1", {"engine": engine(**seen)}, "fd00::/64", wanted)
     assert [one.remedy for one in found] == ([remedy] if remedy else [])
 
@@ -476,7 +476,7 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
             id="files_that_are_no_section",
         ),
         pytest.param(
-            {"installed": True, "owner": "guard", "saved_in": ["/etc/nftables.conf"]},
+            {"installed": True, "owner": "guard", "saved_rulesets": ["/etc/nftables.conf"]},
             [
                 "warning | node-1 | port guard | /etc/nftables.conf contains the port guard's table aztec_prover, so "
                 "nftables cannot load it while the guard runs | delete the blocks `table inet aztec_prover` and `table "
@@ -485,7 +485,7 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
             id="saved_ruleset",
         ),
         pytest.param(
-            {"owner": "nobody", "problems": [FILE], "saved_in": ["/etc/nftables.conf"]},
+            {"owner": "nobody", "problems": [FILE], "saved_rulesets": ["/etc/nftables.conf"]},
             ["error | node-1 | port guard | /etc", FOREIGN, "warning | node-1 | port guard | /etc"],
             id="all_at_once",
         ),
@@ -616,7 +616,7 @@ def test_bridges_are_part_of_the_check() -> None:
         ({"serves": True, "rules": False}, True),
         ({"serves": True, "rules": True}, False),
         ({"serves": False, "rules": False}, False),
-        ({"serves": True, "rules": False, "ours": True}, False),
+        ({"serves": True, "rules": False, "managed": True}, False),
     ],
 )
 def test_engines_without_rules(seen: dict, warned: bool) -> None:

@@ -94,7 +94,7 @@ ORDER = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
         (ORDER, "out of the range"),
     ],
 )
-@pytest.mark.parametrize("name", ["ethereum_address", "ethereum_private_key", "keystore"])
+@pytest.mark.parametrize("name", ["ethereum_address", "keystore"])
 def test_no_key_and_no_word_of_it(name: str, key: object, message: str) -> None:
     with pytest.raises(AnsibleFilterError) as caught:
         FILTERS[name](key)
@@ -106,7 +106,7 @@ def test_no_key_and_no_word_of_it(name: str, key: object, message: str) -> None:
 
 
 def test_the_last_key_is_one() -> None:
-    assert FILTERS["ethereum_private_key"](ORDER[:-1] + "0") == "0x" + ORDER[:-1] + "0"
+    assert ethereum.ethereum_private_key(ORDER[:-1] + "0") == "0x" + ORDER[:-1] + "0"
 
 
 def test_keystore() -> None:

@@ -15,7 +15,7 @@ LIGHT = {" ": (0, 0), "▀": (255, 0), "▄": (0, 255), "█": (255, 255)}
 
 
 def scanned(lines: list, scale: int = 4) -> list:
-    """Give the texts of the QR codes that a scanner sees on a dark terminal with these lines."""
+    """Return the texts of the QR codes that a scanner sees on a dark terminal with these lines."""
     rows = []
     for line in lines:
         for half in (0, 1):
@@ -42,5 +42,7 @@ def test_the_payment_s_uri() -> None:
 
 def test_without_segno(monkeypatch) -> None:
     monkeypatch.setattr(qr, "segno", None)
-    with pytest.raises(ValueError, match=r"^the controller's Python has no segno: run /\S+ -m pip install segno$"):
+    with pytest.raises(
+        ValueError, match=r"^the controller's Python does not have segno: run /\S+ -m pip install segno$"
+    ):
         qr.qr_lines(ADDRESS)

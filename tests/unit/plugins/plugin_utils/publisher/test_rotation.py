@@ -1,15 +1,13 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a rotation does by the keys that are there, when an account is ready for it, and when the old one may go."""
+"""The plan of a rotation for the keys in the vault, whether accounts can pay, and when the old key can be removed."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
-    L1Settings,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import L1Settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation
 
 FORTH, ROUND = {"current": "previous", "next": "current"}, {"current": "next", "previous": "current"}
@@ -31,7 +29,7 @@ ETHER = 10**18
 )
 def test_what_is_done_by_the_keys_that_are_there(addresses: dict, options: dict, plan: tuple) -> None:
     found = rotation.plan_of(addresses, "vault.yml", **options)
-    assert (found.what, found.place, found.moves) == plan
+    assert (found.action, found.slot, found.moves) == plan
 
 
 @pytest.mark.parametrize(
@@ -41,13 +39,13 @@ def test_what_is_done_by_the_keys_that_are_there(addresses: dict, options: dict,
             {"current": A, "next": A},
             {},
             "prover_node_next_publisher_private_key in vault.yml is the same key as "
-            "prover_node_publisher_private_key: take it out of the file",
+            "prover_node_publisher_private_key: remove it from the file",
         ),
         (
             {"current": A, "next": B, "previous": B},
             {},
             "prover_node_previous_publisher_private_key in vault.yml is the same key as "
-            "prover_node_next_publisher_private_key: take it out of the file",
+            "prover_node_next_publisher_private_key: remove it from the file",
         ),
         ({"current": A, "next": B, "previous": C}, {}, "vault.yml has both prover_node_next_publisher_private_key and"),
         ({"current": A, "next": B, "previous": C}, {"rollback": True}, "vault.yml has both "),
@@ -56,7 +54,7 @@ def test_what_is_done_by_the_keys_that_are_there(addresses: dict, options: dict,
         (
             {"current": A},
             {"rollback": True},
-            "there is no prover_node_previous_publisher_private_key in vault.yml to go b",
+            "vault.yml does not have prover_node_previous_publisher_private_key, so a",
         ),
         (
             {"current": A},
@@ -73,33 +71,33 @@ def test_what_makes_no_sense(addresses: dict, options: dict, message: str) -> No
 
 def test_the_vault_s_names_change_with_the_keys() -> None:
     rotated = rotation.plan_of({"current": A, "next": B}, "")
-    assert rotated.names() == {
+    assert rotated.renames() == {
         "prover_node_publisher_private_key": "prover_node_previous_publisher_private_key",
         "prover_node_publisher_mnemonic": "prover_node_previous_publisher_mnemonic",
         "prover_node_next_publisher_private_key": "prover_node_publisher_private_key",
         "prover_node_next_publisher_mnemonic": "prover_node_publisher_mnemonic",
     }
     confirmed = rotation.plan_of({"current": B, "previous": A}, "", confirm=True)
-    assert confirmed.names() == {
+    assert confirmed.renames() == {
         "prover_node_previous_publisher_private_key": None,
         "prover_node_previous_publisher_mnemonic": None,
     }
-    # Forth and back is where it was.
-    back = rotation.plan_of({"current": B, "previous": A}, "", rollback=True).names()
-    assert all(back[to] == name for name, to in rotated.names().items())
+    # A rollback reverses a rotation.
+    back = rotation.plan_of({"current": B, "previous": A}, "", rollback=True).renames()
+    assert all(back[to] == name for name, to in rotated.renames().items())
 
 
 def client(head: int, balances: dict, chain: int = 1) -> dict:
-    """Give what an execution client has said."""
+    """Return the answer of an execution client."""
     return {"chain_id": chain, "head": head, "balances": balances, "sent": dict.fromkeys(balances, head)}
 
 
 def test_the_client_that_is_furthest_on_the_right_chain_is_listened_to() -> None:
     answers = [client(9, {A: "9"}), client(7, {A: "7", B: "7"}), client(99, {A: "1"}, 5), {"fault": {}}]
-    assert rotation.told(answers, "balances", 1) == {A: "9", B: "7"}
-    assert rotation.told(answers, "balances", None) == {A: "1", B: "7"}
-    assert rotation.told(answers, "sent", 1) == {A: 9, B: 7}
-    assert rotation.told([], "sent", 1) == {}
+    assert rotation.latest_values(answers, "balances", 1) == {A: "9", B: "7"}
+    assert rotation.latest_values(answers, "balances", None) == {A: "1", B: "7"}
+    assert rotation.latest_values(answers, "sent", 1) == {A: 9, B: 7}
+    assert rotation.latest_values([], "sent", 1) == {}
 
 
 @pytest.mark.parametrize(
@@ -109,11 +107,11 @@ def test_the_client_that_is_furthest_on_the_right_chain_is_listened_to() -> None
         ({A: "0"}, "0", "0xA has 0 ETH and cannot pay for submitting proofs: send ETH to it"),
         ({A: str(ETHER // 2)}, "0.5", "0xA has 0.5 ETH (aztec_l1_balance_fail is 0.5) and cannot pay for submitting p"),
         ({A: str(ETHER // 2 + 1)}, "0.5", ""),
-        ({B: str(ETHER)}, "0", "no execution client told the balance of 0xA: mend the L1's clients"),
+        ({B: str(ETHER)}, "0", "no execution client returned the balance of 0xA: fix the L1 clients"),
     ],
 )
 def test_whether_an_account_can_pay(balances: dict, least: str, why: str) -> None:
-    found = rotation.lacking(A, balances, L1Settings(balance_fail=Decimal(least)))
+    found = rotation.insufficient_balance(A, balances, L1Settings(balance_fail=Decimal(least)))
     assert found.startswith(why) and bool(found) == bool(why)
 
 
@@ -122,14 +120,14 @@ def test_whether_an_account_can_pay(balances: dict, least: str, why: str) -> Non
     [
         (100, 100, True, ""),
         (99, 100, True, "0xA has less than 0.000001 ETH, not enough to submit one proof now (less than 0.000001"),
-        # Fees that are not known, and a release line that proves without.
+        # Unknown fees, and a release line that does not need a balance.
         (99, 0, True, ""),
         (99, 100, False, ""),
     ],
 )
 def test_whether_an_account_can_pay_for_one_proof(balance: int, cost: int, needs_balance: bool, why: str) -> None:
     settings = L1Settings(balance_fail=Decimal(0), needs_balance=needs_balance)
-    found = rotation.lacking(A, {A: str(balance)}, settings, cost)
+    found = rotation.insufficient_balance(A, {A: str(balance)}, settings, cost)
     assert found.startswith(why) and bool(found) == bool(why)
 
 
@@ -143,16 +141,14 @@ def test_whether_an_account_can_pay_for_one_proof(balance: int, cost: int, needs
     ],
 )
 def test_whether_an_account_can_pay_for_long(balance: int, warn: str, said: str) -> None:
-    found = rotation.scanty(A, {A: str(balance)}, L1Settings(balance_warn=Decimal(warn)))
+    found = rotation.low_balance(A, {A: str(balance)}, L1Settings(balance_warn=Decimal(warn)))
     assert found.startswith(said) and bool(found) == bool(said)
 
 
 GO_TO_OLD = (
     "rewards still go to 0xA, which is PROVER_ID: set prover_node_prover_id to another address and run playbooks/"
 )
-MAY_BE_OF_OLD = (
-    "rewards of proofs that were sent for 0xA can be moved with its key alone: claim and move them, then say"
-)
+MAY_BE_OF_OLD = "only the key of 0xA can move the rewards of its proofs: claim and move them, then add"
 
 
 @pytest.mark.parametrize(
@@ -164,15 +160,15 @@ MAY_BE_OF_OLD = (
             {A: "0"},
             {B: 0},
             (C, True),
-            ["0xB has not sent a transaction yet, so that nobody knows whether it can: wait "],
+            ["0xB did not send a transaction yet: wait for its first proof"],
         ),
-        ({A: "0"}, {}, (C, True), ["0xB has not sent a transaction yet"]),
-        ({B: "0"}, {B: 1}, (C, True), ["no execution client told what 0xA still holds"]),
+        ({A: "0"}, {}, (C, True), ["0xB did not send a transaction yet"]),
+        ({B: "0"}, {B: 1}, (C, True), ["no execution client returned the balance of 0xA: fix the L1 clients"]),
         (
             {A: "1000000000000000"},
             {B: 1},
             (C, True),
-            ["0xA still holds 0.001 ETH, which without its key nobody can take: "],
+            ["0xA still has 0.001 ETH, which is lost without its key: transfer it first"],
         ),
         ({A: "0"}, {B: 1}, (B, False), [MAY_BE_OF_OLD]),
         ({A: "0"}, {B: 1}, (C, False), [MAY_BE_OF_OLD]),
@@ -181,31 +177,31 @@ MAY_BE_OF_OLD = (
             {A: str(2 * ETHER)},
             {},
             (A, False),
-            ["0xB has not sent", "0xA still holds 2 ETH, which", GO_TO_OLD, MAY_BE_OF_OLD],
+            ["0xB did not send", "0xA still has 2 ETH, which", GO_TO_OLD, MAY_BE_OF_OLD],
         ),
     ],
 )
 def test_whether_the_old_key_may_go(balances: dict, sent: dict, rewards: tuple, why: list) -> None:
-    found = rotation.unconfirmed(B, A, balances, sent, *rewards)
+    found = rotation.reasons_to_keep(B, A, balances, sent, *rewards)
     assert len(found) == len(why)
     assert all(line.startswith(begin) for line, begin in zip(found, why, strict=True)), found
 
 
 def test_a_given_key_is_the_one_that_the_rotation_is_about() -> None:
     staged = {"current": A, "next": B}
-    assert rotation.mismatch(B, rotation.plan_of(staged, ""), staged, "vault.yml") == ""
-    assert rotation.mismatch(C, rotation.plan_of(staged, ""), staged, "vault.yml") == (
-        "the given key is of 0xC, and prover_node_next_publisher_private_key in vault.yml of 0xB: take that one out "
-        "with ansible-vault edit, or leave the options of the given one away"
+    assert rotation.key_mismatch(B, rotation.plan_of(staged, ""), staged, "vault.yml") == ""
+    assert rotation.key_mismatch(C, rotation.plan_of(staged, ""), staged, "vault.yml") == (
+        "the given key is of 0xC, and prover_node_next_publisher_private_key in vault.yml of 0xB: remove that one with "
+        "ansible-vault edit, or omit the options of the given one"
     )
     done = {"current": B, "previous": A}
-    assert rotation.mismatch(B, rotation.plan_of(done, ""), done, "vault.yml") == ""
-    assert rotation.mismatch(C, rotation.plan_of(done, ""), done, "vault.yml") == (
+    assert rotation.key_mismatch(B, rotation.plan_of(done, ""), done, "vault.yml") == ""
+    assert rotation.key_mismatch(C, rotation.plan_of(done, ""), done, "vault.yml") == (
         "the given key is of 0xC, and the rotation to 0xB is not confirmed yet: confirm it first with "
         "-e rotate_key_confirm=true, or go back with -e rotate_key_rollback=true"
     )
-    assert rotation.mismatch(A, rotation.plan_of(done, ""), done, "vault.yml") == (
-        "the given key is the one before, of 0xA: -e rotate_key_rollback=true goes back to it"
+    assert rotation.key_mismatch(A, rotation.plan_of(done, ""), done, "vault.yml") == (
+        "the given key is the previous one, of 0xA: add -e rotate_key_rollback=true to go back to it"
     )
 
 

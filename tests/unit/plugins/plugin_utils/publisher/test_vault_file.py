@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where a vault file may lie, what its text becomes, and how it is written."""
+"""Paths of vault files, changes to their text, and how they are written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,11 @@ def test_all_else_stays_as_it_was(text: str, begin: object) -> None:
         return
     added = vault_file.with_added(text, VARIABLES)
     assert added == (text if begin is None else begin) + ADDED
-    assert vault_file.names_in(added) == [*vault_file.names_in(text), "the_key", "the_words"]
+    assert vault_file.variables_in(added) == [
+        *vault_file.variables_in(text),
+        ("the_key", "0xabc"),
+        ("the_words", "one two"),
+    ]
 
 
 def test_what_is_added_is_read_back() -> None:
@@ -72,7 +76,7 @@ def test_a_text_that_would_be_changed_by_what_is_added_is_refused() -> None:
 
 
 def tree(root: Path, *names: str) -> Path:
-    """Make empty files."""
+    """Create empty files."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -84,8 +88,8 @@ def tree(root: Path, *names: str) -> Path:
     [
         ([], "no inventory is given: give one folder, -i inventories/prod"),
         (["/etc/ansible/hosts"], "no inventory is given"),
-        (["{here}", "{here}"], "2 inventories are given, and the key goes into one: give one folder"),
-        (["a,b"], "the inventory is a list of hosts, in which no vault file has a place: give one folder"),
+        (["{here}", "{here}"], "2 inventories are given, but the key can go into only one: give one folder"),
+        (["a,b"], "the inventory is a list of hosts, which cannot have a vault file: give one folder"),
         (["{here}/gone"], "the inventory {here}/gone does not exist: give one folder"),
         (["{here}/hosts.yml"], "the inventory {here}/hosts.yml is a single file: give its folder, -i {here}"),
     ],
@@ -98,7 +102,7 @@ def test_no_folder_of_an_inventory(tmp_path, sources: list, message: str) -> Non
     assert vault_file.inventory_folder([str(tmp_path)]) == tmp_path
 
 
-UNREAD = "is no YAML file that Ansible reads from the inventory"
+UNREAD = "Ansible does not read the vault file "
 
 PLACES = [
     ("group_vars/all/vault.yml", [], None),
@@ -124,12 +128,12 @@ PLACES = [
     (
         "group_vars/prover_agent/vault.yml",
         [],
-        "would not reach the node's host: put it under one of group_vars/all, group_v",
+        "does not apply to the node's host: put it under one of group_vars/all, group_v",
     ),
-    ("host_vars/agent-1/vault.yml", [], "would not reach the node's host"),
-    ("host_vars/node-1.yml", [], "would not reach the node's host"),
-    ("group_vars/all.yml", ["group_vars/all/main.yml"], "group_vars/all Ansible would not read"),
-    ("group_vars/all.yaml", ["group_vars/all.yml"], "group_vars/all.yml Ansible would not read"),
+    ("host_vars/agent-1/vault.yml", [], "does not apply to the node's host"),
+    ("host_vars/node-1.yml", [], "does not apply to the node's host"),
+    ("group_vars/all.yml", ["group_vars/all/main.yml"], "group_vars/all, not {here}/group_vars/all.yml: name"),
+    ("group_vars/all.yaml", ["group_vars/all.yml"], "group_vars/all.yml, not {here}/group_vars/all.yaml: name"),
     ("group_vars/all/vault.yml", ["group_vars/all.yml"], "move it to {here}/group_vars/all/main.yml first"),
     ("group_vars/all/vault.yml", ["group_vars/all.json"], "move it to {here}/group_vars/all/main.json first"),
     ("group_vars/all/vault.yml", ["group_vars/all"], "move it to {here}/group_vars/all/main.yml first"),
@@ -139,7 +143,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("name", "beside", "message"), PLACES)
 def test_a_vault_file_is_one_that_ansible_reads(tmp_path, name: str, beside: list, message: str | None) -> None:
-    """What is taken, Ansible's own loader finds, and it loses nothing that it found before."""
+    """Ansible's loader finds each accepted file, and all files that it found before."""
     tree(tmp_path, *beside)
     groups, hosts = ["all", "prover_node"], ["node-1.lan"]
 
@@ -266,14 +270,14 @@ new_key: '0xdef'
 def test_variables_are_renamed_or_taken_out_and_all_else_stays(text: str, names: dict, changed: object) -> None:
     if changed is ValueError:
         with pytest.raises(ValueError, match="NAME: value lines") as caught:
-            vault_file.with_changed(text, names, ("A key, of account ",))
+            vault_file.with_renamed(text, names, ("A key, of account ",))
         assert "S3cret" not in str(caught.value) and "\n" not in str(caught.value)
         return
     wanted = text.replace("b: 1", "c: 1") if changed is None else changed
-    assert vault_file.with_changed(text, names, ("A key, of account ",)) == wanted
+    assert vault_file.with_renamed(text, names, ("A key, of account ",)) == wanted
 
 
 def test_values_as_they_are_written() -> None:
     text = "a: 'x'\nb: 0x1\nc: {d: 1}\ne: !vault |\n  3031\nf: !unsafe y\n"
-    assert vault_file.texts_in(text) == {"a": "x", "b": None, "c": None, "e": None, "f": None}
-    assert vault_file.texts_in("") == {}
+    assert vault_file.variables_in(text) == [("a", "x"), ("b", None), ("c", None), ("e", None), ("f", None)]
+    assert vault_file.variables_in("") == []

@@ -55,7 +55,7 @@ BIP39 = [
 
 
 def store(kdf: str, cipher: tuple, parameters: dict) -> str:
-    """Give the text of a key store of version 3. cipher: vector, text and check sum."""
+    """Return the text of a key store of version 3. cipher: vector, text and check sum."""
     vector, text, mac = cipher
     crypto = {"cipher": "aes-128-ctr", "cipherparams": {"iv": vector}, "ciphertext": text, "mac": mac}
     return json.dumps({"crypto": {**crypto, "kdf": kdf, "kdfparams": parameters}, "id": "3198bc9c", "version": 3})
@@ -132,16 +132,17 @@ OWNER = "008aeeda4d805471df9b2a5b0f38a0c3bcba786b"
 
 
 def changed(text: str, **changes: object) -> str:
-    """Give a key store's text with some of its fields changed."""
+    """Return a key store's text with some of its fields changed."""
     return json.dumps({**copy.deepcopy(json.loads(text)), **changes})
 
 
 def refusal(function, *arguments: object) -> str:
-    """Give the message that a function refuses with: one line, with nothing before it that could be shown too."""
+    """Return the message that a function refuses with: one line, with nothing before it that could be shown too."""
     with pytest.raises(ValueError) as caught:
         function(*arguments)
     assert caught.type is ValueError
-    assert caught.value.__cause__ is None and caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -230,7 +231,7 @@ def test_the_address_that_a_key_store_names() -> None:
     for named in (OWNER, OWNER.upper(), f"0x{OWNER}", ""):
         assert wallet.from_keystore(changed(PBKDF2, address=named), b"testpassword").key == f"0x{STORED}"
     text = refusal(wallet.from_keystore, changed(PBKDF2, address=KEYS[0][1]), b"testpassword")
-    assert text.startswith("the key store names another address than its key has: ")
+    assert text.startswith("the address in the key store is not the address of its key: ")
 
 
 NO_STORE = "not a JSON V3 key store: "

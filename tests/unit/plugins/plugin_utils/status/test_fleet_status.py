@@ -87,7 +87,7 @@ def host_info(components, *containers):
         "engine": {"serves": True, "error": "", "rules": True},
         "guard": {
             **{"installed": True, "loaded": True, "enabled": True, "sections": list(components), "owner": "guard"},
-            **{"outdated": False, "problems": [], "saved_in": [], "table_problem": ""},
+            **{"outdated": False, "problems": [], "saved_rulesets": [], "table_problem": ""},
         },
         "projects": projects,
     }
@@ -228,7 +228,7 @@ def test_versions_differ(name):
 
 RESTART = "run systemctl restart aztec-port-guard on the host"
 FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
-SAVED = {"saved_in": ["/etc/nftables.conf"]}
+SAVED = {"saved_rulesets": ["/etc/nftables.conf"]}
 
 
 @pytest.mark.parametrize(
@@ -547,22 +547,22 @@ DIFFERS = (
     ("changes", "line"),
     [
         ({}, f"{DIFFERS}{CHANGE}{EARLY}"),
-        ({"network_runs": "4.1.2"}, f"{DIFFERS}{SAME}"),
-        ({"network_runs": "no version"}, f"{DIFFERS}{CHANGE}{EARLY}"),
+        ({"network_version": "4.1.2"}, f"{DIFFERS}{SAME}"),
+        ({"network_version": "no version"}, f"{DIFFERS}{CHANGE}{EARLY}"),
         (
-            {"network_runs": "6.0.0"},
+            {"network_version": "6.0.0"},
             f"{DIFFERS}set aztec_version to 6.0.0, with new data directories, and run site.yml",
         ),
         (
-            {"network_runs": "4.2.0"},
+            {"network_version": "4.2.0"},
             f"{DIFFERS}set aztec_version to 4.2.0, with new data directories, and run site.yml",
         ),
         (
-            {"network_runs": "2.1.11"},
+            {"network_version": "2.1.11"},
             f"{DIFFERS}wait until the network, which runs 2.1.11, upgrades to 4.1.2, or set aztec_version to 2.1.11",
         ),
         (
-            {"network_runs": "4.1.1"},
+            {"network_version": "4.1.1"},
             f"{DIFFERS}wait until the network, which runs 4.1.1, upgrades to 4.1.2, or set aztec_version to 4.1.1",
         ),
         (
@@ -613,7 +613,7 @@ def test_a_container_that_has_ended_is_not_in_standby():
 def test_soft_shutdown(runs, wanted):
     """The status and its headers are those of a node that works; its log says that it has stopped."""
     waiting = {"kind": "soft shutdown", "rollup": "", "mismatches": []}
-    changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_runs": runs, "l1": L1}
+    changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_version": runs, "l1": L1}
     report = fleet_report(fleet(node=changes), {**FLEET, "line": "5"})
     wrong = "has stopped working, because its rollup is no longer that of the network (soft shutdown): "
     change = f"set aztec_version to {wanted or 'what the network runs'}, with new data directories, and run site.yml"
@@ -650,9 +650,9 @@ def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
     if agent is None:
         host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
     assert fleet_report(host_infos, FLEET).problems
-    host_infos["agent-1"]["working"] = ["aztec-prover-node"]
+    host_infos["agent-1"]["busy_projects"] = ["aztec-prover-node"]
     assert fleet_report(host_infos, FLEET).problems
-    host_infos["agent-1"]["working"] = ["aztec-prover-agent"]
+    host_infos["agent-1"]["busy_projects"] = ["aztec-prover-agent"]
     report = fleet_report(host_infos, FLEET)
     assert report.problems == []
     note = "another run is changing it: run verify.yml again after that run ends"

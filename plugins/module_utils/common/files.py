@@ -1,0 +1,50 @@
+# Copyright: Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Write files so that a reader sees the previous content or the new one, never a part of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+
+
+def write_atomically(
+    path: str | os.PathLike,
+    content: str | bytes,
+    mode: int = 0o600,
+    directory: str | os.PathLike | None = None,
+    prefix: str | None = None,
+    keep_owner: bool = False,
+) -> None:
+    """Replace a file in one step. After a power failure, either the previous content or the new content is on disk.
+
+    A symbolic link at path is replaced, not followed.
+
+    path: the file. Its directory must exist.
+    content: text is written in UTF-8, with surrogates as the bytes that they stand for.
+    directory: where the temporary file is created, on the same file system as path. Default: the directory of path.
+    prefix: how the name of the temporary file begins.
+    keep_owner: whether owner and group of an existing file are kept.
+    """
+    parent, name = os.path.split(os.path.abspath(path))
+    descriptor, temporary = tempfile.mkstemp(dir=directory or parent, prefix=prefix or f".{name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            if keep_owner and os.path.exists(path):
+                found = os.stat(path)
+                os.fchown(file.fileno(), found.st_uid, found.st_gid)
+            file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,68 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The services that the role docker_engine restarts, by the settings in their files and those that they run with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.rendered.render import ROOT, ansible_playbook
+from tests.rendered.settings import FACTS
+
+ROLE = ROOT / "roles/docker_engine"
+DROPIN = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/containerd\n"
+RUNS = {"XDG_RUNTIME_DIR": "/run/containerd"}
+OTHER = hashlib.sha256(b"x").hexdigest()
+
+# (facts about the engine, whether to restart containerd, whether to restart Docker)
+CASES: dict[str, tuple[dict[str, Any], bool, bool]] = {
+    "all settings are loaded": ({}, False, False),
+    "engine of an earlier release": ({"containerd_conf": "", "containerd_environment": {}}, True, False),
+    "drop-in not loaded, or containerd stopped": ({"containerd_environment": {}}, True, False),
+    "another value loaded": ({"containerd_environment": {"XDG_RUNTIME_DIR": "/tmp"}}, True, False),
+    "drop-in loaded and then removed": ({"containerd_conf": ""}, True, False),
+    "drop-in changed manually": ({"containerd_conf": OTHER}, True, False),
+    "environment unknown": ({"containerd_environment": None}, False, False),
+    "environment unknown and no drop-in": ({"containerd_environment": None, "containerd_conf": ""}, True, False),
+    "daemon.json changed manually": ({"daemon_json": OTHER}, False, True),
+    "daemon.json not loaded": ({"daemon_json_loaded": OTHER}, False, True),
+    "other options": ({"daemon_json": OTHER, "daemon_json_loaded": OTHER}, False, True),
+    "both": ({"daemon_json_loaded": "", "containerd_environment": {}}, True, True),
+    "firewall rules deleted": ({"rules": False}, False, True),
+    "engine that the role does not manage": ({"managed": False, "rules": False, "daemon_json": OTHER}, False, False),
+}
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_services_to_restart(tmp_path: Path) -> None:
+    host_info = FACTS["preflight_host_info"]
+    settings = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "100m"}}
+    daemon_json = digest(json.dumps(settings, indent=4, sort_keys=True) + "\n")
+    loaded = {
+        "managed": True, "serves": True, "source": "docker-ce", "compose": "2.40.0", "version": "28.5.2", "rules": True,
+        "daemon_json": daemon_json, "daemon_json_loaded": daemon_json, "containerd_conf": digest(DROPIN),
+        "containerd_environment": RUNS,
+    }  # fmt: skip
+    found = "[__docker_engine_restart_containerd, __docker_engine_restart_docker]"
+    tasks = [
+        {
+            "name": name,
+            "ansible.builtin.assert": {"that": f"{found} == {[containerd, docker]}", "quiet": True},
+            "vars": {"preflight_host_info": {**host_info, "engine": {**host_info["engine"], **loaded, **engine}}},
+        }
+        for name, (engine, containerd, docker) in CASES.items()
+    ]
+    files = [str(ROLE / folder / "main.yml") for folder in ("defaults", "vars")]
+    variables = {"preflight_fleet": {"hosts": {"localhost": {}}}}
+    play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "vars": variables, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local")
