@@ -33,7 +33,7 @@ STOP = (
     "runs"
 )
 NO_ROOM = (
-    "specific_routes or remove routes of the host, because no part of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 is free of "
+    "narrow or remove routes of the host, because no part of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 is free of "
     "routes and known addresses"
 )
 
