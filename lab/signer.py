@@ -214,14 +214,14 @@ class Endpoint(BaseHTTPRequestHandler):
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise RpcError(PARSE_ERROR) from error
             what = {"result": self.signer.rpc(method, params)}
-            status, said = 200, "ok"
+            status, output = 200, "ok"
         except RpcError as error:
             what = {"error": {"code": error.code, "message": error.message}}
-            status, said = 400 if error.code in (-32700, -32602) else 200, error.message
+            status, output = 400 if error.code in (-32700, -32602) else 200, error.message
             method, params = ("?", None) if error.code == PARSE_ERROR[0] else (method, params)
         first = params[0] if isinstance(params, list) and params else ""
         who = first.get("from", "") if isinstance(first, dict) else first
-        print(f"{method} {who} {said}", flush=True)
+        print(f"{method} {who} {output}", flush=True)
         return status, json.dumps({"jsonrpc": "2.0", "id": number, **what})
 
 

@@ -275,5 +275,5 @@ def containers_on(client: docker.DockerClient, name: str) -> list[dict[str, obje
     """What `docker inspect` says of every container that a machine's own engine has; nothing where it has no engine."""
     script = "command -v docker > /dev/null || exit 0; all=$(docker ps -aq) || exit; "
     script += '[ -z "$all" ] || docker inspect $all'
-    said = execute(client, name, script).out.strip()
-    return list(json.loads(said)) if said else []
+    output = execute(client, name, script).out.strip()
+    return list(json.loads(output)) if output else []

@@ -120,8 +120,8 @@ class Images:
                     fileobj=context, custom_context=True, tag=reference, buildargs={"BASE": base}, rm=True, forcerm=True
                 )
             except BuildError as error:
-                said = "".join(line.get("stream", "") for line in error.build_log).strip().splitlines()[-5:]
-                raise LabError(f"the image {name} cannot be built: {error.msg}: {' / '.join(said)}") from error
+                output = "".join(line.get("stream", "") for line in error.build_log).strip().splitlines()[-5:]
+                raise LabError(f"the image {name} cannot be built: {error.msg}: {' / '.join(output)}") from error
         return reference
 
     def host(self, engine: bool = False, suite: str = "") -> str:

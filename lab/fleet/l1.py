@@ -38,11 +38,11 @@ def start_l1(client: docker.DockerClient, settings: Settings, image: str) -> Non
         try:
             if int(rpc(settings.l1_url, "eth_blockNumber"), 16) > 0:
                 return
-            said = "it makes no block"
+            output = "it makes no block"
         except (OSError, LabError) as error:
-            said = str(error)
+            output = str(error)
         if time.monotonic() > deadline:
-            raise LabError(f"the lab's L1 does not serve ({said}); see `docker logs aztec-lab-l1`")
+            raise LabError(f"the lab's L1 does not serve ({output}); see `docker logs aztec-lab-l1`")
         time.sleep(0.3)
 
 

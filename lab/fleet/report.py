@@ -30,12 +30,12 @@ def rows_of(host: str, component: str, containers: list[dict[str, Any]]) -> list
 
 def rows(client: docker.DockerClient, settings: Settings) -> list[tuple[str, str, str, str]]:
     """A line for every component that the inventory puts on a host."""
-    said = {machine.name: containers_on(client, machine.name) for machine in settings.machines}
+    output = {machine.name: containers_on(client, machine.name) for machine in settings.machines}
     return [
         line
         for group, component in GROUPS.items()
         for host in settings.components.get(group, ())
-        for line in rows_of(host, component, said.get(host, []))
+        for line in rows_of(host, component, output.get(host, []))
     ]
 
 

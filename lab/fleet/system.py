@@ -14,7 +14,7 @@ from lab.fleet.settings import LabError, cache_directory
 
 
 def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
-    """Run a program to its end and give its output; on failure raise with the last lines of what it said."""
+    """Run a program to its end and give its output; on failure raise with the last lines of what it output."""
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""What the tables of wrong inputs are tried with: an inventory to spoil, the real commands, a door that counts."""
+"""Tools for the tables of wrong inputs: an inventory to change, the real commands, a recorder of ssh connections."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ EVERYWHERE = {
 
 
 class Endpoint:
-    """Where every ssh connection of a run ends, whatever host and port it was to: notes who knocks and hangs up."""
+    """Receives every ssh connection of a run, whatever its host and port: records the target, then closes it."""
 
     def __init__(self, folder: Path) -> None:
-        self._notes = folder / "knocks"
-        self.program = folder / "door"
+        self._notes = folder / "connections"
+        self.program = folder / "endpoint"
         self.program.write_text(f'#!/bin/sh\necho "$@" >>"{self._notes}"\nexit 1\n', encoding="utf-8")
         self.program.chmod(0o755)
 
     @property
-    def knocks(self) -> list[str]:
-        """Who was asked for."""
+    def connections(self) -> list[str]:
+        """Return the recorded targets, "host port" each."""
         return self._notes.read_text(encoding="utf-8").splitlines() if self._notes.exists() else []
 
     def variables(self) -> dict[str, str]:
-        """Give the variables that lead a host's ssh here."""
+        """Return the variables that redirect a host's ssh connections to this endpoint."""
         return {"ansible_ssh_common_args": f"-o ConnectTimeout=5 -o ProxyCommand='{self.program} %h %p'"}
 
 
@@ -90,12 +90,12 @@ def row_name(row: dict) -> str:
     return re.sub(r"[^A-Za-z0-9_.:/@{} -]", "", " ".join(text.split()))[:60]
 
 
-def write_inventory(folder: Path, door: Endpoint, row: dict) -> Path:
+def write_inventory(folder: Path, endpoint: Endpoint, row: dict) -> Path:
     """Write an inventory with nothing wrong but what the row says, each part as text that the operator would write.
 
     all, node-1, agent-1, agent-2: variables that are added; without: variables that are left out; groups: the groups.
     """
-    everywhere = {**EVERYWHERE, **door.variables()}
+    everywhere = {**EVERYWHERE, **endpoint.variables()}
     taken = set(row.get("without", ()))
     place = folder / "inventory"
     texts = {"hosts.yml": row.get("groups", GROUPS), "group_vars/all/1.yml": _variables(everywhere, taken)}
@@ -131,7 +131,7 @@ def assert_clean(text: str, secrets: tuple = SECRETS) -> None:
         assert secret not in text, f"{secret} is shown"
 
 
-def assert_refused(shown: subprocess.CompletedProcess, door: Endpoint, lines: list[str]) -> None:
+def assert_refused(shown: subprocess.CompletedProcess, endpoint: Endpoint, lines: list[str]) -> None:
     """Assert that a run ended at the inventory's table, with these lines and no other, and contacted no host."""
     assert shown.returncode == 2, shown.stdout
     assert_clean(shown.stdout)
@@ -141,13 +141,13 @@ def assert_refused(shown: subprocess.CompletedProcess, door: Endpoint, lines: li
     what = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     assert f"{what} in the inventory, in the table above; no host was contacted." in shown.stdout
     assert len(re.findall(r"^PLAY \[", shown.stdout, re.MULTILINE)) == 2
-    assert door.knocks == []
+    assert endpoint.connections == []
 
 
 LEFT_OUT = "(warning, left out of this run)"
 
 
-def assert_left_out(shown: subprocess.CompletedProcess, door: Endpoint, lines: list[str]) -> None:
+def assert_left_out(shown: subprocess.CompletedProcess, endpoint: Endpoint, lines: list[str]) -> None:
     """Assert that a run showed these lines on an agent, went on to the other hosts, and left the agent alone."""
     assert shown.returncode == 4, shown.stdout
     assert_clean(shown.stdout)
@@ -159,7 +159,7 @@ def assert_left_out(shown: subprocess.CompletedProcess, door: Endpoint, lines: l
         gone = rf"\[{re.escape(agent)}\]: (UNREACHABLE!.*(\n.*)*left out of this run: |FAILED!)"
         assert re.search(gone, shown.stdout), shown.stdout
     others = [variables["ansible_host"] for host, variables in HOSTS.items() if host not in agents]
-    assert sorted(door.knocks) == sorted(f"{address} 22" for address in others)
+    assert sorted(endpoint.connections) == sorted(f"{address} 22" for address in others)
 
 
 def table_of(text: str) -> list[str]:

@@ -18,11 +18,11 @@ PROGRAMS = ("docker", "nft", "systemctl", "unshare", "sh")
 
 def call(row: dict, folder: Path) -> subprocess.CompletedProcess:
     """Run a row's module here, or template its filter, where every program is one that only notes that it was run."""
-    doors = folder / "doors"
-    doors.mkdir()
+    programs = folder / "programs"
+    programs.mkdir()
     for name in PROGRAMS:
-        (doors / name).write_text(f"#!/bin/bash\necho {name} >>{folder}/knocks\nexit 1\n", encoding="utf-8")
-        (doors / name).chmod(0o755)
+        (programs / name).write_text(f"#!/bin/bash\necho {name} >>{folder}/connections\nexit 1\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
     if "filter" in row:
         module, arguments = "ansible.builtin.debug", {"msg": "{{ " + row["filter"] + " }}"}
     else:
@@ -35,7 +35,7 @@ def call(row: dict, folder: Path) -> subprocess.CompletedProcess:
         ANSIBLE_CALLBACK_RESULT_FORMAT="json",
         # Ansible notes the arguments in the system's log, where Python 3.13 stops at a NUL before the module does.
         ANSIBLE_NO_TARGET_SYSLOG="true",
-        PATH=f"{doors}:/usr/bin:/bin",
+        PATH=f"{programs}:/usr/bin:/bin",
         DOCKER_HOST=f"unix://{folder}/no.sock",
     )
 
@@ -58,5 +58,5 @@ def test_refused(table: str, row: dict, tmp_path: Path, record_property) -> None
     # What Ansible itself says of an argument's type differs from one of its releases to the next.
     (wanted,) = row["says"]
     assert found.endswith(wanted) or (wanted.endswith("...") and wanted[:-3] in found), found
-    assert not (tmp_path / "knocks").exists()
+    assert not (tmp_path / "connections").exists()
     assert not Path("/nowhere").exists()

@@ -1,8 +1,8 @@
 """Make machines of the lab that its own inventory does not name.
 
-usage: python -m tests.harness.machines --inventory PATH [--bare NAME]... [NAME...]
+usage: python -m tests.harness.machines --inventory PATH [--recreate NAME]... [NAME...]
 
-A machine named with --bare is made anew if it is there.
+A machine named with --recreate is made anew if it is there.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ def known_machines(settings: Settings, inventories: list[Path]) -> tuple[Machine
     return machines_of(json.loads(run.stdout))
 
 
-def make(names: list[str], inventories: list[Path], bare: Sequence[str] = ()) -> docker.DockerClient:
+def make(names: list[str], inventories: list[Path], recreated: Sequence[str] = ()) -> docker.DockerClient:
     """Make the named machines, the bare ones anew, beside those that the lab has; give the client of its engine."""
     settings = load()
     client = engine.start_engine(settings)
     known = known_machines(settings, inventories)
-    names = [*names, *bare]
+    names = [*names, *recreated]
     unknown = set(names) - {machine.name for machine in known}
     if unknown:
         raise LabError(f"no inventory names {', '.join(sorted(unknown))}")
-    for found in filter(None, (network.find(client, name) for name in bare)):
+    for found in filter(None, (network.find(client, name) for name in recreated)):
         found.remove(force=True, v=True)
     # The machines' keys are noted for all at once, so those that are there belong to the call.
     wanted = [machine for machine in known if machine.name in names or network.find(client, machine.name)]
@@ -54,7 +54,7 @@ def make(names: list[str], inventories: list[Path], bare: Sequence[str] = ()) ->
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inventory", type=Path, action="append", required=True)
-    parser.add_argument("--bare", action="append", default=[])
+    parser.add_argument("--recreate", action="append", default=[])
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
-    make(arguments.names, arguments.inventory, arguments.bare).close()
+    make(arguments.names, arguments.inventory, arguments.recreate).close()

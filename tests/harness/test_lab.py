@@ -198,17 +198,17 @@ def test_prune_leaves_what_runs(tmp_path: Path) -> None:
 )
 def test_rows_of_one(containers: list[dict[str, Any]], state: str, version: str) -> None:
     config = {"Image": "registry:5000/aztec:4.1.2", "Labels": {"com.docker.compose.service": "prover-agent"}}
-    said = [{**container, "Config": config} for container in containers]
-    assert rows_of("agent-1", "prover-agent", said) == [("agent-1", "prover-agent", state, version)]
+    output = [{**container, "Config": config} for container in containers]
+    assert rows_of("agent-1", "prover-agent", output) == [("agent-1", "prover-agent", state, version)]
 
 
 def test_rows_of_agents_in_containers_of_their_own() -> None:
     label = "com.docker.compose.service"
-    said = [
+    output = [
         {"State": {"Status": "running"}, "Config": {"Image": "aztec:4.1.2", "Labels": {label: name}}}
         for name in ("prover-agent-2", "prover-agent-1", "prover-agent-crs")
     ]
-    lines = rows_of("agent-1", "prover-agent", said)
+    lines = rows_of("agent-1", "prover-agent", output)
     assert [line[1] for line in lines] == ["prover-agent-1", "prover-agent-2"]
 
 

@@ -27,7 +27,7 @@ NOW = "2026-01-01T00:00:00.000000000Z"
 
 
 class Answer(Exception):
-    """How a request ends: a status, and what is said."""
+    """How a request ends: a status, and what is output."""
 
     def __init__(self, status: int, body: dict | None = None) -> None:
         super().__init__(status)
@@ -149,11 +149,11 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0].removeprefix("/v1/").strip("/")
         try:
             with self.server.lock:
-                said = self.server.answer(self.command, path, self.headers.get("X-Vault-Token", ""), body)
-            status = 204 if said is None else 200
+                output = self.server.answer(self.command, path, self.headers.get("X-Vault-Token", ""), body)
+            status = 204 if output is None else 200
         except Answer as answer:
-            status, said = answer.status, answer.body
-        content = b"" if said is None else json.dumps(said).encode()
+            status, output = answer.status, answer.body
+        content = b"" if output is None else json.dumps(output).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))

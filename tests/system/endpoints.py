@@ -1,4 +1,4 @@
-"""The ways by which a stranger could come in."""
+"""The endpoints through which the stranger could connect."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ INSIDE = {"prover-broker": (8080,), "prover-node": (8081, 8880)}
 class Endpoint:
     """One address and port to try."""
 
-    way: str
+    label: str
     address: str
     port: int
 
     def __str__(self) -> str:
-        return f"{self.way} [{self.address}]:{self.port}"
+        return f"{self.label} [{self.address}]:{self.port}"
 
 
 def addresses(fleet: Fleet, name: str) -> dict[str, str]:
@@ -85,12 +85,12 @@ def no_guard(fleet: Fleet, name: str = NODE) -> Iterator[None]:
         fleet.execute(name, "systemctl start aztec-port-guard")
 
 
-def tried(fleet: Fleet, doors: list[Endpoint], source: str = STRANGER) -> dict[str, str]:
-    """Try each door from a machine and give what came of it."""
-    return {str(door): fleet.reach(source, door.address, door.port) for door in doors}
+def probe(fleet: Fleet, endpoints: list[Endpoint], source: str = STRANGER) -> dict[str, str]:
+    """Try each endpoint from a machine and give what came of it."""
+    return {str(endpoint): fleet.reach(source, endpoint.address, endpoint.port) for endpoint in endpoints}
 
 
-def all_of(answers: dict[str, str], wanted: str) -> None:
+def assert_all(answers: dict[str, str], wanted: str) -> None:
     """Hold every answer against the wanted one."""
     assert answers
-    assert {door: answer for door, answer in answers.items() if answer != wanted} == {}
+    assert {endpoint: answer for endpoint, answer in answers.items() if answer != wanted} == {}

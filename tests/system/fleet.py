@@ -20,8 +20,8 @@ from tests.harness.machines import known_machines
 
 ROOT = Path(__file__).parents[2]
 SCALE_OUT = ROOT / "tests/inventories/scale_out"
-ALONE = ROOT / "tests/inventories/single_role"
-BARE = ROOT / "tests/inventories/bare_hosts"
+SINGLE_ROLE = ROOT / "tests/inventories/single_role"
+BARE_HOSTS = ROOT / "tests/inventories/bare_hosts"
 OUTPUT = ROOT / "tests/output"
 HEALTHY_WITHIN = 180
 
@@ -44,7 +44,7 @@ class Fleet:
         self.settings = load()
         self.client = engine.start_engine(self.settings)
         self.machines: dict[str, Machine] = {
-            machine.name: machine for machine in known_machines(self.settings, [SCALE_OUT, ALONE, BARE])
+            machine.name: machine for machine in known_machines(self.settings, [SCALE_OUT, SINGLE_ROLE, BARE_HOSTS])
         }
         self._hosts: dict[str, Host] = {}
 

@@ -68,10 +68,10 @@ def planted() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run came to: its exit code, all that it said, and the folder of everything that it left here."""
+    """What a run came to: its exit code, all that it output, and the folder of everything that it left here."""
 
     code: int
-    said: str
+    output: str
     folder: Path
 
 
@@ -193,13 +193,13 @@ class Bench:
         vault = ["--vault-password-file", str(password or self.password_file)]
         command = self.command(name, playbook, *vault, *arguments, **more)
         whole = {**self.environment(folder), **(environment or {})}
-        with (folder / "said").open("wb") as said:
+        with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
                 env=whole,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -210,7 +210,7 @@ class Bench:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
-        return Ran(code, (folder / "said").read_text(errors="replace"), folder)
+        return Ran(code, (folder / "output").read_text(errors="replace"), folder)
 
     # --- what happens to a run while it goes on ---------------------------------------------------------------
 

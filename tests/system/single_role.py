@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.system.fleet import BARE, OUTPUT, ROOT, Fleet, last_run
+from tests.system.fleet import BARE_HOSTS, OUTPUT, ROOT, Fleet, last_run
 
 # What a role could leave on a host: files, packages, rules, units.
 TRACES = {
@@ -36,7 +36,7 @@ def molecule_runs(scenario: str) -> list[dict[str, Any]]:
     return [run for run in map(json.loads, report) if run["playbook"] == "converge.yml"]
 
 
-def problems(scenario: str, hosts: list[str], bare: list[str]) -> list[str]:
+def problems(scenario: str, hosts: list[str], recreated: list[str]) -> list[str]:
     """Say what is wrong with a scenario's runs: check mode, the role, the role again, check mode again."""
     runs = molecule_runs(scenario)
     found = [] if [run["check"] for run in runs] == [True, False, False, True] else ["the four runs are not there"]
@@ -46,7 +46,7 @@ def problems(scenario: str, hosts: list[str], bare: list[str]) -> list[str]:
             stats = run["stats"].get(host, {})
             broken = [name for name in ("failures", "unreachable", "ignored", "rescued") if stats.get(name)]
             found += [f"{host}: {broken} in the {what} run"] if broken or not stats else []
-            changes = host in bare and what.startswith("first")
+            changes = host in recreated and what.startswith("first")
             found += [] if bool(stats.get("changed")) == changes else [f"{host}: {stats} in the {what} run"]
     return found
 
@@ -56,16 +56,16 @@ class Applied:
     """What the run of a playbook with one role came to."""
 
     code: int
-    said: str
+    output: str
     run: dict[str, Any]
 
     def changed(self, host: str) -> int:
         """Give how many tasks changed a host; the run must have ended well."""
-        assert self.code == 0, self.said
+        assert self.code == 0, self.output
         return self.run["stats"][host]["changed"]
 
 
-def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE) -> Applied:
+def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE_HOSTS) -> Applied:
     """Run a playbook from an empty folder, with Ansible's own settings and the collection that the stage installed."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "play.yml").write_text(json.dumps(content))
@@ -84,11 +84,11 @@ def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE)
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         command = [program, "-i", str(inventory), *arguments, "play.yml"]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        said = done.stdout + done.stderr
-        assert report.exists(), said
+        output = done.stdout + done.stderr
+        assert report.exists(), output
         run = last_run(report)
     assert from_artifact(run), f"the collection came from {run['collection']}"
-    return Applied(done.returncode, said, run)
+    return Applied(done.returncode, output, run)
 
 
 def apply(role: str, host: str, *, check: bool = False, **arguments: Any) -> Applied:

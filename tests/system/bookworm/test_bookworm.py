@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.system.endpoints import INSIDE, NODE, all_of, no_guard, published, routed, routes, tried
+from tests.system.endpoints import INSIDE, NODE, assert_all, no_guard, probe, published, routed, routes
 from tests.system.fleet import Fleet, changes, playbook
 from tests.system.jobs import prove
 
@@ -21,8 +21,8 @@ def test_nothing_is_left_to_change() -> None:
 @pytest.mark.parametrize("host", [NODE, AGENT])
 def test_hosts_are_debian_12(fleet: Fleet, host: str) -> None:
     """C library, Python and nft are those of Debian 12."""
-    said = fleet.execute(host, ". /etc/os-release; echo $VERSION_ID; ldd --version | head -1; python3 -V; nft -v").out
-    release, library, python, nft = said.splitlines()
+    output = fleet.execute(host, ". /etc/os-release; echo $VERSION_ID; ldd --version | head -1; python3 -V; nft -v").out
+    release, library, python, nft = output.splitlines()
     assert (release, library.split()[-1], python.split()[1].rpartition(".")[0]) == ("12", "2.36", "3.11")
     assert nft.startswith("nftables v1.0.6")
 
@@ -45,16 +45,16 @@ def test_an_epoch_is_proven(fleet: Fleet) -> None:
 
 def test_the_guard_holds(fleet: Fleet) -> None:
     """Debian 12's nft and Python are enough for tables with an owner, where the kernel has them."""
-    doors = published(fleet)
-    assert len(doors) == 2
-    all_of(tried(fleet, doors, AGENT), "in")
+    endpoints = published(fleet)
+    assert len(endpoints) == 2
+    assert_all(probe(fleet, endpoints, AGENT), "in")
     fleet.execute(NODE, "nft flush ruleset; systemctl restart docker")
-    all_of(tried(fleet, doors), "shut")
+    assert_all(probe(fleet, endpoints), "shut")
     with no_guard(fleet):
-        all_of(tried(fleet, doors), "in")
-    all_of(tried(fleet, doors), "shut")
+        assert_all(probe(fleet, endpoints), "in")
+    assert_all(probe(fleet, endpoints), "shut")
     with routes(fleet):
-        all_of(tried(fleet, routed(fleet, inside=INSIDE)), "shut")
+        assert_all(probe(fleet, routed(fleet, inside=INSIDE)), "shut")
 
 
 def test_hosts_come_back_after_a_reboot(fleet: Fleet) -> None:
@@ -62,6 +62,6 @@ def test_hosts_come_back_after_a_reboot(fleet: Fleet) -> None:
     fleet.reboot(NODE)
     for service in ("prover-broker", "prover-node"):
         fleet.wait_until_healthy(NODE, service)
-    all_of(tried(fleet, published(fleet)), "shut")
+    assert_all(probe(fleet, published(fleet)), "shut")
     run = playbook("playbooks/verify.yml")
     assert run.returncode == 0, run.stdout

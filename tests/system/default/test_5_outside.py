@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.system.endpoints import NODE, STRANGER, addresses, all_of, no_guard, published, routed, routes, tried
+from tests.system.endpoints import NODE, STRANGER, addresses, assert_all, no_guard, probe, published, routed, routes
 from tests.system.fleet import Fleet, wait_for
 
 SEND_UDP = """
@@ -16,26 +16,26 @@ for _ in range(20):
 
 
 def the_stranger_is_out(fleet: Fleet) -> None:
-    """Try every guarded door from the stranger."""
+    """Try every guarded endpoint from the stranger."""
     with routes(fleet):
-        all_of(tried(fleet, published(fleet) + routed(fleet)), "shut")
+        assert_all(probe(fleet, published(fleet) + routed(fleet)), "shut")
 
 
 def test_guarded_and_not(fleet: Fleet) -> None:
     """Shut with the guard, open without it, shut with it again: published ports and routes, IPv4 and IPv6."""
     with routes(fleet):
-        doors = published(fleet) + routed(fleet)
-        assert len(doors) == 8
-        all_of(tried(fleet, doors), "shut")
+        endpoints = published(fleet) + routed(fleet)
+        assert len(endpoints) == 8
+        assert_all(probe(fleet, endpoints), "shut")
         with no_guard(fleet):
-            all_of(tried(fleet, doors), "in")
-        all_of(tried(fleet, doors), "shut")
+            assert_all(probe(fleet, endpoints), "in")
+        assert_all(probe(fleet, endpoints), "shut")
 
 
 def test_agents_are_let_in(fleet: Fleet) -> None:
     """The agents reach the broker's published port."""
-    answers = tried(fleet, published(fleet)[:1], "agent-1")
-    all_of(answers, "in")
+    answers = probe(fleet, published(fleet)[:1], "agent-1")
+    assert_all(answers, "in")
 
 
 @pytest.mark.parametrize("family", ["v4", "v6"])

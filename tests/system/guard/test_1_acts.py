@@ -1,6 +1,6 @@
-"""What happens on a broker's host, with a stranger who connects 50 times a second to every door all the while.
+"""What happens on a broker's host, with a stranger who connects 50 times a second to every endpoint all the while.
 
-The doors are the broker's published port and the containers' own ports by a route, over IPv4 and IPv6. An agent
+The endpoints are the broker's published port and the containers' own ports by a route, over IPv4 and IPv6. An agent
 connects to the published port in the same way, and is served throughout wherever the engine and the host run on.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.system.connecting import PATIENCE, RATE, Attempts, connecting
+from tests.system.connecting import RATE, TIMEOUT, Attempts, connecting
 from tests.system.endpoints import NODE, STRANGER, forwarding, no_guard, published, routed, routes
 from tests.system.fleet import Fleet, wait_for
 
@@ -42,20 +42,20 @@ def ways(fleet: Fleet):
     before = fleet.execute(NODE, "cat /etc/nftables.conf").out
     with routes(fleet), forwarding(fleet, NODE):
         yield
-    fleet.execute(NODE, ["sh", "-c", "printf %s \"$1\" > /etc/nftables.conf", "sh", before])
+    fleet.execute(NODE, ["sh", "-c", 'printf %s "$1" > /etc/nftables.conf', "sh", before])
     fleet.execute(NODE, "systemctl disable --now nftables; systemctl restart docker")
     for service in ("prover-broker", "prover-node"):
         fleet.wait_until_healthy(NODE, service)
 
 
-def doors(fleet: Fleet) -> list:
-    """Return all doors of the host."""
+def endpoints(fleet: Fleet) -> list:
+    """Return all endpoints of the host."""
     return published(fleet) + routed(fleet)
 
 
 def watched(fleet: Fleet, act: Callable, settle: float = 1) -> tuple[Attempts, Attempts]:
     """Return what came of the stranger's attempts and of the agent's, begun before an act and ended after it."""
-    with connecting(fleet, STRANGER, doors(fleet)) as stranger, connecting(fleet, AGENT, published(fleet)) as agent:
+    with connecting(fleet, STRANGER, endpoints(fleet)) as stranger, connecting(fleet, AGENT, published(fleet)) as agent:
         time.sleep(0.5)
         act()
         time.sleep(settle)
@@ -64,15 +64,15 @@ def watched(fleet: Fleet, act: Callable, settle: float = 1) -> tuple[Attempts, A
 
 def broker_is_back(fleet: Fleet) -> None:
     """Wait until the agent reaches the broker again."""
-    door = published(fleet)[0]
-    wait_for("the broker to be back", lambda: fleet.reach(AGENT, door.address, door.port) == "in", 120)
+    endpoint = published(fleet)[0]
+    wait_for("the broker to be back", lambda: fleet.reach(AGENT, endpoint.address, endpoint.port) == "in", 120)
 
 
 def test_open_without_the_guard(fleet: Fleet) -> None:
-    """Every door answers the stranger without the guard, or the tests that follow prove nothing."""
+    """Every endpoint answers the stranger without the guard, or the tests that follow prove nothing."""
     with no_guard(fleet):
         stranger, _agent = watched(fleet, lambda: None)
-    assert set(stranger.answered("in")) == {str(door) for door in doors(fleet)}
+    assert set(stranger.answered("in")) == {str(endpoint) for endpoint in endpoints(fleet)}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def acted(fleet: Fleet, ways) -> dict[str, tuple[Attempts, Attempts]]:
         for act in ACTS:
             begin = time.time()
             fleet.execute(NODE, act)
-            time.sleep(PATIENCE + 0.2)
+            time.sleep(TIMEOUT + 0.2)
             assert fleet.execute(NODE, "systemctl is-active aztec-port-guard").out.strip() == "active", act
             spans[act] = begin, time.time()
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.system.connecting import PATIENCE, connecting
+from tests.system.connecting import TIMEOUT, connecting
 from tests.system.endpoints import NODE, STRANGER, forwarding, no_guard, published, routed, routes
 from tests.system.fleet import Fleet, playbook
 
@@ -28,7 +28,7 @@ ACTS = (
     f"kill -9 {MAIN_PID}",
     "systemctl restart aztec-port-guard",
 )
-# Seconds within which a door is shut again.
+# Seconds within which a endpoint is shut again.
 LONGEST_GAP = 1.0
 
 
@@ -56,13 +56,13 @@ def test_watches(fleet: Fleet) -> None:
 
 @pytest.fixture(scope="module")
 def gaps(fleet: Fleet, fallback) -> dict[str, list[tuple[float, int]]]:
-    """Return, for each act, how long the doors were open and how often the stranger was let in, three times in turn."""
+    """Return, by act, how long the endpoints were open and how often the stranger connected, for three rounds."""
     spans = []
     with connecting(fleet, STRANGER, published(fleet) + routed(fleet), rate=100) as stranger:
         for act in (act for act in ACTS for _ in range(3)):
             begin = time.time()
             fleet.execute(NODE, act)
-            time.sleep(PATIENCE + 0.2)
+            time.sleep(TIMEOUT + 0.2)
             spans.append((act, begin, time.time()))
     found: dict[str, list[tuple[float, int]]] = {}
     for act, begin, end in spans:
@@ -73,7 +73,7 @@ def gaps(fleet: Fleet, fallback) -> dict[str, list[tuple[float, int]]]:
 
 @pytest.mark.parametrize("act", ACTS)
 def test_gap(gaps, act: str) -> None:
-    """The doors are shut again within a second of the first answer."""
+    """The endpoints are shut again within a second of the first answer."""
     for gap, count in gaps[act]:
         print(f"fallback, kernel 6.18, nft 1.1.3: {act}: open for {gap * 1000:.0f} ms, {count} connections")
     assert max(gap for gap, _count in gaps[act]) < LONGEST_GAP

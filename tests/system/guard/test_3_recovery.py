@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.system.endpoints import NODE, STRANGER, addresses, all_of, no_guard, published, routed, routes, tried
+from tests.system.endpoints import NODE, STRANGER, addresses, assert_all, no_guard, probe, published, routed, routes
 from tests.system.fleet import Fleet, playbook, wait_for
 
 pytestmark = pytest.mark.usefixtures("rebooted")
@@ -39,17 +39,17 @@ def healthy(fleet: Fleet) -> None:
     for service in ("prover-broker", "prover-node"):
         fleet.wait_until_healthy(NODE, service)
     with routes(fleet):
-        all_of(tried(fleet, published(fleet) + routed(fleet)), "shut")
-    all_of(tried(fleet, published(fleet), "agent-1"), "in")
+        assert_all(probe(fleet, published(fleet) + routed(fleet)), "shut")
+    assert_all(probe(fleet, published(fleet), "agent-1"), "in")
 
 
 def test_missing_tables_are_named_and_site_restores_everything(fleet: Fleet) -> None:
     """Without tables and Docker's own rules, one run of site.yml is enough."""
     fleet.execute(NODE, TAKEN_APART)
-    code, said = verified(fleet)
+    code, output = verified(fleet)
     assert code != 0
-    assert "the port guard's tables are missing" in said
-    assert "Docker's firewall rules are gone" in said
+    assert "the port guard's tables are missing" in output
+    assert "Docker's firewall rules are gone" in output
     run = playbook("playbooks/site.yml")
     assert run.returncode == 0, run.stdout[-3000:]
     healthy(fleet)
@@ -104,8 +104,8 @@ def test_docker_waits_for_a_guard_that_cannot_load_and_starts_by_itself(fleet: F
             id="section_by_another_hand",
         ),
         pytest.param(
-            "sed -i 's/\"version\": 2/\"version\": 1/' /etc/aztec-port-guard/prover_node.json",
-            "sed -i 's/\"version\": 1/\"version\": 2/' /etc/aztec-port-guard/prover_node.json",
+            'sed -i \'s/"version": 2/"version": 1/\' /etc/aztec-port-guard/prover_node.json',
+            'sed -i \'s/"version": 1/"version": 2/\' /etc/aztec-port-guard/prover_node.json',
             "prover_node.json was written by another version of the collection",
             id="section_of_another_version",
         ),
@@ -121,33 +121,33 @@ def test_state_is_named(fleet: Fleet, harm: str, undo: str, line: str) -> None:
     """verify.yml fails with a line that says what is wrong."""
     fleet.execute(NODE, harm)
     try:
-        code, said = verified(fleet)
+        code, output = verified(fleet)
     finally:
         fleet.execute(NODE, undo)
     assert code != 0
-    assert line in said
+    assert line in output
 
 
 def test_what_verify_says_to_do_works(fleet: Fleet) -> None:
-    """A command of a line is run as it stands there, then site.yml for the others: nothing is left to be said."""
+    """A command of a line is run as it stands there, then site.yml for the others: nothing is left to be output."""
     fleet.execute(NODE, "systemctl stop aztec-port-guard")
-    code, said = verified(fleet)
-    commands = set(re.findall(r"nobody keeps the port guard's tables.*: run (systemctl .*) on the host", said))
-    assert code != 0 and len(commands) == 1, said
+    code, output = verified(fleet)
+    commands = set(re.findall(r"nobody keeps the port guard's tables.*: run (systemctl .*) on the host", output))
+    assert code != 0 and len(commands) == 1, output
     fleet.execute(NODE, commands.pop())
-    code, said = verified(fleet)
-    assert code == 0, said
+    code, output = verified(fleet)
+    assert code == 0, output
 
     file = "/etc/aztec-port-guard/prover_node.json"
     fleet.execute(NODE, f"systemctl disable aztec-port-guard && echo >> {file}")
-    code, said = verified(fleet)
-    assert code != 0 and f"{file} was changed by somebody else: delete the file, then run site.yml" in said
+    code, output = verified(fleet)
+    assert code != 0 and f"{file} was changed by somebody else: delete the file, then run site.yml" in output
     fleet.execute(NODE, ["rm", file])
     assert "run site.yml" in verified(fleet)[1]
     run = playbook("playbooks/site.yml")
     assert run.returncode == 0, run.stdout[-3000:]
-    code, said = verified(fleet)
-    assert code == 0, said
+    code, output = verified(fleet)
+    assert code == 0, output
 
 
 def test_a_foreign_owner_is_named_and_refused(fleet: Fleet) -> None:
@@ -157,13 +157,13 @@ def test_a_foreign_owner_is_named_and_refused(fleet: Fleet) -> None:
         fleet.execute(NODE, start)
         wait_for("its tables", lambda: "aztec_prover" in fleet.execute(NODE, "nft list tables").out, 10)
         try:
-            code, said = verified(fleet)
+            code, output = verified(fleet)
             site = playbook("playbooks/site.yml")
         finally:
             fleet.execute(NODE, "systemctl stop foreign")
             fleet.execute(NODE, "nft 'delete table inet aztec_prover; delete table bridge aztec_prover'")
     assert code != 0
-    assert re.search(r"the port guard's table belongs to process \d+ \(python3\)", said)
+    assert re.search(r"the port guard's table belongs to process \d+ \(python3\)", output)
     assert site.returncode != 0
     assert re.search(r"belongs to process \d+ \(python3\)\s+end that process", site.stdout)
     healthy(fleet)
@@ -180,16 +180,16 @@ def test_node_and_broker_are_kept_apart(fleet: Fleet) -> None:
         for (const event of ["connect", "timeout", "error"]) socket.on(event, end(event));
     """
 
-    def tried_from(service: str, address: str, port: int) -> str:
+    def probe_from(service: str, address: str, port: int) -> str:
         return fleet.execute(NODE, ["docker", "exec", service, "node", "-e", reach, address, str(port)]).out.strip()
 
     for family, (address, _subnet) in node.items():
         for port in (8081, 8880):
-            assert tried_from("prover-broker", address, port) == "timeout", (family, port)
+            assert probe_from("prover-broker", address, port) == "timeout", (family, port)
             assert fleet.reach(NODE, address, port) == "in", (family, port)
-        assert tried_from("prover-node", broker[family][0], 8080) == "connect"
+        assert probe_from("prover-node", broker[family][0], 8080) == "connect"
     with no_guard(fleet):
-        assert tried_from("prover-broker", node["v4"][0], 8081) == "connect", "it is the guard that keeps them apart"
+        assert probe_from("prover-broker", node["v4"][0], 8081) == "connect", "it is the guard that keeps them apart"
 
 
 def test_a_service_of_the_operator_stays_reachable(fleet: Fleet) -> None:

@@ -1,4 +1,4 @@
-"""Other firewalls on the broker's host, with a stranger who connects to every door all the while."""
+"""Other firewalls on the broker's host, with a stranger who connects to every endpoint all the while."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ import pytest
 
 from tests.harness.machines import make
 from tests.system.endpoints import STRANGER
-from tests.system.fleet import ALONE, Fleet, playbook, wait_for
+from tests.system.fleet import SINGLE_ROLE, Fleet, playbook, wait_for
 
 pytestmark = pytest.mark.usefixtures("rebooted")
 
-BROKER, AGENT, ROUTER = "alone-broker", "agent-1", "alone-node"
+BROKER, AGENT, ROUTER = "single-broker", "agent-1", "single-node"
 PORT = 8080
 LATE, TRANSLATED = "172.31.77.45", "172.31.77.46"
 # Seconds after boot at which the address comes up.
@@ -31,7 +31,7 @@ WantedBy=multi-user.target
 @pytest.fixture(scope="module", autouse=True)
 def machines(fleet: Fleet):
     """Make the machines of the role's scenarios anew, and remove them."""
-    make([], [ALONE], bare=[BROKER, ROUTER]).close()
+    make([], [SINGLE_ROLE], recreated=[BROKER, ROUTER]).close()
     yield
     for name in (BROKER, ROUTER):
         fleet.client.containers.get(f"aztec-lab-{name}").remove(force=True, v=True)

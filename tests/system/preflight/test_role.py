@@ -11,11 +11,11 @@ import pytest
 from tests.system.fleet import ROOT, Fleet
 from tests.system.single_role import Applied, play, problems, traces
 
-HOST = "rented"
+HOST = "prover-1"
 GROUPS = {
-    "preflight_node_group": "our_prover",
-    "preflight_broker_group": "our_queue",
-    "preflight_agent_group": "our_workers",
+    "preflight_node_group": "custom_node",
+    "preflight_broker_group": "custom_broker",
+    "preflight_agent_group": "custom_agents",
 }
 
 
@@ -28,12 +28,12 @@ def preflight(**variables: Any) -> Applied:
 
 def rows(applied: Applied) -> list[str]:
     """Give the lines of the output with single spaces."""
-    return [" ".join(line.split()) for line in applied.said.splitlines()]
+    return [" ".join(line.split()) for line in applied.output.splitlines()]
 
 
 def test_check_mode_and_second_run_change_nothing() -> None:
     """Nor does the first: the role looks."""
-    assert problems("preflight", [HOST], bare=[]) == []
+    assert problems("preflight", [HOST], recreated=[]) == []
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_wrong_inventory() -> None:
     """All faults in one table, and no connection to the host."""
     applied = preflight(aztec_netwrok="mainnet", aztec_version="latest", prover_broker_port=99999)
     assert (applied.code, applied.run["calls"]) == (2, {})
-    assert "3 problems in the inventory, in the table above; no host was contacted." in applied.said
+    assert "3 problems in the inventory, in the table above; no host was contacted." in applied.output
     assert f"{HOST} aztec_netwrok there is no such variable did you mean aztec_network?" in rows(applied)
     assert f"{HOST} prover_broker_port 99999 is no port give a number from 1 to 65535" in rows(applied)
 
@@ -71,7 +71,7 @@ def test_wrong_host() -> None:
     taken = "tcp port 7001 is taken by python3 stop it, or set prover_broker_port to a free port"
     assert f"{HOST} prover_broker_port {taken}" in rows(applied)
     assert any(row.startswith(f"{HOST} vCPUs found ") for row in rows(applied))
-    assert "problems on the hosts, in the table above; nothing was changed." in applied.said
+    assert "problems on the hosts, in the table above; nothing was changed." in applied.output
 
 
 def test_groups_of_other_names_are_asked_for() -> None:
@@ -80,4 +80,4 @@ def test_groups_of_other_names_are_asked_for() -> None:
     content = [{"hosts": HOST, "gather_facts": False, "become": True, "roles": roles}]
     applied = play(content, inventory=ROOT / "tests/inventories/custom_groups")
     assert (applied.code, applied.run["calls"]) == (2, {})
-    assert "prover_node" in applied.said
+    assert "prover_node" in applied.output

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import yaml
 
-from tests.system.fleet import ALONE, Fleet, wait_for
+from tests.system.fleet import SINGLE_ROLE, Fleet, wait_for
 from tests.system.single_role import molecule_runs, problems
 
-NAME = "alone-agent"
+NAME = "single-agent"
 
 
 def test_check_mode_and_second_run_change_nothing() -> None:
     """Check mode on a bare host, the role, the role again, check mode again, all with the installed artifact."""
-    assert problems("prover_agent", [NAME], bare=[NAME]) == []
+    assert problems("prover_agent", [NAME], recreated=[NAME]) == []
     assert len(molecule_runs("prover_agent")[2]["calls"][NAME]) <= 4
 
 
@@ -32,7 +32,7 @@ Values.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(n
 
 def test_values_reach_the_process(fleet: Fleet) -> None:
     """From the inventory through templates, role, Compose and engine: byte for byte, and nothing for an empty one."""
-    given = yaml.load((ALONE / "host_vars/alone-agent.yml").read_text(encoding="utf-8"), Values)
+    given = yaml.load((SINGLE_ROLE / "host_vars/single-agent.yml").read_text(encoding="utf-8"), Values)
     wanted = {
         **given["prover_agent_environment"],
         "HURTS_TEMPLATE": f"${NAME}#",

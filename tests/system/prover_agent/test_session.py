@@ -9,7 +9,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import jo
 
 from tests.system.fleet import Fleet
 
-NAME = "alone-agent"
+NAME = "single-agent"
 # The real function and the real systemd, in a unit of a user's as a login session is.
 SCRIPT = """
 import os, subprocess, sys, time
@@ -26,8 +26,8 @@ def test_work_leaves_the_login_session(fleet: Fleet) -> None:
     """It is in a scope of its own, which ends with it."""
     functions = "\n".join(inspect.getsource(one) for one in (stack_job.in_session, stack_job.leave_session))
     script = SCRIPT.format(functions=functions)
-    said = fleet.execute(NAME, ["systemd-run", "--scope", "--quiet", "--slice=user.slice", "python3", "-c", script])
-    assert said.out.splitlines() == ["True", "moved", "aztec-compose-stack-test.scope"]
+    output = fleet.execute(NAME, ["systemd-run", "--scope", "--quiet", "--slice=user.slice", "python3", "-c", script])
+    assert output.out.splitlines() == ["True", "moved", "aztec-compose-stack-test.scope"]
     unit = ["systemctl", "is-active", "aztec-compose-stack-test.scope"]
     assert fleet.execute(NAME, unit, check=False).out.strip() == "inactive"
 

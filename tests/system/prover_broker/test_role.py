@@ -5,12 +5,12 @@ from __future__ import annotations
 from tests.system.fleet import Fleet
 from tests.system.single_role import problems
 
-NAME = "alone-broker"
+NAME = "single-broker"
 
 
 def test_check_mode_and_second_run_change_nothing() -> None:
     """Check mode on a bare host, the role, the role again, check mode again, all with the installed artifact."""
-    assert problems("prover_broker", [NAME], bare=[NAME]) == []
+    assert problems("prover_broker", [NAME], recreated=[NAME]) == []
 
 
 def test_runs(fleet: Fleet) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from tests.system.fleet import Fleet
 from tests.system.single_role import problems
 
-NAME = "alone-node"
+NAME = "single-node"
 KEY = "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6"
 
 
 def test_check_mode_and_second_run_change_nothing() -> None:
     """Check mode on a bare host, the role, the role again, check mode again, all with the installed artifact."""
-    assert problems("prover_node", [NAME], bare=[NAME]) == []
+    assert problems("prover_node", [NAME], recreated=[NAME]) == []
 
 
 def test_runs(fleet: Fleet) -> None:

@@ -30,12 +30,12 @@ def clean(bench: Bench, ran: Ran) -> None:
     """Assert that nothing that is kept of a run here holds a secret, and that all of it is there."""
     found = bench.secrets.in_files([ran.folder, bench.open / "home", bench.open / "tmp"])
     assert {str(path.relative_to(bench.open)): names for path, names in found.items()} == {}
-    assert {"said", "log"} <= {path.name for path in ran.folder.iterdir()}
+    assert {"output", "log"} <= {path.name for path in ran.folder.iterdir()}
 
 
 def changed(ran: Ran, host: str = NODE) -> int:
     """Give how many tasks of a run changed a host."""
-    (line,) = [line for line in ran.said.splitlines() if line.startswith(host) and " changed=" in line]
+    (line,) = [line for line in ran.output.splitlines() if line.startswith(host) and " changed=" in line]
     return int(line.partition("changed=")[2].split()[0])
 
 
@@ -44,7 +44,7 @@ def changed(ran: Ran, host: str = NODE) -> int:
 
 def test_the_first_run(bench: Bench) -> None:
     ran = bench.run("first", SITE, "--limit", f"{NODE}:agent-1")
-    assert ran.code == 0, ran.said[-3000:]
+    assert ran.code == 0, ran.output[-3000:]
     clean(bench, ran)
     environment = bench.fleet.environment(NODE, "prover-node")
     assert environment["AWKWARD"] == bench.values["awkward"]
@@ -53,7 +53,7 @@ def test_the_first_run(bench: Bench) -> None:
 
 def test_nothing_changed(bench: Bench) -> None:
     ran = bench.run("again", SITE, "--limit", NODE)
-    assert (ran.code, changed(ran)) == (0, 0), ran.said[-3000:]
+    assert (ran.code, changed(ran)) == (0, 0), ran.output[-3000:]
     clean(bench, ran)
     # That all which a run may keep was kept, and so was searched.
     results = [json.loads(line) for line in (ran.folder / "results.jsonl").read_text().splitlines()]
@@ -63,15 +63,15 @@ def test_nothing_changed(bench: Bench) -> None:
 def test_check_mode_shows_a_change_and_no_secret(bench: Bench) -> None:
     settings = f"{ENVIRONMENT}: {{AWKWARD: {json.dumps('other ' + bench.values['awkward'])}}}\n"
     ran = bench.run("check", SITE, "--limit", NODE, "--check", settings=settings)
-    assert ran.code == 0 and changed(ran), ran.said[-3000:]
-    assert "AWKWARD=***" in ran.said
+    assert ran.code == 0 and changed(ran), ran.output[-3000:]
+    assert "AWKWARD=***" in ran.output
     clean(bench, ran)
 
 
 @pytest.mark.parametrize("playbook", [PREFLIGHT, VERIFY])
 def test_playbooks_that_look(bench: Bench, playbook: str) -> None:
     ran = bench.run(os.path.basename(playbook), playbook, "--limit", NODE)
-    assert ran.code == 0, ran.said[-3000:]
+    assert ran.code == 0, ran.output[-3000:]
     clean(bench, ran)
 
 
@@ -82,7 +82,7 @@ def test_key_that_is_imported(bench: Bench) -> None:
     arguments = ["-e", "publisher_key_source=mnemonic", "-e", "publisher_key_environment=THE_WORDS"]
     words = {"THE_WORDS": bench.values["mnemonic"]}
     ran = bench.run("keys", "playbooks/keys.yml", *arguments, inventory=("-i", str(inventory)), environment=words)
-    assert ran.code == 0, ran.said[-3000:]
+    assert ran.code == 0, ran.output[-3000:]
     clean(bench, ran)
     assert bench.secrets.in_files([inventory]) == {}
     vault = inventory / "group_vars/all/vault.yml"
@@ -93,7 +93,7 @@ def test_key_in_the_environment_with_files_kept_and_no_pipelining(bench: Bench) 
     """What an operator without this checkout's ansible.cfg gets, and one who looks for a fault in Ansible."""
     kept = {"ANSIBLE_PIPELINING": "0", "ANSIBLE_KEEP_REMOTE_FILES": "1"}
     ran = bench.run("kept", SITE, "--limit", NODE, settings="prover_node_key_source: env\n", environment=kept)
-    assert ran.code == 0 and changed(ran), ran.said[-3000:]
+    assert ran.code == 0 and changed(ran), ran.output[-3000:]
     clean(bench, ran)
     left = bench.fleet.execute(NODE, "find /home -name 'AnsiballZ_*'").out.split()
     assert [path for path in left if "port_guard" in path], "no module was kept: the run shows nothing"
@@ -238,8 +238,8 @@ def test_run_that_fails(bench: Bench, name: str) -> None:
     row = rows(bench)[name]
     with done_to_the_host(bench, row):
         ran = bench.run(name.replace(" ", "-"), row.playbook, "--limit", NODE, *row.arguments, settings=row.settings)
-    assert ran.code != 0, ran.said[-3000:]
-    assert row.says in ran.said, ran.said[-3000:]
+    assert ran.code != 0, ran.output[-3000:]
+    assert row.says in ran.output, ran.output[-3000:]
     clean(bench, ran)
 
 
@@ -247,7 +247,7 @@ def test_wrong_vault_password(bench: Bench) -> None:
     other = bench.private / "other-password"
     other.write_text("x" + bench.values["vault password"])
     ran = bench.run("wrong-password", SITE, "--limit", NODE, password=other)
-    assert ran.code != 0, ran.said[-3000:]
+    assert ran.code != 0, ran.output[-3000:]
     clean(bench, ran)
 
 
@@ -259,7 +259,7 @@ def test_role_alone_with_a_wrong_type(bench: Bench, wrong: str) -> None:
     playbook = bench.private / f"alone-{wrong}.yml"
     playbook.write_text(yaml.safe_dump([play]))
     ran = bench.run(f"alone-{wrong}", str(playbook))
-    assert ran.code != 0 and KEY in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and KEY in ran.output, ran.output[-3000:]
     clean(bench, ran)
 
 
@@ -269,7 +269,7 @@ def test_role_alone_with_a_wrong_type(bench: Bench, wrong: str) -> None:
 def test_job_that_is_killed(bench: Bench) -> None:
     settings = "prover_node_environment: {BROKEN_OFF: killed}\n"
     ran = bench.run("killed", SITE, "--limit", NODE, settings=settings, meanwhile=bench.kill_the_job)
-    assert ran.code != 0 and "broke off on the host: run the same again" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "broke off on the host: run the same again" in ran.output, ran.output[-3000:]
     clean(bench, ran)
 
 
@@ -277,8 +277,8 @@ def test_connection_that_is_lost(bench: Bench) -> None:
     """The job works on without it, and is heard of again."""
     settings = "prover_node_environment: {BROKEN_OFF: lost}\n"
     ran = bench.run("lost", SITE, "--limit", NODE, settings=settings, meanwhile=bench.lose_the_connection)
-    assert "cannot be asked just now" in ran.said, ran.said[-3000:]
-    assert ran.code == 0, ran.said[-3000:]
+    assert "cannot be asked just now" in ran.output, ran.output[-3000:]
+    assert ran.code == 0, ran.output[-3000:]
     clean(bench, ran)
     assert bench.fleet.environment(NODE, "prover-node")["BROKEN_OFF"] == "lost"
 
@@ -296,7 +296,7 @@ def test_connection_that_stays_away(bench: Bench) -> None:
         (note,) = wait_for("the job's end", lambda: notes() - before, 120)
     finally:
         bench.fleet.execute(NODE, "systemctl start ssh.service")
-    assert ran.code != 0 and "it goes on there by itself, run the same again" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "it goes on there by itself, run the same again" in ran.output, ran.output[-3000:]
     clean(bench, ran)
     left = note.read_text()
     assert "exit code 3" in left and "are back and run" in left, left
@@ -304,20 +304,20 @@ def test_connection_that_stays_away(bench: Bench) -> None:
     assert bench.secrets.in_files(host_temporary(root)) == {}
     assert misplaced(root, bench.secrets.in_files(host_places(root)), AZTECS_LOG) == []
     ran = bench.run("back", SITE, "--limit", NODE)
-    assert ran.code == 0, ran.said[-3000:]
+    assert ran.code == 0, ran.output[-3000:]
     clean(bench, ran)
 
 
 def test_run_that_is_interrupted(bench: Bench) -> None:
     settings = "prover_node_environment: {BROKEN_OFF: interrupted}\n"
     ran = bench.run("interrupted", SITE, "--limit", NODE, settings=settings, meanwhile=bench.interrupt)
-    assert ran.code != 0, ran.said[-3000:]
+    assert ran.code != 0, ran.output[-3000:]
     clean(bench, ran)
 
 
 def test_run_after_all_that(bench: Bench) -> None:
     ran = bench.run("mended", SITE, "--limit", NODE)
-    assert ran.code == 0, ran.said[-3000:]
+    assert ran.code == 0, ran.output[-3000:]
     clean(bench, ran)
     assert "BROKEN_OFF" not in bench.fleet.environment(NODE, "prover-node")
 
@@ -328,9 +328,9 @@ def test_health_that_is_lost_while_it_is_waited_for(bench: Bench) -> None:
     program = f"{{entrypoint: [sh, -c, 'env; exec sleep 100000'], labels: {{{FRAIL}: x}}, healthcheck: {check}}}"
     settings = f"prover_node_compose: {program}\nprover_node_start_timeout: 10\n"
     ran = bench.run("frail", SITE, "--limit", NODE, settings=settings, meanwhile=bench.lose_health)
-    assert ran.code != 0 and "it was healthy and is no longer" in ran.said, ran.said[-3000:]
-    assert "The last good files and images are back and run" in ran.said, ran.said[-3000:]
-    assert "ETHEREUM_HOSTS=" in ran.said, "the log's last lines are not shown: nothing was searched"
+    assert ran.code != 0 and "it was healthy and is no longer" in ran.output, ran.output[-3000:]
+    assert "The last good files and images are back and run" in ran.output, ran.output[-3000:]
+    assert "ETHEREUM_HOSTS=" in ran.output, "the log's last lines are not shown: nothing was searched"
     clean(bench, ran)
     root = bench.roots[NODE]
     assert misplaced(root, bench.secrets.in_files(host_places(root)), AZTECS_LOG) == []
@@ -343,7 +343,7 @@ def test_health_that_is_lost_is_told_with_the_last_lines_of_a_log(bench: Bench) 
     program = f"{{entrypoint: [sh, -c, 'env; exec sleep 100000'], healthcheck: {check}}}"
     settings = f"prover_node_compose: {program}\nprover_node_start_timeout: 10\n"
     ran = bench.run("healthy", SITE, "--limit", NODE, settings=settings)
-    assert ran.code != 0 and "does not answer at /status" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "does not answer at /status" in ran.output, ran.output[-3000:]
     clean(bench, ran)
     ill = "/opt/aztec/prover-node/data/ill"
     bench.fleet.execute(NODE, f"touch {ill}")
@@ -352,11 +352,11 @@ def test_health_that_is_lost_is_told_with_the_last_lines_of_a_log(bench: Bench) 
         ran = bench.run("ill", SITE, "--limit", NODE, settings=settings)
     finally:
         bench.fleet.execute(NODE, f"rm {ill}")
-    assert ran.code != 0 and "it was healthy and is no longer" in ran.said, ran.said[-3000:]
-    assert "ETHEREUM_HOSTS=" in ran.said, "the log's last lines are not shown: nothing was searched"
+    assert ran.code != 0 and "it was healthy and is no longer" in ran.output, ran.output[-3000:]
+    assert "ETHEREUM_HOSTS=" in ran.output, "the log's last lines are not shown: nothing was searched"
     clean(bench, ran)
     ran = bench.run("well-again", SITE, "--limit", NODE)
-    assert ran.code == 0, ran.said[-3000:]
+    assert ran.code == 0, ran.output[-3000:]
     clean(bench, ran)
 
 
@@ -374,20 +374,20 @@ IMPORT = ("-e", "publisher_key_source=mnemonic", "-e", "publisher_key_environmen
 
 def test_rotation_to_an_empty_account(bench: Bench) -> None:
     ran = rotate(bench, "rotation-empty", *IMPORT)
-    assert ran.code != 0 and "has 0 ETH and cannot pay" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "has 0 ETH and cannot pay" in ran.output, ran.output[-3000:]
     clean(bench, ran)
 
 
 def test_rotation_whose_job_is_killed(bench: Bench) -> None:
     fund(bench.fleet, bench.values["next key"])
     ran = rotate(bench, "rotation-killed", *IMPORT, meanwhile=bench.kill_the_job)
-    assert ran.code != 0 and "was not seen to come up with the key of" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "was not seen to come up with the key of" in ran.output, ran.output[-3000:]
     clean(bench, ran)
 
 
 def test_rotation(bench: Bench) -> None:
     ran = rotate(bench, "rotation", *IMPORT)
-    assert ran.code == 0 and changed(ran), ran.said[-3000:]
+    assert ran.code == 0 and changed(ran), ran.output[-3000:]
     clean(bench, ran)
     (vault,) = bench.whole().glob("group_vars/all/vault.yml")
     assert bench.secrets.in_files([vault]) == {} and vault.stat().st_mode & 0o777 == 0o600
@@ -397,10 +397,10 @@ def test_rotation(bench: Bench) -> None:
 def test_rotation_that_is_confirmed(bench: Bench) -> None:
     confirm = ("-e", "rotate_key_confirm=true")
     ran = rotate(bench, "rotation-refused", *confirm)
-    assert ran.code != 0 and "the old key stays in the vault" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "the old key stays in the vault" in ran.output, ran.output[-3000:]
     clean(bench, ran)
     ran = rotate(bench, "rotation-confirmed", *confirm, "-e", "rotate_key_force=true")
-    assert ran.code == 0 and changed(ran), ran.said[-3000:]
+    assert ran.code == 0 and changed(ran), ran.output[-3000:]
     clean(bench, ran)
 
 
@@ -419,7 +419,7 @@ def test_l1_that_is_lost_while_the_node_runs(bench: Bench) -> None:
         ran = bench.run("l1-lost", VERIFY, "--limit", NODE)
     finally:
         bench.fleet.execute(NODE, f"ip route del prohibit {l1}/32")
-    assert "prover_node" in ran.said, ran.said[-3000:]
+    assert "prover_node" in ran.output, ran.output[-3000:]
     clean(bench, ran)
 
 

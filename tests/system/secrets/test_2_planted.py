@@ -146,4 +146,4 @@ def test_what_a_run_keeps_here(bench: Bench, plant: Plant, how: str) -> None:
     variables = ["-e", "ansible_become=false", "-e", f"ansible_python_interpreter={sys.executable}"]
     ran = bench.run(f"planted-{how}", str(playbook), *variables, inventory=("-i", "localhost,"))
     found = {path.relative_to(ran.folder).parts[0] for path in plant.secrets.in_files([ran.folder])}
-    assert found == {"said", "log", "results.jsonl"} | ({"facts"} if how == "fact" else set())
+    assert found == {"output", "log", "results.jsonl"} | ({"facts"} if how == "fact" else set())

@@ -6,7 +6,17 @@ import json
 
 import pytest
 
-from tests.system.endpoints import Endpoint, addresses, all_of, forwarding, no_guard, published, routed, routes, tried
+from tests.system.endpoints import (
+    Endpoint,
+    addresses,
+    assert_all,
+    forwarding,
+    no_guard,
+    probe,
+    published,
+    routed,
+    routes,
+)
 from tests.system.fleet import Fleet, changes
 from tests.system.jobs import prove
 
@@ -70,23 +80,23 @@ def test_how_the_hosts_were_reached(fleet: Fleet) -> None:
 
 def test_nobody_else_reaches_the_broker(fleet: Fleet) -> None:
     """The stranger is out on both families, in without the guard; the default port serves nobody."""
-    doors = published(fleet, BROKER, PORT)
-    assert len(doors) == 2
-    all_of(tried(fleet, doors), "shut")
+    endpoints = published(fleet, BROKER, PORT)
+    assert len(endpoints) == 2
+    assert_all(probe(fleet, endpoints), "shut")
     with no_guard(fleet, BROKER):
-        all_of(tried(fleet, doors), "in")
-    all_of(tried(fleet, doors), "shut")
-    all_of(tried(fleet, published(fleet, BROKER, 8080)), "refused")
+        assert_all(probe(fleet, endpoints), "in")
+    assert_all(probe(fleet, endpoints), "shut")
+    assert_all(probe(fleet, published(fleet, BROKER, 8080)), "refused")
 
 
 def test_the_fleet_reaches_the_broker(fleet: Fleet) -> None:
     """By the addresses that their names lead to, and by no other."""
     four, six = published(fleet, BROKER, PORT)
-    all_of(tried(fleet, [four], NODE) | tried(fleet, [six], NODE), "in")
-    all_of(tried(fleet, [four], FOUR), "in")
-    all_of(tried(fleet, [six], SIX), "in")
+    assert_all(probe(fleet, [four], NODE) | probe(fleet, [six], NODE), "in")
+    assert_all(probe(fleet, [four], FOUR), "in")
+    assert_all(probe(fleet, [six], SIX), "in")
     # The engine under the lab has given it an IPv6 address of which its name knows nothing
-    all_of(tried(fleet, [six], FOUR), "shut")
+    assert_all(probe(fleet, [six], FOUR), "shut")
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -94,15 +104,16 @@ def test_no_way_to_the_containers(fleet: Fleet, name: str) -> None:
     """Nor does a route to a host's container network help the stranger, unless the guard is unloaded."""
     service = next(iter(INSIDE[name]))
     with routes(fleet, name, service), forwarding(fleet, name):
-        doors = [door for door in routed(fleet, name, INSIDE[name]) if door.way.split()[-1] in addresses(fleet, name)]
-        assert doors
-        all_of(tried(fleet, doors), "shut")
+        families = addresses(fleet, name)
+        endpoints = [one for one in routed(fleet, name, INSIDE[name]) if one.label.split()[-1] in families]
+        assert endpoints
+        assert_all(probe(fleet, endpoints), "shut")
         with no_guard(fleet, name):
-            all_of(tried(fleet, doors), "in")
+            assert_all(probe(fleet, endpoints), "in")
 
 
 def test_the_admin_port_is_shut(fleet: Fleet) -> None:
     """At the hosts' own addresses, where no component publishes it."""
-    doors = [Endpoint("admin", address, 8880) for name in HOSTS for address in addresses(fleet, name).values()]
-    answers = tried(fleet, doors)
+    endpoints = [Endpoint("admin", address, 8880) for name in HOSTS for address in addresses(fleet, name).values()]
+    answers = probe(fleet, endpoints)
     assert "in" not in answers.values() and len(answers) == 6

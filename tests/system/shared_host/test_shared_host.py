@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.system.endpoints import all_of, forwarding, no_guard, published, routed, routes, tried
+from tests.system.endpoints import assert_all, forwarding, no_guard, probe, published, routed, routes
 from tests.system.fleet import Fleet, changes, playbook
 from tests.system.jobs import prove
 
@@ -32,24 +32,24 @@ def test_neighbours_of_the_broker_take_the_docker_network(fleet: Fleet) -> None:
 
 def test_who_is_admitted(fleet: Fleet) -> None:
     """The network that aztec_admit names is in, on both families; the stranger is not, unless the guard is unloaded."""
-    doors = published(fleet, SMALL)
-    assert len(doors) == 2
-    all_of(tried(fleet, doors, OUTSIDE), "in")
-    all_of(tried(fleet, doors[:1], PAIR), "in")
-    all_of(tried(fleet, doors), "shut")
+    endpoints = published(fleet, SMALL)
+    assert len(endpoints) == 2
+    assert_all(probe(fleet, endpoints, OUTSIDE), "in")
+    assert_all(probe(fleet, endpoints[:1], PAIR), "in")
+    assert_all(probe(fleet, endpoints), "shut")
     with no_guard(fleet, SMALL):
-        all_of(tried(fleet, doors), "in")
-    all_of(tried(fleet, doors), "shut")
+        assert_all(probe(fleet, endpoints), "in")
+    assert_all(probe(fleet, endpoints), "shut")
 
 
 def test_no_way_to_the_containers(fleet: Fleet) -> None:
     """The stranger finds no way by a route, on both families, unless the guard is unloaded."""
     with routes(fleet, SMALL), forwarding(fleet, SMALL):
-        doors = routed(fleet, SMALL, INSIDE)
-        assert len(doors) == 8
-        all_of(tried(fleet, doors), "shut")
+        endpoints = routed(fleet, SMALL, INSIDE)
+        assert len(endpoints) == 8
+        assert_all(probe(fleet, endpoints), "shut")
         with no_guard(fleet, SMALL):
-            all_of(tried(fleet, doors), "in")
+            assert_all(probe(fleet, endpoints), "in")
 
 
 def test_an_agent_that_only_aztec_admit_admits_is_named(fleet: Fleet) -> None:

@@ -38,11 +38,11 @@ try:
     client.bind((source, 0))
     client.connect((destination, port))
     client.sendall(b"GET /status HTTP/1.0\\r\\n\\r\\n")
-    said = client.recv(64).split()[1].decode()
+    output = client.recv(64).split()[1].decode()
 except ConnectionRefusedError:
-    said = "refused"
+    output = "refused"
 except OSError:
-    said = "none"
+    output = "none"
 wire.setblocking(False)
 packets = 0
 while True:
@@ -56,7 +56,7 @@ while True:
     refused = len(about) > 23 and about[9] == 6 and struct.unpack_from(">H", about, (about[0] & 15) * 4 + 2)[0] == port
     answered = packet[9] == 6 and struct.unpack_from(">H", packet, begin)[0] == port
     packets += kind != socket.PACKET_OUTGOING and (answered or refused)
-print(json.dumps([said, packets]))
+print(json.dumps([output, packets]))
 """
 
 
@@ -92,6 +92,6 @@ def forging(fleet: Fleet, liar: str, victim: tuple[str, str], taken: list[str], 
 
 def speak(fleet: Fleet, name: str, source: str, destination: str, port: int = 8080) -> tuple[str, int]:
     """Ask for /status from an address; return what came of it and how many packets came back on eth0 in clear."""
-    said = fleet.execute(name, ["python3", "-c", SPEAK, source, destination, str(port), "2"]).out
-    answer, packets = json.loads(said)
+    output = fleet.execute(name, ["python3", "-c", SPEAK, source, destination, str(port), "2"]).out
+    answer, packets = json.loads(output)
     return answer, packets

@@ -99,7 +99,7 @@ def apply_broker(**arguments: Any) -> None:
     (content, *_) = yaml.safe_load((ROOT / "molecule/wireguard/converge.yml").read_text())
     content["roles"][0].update(arguments)
     run = play([content], "-i", str(ROOT / "tests/inventories/wireguard"), inventory=ROOT / "inventories/lab")
-    assert run.code == 0, run.said
+    assert run.code == 0, run.output
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def published_on_the_lan(fleet: Fleet) -> Iterator[None]:
 
 def test_check_mode_and_second_run_change_nothing() -> None:
     """Check mode on bare hosts, the roles, the roles again, check mode again."""
-    assert problems("wireguard", [BROKER, AGENT], bare=[BROKER, AGENT]) == []
+    assert problems("wireguard", [BROKER, AGENT], recreated=[BROKER, AGENT]) == []
 
 
 def test_documentation_shows_what_is_tried(fleet: Fleet) -> None:
@@ -180,8 +180,8 @@ def test_the_same_forgery_is_answered_without_the_tunnel(fleet: Fleet) -> None:
         assert published(fleet) == ["127.0.0.1", BROKER_LAN]
         assert speak(fleet, NEIGHBOUR, "172.31.77.73", BROKER_LAN) == NOTHING
         with forging(fleet, NEIGHBOUR, VICTIM, [AGENT_LAN], [AGENT_LAN]):
-            said, packets = speak(fleet, NEIGHBOUR, AGENT_LAN, BROKER_LAN)
-        assert said == "200"
+            output, packets = speak(fleet, NEIGHBOUR, AGENT_LAN, BROKER_LAN)
+        assert output == "200"
         assert packets > 0
     assert published(fleet) == [BROKER_TUNNEL, "127.0.0.1"]
     wait_for("the agent to reach the broker", lambda: through_the_tunnel(fleet), 60, 0.2)
@@ -236,10 +236,10 @@ def test_large_transfers(fleet: Fleet) -> None:
     try:
         wait_for("the server", lambda: fleet.reach(AGENT, BROKER_TUNNEL, 9000) == "in", 20, 0.5)
         program = ["docker", "exec", "prover-agent", "node", "-e", TRANSFER, f"http://{BROKER_TUNNEL}:9000/", str(SIZE)]
-        said = fleet.execute(AGENT, program).out
+        output = fleet.execute(AGENT, program).out
     finally:
         fleet.execute(BROKER, "docker stop --time 1 load")
-    assert json.loads(said) == [SIZE, SIZE]
+    assert json.loads(output) == [SIZE, SIZE]
 
 
 def test_another_peer_leaves_the_first_alone(fleet: Fleet) -> None:
