@@ -15,7 +15,7 @@ if COLLECTIONS.is_dir():
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of this project."""
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+    parser.addoption("--update-golden", action="store_true", help="write the golden files again")
 
 
 @pytest.hookimpl(trylast=True)

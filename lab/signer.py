@@ -41,10 +41,10 @@ class RpcError(Exception):
         self.code, self.message = error
 
 
-def read_keys(folder: Path) -> list[PrivateKey]:
-    """The keys of a folder of key configuration files."""
+def read_keys(directory: Path) -> list[PrivateKey]:
+    """The keys of a directory of key configuration files."""
     keys = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(directory.glob("*.yaml")):
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         if (found.get("type"), found.get("keyType")) != ("file-raw", "SECP256K1"):
             raise ValueError(f"{path.name}: give it type file-raw and keyType SECP256K1")
@@ -242,7 +242,7 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="lab.signer", description="A Web3Signer in its eth1 mode, for the lab.")
     words.add_argument("--http-listen-host", default="127.0.0.1")
     words.add_argument("--http-listen-port", type=int, default=9000)
-    words.add_argument("--key-store-path", type=Path, required=True, help="folder of key configuration files")
+    words.add_argument("--key-store-path", type=Path, required=True, help="directory of key configuration files")
     words.add_argument("--chain-id", type=int, required=True)
     given = words.parse_args()
     signer = Signer(read_keys(given.key_store_path), given.chain_id)

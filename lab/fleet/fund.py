@@ -50,7 +50,7 @@ def address_in(inventory: Path, arguments: list[str]) -> str:
 
 
 def fund(found: Settings, address: str, ether: Decimal, seconds: float = 60) -> str:
-    """Send ETH to an address and wait for the receipt; gives the transaction's hash."""
+    """Send ETH to an address and wait for the receipt; return the transaction's hash."""
     value = hex(int(ether * ETHER))
     sent = str(rpc(found.l1_url, "eth_sendTransaction", {"from": RICH, "to": address, "value": value}))
     deadline = time.monotonic() + seconds

@@ -88,7 +88,7 @@ def boot_options(unified: bool, privileged: bool, engine: int) -> dict[str, Any]
 
 
 def make_key(settings: Settings) -> str:
-    """The lab's ssh key, made when it is missing; gives the public part."""
+    """The lab's ssh key, made when it is missing; return the public part."""
     key = settings.ssh_key
     if not key.exists():
         need({"ssh-keygen": "openssh-client", "ssh": "openssh-client"})
@@ -155,7 +155,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
 
 
 def make_machines(client: docker.DockerClient, settings: Settings, images: Images) -> list[str]:
-    """Create the machines that are missing, start those that are stopped; gives the names of the new ones."""
+    """Create the machines that are missing, start those that are stopped; return the names of the new ones."""
     public = make_key(settings)
     made = []
     unified = client.info().get("CgroupVersion") == "2"
@@ -253,7 +253,7 @@ def reachable(client: docker.DockerClient, source: str, address: str, port: int,
 
 
 def add_route(client: docker.DockerClient, name: str, subnet: str, via: str) -> None:
-    """Give a machine a route to a subnet by way of another machine, as a bad neighbour would."""
+    """Return a machine a route to a subnet by way of another machine, as a bad neighbour would."""
     family = "-6" if ":" in subnet else "-4"
     execute(client, name, ["ip", family, "route", "replace", subnet, "via", via])
 

@@ -72,7 +72,7 @@ def sequencer_environment(settings: Settings) -> dict[str, str]:
 
 
 def start_sequencer(client: docker.DockerClient, settings: Settings, image: str) -> None:
-    """Start what makes L2 blocks (empty ones); it is not waited for. With another L1 it begins anew."""
+    """Start what makes L2 blocks (empty ones); it is not waited for. With another L1 it begins again."""
     chain = find(client, "l1")
     if chain is None:
         raise LabError("the sequencer needs the lab's L1; run lab/up --machines")

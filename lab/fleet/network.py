@@ -100,7 +100,7 @@ def serve(
 
 
 def remove_all(client: docker.DockerClient) -> list[str]:
-    """Remove every container of the lab with its volumes, and its networks; gives the names of what was there."""
+    """Remove every container of the lab with its volumes, and its networks; return the names of what was there."""
     removed = []
     for container in client.containers.list(all=True, filters={"label": LABEL}):
         container.remove(force=True, v=True)

@@ -64,7 +64,7 @@ def block_number(settings: Settings) -> int:
 
 
 def wait_for_proof(settings: Settings, beyond: int, after_block: int = 0, seconds: float = 420) -> Proof:
-    """Wait until the proven checkpoint is beyond the given one; gives the newest proof after the block."""
+    """Wait until the proven checkpoint is beyond the given one; return the newest proof after the block."""
     deadline = time.monotonic() + seconds
     told = -1
     while time.monotonic() < deadline:

@@ -42,7 +42,7 @@ def rpc(method: str, *params: Any) -> Any:
 
 
 def with_beacon_roots(document: Any) -> Any:
-    """Give every block in a JSON-RPC answer (or batch) the beacon root that this front knows how to resolve."""
+    """Return every block in a JSON-RPC answer (or batch) the beacon root that this front knows how to resolve."""
     for answer in document if isinstance(document, list) else [document]:
         block = answer.get("result") if isinstance(answer, dict) else None
         if isinstance(block, dict) and block.get("parentBeaconBlockRoot") and block.get("number"):

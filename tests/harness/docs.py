@@ -39,7 +39,7 @@ Written by `python -m tests.harness.docs` from what `ansible-doc` shows; do not 
 
 
 def markdown(text: object) -> str:
-    """Give a text of Ansible's documentation as Markdown, in one line."""
+    """Return a text of Ansible's documentation as Markdown, in one line."""
     line = " ".join(str(text).split())
     # Names of options, values, plugins and code stand in one kind of brackets each; of a reference the name is shown.
     line = re.sub(r"\b(?:O|RV)\((?:[^()#]+#\w+:)?([^()]+)\)", r"`\1`", line)
@@ -48,30 +48,30 @@ def markdown(text: object) -> str:
 
 
 def sentences(description: object) -> str:
-    """Give a description as one text."""
+    """Return a description as one text."""
     return markdown(description if isinstance(description, str) else " ".join(map(str, description)))
 
 
 def code(value: object) -> str:
-    """Give a value as code."""
+    """Return a value as code."""
     return f"`{value if isinstance(value, str) and value else json.dumps(value)}`"
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Give the lines of a table."""
+    """Return the lines of a table."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
 
 
 def type_of(option: dict[str, Any]) -> str:
-    """Give an option's type with its choices."""
+    """Return an option's type with its choices."""
     kind = f"list of {option['elements']}" if option.get("elements") else option.get("type", "str")
     choices = f": {', '.join(code(choice) for choice in option['choices'])}" if option.get("choices") else ""
     return kind + choices + (", secret" if option.get("no_log") else "")
 
 
 def default_of(option: dict[str, Any], raw: object) -> str:
-    """Give an option's default, and what it is derived from where that is set."""
+    """Return an option's default, and what it is derived from where that is set."""
     derived = ["the fleet's"] if "preflight_fleet" in str(raw) else []
     derived += [f"`{name}`" for name in re.findall(r"\baztec_[a-z0-9_]+", str(raw).replace("preflight_fleet", ""))]
     if option.get("required"):
@@ -80,14 +80,14 @@ def default_of(option: dict[str, Any], raw: object) -> str:
 
 
 def options_of(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give options by name, and the parts of an option after it."""
+    """Return options by name, and the parts of an option after it."""
     for name, option in options.items():
         yield above + name, option
         yield from options_of(option.get("options") or option.get("suboptions") or {}, f"{above}{name}.")
 
 
 def settings() -> str:
-    """Give docs/settings.md."""
+    """Return docs/settings.md."""
     from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
     from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import range_of
 
@@ -112,7 +112,7 @@ def settings() -> str:
 
 
 def shown_by_ansible_doc(kind: str, names: list[str]) -> dict[str, Any]:
-    """Give what ansible-doc shows of plugins of a kind, by name."""
+    """Return what ansible-doc shows of plugins of a kind, by name."""
     run = subprocess.run(
         [
             str(Path(sys.executable).parent / "ansible-doc"),
@@ -131,7 +131,7 @@ def shown_by_ansible_doc(kind: str, names: list[str]) -> dict[str, Any]:
 
 
 def returned(values: dict[str, Any]) -> list[list[str]]:
-    """Give the rows of what a plugin returns."""
+    """Return the rows of what a plugin returns."""
     rows = []
     for name, value in values.items():
         kind = f"list of {value['elements']}" if value.get("elements") else value["type"]
@@ -140,10 +140,10 @@ def returned(values: dict[str, Any]) -> list[list[str]]:
 
 
 def plugins() -> str:
-    """Give docs/plugins.md."""
+    """Return docs/plugins.md."""
     lines = [PLUGINS_HEAD]
-    for kind, folder in (("module", "modules"), ("filter", "filter")):
-        files = sorted({path.stem for path in (ROOT / "plugins" / folder).glob("*.*")})
+    for kind, directory in (("module", "modules"), ("filter", "filter")):
+        files = sorted({path.stem for path in (ROOT / "plugins" / directory).glob("*.*")})
         documented = [name for name in files if kind == "module" or (ROOT / "plugins/filter" / f"{name}.yml").is_file()]
         lines += [f"## {kind.capitalize()}s", ""]
         for name, shown in sorted(shown_by_ansible_doc(kind, documented).items()):

@@ -25,7 +25,7 @@ UNREADABLE = re.compile(r"No such file or directory|Invalid argument|Stale file 
 
 
 def _base64_inside(piece: str) -> set[str]:
-    """Give a text as it stands in the base64 of a longer one, wherever it begins there."""
+    """Return a text as it stands in the base64 of a longer one, wherever it begins there."""
     raw = piece.encode()
     found = set()
     for before in range(3):
@@ -36,7 +36,7 @@ def _base64_inside(piece: str) -> set[str]:
 
 
 def _parts(piece: str) -> set[str]:
-    """Give the parts by which a text that was cut is known."""
+    """Return the parts by which a text that was cut is known."""
     if " " in piece:
         words = piece.split(" ")
         return {" ".join(words[at : at + WORDS]) for at in range(len(words) - WORDS + 1)}
@@ -46,8 +46,8 @@ def _parts(piece: str) -> set[str]:
 class Secrets:
     """Secrets by name, known again in every form in which a program may write them."""
 
-    def __init__(self, named: Mapping[str, str], folder: Path) -> None:
-        """Take secrets by name and a folder that is never searched, for grep's list of patterns."""
+    def __init__(self, named: Mapping[str, str], directory: Path) -> None:
+        """Take secrets by name and a directory that is never searched, for grep's list of patterns."""
         self._forms: dict[bytes, str] = {}
         for name, value in named.items():
             for piece in {value, *pieces(value)}:
@@ -57,16 +57,16 @@ class Secrets:
                 for text in texts:
                     if len(text) >= SHORTEST:
                         self._forms[text.encode()] = name
-        self._patterns = folder / "patterns"
+        self._patterns = directory / "patterns"
         self._patterns.touch(mode=0o600)
         self._patterns.write_bytes(b"\n".join(self._forms) + b"\n")
 
     def in_text(self, data: bytes) -> set[str]:
-        """Give the names of the secrets that stand in data."""
+        """Return the names of the secrets that stand in data."""
         return {name for form, name in self._forms.items() if form in data}
 
     def in_files(self, roots: Iterable[Path]) -> dict[Path, set[str]]:
-        """Give the names of the secrets that stand in the files below these paths."""
+        """Return the names of the secrets that stand in the files below these paths."""
         there = [str(root) for root in roots if root.exists()]
         if not there:
             return {}
@@ -82,7 +82,7 @@ class Sampler(threading.Thread):
     """Reads the arguments of all processes, and what lies in places for temporary files, over and over."""
 
     def __init__(self, secrets: Secrets, places: Callable[[], list[Path]]) -> None:
-        """Take what is searched and what gives the folders to read, which may come and go."""
+        """Take what is searched and what gives the directories to read, which may come and go."""
         super().__init__(daemon=True)
         self._secrets, self._places = secrets, places
         self._ending = threading.Event()
@@ -126,9 +126,9 @@ class Sampler(threading.Thread):
     def look_at_files(self) -> None:
         """Read every file in the places that was not there before."""
         for place in self._places():
-            for folder, _folders, names in os.walk(place):
+            for directory, _directories, names in os.walk(place):
                 for name in names:
-                    self._look_at_file(os.path.join(folder, name))
+                    self._look_at_file(os.path.join(directory, name))
 
     def _look_at_file(self, path: str) -> None:
         try:
@@ -146,12 +146,12 @@ class Sampler(threading.Thread):
 
 
 def host_temporary(root: Path) -> list[Path]:
-    """Take a host's root folder, give the places on it where programs put what is to be gone again."""
+    """Take a host's root directory, give the places on it where programs put what is to be gone again."""
     return [root / place for place in ("tmp", "var/tmp", "dev/shm", "root", "home", "run/aztec-compose-stack")]
 
 
 def host_places(root: Path) -> list[Path]:
-    """Take a host's root folder, give all that is to be searched of it.
+    """Take a host's root directory, give all that is to be searched of it.
 
     That is every file but the kernel's own and the read-only layers of images, which no run writes.
     """
@@ -167,7 +167,7 @@ def host_places(root: Path) -> list[Path]:
     return [path for path in found if not path.is_symlink()]
 
 
-# Where a secret may stand on a host. Docker keeps its notes below folders that root alone enters.
+# Where a secret may stand on a host. Docker keeps its notes below directories that root alone enters.
 OURS = re.compile(r"/opt/aztec/prover-(?:node|broker)/(?:\.stack/good-[0-9]+/)?(?:\.env|keys/prover\.json)\Z")
 DOCKERS = re.compile(
     r"/var/lib/docker/containers/[0-9a-f]{64}/config\.v2\.json\Z"
@@ -178,7 +178,7 @@ DOCKERS = re.compile(
 
 
 def misplaced(root: Path, found: Mapping[Path, set[str]], more: str = "") -> list[str]:
-    """Take a host's root folder and the files with secrets on it, give one line for each that should not be so.
+    """Take a host's root directory and the files with secrets on it, give one line for each that should not be so.
 
     `more` is a pattern of other files of Docker's in which secrets are expected.
     """
@@ -199,7 +199,7 @@ def misplaced(root: Path, found: Mapping[Path, set[str]], more: str = "") -> lis
 
 
 def _behind_root(root: Path, path: Path) -> bool:
-    """Tell whether the file or a folder above it is root's and shut to everybody else."""
+    """Return whether the file or a directory above it is root's and shut to everybody else."""
     while path != root:
         found = path.lstat()
         if (found.st_uid, found.st_gid) == (0, 0) and not stat.S_IMODE(found.st_mode) & 0o007:

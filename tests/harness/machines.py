@@ -2,7 +2,7 @@
 
 usage: python -m tests.harness.machines --inventory PATH [--recreate NAME]... [NAME...]
 
-A machine named with --recreate is made anew if it is there.
+A machine named with --recreate is made again if it is there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def known_machines(settings: Settings, inventories: list[Path]) -> tuple[Machine, ...]:
-    """Give the machines that the lab's inventory and these others name together."""
+    """Return the machines that the lab's inventory and these others name together."""
     program = str(Path(sys.executable).with_name("ansible-inventory"))
     # What the lab's inventory says of all hosts wins over what the others say: the last one does.
     sources = [option for path in (*inventories, settings.inventory) for option in ("-i", str(path))]
@@ -34,7 +34,7 @@ def known_machines(settings: Settings, inventories: list[Path]) -> tuple[Machine
 
 
 def make(names: list[str], inventories: list[Path], recreated: Sequence[str] = ()) -> docker.DockerClient:
-    """Make the named machines, the bare ones anew, beside those that the lab has; give the client of its engine."""
+    """Make the named machines, the bare ones again, beside those that the lab has; return the client of its engine."""
     settings = load()
     client = engine.start_engine(settings)
     known = known_machines(settings, inventories)

@@ -67,7 +67,7 @@ def unpack_compose(mirror: str, plugins: Path) -> None:
 
 
 def compose() -> dict[str, str]:
-    """Give the environment in which `docker compose` is version 2."""
+    """Return the environment in which `docker compose` is version 2."""
     need({"docker": "docker.io", "xz": "xz-utils"})
     if has_compose(dict(os.environ)):
         return {}
@@ -81,12 +81,12 @@ def compose() -> dict[str, str]:
 
 
 def galaxy() -> Path:
-    """Give a folder with the collections that tests use besides, taken out of PyPI's package of all collections."""
-    folder = cache_directory() / f"collections-{GALAXY_PACKAGE.partition('==')[2]}"
+    """Return a directory with the collections that tests use besides, taken out of PyPI's package of all collections."""
+    directory = cache_directory() / f"collections-{GALAXY_PACKAGE.partition('==')[2]}"
     cache_directory().mkdir(parents=True, exist_ok=True)
     with (cache_directory() / "collections.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
+        if not directory.is_dir():
             with tempfile.TemporaryDirectory(dir=cache_directory()) as work:
                 pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
                 run([*pip, "--dest", work, GALAXY_PACKAGE])
@@ -95,12 +95,12 @@ def galaxy() -> Path:
                 with zipfile.ZipFile(package) as archive:
                     names = [name for name in archive.namelist() if name.startswith(wanted)]
                     archive.extractall(Path(work) / "made", names)
-                (Path(work) / "made").rename(folder)
-    return folder
+                (Path(work) / "made").rename(directory)
+    return directory
 
 
 def engine() -> dict[str, str]:
-    """Give the environment in which docker speaks with a running engine, and where anvil is, the L1 of the tests."""
+    """Return the environment in which docker speaks with a running engine, and where anvil is, the L1 of the tests."""
     settings = load()
     need({"nft": "nftables", "busybox": "busybox-static"})
     client = start_engine(settings)
@@ -110,7 +110,7 @@ def engine() -> dict[str, str]:
 
 
 def bridge_address() -> str:
-    """Give this machine's address on the bridge that the engine has by itself: private, and no loopback's.
+    """Return this machine's address on the bridge that the engine has by itself: private, and no loopback's.
 
     The engine names it in `docker network inspect` only from its second start on.
     """

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MARK = "planted by the test of the artifact"
-# What the product is, without reading galaxy.yml: each committed file in these folders, and these files.
+# What the product is, without reading galaxy.yml: each committed file in these directories, and these files.
 FOLDERS = ("docs/", "meta/", "playbooks/", "plugins/", "roles/", "tests/unit/")
 FILES = ("CHANGELOG.md", "LICENSE", "README.md")
 # Written by `ansible-galaxy collection build` itself
@@ -48,7 +48,7 @@ PLANTED = (
     "id_ed25519.pub",
     "secrets.yml",
     "vault-pass.txt",
-    # An operator's own playbooks, roles, plugins and notes inside the product's folders
+    # An operator's own playbooks, roles, plugins and notes inside the product's directories
     "docs/images/fleet.png",
     "docs/network.svg",
     "docs/notes.md",

@@ -9,7 +9,7 @@ from tests.harness.docs import DOCS, ROOT, default_of, markdown
 
 @pytest.mark.parametrize("place", DOCS)
 def test_the_committed_file_is_the_written_one(place: str) -> None:
-    """A file that is stale is written anew with python -m tests.harness.docs."""
+    """A file that is stale is written again with python -m tests.harness.docs."""
     assert (ROOT / place).read_text(encoding="utf-8").splitlines() == DOCS[place]().splitlines()
 
 

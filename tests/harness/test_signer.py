@@ -51,11 +51,11 @@ TYPED = {
 @pytest.fixture(name="port", scope="module")
 def fixture_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A signer with two keys, from files as Web3Signer reads them: its port."""
-    folder = tmp_path_factory.mktemp("keys")
+    directory = tmp_path_factory.mktemp("keys")
     for name, key in (("one", KEY), ("two", OTHER_KEY)):
         text = f'type: file-raw\nkeyType: SECP256K1\nprivateKey: "0x{key}"\n'
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    server = signer.serve(signer.Signer(signer.read_keys(folder), 31337), "127.0.0.1", 0)
+        (directory / f"{name}.yaml").write_text(text, encoding="utf-8")
+    server = signer.serve(signer.Signer(signer.read_keys(directory), 31337), "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
     server.shutdown()

@@ -23,12 +23,12 @@ TEMPLATED = re.compile(rf"(?:\|\s*|\bis\s+(?:not\s+)?|\b(?:lookup|query|q)\(\s*[
 
 
 def supported() -> SpecifierSet:
-    """Give the range of meta/runtime.yml."""
+    """Return the range of meta/runtime.yml."""
     return SpecifierSet(yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"])
 
 
 def versions_in_use() -> list[Version]:
-    """Give the versions that tests/run and its stage `cores` use; the stage reads the floor from the range."""
+    """Return the versions that tests/run and its stage `cores` use; the stage reads the floor from the range."""
     cores = (ROOT / "tests/stages/cores").read_text()
     between = re.findall(r"^between=([\d.]+)$", cores, re.MULTILINE)
     floor = [one.version for one in supported() if one.operator == ">="] if "$floor" in cores else []
@@ -60,7 +60,7 @@ def test_roles_name_the_floor(path: Path) -> None:
 
 
 def support_table() -> dict[tuple[str, str], str]:
-    """Give what the README says of how each system is tested: (system, version) -> words."""
+    """Return what the README says of how each system is tested: (system, version) -> words."""
     row = re.compile(r"^\| (Debian|Ubuntu) ([\d., ]+) \|[^|]*\| ([^|]*) \|$", re.MULTILINE)
     rows = row.findall((ROOT / "README.md").read_text())
     return {(name.lower(), one): how for name, versions, how in rows for one in versions.split(", ")}
@@ -78,7 +78,7 @@ def test_readme_says_how_each_system_is_tested() -> None:
 
 
 def collections_in_yaml(node: Any) -> Iterator[str]:
-    """Give the collections of actions, roles and playbooks in tasks, and of what their templates use."""
+    """Return the collections of actions, roles and playbooks in tasks, and of what their templates use."""
     if isinstance(node, dict):
         yield from collections_in_yaml([*node, *node.values()])
     elif isinstance(node, list):
@@ -90,7 +90,7 @@ def collections_in_yaml(node: Any) -> Iterator[str]:
 
 
 def collections_in_python(source: str) -> Iterator[str]:
-    """Give the collections that Python code imports from, and those of the modules that it names."""
+    """Return the collections that Python code imports from, and those of the modules that it names."""
     yield from re.findall(r"\bansible_collections\.([a-z]\w*\.[a-z]\w*)", source)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -99,15 +99,15 @@ def collections_in_python(source: str) -> Iterator[str]:
 
 
 def collections_in(path: Path) -> set[str]:
-    """Give the collections that a file uses."""
+    """Return the collections that a file uses."""
     text = path.read_text()
     return set(collections_in_python(text) if path.suffix == ".py" else collections_in_yaml(yaml.safe_load(text)))
 
 
 USED = sorted(
     path
-    for folder in ("roles", "playbooks", "plugins")
-    for path in (ROOT / folder).rglob("*")
+    for directory in ("roles", "playbooks", "plugins")
+    for path in (ROOT / directory).rglob("*")
     if path.suffix in (".py", ".yml")
 )
 

@@ -35,12 +35,12 @@ class Answer(Exception):
 
 
 def refused(status: int, *errors: str) -> Answer:
-    """Give the answer to a request that is refused."""
+    """Return the answer to a request that is refused."""
     return Answer(status, {"errors": list(errors)})
 
 
 def answered(**parts: object) -> dict:
-    """Give an answer's body, with all the parts that Vault's have."""
+    """Return an answer's body, with all the parts that Vault's have."""
     empty = {"lease_id": "", "renewable": False, "lease_duration": 0, "data": None, "wrap_info": None}
     return {"request_id": secrets.token_hex(16), **empty, "warnings": None, "auth": None, **parts}
 
@@ -74,13 +74,13 @@ class StandIn(ThreadingHTTPServer):
         return answered(auth={**auth, "token_policies": policies, "lease_duration": 2764800, "renewable": True})
 
     def allows(self, token: str, path: str) -> bool:
-        """Tell whether a token's policies have a path in them."""
+        """Return whether a token's policies have a path in them."""
         policies = self.tokens.get(token, [])
         allowed = [one for policy in policies for one in self.policies.get(policy, [])]
         return "root" in policies or path in allowed
 
     def answer(self, method: str, path: str, token: str, body: dict) -> dict | None:
-        """Give the answer's body, None for an empty one; raises what is refused."""
+        """Return the answer's body, None for an empty one; raises what is refused."""
         if self.sealed:
             raise refused(503, "Vault is sealed")
         if (method, path) == ("POST", "auth/approle/login"):
@@ -163,7 +163,7 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_GET
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Report nothing."""
 
 
 class Vault:
@@ -195,26 +195,26 @@ class Vault:
 
 
 def free_port() -> int:
-    """Give a port of loopback's that nobody serves at."""
+    """Return a port of loopback's that nobody serves at."""
     with contextlib.closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
 
 
 @contextlib.contextmanager
-def real(program: str, folder: Path) -> Iterator[Vault]:
+def real(program: str, directory: Path) -> Iterator[Vault]:
     """Run the real server in its own development mode."""
     root, url = secrets.token_hex(16), f"127.0.0.1:{free_port()}"
     command = [program, "server", "-dev", f"-dev-root-token-id={root}", f"-dev-listen-address={url}"]
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, env={**os.environ, "HOME": str(folder)}, stdout=log, stderr=log)
+    with (directory / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, env={**os.environ, "HOME": str(directory)}, stdout=log, stderr=log)
     try:
         vault, end = Vault(f"http://{url}", root, None), time.monotonic() + 30
         while True:
             with contextlib.suppress(OSError):
                 if not vault.client.sys.is_sealed():
                     break
-            assert time.monotonic() < end and server.poll() is None, (folder / "server.log").read_text()
+            assert time.monotonic() < end and server.poll() is None, (directory / "server.log").read_text()
             time.sleep(0.2)
         yield vault
     finally:
@@ -234,7 +234,7 @@ def stand_in() -> Iterator[Vault]:
         server.server_close()
 
 
-def serve(folder: Path) -> contextlib.AbstractContextManager[Vault]:
-    """Run a server, with a folder for what it writes."""
+def serve(directory: Path) -> contextlib.AbstractContextManager[Vault]:
+    """Run a server, with a directory for what it writes."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    return real(program, folder) if program else stand_in()
+    return real(program, directory) if program else stand_in()

@@ -10,7 +10,7 @@ from tests.system.fleet import Fleet
 
 @pytest.fixture(scope="session")
 def fleet() -> Fleet:
-    """Give the machines of this run."""
+    """Return the machines of this run."""
     return Fleet()
 
 

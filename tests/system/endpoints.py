@@ -28,19 +28,19 @@ class Endpoint:
 
 
 def addresses(fleet: Fleet, name: str) -> dict[str, str]:
-    """Give a machine's addresses by family."""
+    """Return a machine's addresses by family."""
     machine = fleet.machines[name]
     both = {"v4": machine.address, "v6": machine.address6}
     return {family: address for family, address in both.items() if address is not None}
 
 
 def published(fleet: Fleet, name: str = NODE, port: int = 8080) -> list[Endpoint]:
-    """Give the broker's published port on its host's own addresses."""
+    """Return the broker's published port on its host's own addresses."""
     return [Endpoint(f"published {family}", address, port) for family, address in addresses(fleet, name).items()]
 
 
 def routed(fleet: Fleet, name: str = NODE, inside: Mapping[str, tuple[int, ...]] = INSIDE) -> list[Endpoint]:
-    """Give the containers' own ports, by service, at the containers' own addresses."""
+    """Return the containers' own ports, by service, at the containers' own addresses."""
     return [
         Endpoint(f"route to {service} {family}", address, port)
         for service, ports in inside.items()
@@ -51,7 +51,7 @@ def routed(fleet: Fleet, name: str = NODE, inside: Mapping[str, tuple[int, ...]]
 
 @contextmanager
 def routes(fleet: Fleet, name: str = NODE, service: str = "prover-broker") -> Iterator[None]:
-    """Give the stranger routes to a host's container network by way of the host, as a bad neighbour takes them."""
+    """Return the stranger routes to a host's container network by way of the host, as a bad neighbour takes them."""
     via = addresses(fleet, name)
     found = fleet.container_addresses(name, service)
     subnets = {family: subnet for family, (_, subnet) in found.items() if family in via}

@@ -49,7 +49,7 @@ class Fleet:
         self._hosts: dict[str, Host] = {}
 
     def host(self, name: str) -> Host:
-        """Give testinfra's connection to a machine, as root over ssh."""
+        """Return testinfra's connection to a machine, as root over ssh."""
         if name not in self._hosts:
             self._hosts[name] = testinfra.get_host(
                 f"ssh://{self.machines[name].user}@{self.machines[name].address}",
@@ -68,7 +68,7 @@ class Fleet:
         return hosts.reachable(self.client, source, address, port)
 
     def container(self, name: str, service: str) -> dict[str, Any]:
-        """Give what the machine's own engine says of a service's only container."""
+        """Return what the machine's own engine says of a service's only container."""
         found = [
             container
             for container in hosts.containers_on(self.client, name)
@@ -78,7 +78,7 @@ class Fleet:
         return found[0]
 
     def healthy(self, name: str, service: str) -> bool:
-        """Tell whether a service's container runs and answers its health check."""
+        """Return whether a service's container runs and answers its health check."""
         state = self.container(name, service)["State"]
         return state["Running"] and state["Health"]["Status"] == "healthy"
 
@@ -87,17 +87,17 @@ class Fleet:
         wait_for(f"{service} on {name} to be healthy", lambda: self.healthy(name, service), HEALTHY_WITHIN)
 
     def environment(self, name: str, service: str) -> dict[str, str]:
-        """Give the environment of a service's container."""
+        """Return the environment of a service's container."""
         return dict(entry.split("=", 1) for entry in self.container(name, service)["Config"]["Env"])
 
     def log(self, name: str, service: str, since: str = "1h") -> str:
-        """Give what a service has logged."""
+        """Return what a service has logged."""
         container = self.container(name, service)["Name"].strip("/")
         result = self.execute(name, ["docker", "logs", "--since", since, container])
         return result.out + result.err
 
     def container_addresses(self, name: str, service: str) -> dict[str, tuple[str, str]]:
-        """Give the container's own address and its subnet, by family."""
+        """Return the container's own address and its subnet, by family."""
         (attached,) = self.container(name, service)["NetworkSettings"]["Networks"].items()
         shown = json.loads(self.execute(name, ["docker", "network", "inspect", attached[0]]).out)[0]
         found = {}
@@ -153,17 +153,17 @@ def playbook(path: str, *arguments: str, report: Path | None = None) -> subproce
 
 
 def runs(report: Path) -> list[dict[str, Any]]:
-    """Give the entries of a report of remote calls, the newest last."""
+    """Return the entries of a report of remote calls, the newest last."""
     return [json.loads(line) for line in report.read_text().splitlines()]
 
 
 def last_run(report: Path) -> dict[str, Any]:
-    """Give the newest entry of a report of remote calls."""
+    """Return the newest entry of a report of remote calls."""
     return runs(report)[-1]
 
 
 def changes(scenario: str) -> dict[str, dict[str, int]]:
-    """Give how many tasks changed each host in Molecule's last two runs: the second one, and the one in check mode."""
+    """Return how many tasks changed each host in Molecule's last two runs: the second one, and the one in check mode."""
     second, checked = runs(OUTPUT / f"calls-{scenario}.jsonl")[-2:]
     return {
         what: {host: of["changed"] for host, of in run["stats"].items()}

@@ -19,23 +19,23 @@ def _found(pattern: re.Pattern[str], fleet: Fleet, name: str, service: str) -> l
 
 
 def completed(fleet: Fleet, name: str, service: str = "prover-agent") -> set[str]:
-    """Give the ids of the jobs that an agent says it has completed."""
+    """Return the ids of the jobs that an agent says it has completed."""
     return set(_found(DONE_BY_AGENT, fleet, name, service))
 
 
 def accepted(fleet: Fleet, broker: str = "node-1") -> set[str]:
-    """Give the ids of the jobs whose results the broker has taken."""
+    """Return the ids of the jobs whose results the broker has taken."""
     return set(_found(TAKEN_BY_BROKER, fleet, broker, "prover-broker"))
 
 
 def submitted(fleet: Fleet, node: str = "node-1") -> dict[int, int]:
-    """Give the epochs whose proof the node has brought to the L1, each with the last checkpoint that it proves."""
+    """Return the epochs whose proof the node has brought to the L1, each with the last checkpoint that it proves."""
     found = _found(SUBMITTED, fleet, node, "prover-node")
     return {int(epoch): int(checkpoint) for epoch, checkpoint in found}
 
 
 def of_epoch(jobs: set[str], epoch: int) -> set[str]:
-    """Give the jobs of one epoch."""
+    """Return the jobs of one epoch."""
     return {job for job in jobs if job.startswith(f"{epoch}:")}
 
 

@@ -37,17 +37,17 @@ FRAIL, WELL = "frail", "/opt/aztec/prover-node/data/well"
 
 
 def token() -> str:
-    """Give a text that nobody has written before."""
+    """Return a text that nobody has written before."""
     return secrets.token_hex(14)
 
 
 def awkward() -> str:
-    """Give a secret with characters that shells, Compose, YAML and JSON take for their own."""
+    """Return a secret with characters that shells, Compose, YAML and JSON take for their own."""
     return f"{token()}$a'b\"c${{D}}\\e#f {token()}"
 
 
 def planted() -> dict[str, str]:
-    """Give secrets of all kinds that an inventory holds, by name; each is new."""
+    """Return secrets of all kinds that an inventory holds, by name; each is new."""
     Account.enable_unaudited_hdwallet_features()
     account, mnemonic = Account.create_with_mnemonic(num_words=24)
     other, words = Account.create_with_mnemonic(num_words=24)
@@ -68,18 +68,18 @@ def planted() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run came to: its exit code, all that it output, and the folder of everything that it left here."""
+    """What a run came to: its exit code, all that it output, and the directory of everything that it left here."""
 
     code: int
     output: str
-    folder: Path
+    directory: Path
 
 
 class Bench:
     """One inventory with secrets over the lab's own, and the way to run playbooks with it."""
 
     def __init__(self, fleet: Fleet, private: Path, open_: Path) -> None:
-        """Take the fleet, a folder that nobody searches and one that is searched."""
+        """Take the fleet, a directory that nobody searches and one that is searched."""
         self.fleet, self.private, self.open = fleet, private, open_
         self.values = planted()
         self.secrets = Secrets(self.values, private)
@@ -93,18 +93,18 @@ class Bench:
         self.inventory = private / "inventory"
         self.write_inventory()
         self.sampler = Sampler(self.secrets, self.places)
-        for folder in ("home", "tmp"):
-            (open_ / folder).mkdir()
+        for directory in ("home", "tmp"):
+            (open_ / directory).mkdir()
 
     def _root(self, name: str) -> Path:
         return Path(f"/proc/{hosts.container_of(self.fleet.client, name).attrs['State']['Pid']}/root")
 
     def places(self) -> list[Path]:
-        """Give every place for temporary files, on the hosts and here."""
+        """Return every place for temporary files, on the hosts and here."""
         return [place for root in self.roots.values() for place in host_temporary(root)] + [self.open]
 
     def main(self) -> dict[str, Any]:
-        """Give the variables that hold secrets, as an operator writes them into the vault."""
+        """Return the variables that hold secrets, as an operator writes them into the vault."""
         return {
             "ansible_become_password": self.values["sudo password"],
             "aztec_l1_execution_urls": [self.l1_url],
@@ -119,17 +119,17 @@ class Bench:
 
     def write_inventory(self) -> None:
         """Write the inventory, its secrets in a vault."""
-        folder = self.inventory / "group_vars/all"
-        folder.mkdir(parents=True)
+        directory = self.inventory / "group_vars/all"
+        directory.mkdir(parents=True)
         (self.inventory / "hosts.yml").write_text(f"prover_node: {{hosts: {{{NODE}: }}}}\n")
-        vault = folder / "vault.yml"
+        vault = directory / "vault.yml"
         vault.write_text(yaml.safe_dump(self.main()))
         tool = str(Path(sys.executable).with_name("ansible-vault"))
         command = [tool, "encrypt", "--vault-password-file", str(self.password_file), str(vault)]
         subprocess.run(command, check=True, capture_output=True)
 
     def whole(self) -> Path:
-        """Give the lab's inventory and this one in one folder, made once: a rotation writes into one alone."""
+        """Return the lab's inventory and this one in one directory, made once: a rotation writes into one alone."""
         inventory = self.private / "whole/inventories/whole"
         if not inventory.exists():
             shutil.copytree(ROOT / "inventories/lab", inventory)
@@ -143,38 +143,38 @@ class Bench:
 
     def overlay(self, name: str, text: str) -> list[str]:
         """Write the settings of one run beside the inventory, give the arguments that add them."""
-        folder = self.private / "rows" / name
-        (folder / "host_vars" / NODE).mkdir(parents=True)
-        (folder / "hosts.yml").write_text(f"prover_node: {{hosts: {{{NODE}: }}}}\n")
-        (folder / "host_vars" / NODE / "row.yml").write_text(text)
-        return ["-i", str(folder)]
+        directory = self.private / "rows" / name
+        (directory / "host_vars" / NODE).mkdir(parents=True)
+        (directory / "hosts.yml").write_text(f"prover_node: {{hosts: {{{NODE}: }}}}\n")
+        (directory / "host_vars" / NODE / "row.yml").write_text(text)
+        return ["-i", str(directory)]
 
     def command(
         self, name: str, playbook: str, *arguments: str, settings: str = "", inventory: tuple[str, ...] | None = None
     ) -> list[str]:
-        """Give the command of one run."""
+        """Return the command of one run."""
         if inventory is None:
             inventory = ("-i", "inventories/lab", "-i", str(self.inventory))
         more = self.overlay(name, settings) if settings else []
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         return [program, *inventory, *more, "-vvvv", "--diff", *arguments, playbook]
 
-    def environment(self, folder: Path) -> dict[str, str]:
-        """Give the environment of one run: all that it may write, it writes where it is searched."""
+    def environment(self, directory: Path) -> dict[str, str]:
+        """Return the environment of one run: all that it may write, it writes where it is searched."""
         return {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_HOME": str(self.open / "home"),
             "TMPDIR": str(self.open / "tmp"),
-            "ANSIBLE_LOG_PATH": str(folder / "log"),
+            "ANSIBLE_LOG_PATH": str(directory / "log"),
             "ANSIBLE_CACHE_PLUGIN": "jsonfile",
-            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts"),
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(directory / "facts"),
             "ANSIBLE_RETRY_FILES_ENABLED": "1",
-            "ANSIBLE_RETRY_FILES_SAVE_PATH": str(folder / "retry"),
+            "ANSIBLE_RETRY_FILES_SAVE_PATH": str(directory / "retry"),
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"),
             "ANSIBLE_CALLBACKS_ENABLED": "dump_results",
-            "DUMP_RESULTS_REPORT": str(folder / "results.jsonl"),
+            "DUMP_RESULTS_REPORT": str(directory / "results.jsonl"),
         }
 
     def run(
@@ -188,12 +188,12 @@ class Bench:
         **more: Any,
     ) -> Ran:
         """Run a playbook to its end; `meanwhile` is called while it goes on."""
-        folder = self.open / "runs" / name
-        folder.mkdir(parents=True)
+        directory = self.open / "runs" / name
+        directory.mkdir(parents=True)
         vault = ["--vault-password-file", str(password or self.password_file)]
         command = self.command(name, playbook, *vault, *arguments, **more)
-        whole = {**self.environment(folder), **(environment or {})}
-        with (folder / "output").open("wb") as output:
+        whole = {**self.environment(directory), **(environment or {})}
+        with (directory / "output").open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -210,7 +210,7 @@ class Bench:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
-        return Ran(code, (folder / "output").read_text(errors="replace"), folder)
+        return Ran(code, (directory / "output").read_text(errors="replace"), directory)
 
     # --- what happens to a run while it goes on ---------------------------------------------------------------
 
@@ -273,7 +273,7 @@ class Bench:
 
 
 def fund(fleet: Fleet, key: str) -> None:
-    """Give a key's account something to pay with."""
+    """Return a key's account something to pay with."""
     address = Account.from_key(key).address
     rpc(fleet.settings.l1_url, "anvil_setBalance", address, hex(10**19))
 
@@ -291,7 +291,7 @@ class Echo(BaseHTTPRequestHandler):
     do_GET = do_POST = _refuse
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing here."""
+        """Report nothing here."""
 
 
 def serve_echo(address: str) -> ThreadingHTTPServer:

@@ -1,4 +1,4 @@
-"""Roles as a stranger uses them: by name, from the installed artifact, in a playbook in an empty folder."""
+"""Roles as a stranger uses them: by name, from the installed artifact, in a playbook in an empty directory."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ TRACES = {
 
 
 def from_artifact(run: dict[str, Any]) -> bool:
-    """Tell whether a run had its collection from the place where the stage installed the built file."""
+    """Return whether a run had its collection from the place where the stage installed the built file."""
     places = [Path(place).resolve() for place in os.environ["ANSIBLE_COLLECTIONS_PATH"].split(":")]
     used = Path(run["collection"])
     return ROOT not in used.parents and any(place in used.parents for place in places)
 
 
 def molecule_runs(scenario: str) -> list[dict[str, Any]]:
-    """Give what Molecule's runs of a scenario's playbook came to."""
+    """Return what Molecule's runs of a scenario's playbook came to."""
     report = (OUTPUT / f"calls-{scenario}.jsonl").read_text().splitlines()
     return [run for run in map(json.loads, report) if run["playbook"] == "converge.yml"]
 
 
 def problems(scenario: str, hosts: list[str], recreated: list[str]) -> list[str]:
-    """Say what is wrong with a scenario's runs: check mode, the role, the role again, check mode again."""
+    """Report what is wrong with a scenario's runs: check mode, the role, the role again, check mode again."""
     runs = molecule_runs(scenario)
     found = [] if [run["check"] for run in runs] == [True, False, False, True] else ["the four runs are not there"]
     for what, run in zip(("first check", "first", "second", "second check"), runs):
@@ -60,20 +60,20 @@ class Applied:
     run: dict[str, Any]
 
     def changed(self, host: str) -> int:
-        """Give how many tasks changed a host; the run must have ended well."""
+        """Return how many tasks changed a host; the run must have ended well."""
         assert self.code == 0, self.output
         return self.run["stats"][host]["changed"]
 
 
 def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE_HOSTS) -> Applied:
-    """Run a playbook from an empty folder, with Ansible's own settings and the collection that the stage installed."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "play.yml").write_text(json.dumps(content))
-        (Path(folder) / "ansible.cfg").touch()
-        report = Path(folder) / "report.jsonl"
+    """Run a playbook from an empty directory, with Ansible's own settings and the collection that the stage installed."""
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "play.yml").write_text(json.dumps(content))
+        (Path(directory) / "ansible.cfg").touch()
+        report = Path(directory) / "report.jsonl"
         environment = {
             **os.environ,
-            "ANSIBLE_CONFIG": f"{folder}/ansible.cfg",
+            "ANSIBLE_CONFIG": f"{directory}/ansible.cfg",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"),
             "ANSIBLE_CALLBACKS_ENABLED": "remote_calls",
@@ -83,7 +83,7 @@ def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE_
         }
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         command = [program, "-i", str(inventory), *arguments, "play.yml"]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr
         assert report.exists(), output
         run = last_run(report)
@@ -99,5 +99,5 @@ def apply(role: str, host: str, *, check: bool = False, **arguments: Any) -> App
 
 
 def traces(fleet: Fleet, host: str) -> dict[str, list[str]]:
-    """Give what there is on a host of all that a role could leave there."""
+    """Return what there is on a host of all that a role could leave there."""
     return {what: fleet.execute(host, command).out.splitlines() for what, command in TRACES.items()}

@@ -12,7 +12,7 @@ from ansible.template import trust_as_template
 
 
 def trusted(value: Any) -> Any:
-    """Give a value read from JSON as if it had been read from a playbook, where texts are templates."""
+    """Return a value read from JSON as if it had been read from a playbook, where texts are templates."""
     if isinstance(value, dict):
         return {key: trusted(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -62,7 +62,7 @@ class _Journal:
     def counting(
         self, method: Callable[..., Any], name: Callable[[ActionBase, tuple, dict], str | None]
     ) -> Callable[..., Any]:
-        """Give `method` wrapped so that each outermost call is written down, where `name` gives it a name."""
+        """Return `method` wrapped so that each outermost call is written down, where `name` gives it a name."""
 
         @functools.wraps(method)
         def counted(action: ActionBase, *args: Any, **kwargs: Any) -> Any:
@@ -78,7 +78,7 @@ class _Journal:
         return counted
 
     def naming(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Give TaskExecutor.run wrapped so that the worker knows whose task it runs."""
+        """Return TaskExecutor.run wrapped so that the worker knows whose task it runs."""
 
         @functools.wraps(method)
         def named(executor: TaskExecutor, *args: Any, **kwargs: Any) -> Any:
@@ -88,7 +88,7 @@ class _Journal:
         return named
 
     def take(self) -> list[dict[str, str]]:
-        """Give all calls of the run and remove the journal."""
+        """Return all calls of the run and remove the journal."""
         path = Path(self.path)
         calls = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         path.unlink()
@@ -108,7 +108,7 @@ def _housekeeping(action: ActionBase, args: tuple, kwargs: dict) -> None:
 
 
 def _collection() -> str:
-    """Give the directory that this run's collection was loaded from, '' where it used none."""
+    """Return the directory that this run's collection was loaded from, '' where it used none."""
     try:
         return os.path.realpath(importlib.import_module("ansible_collections.aztec_ops.prover").__path__[0])
     except ModuleNotFoundError:

@@ -14,7 +14,7 @@ COSTS = {"agent-1": 4, "agent-2": 4, "node-1": 6}
 
 
 def problems(run: dict[str, Any]) -> list[str]:
-    """Say what is wrong with the counts and changes of a run that should change nothing."""
+    """Report what is wrong with the counts and changes of a run that should change nothing."""
     counts = {host: len(calls) for host, calls in run["calls"].items()}
     found = [
         f"{host} took {counts.get(host, 0)} remote calls and not {COSTS[host]}: {run['calls'].get(host)}"
@@ -42,7 +42,7 @@ def test_one_task_more_is_seen(host: str, planted: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Give the counts of a run of site.yml with one task planted in it."""
+    """Return the counts of a run of site.yml with one task planted in it."""
     report: Path = tmp_path_factory.mktemp("planted") / "calls.jsonl"
     run = playbook("molecule/default/one_task_more.yml", report=report)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr

@@ -28,7 +28,7 @@ class Joined:
 
 
 def others(fleet: Fleet) -> dict[str, tuple[str, str]]:
-    """Give id and start of each container of the others whose machine is on: both differ when one was made anew."""
+    """Return id and start of each container of the others whose machine is on: both differ when one was made again."""
     found = {f"{service} on {name}": fleet.container(name, service) for name, service in OTHERS}
     return {which: (container["Id"], container["State"]["StartedAt"]) for which, container in found.items()}
 
@@ -66,7 +66,7 @@ def test_new_agent_works(fleet: Fleet) -> None:
 
 
 def test_others_were_left_alone(fleet: Fleet, joined: Joined) -> None:
-    """No container of theirs was made anew or restarted."""
+    """No container of theirs was made again or restarted."""
     assert others(fleet) == joined.before
 
 

@@ -63,7 +63,7 @@ def test_p2p_is_open(fleet: Fleet, family: str) -> None:
 
 
 def datagrams(fleet: Fleet) -> int:
-    """Give how many UDP datagrams the node's container has received, over both families."""
+    """Return how many UDP datagrams the node's container has received, over both families."""
     container = fleet.container(NODE, "prover-node")["Name"].strip("/")
     snmp = fleet.execute(NODE, ["docker", "exec", container, "cat", "/proc/net/snmp", "/proc/net/snmp6"]).out
     lines = [line.split() for line in snmp.splitlines()]

@@ -38,7 +38,7 @@ ACTS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def ways(fleet: Fleet):
-    """Give the stranger its routes, and leave the host's firewall and engine as they were."""
+    """Return the stranger its routes, and leave the host's firewall and engine as they were."""
     before = fleet.execute(NODE, "cat /etc/nftables.conf").out
     with routes(fleet), forwarding(fleet, NODE):
         yield

@@ -30,7 +30,7 @@ WantedBy=multi-user.target
 
 @pytest.fixture(scope="module", autouse=True)
 def machines(fleet: Fleet):
-    """Make the machines of the role's scenarios anew, and remove them."""
+    """Make the machines of the role's scenarios again, and remove them."""
     make([], [SINGLE_ROLE], recreated=[BROKER, ROUTER]).close()
     yield
     for name in (BROKER, ROUTER):

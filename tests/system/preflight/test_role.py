@@ -27,7 +27,7 @@ def preflight(**variables: Any) -> Applied:
 
 
 def rows(applied: Applied) -> list[str]:
-    """Give the lines of the output with single spaces."""
+    """Return the lines of the output with single spaces."""
     return [" ".join(line.split()) for line in applied.output.splitlines()]
 
 

@@ -28,13 +28,13 @@ TELLTALE = "{entrypoint: [sh, -c, 'env; echo $$0 $$*; exit 3']}"
 
 def clean(bench: Bench, ran: Ran) -> None:
     """Assert that nothing that is kept of a run here holds a secret, and that all of it is there."""
-    found = bench.secrets.in_files([ran.folder, bench.open / "home", bench.open / "tmp"])
+    found = bench.secrets.in_files([ran.directory, bench.open / "home", bench.open / "tmp"])
     assert {str(path.relative_to(bench.open)): names for path, names in found.items()} == {}
-    assert {"output", "log"} <= {path.name for path in ran.folder.iterdir()}
+    assert {"output", "log"} <= {path.name for path in ran.directory.iterdir()}
 
 
 def changed(ran: Ran, host: str = NODE) -> int:
-    """Give how many tasks of a run changed a host."""
+    """Return how many tasks of a run changed a host."""
     (line,) = [line for line in ran.output.splitlines() if line.startswith(host) and " changed=" in line]
     return int(line.partition("changed=")[2].split()[0])
 
@@ -56,7 +56,7 @@ def test_nothing_changed(bench: Bench) -> None:
     assert (ran.code, changed(ran)) == (0, 0), ran.output[-3000:]
     clean(bench, ran)
     # That all which a run may keep was kept, and so was searched.
-    results = [json.loads(line) for line in (ran.folder / "results.jsonl").read_text().splitlines()]
+    results = [json.loads(line) for line in (ran.directory / "results.jsonl").read_text().splitlines()]
     assert {"ok", "skipped"} <= {result["how"] for result in results}
 
 
@@ -117,7 +117,7 @@ class Row:
 
 
 def rows(bench: Bench) -> dict[str, Row]:
-    """Give the runs that fail, each at another step."""
+    """Return the runs that fail, each at another step."""
     key, l1, echo = bench.values["publisher key"], bench.l1, bench.echo
     user = f"{bench.values['L1 user']}:{bench.values['L1 password']}"
     path = f"v3/{bench.values['L1 path']}"

@@ -24,9 +24,9 @@ NAME = "planted"
 class Plant:
     """One secret that only these tests know, and a search for it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.text = f"0x{token()}{token()[:8]}"
-        self.secrets = Secrets({NAME: self.text}, folder)
+        self.secrets = Secrets({NAME: self.text}, directory)
         self.found = {NAME}
 
 
@@ -145,5 +145,5 @@ def test_what_a_run_keeps_here(bench: Bench, plant: Plant, how: str) -> None:
     playbook.write_text(yaml.safe_dump([play]))
     variables = ["-e", "ansible_become=false", "-e", f"ansible_python_interpreter={sys.executable}"]
     ran = bench.run(f"planted-{how}", str(playbook), *variables, inventory=("-i", "localhost,"))
-    found = {path.relative_to(ran.folder).parts[0] for path in plant.secrets.in_files([ran.folder])}
+    found = {path.relative_to(ran.directory).parts[0] for path in plant.secrets.in_files([ran.directory])}
     assert found == {"output", "log", "results.jsonl"} | ({"facts"} if how == "fact" else set())

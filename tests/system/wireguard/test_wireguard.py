@@ -78,13 +78,13 @@ def served(fleet: Fleet) -> str:
 
 
 def through_the_tunnel(fleet: Fleet) -> bool:
-    """Tell whether the agent's host reaches the broker, with no packet of that in clear on the network itself."""
+    """Return whether the agent's host reaches the broker, with no packet of that in clear on the network itself."""
     return speak(fleet, AGENT, AGENT_TUNNEL, BROKER_TUNNEL) == ("200", 0)
 
 
 @pytest.fixture(autouse=True)
 def way(fleet: Fleet) -> None:
-    """Give the neighbour a route to the broker's tunnel address, by way of the broker's own address."""
+    """Return the neighbour a route to the broker's tunnel address, by way of the broker's own address."""
     fleet.execute(NEIGHBOUR, ["ip", "route", "replace", BROKER_TUNNEL, "via", BROKER_LAN])
 
 
