@@ -62,10 +62,10 @@ FOUR, SIX = "10.0.0.1", "fd00::1"
     [
         pytest.param({"ansible_host": FOUR}, Machine("a", FOUR, None, FOUR), id="IPv4"),
         pytest.param({"ansible_host": FOUR, "lab_address6": SIX}, Machine("a", FOUR, SIX, FOUR), id="both"),
-        pytest.param({"ansible_host": SIX}, Machine("a", None, SIX, SIX), id="IPv6 alone"),
+        pytest.param({"ansible_host": SIX}, Machine("a", None, SIX, SIX), id="only IPv6"),
         pytest.param({"lab_address": FOUR}, Machine("a", FOUR, None, "a"), id="by its own name"),
         pytest.param(
-            {"ansible_host": "a.lan", "lab_address6": SIX}, Machine("a", None, SIX, "a.lan"), id="name and IPv6 alone"
+            {"ansible_host": "a.lan", "lab_address6": SIX}, Machine("a", None, SIX, "a.lan"), id="name and only IPv6"
         ),
         pytest.param(
             {"ansible_host": FOUR, "ansible_port": "2222", "ansible_user": "u", "ansible_become_password": "p"},
@@ -239,9 +239,9 @@ def test_an_address_to_fund(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        pytest.param(OWNER[:-1], "that is no address", id="short"),
-        pytest.param("0x" + "5e" * 32, "that is no address", id="a key"),
-        pytest.param("prover.eth", "that is no address", id="a name"),
+        pytest.param(OWNER[:-1], "this is not an address", id="short"),
+        pytest.param("0x" + "5e" * 32, "this is not an address", id="a key"),
+        pytest.param("prover.eth", "this is not an address", id="a name"),
         pytest.param(OWNER.replace("F", "f", 1), "do not match its checksum", id="capitals"),
     ],
 )

@@ -16,9 +16,9 @@ from tests.system.fleet import Fleet
 RATE = 50
 TIMEOUT = 1.0
 
-# argv: endpoints as JSON, [[address, port], ...]; rate; timeout; a file whose removal ends the program; "keep" or nothing.
-# Prints the results as JSON: {endpoint: [[time of its end, answer, time of its last byte], ...]}, in seconds
-# since the epoch. With "keep", connections stay open and request /status four times a second, else they are closed.
+# argv: endpoints as JSON, [[address, port], ...]; rate; timeout; a file whose removal ends the program; optionally keep.
+# Prints the results as JSON: {endpoint: [[time of the end, answer, time of the last byte], ...]}, in seconds since the
+# epoch. With "keep", connections stay open and request /status four times a second, else they are closed.
 PROGRAM = """
 import errno, json, os, selectors, socket, sys, time
 endpoints, rate, timeout, stop = json.loads(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
