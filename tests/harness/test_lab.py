@@ -1,4 +1,4 @@
-"""The lab's own decisions, as tables; that its machines boot and prove is for the scenarios to show."""
+"""Functions of the lab, as tables. The scenarios test that its machines boot and prove."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_known_hosts_names_the_port(port: int, known: str) -> None:
     assert Machine("a", FOUR, ssh_name="a.lan", ssh_port=port).known_as == known
 
 
-def test_names_of_machines_are_served() -> None:
+def test_dns_records_of_machines() -> None:
     machines = (
         Machine("a", FOUR, SIX, "a.lan"),
         Machine("b", None, SIX, "b.lan"),
@@ -121,7 +121,7 @@ def test_names_of_machines_are_served() -> None:
     ("bound", "expected"),
     [("000001ffffffffff", True), ("000001fffeffffff", False), ("00000000a80425fb", False)],
 )
-def test_capabilities(bound: str, expected: bool) -> None:
+def test_privileged_needs_all_capabilities(bound: str, expected: bool) -> None:
     assert may_be_privileged(f"Name:\tx\nCapEff:\t0\nCapBnd:\t{bound}\n") is expected
 
 
@@ -170,7 +170,7 @@ def test_content_hash_knows_names_and_contents(tmp_path: Path) -> None:
     assert len({first, second, content_hash("x", tmp_path), content_hash("y", tmp_path)}) == 4
 
 
-def test_prune_leaves_what_runs(tmp_path: Path) -> None:
+def test_prune_keeps_what_runs(tmp_path: Path) -> None:
     kept = ["@aztec/aztec/dest/bin/index.js", "viem/index.js", "plain/src/index.js"]
     gone = [
         "@aztec/aztec/src/x.ts",
@@ -196,7 +196,7 @@ def test_prune_leaves_what_runs(tmp_path: Path) -> None:
         ([{"State": {"Status": "exited"}}], "exited", "4.1.2"),
     ],
 )
-def test_rows_of_one(containers: list[dict[str, Any]], state: str, version: str) -> None:
+def test_row_of_a_component(containers: list[dict[str, Any]], state: str, version: str) -> None:
     config = {"Image": "registry:5000/aztec:4.1.2", "Labels": {"com.docker.compose.service": "prover-agent"}}
     output = [{**container, "Config": config} for container in containers]
     assert rows_of("agent-1", "prover-agent", output) == [("agent-1", "prover-agent", state, version)]
@@ -212,7 +212,7 @@ def test_rows_of_agents_in_containers_of_their_own() -> None:
     assert [line[1] for line in lines] == ["prover-agent-1", "prover-agent-2"]
 
 
-def test_table_is_as_wide_as_its_words() -> None:
+def test_table_columns_are_as_wide_as_their_words() -> None:
     assert table(("a", "b"), [("long", "x")]) == "a     b\n----  -\nlong  x"
 
 
@@ -245,14 +245,14 @@ def test_an_address_to_fund(text: str) -> None:
         pytest.param(OWNER.replace("F", "f", 1), "do not match its checksum", id="capitals"),
     ],
 )
-def test_no_address_to_fund(text: str, why: str) -> None:
+def test_invalid_address_to_fund(text: str, why: str) -> None:
     with pytest.raises(LabError, match=why) as caught:
         fund.checked(text)
     assert text not in str(caught.value)
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "much", "nan", "inf"])
-def test_no_amount_to_fund(amount: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_amount_to_fund(amount: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["fund", OWNER, "--ether", amount])
     assert "give an amount of ETH, such as 0.5" in capsys.readouterr().err

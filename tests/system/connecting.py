@@ -16,7 +16,7 @@ from tests.system.fleet import Fleet
 RATE = 50
 TIMEOUT = 1.0
 
-# argv: endpoints as JSON, [[address, port], ...]; rate; timeout; a file whose removal ends the program; optionally keep.
+# argv: endpoints as JSON, [[address, port], ...]; rate; timeout; a file whose removal ends the program; [keep].
 # Prints the results as JSON: {endpoint: [[time of the end, answer, time of the last byte], ...]}, in seconds since the
 # epoch. With "keep", connections stay open and request /status four times a second, else they are closed.
 PROGRAM = """
