@@ -36,9 +36,9 @@ try:
 except ConnectionRefusedError:
     print("refused")
 except OSError as error:
-    print("shut")
+    print("filtered")
 else:
-    print("in")
+    print("open")
 """
 
 
@@ -248,7 +248,7 @@ def execute(client: docker.DockerClient, name: str, command: str | Sequence[str]
 
 
 def reachable(client: docker.DockerClient, source: str, address: str, port: int, seconds: float = 2) -> str:
-    """Try a TCP connection from a machine. Return in, refused (nothing listens) or shut (no answer, no route)."""
+    """Try a TCP connection from a machine. Return open, refused (nothing listens) or filtered (no answer)."""
     return execute(client, source, ["python3", "-c", TRY_TCP, address, str(port), str(seconds)]).out.strip()
 
 

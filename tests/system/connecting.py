@@ -26,10 +26,10 @@ waiting, kept, number, began = selectors.DefaultSelector(), {}, 0, time.monotoni
 found = {str(endpoint): [] for endpoint in range(len(endpoints))}
 
 def note(endpoint, code, client=None):
-    word = {0: "in", errno.ECONNREFUSED: "refused"}.get(code, "none")
+    word = {0: "open", errno.ECONNREFUSED: "refused"}.get(code, "none")
     entry = [time.time(), word, 0]
     found[str(endpoint)].append(entry)
-    if word == "in" and len(sys.argv) > 5:
+    if word == "open" and len(sys.argv) > 5:
         kept[client] = entry
     elif client is not None:
         client.close()
@@ -111,9 +111,9 @@ class Attempts:
                 found[endpoint] = f"{len(times)} of {len(attempts)}, over {(times[-1] - times[0]) * 1000:.0f} ms"
         return found
 
-    def let_in(self) -> list[Attempt]:
+    def connected(self) -> list[Attempt]:
         """Return the attempts that connected."""
-        return [attempt for attempts in self.of.values() for attempt in attempts if attempt.answer == "in"]
+        return [attempt for attempts in self.of.values() for attempt in attempts if attempt.answer == "open"]
 
     def within(self, begin: float, end: float) -> Attempts:
         """Return the attempts that ended in a span of time."""

@@ -1,4 +1,4 @@
-"""The fleet as tests see it: the lab's own code makes and reaches machines, testinfra looks at them over ssh."""
+"""The fleet of the tests: the lab creates and reaches machines, testinfra inspects them over ssh."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ HEALTHY_WITHIN = 180
 
 
 def wait_for(what: str, ready: Callable[[], Any], seconds: float, pause: float = 2) -> Any:
-    """Ask until the answer is true and give it; fail with what was waited for when the time is over."""
+    """Call a function until its result is true, and return the result. Fail after the time limit."""
     deadline = time.monotonic() + seconds
     while True:
         answer = ready()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
+        assert time.monotonic() < deadline, f"timeout after {seconds:.0f} s: {what}"
         time.sleep(pause)
 
 
@@ -60,15 +60,15 @@ class Fleet:
         return self._hosts[name]
 
     def execute(self, name: str, command: str | list[str], *, check: bool = True) -> hosts.Result:
-        """Run a command as root on a machine by way of the outer engine, which no guard can shut out."""
+        """Run a command as root on a machine through the outer engine, which no guard can block."""
         return hosts.execute(self.client, name, command, check=check)
 
     def reach(self, source: str, address: str, port: int) -> str:
-        """Try a TCP connection from one machine: in, refused or shut."""
+        """Try a TCP connection from one machine. Return open, refused or filtered."""
         return hosts.reachable(self.client, source, address, port)
 
     def container(self, name: str, service: str) -> dict[str, Any]:
-        """Return what the machine's own engine says of a service's only container."""
+        """Return the `docker inspect` data of a service's only container."""
         found = [
             container
             for container in hosts.containers_on(self.client, name)
@@ -78,12 +78,12 @@ class Fleet:
         return found[0]
 
     def healthy(self, name: str, service: str) -> bool:
-        """Return whether a service's container runs and answers its health check."""
+        """Return whether a service's container runs and is healthy."""
         state = self.container(name, service)["State"]
         return state["Running"] and state["Health"]["Status"] == "healthy"
 
     def wait_until_healthy(self, name: str, service: str) -> None:
-        """Wait for a service's health."""
+        """Wait until a service is healthy."""
         wait_for(f"{service} on {name} to be healthy", lambda: self.healthy(name, service), HEALTHY_WITHIN)
 
     def environment(self, name: str, service: str) -> dict[str, str]:
@@ -91,13 +91,13 @@ class Fleet:
         return dict(entry.split("=", 1) for entry in self.container(name, service)["Config"]["Env"])
 
     def log(self, name: str, service: str, since: str = "1h") -> str:
-        """Return what a service has logged."""
+        """Return the log of a service."""
         container = self.container(name, service)["Name"].strip("/")
         result = self.execute(name, ["docker", "logs", "--since", since, container])
         return result.out + result.err
 
     def container_addresses(self, name: str, service: str) -> dict[str, tuple[str, str]]:
-        """Return the container's own address and its subnet, by family."""
+        """Return the address and subnet of a service's container, by family."""
         (attached,) = self.container(name, service)["NetworkSettings"]["Networks"].items()
         shown = json.loads(self.execute(name, ["docker", "network", "inspect", attached[0]]).out)[0]
         found = {}
@@ -120,21 +120,21 @@ class Fleet:
         hosts.wait_for_boot(self.client, name)
 
     def lose_power(self, name: str) -> None:
-        """Take a machine's power away and give it back."""
+        """Turn a machine off without a shutdown, and on again."""
         found = network.find(self.client, name)
         assert found is not None
         found.kill()
         self.start_machine(name)
 
     def reboot(self, name: str) -> None:
-        """Shut a machine down in order and boot it again."""
+        """Shut a machine down and boot it again."""
         hosts.reboot(self.client, name)
 
 
 def playbook(path: str, *arguments: str, report: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a playbook of the checkout over the lab's inventory; with a report, count its remote calls into it.
+    """Run a playbook of the checkout over the lab's inventory. Write its remote calls to the report, if there is one.
 
-    ansible-core has nothing to warn of in it.
+    Assert that ansible-core prints no warning.
     """
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     if report is not None:
@@ -163,7 +163,7 @@ def last_run(report: Path) -> dict[str, Any]:
 
 
 def changes(scenario: str) -> dict[str, dict[str, int]]:
-    """Return how many tasks changed each host in Molecule's last two runs: the second one, and the one in check mode."""
+    """Return the changed tasks of each host in Molecule's last two runs: the second run and check mode."""
     second, checked = runs(OUTPUT / f"calls-{scenario}.jsonl")[-2:]
     return {
         what: {host: of["changed"] for host, of in run["stats"].items()}

@@ -1,4 +1,4 @@
-"""Roles as a stranger uses them: by name, from the installed artifact, in a playbook in an empty directory."""
+"""Single roles as a user applies them: by name, from the installed collection, in a playbook in an empty directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.system.fleet import BARE_HOSTS, OUTPUT, ROOT, Fleet, last_run
 
-# What a role could leave on a host: files, packages, rules, units.
+# What a role can leave on a host: files, packages, rules, units.
 TRACES = {
     "files": "find /etc /opt /srv /usr/local -xdev -printf '%p %y %m %u %s %T@ %l\n' | sort",
     "packages": "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n'",
@@ -24,20 +24,20 @@ TRACES = {
 
 
 def from_artifact(run: dict[str, Any]) -> bool:
-    """Return whether a run had its collection from the place where the stage installed the built file."""
+    """Return whether a run loaded the collection from the stage's installation."""
     places = [Path(place).resolve() for place in os.environ["ANSIBLE_COLLECTIONS_PATH"].split(":")]
     used = Path(run["collection"])
     return ROOT not in used.parents and any(place in used.parents for place in places)
 
 
 def molecule_runs(scenario: str) -> list[dict[str, Any]]:
-    """Return what Molecule's runs of a scenario's playbook came to."""
+    """Return the report entries of Molecule's runs of a scenario's playbook."""
     report = (OUTPUT / f"calls-{scenario}.jsonl").read_text().splitlines()
     return [run for run in map(json.loads, report) if run["playbook"] == "converge.yml"]
 
 
 def problems(scenario: str, hosts: list[str], recreated: list[str]) -> list[str]:
-    """Report what is wrong with a scenario's runs: check mode, the role, the role again, check mode again."""
+    """Return what is wrong with a scenario's four runs: check mode, the role, the role again, check mode again."""
     runs = molecule_runs(scenario)
     found = [] if [run["check"] for run in runs] == [True, False, False, True] else ["the four runs are not there"]
     for what, run in zip(("first check", "first", "second", "second check"), runs):
@@ -53,20 +53,20 @@ def problems(scenario: str, hosts: list[str], recreated: list[str]) -> list[str]
 
 @dataclass(frozen=True)
 class Applied:
-    """What the run of a playbook with one role came to."""
+    """The result of a playbook with one role."""
 
     code: int
     output: str
     run: dict[str, Any]
 
     def changed(self, host: str) -> int:
-        """Return how many tasks changed a host; the run must have ended well."""
+        """Return the number of tasks that changed a host. Fail unless the run succeeded."""
         assert self.code == 0, self.output
         return self.run["stats"][host]["changed"]
 
 
 def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE_HOSTS) -> Applied:
-    """Run a playbook from an empty directory, with Ansible's own settings and the collection that the stage installed."""
+    """Run a playbook in an empty directory, with Ansible's default settings and the installed collection."""
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "play.yml").write_text(json.dumps(content))
         (Path(directory) / "ansible.cfg").touch()
@@ -92,12 +92,12 @@ def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE_
 
 
 def apply(role: str, host: str, *, check: bool = False, **arguments: Any) -> Applied:
-    """Apply one role by its name to one host."""
+    """Apply one role by name to one host."""
     roles = [{"role": f"aztec_ops.prover.{role}", **arguments}]
     content = [{"hosts": host, "gather_facts": False, "become": True, "roles": roles}]
     return play(content, *(["--check"] if check else []))
 
 
 def traces(fleet: Fleet, host: str) -> dict[str, list[str]]:
-    """Return what there is on a host of all that a role could leave there."""
+    """Return the state of a host that a role can change, by kind."""
     return {what: fleet.execute(host, command).out.splitlines() for what, command in TRACES.items()}

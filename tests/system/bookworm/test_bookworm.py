@@ -13,7 +13,7 @@ ENGINE = "5:26.1.5-1~debian.12~bookworm"
 
 
 def test_nothing_is_left_to_change() -> None:
-    """Molecule's second run, and its run in check mode after that, change nothing on any host."""
+    """Molecule's second run and the following check mode run change nothing on any host."""
     nothing = dict.fromkeys((NODE, AGENT), 0)
     assert changes("bookworm") == {"again": nothing, "check mode": nothing}
 
@@ -29,7 +29,7 @@ def test_hosts_are_debian_12(fleet: Fleet, host: str) -> None:
 
 @pytest.mark.parametrize("host", [NODE, AGENT])
 def test_engine_is_the_repositorys(fleet: Fleet, host: str) -> None:
-    """Engine, command, containerd and Compose v2 are installed from the signed repository; runc is Debian 12's."""
+    """Engine, CLI, containerd and Compose v2 come from the signed repository, runc from Debian 12."""
     shown = fleet.execute(host, ["dpkg-query", "-W", "-f", "${Package}=${Version}\n"]).out.splitlines()
     compose = "docker-compose-plugin=2.26.1-1~debian.12~bookworm"
     assert {f"docker-ce={ENGINE}", f"docker-ce-cli={ENGINE}", "containerd.io=1.7.24-1", compose} <= set(shown)
@@ -39,29 +39,29 @@ def test_engine_is_the_repositorys(fleet: Fleet, host: str) -> None:
 
 
 def test_an_epoch_is_proven(fleet: Fleet) -> None:
-    """The L1 accepts it, with jobs of the agent's."""
+    """The L1 accepts an epoch with jobs of the agent."""
     prove(fleet, NODE, NODE, [(AGENT, "prover-agent")])
 
 
 def test_the_guard_holds(fleet: Fleet) -> None:
-    """Debian 12's nft and Python are enough for tables with an owner, where the kernel has them."""
+    """Debian 12's nft and Python support tables with an owner, if the kernel does."""
     endpoints = published(fleet)
     assert len(endpoints) == 2
-    assert_all(probe(fleet, endpoints, AGENT), "in")
+    assert_all(probe(fleet, endpoints, AGENT), "open")
     fleet.execute(NODE, "nft flush ruleset; systemctl restart docker")
-    assert_all(probe(fleet, endpoints), "shut")
+    assert_all(probe(fleet, endpoints), "filtered")
     with no_guard(fleet):
-        assert_all(probe(fleet, endpoints), "in")
-    assert_all(probe(fleet, endpoints), "shut")
+        assert_all(probe(fleet, endpoints), "open")
+    assert_all(probe(fleet, endpoints), "filtered")
     with routes(fleet):
-        assert_all(probe(fleet, routed(fleet, inside=INSIDE)), "shut")
+        assert_all(probe(fleet, routed(fleet, inside=INSIDE)), "filtered")
 
 
 def test_hosts_come_back_after_a_reboot(fleet: Fleet) -> None:
-    """The broker is healthy again and shut for the stranger, and verify.yml finds the fleet well."""
+    """The broker is healthy, closed to the stranger, and verify.yml reports a healthy fleet."""
     fleet.reboot(NODE)
     for service in ("prover-broker", "prover-node"):
         fleet.wait_until_healthy(NODE, service)
-    assert_all(probe(fleet, published(fleet)), "shut")
+    assert_all(probe(fleet, published(fleet)), "filtered")
     run = playbook("playbooks/verify.yml")
     assert run.returncode == 0, run.stdout

@@ -1,4 +1,4 @@
-"""The bench of these tests: an inventory of secrets, hosts that ask for a sudo password, a sampler over all runs."""
+"""Fixtures: an inventory with secrets, hosts whose sudo needs a password, and a sampler for all runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SUDO = "/etc/sudoers.d/lab"
 
 @pytest.fixture(scope="session")
 def bench(fleet: Fleet) -> Iterator[Bench]:
-    """Return the bench; the sampler looks from the first run to the end of the session."""
-    # Sockets of ssh lie below it, and their names may not be long.
+    """Return the bench. Its sampler runs from the first run to the end of the session."""
+    # It contains ssh's sockets, whose names cannot be long.
     directory = Path(tempfile.mkdtemp(prefix="s-"))
     for name in ("private", "open"):
         (directory / name).mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Each search finds what it is for: a secret is planted in every place, and found there."""
+"""Each search works: a secret is planted in every place, and found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "planted"
 
 
 class Plant:
-    """One secret that only these tests know, and a search for it."""
+    """A secret that only these tests use, and a search for it."""
 
     def __init__(self, directory: Path) -> None:
         self.text = f"0x{token()}{token()[:8]}"
@@ -44,7 +44,7 @@ def sampler(plant: Plant, bench: Bench) -> Iterator[Sampler]:
 
 
 def finds(sampler: Sampler, text: str) -> None:
-    """Wait until the sampler has found something at this place."""
+    """Wait until the sampler finds the secret in this place."""
     wait_for(text, lambda: [find for find in sampler.finds if text in find and NAME in find], 10, 0.1)
 
 
@@ -122,7 +122,7 @@ def test_file_on_a_host(bench: Bench, plant: Plant, place: str) -> None:
         bench.fleet.execute(NODE, f"rm {there}; rm -rf /opt/aztec/prover-node/.stack/good-999")
 
 
-def test_file_of_ours_as_it_should_be(bench: Bench, plant: Plant) -> None:
+def test_managed_file_with_correct_permissions(bench: Bench, plant: Plant) -> None:
     path = "/opt/aztec/prover-node/.stack/good-999/.env"
     bench.fleet.execute(NODE, f"mkdir -p $(dirname {path}); umask 077; echo {plant.text} > {path}")
     try:
@@ -134,7 +134,7 @@ def test_file_of_ours_as_it_should_be(bench: Bench, plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("how", ["debug", "failed", "fact"])
-def test_what_a_run_keeps_here(bench: Bench, plant: Plant, how: str) -> None:
+def test_files_of_a_run_on_the_controller(bench: Bench, plant: Plant, how: str) -> None:
     task = {
         "debug": {"ansible.builtin.debug": {"msg": plant.text}},
         "failed": {"ansible.builtin.fail": {"msg": plant.text}, "register": "kept"},
