@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,10 @@ from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive, s
 from lab.fleet.images import Images, content_hash, prune
 from lab.fleet.names import records
 from lab.fleet.report import rows_of, table
-from lab.fleet.settings import LabError, Machine, debian_mirror, machines_of
+from lab.fleet.settings import ROOT, LabError, Machine, debian_mirror, machines_of
 
+# The inventories in tests/inventories that do not need another one
+LAB_INVENTORIES = ("bare_hosts", "bookworm", "custom_groups", "separate_hosts", "shared_host")
 BOOKWORM = 'ID=debian\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian"\n'
 DEB822 = """\
 Types: deb
@@ -52,6 +57,20 @@ def test_debian_mirror(sources: list[str], os_release: str, expected: str | None
 
 def inventory(**variables: dict[str, Any]) -> dict[str, Any]:
     return {"all": {"children": ["fleet"]}, "fleet": {"hosts": list(variables)}, "_meta": {"hostvars": variables}}
+
+
+@pytest.mark.parametrize(
+    "path", ["inventories/lab", *(f"tests/inventories/{name}" for name in LAB_INVENTORIES)], ids=lambda path: path
+)
+def test_inventories_find_the_checkout(path: str) -> None:
+    """The lab's key and its L1 parameters are in this checkout, whatever the directory of the inventory."""
+    program = str(Path(sys.executable).with_name("ansible"))
+    message = "found={{ ansible_ssh_private_key_file }},{{ lab_l1.chainId | default('none') }}"
+    command = [program, "-i", path, "all[0]", "-m", "ansible.builtin.debug", "-a", f"msg={message}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    expected = f"{ROOT}/.lab/ssh/id_ed25519,{'none' if path.endswith('bare_hosts') else 31337}"
+    assert set(re.findall(r"found=(\S+)", done.stdout)) == {expected}
 
 
 FOUR, SIX = "10.0.0.1", "fd00::1"
