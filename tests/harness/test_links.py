@@ -34,9 +34,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         name, _hash, fragment = link.partition("#")
         target = (ROOT / page.parent / name).resolve() if name else ROOT / page
         assert target.exists(), f"{page}: {link} does not exist"
-        assert not fragment or fragment in anchors(target.read_text(encoding="utf-8")), (
-            f"{page}: no heading {link}"
-        )
+        assert not fragment or fragment in anchors(target.read_text(encoding="utf-8")), f"{page}: no heading {link}"
 
 
 def test_each_documentation_page_is_linked_from_the_readme() -> None:
