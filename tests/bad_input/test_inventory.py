@@ -1,6 +1,6 @@
-"""Wrong inventories through the real site.yml: each ends with its line, with no host contacted and no secret shown.
+"""Wrong inventories with the real site.yml: each ends with its line, no host is contacted and no secret is shown.
 
-A fault of one agent leaves that agent out, and the run goes on.
+A problem of one agent excludes that agent, and the run continues.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A setting that several places of the inventory set differently: one line says which applies, and the run goes on."""
+"""A setting in several places of the inventory with different values: a line names the one that applies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a table cannot hold: many faults at once, vaults, and whether the tests can fail."""
+"""Cases that do not fit into a table: many problems at once, vaults, and whether the tests can fail."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_example_inventory_is_refused(tmp_path, endpoint) -> None:
 
 
 def vaulted(folder: Path, text: str) -> str:
-    """Give a variable with a text encrypted in it, whose password is then in folder/password."""
+    """Return a variable with an encrypted text. Write its password to folder/password."""
     (folder / "password").write_text("vault-S3cret-password", encoding="utf-8")
     command = [str(TOOLS / "ansible-vault"), "encrypt_string", "--stdin-name", NAME]
     command += ["--vault-password-file", str(folder / "password")]
@@ -98,7 +98,7 @@ def test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret(tmp_path, endpoi
     assert_clean(shown.stdout)
 
 
-def test_secrets_in_clear_text_are_shown_and_the_run_goes_on(tmp_path, endpoint) -> None:
+def test_plain_secrets_are_reported_and_the_run_continues(tmp_path, endpoint) -> None:
     given, vault = tmp_path / "given.yml", tmp_path / "vault.yml"
     given.write_text(f"---\nthe_key: '{KEY}'\n", encoding="utf-8")
     row = {

@@ -1,4 +1,4 @@
-"""Each role used alone with wrong settings: its line of the table, no host contacted and no secret shown."""
+"""Each role by itself with wrong settings: its line of the table, no host contacted and no secret shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.bad_input.harness import Endpoint, assert_clean, parameters, table_of
 
 
 def apply(row: dict, folder: Path, endpoint: Endpoint) -> tuple[str, subprocess.CompletedProcess]:
-    """Use a row's role on the host `machine`, whose settings stand in a file; give the role and the run."""
+    """Apply a row's role on the host `machine`, whose settings are in a file. Return the role and the run."""
     (role,) = set(row) - {"says"}
     (folder / "host_vars/machine").mkdir(parents=True)
     (folder / "host_vars/machine/1.json").write_text(json.dumps(endpoint.variables()), encoding="utf-8")

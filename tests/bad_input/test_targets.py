@@ -1,4 +1,4 @@
-"""Runs that leave hosts out: those that would do nothing are refused, and a host outside the run ends none."""
+"""Runs that exclude hosts: runs without work are refused, and a host outside of the run does not end it."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def test_a_fault_of_an_agent_outside_the_limit(fault: str, tmp_path, endpoint) -
 @pytest.mark.parametrize("limit", ["!agent-1", "node-1"])
 @pytest.mark.parametrize("fault", [GONE, "aztec_address: 10.0.0.22", "aztec_admit: [10.9.0.0/33]"])
 def test_an_agent_outside_the_limit_whose_addresses_are_unknown(fault: str, limit: str, tmp_path, endpoint) -> None:
-    """The run goes on with a warning: the broker's guard keeps what it admits."""
+    """The run continues with a warning: the broker's guard keeps the addresses that it admits."""
     shown = play(write_inventory(tmp_path, endpoint, {"agent-1": fault}), "--limit", limit)
     assert shown.returncode == 4, shown.stdout
     assert_clean(shown.stdout)
     (line,) = table_of(shown.stdout)
-    # Of two hosts with one address, one outside the limit is told about.
+    # If two hosts have the same address, the line is about the host outside of the limit.
     host = "agent-2" if (limit, fault) == ("node-1", "aztec_address: 10.0.0.22") else "agent-1"
     assert line.startswith(f"{host} {fault.partition(':')[0]} (warning) "), line
     assert (KEPT in line) == (fault == GONE)
@@ -91,7 +91,7 @@ def test_what_the_agents_need_of_the_broker_is_right_whatever_the_limit(fault: s
 @pytest.mark.parametrize("playbook", ["site.yml", "preflight.yml", "verify.yml"])
 @pytest.mark.parametrize("limit", ["agent-1", "node-1,agent-1"])
 def test_a_run_whose_only_agent_has_a_fault(playbook: str, limit: str, tmp_path, endpoint) -> None:
-    """It would change node and broker, and not the agent."""
+    """The run would change node and broker, but not the agent."""
     inventory = write_inventory(tmp_path, endpoint, {"agent-1": GONE})
     shown = play(inventory, "--limit", limit, playbook=playbook)
     assert shown.returncode == 2, shown.stdout
