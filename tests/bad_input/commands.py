@@ -1,7 +1,7 @@
 """Ansible's commands, each in its own process, forked from one that has Ansible loaded.
 
-Loading takes most of the time of a run that ends at its first check, and there are hundreds of runs. Run as a program, it
-reads one command per line in JSON, and prints its exit code.
+Loading takes most of the time of a run that ends at its first check, and there are hundreds of runs. Run as a program,
+it reads one command per line in JSON, and prints its exit code.
 """
 
 from __future__ import annotations
