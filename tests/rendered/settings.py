@@ -97,8 +97,8 @@ def render(cases: dict[str, dict[str, Any]], where: Path) -> dict[str, dict[str,
         facts = {**FACTS, "preflight_fleet": fleet({HOST: given}, {component: [HOST] for component in COMPONENTS})}
         # As Ansible ranks them: a role's variables over those of the inventory over the role's defaults.
         scopes[case] = {**defaults, **given, **fixed, **facts}
-    files = {name: str(where / f"{name}.json") for name in ("arguments", "cases", "to")}
-    Path(files["arguments"]).write_text(json.dumps(asked))
+    files = {name: str(where / f"{name}.json") for name in ("asked", "cases", "to")}
+    Path(files["asked"]).write_text(json.dumps(asked))
     Path(files["cases"]).write_text(json.dumps(scopes))
     play = {"hosts": HOST, "gather_facts": False, "tasks": [{"name": "Render", "render_cases": files}]}
     (where / "play.json").write_text(json.dumps([play]))

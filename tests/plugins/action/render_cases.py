@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Template the same arguments for many cases in one process, in which Ansible compiles each template once."""
+"""Template the same arguments for many cases in one process, where Ansible compiles each template once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible.template import trust_as_template
 
 
 def trusted(value: Any) -> Any:
-    """Return a JSON value as if it came from a playbook, in which texts are templates."""
+    """Give a value read from JSON as if it had been read from a playbook, where texts are templates."""
     if isinstance(value, dict):
         return {key: trusted(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -21,17 +21,17 @@ def trusted(value: Any) -> Any:
 
 
 class ActionModule(ActionBase):
-    """Reads the files `arguments` and `cases` (the variables of each case), writes the file `to`."""
+    """Takes `asked`, a file with arguments, `cases`, one with each case's variables, and `to`, where to write."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write the arguments of each case, templated by Ansible as for any module."""
-        arguments = trusted(json.loads(Path(self._task.args["arguments"]).read_text(encoding="utf-8")))
+        """Write the arguments of each case, templated by Ansible as they are for any module."""
+        asked = trusted(json.loads(Path(self._task.args["asked"]).read_text(encoding="utf-8")))
         cases = json.loads(Path(self._task.args["cases"]).read_text(encoding="utf-8"))
         found = {}
         for case, variables in cases.items():
             scope = {**(task_vars or {}), **trusted(variables)}
-            found[case] = self._templar.copy_with_new_env(available_variables=scope).template(arguments)
+            found[case] = self._templar.copy_with_new_env(available_variables=scope).template(asked)
         Path(self._task.args["to"]).write_text(json.dumps(found), encoding="utf-8")
         return {"changed": False}
