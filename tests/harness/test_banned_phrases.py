@@ -38,6 +38,7 @@ def test_a_banned_phrase_is_reported(text: str, phrase: str) -> None:
         "where sudo asks for a password, add --ask-become-pass",
         "a well-known address is well-formed",
         "no_log is no_log",
+        "Wants=network-pre.target\nmulti-user.target.wants",
         "files owned by root",
         "Give the fleet WireGuard addresses.",
     ],
