@@ -1,4 +1,4 @@
-"""Let pytest import the collection under its real name, from the checkout that the tests stand in."""
+"""Import the collection from this checkout under its real name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if COLLECTIONS.is_dir():
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of this project."""
+    """Add the project's options."""
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that skipped anything, where the run was asked to skip nothing."""
+    """With --no-skips, fail a run that skipped a test."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter and session.config.getoption("--no-skips") and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,11 +1,11 @@
-"""A Web3Signer for the lab: the real one is a Java program that none of the lab's package sources has.
+"""A Web3Signer for the lab: the real one is a Java program that none of the lab's package sources contains.
 
-It answers as Web3Signer does in its eth1 mode (openapi-specs/eth1/web3signer.yaml and the JSON-RPC handlers of
+It behaves like Web3Signer in its eth1 mode (openapi-specs/eth1/web3signer.yaml and the JSON-RPC handlers of
 Consensys/web3signer), with keys in the same files: <name>.yaml with type file-raw, keyType SECP256K1 and privateKey.
 
-What is left out: /reload; eth_sendTransaction and all else that Web3Signer hands on to an execution client behind it
-is answered with -32601, as such a client would; and a blob transaction has to come with its versioned hashes (Aztec
-sends them), for which Web3Signer also takes the blobs alone. The answer leaves the blobs out, which are not signed.
+Not supported: /reload; eth_sendTransaction and other methods that Web3Signer forwards to an execution client, which
+return -32601, as such a client would; blob transactions without versioned hashes (Aztec sends them), which Web3Signer
+computes from the blobs. The response omits the blobs, which are not signed.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ TEXT, JSON = "text/plain; charset=utf-8", "application/json; charset=utf-8"
 
 
 class RpcError(Exception):
-    """What a JSON-RPC call is answered with in place of a result."""
+    """The error of a JSON-RPC call."""
 
     def __init__(self, error: tuple[int, str]) -> None:
         super().__init__(error[1])
         self.code, self.message = error
 
 
-def read_keys(folder: Path) -> list[PrivateKey]:
-    """The keys of a folder of key configuration files."""
+def read_keys(directory: Path) -> list[PrivateKey]:
+    """Return the keys of a directory of key configuration files."""
     keys = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(directory.glob("*.yaml")):
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         if (found.get("type"), found.get("keyType")) != ("file-raw", "SECP256K1"):
             raise ValueError(f"{path.name}: give it type file-raw and keyType SECP256K1")
@@ -53,14 +53,14 @@ def read_keys(folder: Path) -> list[PrivateKey]:
 
 
 def data_of(text: object) -> bytes:
-    """The bytes of a hex text."""
+    """Return the bytes of a hex text."""
     if not isinstance(text, str) or not re.fullmatch(r"(0[xX])?([0-9a-fA-F]{2})*", text):
         raise RpcError(INVALID_PARAMS)
     return bytes.fromhex(text[2:] if text[:2] in ("0x", "0X") else text)
 
 
 def quantity(call: dict[str, Any], name: str, default: int | None = None) -> int | None:
-    """A number of a transaction, hex with 0x, or the default where there is none."""
+    """Return a number of a transaction, hex with 0x, or the default if it is missing."""
     text = call.get(name)
     if text is None:
         return default
@@ -70,17 +70,17 @@ def quantity(call: dict[str, Any], name: str, default: int | None = None) -> int
 
 
 def joined(signature: Signature) -> str:
-    """A signature as Web3Signer gives it: r, s, and 27 or 28."""
+    """Return a signature in Web3Signer's format: r, s, and 27 or 28."""
     return f"0x{signature.r:064x}{signature.s:064x}{signature.v + 27:02x}"
 
 
 def signable_hash(message: SignableMessage) -> bytes:
-    """What is signed of a structured message."""
+    """Return the hash that is signed for a structured message."""
     return keccak(b"\x19" + message.version + message.header + message.body)
 
 
 def payload_of(call: dict[str, Any], chain_id: int) -> tuple[bytes, list[Any]]:
-    """Type and fields of a transaction as they are signed: its type is told by the fees that are given."""
+    """Return type and fields of a transaction as they are signed. The given fees determine its type."""
     nonce = quantity(call, "nonce")
     if nonce is None:
         raise RpcError(INVALID_PARAMS)
@@ -99,7 +99,7 @@ def payload_of(call: dict[str, Any], chain_id: int) -> tuple[bytes, list[Any]]:
 
 
 def signed(key: PrivateKey, call: dict[str, Any], chain_id: int) -> str:
-    """A transaction with its signature, as eth_sendRawTransaction takes it."""
+    """Return a signed transaction, as eth_sendRawTransaction expects it."""
     kind, fields = payload_of(call, chain_id)
     signature = key.sign_msg_hash(keccak(kind + rlp.encode(fields)))
     if kind:
@@ -108,7 +108,7 @@ def signed(key: PrivateKey, call: dict[str, Any], chain_id: int) -> str:
 
 
 class Signer:
-    """Keys, and what is done with them."""
+    """Keys, and the operations with them."""
 
     def __init__(self, keys: list[PrivateKey], chain_id: int) -> None:
         self.chain_id = chain_id
@@ -116,7 +116,7 @@ class Signer:
         self.by_public_key = {key.public_key.to_hex(): key for key in keys}
 
     def key(self, address: object) -> PrivateKey:
-        """The key of an address; RpcError where there is none."""
+        """Return the key of an address. Raise RpcError if there is none."""
         if not isinstance(address, str):
             raise RpcError(INVALID_PARAMS)
         text = address.lower()
@@ -126,13 +126,13 @@ class Signer:
         return found
 
     def sign_data(self, identifier: str, data: bytes) -> str | None:
-        """The signature of data by a public key, or None where the key is not here."""
+        """Return the signature of data by a public key, or None if the key is not here."""
         text = identifier.lower()
         key = self.by_public_key.get(text if text.startswith("0x") else f"0x{text}")
         return joined(key.sign_msg(data)) if key else None
 
     def rpc(self, method: str, params: Any) -> Any:
-        """The result of a JSON-RPC call."""
+        """Return the result of a JSON-RPC call."""
         if method == "eth_accounts":
             if params:
                 raise RpcError(INVALID_PARAMS)
@@ -205,7 +205,7 @@ class Endpoint(BaseHTTPRequestHandler):
         return self.answer(404, "Not Found") if signature is None else self.answer(200, signature)
 
     def call(self, body: bytes) -> tuple[int, str]:
-        """Status and text of the answer to a JSON-RPC call; what is asked and by whom is told on stdout."""
+        """Return status and text of the response to a JSON-RPC call. Print the method and its account."""
         number: Any = None
         try:
             try:
@@ -214,26 +214,26 @@ class Endpoint(BaseHTTPRequestHandler):
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise RpcError(PARSE_ERROR) from error
             what = {"result": self.signer.rpc(method, params)}
-            status, said = 200, "ok"
+            status, output = 200, "ok"
         except RpcError as error:
             what = {"error": {"code": error.code, "message": error.message}}
-            status, said = 400 if error.code in (-32700, -32602) else 200, error.message
+            status, output = 400 if error.code in (-32700, -32602) else 200, error.message
             method, params = ("?", None) if error.code == PARSE_ERROR[0] else (method, params)
         first = params[0] if isinstance(params, list) and params else ""
         who = first.get("from", "") if isinstance(first, dict) else first
-        print(f"{method} {who} {said}", flush=True)
+        print(f"{method} {who} {output}", flush=True)
         return status, json.dumps({"jsonrpc": "2.0", "id": number, **what})
 
 
 class Server(ThreadingHTTPServer):
-    """Serves as many as ask at a time."""
+    """Serves requests in parallel."""
 
     daemon_threads = True
 
 
 def serve(signer: Signer, host: str, port: int) -> Server:
-    """A server that serves once serve_forever is called."""
-    made = type("SignerDoor", (Endpoint,), {"signer": signer})
+    """Return a server. It serves requests after a call of serve_forever."""
+    made = type("SignerEndpoint", (Endpoint,), {"signer": signer})
     Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return Server((host, port), made)
 
@@ -242,7 +242,7 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="lab.signer", description="A Web3Signer in its eth1 mode, for the lab.")
     words.add_argument("--http-listen-host", default="127.0.0.1")
     words.add_argument("--http-listen-port", type=int, default=9000)
-    words.add_argument("--key-store-path", type=Path, required=True, help="folder of key configuration files")
+    words.add_argument("--key-store-path", type=Path, required=True, help="directory of key configuration files")
     words.add_argument("--chain-id", type=int, required=True)
     given = words.parse_args()
     signer = Signer(read_keys(given.key_store_path), given.chain_id)

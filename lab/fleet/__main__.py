@@ -1,4 +1,4 @@
-"""lab/up, lab/down, lab/shell and lab/fund end here."""
+"""The commands lab/up, lab/down, lab/shell and lab/fund."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lab.fleet.settings import LabError, Settings
 
 
 def machines_up(found: Settings) -> docker.DockerClient:
-    """Engine, images, network, registry, L1, sequencer and every machine that is missing; no provisioning."""
+    """Create the missing parts: engine, images, network, registry, L1, sequencer and machines. Provision nothing."""
     client = engine.start_engine(found)
     network.make_network(client, found)
     images = Images(client, found)
@@ -56,7 +56,7 @@ def provision(found: Settings, arguments: list[str]) -> None:
     with step("ansible-playbook playbooks/site.yml"):
         done = subprocess.run(command, cwd=found.root, check=False)
         if done.returncode != 0:
-            raise LabError(f"site.yml ended with {done.returncode}; what failed stands above")
+            raise LabError(f"site.yml ended with {done.returncode}; see the output above")
 
 
 def up(found: Settings, arguments: argparse.Namespace) -> None:
@@ -64,7 +64,7 @@ def up(found: Settings, arguments: argparse.Namespace) -> None:
     if arguments.machines:
         return
     provision(found, arguments.ansible)
-    # Only a proof that comes after provisioning shows that what was provisioned proves.
+    # Only a proof that is made after provisioning shows that the provisioned fleet proves.
     beyond, block = proof.proven_checkpoint(found), proof.block_number(found)
     with step("waiting for an epoch proof on the L1"):
         accepted = proof.wait_for_proof(found, beyond, block)
@@ -107,18 +107,18 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="lab", description="A fleet of real hosts on this machine.")
     commands = made.add_subparsers(dest="what", required=True)
     to_up = commands.add_parser("up", help="build the lab, provision it with site.yml, wait for a proof")
-    to_up.add_argument("--machines", action="store_true", help="make what is missing of the machines and services only")
-    to_up.add_argument("--inventory", type=Path, help="another inventory than inventories/lab")
-    to_up.add_argument("ansible", nargs="*", help="more arguments for ansible-playbook, after --")
+    to_up.add_argument("--machines", action="store_true", help="only create the missing machines and services")
+    to_up.add_argument("--inventory", type=Path, help="the inventory (inventories/lab)")
+    to_up.add_argument("ansible", nargs="*", help="additional arguments for ansible-playbook, after --")
     to_down = commands.add_parser("down", help="remove the lab; its cache stays")
     to_down.add_argument("--cache", action="store_true", help="remove the cache too")
     to_shell = commands.add_parser("shell", help="run a command as root on a machine of the lab")
     to_shell.add_argument("host")
     to_shell.add_argument("command", nargs=argparse.REMAINDER)
     to_fund = commands.add_parser("fund", help="send ETH of the lab's L1 to an account, run preflight.yml")
-    to_fund.add_argument("address", nargs="?", default="", help="where to send it (the inventory's key's)")
-    to_fund.add_argument("-i", "--inventory", type=Path, help="the inventory whose publisher it is")
-    to_fund.add_argument("--ether", type=ether, default=Decimal(1), help="how much (1)")
+    to_fund.add_argument("address", nargs="?", default="", help="the account (that of the inventory's key)")
+    to_fund.add_argument("-i", "--inventory", type=Path, help="the inventory of the publisher")
+    to_fund.add_argument("--ether", type=ether, default=Decimal(1), help="the amount (1)")
     to_fund.add_argument("--vault-password-file", action="append", default=[], help="as for ansible-playbook")
     to_fund.add_argument("--vault-id", action="append", default=[], help="as for ansible-playbook")
     to_fund.add_argument("--ask-vault-pass", action="store_true", help="as for ansible-playbook")
@@ -126,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def ether(text: str) -> Decimal:
-    """An amount of ETH that is more than none."""
+    """Return an amount of ETH. Raise ArgumentTypeError unless it is greater than zero."""
     try:
         amount = Decimal(text)
     except InvalidOperation:
@@ -139,7 +139,7 @@ def ether(text: str) -> Decimal:
 def main() -> int:
     arguments = parser().parse_args()
     try:
-        # What lab/fund is given is somebody's own: the lab's addresses stand in its own inventory.
+        # The inventory of lab/fund is a user's own: the lab's addresses are in the lab's inventory.
         found = settings.load(None if arguments.what == "fund" else getattr(arguments, "inventory", None))
         return {"up": up, "down": down, "shell": shell, "fund": send}[arguments.what](found, arguments) or 0
     except LabError as error:

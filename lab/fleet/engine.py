@@ -1,4 +1,4 @@
-"""The Docker engine that carries the lab: one that serves already, or one of the lab's own."""
+"""The Docker engine that runs the lab: a running one, or one that the lab starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.fleet.progress import say, step
 from lab.fleet.settings import LabError, Settings
 from lab.fleet.system import need
 
-# What an engine writes into the machine's network, and leaves there when it ends
+# The tables that an engine creates and does not remove when it ends
 ENGINE_TABLES = {(family, name) for family in ("ip", "ip6") for name in ("nat", "filter", "raw", "docker-bridges")}
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 SYSTEM_SOCKET = "unix:///var/run/docker.sock"
@@ -25,7 +25,7 @@ TIMEOUT = 900
 
 
 def open_engine(url: str) -> docker.DockerClient | None:
-    """A client of the engine at the URL, or None when nothing serves there."""
+    """Return a client of the engine at the URL, or None if nothing listens there."""
     try:
         client = docker.DockerClient(base_url=url, version="auto", timeout=TIMEOUT)
         client.ping()
@@ -35,7 +35,7 @@ def open_engine(url: str) -> docker.DockerClient | None:
 
 
 def candidates(settings: Settings) -> list[str]:
-    """The engines to ask, the one that a running lab uses first."""
+    """Return the URLs of the possible engines, the one of a running lab first."""
     noted = settings.state / "docker_host"
     given = [noted.read_text().strip()] if noted.exists() else []
     given += [os.environ["DOCKER_HOST"]] if os.environ.get("DOCKER_HOST") else []
@@ -47,7 +47,7 @@ def own_url(settings: Settings) -> str:
 
 
 def find_engine(settings: Settings) -> docker.DockerClient | None:
-    """The first engine that serves, noted in the lab's state so that every later command takes the same."""
+    """Return the first engine that responds, and record it in the lab's state so that later commands use the same."""
     for url in candidates(settings):
         client = open_engine(url)
         if client is not None:
@@ -58,7 +58,7 @@ def find_engine(settings: Settings) -> docker.DockerClient | None:
 
 
 def start_engine(settings: Settings) -> docker.DockerClient:
-    """The engine that serves; if none does, Debian's is installed and, if need be, started as the lab's own."""
+    """Return the running engine. If there is none, install Debian's and start it if necessary."""
     client = find_engine(settings)
     if client is None:
         need({"dockerd": "docker.io", "iptables": "iptables", "nft": "nftables", "ip": "iproute2"})
@@ -68,24 +68,24 @@ def start_engine(settings: Settings) -> docker.DockerClient:
 
 
 def engine_tables() -> list[list[str]]:
-    """The nftables tables of the machine that an engine would use."""
+    """Return the machine's nftables tables that an engine would use."""
     listed = subprocess.run(["nft", "--json", "list", "tables"], capture_output=True, text=True, check=True)
     tables = [item["table"] for item in json.loads(listed.stdout)["nftables"] if "table" in item]
     return [[table["family"], table["name"]] for table in tables if (table["family"], table["name"]) in ENGINE_TABLES]
 
 
 def bridges() -> list[str]:
-    """The bridges of the machine."""
+    """Return the bridges of the machine."""
     return sorted(path.parent.name for path in Path("/sys/class/net").glob("*/bridge"))
 
 
 def network_before() -> dict[str, object]:
-    """What stop_own needs to leave the machine's network as it was."""
+    """Return what stop_own needs to restore the machine's network."""
     return {"bridges": bridges(), "tables": engine_tables(), "forwarding": FORWARDING.read_text()}
 
 
 def restore_network(before: dict[str, object]) -> None:
-    """Remove the bridges and the tables that came with the engine."""
+    """Remove the bridges and the tables that the engine created."""
     for bridge in bridges():
         if bridge not in before["bridges"]:
             subprocess.run(["ip", "link", "delete", bridge], check=True)
@@ -96,7 +96,7 @@ def restore_network(before: dict[str, object]) -> None:
 
 
 def start_own(settings: Settings) -> docker.DockerClient:
-    """Start a dockerd in a session of its own; its store is in the cache, its process is noted in the lab's state."""
+    """Start a dockerd in its own session, with its data in the cache, and record its process in the lab's state."""
     run_directory = settings.run_directory
     store = settings.cache / "engine"
     for directory in (settings.state, run_directory, store):
@@ -121,7 +121,7 @@ def start_own(settings: Settings) -> docker.DockerClient:
 
 
 def is_own(note: dict[str, object]) -> bool:
-    """Is the noted process still the dockerd that the lab started?"""
+    """Return whether the recorded process is still the dockerd that the lab started."""
     try:
         command = Path(f"/proc/{note['pid']}/cmdline").read_bytes().decode().split("\0")
     except (FileNotFoundError, ProcessLookupError):
@@ -130,7 +130,7 @@ def is_own(note: dict[str, object]) -> bool:
 
 
 def stop_own(settings: Settings) -> None:
-    """End the engine that the lab started, and no other."""
+    """Stop the engine that the lab started, and no other."""
     path = settings.state / "engine.json"
     if not path.exists():
         return
@@ -141,7 +141,7 @@ def stop_own(settings: Settings) -> None:
             deadline = time.monotonic() + 60
             while is_own(note):
                 if time.monotonic() > deadline:
-                    raise LabError(f"the lab's engine (process {note['pid']}) does not end; end it by hand")
+                    raise LabError(f"the lab's engine (process {note['pid']}) does not end: end it manually")
                 time.sleep(0.2)
     restore_network(note["before"])
     shutil.rmtree(settings.run_directory, ignore_errors=True)

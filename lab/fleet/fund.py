@@ -1,4 +1,4 @@
-"""ETH of the lab's L1 for an account, by a transaction like any other's."""
+"""Send ETH of the lab's L1 to an account, in a normal transaction."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from lab.fleet.l1 import rpc
 from lab.fleet.progress import say, step
 from lab.fleet.settings import LabError, Settings
 
-# Account 9 of anvil's public test mnemonic: rich, unlocked, and nobody else's in the lab
-RICH = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"
+# Account 9 of anvil's public test mnemonic: funded, unlocked, and not used otherwise in the lab
+FUNDED_ACCOUNT = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"
 ETHER = Decimal(10) ** 18
 # The new key of a rotation that waits for its ETH, then the publisher's own
 NAMES = ("prover_node_next_publisher_private_key", "prover_node_publisher_private_key")
 
 
 def checked(text: str) -> str:
-    """An address with its checksum; LabError for what is none, and for one whose capitals are wrong."""
+    """Return an address with its checksum. Raise LabError if it is not an address or if its capitals are wrong."""
     try:
         address = to_checksum_address(text)
     except ValueError:
-        raise LabError("that is no address: give 0x and 40 hex digits") from None
+        raise LabError("this is not an address: give 0x and 40 hex digits") from None
     if is_checksum_formatted_address(text) and text != address:
         raise LabError("the address's capitals do not match its checksum: copy it again")
     return str(address)
 
 
 def address_in(inventory: Path, arguments: list[str]) -> str:
-    """The address of the key that an inventory's node has, or is to get next."""
+    """Return the address of the publisher's key in an inventory, or of its next key during a rotation."""
     command = [str(Path(sys.executable).with_name("ansible-inventory")), "-i", str(inventory), "--list", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise LabError(f"ansible-inventory ended with {done.returncode}; why stands above")
+        raise LabError(f"ansible-inventory ended with {done.returncode}; see the output above")
     found = json.loads(done.stdout)
     for host in found.get("prover_node", {}).get("hosts", []):
         for name in NAMES:
@@ -50,9 +50,9 @@ def address_in(inventory: Path, arguments: list[str]) -> str:
 
 
 def fund(found: Settings, address: str, ether: Decimal, seconds: float = 60) -> str:
-    """Send ETH to an address and wait for the receipt; gives the transaction's hash."""
+    """Send ETH to an address and wait for the receipt; return the transaction's hash."""
     value = hex(int(ether * ETHER))
-    sent = str(rpc(found.l1_url, "eth_sendTransaction", {"from": RICH, "to": address, "value": value}))
+    sent = str(rpc(found.l1_url, "eth_sendTransaction", {"from": FUNDED_ACCOUNT, "to": address, "value": value}))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         receipt = rpc(found.l1_url, "eth_getTransactionReceipt", sent)
@@ -61,21 +61,21 @@ def fund(found: Settings, address: str, ether: Decimal, seconds: float = 60) -> 
                 raise LabError(f"the L1 refused the transaction {sent}")
             return sent
         time.sleep(0.5)
-    raise LabError(f"no block took the transaction {sent} in {seconds:.0f} s; see `docker logs aztec-lab-l1`")
+    raise LabError(f"no block contains the transaction {sent} in {seconds:.0f} s; see `docker logs aztec-lab-l1`")
 
 
 def preflight(found: Settings, inventory: Path, arguments: list[str]) -> None:
-    """Have the preflight show the balance."""
+    """Run the preflight, which shows the balance."""
     program = Path(sys.executable).with_name("ansible-playbook")
     command = [str(program), "playbooks/preflight.yml", "-i", str(inventory), *arguments]
     with step("ansible-playbook playbooks/preflight.yml"):
         done = subprocess.run(command, cwd=found.root, check=False)
         if done.returncode != 0:
-            raise LabError(f"preflight.yml ended with {done.returncode}; what is wrong stands above")
+            raise LabError(f"preflight.yml ended with {done.returncode}; see the output above")
 
 
 def fund_and_show(found: Settings, address: str, inventory: Path, ether: Decimal, arguments: list[str]) -> None:
-    """All that lab/fund does."""
+    """Run lab/fund: send the ETH and show the balance."""
     address = checked(address) if address else address_in(inventory, arguments)
     with step(f"sending {ether} ETH to {address}"):
         try:

@@ -26,7 +26,7 @@ from lab.fleet.system import need, run
 CAP_SYS_RESOURCE = 24
 KNOWS_ITS_CAPABILITIES = 23
 BOOT_TIME = 60
-# Docker's option names the signal that systemd takes for a shutdown
+# The name of the signal in Docker's option; systemd shuts down on it.
 STOP_SIGNAL = "SIGRTMIN+3"
 CGROUP_V1 = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
 TRY_TCP = """
@@ -36,15 +36,15 @@ try:
 except ConnectionRefusedError:
     print("refused")
 except OSError as error:
-    print("shut")
+    print("filtered")
 else:
-    print("in")
+    print("open")
 """
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command on a host came to."""
+    """The result of a command on a host."""
 
     code: int
     out: str
@@ -52,16 +52,16 @@ class Result:
 
 
 def may_be_privileged(status: str) -> bool:
-    """Does the text of /proc/self/status bound the engine to all capabilities that --privileged asks for?"""
+    """Return whether /proc/self/status (its text) shows all capabilities that --privileged needs."""
     bound = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
     return bool(int(bound, 16) >> CAP_SYS_RESOURCE & 1)
 
 
 def boot_options(unified: bool, privileged: bool, engine: int) -> dict[str, Any]:
-    """How a container is created for systemd to boot in it and for an engine to run in it, in the engine's own words.
+    """Return the options of a container that boots systemd and runs an engine, in the format of the engine's API.
 
-    `unified`: the outer machine has cgroup v2. `privileged`: the outer engine may give all capabilities. `engine`: its
-    major version.
+    unified: the outer machine has cgroup v2. privileged: the outer engine can grant all capabilities. engine: its major
+    version.
     """
     host: dict[str, Any] = {
         "Tmpfs": {"/run": "exec", "/run/lock": ""},
@@ -70,9 +70,9 @@ def boot_options(unified: bool, privileged: bool, engine: int) -> dict[str, Any]
     if privileged:
         host["Privileged"] = True
     else:
-        # What the CLI calls systempaths=unconfined is these two empty lists
+        # The CLI's systempaths=unconfined is these two empty lists.
         host |= {"CapAdd": ["ALL"], "SecurityOpt": ["seccomp=unconfined"], "MaskedPaths": [], "ReadonlyPaths": []}
-        # Before 23 ALL means what the kernel knows; since then what the engine has, and dropping another is an error
+        # Before 23, ALL means all capabilities of the kernel. Since then it means those of the engine.
         host |= {"CapDrop": ["SYS_RESOURCE"]} if engine < KNOWS_ITS_CAPABILITIES else {}
     if unified and privileged:
         host["CgroupnsMode"] = "private"
@@ -82,13 +82,13 @@ def boot_options(unified: bool, privileged: bool, engine: int) -> dict[str, Any]
         "host": host,
         "StopSignal": STOP_SIGNAL,
         "Env": ["container=docker", *([] if unified else [f"SYSTEMD_PROC_CMDLINE={CGROUP_V1}"])],
-        # overlay2 does not stack on overlay2: the machine's own engine needs a real directory
+        # overlay2 does not work on overlay2: the machine's own engine needs a real directory.
         "Volumes": {"/var/lib/docker": {}},
     }
 
 
 def make_key(settings: Settings) -> str:
-    """The lab's ssh key, made when it is missing; gives the public part."""
+    """Return the public part of the lab's ssh key. Create the key if it is missing."""
     key = settings.ssh_key
     if not key.exists():
         need({"ssh-keygen": "openssh-client", "ssh": "openssh-client"})
@@ -98,7 +98,7 @@ def make_key(settings: Settings) -> str:
 
 
 def one_file_archive(name: str, content: str, mode: int, owner: int) -> bytes:
-    """A tar with one file, as the engine takes it."""
+    """Return a tar archive with one file, as the engine expects it."""
     data = content.encode()
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner, owner
@@ -109,7 +109,7 @@ def one_file_archive(name: str, content: str, mode: int, owner: int) -> bytes:
 
 
 def make_user(client: docker.DockerClient, machine: Machine, public: str) -> None:
-    """The ordinary user that the inventory names, with the lab's key, and sudo with or without a password."""
+    """Create the ordinary user of the inventory, with the lab's key, and with sudo with or without a password."""
     user, password = machine.user, machine.sudo_password
     directory = f"/home/{user}/.ssh"
     rule = f"{user} ALL=(ALL) {'' if password else 'NOPASSWD: '}ALL"
@@ -130,13 +130,13 @@ def make_user(client: docker.DockerClient, machine: Machine, public: str) -> Non
 def put_file(
     client: docker.DockerClient, name: str, path: str, content: str, mode: int = 0o644, owner: int = 0
 ) -> None:
-    """A file of a machine, running or not; its directory is there."""
+    """Write a file to a machine, running or not. Its directory must exist."""
     directory, _, file = path.rpartition("/")
     container_of(client, name).put_archive(directory, one_file_archive(file, content, mode, owner))
 
 
 def put_settings(client: docker.DockerClient, settings: Settings, machine: Machine) -> None:
-    """What makes a machine other than its image, before it boots for the first time."""
+    """Write the settings that differ from the image, before the machine boots for the first time."""
     if machine.ssh_port != SSH_PORT:
         put_file(client, machine.name, "/etc/ssh/sshd_config.d/lab.conf", f"Port {machine.ssh_port}\n")
     if machine.address is None:
@@ -146,16 +146,16 @@ def put_settings(client: docker.DockerClient, settings: Settings, machine: Machi
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
-    """daemon.json of an engine that is there already: where it pulls from, and IPv6 for its containers."""
+    """Return the content of daemon.json of a preinstalled engine: its registry mirrors, and IPv6 for containers."""
     mirrors = [f"http://{settings.registry_address}:5000"]
     if settings.registry_address6:
         mirrors.append(f"http://[{settings.registry_address6}]:5000")
-    # An engine before 27 translates the addresses of IPv6 only when asked
+    # An engine before 27 translates IPv6 addresses only with these options.
     return {"registry-mirrors": mirrors, "experimental": True, "ip6tables": True}
 
 
 def make_machines(client: docker.DockerClient, settings: Settings, images: Images) -> list[str]:
-    """Create the machines that are missing, start those that are stopped; gives the names of the new ones."""
+    """Create the missing machines and start the stopped ones. Return the names of the new ones."""
     public = make_key(settings)
     made = []
     unified = client.info().get("CgroupVersion") == "2"
@@ -180,7 +180,7 @@ def make_machines(client: docker.DockerClient, settings: Settings, images: Image
 
 
 def wait_for_boot(client: docker.DockerClient, name: str, seconds: float = BOOT_TIME) -> None:
-    """Wait until systemd has booted and sshd takes connections."""
+    """Wait until systemd has booted and sshd accepts connections."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         state = execute(client, name, ["systemctl", "is-system-running"], check=False).out.strip()
@@ -193,7 +193,7 @@ def wait_for_boot(client: docker.DockerClient, name: str, seconds: float = BOOT_
 
 
 def note_host_keys(client: docker.DockerClient, settings: Settings) -> None:
-    """Note in known_hosts what each machine itself says to be its key; lines of other machines stay."""
+    """Record the host key of each machine in known_hosts. Keep the lines of other machines."""
     names = {machine.known_as for machine in settings.machines}
     known = settings.known_hosts.read_text().splitlines() if settings.known_hosts.exists() else []
     lines = [line for line in known if line.split()[0] not in names]
@@ -206,22 +206,22 @@ def note_host_keys(client: docker.DockerClient, settings: Settings) -> None:
 def container_of(client: docker.DockerClient, name: str) -> Container:
     found = find(client, name)
     if found is None:
-        raise LabError(f"{name}: the lab has no such machine; `lab/up --machines` makes what the inventory names")
+        raise LabError(f"{name}: no such machine in the lab: run `lab/up --machines` if the inventory contains it")
     return found
 
 
 def read_file(client: docker.DockerClient, name: str, path: str) -> str:
-    """A file of a machine, by the engine's archive, which needs no program on it."""
+    """Return the content of a file of a machine. Uses the engine's archive and needs no program on the machine."""
     stream, _ = container_of(client, name).get_archive(path)
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
         member = archive.extractfile(archive.getmembers()[0])
         if member is None:
-            raise LabError(f"{name}: {path} is no file")
+            raise LabError(f"{name}: {path} is not a file")
         return member.read().decode()
 
 
 def streams(body: bytes) -> tuple[bytes, bytes]:
-    """What a command wrote to stdout and stderr, out of the frames (stream, 3 bytes, length) that the engine sends."""
+    """Return stdout and stderr of a command from the frames (stream, 3 bytes, length) that the engine sends."""
     written = {1: b"", 2: b""}
     while body:
         stream, length = struct.unpack_from(">BxxxL", body)
@@ -231,11 +231,11 @@ def streams(body: bytes) -> tuple[bytes, bytes]:
 
 
 def execute(client: docker.DockerClient, name: str, command: str | Sequence[str], *, check: bool = True) -> Result:
-    """Run a command (a text is given to sh) as root on a machine; with check, one that fails raises."""
+    """Run a command (text: with sh) as root on a machine. Raise LabError if it fails and check is set."""
     words = ["sh", "-c", command] if isinstance(command, str) else list(command)
     api = client.api
     made = api.exec_create(container_of(client, name).id, words)["Id"]
-    # The library's own exec_start takes over the socket, and on a busy machine loses what came with the header.
+    # The library's own exec_start takes over the socket, and on a busy machine loses data that came with the header.
     start = f"{api.base_url}/v{api.api_version}/exec/{made}/start"
     answer = api.post(start, json={"Detach": False, "Tty": False}, timeout=TIMEOUT)
     answer.raise_for_status()
@@ -248,32 +248,32 @@ def execute(client: docker.DockerClient, name: str, command: str | Sequence[str]
 
 
 def reachable(client: docker.DockerClient, source: str, address: str, port: int, seconds: float = 2) -> str:
-    """Try a TCP connection from a machine: in, refused (nothing listens), or shut (no answer, no route)."""
+    """Try a TCP connection from a machine. Return open, refused (nothing listens) or filtered (no answer)."""
     return execute(client, source, ["python3", "-c", TRY_TCP, address, str(port), str(seconds)]).out.strip()
 
 
 def add_route(client: docker.DockerClient, name: str, subnet: str, via: str) -> None:
-    """Give a machine a route to a subnet by way of another machine, as a bad neighbour would."""
+    """Add a route to a subnet through another machine, as an attacker on the network would."""
     family = "-6" if ":" in subnet else "-4"
     execute(client, name, ["ip", family, "route", "replace", subnet, "via", via])
 
 
 def drop_route(client: docker.DockerClient, name: str, subnet: str) -> None:
-    """Take a route away again; one that is gone by itself (after a reboot) is no failure."""
+    """Remove a route, unless it no longer exists (after a reboot)."""
     family = "-6" if ":" in subnet else "-4"
     if execute(client, name, ["ip", family, "route", "show", "exact", subnet]).out.strip():
         execute(client, name, ["ip", family, "route", "del", subnet])
 
 
 def reboot(client: docker.DockerClient, name: str) -> None:
-    """Shut a machine down in order and boot it again."""
+    """Shut a machine down and boot it again."""
     container_of(client, name).restart(timeout=60)
     wait_for_boot(client, name)
 
 
 def containers_on(client: docker.DockerClient, name: str) -> list[dict[str, object]]:
-    """What `docker inspect` says of every container that a machine's own engine has; nothing where it has no engine."""
+    """Return the `docker inspect` data of all containers on a machine, or an empty list without an engine."""
     script = "command -v docker > /dev/null || exit 0; all=$(docker ps -aq) || exit; "
     script += '[ -z "$all" ] || docker inspect $all'
-    said = execute(client, name, script).out.strip()
-    return list(json.loads(said)) if said else []
+    output = execute(client, name, script).out.strip()
+    return list(json.loads(output)) if output else []

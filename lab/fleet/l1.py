@@ -1,4 +1,4 @@
-"""The lab's L1 (anvil with Aztec's contracts and a front that speaks for a consensus client) and its sequencer."""
+"""The lab's L1 (anvil with Aztec's contracts, and a front with the consensus client's API) and its sequencer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENTRYPOINT = ["node", "--no-warnings", "/usr/src/yarn-project/aztec/dest/bin/ind
 
 
 def rpc(url: str, method: str, *params: Any, seconds: float = 10) -> Any:
-    """One JSON-RPC call; an error of the L1 or of the way there raises OSError or LabError."""
+    """Return the result of a JSON-RPC call. Raise OSError or LabError if the connection or the L1 fails."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}).encode()
     request = urllib.request.Request(url, body, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=seconds) as answer:
@@ -38,11 +38,11 @@ def start_l1(client: docker.DockerClient, settings: Settings, image: str) -> Non
         try:
             if int(rpc(settings.l1_url, "eth_blockNumber"), 16) > 0:
                 return
-            said = "it makes no block"
+            output = "no block yet"
         except (OSError, LabError) as error:
-            said = str(error)
+            output = str(error)
         if time.monotonic() > deadline:
-            raise LabError(f"the lab's L1 does not serve ({said}); see `docker logs aztec-lab-l1`")
+            raise LabError(f"the lab's L1 does not respond ({output}); see `docker logs aztec-lab-l1`")
         time.sleep(0.3)
 
 
@@ -72,7 +72,7 @@ def sequencer_environment(settings: Settings) -> dict[str, str]:
 
 
 def start_sequencer(client: docker.DockerClient, settings: Settings, image: str) -> None:
-    """Start what makes L2 blocks (empty ones); it is not waited for. With another L1 it begins anew."""
+    """Start the program that makes (empty) L2 blocks, without waiting for it. It starts again with another L1."""
     chain = find(client, "l1")
     if chain is None:
         raise LabError("the sequencer needs the lab's L1; run lab/up --machines")

@@ -1,4 +1,4 @@
-"""The lab's DNS server: the names of the machines whose inventory reaches them by name."""
+"""The lab's DNS server, for machines that the inventory addresses by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab.fleet.settings import Machine, Settings, ip_version
 
 
 def records(machines: tuple[Machine, ...]) -> list[str]:
-    """dnsmasq's option for each machine that ssh finds by a name: A, AAAA, or both."""
+    """Return dnsmasq's option for each machine that ssh addresses by name: A, AAAA, or both."""
     return [
         "--host-record=" + ",".join(filter(None, (machine.ssh_name, machine.address, machine.address6)))
         for machine in machines
@@ -18,7 +18,7 @@ def records(machines: tuple[Machine, ...]) -> list[str]:
 
 
 def start_dns(client: docker.DockerClient, settings: Settings, image: str) -> None:
-    """Start the server where the inventory gives it an address, and write down how to ask it."""
+    """Start the DNS server if the inventory gives it an address, and write a resolv.conf for it."""
     if settings.dns_address is None:
         return
     command = ["dnsmasq", "--keep-in-foreground", "--log-facility=-", "--no-hosts", *records(settings.machines)]

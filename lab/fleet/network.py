@@ -1,4 +1,4 @@
-"""The lab's network and the containers on it: what the L1, the registry and the machines have in common."""
+"""The lab's network and its containers: what the L1, the registry and the machines have in common."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def container_name(name: str) -> str:
 
 
 def make_network(client: docker.DockerClient, settings: Settings) -> None:
-    """The lab's network, IPv4 and IPv6, unless it is there."""
+    """Create the lab's network, IPv4 and IPv6, unless it exists."""
     try:
         client.networks.get(PREFIX)
     except NotFound:
-        # A machine without IPv4 gets an address all the same: from the upper half, which no inventory gives away
+        # Docker gives a machine without IPv4 an address anyway: from the upper half, which no inventory uses.
         network = ipaddress.IPv4Network(settings.ipv4_network)
         _lower, upper = network.subnets()
         pools = [
@@ -47,7 +47,7 @@ def make_network(client: docker.DockerClient, settings: Settings) -> None:
 
 
 def find(client: docker.DockerClient, name: str) -> Container | None:
-    """The lab's container of that short name, or None."""
+    """Return the lab's container with that short name, or None."""
     try:
         return client.containers.get(container_name(name))
     except NotFound:
@@ -64,9 +64,10 @@ def place(
     host: dict[str, Any] | None = None,
     **config: Any,
 ) -> Container:
-    """Create (not start) a container at a fixed address of the lab's network.
+    """Create (not start) a container with a fixed address on the lab's network.
 
-    `config` and `host` are the engine's own words (Env, Cmd, ... and HostConfig's), for the SDK knows no MaskedPaths.
+    `config` and `host` have the format of the engine's API (Env, Cmd, ... and HostConfig): the SDK does not support
+    MaskedPaths.
     """
     addresses = {key: value for key, value in (("IPv4Address", address), ("IPv6Address", address6)) if value}
     made = client.api.create_container_from_config(
@@ -86,7 +87,7 @@ def place(
 def serve(
     client: docker.DockerClient, name: str, image: str, address: str, address6: str | None = None, **options: Any
 ) -> Container:
-    """A running service container, made just so; one that was made otherwise is replaced."""
+    """Return a running service container with exactly these options. Replace one that has other options."""
     found = find(client, name)
     recipe = hashlib.sha256(json.dumps([image, address, address6, options], sort_keys=True).encode()).hexdigest()
     if found is not None and found.labels.get(RECIPE) != recipe:
@@ -100,7 +101,7 @@ def serve(
 
 
 def remove_all(client: docker.DockerClient) -> list[str]:
-    """Remove every container of the lab with its volumes, and its networks; gives the names of what was there."""
+    """Remove all containers of the lab with their volumes, and its networks. Return the names of what was removed."""
     removed = []
     for container in client.containers.list(all=True, filters={"label": LABEL}):
         container.remove(force=True, v=True)

@@ -1,4 +1,4 @@
-"""What the lab is doing, said as it does it, with the seconds since the start and the seconds that each step took."""
+"""Progress messages of the lab, with the seconds since the start and the duration of each step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Announce a step, and its end with the time it took; a step that raises says so."""
+    """Print a message when a step starts and when it ends or fails, with its duration."""
     say(f"{name} ...")
     begin = time.monotonic()
     try:

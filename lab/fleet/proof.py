@@ -1,4 +1,4 @@
-"""What the L1 says of proofs: the proven checkpoint, and the transaction that proved it."""
+"""Proofs on the L1: the proven checkpoint, and the transaction that proved it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROOF_TOPIC = "0x034dd13d657aeb14f8dec7291c4a8ddb3b20d40cf2412714e72f97f19c73560
 
 @dataclass(frozen=True)
 class Proof:
-    """One epoch proof that the rollup contract took."""
+    """An epoch proof that the rollup contract accepted."""
 
     checkpoint: int
     prover: str
@@ -26,22 +26,22 @@ class Proof:
     block: int
 
 
-def ask_rollup(settings: Settings, selector: str) -> int:
+def query_rollup(settings: Settings, selector: str) -> int:
     return int(rpc(settings.l1_url, "eth_call", {"to": settings.rollup, "data": selector}, "latest"), 16)
 
 
 def proven_checkpoint(settings: Settings) -> int:
-    """The number of the newest checkpoint that the rollup contract holds for proven."""
-    return ask_rollup(settings, PROVEN)
+    """Return the number of the newest proven checkpoint of the rollup contract."""
+    return query_rollup(settings, PROVEN)
 
 
 def pending_checkpoint(settings: Settings) -> int:
-    """The number of the newest checkpoint that the sequencer has brought to the rollup contract."""
-    return ask_rollup(settings, PENDING)
+    """Return the number of the newest checkpoint that the sequencer has submitted to the rollup contract."""
+    return query_rollup(settings, PENDING)
 
 
 def proofs(settings: Settings, after_block: int = 0) -> list[Proof]:
-    """The proofs that the rollup contract took after that L1 block, oldest first."""
+    """Return the proofs that the rollup contract accepted after that L1 block, oldest first."""
     wanted = {
         "address": settings.rollup,
         "topics": [PROOF_TOPIC],
@@ -64,18 +64,18 @@ def block_number(settings: Settings) -> int:
 
 
 def wait_for_proof(settings: Settings, beyond: int, after_block: int = 0, seconds: float = 420) -> Proof:
-    """Wait until the proven checkpoint is beyond the given one; gives the newest proof after the block."""
+    """Wait until the proven checkpoint exceeds the given one. Return the newest proof after the block."""
     deadline = time.monotonic() + seconds
-    told = -1
+    shown_pending = -1
     while time.monotonic() < deadline:
         proven, pending = proven_checkpoint(settings), pending_checkpoint(settings)
         if proven > beyond:
             found = proofs(settings, after_block)
             if found:
                 return found[-1]
-        if pending != told:
+        if pending != shown_pending:
             say(f"rollup contract: checkpoint {pending} pending, {proven} proven")
-            told = pending
+            shown_pending = pending
         time.sleep(1)
     raise LabError(
         f"no epoch proof was accepted in {seconds:.0f} s (proven checkpoint {proven_checkpoint(settings)}); "

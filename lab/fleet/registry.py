@@ -1,6 +1,6 @@
-"""The lab's registry: Debian's docker-registry, which the machines' engines take for a mirror of Docker Hub.
+"""The lab's registry: Debian's docker-registry, which the machines' engines use as a mirror of Docker Hub.
 
-So they pull `aztecprotocol/aztec:4.1.2` by the name that it has in production.
+Machines pull `aztecprotocol/aztec:4.1.2` by the same name as in production.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from lab.fleet.progress import step
 from lab.fleet.settings import LabError, Settings
 
 NAME = "registry"
-# The first that a registry offers of these is what it sends
+# The registry sends the first of these formats that it has.
 KINDS = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
 
 
 def start_registry(client: docker.DockerClient, settings: Settings, image: str) -> None:
-    """Start the registry (its store is in the cache) and wait until it answers."""
+    """Start the registry, with its data in the cache, and wait until it responds."""
     store = settings.cache / "registry"
     store.mkdir(parents=True, exist_ok=True)
     serve(
@@ -36,19 +36,19 @@ def start_registry(client: docker.DockerClient, settings: Settings, image: str) 
         ExposedPorts={"5000/tcp": {}},
         host={
             "Binds": [f"{store}:/var/lib/registry"],
-            # Every engine trusts a registry on the loopback without TLS; the lab's address it would not
+            # All engines accept a registry on loopback without TLS, but not one on the lab's address.
             "PortBindings": {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
         },
     )
     deadline = time.monotonic() + 30
-    while ask(settings, "") is None:
+    while fetch(settings, "") is None:
         if time.monotonic() > deadline:
-            raise LabError("the lab's registry does not answer; see `docker logs aztec-lab-registry`")
+            raise LabError("the lab's registry does not respond; see `docker logs aztec-lab-registry`")
         time.sleep(0.2)
 
 
-def ask(settings: Settings, path: str) -> dict[str, Any] | None:
-    """A GET under /v2/; None for what is not there or while nothing answers."""
+def fetch(settings: Settings, path: str) -> dict[str, Any] | None:
+    """Return the response to a GET under /v2/, or None if it does not exist or nothing responds."""
     request = urllib.request.Request(f"http://{settings.registry_address}:5000/v2/{path}", headers={"accept": KINDS})
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -58,13 +58,13 @@ def ask(settings: Settings, path: str) -> dict[str, Any] | None:
 
 
 def published_id(settings: Settings, name: str, tag: str) -> str | None:
-    """The image id (digest of its configuration) that the registry holds under that name."""
-    manifest = ask(settings, f"{name}/manifests/{tag}")
+    """Return the image id (digest of its configuration) that the registry has under that name."""
+    manifest = fetch(settings, f"{name}/manifests/{tag}")
     return manifest["config"]["digest"] if manifest else None
 
 
 def publish(client: docker.DockerClient, settings: Settings, image: str, name: str, tag: str) -> None:
-    """Put an image of the engine into the registry under a name of Docker Hub, unless it holds just that one."""
+    """Push an image of the engine to the registry under a name of Docker Hub, unless the registry already has it."""
     found = client.images.get(image)
     if published_id(settings, name, tag) == found.id:
         return

@@ -1,4 +1,4 @@
-"""The table at the end: what runs where, and the proof that the rollup contract took."""
+"""The closing table: the components on each host, and the proof that the rollup contract accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPS = {"prover_broker": "prover-broker", "prover_node": "prover-node", "prove
 
 
 def rows_of(host: str, component: str, containers: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """One component's lines, from what the host's engine says of its containers: agents may have one each."""
+    """Return the rows of a component from the containers on its host: each agent can have its own container."""
     found = []
     for container in containers:
         service = (container["Config"].get("Labels") or {}).get("com.docker.compose.service", "")
@@ -29,25 +29,25 @@ def rows_of(host: str, component: str, containers: list[dict[str, Any]]) -> list
 
 
 def rows(client: docker.DockerClient, settings: Settings) -> list[tuple[str, str, str, str]]:
-    """A line for every component that the inventory puts on a host."""
-    said = {machine.name: containers_on(client, machine.name) for machine in settings.machines}
+    """Return a row for each component that the inventory assigns to a host."""
+    output = {machine.name: containers_on(client, machine.name) for machine in settings.machines}
     return [
         line
         for group, component in GROUPS.items()
         for host in settings.components.get(group, ())
-        for line in rows_of(host, component, said.get(host, []))
+        for line in rows_of(host, component, output.get(host, []))
     ]
 
 
 def table(headers: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
-    """Plain columns, as wide as their longest word."""
+    """Return a table whose columns are as wide as their longest word."""
     widths = [max(len(line[column]) for line in [headers, *lines]) for column in range(len(headers))]
     cells = [headers, tuple("-" * width for width in widths), *lines]
     return "\n".join("  ".join(word.ljust(width) for word, width in zip(line, widths)).rstrip() for line in cells)
 
 
 def report(client: docker.DockerClient, settings: Settings, proof: Proof | None) -> str:
-    """The whole closing report."""
+    """Return the closing report."""
     text = table(HEADERS, list(rows(client, settings)))
     if proof is not None:
         text += (

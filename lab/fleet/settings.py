@@ -1,4 +1,4 @@
-"""Where the lab's things lie and what can be set, read from the environment and from the lab's inventory."""
+"""Paths and settings of the lab, from the environment and the lab's inventory."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ L1_PARAMETERS: dict[str, Any] = json.loads((ROOT / "lab/l1/l1.json").read_text()
 
 
 class LabError(Exception):
-    """What stops the lab, in one line that says what is wrong and what to do."""
+    """An error that stops the lab, in one line: what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One host of the inventory that the lab has to make."""
+    """A host of the inventory that the lab creates."""
 
     name: str
     address: str | None
@@ -38,13 +38,13 @@ class Machine:
 
     @property
     def known_as(self) -> str:
-        """What ssh looks for in known_hosts."""
+        """Return the host name in known_hosts."""
         return self.ssh_name if self.ssh_port == SSH_PORT else f"[{self.ssh_name}]:{self.ssh_port}"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that the lab takes from outside."""
+    """All settings of the lab."""
 
     root: Path
     state: Path
@@ -88,17 +88,17 @@ class Settings:
 
     @property
     def resolv_conf(self) -> Path:
-        """How this machine would ask the lab's DNS server."""
+        """Return the path of a resolv.conf for the lab's DNS server."""
         return self.state / "resolv.conf"
 
     @property
     def run_directory(self) -> Path:
-        """Sockets lie here and not in the checkout, whose path may be longer than a socket's name may be."""
+        """Return the directory of sockets. The checkout's path can be too long for the name of a socket."""
         return Path("/run") / f"aztec-lab-{hashlib.sha256(str(self.root).encode()).hexdigest()[:8]}"
 
 
 def cache_directory() -> Path:
-    """The directory of all downloads; the environment may move it."""
+    """Return the directory of all downloads. The environment can change it."""
     given = os.environ.get("AZTEC_LAB_CACHE")
     if given:
         return Path(given).expanduser().resolve()
@@ -107,7 +107,7 @@ def cache_directory() -> Path:
 
 
 def debian_mirror(sources: list[str], os_release: str) -> str | None:
-    """The Debian mirror of this machine's apt (its source files are given), or None for the tools' default."""
+    """Return the Debian mirror in this machine's apt sources, or None for the tools' default."""
     found = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
     codename = found.get("VERSION_CODENAME", "").strip('"')
     if found.get("ID", "").strip('"') != "debian" or not codename:
@@ -129,7 +129,7 @@ def apt_sources(directory: Path = Path("/etc/apt")) -> list[str]:
 
 
 def read_inventory(path: Path, root: Path = ROOT) -> dict[str, Any]:
-    """The inventory as Ansible reads it (ansible-inventory --list)."""
+    """Return the inventory as Ansible reads it (ansible-inventory --list)."""
     program = Path(sys.executable).with_name("ansible-inventory")
     command = [str(program), "-i", str(path), "--list"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
@@ -139,7 +139,7 @@ def read_inventory(path: Path, root: Path = ROOT) -> dict[str, Any]:
 
 
 def members(inventory: dict[str, Any], group: str) -> list[str]:
-    """All hosts of a group, those of its children included."""
+    """Return all hosts of a group, including those of its children."""
     entry = inventory.get(group, {})
     found = list(entry.get("hosts", []))
     for child in entry.get("children", []):
@@ -148,7 +148,7 @@ def members(inventory: dict[str, Any], group: str) -> list[str]:
 
 
 def ip_version(text: object) -> int | None:
-    """The version of an IP address, or None where the text is none."""
+    """Return the version of an IP address, or None if the text is not an address."""
     try:
         return ipaddress.ip_address(str(text)).version
     except ValueError:
@@ -156,7 +156,7 @@ def ip_version(text: object) -> int | None:
 
 
 def machine_of(name: str, variables: dict[str, Any]) -> Machine:
-    """A machine as its host's variables describe it: where ssh finds it, and what the lab has to make for that."""
+    """Return a machine from its host's variables: its address for ssh, and what the lab creates for it."""
     ssh_name = str(variables.get("ansible_host") or name)
     by_version = {ip_version(ssh_name): ssh_name}
     address = variables.get("lab_address", by_version.get(4))
@@ -177,13 +177,13 @@ def machine_of(name: str, variables: dict[str, Any]) -> Machine:
 
 
 def machines_of(inventory: dict[str, Any]) -> tuple[Machine, ...]:
-    """Every host of the inventory that has an address on the lab's network."""
+    """Return the hosts of the inventory that have an address on the lab's network."""
     variables = inventory["_meta"]["hostvars"]
     return tuple(machine_of(name, variables.get(name, {})) for name in members(inventory, "all"))
 
 
 def load(inventory: Path | None = None) -> Settings:
-    """The settings of this machine's lab."""
+    """Return the settings of this machine's lab."""
     chosen = inventory or Path(os.environ.get("AZTEC_LAB_INVENTORY") or ROOT / "inventories/lab")
     found = read_inventory(chosen)
     machines = machines_of(found)

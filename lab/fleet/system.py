@@ -1,4 +1,4 @@
-"""The outer machine: its packages and its programs."""
+"""Packages and programs of the machine that runs the lab."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.fleet.settings import LabError, cache_directory
 
 
 def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
-    """Run a program to its end and give its output; on failure raise with the last lines of what it said."""
+    """Run a program and return its output. Raise LabError with the last lines of the output if it fails."""
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -25,9 +25,9 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
 
 
 def need(programs: dict[str, str]) -> None:
-    """Install with apt what is missing of the programs, given as {program: package}.
+    """Install the missing programs with apt. programs: {program: package}.
 
-    apt waits for dpkg's lock alone, not for that of its lists: stages that run side by side wait for each other here.
+    apt waits only for dpkg's lock, not for that of its lists. The lock here makes parallel stages wait for each other.
     """
     missing = sorted({package for program, package in programs.items() if shutil.which(program) is None})
     if not missing:

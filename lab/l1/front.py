@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The lab's L1 on one port: anvil with Aztec's contracts, and what an Aztec node asks of a consensus client.
+"""The lab's L1 on one port: anvil with Aztec's contracts, and the consensus client API that an Aztec node uses.
 
-Runs in the lab's `l1` container: starts anvil with the saved state, passes JSON-RPC (POST) on to it, answers the few
-Beacon API GETs that Aztec's blob client and the preflight make, and serves the network configuration that Aztec reads
-from NETWORK_CONFIG_LOCATION.
+Runs in the lab's `l1` container: starts anvil with the saved state, forwards JSON-RPC (POST) to it, answers the Beacon
+API GETs of Aztec's blob client and of the preflight, and serves the network configuration that Aztec reads from
+NETWORK_CONFIG_LOCATION.
 
-anvil's blocks have a zero parentBeaconBlockRoot; here block N says root = N-1 (as a 32-byte number) and the beacon
-header of root R has slot R, so that the client asks for the sidecars of slot N = the blobs of anvil's block N.
+anvil's blocks have a zero parentBeaconBlockRoot. Here, block N has the root N-1 (as a 32-byte number), and the beacon
+header of root R has slot R. The client then requests the sidecars of slot N, which are the blobs of anvil's block N.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def rpc(method: str, *params: Any) -> Any:
 
 
 def with_beacon_roots(document: Any) -> Any:
-    """Give every block in a JSON-RPC answer (or batch) the beacon root that this front knows how to resolve."""
+    """Set the beacon root that this front can resolve in every block of a JSON-RPC response (or batch)."""
     for answer in document if isinstance(document, list) else [document]:
         block = answer.get("result") if isinstance(answer, dict) else None
         if isinstance(block, dict) and block.get("parentBeaconBlockRoot") and block.get("number"):
@@ -76,7 +76,7 @@ def beacon_header(which: str | None) -> dict[str, Any]:
 
 
 def blobs_of(which: str) -> list[dict[str, str]] | None:
-    """The sidecars of a slot, or None where the chain has not come to it."""
+    """Return the sidecars of a slot, or None if the chain has not reached it."""
     slot = head() if which == "head" else int(which, 0)
     if not 0 <= slot <= head():
         return None
@@ -159,7 +159,7 @@ class Front(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves IPv4 as well: Linux takes it on a socket of IPv6."""
+    """Serves IPv4 too: Linux accepts it on an IPv6 socket."""
 
     address_family = socket.AF_INET6
 
@@ -169,8 +169,8 @@ def start_anvil() -> subprocess.Popen[bytes]:
     with gzip.open(HERE / "state.json.gz") as packed, state.open("wb") as plain:
         shutil.copyfileobj(packed, plain)
     command = ["anvil", "--silent", "--host", "127.0.0.1", "--port", "8546", "--load-state", str(state)]
-    # A block is final 64 blocks later, as on Ethereum. A node that learns of a final block before it has read that the
-    # block is proven stores tips that it cannot start with again: "Block hash not found for block number N".
+    # A block is final 64 blocks later, as on Ethereum. A node that reads a final block before it reads its proof stores
+    # tips that it cannot start with again: "Block hash not found for block number N".
     command += ["--chain-id", str(PARAMETERS["chainId"]), "--slots-in-an-epoch", "32"]
     command += ["--block-time", str(PARAMETERS["ethereumSlotDuration"])]
     return subprocess.Popen(command)

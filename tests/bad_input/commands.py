@@ -1,7 +1,7 @@
-"""Ansible's commands, each in a process of its own that is forked from one which has Ansible loaded.
+"""Ansible's commands, each in its own process, forked from one that has Ansible loaded.
 
-Most of a run that ends at its first check is the loading, and there are hundreds of them. As a program it takes orders,
-one in JSON on each line, and answers each with the exit code.
+Loading takes most of the time of a run that ends at its first check, and there are hundreds of runs. Run as a program,
+it reads one command per line in JSON, and prints its exit code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST = 180
 
 @functools.cache
 def loaded() -> subprocess.Popen:
-    """Start the program, once in a process; it ends with the process that started it."""
+    """Start the program once per process. It ends with the process that started it."""
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
     environment["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests/plugins/callback")
     environment["ANSIBLE_CALLBACKS_ENABLED"] = "dump_results"
@@ -40,7 +40,7 @@ def loaded() -> subprocess.Popen:
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run a command with these variables besides; its stdout holds stdout and stderr, its stderr every result."""
+    """Run a command with additional variables. Its stdout and stderr are in stdout, all task results in stderr."""
     program = loaded()
     temporary = functools.partial(tempfile.NamedTemporaryFile, "r", encoding="utf-8")
     with temporary() as output, temporary() as results:
@@ -53,7 +53,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def obey(command: list, environment: dict, output: str) -> int:
-    """Become the command."""
+    """Replace this process with the command."""
     signal.alarm(LONGEST)
     for number, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), *[os.open(output, os.O_WRONLY)] * 2)):
         os.dup2(descriptor, number)
@@ -69,7 +69,7 @@ def obey(command: list, environment: dict, output: str) -> int:
 
 
 def main() -> None:
-    """Load Ansible, then obey."""
+    """Load Ansible, then run commands."""
     for module in ("eth_keys", "eth_utils", *(module for module, _name in CLASSES.values())):
         import_module(module)
     for line in sys.stdin:

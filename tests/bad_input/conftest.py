@@ -1,4 +1,4 @@
-"""The door, and how many wrong inputs were tried."""
+"""The ssh endpoint, and a summary of the wrong inputs that were tested."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.bad_input.harness import Endpoint
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Endpoint:
-    """Give a door at which nobody has knocked yet."""
+def endpoint(tmp_path: Path) -> Endpoint:
+    """Return an endpoint that has recorded no connection yet."""
     return Endpoint(tmp_path)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many rows of which table were refused as they say."""
+    """Print how many rows of each table were refused as expected."""
     passed = terminalreporter.stats.get("passed", [])
     tables = Counter(dict(report.user_properties)["table"] for report in passed if report.user_properties)
     each = ", ".join(f"{name} {count}" for name, count in sorted(tables.items()))

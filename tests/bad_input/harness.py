@@ -1,4 +1,4 @@
-"""What the tables of wrong inputs are tried with: an inventory to spoil, the real commands, a door that counts."""
+"""Tools for the tables of wrong inputs: an inventory to change, the real commands, a recorder of ssh connections."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.bad_input.commands import ROOT, run
 TABLES = Path(__file__).parent / "tables"
 TOOLS = Path(sys.executable).parent
 
-# Secrets of the inventory that is spoilt, in every form in which one could be shown.
+# Secrets of the changed inventory, in every form in which they could be shown.
 KEY = "0x" + "5ec2e7ab" * 8
 SECRETS = ("5ec2e7ab", "5EC2E7AB", str(int(KEY, 16))[:20], "S3cret", "LookupS3cret")
 
-# What no run may show, whatever it was given.
+# Texts that no run may show.
 CRASHES = ("Traceback (most recent call last)", "MODULE FAILURE", "Unexpected failure", "No start of json")
 
 GROUPS = """\
@@ -44,28 +44,28 @@ EVERYWHERE = {
 
 
 class Endpoint:
-    """Where every ssh connection of a run ends, whatever host and port it was to: notes who knocks and hangs up."""
+    """Receives every ssh connection of a run, whatever its host and port: records the target, then closes it."""
 
     def __init__(self, folder: Path) -> None:
-        self._notes = folder / "knocks"
-        self.program = folder / "door"
+        self._notes = folder / "connections"
+        self.program = folder / "endpoint"
         self.program.write_text(f'#!/bin/sh\necho "$@" >>"{self._notes}"\nexit 1\n', encoding="utf-8")
         self.program.chmod(0o755)
 
     @property
-    def knocks(self) -> list[str]:
-        """Who was asked for."""
+    def connections(self) -> list[str]:
+        """Return the recorded targets, "host port" each."""
         return self._notes.read_text(encoding="utf-8").splitlines() if self._notes.exists() else []
 
     def variables(self) -> dict[str, str]:
-        """Give the variables that lead a host's ssh here."""
+        """Return the variables that redirect a host's ssh connections to this endpoint."""
         return {"ansible_ssh_common_args": f"-o ConnectTimeout=5 -o ProxyCommand='{self.program} %h %p'"}
 
 
 def rows(table: str) -> list[dict]:
-    """Give the rows of a table; says as a list of lines, each as the run shows it.
+    """Return the rows of a table, with `says` as a list of lines, each as the run shows it.
 
-    then: what tests/remedies puts in the place of the row's other keys, once for each thing that the lines say to do.
+    then: replacements for the row's other keys, one for each remedy in the lines. tests/remedies uses them.
     """
     found = yaml.safe_load((TABLES / f"{table}.yml").read_text(encoding="utf-8"))
     for row in found:
@@ -75,7 +75,7 @@ def rows(table: str) -> list[dict]:
 
 
 def parameters(*tables: str) -> list:
-    """Give pytest a case for each row of the tables, named by what is given."""
+    """Return a pytest parameter for each row of the tables, named by its input."""
     return [
         pytest.param(table, row, id=f"{table}-{number}-{row_name(row)}")
         for table in tables
@@ -84,18 +84,18 @@ def parameters(*tables: str) -> list:
 
 
 def row_name(row: dict) -> str:
-    """Give what is wrong about a row, on one short line."""
+    """Return a row's wrong input on one short line."""
     given = row.get("name") or next(value for key, value in row.items() if key != "says")
     text = given if isinstance(given, str) else json.dumps(given)
     return re.sub(r"[^A-Za-z0-9_.:/@{} -]", "", " ".join(text.split()))[:60]
 
 
-def write_inventory(folder: Path, door: Endpoint, row: dict) -> Path:
-    """Write an inventory with nothing wrong but what the row says, each part as text that the operator would write.
+def write_inventory(folder: Path, endpoint: Endpoint, row: dict) -> Path:
+    """Write an inventory that is correct except for the row, each part as text that an operator would write.
 
-    all, node-1, agent-1, agent-2: variables that are added; without: variables that are left out; groups: the groups.
+    all, node-1, agent-1, agent-2: additional variables; without: omitted variables; groups: the groups.
     """
-    everywhere = {**EVERYWHERE, **door.variables()}
+    everywhere = {**EVERYWHERE, **endpoint.variables()}
     taken = set(row.get("without", ()))
     place = folder / "inventory"
     texts = {"hosts.yml": row.get("groups", GROUPS), "group_vars/all/1.yml": _variables(everywhere, taken)}
@@ -131,7 +131,7 @@ def assert_clean(text: str, secrets: tuple = SECRETS) -> None:
         assert secret not in text, f"{secret} is shown"
 
 
-def assert_refused(shown: subprocess.CompletedProcess, door: Endpoint, lines: list[str]) -> None:
+def assert_refused(shown: subprocess.CompletedProcess, endpoint: Endpoint, lines: list[str]) -> None:
     """Assert that a run ended at the inventory's table, with these lines and no other, and contacted no host."""
     assert shown.returncode == 2, shown.stdout
     assert_clean(shown.stdout)
@@ -141,29 +141,29 @@ def assert_refused(shown: subprocess.CompletedProcess, door: Endpoint, lines: li
     what = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     assert f"{what} in the inventory, in the table above; no host was contacted." in shown.stdout
     assert len(re.findall(r"^PLAY \[", shown.stdout, re.MULTILINE)) == 2
-    assert door.knocks == []
+    assert endpoint.connections == []
 
 
 LEFT_OUT = "(warning, left out of this run)"
 
 
-def assert_left_out(shown: subprocess.CompletedProcess, door: Endpoint, lines: list[str]) -> None:
-    """Assert that a run showed these lines on an agent, went on to the other hosts, and left the agent alone."""
+def assert_left_out(shown: subprocess.CompletedProcess, endpoint: Endpoint, lines: list[str]) -> None:
+    """Assert that a run showed these lines on an agent, continued on the other hosts, and did not contact the agent."""
     assert shown.returncode == 4, shown.stdout
     assert_clean(shown.stdout)
     assert_clean(shown.stderr)
     assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
     agents = {line.split()[0] for line in lines}
     for agent in agents:
-        # Ansible itself fails where it cannot set up the connection.
+        # Ansible itself fails if it cannot set up the connection.
         gone = rf"\[{re.escape(agent)}\]: (UNREACHABLE!.*(\n.*)*left out of this run: |FAILED!)"
         assert re.search(gone, shown.stdout), shown.stdout
     others = [variables["ansible_host"] for host, variables in HOSTS.items() if host not in agents]
-    assert sorted(door.knocks) == sorted(f"{address} 22" for address in others)
+    assert sorted(endpoint.connections) == sorted(f"{address} 22" for address in others)
 
 
 def table_of(text: str) -> list[str]:
-    """Give the lines of the table of problems in a run's output, sorted, with single spaces."""
+    """Return the lines of the table of problems in a run's output, sorted, with single spaces."""
     lines = iter(text.splitlines())
     assert any(line.split()[:2] == ["HOST", "VARIABLE"] for line in lines), text
     assert next(lines).startswith("----")
@@ -176,5 +176,5 @@ def table_of(text: str) -> list[str]:
 
 
 def plain(line: str) -> str:
-    """Give a line of a table of rows (columns between |) as the run shows it."""
+    """Return a line of a table of rows (columns separated by |) as the run shows it."""
     return " ".join(line.replace(" | ", " ").split())

@@ -1,6 +1,6 @@
-"""Wrong inventories through the real site.yml: each ends with its line, with no host contacted and no secret shown.
+"""Wrong inventories with the real site.yml: each ends with its line, no host is contacted and no secret is shown.
 
-A fault of one agent leaves that agent out, and the run goes on.
+A problem of one agent excludes that agent, and the run continues.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ TABLES = (
 
 
 @pytest.mark.parametrize(("table", "row"), parameters(*TABLES))
-def test_refused(table: str, row: dict, tmp_path: Path, door: Endpoint, record_property) -> None:
+def test_refused(table: str, row: dict, tmp_path: Path, endpoint: Endpoint, record_property) -> None:
     record_property("table", table)
-    shown = play(write_inventory(tmp_path, door, row), "-vvv", *row.get("arguments", ()), THE_KEY=KEY)
+    shown = play(write_inventory(tmp_path, endpoint, row), "-vvv", *row.get("arguments", ()), THE_KEY=KEY)
     lines = [line.replace("INVENTORY", str(tmp_path / "inventory")) for line in row["says"]]
     left_out = all(LEFT_OUT in line for line in lines)
-    (assert_left_out if left_out else assert_refused)(shown, door, lines)
+    (assert_left_out if left_out else assert_refused)(shown, endpoint, lines)

@@ -1,4 +1,4 @@
-"""A setting that several places of the inventory set differently: one line says which applies, and the run goes on."""
+"""A setting in several places of the inventory with different values: a line names the one that applies."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ CASES = [
 
 
 @pytest.mark.parametrize(("groups", "everywhere", "line"), CASES)
-def test_the_place_that_applies_is_named(groups: str, everywhere: str, line: str, tmp_path, door) -> None:
+def test_the_place_that_applies_is_named(groups: str, everywhere: str, line: str, tmp_path, endpoint) -> None:
     row = {"groups": GROUPS + groups, "all": everywhere}
-    shown = play(write_inventory(tmp_path, door, row), playbook="preflight.yml")
+    shown = play(write_inventory(tmp_path, endpoint, row), playbook="preflight.yml")
     assert table_of(shown.stdout) == [line]
     assert KEY[:-1] not in shown.stdout
-    assert sorted(door.knocks) == ["127.0.0.10 22", "127.0.0.21 22", "127.0.0.22 22"]
+    assert sorted(endpoint.connections) == ["127.0.0.10 22", "127.0.0.21 22", "127.0.0.22 22"]
 
 
-def test_the_remedy_works(tmp_path, door) -> None:
+def test_the_remedy_works(tmp_path, endpoint) -> None:
     groups = GROUPS + "dc1: {hosts: {agent-1: }}\n"
-    inventory = write_inventory(tmp_path, door, {"groups": groups, "all": "prover_agent_count: 1"})
+    inventory = write_inventory(tmp_path, endpoint, {"groups": groups, "all": "prover_agent_count: 1"})
     (inventory / "group_vars" / "dc1.yml").write_text("prover_agent_count: 0\n", encoding="utf-8")
     shown = play(inventory, playbook="preflight.yml")
     (line,) = table_of(shown.stdout)

@@ -1,4 +1,4 @@
-"""What a table cannot hold: many faults at once, vaults, and whether the tests can fail."""
+"""Cases that do not fit into a table: many problems at once, vaults, and whether the tests can fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.bad_input.harness import KEY, ROOT, TOOLS, assert_clean, assert_refus
 NAME, ID = "prover_node_publisher_private_key", "prover_node_prover_id"
 
 
-def test_all_faults_at_once(tmp_path, door) -> None:
+def test_all_faults_at_once(tmp_path, endpoint) -> None:
     row = {
         "all": """\
 aztec_version: 5.2
@@ -42,63 +42,63 @@ aztec_l1_execution_urls: [rpc.lan/S3cret]
         f"node-1 | {ID} | uses 'nobody_set_this', which is not defined | define it, or correct the template",
         "agent-1, agent-2 | prover_agent_count | 0 is neither auto nor a number from 1 | set a number from 1, or auto",
     ]
-    assert_refused(play(write_inventory(tmp_path, door, row), "-vvv"), door, lines)
+    assert_refused(play(write_inventory(tmp_path, endpoint, row), "-vvv"), endpoint, lines)
 
 
 @pytest.mark.parametrize("playbook", ["site.yml", "preflight.yml", "verify.yml"])
-def test_every_playbook_refuses(playbook: str, tmp_path, door) -> None:
+def test_every_playbook_refuses(playbook: str, tmp_path, endpoint) -> None:
     line = "node-1 | prover_broker_port | 99999 is not a port | set a number from 1 to 65535"
-    inventory = write_inventory(tmp_path, door, {"node-1": "prover_broker_port: 99999"})
-    assert_refused(play(inventory, "-vvv", playbook=playbook), door, [line])
+    inventory = write_inventory(tmp_path, endpoint, {"node-1": "prover_broker_port: 99999"})
+    assert_refused(play(inventory, "-vvv", playbook=playbook), endpoint, [line])
 
 
-def test_the_example_inventory_is_refused(tmp_path, door) -> None:
+def test_the_example_inventory_is_refused(tmp_path, endpoint) -> None:
     copied = tmp_path / "prod"
     shutil.copytree(ROOT / "inventories" / "prod", copied)
     (copied / "group_vars/all/vault.yml.example").rename(copied / "group_vars/all/vault.yml")
-    (copied / "group_vars/all/door.yml").write_text(yaml.safe_dump(door.variables()), encoding="utf-8")
+    (copied / "group_vars/all/endpoint.yml").write_text(yaml.safe_dump(endpoint.variables()), encoding="utf-8")
     lines = [
         f"node-1 | {NAME} | is still the example value | put your publisher's key into the vault file",
         "all 3 hosts | ansible_host | is still the example value | set the address of your host",
         "node-1 | aztec_l1_execution_urls | entry 1 is still the example value | set your own URL",
         "node-1 | aztec_l1_consensus_urls | entry 1 is still the example value | set your own URL",
     ]
-    assert_refused(play(copied), door, lines)
+    assert_refused(play(copied), endpoint, lines)
 
 
 def vaulted(folder: Path, text: str) -> str:
-    """Give a variable with a text encrypted in it, whose password is then in folder/password."""
+    """Return a variable with an encrypted text. Write its password to folder/password."""
     (folder / "password").write_text("vault-S3cret-password", encoding="utf-8")
     command = [str(TOOLS / "ansible-vault"), "encrypt_string", "--stdin-name", NAME]
     command += ["--vault-password-file", str(folder / "password")]
     return subprocess.run(command, input=text, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def test_a_vaulted_key_is_read_and_a_missing_password_is_one_line(tmp_path, door) -> None:
-    inventory = write_inventory(tmp_path, door, {"node-1": vaulted(tmp_path, KEY)})
+def test_a_vaulted_key_is_read_and_a_missing_password_is_one_line(tmp_path, endpoint) -> None:
+    inventory = write_inventory(tmp_path, endpoint, {"node-1": vaulted(tmp_path, KEY)})
     line = f"node-1 | {NAME} | cannot be decrypted | pass its vault password: --ask-vault-pass or --vault-password-file"
-    assert_refused(play(inventory, "-vvv"), door, [line])
-    short = write_inventory(tmp_path, door, {"node-1": vaulted(tmp_path, KEY[:-2])})
+    assert_refused(play(inventory, "-vvv"), endpoint, [line])
+    short = write_inventory(tmp_path, endpoint, {"node-1": vaulted(tmp_path, KEY[:-2])})
     line = f"node-1 | {NAME} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
-    assert_refused(play(short, "-vvv", "--vault-password-file", str(tmp_path / "password")), door, [line])
+    assert_refused(play(short, "-vvv", "--vault-password-file", str(tmp_path / "password")), endpoint, [line])
 
 
-def test_a_key_looked_up_and_wrong_is_not_shown(tmp_path, door) -> None:
+def test_a_key_looked_up_and_wrong_is_not_shown(tmp_path, endpoint) -> None:
     row = {"node-1": f"{NAME}: \"{{{{ lookup('ansible.builtin.env', 'THE_KEY') }}}}\""}
     line = f"node-1 | {NAME} | the private key is not 32 bytes of hex | give 0x and 64 hex digits"
-    shown = play(write_inventory(tmp_path, door, row), "-vvv", THE_KEY="LookupS3cret")
-    assert_refused(shown, door, [line])
+    shown = play(write_inventory(tmp_path, endpoint, row), "-vvv", THE_KEY="LookupS3cret")
+    assert_refused(shown, endpoint, [line])
 
 
-def test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret(tmp_path, door) -> None:
-    shown = play(write_inventory(tmp_path, door, {}), "-vvv", playbook="preflight.yml")
+def test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret(tmp_path, endpoint) -> None:
+    shown = play(write_inventory(tmp_path, endpoint, {}), "-vvv", playbook="preflight.yml")
     assert shown.returncode == 4, shown.stdout
-    assert sorted(door.knocks) == ["127.0.0.10 22", "127.0.0.21 22", "127.0.0.22 22"]
+    assert sorted(endpoint.connections) == ["127.0.0.10 22", "127.0.0.21 22", "127.0.0.22 22"]
     assert "in the inventory, in the table above" not in shown.stdout
     assert_clean(shown.stdout)
 
 
-def test_secrets_in_clear_text_are_shown_and_the_run_goes_on(tmp_path, door) -> None:
+def test_plain_secrets_are_reported_and_the_run_continues(tmp_path, endpoint) -> None:
     given, vault = tmp_path / "given.yml", tmp_path / "vault.yml"
     given.write_text(f"---\nthe_key: '{KEY}'\n", encoding="utf-8")
     row = {
@@ -111,12 +111,12 @@ def test_secrets_in_clear_text_are_shown_and_the_run_goes_on(tmp_path, door) -> 
     command = [str(TOOLS / "ansible-vault"), "encrypt", "--vault-password-file", str(tmp_path / "password"), str(vault)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     inventory = write_inventory(
-        tmp_path, door, {**row, "groups": "prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\n"}
+        tmp_path, endpoint, {**row, "groups": "prover_node: {hosts: {node-1: }}\nprover_broker: {hosts: {node-1: }}\n"}
     )
-    (inventory / "group_vars/all/1.yml").write_text(yaml.safe_dump({**door.variables(), "aztec_version": "4.1.2"}))
+    (inventory / "group_vars/all/1.yml").write_text(yaml.safe_dump({**endpoint.variables(), "aztec_version": "4.1.2"}))
     arguments = ["-e", f"@{given}", "-e", f"@{vault}", "--vault-password-file", str(tmp_path / "password")]
     shown = play(inventory, "-vvv", *arguments)
-    assert shown.returncode != 0 and door.knocks == ["127.0.0.10 22"], shown.stdout
+    assert shown.returncode != 0 and endpoint.connections == ["127.0.0.10 22"], shown.stdout
     assert_clean(shown.stdout)
     line = (
         f"node-1 {NAME} (warning) is in clear text in {given}, line 2 encrypt it with ansible-vault, or look it up:"
@@ -124,8 +124,8 @@ def test_secrets_in_clear_text_are_shown_and_the_run_goes_on(tmp_path, door) -> 
     assert table_of(shown.stdout) == [f"{line} docs/secrets.md"]
 
 
-def test_the_search_finds_a_planted_secret(tmp_path, door) -> None:
-    shown = play(write_inventory(tmp_path, door, {"all": "aztec_S3cret: 1"}))
+def test_the_search_finds_a_planted_secret(tmp_path, endpoint) -> None:
+    shown = play(write_inventory(tmp_path, endpoint, {"all": "aztec_S3cret: 1"}))
     assert shown.returncode == 2
     with pytest.raises(AssertionError, match="S3cret is shown"):
         assert_clean(shown.stdout)

@@ -1,4 +1,4 @@
-"""Where secrets are searched, and in which forms. What is found is told by the secret's name, never by its text."""
+"""The search for secrets: places and forms. Findings contain the secret's name, never its text."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from pathlib import Path
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import forms, pieces
 
-# Of a text that is cut somewhere, any run of this many characters and three more is known again.
+# A truncated text is recognized by any run of this many characters plus three.
 BLOCK = 12
 WORDS = 4
 SHORTEST = 8
 LARGEST_SAMPLE = 4_000_000
 HEX = re.compile(r"(?:0x)?[0-9a-f]{32,}\Z")
-# What grep may fail to read: a file that is gone again, one of a namespace.
+# Files that grep may fail to read: a file that no longer exists, or one of another namespace.
 UNREADABLE = re.compile(r"No such file or directory|Invalid argument|Stale file handle|Transport endpoint")
 
 
 def _base64_inside(piece: str) -> set[str]:
-    """Give a text as it stands in the base64 of a longer one, wherever it begins there."""
+    """Return the forms of a text inside the base64 of a longer text, for each offset."""
     raw = piece.encode()
     found = set()
     for before in range(3):
         whole = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
-        # The first and the last characters depend on the neighbours, too.
+        # The first and the last characters also depend on the neighbours.
         found.add(whole[(0, 2, 3)[before] : -2])
     return found
 
 
 def _parts(piece: str) -> set[str]:
-    """Give the parts by which a text that was cut is known."""
+    """Return the parts that identify a truncated text."""
     if " " in piece:
         words = piece.split(" ")
         return {" ".join(words[at : at + WORDS]) for at in range(len(words) - WORDS + 1)}
@@ -44,10 +44,10 @@ def _parts(piece: str) -> set[str]:
 
 
 class Secrets:
-    """Secrets by name, known again in every form in which a program may write them."""
+    """Secrets by name, recognized in every form in which a program may write them."""
 
-    def __init__(self, named: Mapping[str, str], folder: Path) -> None:
-        """Take secrets by name and a folder that is never searched, for grep's list of patterns."""
+    def __init__(self, named: Mapping[str, str], directory: Path) -> None:
+        """Store secrets by name. directory: for grep's list of patterns; it is never searched."""
         self._forms: dict[bytes, str] = {}
         for name, value in named.items():
             for piece in {value, *pieces(value)}:
@@ -57,16 +57,16 @@ class Secrets:
                 for text in texts:
                     if len(text) >= SHORTEST:
                         self._forms[text.encode()] = name
-        self._patterns = folder / "patterns"
+        self._patterns = directory / "patterns"
         self._patterns.touch(mode=0o600)
         self._patterns.write_bytes(b"\n".join(self._forms) + b"\n")
 
     def in_text(self, data: bytes) -> set[str]:
-        """Give the names of the secrets that stand in data."""
+        """Return the names of the secrets in data."""
         return {name for form, name in self._forms.items() if form in data}
 
     def in_files(self, roots: Iterable[Path]) -> dict[Path, set[str]]:
-        """Give the names of the secrets that stand in the files below these paths."""
+        """Return the names of the secrets in the files below these paths, by path."""
         there = [str(root) for root in roots if root.exists()]
         if not there:
             return {}
@@ -79,10 +79,10 @@ class Secrets:
 
 
 class Sampler(threading.Thread):
-    """Reads the arguments of all processes, and what lies in places for temporary files, over and over."""
+    """Continuously reads the arguments of all processes and the files in places for temporary files."""
 
     def __init__(self, secrets: Secrets, places: Callable[[], list[Path]]) -> None:
-        """Take what is searched and what gives the folders to read, which may come and go."""
+        """Store the secrets, and the function that returns the directories to read, which can change."""
         super().__init__(daemon=True)
         self._secrets, self._places = secrets, places
         self._ending = threading.Event()
@@ -94,22 +94,22 @@ class Sampler(threading.Thread):
         self.files = 0
 
     def run(self) -> None:
-        """Go on until the end."""
+        """Search until the end of the thread is requested."""
         while not self._ending.is_set():
-            self.look_at_processes()
+            self.read_processes()
             if self.passes % 4 == 0:
-                self.look_at_files()
+                self.read_files()
             self.passes += 1
             time.sleep(0.01)
 
     def end(self) -> set[str]:
-        """Stop, and give what was found."""
+        """Stop the thread, and return the findings."""
         self._ending.set()
         self.join()
         return self.finds
 
-    def look_at_processes(self) -> None:
-        """Read the arguments of every process of this machine, which are those of its hosts too."""
+    def read_processes(self) -> None:
+        """Read the arguments of all processes of this machine, which include those of its hosts."""
         for number in filter(str.isdigit, os.listdir("/proc")):
             try:
                 arguments = Path(f"/proc/{number}/cmdline").read_bytes()
@@ -123,14 +123,14 @@ class Sampler(threading.Thread):
                 program = arguments.split(b"\0")[0].decode(errors="replace")
                 self.finds.add(f"{name} in the arguments of {program}")
 
-    def look_at_files(self) -> None:
-        """Read every file in the places that was not there before."""
+    def read_files(self) -> None:
+        """Read each new file in the places."""
         for place in self._places():
-            for folder, _folders, names in os.walk(place):
+            for directory, _directories, names in os.walk(place):
                 for name in names:
-                    self._look_at_file(os.path.join(folder, name))
+                    self._read_file(os.path.join(directory, name))
 
-    def _look_at_file(self, path: str) -> None:
+    def _read_file(self, path: str) -> None:
         try:
             found = os.lstat(path)
             key = (path, found.st_ino, found.st_size, found.st_mtime_ns)
@@ -146,14 +146,14 @@ class Sampler(threading.Thread):
 
 
 def host_temporary(root: Path) -> list[Path]:
-    """Take a host's root folder, give the places on it where programs put what is to be gone again."""
+    """Return the places for temporary files on a host. root: its root directory."""
     return [root / place for place in ("tmp", "var/tmp", "dev/shm", "root", "home", "run/aztec-compose-stack")]
 
 
 def host_places(root: Path) -> list[Path]:
-    """Take a host's root folder, give all that is to be searched of it.
+    """Return the paths to search on a host. root: its root directory.
 
-    That is every file but the kernel's own and the read-only layers of images, which no run writes.
+    These are all files except for the kernel's and the read-only layers of images, which no run writes.
     """
     docker = root / "var/lib/docker"
     found = [path for path in root.iterdir() if path.name not in ("proc", "sys", "dev", "var")]
@@ -167,9 +167,9 @@ def host_places(root: Path) -> list[Path]:
     return [path for path in found if not path.is_symlink()]
 
 
-# Where a secret may stand on a host. Docker keeps its notes below folders that root alone enters.
-OURS = re.compile(r"/opt/aztec/prover-(?:node|broker)/(?:\.stack/good-[0-9]+/)?(?:\.env|keys/prover\.json)\Z")
-DOCKERS = re.compile(
+# Where a secret is allowed on a host. Docker keeps its files below directories that only root can enter.
+MANAGED_FILES = re.compile(r"/opt/aztec/prover-(?:node|broker)/(?:\.stack/good-[0-9]+/)?(?:\.env|keys/prover\.json)\Z")
+DOCKER_FILES = re.compile(
     r"/var/lib/docker/containers/[0-9a-f]{64}/config\.v2\.json\Z"
     r"|/var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db\Z"
     r"|/run/(?:docker/)?containerd/(?:.+/)?[0-9a-f]{64}/config\.json\Z"
@@ -178,7 +178,7 @@ DOCKERS = re.compile(
 
 
 def misplaced(root: Path, found: Mapping[Path, set[str]], more: str = "") -> list[str]:
-    """Take a host's root folder and the files with secrets on it, give one line for each that should not be so.
+    """Return a line for each file with secrets that is in a wrong place or has wrong permissions.
 
     `more` is a pattern of other files of Docker's in which secrets are expected.
     """
@@ -187,19 +187,19 @@ def misplaced(root: Path, found: Mapping[Path, set[str]], more: str = "") -> lis
         inside = "/" + str(path.relative_to(root))
         what = f"{inside}: {', '.join(sorted(names))}"
         mode = path.lstat()
-        if OURS.match(inside):
+        if MANAGED_FILES.match(inside):
             if (mode.st_uid, stat.S_IMODE(mode.st_mode)) != (0, 0o600):
                 lines.append(f"{what} (mode {stat.S_IMODE(mode.st_mode):04o}, owner {mode.st_uid})")
-        elif DOCKERS.match(inside) or (more and re.fullmatch(more, inside)):
+        elif DOCKER_FILES.match(inside) or (more and re.fullmatch(more, inside)):
             if not _behind_root(root, path):
-                lines.append(f"{what} (others can come to it)")
+                lines.append(f"{what} (readable by others)")
         else:
             lines.append(what)
     return lines
 
 
 def _behind_root(root: Path, path: Path) -> bool:
-    """Tell whether the file or a folder above it is root's and shut to everybody else."""
+    """Return whether the file or a directory above it belongs to root and is closed to others."""
     while path != root:
         found = path.lstat()
         if (found.st_uid, found.st_gid) == (0, 0) and not stat.S_IMODE(found.st_mode) & 0o007:

@@ -1,6 +1,6 @@
-"""The real parts that tests need on this machine: the docker CLI, Compose v2, an engine, anvil, others' collections.
+"""Real programs that the tests need on this machine: docker CLI, Compose v2, an engine, anvil, other collections.
 
-As a program it prints shell lines for a stage to evaluate: python -m tests.harness.parts compose, or engine.
+Run as a program, it prints shell commands for a stage: python -m tests.harness.parts compose, or engine.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from lab.fleet.images import Images
 from lab.fleet.settings import LabError, cache_directory, load
 from lab.fleet.system import need, run
 
-COMPOSE_SUITE = "trixie"  # the first Debian whose docker-compose is version 2; its program needs nothing of its suite
-# PyPI's package of all collections, of ansible-core 2.19; the collections in it take newer ones too.
+COMPOSE_SUITE = "trixie"  # the first Debian suite with docker-compose version 2
+# PyPI's package of all collections, for ansible-core 2.19. Its collections also support newer versions.
 GALAXY_PACKAGE = "ansible==12.3.0"
 GALAXY = ("community.sops", "community.hashi_vault", "community.library_inventory_filtering_v1")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def has_compose(environment: dict[str, str]) -> bool:
-    """Does the docker CLI find Compose v2?"""
+    """Return whether the docker CLI finds Compose v2."""
     if shutil.which("docker") is None:
         return False
-    asked = subprocess.run(["docker", "compose", "version"], env=environment, capture_output=True, check=False)
-    return asked.returncode == 0
+    result = subprocess.run(["docker", "compose", "version"], env=environment, capture_output=True, check=False)
+    return result.returncode == 0
 
 
 def unpack_compose(mirror: str, plugins: Path) -> None:
-    """Take Compose out of Debian's package, fetched with apt into a place of its own, which checks its signature."""
+    """Extract Compose from Debian's package, which apt downloads to a separate directory and verifies."""
     work = plugins.parent / "compose.work"
     shutil.rmtree(work, ignore_errors=True)
     for directory in ("lists/partial", "archives/partial"):
@@ -67,7 +67,7 @@ def unpack_compose(mirror: str, plugins: Path) -> None:
 
 
 def compose() -> dict[str, str]:
-    """Give the environment in which `docker compose` is version 2."""
+    """Return the environment variables with which `docker compose` is version 2."""
     need({"docker": "docker.io", "xz": "xz-utils"})
     if has_compose(dict(os.environ)):
         return {}
@@ -81,12 +81,12 @@ def compose() -> dict[str, str]:
 
 
 def galaxy() -> Path:
-    """Give a folder with the collections that tests use besides, taken out of PyPI's package of all collections."""
-    folder = cache_directory() / f"collections-{GALAXY_PACKAGE.partition('==')[2]}"
+    """Return a directory with the other collections that tests use, from PyPI's package of all collections."""
+    directory = cache_directory() / f"collections-{GALAXY_PACKAGE.partition('==')[2]}"
     cache_directory().mkdir(parents=True, exist_ok=True)
     with (cache_directory() / "collections.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
+        if not directory.is_dir():
             with tempfile.TemporaryDirectory(dir=cache_directory()) as work:
                 pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
                 run([*pip, "--dest", work, GALAXY_PACKAGE])
@@ -95,12 +95,12 @@ def galaxy() -> Path:
                 with zipfile.ZipFile(package) as archive:
                     names = [name for name in archive.namelist() if name.startswith(wanted)]
                     archive.extractall(Path(work) / "made", names)
-                (Path(work) / "made").rename(folder)
-    return folder
+                (Path(work) / "made").rename(directory)
+    return directory
 
 
 def engine() -> dict[str, str]:
-    """Give the environment in which docker speaks with a running engine, and where anvil is, the L1 of the tests."""
+    """Return the environment variables for docker with a running engine, and the path of anvil, the tests' L1."""
     settings = load()
     need({"nft": "nftables", "busybox": "busybox-static"})
     client = start_engine(settings)
@@ -110,9 +110,9 @@ def engine() -> dict[str, str]:
 
 
 def bridge_address() -> str:
-    """Give this machine's address on the bridge that the engine has by itself: private, and no loopback's.
+    """Return this machine's address on the engine's default bridge: private, and not a loopback address.
 
-    The engine names it in `docker network inspect` only from its second start on.
+    `docker network inspect` shows the address only after the engine's second start.
     """
     with closing(docker.from_env()) as client:
         options = client.networks.get("bridge").attrs["Options"]

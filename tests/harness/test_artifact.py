@@ -1,4 +1,4 @@
-"""The built collection holds the product, and nothing that an operator put into the checkout that it is built from."""
+"""The built collection contains the product, and no file that an operator added to the checkout."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MARK = "planted by the test of the artifact"
-# What the product is, without reading galaxy.yml: each committed file in these folders, and these files.
+MARK = "added by the test of the artifact"
+# The product, independent of galaxy.yml: each committed file in these directories, and these files.
 FOLDERS = ("docs/", "meta/", "playbooks/", "plugins/", "roles/", "tests/unit/")
 FILES = ("CHANGELOG.md", "LICENSE", "README.md")
 # Written by `ansible-galaxy collection build` itself
 WRITTEN = {"MANIFEST.json", "FILES.json"}
 
-PLANTED = (
+ADDED = (
     # Inventories, in each place where Ansible looks for them
     "group_vars/all/vault.yml",
     "host_vars/node-1.yml",
@@ -48,7 +48,7 @@ PLANTED = (
     "id_ed25519.pub",
     "secrets.yml",
     "vault-pass.txt",
-    # An operator's own playbooks, roles, plugins and notes inside the product's folders
+    # An operator's own playbooks, roles, plugins and notes inside the product's directories
     "docs/images/fleet.png",
     "docs/network.svg",
     "docs/notes.md",
@@ -70,13 +70,13 @@ PLANTED = (
     "roles/prover_node/defaults/vault.yml",
     "roles/prover_node/files/key.pem",
     "roles/prover_node/notes.md",
-    "roles/prover_node/templates/env.j2",
+    "roles/prover_node/templates/mine.j2",
     "roles/prover_node/vars/main/vault.yml",
     "roles/prover_node/vars/vault.yml",
     "tests/secrets.yml",
     "tests/unit/keys.json",
     "tests/unit/plugins/module_utils/vault.yml",
-    # What programs leave
+    # Files that programs write
     ".ansible/facts/node-1",
     ".cache/molecule/default/hosts.yml",
     ".lab/ssh/id_ed25519",
@@ -106,12 +106,12 @@ def committed() -> list[str]:
 
 
 def used_clone(where: Path) -> Path:
-    """Copy the committed files into a directory, and plant files of an operator in it, each with the mark."""
+    """Copy the committed files into a directory, and add files of an operator, each with the mark."""
     for name in committed():
         (where / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, where / name, follow_symlinks=False)
-    for name in PLANTED:
-        assert not (where / name).exists(), f"{name} is in the repository: plant another name"
+    for name in ADDED:
+        assert not (where / name).exists(), f"{name} is in the repository: choose another name"
         (where / name).parent.mkdir(parents=True, exist_ok=True)
         (where / name).write_text(MARK)
     for name in EDITED:
@@ -124,14 +124,14 @@ def used_clone(where: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Return {path: content} of what is in the collection that is built from a used clone; a link has no content."""
+    """Return {path: content} of the collection that is built from a used clone. A link has no content."""
     clone = used_clone(tmp_path_factory.mktemp("clone"))
     output = tmp_path_factory.mktemp("built")
     program = Path(sys.executable).with_name("ansible-galaxy")
     command = [program, "collection", "build", "--output-path", output, clone]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=output)
     assert done.returncode == 0, done.stderr
-    # A directive that matches no file is a warning of distlib's.
+    # distlib warns about a directive that matches no file.
     assert "no files found" not in done.stderr
     (artifact,) = output.glob("*.tar.gz")
     with tarfile.open(artifact) as archive:
@@ -147,5 +147,5 @@ def test_artifact_is_the_product(built: dict[str, bytes]) -> None:
 
 
 def test_artifact_holds_nothing_of_the_operator(built: dict[str, bytes]) -> None:
-    """No file of the artifact holds what was planted, under whatever name."""
+    """No file of the artifact contains the mark."""
     assert [name for name, content in built.items() if MARK.encode() in content] == []

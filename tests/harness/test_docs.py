@@ -1,4 +1,4 @@
-"""The documentation of settings and plugins is what they say of themselves now."""
+"""The generated documentation matches the specs of roles and plugins."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests.harness.docs import DOCS, ROOT, default_of, markdown
 
 
 @pytest.mark.parametrize("place", DOCS)
-def test_the_committed_file_is_the_written_one(place: str) -> None:
-    """A file that is stale is written anew with python -m tests.harness.docs."""
+def test_committed_file_is_up_to_date(place: str) -> None:
+    """Run python -m tests.harness.docs to update a file."""
     assert (ROOT / place).read_text(encoding="utf-8").splitlines() == DOCS[place]().splitlines()
 
 
@@ -18,12 +18,12 @@ def test_the_committed_file_is_the_written_one(place: str) -> None:
     [
         ("Digest C(sha256:...),\n  or V(x)", "Digest `sha256:...`, or `x`"),
         ("From M(a.b.c) and P(a.b.d#filter)", "From `a.b.c` and `a.b.d`"),
-        ("Takes O(a.b.c#module:ports), gives RV(look)", "Takes `ports`, gives `look`"),
+        ("Takes O(a.b.c#module:ports), returns RV(state)", "Takes `ports`, returns `state`"),
         ("PROC(1) stays", "PROC(1) stays"),
     ],
 )
 def test_markup(text: str, shown: str) -> None:
-    """Ansible's markup becomes Markdown's."""
+    """Ansible's markup becomes Markdown."""
     assert markdown(text) == shown
 
 
@@ -38,5 +38,5 @@ def test_markup(text: str, shown: str) -> None:
     ],
 )
 def test_defaults(option: dict, raw: object, shown: str) -> None:
-    """A default names what it is derived from."""
+    """A default names the variables that it is derived from."""
     assert default_of(option, raw) == shown

@@ -1,8 +1,11 @@
-"""The lab's own decisions, as tables; that its machines boot and prove is for the scenarios to show."""
+"""Functions of the lab, as tables. The scenarios test that its machines boot and prove."""
 
 from __future__ import annotations
 
 import io
+import re
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,10 @@ from lab.fleet.hosts import boot_options, may_be_privileged, one_file_archive, s
 from lab.fleet.images import Images, content_hash, prune
 from lab.fleet.names import records
 from lab.fleet.report import rows_of, table
-from lab.fleet.settings import LabError, Machine, debian_mirror, machines_of
+from lab.fleet.settings import ROOT, LabError, Machine, debian_mirror, machines_of
 
+# The inventories in tests/inventories that do not need another one
+LAB_INVENTORIES = ("bare_hosts", "bookworm", "custom_groups", "separate_hosts", "shared_host")
 BOOKWORM = 'ID=debian\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian"\n'
 DEB822 = """\
 Types: deb
@@ -54,6 +59,20 @@ def inventory(**variables: dict[str, Any]) -> dict[str, Any]:
     return {"all": {"children": ["fleet"]}, "fleet": {"hosts": list(variables)}, "_meta": {"hostvars": variables}}
 
 
+@pytest.mark.parametrize(
+    "path", ["inventories/lab", *(f"tests/inventories/{name}" for name in LAB_INVENTORIES)], ids=lambda path: path
+)
+def test_inventories_find_the_checkout(path: str) -> None:
+    """The lab's key and its L1 parameters are in this checkout, whatever the directory of the inventory."""
+    program = str(Path(sys.executable).with_name("ansible"))
+    message = "found={{ ansible_ssh_private_key_file }},{{ lab_l1.chainId | default('none') }}"
+    command = [program, "-i", path, "all[0]", "-m", "ansible.builtin.debug", "-a", f"msg={message}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    expected = f"{ROOT}/.lab/ssh/id_ed25519,{'none' if path.endswith('bare_hosts') else 31337}"
+    assert set(re.findall(r"found=(\S+)", done.stdout)) == {expected}
+
+
 FOUR, SIX = "10.0.0.1", "fd00::1"
 
 
@@ -62,10 +81,10 @@ FOUR, SIX = "10.0.0.1", "fd00::1"
     [
         pytest.param({"ansible_host": FOUR}, Machine("a", FOUR, None, FOUR), id="IPv4"),
         pytest.param({"ansible_host": FOUR, "lab_address6": SIX}, Machine("a", FOUR, SIX, FOUR), id="both"),
-        pytest.param({"ansible_host": SIX}, Machine("a", None, SIX, SIX), id="IPv6 alone"),
+        pytest.param({"ansible_host": SIX}, Machine("a", None, SIX, SIX), id="only IPv6"),
         pytest.param({"lab_address": FOUR}, Machine("a", FOUR, None, "a"), id="by its own name"),
         pytest.param(
-            {"ansible_host": "a.lan", "lab_address6": SIX}, Machine("a", None, SIX, "a.lan"), id="name and IPv6 alone"
+            {"ansible_host": "a.lan", "lab_address6": SIX}, Machine("a", None, SIX, "a.lan"), id="name and only IPv6"
         ),
         pytest.param(
             {"ansible_host": FOUR, "ansible_port": "2222", "ansible_user": "u", "ansible_become_password": "p"},
@@ -103,7 +122,7 @@ def test_known_hosts_names_the_port(port: int, known: str) -> None:
     assert Machine("a", FOUR, ssh_name="a.lan", ssh_port=port).known_as == known
 
 
-def test_names_of_machines_are_served() -> None:
+def test_dns_records_of_machines() -> None:
     machines = (
         Machine("a", FOUR, SIX, "a.lan"),
         Machine("b", None, SIX, "b.lan"),
@@ -121,7 +140,7 @@ def test_names_of_machines_are_served() -> None:
     ("bound", "expected"),
     [("000001ffffffffff", True), ("000001fffeffffff", False), ("00000000a80425fb", False)],
 )
-def test_capabilities(bound: str, expected: bool) -> None:
+def test_privileged_needs_all_capabilities(bound: str, expected: bool) -> None:
     assert may_be_privileged(f"Name:\tx\nCapEff:\t0\nCapBnd:\t{bound}\n") is expected
 
 
@@ -170,7 +189,7 @@ def test_content_hash_knows_names_and_contents(tmp_path: Path) -> None:
     assert len({first, second, content_hash("x", tmp_path), content_hash("y", tmp_path)}) == 4
 
 
-def test_prune_leaves_what_runs(tmp_path: Path) -> None:
+def test_prune_keeps_what_runs(tmp_path: Path) -> None:
     kept = ["@aztec/aztec/dest/bin/index.js", "viem/index.js", "plain/src/index.js"]
     gone = [
         "@aztec/aztec/src/x.ts",
@@ -196,23 +215,23 @@ def test_prune_leaves_what_runs(tmp_path: Path) -> None:
         ([{"State": {"Status": "exited"}}], "exited", "4.1.2"),
     ],
 )
-def test_rows_of_one(containers: list[dict[str, Any]], state: str, version: str) -> None:
+def test_row_of_a_component(containers: list[dict[str, Any]], state: str, version: str) -> None:
     config = {"Image": "registry:5000/aztec:4.1.2", "Labels": {"com.docker.compose.service": "prover-agent"}}
-    said = [{**container, "Config": config} for container in containers]
-    assert rows_of("agent-1", "prover-agent", said) == [("agent-1", "prover-agent", state, version)]
+    output = [{**container, "Config": config} for container in containers]
+    assert rows_of("agent-1", "prover-agent", output) == [("agent-1", "prover-agent", state, version)]
 
 
 def test_rows_of_agents_in_containers_of_their_own() -> None:
     label = "com.docker.compose.service"
-    said = [
+    output = [
         {"State": {"Status": "running"}, "Config": {"Image": "aztec:4.1.2", "Labels": {label: name}}}
         for name in ("prover-agent-2", "prover-agent-1", "prover-agent-crs")
     ]
-    lines = rows_of("agent-1", "prover-agent", said)
+    lines = rows_of("agent-1", "prover-agent", output)
     assert [line[1] for line in lines] == ["prover-agent-1", "prover-agent-2"]
 
 
-def test_table_is_as_wide_as_its_words() -> None:
+def test_table_columns_are_as_wide_as_their_words() -> None:
     assert table(("a", "b"), [("long", "x")]) == "a     b\n----  -\nlong  x"
 
 
@@ -239,20 +258,20 @@ def test_an_address_to_fund(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        pytest.param(OWNER[:-1], "that is no address", id="short"),
-        pytest.param("0x" + "5e" * 32, "that is no address", id="a key"),
-        pytest.param("prover.eth", "that is no address", id="a name"),
+        pytest.param(OWNER[:-1], "this is not an address", id="short"),
+        pytest.param("0x" + "5e" * 32, "this is not an address", id="a key"),
+        pytest.param("prover.eth", "this is not an address", id="a name"),
         pytest.param(OWNER.replace("F", "f", 1), "do not match its checksum", id="capitals"),
     ],
 )
-def test_no_address_to_fund(text: str, why: str) -> None:
+def test_invalid_address_to_fund(text: str, why: str) -> None:
     with pytest.raises(LabError, match=why) as caught:
         fund.checked(text)
     assert text not in str(caught.value)
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "much", "nan", "inf"])
-def test_no_amount_to_fund(amount: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_amount_to_fund(amount: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["fund", OWNER, "--ether", amount])
     assert "give an amount of ETH, such as 0.5" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The call counter counts modules, retries, loops and delegated calls, and nothing of the controller's own."""
+"""The call counter counts modules, retries, loops and delegated calls, but no work on the controller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PING = {"name": "Ping", "ansible.builtin.ping": None}
 
 
 def counts(tmp_path: Path, tasks: list[dict], gather: bool = False) -> dict[str, int]:
-    """Run `tasks` on hosts a and b over the local connection and give the calls counted for each."""
+    """Run `tasks` on hosts a and b over the local connection. Return the counted calls of each host."""
     play = {"hosts": "a:b", "gather_facts": gather, "connection": "local", "tasks": tasks}
     playbook, report = tmp_path / "play.json", tmp_path / "report.jsonl"
     playbook.write_text(json.dumps([play]))
@@ -55,5 +55,5 @@ def counts(tmp_path: Path, tasks: list[dict], gather: bool = False) -> dict[str,
     ],
 )
 def test_counts(tmp_path: Path, tasks: list[dict], gather: bool, expected: dict[str, int]) -> None:
-    """Each way of reaching a host is one call."""
+    """Each contact with a host is one call."""
     assert counts(tmp_path, tasks, gather) == expected

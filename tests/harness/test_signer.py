@@ -1,7 +1,7 @@
-"""The lab's Web3Signer answers as the real one does, and signs what Aztec sends.
+"""The lab's Web3Signer responds like the real one, and signs what Aztec sends.
 
-The signatures were made by LocalSigner of @aztec/node-keystore 4.1.2, which signs what viem serialises, with the same
-key and the same transactions; its RemoteSigner took this signer's for them.
+LocalSigner of @aztec/node-keystore 4.1.2 made the signatures, from viem's serialization of the same transactions with
+the same key. Its RemoteSigner accepted this signer's.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ TYPED = {
 
 @pytest.fixture(name="port", scope="module")
 def fixture_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A signer with two keys, from files as Web3Signer reads them: its port."""
-    folder = tmp_path_factory.mktemp("keys")
+    """Return the port of a signer with two keys, read from files in Web3Signer's format."""
+    directory = tmp_path_factory.mktemp("keys")
     for name, key in (("one", KEY), ("two", OTHER_KEY)):
         text = f'type: file-raw\nkeyType: SECP256K1\nprivateKey: "0x{key}"\n'
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    server = signer.serve(signer.Signer(signer.read_keys(folder), 31337), "127.0.0.1", 0)
+        (directory / f"{name}.yaml").write_text(text, encoding="utf-8")
+    server = signer.serve(signer.Signer(signer.read_keys(directory), 31337), "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
     server.shutdown()
     server.server_close()
 
 
-def ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int, str, str]:
-    """Status, kind and text of an answer."""
+def request(port: int, method: str, path: str, body: str | None = None) -> tuple[int, str, str]:
+    """Return status, content type and text of a response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request(method, path, body)
     answer = connection.getresponse()
@@ -73,8 +73,8 @@ def ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int
 
 
 def rpc(port: int, method: str, *params: Any) -> tuple[int, Any]:
-    """Status and document of a call, without what every answer has."""
-    status, _kind, text = ask(
+    """Return status and document of a call, without the common fields."""
+    status, _kind, text = request(
         port, "POST", "/", json.dumps({"jsonrpc": "2.0", "id": "7f", "method": method, "params": params})
     )
     document = json.loads(text)
@@ -86,27 +86,27 @@ def error(code: int, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
 
 
-def test_what_can_be_had_with_get(port: int) -> None:
-    assert ask(port, "GET", "/upcheck") == (200, "text/plain; charset=utf-8", "OK")
-    status, kind, text = ask(port, "GET", "/healthcheck")
+def test_get_endpoints(port: int) -> None:
+    assert request(port, "GET", "/upcheck") == (200, "text/plain; charset=utf-8", "OK")
+    status, kind, text = request(port, "GET", "/healthcheck")
     assert (status, kind, json.loads(text)["outcome"]) == (200, "application/json; charset=utf-8", "UP")
     keys = [PrivateKey(bytes.fromhex(key)).public_key.to_hex() for key in (KEY, OTHER_KEY)]
-    assert json.loads(ask(port, "GET", "/api/v1/eth1/publicKeys")[2]) == keys
-    assert ask(port, "GET", "/api/v1/eth2/publicKeys")[0] == 404
+    assert json.loads(request(port, "GET", "/api/v1/eth1/publicKeys")[2]) == keys
+    assert request(port, "GET", "/api/v1/eth2/publicKeys")[0] == 404
 
 
 def test_data_is_signed_by_a_public_key(port: int) -> None:
     public = PrivateKey(bytes.fromhex(KEY)).public_key
     for identifier in (public.to_hex(), public.to_hex()[2:].upper()):
-        status, kind, text = ask(port, "POST", f"/api/v1/eth1/sign/{identifier}", '{"data": "0x48656c6c6f"}')
+        status, kind, text = request(port, "POST", f"/api/v1/eth1/sign/{identifier}", '{"data": "0x48656c6c6f"}')
         assert (status, kind) == (200, "text/plain; charset=utf-8")
         raw = bytes.fromhex(text[2:])
         assert raw[64] in (27, 28)
         made = signer.Signature(raw[:64] + bytes([raw[64] - 27]))
         assert made.recover_public_key_from_msg(b"Hello") == public
-    assert ask(port, "POST", "/api/v1/eth1/sign/0x" + "ab" * 64, '{"data": "0x00"}')[0] == 404
+    assert request(port, "POST", "/api/v1/eth1/sign/0x" + "ab" * 64, '{"data": "0x00"}')[0] == 404
     for body in ("{}", '{"data": ""}', '{"data": "xyz"}', "[]", "no json"):
-        assert ask(port, "POST", f"/api/v1/eth1/sign/{public.to_hex()}", body)[0] == 400
+        assert request(port, "POST", f"/api/v1/eth1/sign/{public.to_hex()}", body)[0] == 400
 
 
 def test_accounts(port: int) -> None:
@@ -141,14 +141,14 @@ def test_transactions_are_signed_as_aztec_signs_them(port: int, call: dict[str, 
         assert Account.recover_transaction(document["result"]).lower() == ADDRESS
 
 
-def test_a_transaction_of_the_old_kind(port: int) -> None:
+def test_legacy_transaction(port: int) -> None:
     call = {"from": ADDRESS.upper().replace("0X", "0x"), "nonce": "0x0", "gasPrice": "0x1", "to": TO}
     _status, document = rpc(port, "eth_signTransaction", call)
     assert Account.recover_transaction(document["result"]).lower() == ADDRESS
 
 
 def test_messages(port: int) -> None:
-    """eth_sign with the prefix of messages, and typed data as text or as an object."""
+    """eth_sign adds the prefix of messages; typed data can be text or an object."""
     expected = (
         "0x0b8b95ec5b0f0cb4c351cb46989fe9ac04d6e42e5e4566ba3dbd45ad237e60d6"
         "75c205043472149a3b0a8dfe9f4600a5b501826dab0117db31e133f2b17b6ca11b"
@@ -160,15 +160,15 @@ def test_messages(port: int) -> None:
     assert rpc(port, "eth_signTypedData", ADDRESS, TYPED) == (200, {"result": typed})
 
 
-NOBODY = "0x" + "12" * 20
+UNKNOWN = "0x" + "12" * 20
 
 
 @pytest.mark.parametrize(
     ("method", "params", "status", "code", "message"),
     [
-        ("eth_sign", [NOBODY, "0x00"], 200, -32000, "No unlocked account matches the Sender"),
-        ("eth_signTransaction", [{**PLAIN, "from": NOBODY}], 200, -32000, "No unlocked account matches the Sender"),
-        ("eth_signTypedData", [NOBODY, TYPED], 200, -32000, "No unlocked account matches the Sender"),
+        ("eth_sign", [UNKNOWN, "0x00"], 200, -32000, "No unlocked account matches the Sender"),
+        ("eth_signTransaction", [{**PLAIN, "from": UNKNOWN}], 200, -32000, "No unlocked account matches the Sender"),
+        ("eth_signTypedData", [UNKNOWN, TYPED], 200, -32000, "No unlocked account matches the Sender"),
         ("eth_sign", [ADDRESS], 400, -32602, "Invalid params"),
         ("eth_signTransaction", [{**PLAIN, "nonce": None}], 400, -32602, "Invalid params"),
         ("eth_signTransaction", [{**PLAIN, "gas": "many"}], 400, -32602, "Invalid params"),
@@ -178,12 +178,12 @@ NOBODY = "0x" + "12" * 20
         ("eth_blockNumber", [], 200, -32601, "Method not found"),
     ],
 )
-def test_what_is_refused(port: int, method: str, params: list[Any], status: int, code: int, message: str) -> None:
+def test_rejected_calls(port: int, method: str, params: list[Any], status: int, code: int, message: str) -> None:
     assert rpc(port, method, *params) == (status, error(code, message))
 
 
-def test_no_json(port: int) -> None:
-    status, _kind, text = ask(port, "POST", "/", "no json")
+def test_invalid_json(port: int) -> None:
+    status, _kind, text = request(port, "POST", "/", "no json")
     assert (status, json.loads(text)) == (400, {"jsonrpc": "2.0", "id": None, **error(-32700, "Parse error")})
 
 

@@ -1,4 +1,4 @@
-"""The ansible-core that the collection names is what is tested, and no collection is used that it does not name."""
+"""All supported versions of ansible-core are tested, and no undeclared collection is used."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TEMPLATED = re.compile(rf"(?:\|\s*|\bis\s+(?:not\s+)?|\b(?:lookup|query|q)\(\s*[
 
 
 def supported() -> SpecifierSet:
-    """Give the range of meta/runtime.yml."""
+    """Return the range of meta/runtime.yml."""
     return SpecifierSet(yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"])
 
 
 def versions_in_use() -> list[Version]:
-    """Give the versions that tests/run and its stage `cores` use; the stage reads the floor from the range."""
+    """Return the versions that tests/run and its stage `cores` use. The stage reads the oldest one from the range."""
     cores = (ROOT / "tests/stages/cores").read_text()
     between = re.findall(r"^between=([\d.]+)$", cores, re.MULTILINE)
     floor = [one.version for one in supported() if one.operator == ">="] if "$floor" in cores else []
@@ -36,40 +36,37 @@ def versions_in_use() -> list[Version]:
     return [Version(one) for one in pinned + between + floor]
 
 
-def test_each_line_in_the_range_is_tested() -> None:
-    """The range has no upper bound, and every line from its floor to the newest that is tested is tested."""
+def test_each_minor_version_is_tested() -> None:
+    """The range has no upper bound. The oldest version, and each minor version up to the newest in use, is tested."""
     versions = versions_in_use()
     (floor,) = supported()
-    assert floor.operator == ">="
-    lowest, newest = Version(floor.version), max(versions)
-    assert lowest in versions
-    assert {version.release[:2] for version in versions} == {
-        (2, minor) for minor in range(lowest.minor, newest.minor + 1)
-    }
+    assert floor.operator == ">=" and Version(floor.version) in versions
+    minors = {version.release[:2] for version in versions}
+    assert minors == {(2, minor) for minor in range(Version(floor.version).minor, max(versions).minor + 1)}
 
 
 def test_readme_installs_the_range() -> None:
-    """The controller's command in the README takes a version that is supported."""
+    """The controller's command in the README installs a supported version."""
     (wanted,) = re.findall(r"pip install 'ansible-core([^']*)'", (ROOT / "README.md").read_text())
     assert SpecifierSet(wanted) == supported()
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/meta/main.yml")), ids=lambda path: path.parts[-3])
 def test_roles_name_the_floor(path: Path) -> None:
-    """Each role's metadata name the floor's line."""
+    """Each role's metadata names the oldest minor version."""
     (floor,) = (Version(one.version) for one in supported() if one.operator == ">=")
     assert yaml.safe_load(path.read_text())["galaxy_info"]["min_ansible_version"] == f"{floor.major}.{floor.minor}"
 
 
 def support_table() -> dict[tuple[str, str], str]:
-    """Give what the README says of how each system is tested: (system, version) -> words."""
+    """Return the tests of each system in the README's table: (system, version) -> text."""
     row = re.compile(r"^\| (Debian|Ubuntu) ([\d., ]+) \|[^|]*\| ([^|]*) \|$", re.MULTILINE)
     rows = row.findall((ROOT / "README.md").read_text())
     return {(name.lower(), one): how for name, versions, how in rows for one in versions.split(", ")}
 
 
-def test_readme_says_how_each_system_is_tested() -> None:
-    """Every system that the role takes Docker's repository for is in the table, with a stage or as not tested."""
+def test_readme_names_the_tests_of_each_system() -> None:
+    """Every system with Docker's repository is in the table, with a stage or as not tested."""
     rows = support_table()
     assert set(rows) == {(name, one) for name, versions in DOCKER_SUITES.items() for one in versions}
     stages = subprocess.run(["tests/run", "-l"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
@@ -80,7 +77,7 @@ def test_readme_says_how_each_system_is_tested() -> None:
 
 
 def collections_in_yaml(node: Any) -> Iterator[str]:
-    """Give the collections of actions, roles and playbooks in tasks, and of what their templates use."""
+    """Yield the collections of actions, roles and playbooks in tasks, and of plugins in their templates."""
     if isinstance(node, dict):
         yield from collections_in_yaml([*node, *node.values()])
     elif isinstance(node, list):
@@ -92,31 +89,31 @@ def collections_in_yaml(node: Any) -> Iterator[str]:
 
 
 def collections_in_python(source: str) -> Iterator[str]:
-    """Give the collections that Python code imports from, and those of the modules that it names."""
+    """Yield the collections that Python code imports from, and those of the modules that it names."""
     yield from re.findall(r"\bansible_collections\.([a-z]\w*\.[a-z]\w*)", source)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # Files of the CRS and D-Bus names are written as a collection's modules are.
+            # File names of the CRS and D-Bus names look like names of a collection's modules.
             yield from re.findall(rf"^(?!.*\.dat$|org\.freedesktop\.){NAME}$", node.value)
 
 
 def collections_in(path: Path) -> set[str]:
-    """Give the collections that a file uses."""
+    """Return the collections that a file uses."""
     text = path.read_text()
     return set(collections_in_python(text) if path.suffix == ".py" else collections_in_yaml(yaml.safe_load(text)))
 
 
 USED = sorted(
     path
-    for folder in ("roles", "playbooks", "plugins")
-    for path in (ROOT / folder).rglob("*")
+    for directory in ("roles", "playbooks", "plugins")
+    for path in (ROOT / directory).rglob("*")
     if path.suffix in (".py", ".yml")
 )
 
 
 @pytest.mark.parametrize("path", USED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_named_collections_are_used(path: Path) -> None:
-    """A file uses ansible-core, this collection, and what galaxy.yml depends on: today nothing."""
+    """A file uses only ansible-core, this collection, and the dependencies in galaxy.yml (none today)."""
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text())
     own = f"{galaxy['namespace']}.{galaxy['name']}"
     assert collections_in(path) <= {"ansible.builtin", "ansible.legacy", own, *galaxy["dependencies"]}
@@ -135,7 +132,7 @@ def test_only_named_collections_are_used(path: Path) -> None:
         pytest.param("x.py", "run(module_name='community.docker.docker_container')", id="module"),
     ],
 )
-def test_another_collection_is_seen(tmp_path: Path, name: str, text: str) -> None:
-    """Each way of using a collection is found."""
+def test_use_of_another_collection_is_found(tmp_path: Path, name: str, text: str) -> None:
+    """Each form of using a collection is found."""
     (tmp_path / name).write_text(text)
     assert collections_in(tmp_path / name) == {"community.docker"}

@@ -1,7 +1,7 @@
-"""A server for community.hashi_vault to ask: a real Vault or OpenBao where the machine has one, else a stand-in.
+"""A server for community.hashi_vault: a real Vault or OpenBao if the machine has one, else a test double.
 
-The stand-in speaks the part of Vault's HTTP API that tests use, with Vault's status codes and answers: KV version 2,
-policies on whole paths, tokens and AppRole. It keeps all in memory and checks every token.
+The test double implements the part of Vault's HTTP API that the tests use, with Vault's status codes and responses: KV
+version 2, policies for whole paths, tokens and AppRole. It keeps all data in memory and checks every token.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOW = "2026-01-01T00:00:00.000000000Z"
 
 
 class Answer(Exception):
-    """How a request ends: a status, and what is said."""
+    """The response of a request: status and body."""
 
     def __init__(self, status: int, body: dict | None = None) -> None:
         super().__init__(status)
@@ -35,18 +35,18 @@ class Answer(Exception):
 
 
 def refused(status: int, *errors: str) -> Answer:
-    """Give the answer to a request that is refused."""
+    """Return the response to a rejected request."""
     return Answer(status, {"errors": list(errors)})
 
 
 def answered(**parts: object) -> dict:
-    """Give an answer's body, with all the parts that Vault's have."""
+    """Return a response body with all fields of Vault's responses."""
     empty = {"lease_id": "", "renewable": False, "lease_duration": 0, "data": None, "wrap_info": None}
     return {"request_id": secrets.token_hex(16), **empty, "warnings": None, "auth": None, **parts}
 
 
-class StandIn(ThreadingHTTPServer):
-    """The stand-in. reads: the paths of secrets that were asked for, in order."""
+class FakeVault(ThreadingHTTPServer):
+    """The test double. reads: the paths of requested secrets, in order."""
 
     daemon_threads = True
 
@@ -63,24 +63,24 @@ class StandIn(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """Return the server's URL."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def token(self, policies: list[str]) -> dict:
-        """Make a token, and give what a log-in answers."""
+        """Create a token, and return the response to a login."""
         made = "hvs." + secrets.token_urlsafe(24)
         self.tokens[made] = policies
         auth = {"client_token": made, "accessor": secrets.token_hex(8), "policies": policies, "token_type": "service"}
         return answered(auth={**auth, "token_policies": policies, "lease_duration": 2764800, "renewable": True})
 
     def allows(self, token: str, path: str) -> bool:
-        """Tell whether a token's policies have a path in them."""
+        """Return whether a token's policies contain a path."""
         policies = self.tokens.get(token, [])
         allowed = [one for policy in policies for one in self.policies.get(policy, [])]
         return "root" in policies or path in allowed
 
     def answer(self, method: str, path: str, token: str, body: dict) -> dict | None:
-        """Give the answer's body, None for an empty one; raises what is refused."""
+        """Return the response body, or None for an empty one. Raise Answer if the request is rejected."""
         if self.sealed:
             raise refused(503, "Vault is sealed")
         if (method, path) == ("POST", "auth/approle/login"):
@@ -96,7 +96,7 @@ class StandIn(ThreadingHTTPServer):
         return self.set_up(method, path, body)
 
     def log_in(self, body: dict) -> dict:
-        """Log a role in."""
+        """Log in a role."""
         for role in self.roles.values():
             if body.get("role_id") == role["role_id"] and body.get("secret_id") in role["secret_ids"]:
                 return self.token(role["policies"])
@@ -116,7 +116,7 @@ class StandIn(ThreadingHTTPServer):
         return answered(data=metadata if method != "GET" else {"data": versions[-1], "metadata": metadata})
 
     def set_up(self, method: str, path: str, body: dict) -> dict | None:
-        """Do what an administrator does: policies, roles, tokens."""
+        """Handle an administrator's request: policies, roles, tokens."""
         *place, name = path.split("/")
         if place == ["sys", "policies", "acl"]:
             self.policies[name] = re.findall(r'path "([^"]+)"', body["policy"])
@@ -138,22 +138,22 @@ class StandIn(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request to the stand-in."""
+    """A request to the test double."""
 
-    server: StandIn
+    server: FakeVault
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer the request."""
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else {}
         path = self.path.partition("?")[0].removeprefix("/v1/").strip("/")
         try:
             with self.server.lock:
-                said = self.server.answer(self.command, path, self.headers.get("X-Vault-Token", ""), body)
-            status = 204 if said is None else 200
+                output = self.server.answer(self.command, path, self.headers.get("X-Vault-Token", ""), body)
+            status = 204 if output is None else 200
         except Answer as answer:
-            status, said = answer.status, answer.body
-        content = b"" if said is None else json.dumps(said).encode()
+            status, output = answer.status, answer.body
+        content = b"" if output is None else json.dumps(output).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
@@ -163,14 +163,14 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_GET
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Vault:
-    """A server that is ready: where it is, and a client that may do everything."""
+    """A running server: its URL, and a client with all permissions."""
 
-    def __init__(self, url: str, root: str, stand_in: StandIn | None) -> None:
-        self.url, self.stand_in = url, stand_in
+    def __init__(self, url: str, root: str, fake: FakeVault | None) -> None:
+        self.url, self.fake = url, fake
         self.client = hvac.Client(url=url, token=root)
 
     def put(self, path: str, **values: str) -> None:
@@ -178,16 +178,16 @@ class Vault:
         self.client.secrets.kv.v2.create_or_update_secret(path, values, mount_point="secret")
 
     def policy(self, name: str, path: str) -> None:
-        """Make a policy that reads one secret."""
+        """Create a policy that can read one secret."""
         self.client.sys.create_or_update_acl_policy(name, f'path "secret/data/{path}" {{ capabilities = ["read"] }}')
 
     def token(self, policy: str) -> str:
-        """Make a token that has this policy alone."""
+        """Create a token with only this policy."""
         return self.client.auth.token.create(policies=[policy], no_default_policy=True)["auth"]["client_token"]
 
     def role(self, name: str, policy: str) -> tuple[str, str]:
-        """Make an AppRole; give its role id and a secret id."""
-        if self.stand_in or "approle/" not in self.client.sys.list_auth_methods()["data"]:
+        """Create an AppRole. Return its role id and a secret id."""
+        if self.fake or "approle/" not in self.client.sys.list_auth_methods()["data"]:
             self.client.sys.enable_auth_method("approle")
         self.client.auth.approle.create_or_update_approle(name, token_policies=[policy])
         role_id = self.client.auth.approle.read_role_id(name)["data"]["role_id"]
@@ -195,26 +195,26 @@ class Vault:
 
 
 def free_port() -> int:
-    """Give a port of loopback's that nobody serves at."""
+    """Return a free port on loopback."""
     with contextlib.closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
 
 
 @contextlib.contextmanager
-def real(program: str, folder: Path) -> Iterator[Vault]:
-    """Run the real server in its own development mode."""
+def real(program: str, directory: Path) -> Iterator[Vault]:
+    """Run the real server in its development mode."""
     root, url = secrets.token_hex(16), f"127.0.0.1:{free_port()}"
     command = [program, "server", "-dev", f"-dev-root-token-id={root}", f"-dev-listen-address={url}"]
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, env={**os.environ, "HOME": str(folder)}, stdout=log, stderr=log)
+    with (directory / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, env={**os.environ, "HOME": str(directory)}, stdout=log, stderr=log)
     try:
         vault, end = Vault(f"http://{url}", root, None), time.monotonic() + 30
         while True:
             with contextlib.suppress(OSError):
                 if not vault.client.sys.is_sealed():
                     break
-            assert time.monotonic() < end and server.poll() is None, (folder / "server.log").read_text()
+            assert time.monotonic() < end and server.poll() is None, (directory / "server.log").read_text()
             time.sleep(0.2)
         yield vault
     finally:
@@ -223,9 +223,9 @@ def real(program: str, folder: Path) -> Iterator[Vault]:
 
 
 @contextlib.contextmanager
-def stand_in() -> Iterator[Vault]:
-    """Run the stand-in."""
-    server = StandIn()
+def fake() -> Iterator[Vault]:
+    """Run the test double."""
+    server = FakeVault()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield Vault(server.url, server.root, server)
@@ -234,7 +234,7 @@ def stand_in() -> Iterator[Vault]:
         server.server_close()
 
 
-def serve(folder: Path) -> contextlib.AbstractContextManager[Vault]:
-    """Run a server, with a folder for what it writes."""
+def serve(directory: Path) -> contextlib.AbstractContextManager[Vault]:
+    """Run a server, with a directory for its files."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    return real(program, folder) if program else stand_in()
+    return real(program, directory) if program else fake()

@@ -128,7 +128,7 @@ def fixture_chain(anvils, tmp_path_factory):
 
 
 class Endpoint(front.Front):
-    """The lab's front behind a door: counts who comes, asks for a key, and may answer as clients in trouble do."""
+    """The lab's front behind a endpoint: counts who comes, asks for a key, and may answer as clients in trouble do."""
 
     wants_header = ("", "")
     wants_path = ""
@@ -309,7 +309,7 @@ def test_blobs_that_are_there(chain, serve) -> None:
 
 
 def test_execution_clients_in_trouble(chain, anvils, serve, certificate) -> None:
-    door = serve(Endpoint)
+    endpoint = serve(Endpoint)
     _file, context = certificate
     silent = socket.create_server((ADDRESS, 0))
     old = anvils.start("--chain-id", "31337", "--timestamp", str(int(time.time()) - 7300))
@@ -324,11 +324,11 @@ def test_execution_clients_in_trouble(chain, anvils, serve, certificate) -> None
         (serve(Page), "answers with HTML and not with JSON"),
         (serve(Redirect), "answers 301, a redirect to http://127.0.0.1:9"),
         (serve(front.Front, context=context), "its certificate is not trusted: self-signed certificate"),
-        (door.replace("http", "https"), "no TLS with it: "),
+        (endpoint.replace("http", "https"), "no TLS with it: "),
         (serve(Endpoint, wants_path="/key"), "answers 401 Unauthorized: wrong key: "),
     ]
     started = time.monotonic()
-    found = lines([url for url, _line in cases], [door], aztec_l1_timeout=2)
+    found = lines([url for url, _line in cases], [endpoint], aztec_l1_timeout=2)
     assert time.monotonic() - started < 4
     for url, line in cases:
         where = f"error: entry {[one for one, _line in cases].index(url) + 1} ({url}) {line}"
@@ -399,15 +399,15 @@ def test_a_certificate_that_is_trusted(chain, serve, certificate, monkeypatch) -
 
 
 def test_balances_of_real_accounts(chain, serve) -> None:
-    door = serve(Endpoint)
+    endpoint = serve(Endpoint)
     rpc(chain, "anvil_setBalance", PUBLISHER, hex(5 * 10**16))
-    assert [one.partition(PUBLISHER)[2] for one in lines([chain], [door])] == [
+    assert [one.partition(PUBLISHER)[2] for one in lines([chain], [endpoint])] == [
         " has 0.05 ETH, below aztec_l1_balance_warn, 0.1"
     ]
-    assert lines([chain], [door], aztec_l1_balance_fail=0.05)[0].startswith("error: the publisher")
-    assert lines([chain], [door], aztec_l1_balance_warn=0.05) == []
+    assert lines([chain], [endpoint], aztec_l1_balance_fail=0.05)[0].startswith("error: the publisher")
+    assert lines([chain], [endpoint], aztec_l1_balance_warn=0.05) == []
     rpc(chain, "anvil_setBalance", PUBLISHER, "0x0")
-    assert lines([chain], [door]) == [
+    assert lines([chain], [endpoint]) == [
         f"error: the publisher {PUBLISHER} has 0 ETH and cannot pay for submitting proofs"
     ]
     rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**22))

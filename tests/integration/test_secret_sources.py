@@ -55,11 +55,11 @@ class Place:
     """A folder with an inventory without secrets, in which an operator follows the page."""
 
     def __init__(self, folder: Path, vault: vault_server.Vault) -> None:
-        self.folder, self.vault, self.door = folder / "work", vault, Endpoint(folder)
+        self.folder, self.vault, self.endpoint = folder / "work", vault, Endpoint(folder)
         self.inventory = self.folder / "inventories/prod"
         (self.inventory / "group_vars/all").mkdir(parents=True)
         (self.inventory / "hosts.yml").write_text(HOSTS, encoding="utf-8")
-        self.file("group_vars/all/main.yml", yaml.safe_dump({**MAIN, **self.door.variables()}))
+        self.file("group_vars/all/main.yml", yaml.safe_dump({**MAIN, **self.endpoint.variables()}))
         (self.folder / "playbooks").symlink_to(ROOT / "playbooks")
         home = folder / "home"
         home.mkdir()
@@ -138,7 +138,7 @@ class Place:
         assert "TASK [aztec_ops.prover.preflight : Gather host info]" in shown.stdout, shown.stdout
         looked = shown.stdout.partition("TASK [aztec_ops.prover.preflight : Gather host info]")[0]
         assert not any(word in shown.stdout for word in NOISE) and "HOST " not in looked, shown.stdout
-        assert sorted(self.door.knocks) == ["127.0.0.10 22", "127.0.0.21 22"]
+        assert sorted(self.endpoint.connections) == ["127.0.0.10 22", "127.0.0.21 22"]
         assert_clean(shown.stdout, (*secrets_of_the_page(), PASSWORD))
         return shown.stdout
 
@@ -149,7 +149,7 @@ class Place:
         assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
         assert_clean(shown.stdout, (*secrets_of_the_page(), PASSWORD))
         assert not any(word in shown.stdout for word in NOISE), shown.stdout
-        assert self.door.knocks == []
+        assert self.endpoint.connections == []
 
     def rendered(self) -> dict:
         """Return what the node's role hands to compose_stack, worked out by Ansible with this inventory."""
@@ -252,7 +252,7 @@ def test_a_vault_file_whose_password_is_wrong_stops_the_run(place, tmp_path) -> 
     command = place.follow("A vault file")
     (tmp_path / "wrong").write_text("another", encoding="utf-8")
     shown = place.shell(command, ANSIBLE_VAULT_PASSWORD_FILE=str(tmp_path / "wrong"))
-    assert shown.returncode != 0 and place.door.knocks == []
+    assert shown.returncode != 0 and place.endpoint.connections == []
     assert "[ERROR]: Decryption failed" in shown.stdout, shown.stdout
     assert_clean(shown.stdout, (*secrets_of_the_page(), PASSWORD))
 
@@ -293,7 +293,7 @@ def test_sops_without_its_key_file_or_program(place) -> None:
 def test_files_of_sops_without_their_key_stop_the_run(place) -> None:
     command = place.follow("sops files")
     shown = place.shell(f"mv ~/.config/sops/age/keys.txt away; {command}")
-    assert shown.returncode != 0 and place.door.knocks == []
+    assert shown.returncode != 0 and place.endpoint.connections == []
     assert "secrets.sops.json" in shown.stdout, shown.stdout
     assert_clean(shown.stdout, secrets_of_the_page())
 
@@ -349,7 +349,7 @@ def test_a_collection_that_is_not_installed(place) -> None:
     shown = place.shell(command, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"))
     lines = each("community.sops.sops is not installed", "ansible-galaxy collection install community.sops")
     assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
-    assert place.door.knocks == []
+    assert place.endpoint.connections == []
     place.run(command)
 
 
@@ -369,7 +369,7 @@ def test_a_secret_is_looked_up_for_the_hosts_that_use_it_alone(place) -> None:
     program.write_text(f'#!/bin/sh\necho "$1" >>{counted}\nexec {TOOLS / "sops"} "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     shown = place.shell(command, ANSIBLE_SOPS_BINARY=str(program))
-    assert len(set(place.door.knocks)) == 21, shown.stdout
+    assert len(set(place.endpoint.connections)) == 21, shown.stdout
     decrypted = counted.read_text(encoding="utf-8").splitlines()
     print(f"sops was called {len(decrypted)} times for 21 hosts")
     assert len(decrypted) <= 12

@@ -87,7 +87,7 @@ FOLLOWED = [
     ("and if it hangs, run systemctl restart docker", f"{_HUNG}::test_what_is_said_of_an_engine_that_hangs_helps"),
     (
         "ends with the login session",
-        "tests/system/prover_agent/test_session.py::test_work_outlives_the_session_where_logind_is_told_to_leave_it",
+        "tests/system/prover_agent/test_session.py::test_work_outlives_the_session_with_the_logind_setting",
     ),
     (
         "is not as this module writes it",
@@ -128,16 +128,16 @@ FOLLOWED = [
     # the port guard
     (
         "port guard is not loaded, so Docker does not start",
-        f"{_GUARD}::test_docker_waits_for_a_guard_that_cannot_load_and_starts_by_itself",
+        f"{_GUARD}::test_docker_starts_only_after_the_guard",
     ),
     # The same again on a real machine: the rows of tables/running.py have the facts alone.
     (
         "the port guard's tables are missing",
         "tests/system/guard/test_2_fallback.py::test_missing_tables_of_a_unit_that_is_active",
     ),
-    ("the port guard's tables do not have an owner", f"{_GUARD}::test_what_verify_says_to_do_works"),
-    ("delete the file, then run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
-    ("does not start after a reboot: run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
+    ("the port guard's tables do not have an owner", f"{_GUARD}::test_remedies_of_verify_work"),
+    ("delete the file, then run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
+    ("does not start after a reboot: run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
     ("was not made by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
     (
         "delete it and run the role of",

@@ -10,13 +10,13 @@ from tests.system.fleet import Fleet
 
 @pytest.fixture(scope="session")
 def fleet() -> Fleet:
-    """Give the machines of this run."""
+    """Return the machines of this run."""
     return Fleet()
 
 
 @pytest.fixture(scope="session")
 def rebooted(fleet: Fleet):
-    """Reboot the broker's host in the end: a flush also takes the rules by which the lab's engine serves its names."""
+    """Reboot the broker's host at the end: a flush also removes the rules for the DNS of the lab's engine."""
     yield
     fleet.execute(NODE, "systemctl disable --now nftables")
     fleet.reboot(NODE)

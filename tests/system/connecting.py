@@ -1,4 +1,4 @@
-"""Connect from a machine again and again, to see every moment at which a door is open, or shut."""
+"""Connect from a machine continuously, to record every moment at which an endpoint is open or closed."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from typing import Any, NamedTuple
 from tests.system.endpoints import Endpoint
 from tests.system.fleet import Fleet
 
-# Connections a second to each door, and seconds for which one that gets no answer is waited for.
+# Connections per second to each endpoint, and the timeout of one, in seconds.
 RATE = 50
-PATIENCE = 1.0
+TIMEOUT = 1.0
 
-# argv: doors as JSON, [[address, port], ...]; rate; patience; a file that ends it. Prints what came of each attempt:
-# {door: [[when it was answered or given up, answer, when the last byte came], ...]}, times in seconds since the epoch.
-# With a last argument a connection that is made is kept and asked for /status four times a second, else it is closed.
+# argv: endpoints as JSON, [[address, port], ...]; rate; timeout; a file whose removal ends the program; [keep].
+# Prints the results as JSON: {endpoint: [[time of the end, answer, time of the last byte], ...]}, in seconds since the
+# epoch. With "keep", connections stay open and request /status four times a second, else they are closed.
 PROGRAM = """
 import errno, json, os, selectors, socket, sys, time
-doors, rate, patience, stop = json.loads(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+endpoints, rate, timeout, stop = json.loads(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 waiting, kept, number, began = selectors.DefaultSelector(), {}, 0, time.monotonic()
-found = {str(door): [] for door in range(len(doors))}
+found = {str(endpoint): [] for endpoint in range(len(endpoints))}
 
-def note(door, code, client=None):
-    word = {0: "in", errno.ECONNREFUSED: "refused"}.get(code, "none")
+def note(endpoint, code, client=None):
+    word = {0: "open", errno.ECONNREFUSED: "refused"}.get(code, "none")
     entry = [time.time(), word, 0]
-    found[str(door)].append(entry)
-    if word == "in" and len(sys.argv) > 5:
+    found[str(endpoint)].append(entry)
+    if word == "open" and len(sys.argv) > 5:
         kept[client] = entry
     elif client is not None:
         client.close()
 
-def begin(door):
-    address, port = doors[door]
+def begin(endpoint):
+    address, port = endpoints[endpoint]
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     client = socket.socket(family, socket.SOCK_STREAM)
     client.setblocking(False)
     at = time.time()
     code = client.connect_ex((address, port))
     if code in (0, errno.EINPROGRESS):
-        waiting.register(client, selectors.EVENT_WRITE, (door, at))
+        waiting.register(client, selectors.EVENT_WRITE, (endpoint, at))
     else:
-        note(door, code, client)
+        note(endpoint, code, client)
 
 def talk():
     for client, entry in list(kept.items()):
@@ -68,28 +68,28 @@ open(stop, "w").close()
 while ending is None or (waiting.get_map() and time.monotonic() < ending):
     if ending is None:
         if time.monotonic() - began >= number / rate:
-            for door in range(len(doors)):
-                begin(door)
+            for endpoint in range(len(endpoints)):
+                begin(endpoint)
             number += 1
         if time.monotonic() - talked > 0.25:
             talk()
             talked = time.monotonic()
             if not os.path.exists(stop):
-                ending = time.monotonic() + patience
+                ending = time.monotonic() + timeout
     for key, _ in waiting.select(max(0, min(0.02, began + number / rate - time.monotonic()))):
         waiting.unregister(key.fileobj)
         note(key.data[0], key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), key.fileobj)
     for key in list(waiting.get_map().values()):
-        door, at = key.data
-        if time.time() - at > patience:
+        endpoint, at = key.data
+        if time.time() - at > timeout:
             waiting.unregister(key.fileobj)
-            note(door, -1, key.fileobj)
+            note(endpoint, -1, key.fileobj)
 print(json.dumps(found))
 """
 
 
 class Attempt(NamedTuple):
-    """One attempt: when it was answered or given up, its answer (in, refused, none), when its last byte came."""
+    """One attempt: the time of its answer or timeout, its answer (in, refused, none), the time of its last byte."""
 
     at: float
     answer: str
@@ -98,43 +98,43 @@ class Attempt(NamedTuple):
 
 @dataclass
 class Attempts:
-    """What came of the attempts of one machine, by door, in the order of time."""
+    """The attempts of one machine, by endpoint, in the order of time."""
 
     of: dict[str, list[Attempt]] = field(default_factory=dict)
 
     def answered(self, *answers: str) -> dict[str, str]:
-        """Return the doors that gave one of these answers, with how often and for how long."""
+        """Return the endpoints that gave one of these answers, with their number and time span."""
         found = {}
-        for door, attempts in self.of.items():
+        for endpoint, attempts in self.of.items():
             times = [attempt.at for attempt in attempts if attempt.answer in answers]
             if times:
-                found[door] = f"{len(times)} of {len(attempts)}, over {(times[-1] - times[0]) * 1000:.0f} ms"
+                found[endpoint] = f"{len(times)} of {len(attempts)}, over {(times[-1] - times[0]) * 1000:.0f} ms"
         return found
 
-    def let_in(self) -> list[Attempt]:
-        """Return the attempts that were let in."""
-        return [attempt for attempts in self.of.values() for attempt in attempts if attempt.answer == "in"]
+    def connected(self) -> list[Attempt]:
+        """Return the attempts that connected."""
+        return [attempt for attempts in self.of.values() for attempt in attempts if attempt.answer == "open"]
 
     def within(self, begin: float, end: float) -> Attempts:
-        """Return the attempts that were answered or given up in a span of time."""
-        return Attempts({door: [one for one in found if begin <= one.at <= end] for door, found in self.of.items()})
+        """Return the attempts that ended in a span of time."""
+        return Attempts({name: [one for one in found if begin <= one.at <= end] for name, found in self.of.items()})
 
     def last(self) -> dict[str, str]:
-        """Return each door's last answer."""
-        return {door: attempts[-1].answer for door, attempts in self.of.items()}
+        """Return each endpoint's last answer."""
+        return {endpoint: attempts[-1].answer for endpoint, attempts in self.of.items()}
 
 
 @contextmanager
 def connecting(
-    fleet: Fleet, source: str, doors: list[Endpoint], rate: int = RATE, keep: bool = False
+    fleet: Fleet, source: str, endpoints: list[Endpoint], rate: int = RATE, keep: bool = False
 ) -> Iterator[Attempts]:
-    """Connect to doors from a machine for as long as the block lasts; what came of it is there at its end.
+    """Connect to endpoints from a machine while the block runs; the result is complete when the block has ended.
 
-    keep: keep the connections and speak over them, in place of closing each at once.
+    keep: keep the connections open and send requests over them, instead of closing each at once.
     """
     stop, out = f"/run/connecting-{source}", f"/run/connecting-{source}.json"
-    targets = json.dumps([[door.address, door.port] for door in doors])
-    program = ["python3", "-c", PROGRAM, targets, str(rate), str(PATIENCE), stop, *(["keep"] if keep else [])]
+    targets = json.dumps([[endpoint.address, endpoint.port] for endpoint in endpoints])
+    program = ["python3", "-c", PROGRAM, targets, str(rate), str(TIMEOUT), stop, *(["keep"] if keep else [])]
     fleet.execute(source, ["rm", "-f", stop, out])
     fleet.execute(source, ["sh", "-c", f'"$@" > {out}.part && mv {out}.part {out} &', "sh", *program])
     _wait(fleet, source, stop)
@@ -144,11 +144,11 @@ def connecting(
     finally:
         fleet.execute(source, ["rm", "-f", stop])
         _wait(fleet, source, out)
-        said: dict[str, Any] = json.loads(fleet.execute(source, ["cat", out]).out)
+        output: dict[str, Any] = json.loads(fleet.execute(source, ["cat", out]).out)
         fleet.execute(source, ["rm", "-f", out])
-        for number, door in enumerate(doors):
-            attempts.of[str(door)] = sorted(Attempt(*entry) for entry in said[str(number)])
-            assert len(said[str(number)]) > rate / 2, f"{door} was tried {len(said[str(number)])} times only"
+        for number, endpoint in enumerate(endpoints):
+            attempts.of[str(endpoint)] = sorted(Attempt(*entry) for entry in output[str(number)])
+            assert len(output[str(number)]) > rate / 2, f"{endpoint} was tried only {len(output[str(number)])} times"
 
 
 def _wait(fleet: Fleet, name: str, path: str, seconds: float = 15) -> None:

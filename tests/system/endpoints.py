@@ -1,4 +1,4 @@
-"""The ways by which a stranger could come in."""
+"""The endpoints that the stranger tries to reach."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from tests.system.fleet import Fleet
 
 STRANGER = "stranger"
 NODE = "node-1"
-# What listens inside the node's and the broker's containers; only the broker's 8080 is published beyond loopback.
+# Ports inside the containers of node and broker. Only the broker's 8080 is published on addresses other than loopback.
 INSIDE = {"prover-broker": (8080,), "prover-node": (8081, 8880)}
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One address and port to try."""
+    """An address and a port."""
 
-    way: str
+    label: str
     address: str
     port: int
 
     def __str__(self) -> str:
-        return f"{self.way} [{self.address}]:{self.port}"
+        return f"{self.label} [{self.address}]:{self.port}"
 
 
 def addresses(fleet: Fleet, name: str) -> dict[str, str]:
-    """Give a machine's addresses by family."""
+    """Return a machine's addresses by family."""
     machine = fleet.machines[name]
     both = {"v4": machine.address, "v6": machine.address6}
     return {family: address for family, address in both.items() if address is not None}
 
 
 def published(fleet: Fleet, name: str = NODE, port: int = 8080) -> list[Endpoint]:
-    """Give the broker's published port on its host's own addresses."""
+    """Return the broker's published port on its host's own addresses."""
     return [Endpoint(f"published {family}", address, port) for family, address in addresses(fleet, name).items()]
 
 
 def routed(fleet: Fleet, name: str = NODE, inside: Mapping[str, tuple[int, ...]] = INSIDE) -> list[Endpoint]:
-    """Give the containers' own ports, by service, at the containers' own addresses."""
+    """Return the ports of the containers at the containers' own addresses, by service."""
     return [
         Endpoint(f"route to {service} {family}", address, port)
         for service, ports in inside.items()
@@ -51,7 +51,7 @@ def routed(fleet: Fleet, name: str = NODE, inside: Mapping[str, tuple[int, ...]]
 
 @contextmanager
 def routes(fleet: Fleet, name: str = NODE, service: str = "prover-broker") -> Iterator[None]:
-    """Give the stranger routes to a host's container network by way of the host, as a bad neighbour takes them."""
+    """Add routes through the host to its container network on the stranger, as an attacker would."""
     via = addresses(fleet, name)
     found = fleet.container_addresses(name, service)
     subnets = {family: subnet for family, (_, subnet) in found.items() if family in via}
@@ -66,7 +66,7 @@ def routes(fleet: Fleet, name: str = NODE, service: str = "prover-broker") -> It
 
 @contextmanager
 def forwarding(fleet: Fleet, name: str) -> Iterator[None]:
-    """Let a host forward IPv6 of which no rule speaks: an engine with rules for IPv6 shuts that, others do not."""
+    """Forward IPv6 packets on a host by default. Engines with IPv6 rules drop them, others do not."""
     fleet.execute(name, "ip6tables -P FORWARD ACCEPT")
     try:
         yield
@@ -76,7 +76,7 @@ def forwarding(fleet: Fleet, name: str) -> Iterator[None]:
 
 @contextmanager
 def no_guard(fleet: Fleet, name: str = NODE) -> Iterator[None]:
-    """Remove a host's guard for a while, as root does who acts against the guard itself."""
+    """Remove a host's guard temporarily, as root can."""
     tables = "; ".join(f"delete table {family} aztec_prover" for family in ("inet", "bridge"))
     fleet.execute(name, f"systemctl stop aztec-port-guard && nft '{tables}'")
     try:
@@ -85,12 +85,12 @@ def no_guard(fleet: Fleet, name: str = NODE) -> Iterator[None]:
         fleet.execute(name, "systemctl start aztec-port-guard")
 
 
-def tried(fleet: Fleet, doors: list[Endpoint], source: str = STRANGER) -> dict[str, str]:
-    """Try each door from a machine and give what came of it."""
-    return {str(door): fleet.reach(source, door.address, door.port) for door in doors}
+def probe(fleet: Fleet, endpoints: list[Endpoint], source: str = STRANGER) -> dict[str, str]:
+    """Try each endpoint from a machine, and return the results."""
+    return {str(endpoint): fleet.reach(source, endpoint.address, endpoint.port) for endpoint in endpoints}
 
 
-def all_of(answers: dict[str, str], wanted: str) -> None:
-    """Hold every answer against the wanted one."""
+def assert_all(answers: dict[str, str], wanted: str) -> None:
+    """Assert that all results are the expected one."""
     assert answers
-    assert {door: answer for door, answer in answers.items() if answer != wanted} == {}
+    assert {endpoint: answer for endpoint, answer in answers.items() if answer != wanted} == {}

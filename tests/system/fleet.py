@@ -1,4 +1,4 @@
-"""The fleet as tests see it: the lab's own code makes and reaches machines, testinfra looks at them over ssh."""
+"""The fleet of the tests: the lab creates and reaches machines, testinfra inspects them over ssh."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tests.harness.machines import known_machines
 
 ROOT = Path(__file__).parents[2]
 SCALE_OUT = ROOT / "tests/inventories/scale_out"
-ALONE = ROOT / "tests/inventories/single_role"
-BARE = ROOT / "tests/inventories/bare_hosts"
+SINGLE_ROLE = ROOT / "tests/inventories/single_role"
+BARE_HOSTS = ROOT / "tests/inventories/bare_hosts"
 OUTPUT = ROOT / "tests/output"
 HEALTHY_WITHIN = 180
 
 
 def wait_for(what: str, ready: Callable[[], Any], seconds: float, pause: float = 2) -> Any:
-    """Ask until the answer is true and give it; fail with what was waited for when the time is over."""
+    """Call a function until its result is true, and return the result. Fail after the time limit."""
     deadline = time.monotonic() + seconds
     while True:
         answer = ready()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
+        assert time.monotonic() < deadline, f"timeout after {seconds:.0f} s: {what}"
         time.sleep(pause)
 
 
@@ -44,12 +44,12 @@ class Fleet:
         self.settings = load()
         self.client = engine.start_engine(self.settings)
         self.machines: dict[str, Machine] = {
-            machine.name: machine for machine in known_machines(self.settings, [SCALE_OUT, ALONE, BARE])
+            machine.name: machine for machine in known_machines(self.settings, [SCALE_OUT, SINGLE_ROLE, BARE_HOSTS])
         }
         self._hosts: dict[str, Host] = {}
 
     def host(self, name: str) -> Host:
-        """Give testinfra's connection to a machine, as root over ssh."""
+        """Return testinfra's connection to a machine, as root over ssh."""
         if name not in self._hosts:
             self._hosts[name] = testinfra.get_host(
                 f"ssh://{self.machines[name].user}@{self.machines[name].address}",
@@ -60,15 +60,15 @@ class Fleet:
         return self._hosts[name]
 
     def execute(self, name: str, command: str | list[str], *, check: bool = True) -> hosts.Result:
-        """Run a command as root on a machine by way of the outer engine, which no guard can shut out."""
+        """Run a command as root on a machine through the outer engine, which no guard can block."""
         return hosts.execute(self.client, name, command, check=check)
 
     def reach(self, source: str, address: str, port: int) -> str:
-        """Try a TCP connection from one machine: in, refused or shut."""
+        """Try a TCP connection from one machine. Return open, refused or filtered."""
         return hosts.reachable(self.client, source, address, port)
 
     def container(self, name: str, service: str) -> dict[str, Any]:
-        """Give what the machine's own engine says of a service's only container."""
+        """Return the `docker inspect` data of a service's only container."""
         found = [
             container
             for container in hosts.containers_on(self.client, name)
@@ -78,26 +78,26 @@ class Fleet:
         return found[0]
 
     def healthy(self, name: str, service: str) -> bool:
-        """Tell whether a service's container runs and answers its health check."""
+        """Return whether a service's container runs and is healthy."""
         state = self.container(name, service)["State"]
         return state["Running"] and state["Health"]["Status"] == "healthy"
 
     def wait_until_healthy(self, name: str, service: str) -> None:
-        """Wait for a service's health."""
+        """Wait until a service is healthy."""
         wait_for(f"{service} on {name} to be healthy", lambda: self.healthy(name, service), HEALTHY_WITHIN)
 
     def environment(self, name: str, service: str) -> dict[str, str]:
-        """Give the environment of a service's container."""
+        """Return the environment of a service's container."""
         return dict(entry.split("=", 1) for entry in self.container(name, service)["Config"]["Env"])
 
     def log(self, name: str, service: str, since: str = "1h") -> str:
-        """Give what a service has logged."""
+        """Return the log of a service."""
         container = self.container(name, service)["Name"].strip("/")
         result = self.execute(name, ["docker", "logs", "--since", since, container])
         return result.out + result.err
 
     def container_addresses(self, name: str, service: str) -> dict[str, tuple[str, str]]:
-        """Give the container's own address and its subnet, by family."""
+        """Return the address and subnet of a service's container, by family."""
         (attached,) = self.container(name, service)["NetworkSettings"]["Networks"].items()
         shown = json.loads(self.execute(name, ["docker", "network", "inspect", attached[0]]).out)[0]
         found = {}
@@ -120,21 +120,21 @@ class Fleet:
         hosts.wait_for_boot(self.client, name)
 
     def lose_power(self, name: str) -> None:
-        """Take a machine's power away and give it back."""
+        """Turn a machine off without a shutdown, and on again."""
         found = network.find(self.client, name)
         assert found is not None
         found.kill()
         self.start_machine(name)
 
     def reboot(self, name: str) -> None:
-        """Shut a machine down in order and boot it again."""
+        """Shut a machine down and boot it again."""
         hosts.reboot(self.client, name)
 
 
 def playbook(path: str, *arguments: str, report: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a playbook of the checkout over the lab's inventory; with a report, count its remote calls into it.
+    """Run a playbook of the checkout over the lab's inventory. Write its remote calls to the report, if there is one.
 
-    ansible-core has nothing to warn of in it.
+    Assert that ansible-core prints no warning.
     """
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     if report is not None:
@@ -153,17 +153,17 @@ def playbook(path: str, *arguments: str, report: Path | None = None) -> subproce
 
 
 def runs(report: Path) -> list[dict[str, Any]]:
-    """Give the entries of a report of remote calls, the newest last."""
+    """Return the entries of a report of remote calls, the newest last."""
     return [json.loads(line) for line in report.read_text().splitlines()]
 
 
 def last_run(report: Path) -> dict[str, Any]:
-    """Give the newest entry of a report of remote calls."""
+    """Return the newest entry of a report of remote calls."""
     return runs(report)[-1]
 
 
 def changes(scenario: str) -> dict[str, dict[str, int]]:
-    """Give how many tasks changed each host in Molecule's last two runs: the second one, and the one in check mode."""
+    """Return the changed tasks of each host in Molecule's last two runs: the second run and check mode."""
     second, checked = runs(OUTPUT / f"calls-{scenario}.jsonl")[-2:]
     return {
         what: {host: of["changed"] for host, of in run["stats"].items()}

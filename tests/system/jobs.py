@@ -1,4 +1,4 @@
-"""Jobs and epochs as the components' own logs count them."""
+"""Jobs and epochs in the components' logs."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def _found(pattern: re.Pattern[str], fleet: Fleet, name: str, service: str) -> l
 
 
 def completed(fleet: Fleet, name: str, service: str = "prover-agent") -> set[str]:
-    """Give the ids of the jobs that an agent says it has completed."""
+    """Return the ids of the jobs that an agent has completed."""
     return set(_found(DONE_BY_AGENT, fleet, name, service))
 
 
 def accepted(fleet: Fleet, broker: str = "node-1") -> set[str]:
-    """Give the ids of the jobs whose results the broker has taken."""
+    """Return the ids of the jobs whose results the broker has accepted."""
     return set(_found(TAKEN_BY_BROKER, fleet, broker, "prover-broker"))
 
 
 def submitted(fleet: Fleet, node: str = "node-1") -> dict[int, int]:
-    """Give the epochs whose proof the node has brought to the L1, each with the last checkpoint that it proves."""
+    """Return the epochs whose proof the node has submitted to the L1, with the last checkpoint of each."""
     found = _found(SUBMITTED, fleet, node, "prover-node")
     return {int(epoch): int(checkpoint) for epoch, checkpoint in found}
 
 
 def of_epoch(jobs: set[str], epoch: int) -> set[str]:
-    """Give the jobs of one epoch."""
+    """Return the jobs of one epoch."""
     return {job for job in jobs if job.startswith(f"{epoch}:")}
 
 
 def prove(fleet: Fleet, node: str, broker: str, agents: list[tuple[str, str]]) -> None:
-    """Wait until the L1 has accepted an epoch of the node's, and the broker jobs of every agent (host and service)."""
+    """Wait until the L1 has accepted an epoch of the node, and the broker jobs of every agent (host and service)."""
     block = proof.block_number(fleet.settings)
 
     def proven() -> bool:

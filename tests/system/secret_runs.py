@@ -1,4 +1,4 @@
-"""Runs of the playbooks with secrets of their own, and everything that a run leaves kept where it can be searched."""
+"""Playbook runs with their own secrets, and the collection of everything that a run leaves behind."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from tests.system.fleet import ROOT, Fleet, wait_for
 
 NODE = "node-1"
 WATCHED = (NODE, "agent-1")
-# Seconds until a run counts as hanging: no figure, and so with room for a busy machine.
+# Seconds until a run is considered hanging. Not a measurement, so with a margin for a busy machine.
 LONGEST = 420
 JOBS = "/run/aztec-compose-stack"
-# A program in the node's place that is well as long as a file is there.
-FRAIL, WELL = "frail", "/opt/aztec/prover-node/data/well"
+# A program that replaces the node's. It is healthy while a file exists.
+FRAIL, HEALTHY = "frail", "/opt/aztec/prover-node/data/healthy"
 
 
 def token() -> str:
-    """Give a text that nobody has written before."""
+    """Return a new, unique text."""
     return secrets.token_hex(14)
 
 
 def awkward() -> str:
-    """Give a secret with characters that shells, Compose, YAML and JSON take for their own."""
+    """Return a secret with special characters of shells, Compose, YAML and JSON."""
     return f"{token()}$a'b\"c${{D}}\\e#f {token()}"
 
 
 def planted() -> dict[str, str]:
-    """Give secrets of all kinds that an inventory holds, by name; each is new."""
+    """Return new secrets of all kinds in an inventory, by name."""
     Account.enable_unaudited_hdwallet_features()
     account, mnemonic = Account.create_with_mnemonic(num_words=24)
     other, words = Account.create_with_mnemonic(num_words=24)
@@ -68,23 +68,23 @@ def planted() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run came to: its exit code, all that it said, and the folder of everything that it left here."""
+    """The result of a run: exit code, output, and the directory with everything that it left on the controller."""
 
     code: int
-    said: str
-    folder: Path
+    output: str
+    directory: Path
 
 
 class Bench:
-    """One inventory with secrets over the lab's own, and the way to run playbooks with it."""
+    """An inventory with secrets in addition to the lab's, and methods to run playbooks with it."""
 
     def __init__(self, fleet: Fleet, private: Path, open_: Path) -> None:
-        """Take the fleet, a folder that nobody searches and one that is searched."""
+        """private: a directory that is never searched. open_: one that is searched."""
         self.fleet, self.private, self.open = fleet, private, open_
         self.values = planted()
         self.secrets = Secrets(self.values, private)
         self.roots = {name: self._root(name) for name in WATCHED}
-        # Where the L1 that refuses serves, once it does.
+        # The address of the L1 that rejects all requests, once it runs.
         self.echo = ""
         self.l1 = fleet.settings.l1_url.replace("http://", "")
         self.l1_url = f"http://{self.l1}/v3/{self.values['L1 path']}"
@@ -93,18 +93,18 @@ class Bench:
         self.inventory = private / "inventory"
         self.write_inventory()
         self.sampler = Sampler(self.secrets, self.places)
-        for folder in ("home", "tmp"):
-            (open_ / folder).mkdir()
+        for directory in ("home", "tmp"):
+            (open_ / directory).mkdir()
 
     def _root(self, name: str) -> Path:
         return Path(f"/proc/{hosts.container_of(self.fleet.client, name).attrs['State']['Pid']}/root")
 
     def places(self) -> list[Path]:
-        """Give every place for temporary files, on the hosts and here."""
+        """Return all places for temporary files, on the hosts and on this machine."""
         return [place for root in self.roots.values() for place in host_temporary(root)] + [self.open]
 
     def main(self) -> dict[str, Any]:
-        """Give the variables that hold secrets, as an operator writes them into the vault."""
+        """Return the variables that hold secrets, as an operator writes them into the vault."""
         return {
             "ansible_become_password": self.values["sudo password"],
             "aztec_l1_execution_urls": [self.l1_url],
@@ -119,22 +119,22 @@ class Bench:
 
     def write_inventory(self) -> None:
         """Write the inventory, its secrets in a vault."""
-        folder = self.inventory / "group_vars/all"
-        folder.mkdir(parents=True)
+        directory = self.inventory / "group_vars/all"
+        directory.mkdir(parents=True)
         (self.inventory / "hosts.yml").write_text(f"prover_node: {{hosts: {{{NODE}: }}}}\n")
-        vault = folder / "vault.yml"
+        vault = directory / "vault.yml"
         vault.write_text(yaml.safe_dump(self.main()))
         tool = str(Path(sys.executable).with_name("ansible-vault"))
         command = [tool, "encrypt", "--vault-password-file", str(self.password_file), str(vault)]
         subprocess.run(command, check=True, capture_output=True)
 
-    def whole(self) -> Path:
-        """Give the lab's inventory and this one in one folder, made once: a rotation writes into one alone."""
-        inventory = self.private / "whole/inventories/whole"
+    def merged_inventory(self) -> Path:
+        """Return a directory with the lab's inventory and this one, for playbooks that write into an inventory."""
+        inventory = self.private / "merged/inventories/merged"
         if not inventory.exists():
             shutil.copytree(ROOT / "inventories/lab", inventory)
             for name in ("lab", ".lab"):
-                (self.private / "whole" / name).symlink_to(ROOT / name)
+                (self.private / "merged" / name).symlink_to(ROOT / name)
             main = inventory / "group_vars/all/main.yml"
             plain = re.sub("^prover_node_publisher_private_key:.*\n", "", main.read_text(), flags=re.MULTILINE)
             main.write_text(plain)
@@ -142,39 +142,39 @@ class Bench:
         return inventory
 
     def overlay(self, name: str, text: str) -> list[str]:
-        """Write the settings of one run beside the inventory, give the arguments that add them."""
-        folder = self.private / "rows" / name
-        (folder / "host_vars" / NODE).mkdir(parents=True)
-        (folder / "hosts.yml").write_text(f"prover_node: {{hosts: {{{NODE}: }}}}\n")
-        (folder / "host_vars" / NODE / "row.yml").write_text(text)
-        return ["-i", str(folder)]
+        """Write the settings of one run as an additional inventory. Return the arguments that use it."""
+        directory = self.private / "rows" / name
+        (directory / "host_vars" / NODE).mkdir(parents=True)
+        (directory / "hosts.yml").write_text(f"prover_node: {{hosts: {{{NODE}: }}}}\n")
+        (directory / "host_vars" / NODE / "row.yml").write_text(text)
+        return ["-i", str(directory)]
 
     def command(
         self, name: str, playbook: str, *arguments: str, settings: str = "", inventory: tuple[str, ...] | None = None
     ) -> list[str]:
-        """Give the command of one run."""
+        """Return the command of one run."""
         if inventory is None:
             inventory = ("-i", "inventories/lab", "-i", str(self.inventory))
         more = self.overlay(name, settings) if settings else []
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         return [program, *inventory, *more, "-vvvv", "--diff", *arguments, playbook]
 
-    def environment(self, folder: Path) -> dict[str, str]:
-        """Give the environment of one run: all that it may write, it writes where it is searched."""
+    def environment(self, directory: Path) -> dict[str, str]:
+        """Return the environment of one run: it writes all files to searched directories."""
         return {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_HOME": str(self.open / "home"),
             "TMPDIR": str(self.open / "tmp"),
-            "ANSIBLE_LOG_PATH": str(folder / "log"),
+            "ANSIBLE_LOG_PATH": str(directory / "log"),
             "ANSIBLE_CACHE_PLUGIN": "jsonfile",
-            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts"),
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(directory / "facts"),
             "ANSIBLE_RETRY_FILES_ENABLED": "1",
-            "ANSIBLE_RETRY_FILES_SAVE_PATH": str(folder / "retry"),
+            "ANSIBLE_RETRY_FILES_SAVE_PATH": str(directory / "retry"),
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"),
             "ANSIBLE_CALLBACKS_ENABLED": "dump_results",
-            "DUMP_RESULTS_REPORT": str(folder / "results.jsonl"),
+            "DUMP_RESULTS_REPORT": str(directory / "results.jsonl"),
         }
 
     def run(
@@ -187,19 +187,19 @@ class Bench:
         environment: dict[str, str] | None = None,
         **more: Any,
     ) -> Ran:
-        """Run a playbook to its end; `meanwhile` is called while it goes on."""
-        folder = self.open / "runs" / name
-        folder.mkdir(parents=True)
+        """Run a playbook to its end. `meanwhile` is called while it runs."""
+        directory = self.open / "runs" / name
+        directory.mkdir(parents=True)
         vault = ["--vault-password-file", str(password or self.password_file)]
         command = self.command(name, playbook, *vault, *arguments, **more)
-        whole = {**self.environment(folder), **(environment or {})}
-        with (folder / "said").open("wb") as said:
+        run_environment = {**self.environment(directory), **(environment or {})}
+        with (directory / "output").open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=whole,
+                env=run_environment,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -210,18 +210,18 @@ class Bench:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
-        return Ran(code, (folder / "said").read_text(errors="replace"), folder)
+        return Ran(code, (directory / "output").read_text(errors="replace"), directory)
 
-    # --- what happens to a run while it goes on ---------------------------------------------------------------
+    # --- events during a run ----------------------------------------------------------------------------------
 
-    def job_under_way(self) -> None:
-        """Wait until a job is at work on the host."""
+    def wait_for_job(self) -> None:
+        """Wait until a job runs on the host."""
         place = self.roots[NODE] / JOBS.lstrip("/")
-        # What is noted of one that an interrupted run has left stays there.
+        # The notes of an interrupted run remain there.
         wait_for("a job on the host", lambda: any(held(str(alive)) for alive in place.glob("*/alive")), 120, 0.05)
         time.sleep(1)
 
-    def signal_the_job(self, name: str) -> None:
+    def signal_job(self, name: str) -> None:
         """Send a signal to the job on the host."""
         script = f"""
             for process in /proc/[0-9]*; do
@@ -230,72 +230,72 @@ class Bench:
         """
         assert "sent" in self.fleet.execute(NODE, script).out
 
-    def kill_the_job(self, process: subprocess.Popen) -> None:
+    def kill_job(self, process: subprocess.Popen) -> None:
         """Kill the job on the host."""
-        self.job_under_way()
-        self.signal_the_job("KILL")
+        self.wait_for_job()
+        self.signal_job("KILL")
 
     def await_frail(self, what: str, *filters: str) -> None:
-        """Wait until the frail program's container is seen."""
+        """Wait until the frail program's container exists."""
         seen = ["docker", "ps", "--quiet", f"--filter=label={FRAIL}", *filters]
         wait_for(what, lambda: self.fleet.execute(NODE, seen).out, 60, 0.2)
 
     def lose_health(self, process: subprocess.Popen) -> None:
-        """Let the new container come up and lose its health while the job waits for it.
+        """Start the new container and make it unhealthy while the job waits for it.
 
-        The job stands still meanwhile: with the first health that it sees it has done its work.
+        The job is stopped meanwhile, because it ends as soon as it finds a healthy container.
         """
-        self.job_under_way()
+        self.wait_for_job()
         self.await_frail("the new container")
-        self.signal_the_job("STOP")
+        self.signal_job("STOP")
         try:
             for command, health in (("touch", "healthy"), ("rm", "unhealthy")):
-                self.fleet.execute(NODE, [command, WELL])
+                self.fleet.execute(NODE, [command, HEALTHY])
                 self.await_frail(health, f"--filter=health={health}")
         finally:
-            self.signal_the_job("CONT")
+            self.signal_job("CONT")
 
-    def cut_the_connection(self, process: subprocess.Popen) -> None:
-        """Cut every connection to the host, and let none in."""
-        self.job_under_way()
+    def cut_connection(self, process: subprocess.Popen) -> None:
+        """Close all connections to the host, and accept no new one."""
+        self.wait_for_job()
         self.fleet.execute(NODE, "systemctl stop ssh.service && pkill -KILL sshd-session")
 
-    def lose_the_connection(self, process: subprocess.Popen) -> None:
-        """Cut every connection to the host, and let none in for a while."""
-        self.cut_the_connection(process)
+    def lose_connection_briefly(self, process: subprocess.Popen) -> None:
+        """Close all connections to the host, and accept no new one for a while."""
+        self.cut_connection(process)
         time.sleep(12)
         self.fleet.execute(NODE, "systemctl start ssh.service")
 
     def interrupt(self, process: subprocess.Popen) -> None:
         """Interrupt the run as Ctrl-C does in a terminal."""
-        self.job_under_way()
+        self.wait_for_job()
         os.killpg(process.pid, signal.SIGINT)
 
 
 def fund(fleet: Fleet, key: str) -> None:
-    """Give a key's account something to pay with."""
+    """Set the balance of a key's account."""
     address = Account.from_key(key).address
     rpc(fleet.settings.l1_url, "anvil_setBalance", address, hex(10**19))
 
 
 class Echo(BaseHTTPRequestHandler):
-    """An L1 that lets nobody in, and says all that it was asked with in its answer."""
+    """An L1 that rejects all requests, with the whole request in its response."""
 
     def _refuse(self) -> None:
-        told = json.dumps({"error": f"no access: {self.path}", "headers": dict(self.headers)}).encode()
+        body = json.dumps({"error": f"no access: {self.path}", "headers": dict(self.headers)}).encode()
         self.send_response(401, f"no access {self.path}")
-        self.send_header("content-length", str(len(told)))
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(told)
+        self.wfile.write(body)
 
     do_GET = do_POST = _refuse
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing here."""
+        """Log nothing."""
 
 
 def serve_echo(address: str) -> ThreadingHTTPServer:
-    """Serve the L1 that refuses, at a port that is free."""
+    """Serve the L1 that rejects requests, on a free port."""
     server = ThreadingHTTPServer((address, 0), Echo)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

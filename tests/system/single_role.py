@@ -1,4 +1,4 @@
-"""Roles as a stranger uses them: by name, from the installed artifact, in a playbook in an empty folder."""
+"""Single roles as a user applies them: by name, from the installed collection, in a playbook in an empty directory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.system.fleet import BARE, OUTPUT, ROOT, Fleet, last_run
+from tests.system.fleet import BARE_HOSTS, OUTPUT, ROOT, Fleet, last_run
 
-# What a role could leave on a host: files, packages, rules, units.
+# What a role can leave on a host: files, packages, rules, units.
 TRACES = {
     "files": "find /etc /opt /srv /usr/local -xdev -printf '%p %y %m %u %s %T@ %l\n' | sort",
     "packages": "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n'",
@@ -24,20 +24,20 @@ TRACES = {
 
 
 def from_artifact(run: dict[str, Any]) -> bool:
-    """Tell whether a run had its collection from the place where the stage installed the built file."""
+    """Return whether a run loaded the collection from the stage's installation."""
     places = [Path(place).resolve() for place in os.environ["ANSIBLE_COLLECTIONS_PATH"].split(":")]
     used = Path(run["collection"])
     return ROOT not in used.parents and any(place in used.parents for place in places)
 
 
 def molecule_runs(scenario: str) -> list[dict[str, Any]]:
-    """Give what Molecule's runs of a scenario's playbook came to."""
+    """Return the report entries of Molecule's runs of a scenario's playbook."""
     report = (OUTPUT / f"calls-{scenario}.jsonl").read_text().splitlines()
     return [run for run in map(json.loads, report) if run["playbook"] == "converge.yml"]
 
 
-def problems(scenario: str, hosts: list[str], bare: list[str]) -> list[str]:
-    """Say what is wrong with a scenario's runs: check mode, the role, the role again, check mode again."""
+def problems(scenario: str, hosts: list[str], recreated: list[str]) -> list[str]:
+    """Return what is wrong with a scenario's four runs: check mode, the role, the role again, check mode again."""
     runs = molecule_runs(scenario)
     found = [] if [run["check"] for run in runs] == [True, False, False, True] else ["the four runs are not there"]
     for what, run in zip(("first check", "first", "second", "second check"), runs):
@@ -46,34 +46,34 @@ def problems(scenario: str, hosts: list[str], bare: list[str]) -> list[str]:
             stats = run["stats"].get(host, {})
             broken = [name for name in ("failures", "unreachable", "ignored", "rescued") if stats.get(name)]
             found += [f"{host}: {broken} in the {what} run"] if broken or not stats else []
-            changes = host in bare and what.startswith("first")
+            changes = host in recreated and what.startswith("first")
             found += [] if bool(stats.get("changed")) == changes else [f"{host}: {stats} in the {what} run"]
     return found
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What the run of a playbook with one role came to."""
+    """The result of a playbook with one role."""
 
     code: int
-    said: str
+    output: str
     run: dict[str, Any]
 
     def changed(self, host: str) -> int:
-        """Give how many tasks changed a host; the run must have ended well."""
-        assert self.code == 0, self.said
+        """Return the number of tasks that changed a host. Fail unless the run succeeded."""
+        assert self.code == 0, self.output
         return self.run["stats"][host]["changed"]
 
 
-def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE) -> Applied:
-    """Run a playbook from an empty folder, with Ansible's own settings and the collection that the stage installed."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "play.yml").write_text(json.dumps(content))
-        (Path(folder) / "ansible.cfg").touch()
-        report = Path(folder) / "report.jsonl"
+def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE_HOSTS) -> Applied:
+    """Run a playbook in an empty directory, with Ansible's default settings and the installed collection."""
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "play.yml").write_text(json.dumps(content))
+        (Path(directory) / "ansible.cfg").touch()
+        report = Path(directory) / "report.jsonl"
         environment = {
             **os.environ,
-            "ANSIBLE_CONFIG": f"{folder}/ansible.cfg",
+            "ANSIBLE_CONFIG": f"{directory}/ansible.cfg",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/plugins/callback"),
             "ANSIBLE_CALLBACKS_ENABLED": "remote_calls",
@@ -83,21 +83,21 @@ def play(content: list[dict[str, Any]], *arguments: str, inventory: Path = BARE)
         }
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         command = [program, "-i", str(inventory), *arguments, "play.yml"]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        said = done.stdout + done.stderr
-        assert report.exists(), said
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+        output = done.stdout + done.stderr
+        assert report.exists(), output
         run = last_run(report)
     assert from_artifact(run), f"the collection came from {run['collection']}"
-    return Applied(done.returncode, said, run)
+    return Applied(done.returncode, output, run)
 
 
 def apply(role: str, host: str, *, check: bool = False, **arguments: Any) -> Applied:
-    """Apply one role by its name to one host."""
+    """Apply one role by name to one host."""
     roles = [{"role": f"aztec_ops.prover.{role}", **arguments}]
     content = [{"hosts": host, "gather_facts": False, "become": True, "roles": roles}]
     return play(content, *(["--check"] if check else []))
 
 
 def traces(fleet: Fleet, host: str) -> dict[str, list[str]]:
-    """Give what there is on a host of all that a role could leave there."""
+    """Return the state of a host that a role can change, by kind."""
     return {what: fleet.execute(host, command).out.splitlines() for what, command in TRACES.items()}

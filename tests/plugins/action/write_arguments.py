@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Stand in for a module: write the arguments that it would have been given to a file on the controller."""
+"""A replacement for a module: write the module's arguments to a file on the controller."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ansible.plugins.action import ActionBase
 
 
 class ActionModule(ActionBase):
-    """Takes `__file`, where to write, and any other arguments, which are written as JSON."""
+    """Writes all arguments as JSON to the file in `__file__`."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write the arguments, templated by Ansible as they are for any module."""
+        """Write the arguments, templated by Ansible as for any module."""
         arguments = dict(self._task.args)
         with open(arguments.pop("__file"), "w", encoding="utf-8") as file:
             json.dump(arguments, file)

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write down every result of a run, as a registered variable or another callback would have it."""
+"""Record every result of a run, as a registered variable or another callback receives it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ name: dump_results
 type: aggregate
 short_description: Writes every result of a run to a file
 description:
-  - Writes the result of every task, be it good, failed or skipped, or that of a host out of reach.
+  - Writes the result of every task, whether it succeeds, fails, is skipped, or its host is unreachable.
 requirements: [none]
 options:
   report:
@@ -26,7 +26,7 @@ options:
 
 
 class CallbackModule(CallbackBase):
-    """Takes down what every other callback sees."""
+    """Records what every other callback receives."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -35,7 +35,7 @@ class CallbackModule(CallbackBase):
 
     def _note(self, how: str, result: Any) -> None:
         whole = {"how": how, "host": result._host.get_name(), "task": result._task.get_name(), "result": result._result}
-        # Read here, as the tests set it for a process that has loaded its plugins long before.
+        # Read here, because the tests set the variable for a process that loaded its plugins earlier.
         with open(os.environ["DUMP_RESULTS_REPORT"], "a", encoding="utf-8") as report:
             report.write(json.dumps(whole, default=str) + "\n")
 

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Count what a run really asks of each host: every module and command that goes over a connection."""
+"""Count the remote calls of each host: every module and command that goes over a connection."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ name: remote_calls
 type: aggregate
 short_description: Counts the remote calls of a run, by host
 description:
-  - Counts each module and each command that goes to a host, where it is sent, so that fact gathering, retries, polls of
-    asynchronous tasks, loops, delegated tasks and calls made inside action plugins are all in the sum.
+  - Counts each module and each command when it is sent to a host. The sum includes fact gathering, retries, polls of
+    asynchronous tasks, loops, delegated tasks and calls made inside action plugins.
   - A delegated call is counted for the host that it reaches.
-  - The report says too whether the run was in check mode and where the collection was loaded from.
+  - The report also contains whether the run was in check mode, and where the collection was loaded from.
 requirements: [none]
 options:
   report:
@@ -41,7 +41,7 @@ options:
 
 
 class _Journal:
-    """Where the worker processes, which are forks of this one, write down each call as it is made."""
+    """The file in which the worker processes, forks of this one, record each call."""
 
     def __init__(self) -> None:
         descriptor, self.path = tempfile.mkstemp(prefix="remote-calls-")
@@ -51,7 +51,7 @@ class _Journal:
         self.count_local = False
 
     def note(self, action: ActionBase, what: str) -> None:
-        """Write down one call, unless it is part of another one or stays on the controller."""
+        """Record a call, unless it is part of another one or stays on the controller."""
         if self.depth or (action._connection.transport == "local" and not self.count_local):
             return
         host = action._task.delegate_to or self.host
@@ -62,7 +62,7 @@ class _Journal:
     def counting(
         self, method: Callable[..., Any], name: Callable[[ActionBase, tuple, dict], str | None]
     ) -> Callable[..., Any]:
-        """Give `method` wrapped so that each outermost call is written down, where `name` gives it a name."""
+        """Return `method`, wrapped to record each outermost call for which `name` returns a name."""
 
         @functools.wraps(method)
         def counted(action: ActionBase, *args: Any, **kwargs: Any) -> Any:
@@ -78,7 +78,7 @@ class _Journal:
         return counted
 
     def naming(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Give TaskExecutor.run wrapped so that the worker knows whose task it runs."""
+        """Return TaskExecutor.run, wrapped so that the worker knows the host of its task."""
 
         @functools.wraps(method)
         def named(executor: TaskExecutor, *args: Any, **kwargs: Any) -> Any:
@@ -88,7 +88,7 @@ class _Journal:
         return named
 
     def take(self) -> list[dict[str, str]]:
-        """Give all calls of the run and remove the journal."""
+        """Return all calls of the run and remove the journal."""
         path = Path(self.path)
         calls = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         path.unlink()
@@ -104,11 +104,11 @@ def _command_name(action: ActionBase, args: tuple, kwargs: dict) -> str:
 
 
 def _housekeeping(action: ActionBase, args: tuple, kwargs: dict) -> None:
-    """A module's temporary directory is part of the call of that module."""
+    """Return None: a module's temporary directory is part of the call of that module."""
 
 
 def _collection() -> str:
-    """Give the directory that this run's collection was loaded from, '' where it used none."""
+    """Return the directory from which this run loaded the collection, '' if it did not."""
     try:
         return os.path.realpath(importlib.import_module("ansible_collections.aztec_ops.prover").__path__[0])
     except ModuleNotFoundError:
@@ -136,7 +136,7 @@ class CallbackModule(CallbackBase):
         TaskExecutor.run = self.journal.naming(TaskExecutor.run)
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Read the options, which are there from now on."""
+        """Read the options, which are available from now on."""
         self.playbook = os.path.basename(playbook._file_name)
         self.journal.count_local = self.get_option("count_local")
 

@@ -77,7 +77,7 @@ MADE_AGAIN = network("aztec-prover", "10.201.0.0/24", bridge="aztec0")
 # Routes that leave no place for a network, and the same made narrower.
 FULL = [route(one, "eth1") for one in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 NARROWER = (DEFAULT, route("10.0.0.0/9", "eth1"))
-NARROW_IT = ": specific_routes or remove routes of the host"
+NARROW_IT = ": narrow or remove routes of the host"
 # Summary routes by gateways, which leave 10.0.0.0/8.
 SUMMARY = (DEFAULT, *(route(one, "eth1", "192.0.2.9") for one in ("172.16.0.0/12", "192.168.0.0/16")))
 ON_18, SET = {"docker_ipv4_subnet": "172.18.0.0/16"}, {"docker_ipv4_subnet": "10.201.0.0/24"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.system.endpoints import INSIDE, NODE, all_of, no_guard, published, routed, routes, tried
+from tests.system.endpoints import INSIDE, NODE, assert_all, no_guard, probe, published, routed, routes
 from tests.system.fleet import Fleet, changes, playbook
 from tests.system.jobs import prove
 
@@ -13,7 +13,7 @@ ENGINE = "5:26.1.5-1~debian.12~bookworm"
 
 
 def test_nothing_is_left_to_change() -> None:
-    """Molecule's second run, and its run in check mode after that, change nothing on any host."""
+    """Molecule's second run and the following check mode run change nothing on any host."""
     nothing = dict.fromkeys((NODE, AGENT), 0)
     assert changes("bookworm") == {"again": nothing, "check mode": nothing}
 
@@ -21,15 +21,15 @@ def test_nothing_is_left_to_change() -> None:
 @pytest.mark.parametrize("host", [NODE, AGENT])
 def test_hosts_are_debian_12(fleet: Fleet, host: str) -> None:
     """C library, Python and nft are those of Debian 12."""
-    said = fleet.execute(host, ". /etc/os-release; echo $VERSION_ID; ldd --version | head -1; python3 -V; nft -v").out
-    release, library, python, nft = said.splitlines()
+    output = fleet.execute(host, ". /etc/os-release; echo $VERSION_ID; ldd --version | head -1; python3 -V; nft -v").out
+    release, library, python, nft = output.splitlines()
     assert (release, library.split()[-1], python.split()[1].rpartition(".")[0]) == ("12", "2.36", "3.11")
     assert nft.startswith("nftables v1.0.6")
 
 
 @pytest.mark.parametrize("host", [NODE, AGENT])
 def test_engine_is_the_repositorys(fleet: Fleet, host: str) -> None:
-    """Engine, command, containerd and Compose v2 are installed from the signed repository; runc is Debian 12's."""
+    """Engine, CLI, containerd and Compose v2 come from the signed repository, runc from Debian 12."""
     shown = fleet.execute(host, ["dpkg-query", "-W", "-f", "${Package}=${Version}\n"]).out.splitlines()
     compose = "docker-compose-plugin=2.26.1-1~debian.12~bookworm"
     assert {f"docker-ce={ENGINE}", f"docker-ce-cli={ENGINE}", "containerd.io=1.7.24-1", compose} <= set(shown)
@@ -39,29 +39,29 @@ def test_engine_is_the_repositorys(fleet: Fleet, host: str) -> None:
 
 
 def test_an_epoch_is_proven(fleet: Fleet) -> None:
-    """The L1 accepts it, with jobs of the agent's."""
+    """The L1 accepts an epoch with jobs of the agent."""
     prove(fleet, NODE, NODE, [(AGENT, "prover-agent")])
 
 
 def test_the_guard_holds(fleet: Fleet) -> None:
-    """Debian 12's nft and Python are enough for tables with an owner, where the kernel has them."""
-    doors = published(fleet)
-    assert len(doors) == 2
-    all_of(tried(fleet, doors, AGENT), "in")
+    """Debian 12's nft and Python support tables with an owner, if the kernel does."""
+    endpoints = published(fleet)
+    assert len(endpoints) == 2
+    assert_all(probe(fleet, endpoints, AGENT), "open")
     fleet.execute(NODE, "nft flush ruleset; systemctl restart docker")
-    all_of(tried(fleet, doors), "shut")
+    assert_all(probe(fleet, endpoints), "filtered")
     with no_guard(fleet):
-        all_of(tried(fleet, doors), "in")
-    all_of(tried(fleet, doors), "shut")
+        assert_all(probe(fleet, endpoints), "open")
+    assert_all(probe(fleet, endpoints), "filtered")
     with routes(fleet):
-        all_of(tried(fleet, routed(fleet, inside=INSIDE)), "shut")
+        assert_all(probe(fleet, routed(fleet, inside=INSIDE)), "filtered")
 
 
 def test_hosts_come_back_after_a_reboot(fleet: Fleet) -> None:
-    """The broker is healthy again and shut for the stranger, and verify.yml finds the fleet well."""
+    """The broker is healthy, closed to the stranger, and verify.yml reports a healthy fleet."""
     fleet.reboot(NODE)
     for service in ("prover-broker", "prover-node"):
         fleet.wait_until_healthy(NODE, service)
-    all_of(tried(fleet, published(fleet)), "shut")
+    assert_all(probe(fleet, published(fleet)), "filtered")
     run = playbook("playbooks/verify.yml")
     assert run.returncode == 0, run.stdout

@@ -1,4 +1,4 @@
-"""A second run of site.yml changes nothing and asks little of each host."""
+"""A second run of site.yml changes nothing and needs few remote calls."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import pytest
 
 from tests.system.fleet import OUTPUT, last_run, playbook, runs
 
-# Exact, so that one task more is seen; the limits to keep are 4 and 7.
+# Exact values, so that one additional task is detected. The limits are 4 and 7.
 COSTS = {"agent-1": 4, "agent-2": 4, "node-1": 6}
 
 
 def problems(run: dict[str, Any]) -> list[str]:
-    """Say what is wrong with the counts and changes of a run that should change nothing."""
+    """Return the wrong counts and changes of a run that should change nothing."""
     counts = {host: len(calls) for host, calls in run["calls"].items()}
     found = [
         f"{host} took {counts.get(host, 0)} remote calls and not {COSTS[host]}: {run['calls'].get(host)}"
         for host in COSTS
         if counts.get(host, 0) != COSTS[host]
     ]
-    found += [f"{host} was asked and is no part of the run" for host in counts if host not in COSTS]
+    found += [f"{host} was contacted and is not part of the run" for host in counts if host not in COSTS]
     found += [f"{host}: changed={of['changed']}" for host, of in run["stats"].items() if of["changed"]]
     return found
 
 
 def test_second_run() -> None:
-    """The idempotence run that Molecule has just made, before the one in check mode."""
+    """Check Molecule's idempotence run, which is the one before the check mode run."""
     run = runs(OUTPUT / "calls-default.jsonl")[-2]
     assert run["playbook"] == "converge.yml"
     assert set(run["stats"]) >= set(COSTS)
@@ -35,15 +35,15 @@ def test_second_run() -> None:
 
 
 @pytest.mark.parametrize("host", COSTS)
-def test_one_task_more_is_seen(host: str, planted: dict[str, Any]) -> None:
-    """With one task planted in site.yml the same check fails, for each host."""
+def test_additional_task_is_detected(host: str, planted: dict[str, Any]) -> None:
+    """With one added task in site.yml, the same check fails for each host."""
     assert [line for line in problems(planted) if line.startswith(f"{host} took {COSTS[host] + 1} ")]
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Give the counts of a run of site.yml with one task planted in it."""
+    """Return the counts of a run of site.yml with one added task."""
     report: Path = tmp_path_factory.mktemp("planted") / "calls.jsonl"
-    run = playbook("molecule/default/one_task_more.yml", report=report)
+    run = playbook("molecule/default/additional_task.yml", report=report)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     return last_run(report)

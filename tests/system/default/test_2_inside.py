@@ -1,4 +1,4 @@
-"""What stands on the hosts: files and their modes, containers, services."""
+"""Files and their modes, containers and services on the hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPONENTS = [
     ("agent-1", "prover-agent"),
     ("agent-2", "prover-agent"),
 ]
-# Data directories, below the component's own
+# Data directories in the component's directory
 DATA = {"prover-node": "data", "prover-broker": "data", "prover-agent": "crs"}
 EACH = pytest.mark.parametrize(("name", "service"), COMPONENTS)
 EACH_HOST = pytest.mark.parametrize("name", ["node-1", "agent-1", "agent-2"])
@@ -25,7 +25,7 @@ EACH_HOST = pytest.mark.parametrize("name", ["node-1", "agent-1", "agent-2"])
 
 @EACH
 def test_container(fleet: Fleet, name: str, service: str) -> None:
-    """One container, of the fleet's version, healthy, never restarted, set to come back."""
+    """There is one container of the fleet's version: healthy, never restarted, and started again after a reboot."""
     fleet.wait_until_healthy(name, service)
     found = fleet.container(name, service)
     assert found["Config"]["Image"] == fleet.settings.aztec_reference
@@ -37,7 +37,7 @@ def test_container(fleet: Fleet, name: str, service: str) -> None:
 
 @EACH
 def test_files(fleet: Fleet, name: str, service: str) -> None:
-    """The component's directory, its data and its files are root's, and nobody else reads them."""
+    """The component's directory, data and files belong to root, and only root can read them."""
     host = fleet.host(name)
     directory = f"/opt/aztec/{service}"
     for path in (directory, f"{directory}/{DATA[service]}"):
@@ -49,20 +49,20 @@ def test_files(fleet: Fleet, name: str, service: str) -> None:
 
 
 def test_key_file(fleet: Fleet) -> None:
-    """The publisher's key stands in a file that only root reads, and nowhere in what the engine tells."""
+    """The publisher's key is in a file that only root can read, and not in the engine's data."""
     host = fleet.host("node-1")
     keys, key = host.file("/opt/aztec/prover-node/keys"), host.file("/opt/aztec/prover-node/keys/prover.json")
     assert (keys.user, keys.mode) == ("root", 0o700)
     assert (key.user, key.mode) == ("root", 0o600)
     assert KEY in key.content_string
-    told = json.dumps(fleet.container("node-1", "prover-node"))
-    assert KEY not in told
+    shown = json.dumps(fleet.container("node-1", "prover-node"))
+    assert KEY not in shown
     for path in ("compose.yml", ".env"):
         assert KEY not in host.file(f"/opt/aztec/prover-node/{path}").content_string
 
 
 def test_environment(fleet: Fleet) -> None:
-    """What is derived has reached the processes."""
+    """Derived values reach the processes."""
     node, agent = fleet.environment("node-1", "prover-node"), fleet.environment("agent-1", "prover-agent")
     assert node["PROVER_AGENT_COUNT"] == "0"
     assert node["PROVER_BROKER_HOST"] == "http://prover-broker:8080"
@@ -74,7 +74,7 @@ def test_environment(fleet: Fleet) -> None:
 
 @EACH_HOST
 def test_services(fleet: Fleet, name: str) -> None:
-    """Engine and guard run and are started at boot; the guard's table is loaded."""
+    """Engine and guard run and start at boot. The guard's table is loaded."""
     host = fleet.host(name)
     for unit in ("docker", "aztec-port-guard"):
         assert host.service(unit).is_running
@@ -84,7 +84,7 @@ def test_services(fleet: Fleet, name: str) -> None:
 
 @EACH_HOST
 def test_engine_configuration(fleet: Fleet, name: str) -> None:
-    """An engine of the role: containers outlive its restart, logs are rotated, no environment is in /tmp."""
+    """Containers survive a restart of the role's engine, logs are rotated, no environment is in /tmp."""
     options = json.loads(fleet.host(name).file("/etc/docker/daemon.json").content_string)
     assert options["live-restore"] is True
     assert options["log-opts"]["max-size"]
@@ -94,7 +94,7 @@ def test_engine_configuration(fleet: Fleet, name: str) -> None:
 
 @EACH
 def test_nothing_else_is_published(fleet: Fleet, name: str, service: str) -> None:
-    """The node's RPC is on loopback, the broker on the fleet's addresses too, an agent and the admin port nowhere."""
+    """RPC is published on loopback, the broker also on the fleet's addresses, agents and the admin port nowhere."""
     ports = fleet.container(name, service)["NetworkSettings"]["Ports"]
     bound = {(port, on["HostIp"]) for port, ons in ports.items() for on in ons or []}
     everywhere = ("0.0.0.0", "::")

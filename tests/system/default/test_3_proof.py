@@ -12,7 +12,7 @@ WITHIN = 420
 
 
 def test_agents_prove_an_epoch(fleet: Fleet) -> None:
-    """An epoch is accepted in the prover's name whose every job, the root too, was made by the agents."""
+    """The L1 accepts an epoch of this prover, and its agents completed all jobs, including the root."""
     beyond, block = proof.proven_checkpoint(fleet.settings), proof.block_number(fleet.settings)
     proof.wait_for_proof(fleet.settings, beyond, block, WITHIN)
     on_l1 = {one.checkpoint: one for one in proof.proofs(fleet.settings, block)}
@@ -26,6 +26,6 @@ def test_agents_prove_an_epoch(fleet: Fleet) -> None:
 
 
 def test_l1_finalizes_blocks_as_late_as_ethereum(fleet: Fleet) -> None:
-    """A node that reads of a final block before it reads that the block is proven cannot be started again."""
+    """A node that reads a final block before it reads its proof cannot start again."""
     final = int(rpc(fleet.settings.l1_url, "eth_getBlockByNumber", "finalized", False)["number"], 16)
     assert final == 0 or final <= proof.block_number(fleet.settings) - 64

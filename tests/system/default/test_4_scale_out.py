@@ -1,4 +1,4 @@
-"""One agent more: added to the inventory, site.yml run for it alone, while another agent's machine is off."""
+"""Add an agent to the inventory and run site.yml only for it, while another agent's machine is off."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Joined:
 
 
 def others(fleet: Fleet) -> dict[str, tuple[str, str]]:
-    """Give id and start of each container of the others whose machine is on: both differ when one was made anew."""
+    """Return id and start time of the other running containers. A recreated or restarted container has other values."""
     found = {f"{service} on {name}": fleet.container(name, service) for name, service in OTHERS}
     return {which: (container["Id"], container["State"]["StartedAt"]) for which, container in found.items()}
 
 
 @pytest.fixture(scope="module")
 def joined(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Joined]:
-    """Turn agent-1 off, add agent-3 and run site.yml for it; afterwards turn agent-1 on again."""
+    """Turn agent-1 off, add agent-3 and run site.yml for it. Turn agent-1 on at the end."""
     make(["agent-3"], [SCALE_OUT]).close()
     before = others(fleet)
     fleet.stop_machine("agent-1")
@@ -45,8 +45,8 @@ def joined(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[J
     fleet.start_machine("agent-1")
 
 
-def test_site_for_the_new_agent_alone(fleet: Fleet, joined: Joined) -> None:
-    """The run ends well with a dead peer, and the new agent is up."""
+def test_site_for_only_the_new_agent(fleet: Fleet, joined: Joined) -> None:
+    """The run succeeds although another agent is down, and the new agent is healthy."""
     assert joined.run.returncode == 0, joined.run.stdout[-4000:] + joined.run.stderr
     assert "unreachable=1" not in joined.run.stdout
     fleet.wait_until_healthy("agent-3", "prover-agent")
@@ -54,7 +54,7 @@ def test_site_for_the_new_agent_alone(fleet: Fleet, joined: Joined) -> None:
 
 @pytest.mark.usefixtures("joined")
 def test_new_agent_works(fleet: Fleet) -> None:
-    """It completes jobs, the broker takes them, and an epoch that it worked on is accepted by the L1."""
+    """The new agent completes jobs, the broker accepts them, and the L1 accepts an epoch with its jobs."""
     block = proof.block_number(fleet.settings)
 
     def proven() -> list[int]:
@@ -65,13 +65,13 @@ def test_new_agent_works(fleet: Fleet) -> None:
     assert wait_for("an accepted epoch with jobs of agent-3", proven, WITHIN)
 
 
-def test_others_were_left_alone(fleet: Fleet, joined: Joined) -> None:
-    """No container of theirs was made anew or restarted."""
+def test_others_are_not_restarted(fleet: Fleet, joined: Joined) -> None:
+    """None of the other containers is recreated or restarted."""
     assert others(fleet) == joined.before
 
 
-def test_others_were_not_asked(joined: Joined) -> None:
-    """Of the other machines only the broker's got a call: the one that admits the new agent."""
+def test_others_are_not_contacted(joined: Joined) -> None:
+    """Of the other hosts, only the broker's is contacted, to admit the new agent."""
     calls = last_run(joined.report)["calls"]
     assert calls.pop("agent-3")
     assert list(calls) == ["node-1"]

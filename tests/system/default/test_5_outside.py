@@ -1,10 +1,10 @@
-"""The stranger gets in nowhere, after a reboot too, and on each of those ways when the guard is unloaded."""
+"""The stranger reaches no guarded port, also after a reboot, and reaches all of them without the guard."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.system.endpoints import NODE, STRANGER, addresses, all_of, no_guard, published, routed, routes, tried
+from tests.system.endpoints import NODE, STRANGER, addresses, assert_all, no_guard, probe, published, routed, routes
 from tests.system.fleet import Fleet, wait_for
 
 SEND_UDP = """
@@ -15,55 +15,55 @@ for _ in range(20):
 """
 
 
-def the_stranger_is_out(fleet: Fleet) -> None:
-    """Try every guarded door from the stranger."""
+def assert_stranger_is_filtered(fleet: Fleet) -> None:
+    """Check that the stranger reaches no guarded endpoint."""
     with routes(fleet):
-        all_of(tried(fleet, published(fleet) + routed(fleet)), "shut")
+        assert_all(probe(fleet, published(fleet) + routed(fleet)), "filtered")
 
 
-def test_guarded_and_not(fleet: Fleet) -> None:
-    """Shut with the guard, open without it, shut with it again: published ports and routes, IPv4 and IPv6."""
+def test_guard_filters_the_stranger(fleet: Fleet) -> None:
+    """Published ports and routes are filtered with the guard and open without it, over IPv4 and IPv6."""
     with routes(fleet):
-        doors = published(fleet) + routed(fleet)
-        assert len(doors) == 8
-        all_of(tried(fleet, doors), "shut")
+        endpoints = published(fleet) + routed(fleet)
+        assert len(endpoints) == 8
+        assert_all(probe(fleet, endpoints), "filtered")
         with no_guard(fleet):
-            all_of(tried(fleet, doors), "in")
-        all_of(tried(fleet, doors), "shut")
+            assert_all(probe(fleet, endpoints), "open")
+        assert_all(probe(fleet, endpoints), "filtered")
 
 
-def test_agents_are_let_in(fleet: Fleet) -> None:
+def test_agents_are_admitted(fleet: Fleet) -> None:
     """The agents reach the broker's published port."""
-    answers = tried(fleet, published(fleet)[:1], "agent-1")
-    all_of(answers, "in")
+    answers = probe(fleet, published(fleet)[:1], "agent-1")
+    assert_all(answers, "open")
 
 
 @pytest.mark.parametrize("family", ["v4", "v6"])
 @pytest.mark.parametrize("port", [8081, 8880])
 def test_rpc_and_admin_are_not_published(fleet: Fleet, family: str, port: int) -> None:
-    """Nothing answers for the node's RPC and admin ports at the host's own addresses, for agents neither."""
+    """Nothing listens on the RPC and admin ports at the host's own addresses, not even for agents."""
     for source in (STRANGER, "agent-1"):
-        assert fleet.reach(source, addresses(fleet, NODE)[family], port) != "in"
+        assert fleet.reach(source, addresses(fleet, NODE)[family], port) != "open"
 
 
 def test_rpc_answers_on_loopback(fleet: Fleet) -> None:
     """The host itself reaches the RPC."""
-    assert fleet.reach(NODE, "127.0.0.1", 8081) == "in"
+    assert fleet.reach(NODE, "127.0.0.1", 8081) == "open"
 
 
 @pytest.mark.parametrize("family", ["v4", "v6"])
 def test_p2p_is_open(fleet: Fleet, family: str) -> None:
-    """Anybody reaches 40400, TCP and UDP."""
+    """Every host reaches 40400, TCP and UDP."""
     address = addresses(fleet, NODE)[family]
-    assert fleet.reach(STRANGER, address, 40400) == "in"
+    assert fleet.reach(STRANGER, address, 40400) == "open"
     before = datagrams(fleet)
     fleet.execute(STRANGER, ["python3", "-c", SEND_UDP, address])
-    # A busy machine may lose some of the twenty; of none that is shut out does one arrive.
+    # A busy machine can lose some of the twenty. If the port is filtered, none arrives.
     wait_for("the datagrams to arrive", lambda: datagrams(fleet) >= before + 10, 15)
 
 
 def datagrams(fleet: Fleet) -> int:
-    """Give how many UDP datagrams the node's container has received, over both families."""
+    """Return the number of UDP datagrams that the node's container has received, over both families."""
     container = fleet.container(NODE, "prover-node")["Name"].strip("/")
     snmp = fleet.execute(NODE, ["docker", "exec", container, "cat", "/proc/net/snmp", "/proc/net/snmp6"]).out
     lines = [line.split() for line in snmp.splitlines()]
@@ -74,12 +74,12 @@ def datagrams(fleet: Fleet) -> int:
 
 
 def test_after_a_reboot(fleet: Fleet) -> None:
-    """After a reboot of the host everything comes back by itself: containers, guard, and who gets in where."""
+    """After a reboot, containers and guard start again, and the same hosts are admitted."""
     fleet.reboot(NODE)
     for service in ("prover-broker", "prover-node"):
         fleet.wait_until_healthy(NODE, service)
     assert fleet.host(NODE).service("aztec-port-guard").is_running
-    the_stranger_is_out(fleet)
-    test_agents_are_let_in(fleet)
+    assert_stranger_is_filtered(fleet)
+    test_agents_are_admitted(fleet)
     for family in ("v4", "v6"):
-        assert fleet.reach(STRANGER, addresses(fleet, NODE)[family], 40400) == "in"
+        assert fleet.reach(STRANGER, addresses(fleet, NODE)[family], 40400) == "open"

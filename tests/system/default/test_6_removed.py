@@ -1,4 +1,4 @@
-"""An agent that was taken out of the inventory and runs on: site.yml names it, and what it says to do stops it."""
+"""An agent that was removed from the inventory but still runs: site.yml reports it, and its remedy stops it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tests.system.fleet import Fleet, playbook
 REMOVED = "agent-3"
 
 
-def test_a_removed_agent_that_still_tries_is_named(fleet: Fleet) -> None:
-    """The broker no longer admits it, the end of the run names its address alone, and the fleet is well without it."""
+def test_removed_agent_is_reported(fleet: Fleet) -> None:
+    """The broker no longer admits the agent, the report contains only its address, and the fleet is healthy."""
     fleet.wait_until_healthy(REMOVED, "prover-agent")
     run = playbook("playbooks/site.yml")
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr

@@ -16,7 +16,7 @@ SOURCES = ("docker.list", "docker-apt-key.list", "docker-ce.sources")
 
 def test_check_mode_and_second_run_change_nothing() -> None:
     """Check mode on bare hosts, the role, the role again, check mode again."""
-    assert problems("docker_engine", [*INSTALLED, "engine-distribution"], bare=list(INSTALLED)) == []
+    assert problems("docker_engine", [*INSTALLED, "engine-distribution"], recreated=list(INSTALLED)) == []
 
 
 @pytest.mark.parametrize("host", INSTALLED)
@@ -28,8 +28,8 @@ def test_engine_of_the_repository_serves(fleet: Fleet, host: str) -> None:
     assert fleet.execute(host, ["systemctl", "is-enabled", "docker.service"]).out.strip() == "enabled"
     image = "tar -C /usr/bin -c tini-static | docker import - tini > /dev/null"
     compose = "printf 'services: {one: {image: tini, command: [/tini-static, --version], network_mode: none}}'"
-    said = fleet.execute(host, f"{image} && {compose} | docker compose -p one -f - run --rm one 2> /dev/null").out
-    assert said.startswith("tini version 0.")
+    output = fleet.execute(host, f"{image} && {compose} | docker compose -p one -f - run --rm one 2> /dev/null").out
+    assert output.startswith("tini version 0.")
 
 
 @pytest.mark.parametrize("host", INSTALLED)

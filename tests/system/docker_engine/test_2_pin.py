@@ -32,8 +32,8 @@ def test_unattended_upgrades_do_not_move_it(fleet: Fleet) -> None:
     """They move another package of the same repository, and leave the engine."""
     downgrade_compose(fleet)
     assert version(fleet) == OLDER
-    said = fleet.execute(HOST, UNATTENDED).out
-    assert version(fleet, COMPOSE) == "2.26.1-1~debian.13~trixie", said
+    output = fleet.execute(HOST, UNATTENDED).out
+    assert version(fleet, COMPOSE) == "2.26.1-1~debian.13~trixie", output
     assert (version(fleet), version(fleet, "docker-ce-cli")) == (OLDER, OLDER)
 
 
@@ -55,5 +55,5 @@ def test_another_pin(fleet: Fleet, engines: Engines, pin: str, wanted: str) -> N
 
 def test_without_a_pin_unattended_upgrades_move_it(fleet: Fleet) -> None:
     """It was the pin that held the engine."""
-    said = fleet.execute(HOST, UNATTENDED).out
-    assert (version(fleet), version(fleet, "docker-ce-cli")) == (NEWER, NEWER), said
+    output = fleet.execute(HOST, UNATTENDED).out
+    assert (version(fleet), version(fleet, "docker-ce-cli")) == (NEWER, NEWER), output

@@ -27,7 +27,7 @@ def test_prepared_host_is_refused_as_it_is(fleet: Fleet, engines: Engines) -> No
         f"remove those that nothing else needs ({REMEDY}), or set docker_engine_source to distribution; "
         "/etc/docker/daemon.json was there before the engine and sets data-root, registry-mirrors: set the same in "
         "docker_engine_daemon_options, or remove the file"
-    ) in applied.said
+    ) in applied.output
 
 
 def test_other_source_takes_what_is_there(engines: Engines) -> None:

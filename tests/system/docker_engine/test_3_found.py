@@ -65,7 +65,7 @@ def test_another_fingerprint_is_refused(fleet: Fleet, engines: Engines) -> None:
     assert (
         f"{BARE}: nothing was installed, because the key at {URL}/debian/gpg is rejected: its fingerprint is "
         f"{engines.fingerprint.strip()}, not {DOCKERS}: check docker_engine_apt_url and the server behind it"
-    ) in applied.said
+    ) in applied.output
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_source_among_others_is_refused(fleet: Fleet, engines: Engines, name: 
     assert (
         f"{BARE}: {path} has {URL}/debian with another key (/k.gpg), and other repositories: remove that entry, "
         "the role writes its own"
-    ) in applied.said
+    ) in applied.output
 
 
 def test_podman_in_dockers_place_is_refused(fleet: Fleet, engines: Engines) -> None:
@@ -109,4 +109,4 @@ def test_podman_in_dockers_place_is_refused(fleet: Fleet, engines: Engines) -> N
     assert applied.code == 2
     assert (
         f"{BARE}: podman-docker provides the docker command: remove it (apt-get remove podman-docker) and run again"
-    ) in applied.said
+    ) in applied.output

@@ -84,9 +84,7 @@ def test_containerd_gets_its_settings(fleet: Fleet, engines: Engines, container:
     assert engines.apply(HOST, **GIVEN).changed(HOST) == 0
 
 
-def test_containerd_gets_its_settings_while_the_engine_is_away(
-    fleet: Fleet, engines: Engines, container: Any
-) -> None:
+def test_containerd_gets_its_settings_while_the_engine_is_away(fleet: Fleet, engines: Engines, container: Any) -> None:
     """It runs on when the engine is stopped, and so do the containers."""
     fleet.execute(HOST, OLD)
     seen = container()
@@ -97,9 +95,7 @@ def test_containerd_gets_its_settings_while_the_engine_is_away(
     assert engines.apply(HOST, **GIVEN).changed(HOST) == 0
 
 
-def test_container_of_before_gets_them_when_it_is_started_again(
-    fleet: Fleet, engines: Engines, container: Any
-) -> None:
+def test_container_of_before_gets_them_when_it_is_started_again(fleet: Fleet, engines: Engines, container: Any) -> None:
     """What starts its health checks is a process of its own, which outlives containerd with the environment it had."""
     fleet.execute(HOST, f"docker stop --time 1 lasting && {OLD}")
     wait_for("the engine to find containerd", lambda: fleet.execute(HOST, START, check=False).code == 0, 30)
@@ -122,5 +118,5 @@ def test_settings_that_are_overridden_are_told(fleet: Fleet, engines: Engines) -
     assert (
         f"{HOST}: containerd runs without the settings in {CONF}: find the setting that overrides them with systemctl "
         "cat containerd.service, and remove it"
-    ) in applied.said
+    ) in applied.output
     assert engines.apply(HOST, **GIVEN).code == 0

@@ -54,7 +54,7 @@ def test_settings_are_refused(fleet: Fleet, engines: Engines, options: dict[str,
     before = kept(fleet)
     applied = engines.apply(HOST, docker_engine_daemon_options=options, **MIRRORS)
     assert applied.code == 2
-    assert f"{HOST}: {line}" in applied.said
+    assert f"{HOST}: {line}" in applied.output
     assert kept(fleet) == before
 
 

@@ -30,7 +30,7 @@ def test_a_root_that_holds_an_image_is_not_moved(fleet: Fleet, engines: Engines)
     before = process(fleet, "docker.service")
     applied = engines.apply(HOST, docker_engine_data_root=NEW, **GIVEN)
     assert applied.code == 2
-    assert line(OLD, NEW) in applied.said
+    assert line(OLD, NEW) in applied.output
     assert (process(fleet, "docker.service"), root(fleet)) == (before, OLD)
     fleet.execute(HOST, ["docker", "image", "inspect", "kept"])
 
@@ -52,14 +52,14 @@ def test_containerd_is_not_moved_below_a_container(fleet: Fleet, engines: Engine
     """Its container runs on."""
     applied = engines.apply(HOST, docker_engine_data_root=NEW, **GIVEN)
     assert applied.code == 2
-    assert line(CONTAINERD, "/var/lib/containerd") in applied.said
+    assert line(CONTAINERD, "/var/lib/containerd") in applied.output
     assert fleet.execute(HOST, ["docker", "inspect", "-f", "{{.State.Running}}", "lasting"]).out.strip() == "true"
 
 
 def test_what_the_line_says_works(fleet: Fleet, engines: Engines) -> None:
     """Everything stopped and moved manually, the run goes on, and the image is there."""
     wanted = {"docker_engine_data_root": OTHER, "docker_engine_containerd_root": CONTAINERD, **GIVEN}
-    assert line(NEW, OTHER) in engines.apply(HOST, **wanted).said
+    assert line(NEW, OTHER) in engines.apply(HOST, **wanted).output
     fleet.execute(HOST, f"docker rm -f lasting && {STOP} && mv {NEW} {OTHER}")
     assert engines.apply(HOST, **wanted).changed(HOST) > 0
     assert root(fleet) == OTHER

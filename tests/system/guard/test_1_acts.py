@@ -1,7 +1,7 @@
-"""What happens on a broker's host, with a stranger who connects 50 times a second to every door all the while.
+"""Actions on a broker's host, while the stranger connects 50 times per second to every endpoint.
 
-The doors are the broker's published port and the containers' own ports by a route, over IPv4 and IPv6. An agent
-connects to the published port in the same way, and is served throughout wherever the engine and the host run on.
+The endpoints are the broker's published port and, through a route, the containers' own ports, over IPv4 and IPv6. An
+agent connects to the published port in the same way, and is always served if the engine and the host keep running.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.system.connecting import PATIENCE, RATE, Attempts, connecting
+from tests.system.connecting import RATE, TIMEOUT, Attempts, connecting
 from tests.system.endpoints import NODE, STRANGER, forwarding, no_guard, published, routed, routes
 from tests.system.fleet import Fleet, wait_for
 
@@ -21,8 +21,8 @@ AGENT = "agent-1"
 MAIN_PID = "$(systemctl show --property MainPID --value aztec-port-guard)"
 SAVE = "{ echo '#!/usr/sbin/nft -f'; echo 'flush ruleset'; nft list ruleset; } > /etc/nftables.conf"
 
-# After these the engine and the host have run on: an agent is served throughout.
-ACTS = (
+# The engine and the host keep running during these actions: the agent is always served.
+ACTIONS = (
     "nft flush ruleset",
     "nft -f /etc/nftables.conf",
     "systemctl start nftables && systemctl reload nftables",
@@ -37,67 +37,67 @@ ACTS = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ways(fleet: Fleet):
-    """Give the stranger its routes, and leave the host's firewall and engine as they were."""
+def routes_and_cleanup(fleet: Fleet):
+    """Add the stranger's routes, and restore the host's firewall and engine at the end."""
     before = fleet.execute(NODE, "cat /etc/nftables.conf").out
     with routes(fleet), forwarding(fleet, NODE):
         yield
-    fleet.execute(NODE, ["sh", "-c", "printf %s \"$1\" > /etc/nftables.conf", "sh", before])
+    fleet.execute(NODE, ["sh", "-c", 'printf %s "$1" > /etc/nftables.conf', "sh", before])
     fleet.execute(NODE, "systemctl disable --now nftables; systemctl restart docker")
     for service in ("prover-broker", "prover-node"):
         fleet.wait_until_healthy(NODE, service)
 
 
-def doors(fleet: Fleet) -> list:
-    """Return all doors of the host."""
+def endpoints(fleet: Fleet) -> list:
+    """Return all endpoints of the host."""
     return published(fleet) + routed(fleet)
 
 
-def watched(fleet: Fleet, act: Callable, settle: float = 1) -> tuple[Attempts, Attempts]:
-    """Return what came of the stranger's attempts and of the agent's, begun before an act and ended after it."""
-    with connecting(fleet, STRANGER, doors(fleet)) as stranger, connecting(fleet, AGENT, published(fleet)) as agent:
+def record_attempts(fleet: Fleet, act: Callable, settle: float = 1) -> tuple[Attempts, Attempts]:
+    """Return the attempts of the stranger and the agent, from before an action until after it."""
+    with connecting(fleet, STRANGER, endpoints(fleet)) as stranger, connecting(fleet, AGENT, published(fleet)) as agent:
         time.sleep(0.5)
         act()
         time.sleep(settle)
     return stranger, agent
 
 
-def broker_is_back(fleet: Fleet) -> None:
+def wait_for_broker(fleet: Fleet) -> None:
     """Wait until the agent reaches the broker again."""
-    door = published(fleet)[0]
-    wait_for("the broker to be back", lambda: fleet.reach(AGENT, door.address, door.port) == "in", 120)
+    endpoint = published(fleet)[0]
+    wait_for("the broker to be back", lambda: fleet.reach(AGENT, endpoint.address, endpoint.port) == "open", 120)
 
 
 def test_open_without_the_guard(fleet: Fleet) -> None:
-    """Every door answers the stranger without the guard, or the tests that follow prove nothing."""
+    """Without the guard, every endpoint answers the stranger. Otherwise the other tests would prove nothing."""
     with no_guard(fleet):
-        stranger, _agent = watched(fleet, lambda: None)
-    assert set(stranger.answered("in")) == {str(door) for door in doors(fleet)}
+        stranger, _agent = record_attempts(fleet, lambda: None)
+    assert set(stranger.answered("open")) == {str(endpoint) for endpoint in endpoints(fleet)}
 
 
 @pytest.fixture(scope="module")
-def acted(fleet: Fleet, ways) -> dict[str, tuple[Attempts, Attempts]]:
-    """Take each act in turn, and return what came of the stranger's and of the agent's attempts meanwhile, by act."""
+def acted(fleet: Fleet, routes_and_cleanup) -> dict[str, tuple[Attempts, Attempts]]:
+    """Run all actions, and return the attempts of the stranger and the agent during each."""
     spans = {}
 
-    def take_all() -> None:
-        for act in ACTS:
+    def run_all() -> None:
+        for act in ACTIONS:
             begin = time.time()
             fleet.execute(NODE, act)
-            time.sleep(PATIENCE + 0.2)
+            time.sleep(TIMEOUT + 0.2)
             assert fleet.execute(NODE, "systemctl is-active aztec-port-guard").out.strip() == "active", act
             spans[act] = begin, time.time()
 
-    stranger, agent = watched(fleet, take_all)
+    stranger, agent = record_attempts(fleet, run_all)
     return {act: (stranger.within(*span), agent.within(*span)) for act, span in spans.items()}
 
 
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("act", ACTIONS)
 def test_act(acted, act: str) -> None:
-    """The stranger gets no answer, and the agent one each time."""
+    """The stranger gets no answer, the agent always gets one."""
     stranger, agent = acted[act]
     assert all(len(found) > RATE for attempts in acted[act] for found in attempts.of.values())
-    assert stranger.answered("in", "refused") == {}
+    assert stranger.answered("open", "refused") == {}
     assert agent.answered("none", "refused") == {}
 
 
@@ -109,47 +109,47 @@ def test_act(acted, act: str) -> None:
     ],
 )
 def test_engine(fleet: Fleet, act: str) -> None:
-    """The stranger gets no answer while the engine or the container comes up, and the agent is served again after."""
+    """The stranger gets no answer while engine or container start, and the agent is served again."""
 
     def through() -> None:
         fleet.execute(NODE, act)
-        broker_is_back(fleet)
+        wait_for_broker(fleet)
 
-    stranger, agent = watched(fleet, through)
-    assert stranger.answered("in", "refused") == {}
-    assert set(agent.last().values()) == {"in"}
+    stranger, agent = record_attempts(fleet, through)
+    assert stranger.answered("open", "refused") == {}
+    assert set(agent.last().values()) == {"open"}
 
 
 def through_a_boot(fleet: Fleet, boot: Callable) -> None:
-    """Assert that nobody is let in while the host goes down and boots, nor after; the agent is served again.
+    """Assert that the stranger never connects during and after a reboot, and that the agent is served again.
 
-    A host of the lab has its network before its systemd starts, and refuses what it gets until the guard is there. The
-    guard's unit is ordered before the network, which on a machine of its own comes up later.
+    The network of a host in the lab is up before its systemd. The host refuses connections until the guard is loaded.
+    The guard's unit is ordered before the network, which comes up later on a real machine.
     """
 
     def act() -> None:
         boot()
-        broker_is_back(fleet)
+        wait_for_broker(fleet)
 
-    stranger, agent = watched(fleet, act)
-    assert stranger.answered("in") == {}
-    assert set(agent.last().values()) == {"in"}
+    stranger, agent = record_attempts(fleet, act)
+    assert stranger.answered("open") == {}
+    assert set(agent.last().values()) == {"open"}
     assert fleet.execute(NODE, "systemctl is-active aztec-port-guard").out.strip() == "active"
 
 
 def test_reboot_with_nftables_enabled(fleet: Fleet) -> None:
-    """nftables.service flushes the ruleset on its way down and on its way up."""
+    """nftables.service flushes the ruleset when it stops and when it starts."""
     fleet.execute(NODE, "systemctl enable --now nftables")
     through_a_boot(fleet, lambda: fleet.reboot(NODE))
 
 
 def test_power_loss(fleet: Fleet) -> None:
-    """Nothing is shut down in order."""
+    """The host does not shut down."""
     through_a_boot(fleet, lambda: fleet.lose_power(NODE))
 
 
 def test_saved_ruleset_is_loaded_at_boot(fleet: Fleet) -> None:
-    """The operator's own firewall, saved with the guard's tables in it, is loaded at boot, and the guard stands."""
+    """The operator's saved firewall, which contains the guard's tables, is loaded at boot. The guard still works."""
     fleet.execute(NODE, f"nft add table inet operators_own && {SAVE} && systemctl enable nftables")
     through_a_boot(fleet, lambda: fleet.reboot(NODE))
     assert "operators_own" in fleet.execute(NODE, "nft list tables").out

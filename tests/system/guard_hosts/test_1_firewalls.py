@@ -1,4 +1,4 @@
-"""Other firewalls on the broker's host, with a stranger who connects to every door all the while."""
+"""Other firewalls on the broker's host, while the stranger connects to every endpoint."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from tests.system.endpoints import NODE, forwarding, routes
 from tests.system.fleet import Fleet
-from tests.system.guard.test_1_acts import watched
+from tests.system.guard.test_1_acts import record_attempts
 
 pytestmark = pytest.mark.usefixtures("rebooted")
 
-# ssh and the broker stay open in the operator's own firewall: what is shut is the guard's affair.
+# The operator's own firewall opens ssh and the broker, so that only the guard filters.
 UFW = "ufw allow 22/tcp && ufw allow 8080/tcp && ufw --force enable && ufw reload && ufw --force disable"
 FIREWALLD = (
     "systemctl start firewalld && firewall-cmd -q --add-port=8080/tcp"
@@ -21,7 +21,7 @@ FIREWALLD = (
 
 @pytest.fixture(scope="module", autouse=True)
 def packages(fleet: Fleet):
-    """Install both firewalls, which start nothing by themselves here, and remove them."""
+    """Install both firewalls, which do not start automatically here, and remove them at the end."""
     quiet = "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends"
     fleet.execute(NODE, "ln -sf /dev/null /etc/systemd/system/firewalld.service")
     fleet.execute(NODE, f"apt-get update -qq && {quiet} ufw firewalld")
@@ -35,8 +35,8 @@ def packages(fleet: Fleet):
 
 @pytest.mark.parametrize("act", [pytest.param(UFW, id="ufw"), pytest.param(FIREWALLD, id="firewalld")])
 def test_firewall(fleet: Fleet, act: str) -> None:
-    """The stranger gets no answer; the agent is served in the end."""
-    stranger, agent = watched(fleet, lambda: fleet.execute(NODE, act))
-    assert stranger.answered("in", "refused") == {}
-    assert set(agent.last().values()) == {"in"}
+    """The stranger gets no answer, the agent is served at the end."""
+    stranger, agent = record_attempts(fleet, lambda: fleet.execute(NODE, act))
+    assert stranger.answered("open", "refused") == {}
+    assert set(agent.last().values()) == {"open"}
     print("agent without an answer:", agent.answered("none", "refused") or "never")

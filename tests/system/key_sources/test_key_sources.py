@@ -108,8 +108,8 @@ def test_a_proof_is_accepted(source: str, fleet: Fleet, tmp_path: Path, signer: 
     publishers = [account(number).address.lower() for number in PUBLISHERS[source]]
     assert sender in publishers
     assert found.prover == REWARDS[source]
-    said = signer[1].read_text(encoding="utf-8")
-    assert (f"eth_signTransaction {sender} ok" in said) == (source == "web3signer")
+    output = signer[1].read_text(encoding="utf-8")
+    assert (f"eth_signTransaction {sender} ok" in output) == (source == "web3signer")
     # All of them are the node's, whichever of them had sent the proof.
     log = fleet.log(NODE, SERVICE, "10m").lower()
     assert f"publishers {','.join(publishers)}" in log

@@ -1,4 +1,4 @@
-"""Where logind ends all processes of a login session at the logout, the work of compose_stack goes on."""
+"""The work of compose_stack continues even if logind ends all processes of a login session at the logout."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import jo
 
 from tests.system.fleet import Fleet
 
-NAME = "alone-agent"
-# The real function and the real systemd, in a unit of a user's as a login session is.
+NAME = "single-agent"
+# The real function with the real systemd, in a unit of a user, like a login session.
 SCRIPT = """
 import os, subprocess, sys, time
 UNIT_WAIT = 15
@@ -23,36 +23,36 @@ print(open("/proc/self/cgroup").read().strip().rpartition("/")[2])
 
 
 def test_work_leaves_the_login_session(fleet: Fleet) -> None:
-    """It is in a scope of its own, which ends with it."""
+    """The work runs in its own scope, which ends with it."""
     functions = "\n".join(inspect.getsource(one) for one in (stack_job.in_session, stack_job.leave_session))
     script = SCRIPT.format(functions=functions)
-    said = fleet.execute(NAME, ["systemd-run", "--scope", "--quiet", "--slice=user.slice", "python3", "-c", script])
-    assert said.out.splitlines() == ["True", "moved", "aztec-compose-stack-test.scope"]
+    output = fleet.execute(NAME, ["systemd-run", "--scope", "--quiet", "--slice=user.slice", "python3", "-c", script])
+    assert output.out.splitlines() == ["True", "moved", "aztec-compose-stack-test.scope"]
     unit = ["systemctl", "is-active", "aztec-compose-stack-test.scope"]
     assert fleet.execute(NAME, unit, check=False).out.strip() == "inactive"
 
 
-def test_work_outlives_the_session_where_logind_is_told_to_leave_it(fleet: Fleet) -> None:
-    """What compose_stack warns of where systemd takes nothing into a unit of its own, and what it says to do."""
+def test_work_outlives_the_session_with_the_logind_setting(fleet: Fleet) -> None:
+    """This is the remedy of compose_stack's warning on hosts where it cannot use its own unit."""
     install = "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -yq --no-install-recommends install"
-    # The lab's hosts go without logind.
+    # The lab's hosts run without logind.
     fleet.execute(NAME, f"{install} libpam-systemd && systemctl unmask systemd-logind")
     kept = fleet.execute(NAME, "cp -a /etc/systemd/logind.conf /root/logind.conf 2> /dev/null || echo none").out.strip()
 
-    def outlives(setting: str) -> bool:
-        """Return whether a process that a login session leaves is there after it."""
+    def survives(setting: str) -> bool:
+        """Return whether a background process of a login session survives the session."""
         fleet.execute(NAME, f"printf '[Login]\\nKillUserProcesses={setting}\\n' > /etc/systemd/logind.conf")
         fleet.execute(NAME, ["systemctl", "restart", "systemd-logind"])
         left = "setsid sleep 3600 < /dev/null > /dev/null 2>&1 & cat /proc/self/cgroup; echo $!"
         *cgroup, process = fleet.host(NAME).run(left).stdout.split()
         assert any("/user.slice/" in line for line in cgroup)
-        # logind ends a session within moments after the logout.
+        # logind ends a session shortly after the logout.
         time.sleep(5)
         return fleet.execute(NAME, ["kill", process], check=False).code == 0
 
     try:
-        assert not outlives("yes")
-        assert outlives("no")
+        assert not survives("yes")
+        assert survives("no")
     finally:
         back = "rm /etc/systemd/logind.conf" if kept else "mv /root/logind.conf /etc/systemd/logind.conf"
         fleet.execute(NAME, f"{back} && systemctl stop systemd-logind && systemctl mask systemd-logind")

@@ -57,10 +57,10 @@ class User:
     @staticmethod
     def end(process: subprocess.Popen[str], code: int = 0) -> list[str]:
         """Wait for a command's end; give the lines that it says."""
-        said, _none = process.communicate(timeout=600)
-        assert process.returncode == code, said
-        assert "WARNING]" not in said
-        return [" ".join(line.split()) for line in said.splitlines()]
+        output, _none = process.communicate(timeout=600)
+        assert process.returncode == code, output
+        assert "WARNING]" not in output
+        return [" ".join(line.split()) for line in output.splitlines()]
 
     def playbook(self, name: str, *arguments: str, code: int = 0) -> list[str]:
         """Run a playbook."""

@@ -1,4 +1,4 @@
-"""The bench of these tests: an inventory of secrets, hosts that ask for a sudo password, a sampler over all runs."""
+"""Fixtures: an inventory with secrets, hosts whose sudo needs a password, and a sampler for all runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SUDO = "/etc/sudoers.d/lab"
 
 @pytest.fixture(scope="session")
 def bench(fleet: Fleet) -> Iterator[Bench]:
-    """Give the bench; the sampler looks from the first run to the end of the session."""
-    # Sockets of ssh lie below it, and their names may not be long.
-    folder = Path(tempfile.mkdtemp(prefix="s-"))
+    """Return the bench. Its sampler runs from the first run to the end of the session."""
+    # It contains ssh's sockets, whose names cannot be long.
+    directory = Path(tempfile.mkdtemp(prefix="s-"))
     for name in ("private", "open"):
-        (folder / name).mkdir(mode=0o700)
-    made = Bench(fleet, folder / "private", folder / "open")
+        (directory / name).mkdir(mode=0o700)
+    made = Bench(fleet, directory / "private", directory / "open")
     fund(fleet, made.values["publisher key"])
     machine = fleet.machines[NODE]
     rule = fleet.execute(NODE, ["cat", SUDO]).out
@@ -34,4 +34,4 @@ def bench(fleet: Fleet) -> Iterator[Bench]:
     made.sampler.end()
     for name in ("node-1", "agent-1"):
         fleet.execute(name, f"umask 337; echo '{rule.strip()}' > {SUDO}; passwd --lock {machine.user}")
-    shutil.rmtree(folder)
+    shutil.rmtree(directory)

@@ -1,4 +1,4 @@
-"""Each search finds what it is for: a secret is planted in every place, and found there."""
+"""Each search works: a secret is planted in every place, and found."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NAME = "planted"
 
 
 class Plant:
-    """One secret that only these tests know, and a search for it."""
+    """A secret that only these tests use, and a search for it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.text = f"0x{token()}{token()[:8]}"
-        self.secrets = Secrets({NAME: self.text}, folder)
+        self.secrets = Secrets({NAME: self.text}, directory)
         self.found = {NAME}
 
 
@@ -44,7 +44,7 @@ def sampler(plant: Plant, bench: Bench) -> Iterator[Sampler]:
 
 
 def finds(sampler: Sampler, text: str) -> None:
-    """Wait until the sampler has found something at this place."""
+    """Wait until the sampler finds the secret in this place."""
     wait_for(text, lambda: [find for find in sampler.finds if text in find and NAME in find], 10, 0.1)
 
 
@@ -122,7 +122,7 @@ def test_file_on_a_host(bench: Bench, plant: Plant, place: str) -> None:
         bench.fleet.execute(NODE, f"rm {there}; rm -rf /opt/aztec/prover-node/.stack/good-999")
 
 
-def test_file_of_ours_as_it_should_be(bench: Bench, plant: Plant) -> None:
+def test_managed_file_with_correct_permissions(bench: Bench, plant: Plant) -> None:
     path = "/opt/aztec/prover-node/.stack/good-999/.env"
     bench.fleet.execute(NODE, f"mkdir -p $(dirname {path}); umask 077; echo {plant.text} > {path}")
     try:
@@ -134,7 +134,7 @@ def test_file_of_ours_as_it_should_be(bench: Bench, plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("how", ["debug", "failed", "fact"])
-def test_what_a_run_keeps_here(bench: Bench, plant: Plant, how: str) -> None:
+def test_files_of_a_run_on_the_controller(bench: Bench, plant: Plant, how: str) -> None:
     task = {
         "debug": {"ansible.builtin.debug": {"msg": plant.text}},
         "failed": {"ansible.builtin.fail": {"msg": plant.text}, "register": "kept"},
@@ -145,5 +145,5 @@ def test_what_a_run_keeps_here(bench: Bench, plant: Plant, how: str) -> None:
     playbook.write_text(yaml.safe_dump([play]))
     variables = ["-e", "ansible_become=false", "-e", f"ansible_python_interpreter={sys.executable}"]
     ran = bench.run(f"planted-{how}", str(playbook), *variables, inventory=("-i", "localhost,"))
-    found = {path.relative_to(ran.folder).parts[0] for path in plant.secrets.in_files([ran.folder])}
-    assert found == {"said", "log", "results.jsonl"} | ({"facts"} if how == "fact" else set())
+    found = {path.relative_to(ran.directory).parts[0] for path in plant.secrets.in_files([ran.directory])}
+    assert found == {"output", "log", "results.jsonl"} | ({"facts"} if how == "fact" else set())
