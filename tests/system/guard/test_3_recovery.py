@@ -132,7 +132,8 @@ def test_remedies_of_verify_work(fleet: Fleet) -> None:
     """The command in a line, and site.yml for the other lines, correct everything that verify.yml reports."""
     fleet.execute(NODE, "systemctl stop aztec-port-guard")
     code, output = verify(fleet)
-    commands = set(re.findall(r"the port guard's tables do not have an owner.*: run (systemctl .*) on the host", output))
+    remedy = r"the port guard's tables do not have an owner.*: run (systemctl .*) on the host"
+    commands = set(re.findall(remedy, output))
     assert code != 0 and len(commands) == 1, output
     fleet.execute(NODE, commands.pop())
     code, output = verify(fleet)
