@@ -269,7 +269,7 @@ def test_role_alone_with_a_wrong_type(bench: Bench, wrong: str) -> None:
 def test_job_that_is_killed(bench: Bench) -> None:
     settings = "prover_node_environment: {BROKEN_OFF: killed}\n"
     ran = bench.run("killed", SITE, "--limit", NODE, settings=settings, meanwhile=bench.kill_the_job)
-    assert ran.code != 0 and "broke off on the host: run the same again" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "was interrupted on the host: run the same command again" in ran.said, ran.said[-3000:]
     clean(bench, ran)
 
 
@@ -277,7 +277,7 @@ def test_connection_that_is_lost(bench: Bench) -> None:
     """The job works on without it, and is heard of again."""
     settings = "prover_node_environment: {BROKEN_OFF: lost}\n"
     ran = bench.run("lost", SITE, "--limit", NODE, settings=settings, meanwhile=bench.lose_the_connection)
-    assert "cannot be asked just now" in ran.said, ran.said[-3000:]
+    assert "no progress for now" in ran.said, ran.said[-3000:]
     assert ran.code == 0, ran.said[-3000:]
     clean(bench, ran)
     assert bench.fleet.environment(NODE, "prover-node")["BROKEN_OFF"] == "lost"
@@ -296,7 +296,7 @@ def test_connection_that_stays_away(bench: Bench) -> None:
         (note,) = wait_for("the job's end", lambda: notes() - before, 120)
     finally:
         bench.fleet.execute(NODE, "systemctl start ssh.service")
-    assert ran.code != 0 and "it goes on there by itself, run the same again" in ran.said, ran.said[-3000:]
+    assert ran.code != 0 and "it continues there, run the same command again" in ran.said, ran.said[-3000:]
     clean(bench, ran)
     left = note.read_text()
     assert "exit code 3" in left and "are back and run" in left, left
