@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run compose_stack with one remote call when nothing is to be done, otherwise as a job whose progress is shown."""
+"""Run compose_stack with one remote call if nothing has to be done, otherwise as a job whose progress is shown."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import json
 import secrets
 import time
 
+import yaml
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import job_limit
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import one_line
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
 
 display = Display()
 
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 POLL_FIRST = 1.0
 POLL_LONGEST = 5.0
-# Answers that may fail in a row, POLL_LONGEST apart: a minute's worth, in which sshd restarts or a line comes back.
-VAIN = 12
+# Queries that may fail in a row, POLL_LONGEST apart: a minute, in which sshd restarts or a connection returns.
+MAX_FAILURES = 12
 
 
 def as_json_text(value: object) -> object:
-    """Take the value of an option that holds a JSON object, give its text; None for an empty one.
+    """Return an option that holds a JSON object as text, None for an empty one.
 
-    An empty object's text would have Ansible hide every `{}` in the output.
+    Ansible would hide every `{}` in the output because of the text of an empty object.
     """
     if isinstance(value, dict):
         value = json.dumps(value)
@@ -33,19 +36,36 @@ def as_json_text(value: object) -> object:
     return value
 
 
+def compose_model(text: object) -> dict:
+    """Return the content of a Compose file, {} if it is not a mapping. Raise ValueError if it is not YAML."""
+    try:
+        # Through JSON, which has only the types that a module can be passed.
+        found = json.loads(json.dumps(yaml.load(str(text), Loader=YAML_LOADER), default=str))
+    except (yaml.YAMLError, TypeError, ValueError) as wrong:
+        mark = getattr(wrong, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ValueError(f"compose is not YAML{where}: correct the template") from wrong
+    return found if isinstance(found, dict) else {}
+
+
 class ActionModule(PipelinedActionBase):
-    """Looks first; applies, with progress, only when there is something to do."""
+    """Inspects the host, and applies changes, with progress, only if there are any."""
 
     _supports_async = False
 
     def execute(self, arguments: dict, task_vars: dict | None) -> dict:
-        for option in ("secrets", "files"):
-            if option in arguments:
-                arguments[option] = as_json_text(arguments[option])
+        if "files" in arguments:
+            arguments["files"] = as_json_text(arguments["files"])
         if arguments.get("state") == "pulled":
-            # What a job is given stays in its memory, and a pull may take an hour: no secret among it.
-            arguments = {key: value for key, value in arguments.items() if key not in ("secrets", "files")}
-        refused = self.pipelining_failure(any(arguments.get(option) for option in ("secrets", "files")))
+            # A pull may take an hour, and a job keeps its arguments in memory: leave the secrets out.
+            arguments = {key: value for key, value in arguments.items() if key not in ("env", "files")}
+        secret = arguments.get("files") or (arguments.get("env") and arguments.get("secret_variables"))
+        refused = self.pipelining_failure(bool(secret))
+        if not refused and arguments.get("compose"):
+            try:
+                arguments["_model"] = compose_model(arguments["compose"])
+            except ValueError as wrong:
+                refused = {"failed": True, "changed": False, "msg": str(wrong)}
         found = refused or self._execute_module(module_args={**arguments, "_phase": "inspect"}, task_vars=task_vars)
         todo = found.pop("_todo", False)
         if found.get("failed") or not todo or self._task.check_mode:
@@ -57,18 +77,18 @@ class ActionModule(PipelinedActionBase):
         return done
 
     def _apply(self, arguments: dict, task_vars: dict | None) -> dict:
-        """Take the module's arguments, run it as a job on the host to its end, give its result."""
+        """Run the module as a job on the host until it ends, and return its result."""
         job = secrets.token_hex(8)
         started = self._call({**arguments, "_phase": "start", "_job": job}, task_vars)
         if started.get("started"):
             return self._follow(arguments, job, task_vars)
         if "started" in started:
             return started
-        wrong = f"whether the work on {arguments['project']} has begun is not known ({trouble(started)})"
-        return unknown(f"{wrong}: run the same again", started)
+        wrong = f"it is unknown whether the work on {arguments['project']} has begun ({trouble(started)})"
+        return unknown(f"{wrong}: run the same command again", started)
 
     def _call(self, arguments: dict, task_vars: dict | None) -> dict:
-        """Call the module, give its answer; a connection that breaks is one, as it is where Ansible gives an answer."""
+        """Return the module's result. A lost connection is a result too."""
         try:
             return self._execute_module(module_args=arguments, task_vars=task_vars)
         except AnsibleConnectionFailure as wrong:
@@ -76,62 +96,63 @@ class ActionModule(PipelinedActionBase):
         except AnsibleError as wrong:
             return {"failed": True, "msg": str(wrong)}
 
-    def _ask(self, phase: str, arguments: dict, job: str, task_vars: dict | None) -> dict:
-        """Call the module for a job that is under way; no secret is in these calls."""
+    def _query(self, phase: str, arguments: dict, job: str, task_vars: dict | None) -> dict:
+        """Call the module for a running job. These calls do not contain secrets."""
         asked = {key: arguments[key] for key in ("project", "directory")}
         return self._call({**asked, "state": "absent", "_phase": phase, "_job": job}, task_vars)
 
     def _follow(self, arguments: dict, job: str, task_vars: dict | None) -> dict:
-        """Take a job, show what it does until it ends, give its result."""
+        """Show the progress of a job until it ends, and return its result."""
         project = arguments["project"]
         here = f"{(task_vars or {}).get('inventory_hostname', '')}: {project}"
-        pause, shown, vain = POLL_FIRST, "", 0
+        pause, shown, failures = POLL_FIRST, "", 0
         limit = job_limit(int(arguments.get("wait_timeout") or 120))
-        # Its own limit ends it; that is to be seen, and not to be told from here.
-        end = time.monotonic() + limit + VAIN * POLL_LONGEST
+        # The job ends at its own limit. Wait longer than that, to see its result.
+        end = time.monotonic() + limit + MAX_FAILURES * POLL_LONGEST
         while time.monotonic() < end:
             time.sleep(pause)
             pause = min(pause * 1.5, POLL_LONGEST)
-            now = self._ask("progress", arguments, job, task_vars)
+            now = self._query("progress", arguments, job, task_vars)
             wrong = trouble(now)
             if wrong:
-                pause, shown, vain = POLL_LONGEST, "", vain + 1
-                if vain == 1:
-                    display.display(f"  {here}: cannot be asked just now: {wrong}")
-                if vain < VAIN:
+                pause, shown, failures = POLL_LONGEST, "", failures + 1
+                if failures == 1:
+                    display.display(f"  {here}: no progress for now: {wrong}")
+                if failures < MAX_FAILURES:
                     continue
-                what = f"what became of the work on {project} is not known, as the host cannot be asked ({wrong})"
-                return unknown(f"{what}: it goes on there by itself, run the same again", now)
-            vain = 0
+                what = f"the result of the work on {project} is unknown, as the host does not respond ({wrong})"
+                return unknown(f"{what}: it continues there, run the same command again", now)
+            failures = 0
             if now.get("result") or not now.get("alive"):
-                # Only of a job that has ended: another's result would be lost.
+                # Only after the job has ended: otherwise its result would be lost.
                 self._forget(here, arguments, job, task_vars)
-                return now.get("result") or unknown(f"the work on {project} broke off on the host: run the same again")
-            text = one_line(str(now.get("text") or ""), 200)
+                interrupted = f"the work on {project} was interrupted on the host: run the same command again"
+                return now.get("result") or unknown(interrupted)
+            text = printable(str(now.get("text") or ""), 200)
             if text and text != shown:
                 shown = text
                 display.display(f"  {here}: {shown}")
-        hangs = f"the work on {project} goes on after its limit of {limit} s"
-        return unknown(f"{hangs}: see what hangs on the host, run the same again")
+        hangs = f"the work on {project} continues after its limit of {limit} s"
+        return unknown(f"{hangs}: check what hangs on the host, then run the same command again")
 
     def _forget(self, here: str, arguments: dict, job: str, task_vars: dict | None) -> None:
-        """Have the host forget a job that has ended. Its result is at hand, so that a failure is no more than told."""
-        wrong = trouble(self._ask("forget", arguments, job, task_vars))
+        """Remove the state of a job that has ended. A failure is only a warning, since the result is known."""
+        wrong = trouble(self._query("forget", arguments, job, task_vars))
         if wrong:
-            display.warning(f"{here}: what is noted of its work stays on the host until a later run sweeps it: {wrong}")
+            display.warning(f"{here}: the state of its job stays on the host until a later run removes it: {wrong}")
 
 
 def trouble(answer: dict) -> str:
-    """Take an answer of the module, give on one line why it says nothing of the job; empty where it does."""
+    """Return on one line why a result of the module does not describe the job, '' if it does."""
     if not answer.get("failed") and not answer.get("unreachable"):
         return ""
-    # Where the module's own answer is missing, ssh says why beside it; a traceback is no one line.
-    beside = str(answer.get("module_stderr") or "")
-    said = "" if "Traceback" in beside else one_line(beside, 200)
-    return said or one_line(str(answer.get("msg") or ""), 200) or "it said nothing"
+    # Without a result of the module, ssh prints why. A traceback is not one line.
+    errors = str(answer.get("module_stderr") or "")
+    reason = "" if "Traceback" in errors else printable(errors, 200)
+    return reason or printable(str(answer.get("msg") or ""), 200) or "no error output"
 
 
 def unknown(message: str, answer: dict | None = None) -> dict:
-    """Take what is wrong and the answer that said nothing, give the result where nobody knows how it stands."""
-    way = "unreachable" if (answer or {}).get("unreachable") else "failed"
-    return {way: True, "changed": True, "known": False, "msg": message}
+    """Return the result if the state of the project is unknown. answer: the last result of the module."""
+    kind = "unreachable" if (answer or {}).get("unreachable") else "failed"
+    return {kind: True, "changed": True, "known": False, "msg": message}

@@ -1,11 +1,14 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters that the component roles render their stacks with."""
+"""Filters with which the component roles render their Compose projects."""
 
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import component
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.dotenv import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.yaml_text import yaml_scalar
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec import crs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
 
 
@@ -13,16 +16,16 @@ class FilterModule:
     """The filters of this file; each is documented in the YAML file of its name."""
 
     def filters(self) -> dict:
-        """Give the filters by name."""
-        return {
-            name: filter_errors(getattr(component, name), AnsibleFilterError)
-            for name in (
-                "agent_layout",
-                "compose_project",
-                "container_environment",
-                "guard_section",
-                "image_reference",
-                "reached",
-                "unreachable_broker",
-            )
-        }
+        """Return the filters by name."""
+        functions = (
+            component.agent_layout,
+            component.container_environment,
+            component.guard_section,
+            component.image_reference,
+            component.unreachable_broker,
+            crs.crs_delivery,
+            crs.crs_to_copy,
+            dotenv,
+            yaml_scalar,
+        )
+        return {function.__name__: filter_errors(function, AnsibleFilterError) for function in functions}

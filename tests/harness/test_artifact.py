@@ -70,7 +70,7 @@ ADDED = (
     "roles/prover_node/defaults/vault.yml",
     "roles/prover_node/files/key.pem",
     "roles/prover_node/notes.md",
-    "roles/prover_node/templates/mine.j2",
+    "roles/prover_node/templates/env.j2.bak",
     "roles/prover_node/vars/main/vault.yml",
     "roles/prover_node/vars/vault.yml",
     "tests/secrets.yml",

@@ -23,8 +23,9 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import compose_model
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import agent_layout, compose_project
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import agent_layout, guard_section
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import JOB_KEPT, job_limit
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_networks
 from hypothesis import HealthCheck, given, settings
@@ -77,6 +78,25 @@ def images(tmp_path_factory) -> None:
     docker("image", "rm", "--force", OLD, NEW, BAD, check=False)
 
 
+def passed(arguments: dict) -> dict:
+    """Return the arguments of the action plugin: texts in place of the model and of the variables that a test names."""
+    arguments = dict(arguments)
+    variables, secret = arguments.pop("environment", None), arguments.pop("secrets", None)
+    if "env" not in arguments and (variables is not None or secret is not None):
+        lines = [*(variables or {}).items(), *(secret or {}).items()]
+        arguments["env"] = "# A header\n" + "".join(f"{name}={dotenv.dotenv(value)}\n" for name, value in lines)
+        arguments["secret_variables"] = list(secret or {})
+    if isinstance(arguments.get("compose"), dict):
+        arguments["compose"] = "# A header\n" + json.dumps(arguments["compose"])
+    return arguments
+
+
+def to_module(arguments: dict) -> dict:
+    """Return what the action plugin makes of its arguments."""
+    model = {"_model": compose_model(arguments["compose"])} if arguments.get("compose") else {}
+    return {**arguments, **model}
+
+
 class Project:
     """One project on the engine, and the way to call the module for it."""
 
@@ -112,7 +132,7 @@ class Project:
             "directory": str(self.directory),
             "compose": {"services": {"s": service or self.service()}},
             "environment": {"A": "a"},
-            "secrets": json.dumps({"URL": "https://user:hunter2secret@l1.example/v3/pathsecret9?key=querysecret7"}),
+            "secrets": {"URL": "https://user:hunter2secret@l1.example/v3/pathsecret9?key=querysecret7"},
             "files": json.dumps({"keys/k.json": json.dumps({"prover": {"publisher": "0x" + "ab" * 32}})}),
             "directories": ["data"],
             "wait_timeout": 25,
@@ -122,7 +142,8 @@ class Project:
 
     def start(self, arguments: dict, check: bool = False, diff: bool = False, path: str | None = None):
         """Take the module's arguments, give its process."""
-        text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}})
+        given = to_module(passed(arguments))
+        text = json.dumps({"ANSIBLE_MODULE_ARGS": {**given, "_ansible_check_mode": check, "_ansible_diff": diff}})
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
         if path is not None:
             environment["PATH"] = path
@@ -191,7 +212,8 @@ def test_up_then_nothing(project):
     assert first["status"]["s"]["health"] == "healthy"
     assert stat.S_IMODE(project.directory.stat().st_mode) == 0o700
     modes = {name: mode for name, (dummy, mode) in project.tree().items()}
-    assert modes == {".env": 0o600, "compose.yml": 0o600, "keys": 0o700, "keys/k.json": 0o600}
+    files = (".env", "compose.override.yml", "compose.yml", "keys/k.json")
+    assert modes == {**dict.fromkeys(files, 0o600), "keys": 0o700}
     begun = time.monotonic()
     second = good(project.again())
     took = time.monotonic() - begun
@@ -241,6 +263,8 @@ DRIFT = {
     "removed": lambda project: docker("rm", "-f", f"{project.name}-s-1"),
     "paused": lambda project: docker("pause", f"{project.name}-s-1"),
     "compose.yml": lambda project: _edit(project, "compose.yml"),
+    "compose.override.yml": lambda project: _edit(project, "compose.override.yml"),
+    "compose.override.yml is gone": lambda project: (project.directory / "compose.override.yml").unlink(),
     ".env": lambda project: _edit(project, ".env"),
     "key file": lambda project: _edit(project, "keys/k.json"),
     "mode": lambda project: (project.directory / ".env").chmod(0o644),
@@ -283,7 +307,7 @@ def test_drift_is_seen_and_mended(project, drift):
 CHANGES = {
     "key file": {"files": json.dumps({"keys/k.json": "{}"})},
     "another key file": {"files": json.dumps({"keys/k.json": "{}", "keys/l.json": "{}"})},
-    "secret": {"secrets": json.dumps({"URL": "https://l1.example/other"})},
+    "secret": {"secrets": {"URL": "https://l1.example/other"}},
     "environment": {"environment": {"A": "b"}},
 }
 
@@ -315,6 +339,64 @@ def test_service_that_is_not_asked_for_any_more_goes(project):
     good(project.run(project.arguments(compose=both)))
     assert good(project.run())["changed"]
     assert docker("ps", "-a", "--format", "{{.Names}}", "--filter", f"name={project.name}") == f"{project.name}-s-1"
+
+
+# --- keys of the user ---------------------------------------------------------------------------------------------
+
+
+def test_override_is_merged_as_compose_merges_it_and_taken_back(project):
+    keys = {"mem_limit": "64m", "environment": ["B=b"], "labels": ["mine=1"], "ulimits": {"nofile": 99}}
+    keys["dns"] = ["9.9.9.9"]
+    base = project.service(labels={"role": "2"}, environment={"C": "c"}, ulimits={"core": 0}, dns=["1.1.1.1"])
+    arguments = project.arguments(base, override={"services": {"s": keys}}, header="Managed")
+    good(project.run(arguments))
+    found = project.container()
+    assert found["HostConfig"]["Memory"] == 64 * 1024**2
+    assert sorted(limit["Name"] for limit in found["HostConfig"]["Ulimits"]) == ["core", "nofile"]
+    assert found["HostConfig"]["Dns"] == ["1.1.1.1", "9.9.9.9"]
+    assert {"B=b", "C=c", "A=a"} < set(found["Config"]["Env"])
+    assert (found["Config"]["Labels"]["mine"], found["Config"]["Labels"]["role"]) == ("1", "2")
+    text = (project.directory / "compose.override.yml").read_text()
+    assert text.startswith("# Managed\nservices:\n  s:\n") and '    mem_limit: "64m"\n' in text
+    assert not good(project.again(arguments))["_todo"]
+    good(project.run(project.arguments(base)))
+    assert project.container()["HostConfig"]["Memory"] == 0
+    assert (project.directory / "compose.override.yml").read_text().startswith("services:\n  s:\n    labels: {")
+
+
+def test_compose_up_in_the_directory_changes_nothing(project):
+    """Compose reads both files and .env by itself."""
+    arguments = project.arguments(override={"services": {"s": {"mem_limit": "64m"}}})
+    good(project.run(arguments))
+    first = project.container()["Id"]
+    command = ["docker", "compose", "-p", project.name, "up", "--detach"]
+    subprocess.run(command, cwd=project.directory, check=True, capture_output=True)
+    assert project.container()["Id"] == first
+    assert not good(project.again(arguments))["_todo"]
+
+
+def test_failure_of_an_override_brings_the_last_one_back(project):
+    arguments = project.arguments(override={"services": {"s": {"mem_limit": "64m"}}})
+    good(project.run(arguments))
+    files = project.tree()
+    bad = {"services": {"s": {"command": ["sh", "-c", "exit 3"]}}}
+    result = project.run(project.arguments(override=bad))
+    assert result["failed"] and result["rolled_back"], result
+    assert project.tree() == files
+    assert project.container()["HostConfig"]["Memory"] == 64 * 1024**2
+    assert not good(project.again(arguments))["_todo"]
+
+
+def test_a_header_that_changes_leaves_the_container_alone(project):
+    good(project.run())
+    first = project.container()["Id"]
+    given = passed(project.arguments())
+    changed = {**given, "header": "Another"}
+    changed.update({key: given[key].replace("# A header", "# Another") for key in ("env", "compose")})
+    assert good(project.run(changed))["changed"]
+    assert project.container()["Id"] == first
+    assert (project.directory / ".env").read_text().startswith("# Another\n")
+    assert not good(project.again(changed))["_todo"]
 
 
 # --- failing ------------------------------------------------------------------------------------------------------
@@ -681,7 +763,7 @@ CUTS = {
     "shut while it answers": "cat >/dev/null; echo 'Connection closed' >&2; exit 255",
     "no room for a module": "echo 'No space left on device' >&2; exit 1",
 }
-AWAY = "cannot be asked just now: "
+AWAY = "no progress for now: "
 
 
 class Played:
@@ -693,7 +775,7 @@ class Played:
         ssh.chmod(0o755)
         # It comes up slowly, so that there is something to follow.
         arguments = project.arguments(project.service(command=["sh", "-c", f"sleep 8; {SERVE}"]))
-        task = {"aztec_ops.prover.compose_stack": arguments}
+        task = {"aztec_ops.prover.compose_stack": passed(arguments)}
         host = {"ansible_ssh_executable": str(ssh), "ansible_python_interpreter": sys.executable}
         play = folder / "play.json"
         play.write_text(json.dumps([{"hosts": "h", "gather_facts": False, "tasks": [task]}]))
@@ -765,7 +847,7 @@ def test_connection_that_stays_away_leaves_the_work_to_the_host(played, cut, cod
     played.cut.write_text(CUTS[cut])
     found, said = played.end()
     assert (found, said.count(AWAY)) == (code, 1), said
-    assert way in said and "what became of the work on" in said and "hunter2secret" not in said
+    assert way in said and "the result of the work on" in said and "hunter2secret" not in said
     # Nobody has come for it, so that it is still there; and the project is up.
     assert played.came_of_it()["status"]["s"]["state"] == "running"
 
@@ -922,16 +1004,20 @@ def test_proxies_are_bypassed_inside_the_fleet(project, tmp_path, monkeypatch):
 
 
 def agents(project, network: dict, count: int, separate: bool) -> dict:
-    """Give the module's arguments for agents as the role lays them out, with a program that serves in Aztec's place."""
+    """Return the arguments for agents in the containers of the role, with a program that serves in place of Aztec."""
     layout = agent_layout(count, separate)
-    release = {"entrypoint": ["sh"], "start_flags": {"prover_agent": ["-c", SERVE]}}
-    service = {"image": OLD, "restart": "unless-stopped", "mem_limit": "64m", "cpus": 0.5}
-    extra = {"healthcheck": project.service()["healthcheck"], "stop_signal": "SIGKILL"}
-    model = compose_project(
-        service, "prover_agent", release, "testnet", 8080, network["name"], extra, layout["services"]
-    )
-    environment = {"PROVER_AGENT_COUNT": layout["agents"]}
-    return project.arguments(compose=model, environment=environment, secrets=None, files=None, network=network)
+    addresses = [each["mac_address"] for each in guard_section("prover_agent", 8080, count=count)["containers"]]
+    service = {**project.service(), "entrypoint": ["sh", "-c", SERVE], "networks": ["fleet"], "mem_limit": "64m"}
+    service = {key: value for key, value in service.items() if key not in ("command", "volumes")}
+    services = {
+        name: {"container_name": name, "mac_address": address, **service}
+        for name, address in zip(layout["services"], addresses)
+    }
+    model = {"services": services, "networks": {"fleet": {"name": network["name"], "external": True}}}
+    override = {"services": {name: {"cpus": 0.5} for name in services}}
+    environment = {"PROVER_AGENT_COUNT": str(layout["agents"])}
+    given = {"environment": environment, "secrets": None, "files": None, "network": network}
+    return project.arguments(compose=model, override=override, **given)
 
 
 def test_agents_move_between_layouts_and_numbers(project, network):
@@ -966,20 +1052,19 @@ def test_agents_move_between_layouts_and_numbers(project, network):
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 WRONG = {
-    "empty value": ({"environment": {"A": ""}}, "A is empty"),
-    "empty secret": ({"secrets": '{"S": ""}'}, "S is empty"),
-    "none": ({"environment": {"A": None}}, "A is empty"),
-    "list": ({"environment": {"A": ["x"]}}, "A is a list"),
-    "bad name": ({"environment": {"A-B": "x"}}, "A-B"),
-    "twice": ({"environment": {"URL": "x"}}, "URL stands in environment and in secrets"),
-    "no JSON": ({"secrets": "hunter2secret"}, "secrets must be the text of a JSON object"),
+    "empty value": ({"env": "A=\n"}, "A is empty"),
+    "bad name": ({"env": "A-B=hunter2secret\n"}, "line 1 of env is not NAME=value"),
+    "not encoded": ({"env": "A=hunter2secret $x\n"}, "line 1 of env is not NAME=value"),
+    "twice": ({"environment": {"URL": "x"}}, "URL is set more than once in env"),
+    "override without services": ({"override": {"services": []}}, "override does not have services"),
+    "override of another service": ({"override": {"services": {"t": {}}}}, "service t in compose does not have"),
     "JSON list": ({"files": '["hunter2secret"]'}, "files must be the text of a JSON object"),
     "file outside": ({"files": '{"../x": "y"}'}, "'../x'"),
     "absolute file": ({"files": '{"/etc/x": "y"}'}, "'/etc/x'"),
     "the project's own file": ({"files": '{".env": "y"}'}, "'.env'"),
     "file that is no text": ({"files": '{"k": {}}'}, "content of k must be a text"),
-    "no services": ({"compose": {"services": {}}}, "no services"),
-    "no image": ({"compose": {"services": {"s": {}}}}, "service s in compose has no image"),
+    "no services": ({"compose": {"services": {}}}, "compose does not have services"),
+    "no image": ({"compose": {"services": {"s": {}}}}, "service s in compose does not have an image"),
     "relative directory": ({"directory": "here"}, "absolute path"),
     "bad project": ({"project": "Upper"}, "project 'Upper'"),
     "no compose": ({"compose": None}, "compose"),
@@ -1008,13 +1093,14 @@ KEYS = {
 @pytest.mark.parametrize("keys", KEYS)
 @pytest.mark.parametrize("check", [True, False])
 def test_wrong_keys_of_the_operator_are_named_by_the_option(project, keys, check):
-    arguments = project.arguments(project.service(**KEYS[keys]), compose_variable="prover_agent_compose")
-    result = project.run(arguments, check=check)
+    given = {"override": {"services": {"s": KEYS[keys]}}, "override_variable": "prover_agent_compose"}
+    result = project.run(project.arguments(**given), check=check)
     assert result["failed"] and "\n" not in result["msg"]
-    assert result["msg"].startswith(f"Compose refuses the files of {project.name}: ")
+    assert result["msg"].startswith(f"Compose rejects the files of {project.name}: ")
     assert result["msg"].endswith(": correct prover_agent_compose")
     assert not project.directory.joinpath("compose.yml").exists()
-    good(project.run(project.arguments(project.service(), compose_variable="prover_agent_compose"), check=True))
+    given["override"]["services"]["s"] = {"mem_limit": "64m"}
+    good(project.run(project.arguments(**given), check=True))
 
 
 # --- values that hurt ---------------------------------------------------------------------------------------------
@@ -1039,6 +1125,10 @@ HURTS = {
 }
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=40)
 nasty = st.text(st.sampled_from("$\\\"'`#{}=: \n\r\t%0179nae;~!"), min_size=1, max_size=20)
+
+
+def env_text(values: dict) -> str:
+    return "".join(f"{name}={dotenv.dotenv(value)}\n" for name, value in values.items())
 
 
 def environment_of(container: str) -> dict:
@@ -1066,7 +1156,7 @@ def test_values_reach_the_process_byte_for_byte(project):
 @given(values=st.lists(st.one_of(texts, nasty), min_size=1, max_size=30))
 def test_any_value_is_read_by_compose_as_it_was(tmp_path, values):
     wanted = {f"K{number}": value for number, value in enumerate(values)}
-    (tmp_path / ".env").write_bytes(dotenv.encode(wanted).encode())
+    (tmp_path / ".env").write_bytes(env_text(wanted).encode())
     (tmp_path / "compose.yml").write_text("services: {s: {image: x, env_file: [.env]}}")
     done = subprocess.run(
         ["docker", "compose", "--project-directory", str(tmp_path), "-f", str(tmp_path / "compose.yml"),
@@ -1081,7 +1171,7 @@ def test_any_value_is_read_by_compose_as_it_was(tmp_path, values):
 def test_any_value_reaches_the_process_as_it_was(project, values):
     wanted = {f"K{number}": value for number, value in enumerate(values)}
     project.directory.mkdir(exist_ok=True)
-    (project.directory / ".env").write_bytes(dotenv.encode(wanted).encode())
+    (project.directory / ".env").write_bytes(env_text(wanted).encode())
     service = f"{{image: '{OLD}', env_file: [.env], stop_signal: SIGKILL}}"
     (project.directory / "compose.yml").write_text(f"services: {{s: {service}}}")
     docker("compose", "--project-directory", str(project.directory), "-p", project.name, "up", "--detach")

@@ -21,15 +21,15 @@ from pathlib import Path
 
 import docker
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import compose_project
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import to_yaml
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE, with_crs_seed
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.dotenv import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import merged
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 
 from lab.fleet.images import Images
 from lab.fleet.settings import load
 from tests.harness.parts import bridge_address
+from tests.rendered.templates import compose_files
 
 NAME = f"crs{os.getpid()}"
 RELEASE = release_of("4.1.2").as_dict()
@@ -116,21 +116,27 @@ class Agents:
         self.crs = directory / "crs"
         self.crs.mkdir()
 
-    def up(self, way: str, source: str = "", digests: dict | None = None, **extra) -> subprocess.CompletedProcess[str]:
+    def up(self, delivery: str, source: str = "", digests: dict | None = None, **extra) -> subprocess.CompletedProcess:
         """Bring the project up as compose_stack does."""
-        release = {**self.release, "entrypoint": self.entrypoint}
-        volumes = [f"{self.crs}:/var/lib/crs", *extra.pop("volumes", [])]
-        service = {"image": self.image, "volumes": volumes, "restart": "no"}
-        own = {"network_mode": "bridge", "container_name": None, "stop_signal": "SIGKILL", **extra}
-        names = ["prover-agent-1", "prover-agent-2"]
-        model = compose_project(service, "prover_agent", release, "testnet", 8082, "none", own, names)
-        model["name"] = self.name
+        variables = {
+            "__prover_agent_release": {**self.release, "entrypoint": self.entrypoint},
+            "__prover_agent_image": self.image,
+            "__prover_agent_crs_delivery": delivery,
+            "prover_agent_count": 2,
+            "prover_agent_separate_containers": True,
+            "prover_agent_restart_policy": "no",
+            "prover_agent_crs_directory": str(self.crs),
+            "prover_agent_crs_source": source,
+            "prover_agent_crs_digests": digests or {},
+            "component_project": self.name,
+        }
+        (self.directory / "rendered").mkdir(exist_ok=True)
+        (model,) = compose_files([("prover_agent", variables)], self.directory / "rendered")
         model.pop("networks")
-        for each in model["services"].values():
-            each.pop("networks")
-            each.pop("container_name")
-        model = with_crs_seed(model, way, release, source, digests)
-        model["services"][SERVICE].pop("container_name")
+        for name, service in model["services"].items():
+            own = {key: value for key, value in extra.items() if name != SERVICE or key != "command"}
+            kept = {key: value for key, value in service.items() if key not in ("networks", "container_name")}
+            model["services"][name] = merged(kept, {"network_mode": "bridge", "stop_signal": "SIGKILL", **own})
         environment = {
             # An agent asks for these before it looks at the CRS; no proof is made.
             "ACVM_BINARY_PATH": "/bin/true",
@@ -141,8 +147,9 @@ class Agents:
             "NODE_EXTRA_CA_CERTS": "/ca.pem",
             "PROVER_BROKER_HOST": "http://127.0.0.1:9",
         }
-        (self.directory / ".env").write_text(dotenv.encode(environment))
-        (self.directory / "compose.yml").write_text(to_yaml(model))
+        lines = [f"{name}={dotenv(value)}\n" for name, value in environment.items()]
+        (self.directory / ".env").write_text("".join(lines))
+        (self.directory / "compose.yml").write_text(json.dumps(model))
         return run("docker", "compose", "--file", str(self.directory / "compose.yml"), "up", "--detach", check=False)
 
     def log(self, service: str) -> str:
@@ -197,7 +204,7 @@ def test_mirror(small: Agents, gateway: str) -> None:
     ("content", "digests", "said", "left"),
     [
         ({**CONTENT, "bn254_g2.dat": b"others"}, DIGESTS, "bn254_g2.dat has another digest", "bn254_g1.dat"),
-        ({}, {}, "bn254_g1.dat cannot be fetched from http://", None),
+        ({}, {}, "bn254_g1.dat cannot be downloaded from http://", None),
     ],
 )
 def test_bad_mirror(small: Agents, gateway: str, content: dict, digests: dict, said: str, left: str | None) -> None:
@@ -209,7 +216,7 @@ def test_bad_mirror(small: Agents, gateway: str, content: dict, digests: dict, s
     assert not (small.crs / "asked").exists()
     assert not (small.crs / "bn254_g2.dat").exists()
     assert left is None or (small.crs / left).exists()
-    # The source mended, as the line says.
+    # The source is corrected, as the line says.
     done = start(small, "url", Server(gateway, CONTENT.get).url, digests)
     assert done.returncode == 0, done.stderr + small.log(SERVICE)
     assert small.started() == ["prover-agent-1", "prover-agent-2"]
@@ -230,7 +237,7 @@ def test_what_was_fetched_is_not_whole(small: Agents) -> None:
     done = start(small, "download")
     assert done.returncode != 0
     assert small.started() == []
-    assert "the CRS is not whole, no bn254_g1*.dat" in small.log(SERVICE).splitlines()[-1]
+    assert "the CRS is incomplete, no bn254_g1*.dat" in small.log(SERVICE).splitlines()[-1]
     whole = "truncate -s 128 bn254_g2.dat; truncate -s 2G bn254_g1.dat; truncate -s 20M grumpkin_g1.flat.dat"
     (small.directory / "node").write_text(f"#!/bin/sh\ncd /var/lib/crs && {whole}\n")
     done = start(small, "download")
@@ -257,7 +264,7 @@ def test_files_of_5_and_6_are_whole_at_their_exact_size(small: Agents, version: 
     done = start(small, "download")
     assert (done.returncode == 0) == (short is None), done.stderr + small.log(SERVICE)
     if short:
-        assert "the CRS is not whole" in small.log(SERVICE).splitlines()[-1]
+        assert "the CRS is incomplete" in small.log(SERVICE).splitlines()[-1]
         assert small.started() == []
 
 
@@ -270,7 +277,7 @@ def test_a_mirror_without_the_point_of_g2(small: Agents, gateway: str, version: 
     done = start(small, "url", mirror.url)
     assert (done.returncode == 0) == started, done.stderr + small.log(SERVICE)
     assert mirror.asked["bn254_g2.dat"] >= 1
-    last = "the CRS is whole without it" if started else "bn254_g2.dat cannot be fetched from http://"
+    last = "the CRS is complete without it" if started else "bn254_g2.dat cannot be downloaded from http://"
     assert last in small.log(SERVICE)
 
 

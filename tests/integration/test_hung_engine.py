@@ -19,7 +19,7 @@ from ansible.module_utils import basic
 basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
 basic._ANSIBLE_PROFILE = "legacy"
 from ansible_collections.aztec_ops.prover.plugins.modules import {module} as module
-for name in ("QUESTION", "COMMAND_SECONDS"):
+for name in ("QUERY_TIMEOUT", "COMMAND_SECONDS"):
     setattr(module, name, {limit})
 module.main()
 """
@@ -49,6 +49,10 @@ def fixture_hung(tmp_path, monkeypatch) -> Path:
         peer.close()
 
 
+TEXT = "services: {s: {image: 'none.lan/none:1'}}"
+MODEL = {"compose": TEXT, "_model": {"services": {"s": {"image": "none.lan/none:1"}}}}
+
+
 def run(module: str, arguments: dict, seconds: float, limit: float = 2) -> dict:
     """Run a module, give its result; it must not take longer than so many seconds. limit: that of each question."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
@@ -68,7 +72,7 @@ def run(module: str, arguments: dict, seconds: float, limit: float = 2) -> dict:
 def test_questions_to_an_engine_that_hangs_end(tmp_path, state: str, phase: str) -> None:
     arguments = {
         "project": "aztec-prover-agent", "directory": str(tmp_path / "stack"), "state": state, "_phase": phase,
-        "compose": {"services": {"s": {"image": "none.lan/none:1"}}},
+        **MODEL,
     }
     if state == "absent":
         (tmp_path / "stack/.stack").mkdir(parents=True)
@@ -106,11 +110,11 @@ def test_a_state_file_of_another_form_is_named(tmp_path, text: str, monkeypatch)
     path.write_text(text)
     arguments = {
         "project": "aztec-prover-agent", "directory": str(tmp_path / "stack"),
-        "compose": {"services": {"s": {"image": "none.lan/none:1"}}},
+        **MODEL,
     }
     for more in ({"_phase": "inspect"}, {"_ansible_check_mode": True}, {"state": "absent"}):
         result = run("compose_stack", {**arguments, **more}, 20)
-        assert result["failed"] and result["msg"].startswith(f"{path} is not as this module writes it")
+        assert result["failed"] and result["msg"].startswith(f"{path} was not written by this module")
         assert result["msg"].endswith(": move it away, then run again")
     path.unlink()
     assert "changed" in run("compose_stack", {**arguments, "_ansible_check_mode": True}, 20)

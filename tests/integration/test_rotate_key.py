@@ -225,7 +225,7 @@ def test_more_than_the_key_is_refused(place: Place) -> None:
         "node-1: more than the key would change on this host: run playbooks/site.yml first (with --check --diff it "
         "shows what), then the same command again; the node keeps its current key"
     )
-    assert sum("TASK [aztec_ops.prover.prover_node : Apply the node's stack]" in line for line in run.lines) == 2
+    assert sum("TASK [aztec_ops.prover.component : Apply the Compose project]" in line for line in run.lines) == 2
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
     assert place.tree() == before
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
 
 from lab.fleet.system import need
 from tests.bad_input.harness import Endpoint, assert_clean, plain, table_of
 from tests.harness import vault_server
 from tests.harness.parts import galaxy
 from tests.rendered.fleets import LOOK
-from tests.rendered.render import MODULE, stack_task
+from tests.rendered.render import project_task
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
@@ -152,14 +153,14 @@ class Place:
         assert self.endpoint.connections == []
 
     def rendered(self) -> dict:
-        """Return what the node's role hands to compose_stack, worked out by Ansible with this inventory."""
-        role, task = ROOT / "roles/prover_node", stack_task("prover_node")
+        """Return what the node's role hands to compose_stack, resolved by Ansible with this inventory."""
+        role, (arguments, variables) = ROOT / "roles/prover_node", project_task("prover_node")
         defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
         # An inventory's variables of all hosts rank below those of its group_vars, as a role's defaults do.
         (self.folder / "defaults.json").write_text(json.dumps({"all": {"vars": defaults}}))
         facts = {"preflight_host_info": LOOK, "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}"}
-        given = {"vars": {**task.get("vars", {}), **facts, "__prover_node_state": "present"}}
-        write = {"write_arguments": {**task[MODULE], "__file": str(self.folder / "arguments.json")}}
+        given = {"vars": {**variables, **facts}}
+        write = {"write_arguments": {**arguments, "__file": str(self.folder / "arguments.json")}}
         play = {"hosts": "node-1", "gather_facts": False, "vars_files": [str(role / "vars/main.yml")], **given}
         (self.folder / "play.json").write_text(json.dumps([{**play, "tasks": [write]}]))
         command = "ansible-playbook -i defaults.json -i inventories/prod play.json"
@@ -193,7 +194,7 @@ def assert_rendered(place: Place, url: bool = True) -> None:
     """Assert that the node would get the right key, and the right URL."""
     arguments = place.rendered()
     assert KEY in arguments["files"]
-    assert json.loads(arguments["secrets"])["ETHEREUM_HOSTS"] == f"https://rpc.lan{f'/v3/{API_KEY}' if url else ''}"
+    assert dotenv.parse(arguments["env"])["ETHEREUM_HOSTS"] == f"https://rpc.lan{f'/v3/{API_KEY}' if url else ''}"
 
 
 # --- each method of the page ---

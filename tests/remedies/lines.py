@@ -6,6 +6,7 @@ any module of plugins/, and in the messages of fail and assert in roles/ and pla
 - a pair of texts (wrong, remedy), wherever it is written: returned, passed to `add`, or in a table
 - the arguments of Problem (host, variable, wrong, remedy), ClientProblem, Broken and Fault (wrong, remedy)
 - any other text with ": " in it and words behind that, such as those that are raised or returned
+- the texts that scripts in roles/ print with echo
 
 What looks like a line and is not one is in NO_LINES, with the reason.
 """
@@ -84,15 +85,15 @@ NO_LINES = {
     ": Pull complete: : Already exists": _NOT_TEXT,
     ": Pulling fs layer": _NOT_TEXT,
     "{} failed: {}": _OTHERS,
-    "Asking Docker for network {} failed: {}": _OTHERS,
-    "Asking Docker for containers failed: {}": _OTHERS,
-    "Asking Docker for image {} failed: {}": _OTHERS,
+    "Querying Docker for network {} failed: {}": _OTHERS,
+    "Querying Docker for containers failed: {}": _OTHERS,
+    "Querying Docker for image {} failed: {}": _OTHERS,
     "Pulling {} failed: {}": _OTHERS,
-    "Making network {} on bridge {} failed: {}": _OTHERS,
+    "Creating network {} on bridge {} failed: {}": _OTHERS,
     "left out of this run: {}": _WHOLE,
     "{} failed on this host: {}": _OTHERS,
-    "{}: what is noted of its work stays on the host until a later run sweeps it: {}": _NOTE,
-    "{}: cannot be asked just now: {}": _NOTE,
+    "{}: the state of its job stays on the host until a later run removes it: {}": _NOTE,
+    "{}: no progress for now: {}": _NOTE,
     "{}: {}; {} s left": _NOTE,
     "answers {}": _PART,
     "asks for a login": _PART,
@@ -485,6 +486,16 @@ def task_lines() -> list[Line]:
     return found
 
 
+def script_lines() -> list[Line]:
+    """Return the lines of the scripts in roles/."""
+    paths = sorted((ROOT / "roles").rglob("files/*.sh"))
+    return [
+        Line(_filled(text), path.relative_to(ROOT).as_posix())
+        for path in paths
+        for text in _lines_in(path.read_text(encoding="utf-8"))
+    ]
+
+
 def _tasks(value: object) -> Iterator[dict]:
     if isinstance(value, dict):
         yield value
@@ -497,7 +508,7 @@ def _tasks(value: object) -> Iterator[dict]:
 def lines() -> list[Line]:
     """Return every line that the product can print, each text once."""
     found: dict = {}
-    for line in [*code_lines(), *task_lines()]:
+    for line in [*code_lines(), *task_lines(), *script_lines()]:
         if line.text not in NO_LINES:
             found.setdefault(line.text, line)
     return list(found.values())
@@ -505,7 +516,7 @@ def lines() -> list[Line]:
 
 def unused_exceptions() -> list[str]:
     """Return the entries of NO_LINES that nothing in the code is any more."""
-    there = {line.text for line in [*code_lines(), *task_lines()]}
+    there = {line.text for line in [*code_lines(), *task_lines(), *script_lines()]}
     return [text for text in NO_LINES if text not in there]
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import compose_model
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
 from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack, host_info
@@ -23,7 +24,7 @@ def arguments(name: str, given: dict) -> dict:
     """Return a module's arguments with the defaults that its documentation names."""
     options = yaml.safe_load(import_module(f"{_PLUGINS}.{name}").DOCUMENTATION)["options"]
     texts = {
-        key: json.dumps(value) if key in ("secrets", "files") and not isinstance(value, str) else value
+        key: json.dumps(value) if key == "files" and not isinstance(value, str) else value
         for key, value in given.items()
     }
     checked = ArgumentSpecValidator(_spec(options)).validate(texts)
@@ -62,10 +63,12 @@ def problem(name: str, given: dict | str) -> str:
         if name == "host_info":
             return host_info.wrong_argument(params) or ""
         if name == "compose_stack":
+            if params["compose"]:
+                params["_model"] = compose_model(params["compose"])
             compose_stack.DesiredState(params)
             return ""
         nft.section_of(*(params[one] for one in ("section", "ports", "bridges", "required_by_docker", "containers")))
-    except (compose.Problem, nft.Refused) as error:
+    except (compose.Problem, nft.Refused, ValueError) as error:
         return str(error)
     except AnsibleError as error:
         return str(error)

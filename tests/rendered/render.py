@@ -17,28 +17,23 @@ ROOT = Path(__file__).parents[2]
 MODULE = "aztec_ops.prover.compose_stack"
 
 
-def stack_task(component: str) -> dict[str, Any]:
-    """Give the one task of the role that applies its stack."""
-    tasks = yaml.safe_load((ROOT / f"roles/{component}/tasks/stack.yml").read_text())
-    (task,) = [task for task in tasks if MODULE in task]
-    return task
+def project_task(component: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of the task that applies the component's Compose project, and the variables at the task."""
+    (include,) = yaml.safe_load((ROOT / f"roles/{component}/tasks/project.yml").read_text())
+    (task,) = yaml.safe_load((ROOT / "roles/component/tasks/project.yml").read_text())
+    return task[MODULE], {**include["vars"], **task["vars"], "component_role_path": str(ROOT / "roles" / component)}
 
 
 def play(fleet: str, component: str, where: Path) -> dict[str, Any]:
-    """Give a play that writes the arguments of the role's compose_stack task to a file in place of running it."""
-    task = stack_task(component)
+    """Return a play that writes the arguments of the role's compose_stack task to a file instead of running it."""
+    arguments, variables = project_task(component)
     role = ROOT / "roles" / component
     return {
         "hosts": host_of(fleet, component),
         "connection": "local",
         "gather_facts": False,
         "vars_files": [str(role / "defaults/main.yml"), str(role / "vars/main.yml"), str(where / "given.json")],
-        "tasks": [
-            {
-                "write_arguments": {**task[MODULE], "__file": str(where / f"{component}.json")},
-                "vars": {**task.get("vars", {}), f"__{component}_state": "present"},
-            }
-        ],
+        "tasks": [{"write_arguments": {**arguments, "__file": str(where / f"{component}.json")}, "vars": variables}],
     }
 
 

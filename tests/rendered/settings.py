@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import compose_model
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.openpgp import PUBLIC_KEY, armor, packet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 
@@ -58,7 +60,11 @@ def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
     # What rescues a block has no arguments before something failed.
     for task in (one for given in tasks for one in given.get("block", [given])):
         (module,) = (key for key in task if "." in key)
-        if module.endswith(("import_tasks", "include_tasks")):
+        if module.endswith("include_role") and task[module]["name"].endswith(".component"):
+            for one in tasks_of("component", f"{task[module]['tasks_from']}.yml"):
+                path = {"component_role_path": str(ROOT / "roles" / role)}
+                yield {**one, "vars": {**task["vars"], **one["vars"], **path}}
+        elif module.endswith(("import_tasks", "include_tasks")):
             inner = task[module]["file"] if isinstance(task[module], dict) else task[module]
             for one in tasks_of(role, inner):
                 yield {**one, "vars": {**task.get("vars", {}), **one["vars"]}}
@@ -75,7 +81,9 @@ def asked_of(role: str) -> tuple[dict[str, Any], dict[str, Any]]:
         if task["module"].endswith("include_role"):
             # To another role of the collection a task hands variables; which role that is, is no setting.
             if task["arguments"]["name"].endswith(".port_guard"):
-                asked[task["name"]] = task["vars"]
+                handed = {name for name in task["vars"] if name.startswith("port_guard_")}
+                asked[task["name"]] = {name: task["vars"][name] for name in sorted(handed)}
+                scope.update({name: task["vars"][name] for name in task["vars"].keys() - handed})
         else:
             asked[task["name"]] = task["arguments"]
             scope.update(task["vars"])
@@ -84,21 +92,21 @@ def asked_of(role: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def render(cases: dict[str, dict[str, Any]], where: Path) -> dict[str, dict[str, Any]]:
     """Give what the roles hand over, case -> path -> value. cases: case -> variables; where: a scratch directory."""
-    asked, defaults, fixed = {}, {}, {}
+    asked, scopes_of_roles, defaults, fixed = {}, {}, {}, {}
     for role in ROLES:
-        asked[role], scope = asked_of(role)
+        asked[role], scopes_of_roles[role] = asked_of(role)
         for part, together in (("defaults", defaults), ("vars", fixed)):
             file = ROOT / "roles" / role / part / "main.yml"
             together.update(yaml.safe_load(file.read_text()) if file.is_file() else {})
-        fixed.update(scope)
     scopes = {}
     for case, variables in cases.items():
         given = {**GIVEN, **variables}
         facts = {**FACTS, "preflight_fleet": fleet({HOST: given}, {component: [HOST] for component in COMPONENTS})}
         # As Ansible ranks them: a role's variables over those of the inventory over the role's defaults.
         scopes[case] = {**defaults, **given, **fixed, **facts}
-    files = {name: str(where / f"{name}.json") for name in ("asked", "cases", "to")}
+    files = {name: str(where / f"{name}.json") for name in ("asked", "scopes", "cases", "to")}
     Path(files["asked"]).write_text(json.dumps(asked))
+    Path(files["scopes"]).write_text(json.dumps(scopes_of_roles))
     Path(files["cases"]).write_text(json.dumps(scopes))
     play = {"hosts": HOST, "gather_facts": False, "tasks": [{"name": "Render", "render_cases": files}]}
     (where / "play.json").write_text(json.dumps([play]))
@@ -111,6 +119,10 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, str) and value.startswith(("{", "[")):
         with contextlib.suppress(ValueError):
             value = json.loads(value)
+    if path.endswith(" / compose"):
+        value = compose_model(value)
+    if path.endswith(" / env"):
+        value = dotenv.parse(value)
     if not value or not isinstance(value, (dict, list)):
         yield path, value
         return

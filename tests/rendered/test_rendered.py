@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import compose_model
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import merged_model
+from ansible_collections.aztec_ops.prover.plugins.modules.compose_stack import DesiredState
 
 from tests.rendered.fleets import ADDRESS, COMPONENTS, FLEETS, KEY, OTHER_ADDRESS, OTHER_KEY
 from tests.rendered.render import render
@@ -30,27 +34,36 @@ def rendered(fleet: str) -> dict[str, dict[str, Any]]:
         return render(fleet, Path(where))
 
 
+def desired(arguments: dict[str, Any]) -> DesiredState:
+    """Return what the module derives from the arguments that its action plugin passes to it."""
+    more = {"data_directory": None, **arguments, "network": None, "_model": compose_model(arguments["compose"])}
+    # Without proxies that this machine may have.
+    with mock.patch.dict(os.environ, DOCKER_CONFIG="/nonexistent"):
+        return DesiredState(more)
+
+
 def values_of(arguments: dict[str, Any]) -> dict[str, str]:
-    """Give the environment that is to reach the process."""
-    values = {**arguments.get("environment", {}), **json.loads(arguments.get("secrets") or "{}")}
-    return {name: dotenv.as_text(value) for name, value in values.items()}
+    """Return the environment that the process gets."""
+    return dotenv.parse(arguments["env"])
+
+
+def services_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the services of both Compose files, without the labels of the module."""
+    return merged_model(compose_model(arguments["compose"]), arguments["override"])["services"]
 
 
 def files_of(arguments: dict[str, Any]) -> dict[str, str]:
-    """Give the text of each file of the component's directory, by its path there."""
-    files = json.loads(arguments.get("files") or "{}")
-    env = dotenv.encode(values_of(arguments))
-    model = compose.with_labels(arguments["compose"], env, files, arguments["directory"])
-    return {"compose.yml": compose.to_yaml(model), ".env": env, **files}
+    """Return the text of each file of the component's directory, by its path there."""
+    return desired(arguments).contents
 
 
 def resolved(arguments: dict[str, Any], where: Path) -> dict[str, Any]:
-    """Give what Docker Compose makes of the files."""
+    """Return what Docker Compose makes of the files, which it finds in the directory."""
     for name, text in files_of(arguments).items():
         (where / name).parent.mkdir(parents=True, exist_ok=True)
         (where / name).write_text(text, encoding="utf-8")
-    command = ["docker", "compose", "--project-directory", str(where), "-f", str(where / "compose.yml")]
-    run = subprocess.run([*command, "config", "--format", "json"], capture_output=True, text=True, check=False)
+    command = ["docker", "compose", "config", "--format", "json"]
+    run = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "warn" not in run.stderr.lower(), run.stderr
     return json.loads(run.stdout)
@@ -78,11 +91,11 @@ def test_compose_takes_them(fleet: str, component: str, tmp_path: Path) -> None:
     """Compose finds nothing wrong, and every value reaches the process byte for byte."""
     arguments = rendered(fleet)[component]
     services = resolved(arguments, tmp_path)["services"]
-    assert services.keys() == arguments["compose"]["services"].keys()
-    for service in services.values():
+    assert services.keys() == services_of(arguments).keys()
+    for name, service in services.items():
         # What Compose prints is a Compose file again, in which every $ stands doubled.
-        seen = {name: value.replace("$$", "$") for name, value in service["environment"].items()}
-        assert seen == values_of(arguments)
+        seen = {variable: value.replace("$$", "$") for variable, value in service["environment"].items()}
+        assert seen == {**values_of(arguments), **services_of(arguments)[name].get("environment", {})}
 
 
 @pytest.mark.parametrize("fleet", FLEETS)
@@ -137,7 +150,7 @@ def test_an_account_that_tops_up() -> None:
 def test_published_ports(fleet: str) -> None:
     """The admin port is never published, the RPC on loopback, the broker on loopback and one address, P2P on all."""
     published = {
-        component: [port for service in arguments["compose"]["services"].values() for port in service.get("ports", [])]
+        component: [port for service in services_of(arguments).values() for port in service.get("ports", [])]
         for component, arguments in rendered(fleet).items()
     }
     p2p = FLEETS[fleet]["vars"].get("prover_node_p2p_port", 40400)
@@ -156,7 +169,7 @@ def test_mac_addresses(fleet: str) -> None:
     found = {
         name: service.get("mac_address")
         for arguments in rendered(fleet).values()
-        for name, service in arguments["compose"]["services"].items()
+        for name, service in services_of(arguments).items()
     }
     agents = [name for name in found if name.startswith("prover-agent") and name != "prover-agent-crs"]
     assert found == {
@@ -173,7 +186,7 @@ def test_limits_and_rotation() -> None:
     found = {
         name: [service.get(key) for key in keys]
         for arguments in rendered("separate").values()
-        for name, service in arguments["compose"]["services"].items()
+        for name, service in services_of(arguments).items()
     }
     agent = ["120g", 60, {"driver": "journald"}]
     assert found == {
@@ -184,7 +197,7 @@ def test_limits_and_rotation() -> None:
         "prover-agent-2": agent,
     }
     for arguments in rendered("4.1.2").values():
-        for service in arguments["compose"]["services"].values():
+        for service in services_of(arguments).values():
             assert not {"mem_limit", "cpus"} & service.keys()
             assert service["logging"] == {"driver": "json-file", "options": {"max-size": "100m", "max-file": "3"}}
 
@@ -201,7 +214,7 @@ def test_threads_are_shared_either_way() -> None:
 def test_where_the_crs_comes_from() -> None:
     """By default a service fetches it first; an image that carries it gets neither service nor directory."""
     agents = {fleet: rendered(fleet)["prover_agent"] for fleet in ("4.1.2", "carried")}
-    services = {fleet: found["compose"]["services"] for fleet, found in agents.items()}
+    services = {fleet: services_of(found) for fleet, found in agents.items()}
     assert list(services["4.1.2"]) == ["prover-agent-crs", "prover-agent"]
     assert list(services["carried"]) == ["prover-agent"]
     assert services["4.1.2"]["prover-agent"]["volumes"] == ["/opt/aztec/prover-agent/crs:/var/lib/crs"]

@@ -124,9 +124,16 @@ def read_by(role: str) -> set[str]:
         *(ROLES / role).glob("defaults/*.yml"),
     ]:
         for text in texts(yaml.safe_load(path.read_text(encoding="utf-8"))):
-            tree = jinja2.Environment().parse(text)
-            found |= {node.name for node in tree.find_all(jinja2.nodes.Name) if node.ctx == "load"}
+            found |= names_in(text)
+    for path in (ROLES / role).glob("templates/*.j2"):
+        found |= names_in(path.read_text(encoding="utf-8"))
     return found
+
+
+def names_in(template: str) -> set[str]:
+    """Return the variables that a template reads."""
+    tree = jinja2.Environment().parse(template)
+    return {node.name for node in tree.find_all(jinja2.nodes.Name) if node.ctx == "load"}
 
 
 def handed_over(role: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Work of compose_stack that goes on by itself on a host, and how it is asked for."""
+"""Work of compose_stack that continues on a host without a connection, and the queries for its progress."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_d
 )
 
 PULL_LOG = "pull.log"
-# In memory, and root's alone: what was said of jobs, and what came of them.
+# In memory, and only readable by root: the state and the results of jobs.
 JOBS = "/run/aztec-compose-stack"
-# Seconds that a job may take besides its waiting: pulling several gigabytes over a slow line is the longest part.
+# Seconds that a job may take in addition to its waiting. The longest part is a pull of several gigabytes.
 JOB_LIMIT = 7200
-# Seconds beyond its limit that what came of a job is kept: whoever follows it may ask late, over a line that hangs.
+# Seconds after its limit for which the result of a job is kept: the controller may query it late.
 JOB_KEPT = 3600
 JOB_NAME = re.compile(r"[0-9a-f]{16}")
-# Seconds in which systemd takes a process into a unit of its own.
+# Seconds in which systemd moves a process to its own unit.
 UNIT_WAIT = 15
 
 
 def job_limit(wait_timeout: int) -> int:
-    """Take the seconds that containers are waited for, give those that a whole job may take."""
+    """Return the seconds that a whole job may take. wait_timeout: those of the wait for containers."""
     return JOB_LIMIT + 2 * max(wait_timeout, 0)
 
 
 class Job:
-    """Work that goes on by itself, whatever becomes of the connection that it was ordered over.
+    """Work that continues if the connection is lost.
 
-    What it works with stays in its memory; its directory holds no more than whether it lives and what came of it.
+    Its arguments stay in memory. Its directory contains only whether it runs, and its result.
     """
 
     def __init__(self, name: str) -> None:
         if not JOB_NAME.fullmatch(name):
-            raise Problem("_job is set by the action plugin, never by hand: leave it out")
+            raise Problem("_job is set by the action plugin, never manually: omit it")
         self.directory = posixpath.join(JOBS, name)
 
     def start(self, work, limit: int, project: str = "") -> str:
-        """Take what is to be done (a function that gives the result), the seconds it may take, and the project's name.
+        """Start the work, a function that returns the result, and return immediately.
 
-        Return at once, with what keeps the job in the login session of this process, or ''.
+        limit: the seconds that it may take. Return why the job stays in the login session of this process, or ''.
         """
         os.makedirs(JOBS, mode=0o700, exist_ok=True)
         secure(JOBS, 0o700)
@@ -63,7 +63,7 @@ class Job:
             if JOB_NAME.fullmatch(name) and Job(name).over(now):
                 Job(name).forget()
         os.mkdir(self.directory, 0o700)
-        # Held by the job from before its first moment to after its last.
+        # Locked by the job from before its start until after its end.
         alive = os.open(posixpath.join(self.directory, "alive"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(alive, fcntl.LOCK_EX)
         os.write(alive, project.encode())
@@ -73,8 +73,8 @@ class Job:
         if child:
             os.close(alive)
             os.close(writing)
-            with os.fdopen(reading, encoding="utf-8", errors="replace") as said:
-                kept = said.read()
+            with os.fdopen(reading, encoding="utf-8", errors="replace") as reason:
+                kept = reason.read()
             os.waitpid(child, 0)
             return kept
         try:
@@ -84,17 +84,17 @@ class Job:
             try:
                 result = work()
             except Exception as wrong:
-                # Its text may hold anything, a secret too.
-                how = f"the work broke off in a way that was not foreseen ({type(wrong).__name__})"
+                # Its text may contain anything, also a secret.
+                how = f"the work ended with an unexpected error ({type(wrong).__name__})"
                 result = {"failed": True, "changed": True, "known": False, "msg": how}
             self._keep(result)
         finally:
-            # The way out of a module removes its code, and reports.
+            # The normal exit of a module would remove its code and print a result.
             os._exit(0)
 
     @staticmethod
     def _detach(alive: int) -> None:
-        """Leave session, parent and everything that the connection waits for."""
+        """Detach from the session, the parent and all descriptors that the connection waits for."""
         os.setsid()
         if os.fork():
             os._exit(0)
@@ -113,19 +113,19 @@ class Job:
         os.rename(writing, place)
 
     def alive(self) -> bool:
-        """Tell whether it is at work."""
+        """Return whether the job runs."""
         return held(posixpath.join(self.directory, "alive"))
 
     def over(self, now: float) -> bool:
-        """Take the time, tell whether nobody can come for it any more, be its result read or not."""
-        # The sign of life bears the end of the job's own limit. Without one it begins this moment, or never will.
+        """Return whether the job's result is too old to be kept."""
+        # The time of the file is the end of the job's limit. Without it, the job is about to start or never will.
         for path in (posixpath.join(self.directory, "alive"), self.directory):
             with suppress(FileNotFoundError, NotADirectoryError):
                 return now > os.stat(path).st_mtime + JOB_KEPT and not self.alive()
         return False
 
     def result(self) -> dict | None:
-        """Give what came of it, None where nothing has (yet)."""
+        """Return the result of the job, None if there is none yet."""
         path = posixpath.join(self.directory, "result.json")
         try:
             with open(path, encoding="ascii") as handle:
@@ -136,11 +136,11 @@ class Job:
             found = None
         if isinstance(found, dict):
             return found
-        wrong = f"{path} does not hold the result of the work: run the same command again"
+        wrong = f"{path} does not contain the result of the work: run the same command again"
         return {"failed": True, "changed": True, "known": False, "msg": wrong}
 
     def project(self) -> str:
-        """Return the name of the project that it works on while it lives, else ''."""
+        """Return the name of the project that the job works on while it runs, else ''."""
         path = posixpath.join(self.directory, "alive")
         with suppress(FileNotFoundError, NotADirectoryError):
             if held(path):
@@ -149,25 +149,25 @@ class Job:
         return ""
 
     def forget(self) -> None:
-        """Leave nothing of it."""
+        """Remove the state and the result of the job."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def working() -> list[str]:
-    """Return the names of the projects that jobs are at work on."""
+    """Return the names of the projects that jobs work on."""
     names = os.listdir(JOBS) if os.access(JOBS, os.R_OK | os.X_OK) else []
     return sorted({Job(name).project() for name in names if JOB_NAME.fullmatch(name)} - {""})
 
 
 def in_session(cgroups: str) -> bool:
-    """Take the text of a /proc/PID/cgroup, return whether it names a unit of a user's, as login sessions are."""
+    """Return whether the text of a /proc/PID/cgroup names a unit of a user, such as a login session."""
     return any("/user.slice/" in line for line in cgroups.splitlines())
 
 
 def leave_session(unit: str) -> str:
-    """Move this process out of its login session, all of whose processes logind ends at the logout where it is told to.
+    """Move this process out of its login session, whose processes logind may end at the logout.
 
-    unit: name of systemd's scope that it is moved to. Return '', or in one line why it could not be moved.
+    unit: name of the systemd scope that it is moved to. Return '', or on one line why it could not be moved.
     """
     here = "/proc/self/cgroup"
     with open(here, encoding="utf-8") as handle:
@@ -179,13 +179,17 @@ def leave_session(unit: str) -> str:
     try:
         done = subprocess.run(
             ["busctl", "call", *manager, *call],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=UNIT_WAIT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=UNIT_WAIT,
         )
     except (OSError, subprocess.TimeoutExpired) as wrong:
         return printable(str(wrong), 200)
     if done.returncode:
         return printable(done.stderr, 200)
-    # systemd has taken the order, and moves the process a moment later.
+    # systemd has accepted the call, and moves the process a moment later.
     end = time.monotonic() + UNIT_WAIT
     while time.monotonic() < end:
         with open(here, encoding="utf-8") as handle:
@@ -196,24 +200,24 @@ def leave_session(unit: str) -> str:
 
 
 def progress(directory: str, name: str) -> dict:
-    """Take the project's directory and the job, give what it does now, whether it lives and what came of it."""
+    """Return what a job does now, whether it runs, and its result. directory: that of the project."""
     job = Job(name)
-    # In this order: its result is there before it ends.
+    # In this order: the result is written before the job ends.
     alive = job.alive()
-    said = {"text": "", "alive": alive, "result": job.result()}
-    disk = ProjectDirectory(directory)
+    state = {"text": "", "alive": alive, "result": job.result()}
+    storage = ProjectDirectory(directory)
     try:
-        found = disk.load("progress.json")
+        found = storage.load("progress.json")
     except Problem:
-        # The job writes it anew with its next step.
-        return said
+        # The job writes the file again with its next step.
+        return state
     if found.get("job") != name:
-        return said
-    said["text"] = str(found.get("text", ""))
+        return state
+    state["text"] = str(found.get("text", ""))
     if found.get("log"):
-        lines = (disk.read(f".stack/{PULL_LOG}") or "").splitlines()
+        lines = (storage.read(f".stack/{PULL_LOG}") or "").splitlines()
         layers = sum(1 for line in lines if line.endswith(": Pulling fs layer"))
         ready = sum(1 for line in lines if line.endswith((": Pull complete", ": Already exists")))
         if layers:
-            said["text"] += f", {ready} of {max(layers, ready)} layers"
-    return said
+            state["text"] += f", {ready} of {max(layers, ready)} layers"
+    return state

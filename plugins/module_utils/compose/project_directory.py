@@ -16,14 +16,14 @@ from contextlib import suppress
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem, state_problem
 
-# Seconds to wait for another run: it may pull several gigabytes.
+# Seconds to wait for another run, which may pull several gigabytes.
 LOCK_WAIT = 3600.0
-# How often the project can be taken away while a run waits for it; then it is something else that is missing.
-TAKEN_AWAY = 3
+# How often the project may be removed while a run waits for it. After that, the cause is something else.
+MAX_REMOVALS = 3
 
 
 class ProjectDirectory:
-    """The project's directory, and the module's own place in it."""
+    """The project's directory, and the module's own directory in it."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -34,7 +34,7 @@ class ProjectDirectory:
         return posixpath.join(self.directory, name)
 
     def read(self, name: str) -> str | None:
-        """Take a path below the directory, give the text, or None when it is no regular file."""
+        """Return the text of a file below the directory, or None if it is not a regular file."""
         path = self.path(name)
         try:
             if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -44,8 +44,8 @@ class ProjectDirectory:
         except OSError:
             return None
 
-    def right(self, name: str, mode: int) -> bool:
-        """Take a path, give whether mode and owner are what they must be."""
+    def is_secure(self, name: str, mode: int) -> bool:
+        """Return whether a path has this mode and belongs to this user."""
         try:
             found = os.lstat(self.path(name))
         except OSError:
@@ -53,19 +53,19 @@ class ProjectDirectory:
         return stat.S_IMODE(found.st_mode) == mode and found.st_uid == os.geteuid()
 
     def make_own(self) -> None:
-        """Make the module's own place; another run may do the same at this moment."""
+        """Create the module's own directory. Another run may do the same at this moment."""
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
         os.makedirs(self.own, mode=0o700, exist_ok=True)
         secure(self.own, 0o700)
 
     def write(self, name: str, text: str, mode: int = 0o600) -> None:
-        """Take a path below the directory and a text, replace the file in one step."""
+        """Replace a file below the directory atomically."""
         path = self.path(name)
         parent = posixpath.dirname(path)
         self._make_parents(posixpath.dirname(name))
         if os.path.isdir(path) and not os.path.islink(path):
-            raise Problem(f"{path} is a directory and should be a file: move it away")
-        # Never beside the file: a program that reads a whole directory of keys would read a half-written one.
+            raise Problem(f"{path} is a directory and must be a file: move it away")
+        # Not in the directory of the file: a program that reads all keys of a directory would read an incomplete one.
         temporary = posixpath.join(self.own, f"writing.{os.getpid()}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as handle:
@@ -84,12 +84,12 @@ class ProjectDirectory:
                 os.mkdir(path, 0o700)
 
     def remove(self, name: str, keep: list) -> None:
-        """Take a path below the directory, remove the file, and directories left empty but those to keep."""
+        """Remove a file below the directory, and the directories that are empty then, except those to keep."""
         path = self.path(name)
         if os.path.lexists(path):
             os.unlink(path)
         parent = posixpath.dirname(path)
-        # One that is mounted into a container must stay the same.
+        # A directory that is mounted into a container must stay the same.
         while parent.startswith(self.directory + "/") and parent not in keep:
             try:
                 os.rmdir(parent)
@@ -98,7 +98,7 @@ class ProjectDirectory:
             parent = posixpath.dirname(parent)
 
     def load(self, name: str) -> dict:
-        """Return what a file in .stack holds, {} where there is none; raise Problem where its content is another's."""
+        """Return the content of a file in .stack, {} if it does not exist. Raise Problem if its content is invalid."""
         text = self.read(f".stack/{name}")
         if text is None:
             return {}
@@ -109,7 +109,7 @@ class ProjectDirectory:
             wrong = "it is not JSON"
         if wrong:
             path = posixpath.join(self.own, name)
-            raise Problem(f"{path} is not as this module writes it ({wrong}): move it away, then run again")
+            raise Problem(f"{path} was not written by this module ({wrong}): move it away, then run again")
         return found
 
     def save(self, name: str, value: dict) -> None:
@@ -121,37 +121,39 @@ class ProjectDirectory:
             os.unlink(path)
 
     def busy(self) -> bool:
-        """Give whether another run is at work here; changes nothing."""
+        """Return whether another run works on the project. Change nothing."""
         return held(posixpath.join(self.own, "lock"))
 
-    def lock(self, tell) -> None:
-        """Wait until no other run is at work here. What this one starts keeps the lock while it lives."""
-        end, taken_away = time.monotonic() + LOCK_WAIT, 0
+    def lock(self, report_progress) -> None:
+        """Wait until no other run works on the project. Commands that this run starts keep the lock while they run."""
+        end, removals = time.monotonic() + LOCK_WAIT, 0
         while self.lock_descriptor is None:
-            # A run that takes the project away takes the directory and the lock with it, perhaps at this moment.
+            # A run that removes the project also removes the directory and the lock, perhaps at this moment.
             try:
                 self.make_own()
                 self.lock_descriptor = _locked(posixpath.join(self.own, "lock"))
             except FileNotFoundError:
-                taken_away += 1
-                if taken_away > TAKEN_AWAY:
+                removals += 1
+                if removals > MAX_REMOVALS:
                     raise
             if self.lock_descriptor is None:
                 if time.monotonic() > end:
-                    raise Problem(f"another run works on {self.directory} for {LOCK_WAIT:.0f} s: see what hangs there")
-                tell("waiting for another run that works on this project")
+                    raise Problem(
+                        f"another run works on {self.directory} for {LOCK_WAIT:.0f} s: check what hangs on the host"
+                    )
+                report_progress("waiting for another run that works on this project")
                 time.sleep(1)
         for name in os.listdir(self.own):
             path, own = posixpath.join(self.own, name), re.fullmatch(r"writing\.([0-9]+)", name)
-            # A process that lives is about to rename its own: that of a run that waits, or of one that only looks.
+            # A running process is about to rename its file: a run that waits, or one that only inspects.
             if own and not os.path.isdir(path) and not os.path.exists(f"/proc/{own[1]}"):
-                # It may have done so since the directory was read.
+                # It may be renamed since the directory was read.
                 with suppress(FileNotFoundError):
                     os.unlink(path)
 
 
 def _locked(path: str) -> int | None:
-    """Return the descriptor of a lock file once it is locked, None where another process has it or has removed it."""
+    """Lock a file and return its descriptor, None if another process has locked or removed it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,7 +166,7 @@ def _locked(path: str) -> int | None:
 
 
 def held(path: str) -> bool:
-    """Take a file, give whether another process holds its lock; changes nothing."""
+    """Return whether another process holds the lock of a file. Change nothing."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -179,7 +181,7 @@ def held(path: str) -> bool:
 
 
 def secure(path: str, mode: int) -> None:
-    """Take a path, see that it is ours and has this mode."""
+    """Set the mode of a path, and this user as its owner."""
     found = os.stat(path)
     if stat.S_IMODE(found.st_mode) != mode:
         os.chmod(path, mode)
@@ -196,7 +198,7 @@ def _sync(directory: str) -> None:
 
 
 def fingerprint(path: str | None) -> str:
-    """Take a directory, give a text that changes when anything in it is made, removed or written to."""
+    """Return a text that changes if anything in a directory is created, removed or written to."""
     if not path or not os.path.isdir(path):
         return "none"
     whole = hashlib.sha256()
@@ -207,6 +209,6 @@ def fingerprint(path: str | None) -> str:
                 found = os.lstat(os.path.join(base, name))
             except OSError:
                 continue
-            seen = (os.path.join(base, name), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-            whole.update(repr(seen).encode("utf-8", "surrogateescape"))
+            state = (os.path.join(base, name), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            whole.update(repr(state).encode("utf-8", "surrogateescape"))
     return whole.hexdigest()

@@ -15,7 +15,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component
     project_name,
     service_name,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import meaning
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import meaning
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import parse_time
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE as CRS_SERVICE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES

@@ -21,7 +21,7 @@ def trusted(value: Any) -> Any:
 
 
 class ActionModule(ActionBase):
-    """Takes `asked`, a file with arguments, `cases`, one with each case's variables, and `to`, where to write."""
+    """Takes the paths of `asked` arguments and `scopes` by role, of `cases` with variables, and of the output, `to`."""
 
     TRANSFERS_FILES = False
 
@@ -29,9 +29,12 @@ class ActionModule(ActionBase):
         """Write the arguments of each case, templated by Ansible as they are for any module."""
         asked = trusted(json.loads(Path(self._task.args["asked"]).read_text(encoding="utf-8")))
         cases = json.loads(Path(self._task.args["cases"]).read_text(encoding="utf-8"))
-        found = {}
+        scopes = trusted(json.loads(Path(self._task.args["scopes"]).read_text(encoding="utf-8")))
+        found: dict[str, Any] = {}
         for case, variables in cases.items():
             scope = {**(task_vars or {}), **trusted(variables)}
-            found[case] = self._templar.copy_with_new_env(available_variables=scope).template(asked)
+            for role, arguments in asked.items():
+                templar = self._templar.copy_with_new_env(available_variables={**scope, **scopes[role]})
+                found.setdefault(case, {})[role] = templar.template(arguments)
         Path(self._task.args["to"]).write_text(json.dumps(found), encoding="utf-8")
         return {"changed": False}

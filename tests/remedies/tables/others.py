@@ -89,17 +89,17 @@ def connected(**connection: object) -> Lines:
     def lines() -> list[str]:
         made, _calls = plugin([{"changed": False, "_todo": False}])
         vars(made._connection).update(connection)
-        assert "secrets" in ARGUMENTS
+        assert "secret_variables" in ARGUMENTS
         result = run(made)
         return [result["msg"]] if "msg" in result else []
 
     return lines
 
 
-def environment(value: str) -> Lines:
-    """Return what checks an environment of compose_stack."""
-    model = {"project": "a", "directory": "/nowhere/a", "compose": {"services": {"a": {"image": "x"}}}}
-    return lambda: [one for one in [modules.problem("compose_stack", {**model, "environment": {"A": value}})] if one]
+def env(text: str) -> Lines:
+    """Return what checks a .env file of compose_stack."""
+    arguments = {"project": "a", "directory": "/nowhere/a", "compose": "services: {a: {image: x}}", "env": text}
+    return lambda: [one for one in [modules.problem("compose_stack", arguments)] if one]
 
 
 def without(module: object, name: str, function: Callable, *arguments: object) -> Lines:
@@ -389,7 +389,7 @@ OTHERS = cases(
     (" -m pip install segno", without(qr, "segno", qr.qr_lines, "a"), raised(qr.qr_lines, "a")),
     # modules' arguments
     (
-        "is no subnet: write it in CIDR form",
+        "is not a subnet: use CIDR notation",
         returned(
             compose.network_problem, {"name": "a", "bridge": "b", "ipv4_subnet": "10.0.0.1/24", "ipv6_subnet": ""}
         ),
@@ -399,8 +399,8 @@ OTHERS = cases(
     ),
     (
         "is not valid UTF-8: Compose reads",
-        environment("a\udcff"),
-        environment("aÿ"),
+        env('A="a\udcff"'),
+        env('A="aÿ"'),
     ),
     (
         "the protocol is tcp or udp",
@@ -415,10 +415,18 @@ OTHERS = cases(
     ),
     ("_job is set by the action plugin", raised(stack_job.Job, "mine"), raised(stack_job.Job, "0" * 16)),
     # work on a host that cannot be seen to its end
-    ("has begun is not known", applied(LOST_ANSWER), applied(STARTED, ENDED, {})),
-    ("broke off on the host", applied(STARTED, {"alive": False, "result": None}, {}), applied(STARTED, ENDED, {})),
-    ("what became of the work", applied(STARTED, *[LOST_ANSWER] * 12), applied(STARTED, ENDED, {})),
-    ("goes on after its limit", applied(STARTED, *[{"alive": True, "text": "x"}] * 1600), applied(STARTED, ENDED, {})),
+    ("it is unknown whether the work on", applied(LOST_ANSWER), applied(STARTED, ENDED, {})),
+    (
+        "was interrupted on the host",
+        applied(STARTED, {"alive": False, "result": None}, {}),
+        applied(STARTED, ENDED, {}),
+    ),
+    ("the result of the work", applied(STARTED, *[LOST_ANSWER] * 12), applied(STARTED, ENDED, {})),
+    (
+        "continues after its limit",
+        applied(STARTED, *[{"alive": True, "text": "x"}] * 1600),
+        applied(STARTED, ENDED, {}),
+    ),
     ("set ansible_become_method: sudo", connected(become=become("su", False)), connected(become=become("sudo", True))),
     (
         "set ansible_connection: ssh",
@@ -426,7 +434,7 @@ OTHERS = cases(
         connected(has_pipelining=True, transport="ssh"),
     ),
     (
-        "is a directory and should be a file",
+        "is a directory and must be a file",
         written(lambda folder: (folder / "compose.yml").mkdir()),
         written(lambda folder: (folder / "compose.yml.away").mkdir()),
     ),

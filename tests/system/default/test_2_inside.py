@@ -43,7 +43,7 @@ def test_files(fleet: Fleet, name: str, service: str) -> None:
     for path in (directory, f"{directory}/{DATA[service]}"):
         found = host.file(path)
         assert (path, found.is_directory, found.user, found.mode) == (path, True, "root", 0o700)
-    for path in (f"{directory}/compose.yml", f"{directory}/.env"):
+    for path in (f"{directory}/compose.yml", f"{directory}/compose.override.yml", f"{directory}/.env"):
         found = host.file(path)
         assert (path, found.is_file, found.user, found.group, found.mode) == (path, True, "root", "root", 0o600)
 
@@ -57,7 +57,7 @@ def test_key_file(fleet: Fleet) -> None:
     assert KEY in key.content_string
     shown = json.dumps(fleet.container("node-1", "prover-node"))
     assert KEY not in shown
-    for path in ("compose.yml", ".env"):
+    for path in ("compose.yml", "compose.override.yml", ".env"):
         assert KEY not in host.file(f"/opt/aztec/prover-node/{path}").content_string
 
 

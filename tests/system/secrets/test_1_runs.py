@@ -269,7 +269,7 @@ def test_single_role_with_a_wrong_type(bench: Bench, wrong: str) -> None:
 def test_killed_job(bench: Bench) -> None:
     settings = "prover_node_environment: {INTERRUPTED: killed}\n"
     ran = bench.run("killed", SITE, "--limit", NODE, settings=settings, meanwhile=bench.kill_job)
-    assert ran.code != 0 and "broke off on the host: run the same again" in ran.output, ran.output[-3000:]
+    assert ran.code != 0 and "was interrupted on the host: run the same command again" in ran.output, ran.output[-3000:]
     assert_no_secrets(bench, ran)
 
 
@@ -277,7 +277,7 @@ def test_connection_lost_briefly(bench: Bench) -> None:
     """The job continues without the connection, and its result is fetched afterwards."""
     settings = "prover_node_environment: {INTERRUPTED: lost}\n"
     ran = bench.run("lost", SITE, "--limit", NODE, settings=settings, meanwhile=bench.lose_connection_briefly)
-    assert "cannot be asked just now" in ran.output, ran.output[-3000:]
+    assert "no progress for now" in ran.output, ran.output[-3000:]
     assert ran.code == 0, ran.output[-3000:]
     assert_no_secrets(bench, ran)
     assert bench.fleet.environment(NODE, "prover-node")["INTERRUPTED"] == "lost"
@@ -296,7 +296,7 @@ def test_connection_lost_permanently(bench: Bench) -> None:
         (note,) = wait_for("the job's end", lambda: notes() - before, 120)
     finally:
         bench.fleet.execute(NODE, "systemctl start ssh.service")
-    assert ran.code != 0 and "it goes on there by itself, run the same again" in ran.output, ran.output[-3000:]
+    assert ran.code != 0 and "it continues there, run the same command again" in ran.output, ran.output[-3000:]
     assert_no_secrets(bench, ran)
     left = note.read_text()
     assert "exit code 3" in left and "are back and run" in left, left

@@ -10,7 +10,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.aztec_ops.prover.plugins.action import compose_stack
 
-ARGUMENTS = {"project": "p", "directory": "/d", "secrets": "{}", "files": {"k": "v"}}
+ARGUMENTS = {"project": "p", "directory": "/d", "env": "A=S3cret\n", "secret_variables": ["A"], "files": {"k": "v"}}
 
 
 def plugin(answers, check_mode=False):
@@ -23,7 +23,7 @@ def plugin(answers, check_mode=False):
     def execute(module_args, task_vars):
         calls.append(module_args["_phase"])
         execute.arguments = module_args
-        execute.secret = [*getattr(execute, "secret", []), bool({"secrets", "files"} & set(module_args))]
+        execute.secret = [*getattr(execute, "secret", []), bool({"env", "files"} & set(module_args))]
         answer = next(left)
         if isinstance(answer, BaseException):
             raise answer
@@ -91,7 +91,7 @@ def test_result_of_a_job_that_is_busy_ending_is_taken():
 def test_job_that_is_killed_is_a_failure_and_not_waited_for():
     made, calls = plugin([{"_todo": True}, STARTED, BUSY, {**BUSY, "alive": False}, {}])
     result = run(made)
-    assert result["failed"] and "run the same again" in result["msg"] and result["known"] is False
+    assert result["failed"] and "run the same command again" in result["msg"] and result["known"] is False
     assert calls == ["inspect", "start", "progress", "progress", "forget"]
 
 
@@ -100,7 +100,8 @@ def test_job_that_never_ends_is_given_up_and_not_forgotten():
     result = run(made)
     assert result["failed"] and result["known"] is False
     assert result["msg"] == (
-        "the work on p goes on after its limit of 7440 s: see what hangs on the host, run the same again"
+        "the work on p continues after its limit of 7440 s: "
+        "check what hangs on the host, then run the same command again"
     )
     assert calls.count("progress") > 1000 and "forget" not in calls
 
@@ -120,7 +121,7 @@ LOST = {
         "failed",
     ),
     "an answer of a connection": ({"unreachable": True, "msg": "timed out"}, "timed out", "unreachable"),
-    "no word": ({"failed": True}, "it said nothing", "failed"),
+    "no word": ({"failed": True}, "no error output", "failed"),
 }
 ENDED = {"alive": False, "result": {"changed": True}}
 
@@ -132,7 +133,7 @@ def test_connection_that_comes_back_within_a_minute_is_borne(lost):
     made, calls = plugin([{"_todo": True}, STARTED, BUSY, *vain, BUSY, *vain, ENDED, {}])
     said = []
     assert run(made, said) == {"changed": True}
-    away = f"  h: p: cannot be asked just now: {why}"
+    away = f"  h: p: no progress for now: {why}"
     assert said == ["  h: p: pull x", away, "  h: p: pull x", away]
     assert calls[-1] == "forget"
 
@@ -145,8 +146,8 @@ def test_connection_that_stays_away_leaves_the_job_to_itself_and_says_so(lost):
         way: True,
         "changed": True,
         "known": False,
-        "msg": f"what became of the work on p is not known, as the host cannot be asked ({why}): "
-        "it goes on there by itself, run the same again",
+        "msg": f"the result of the work on p is unknown, as the host does not respond ({why}): "
+        "it continues there, run the same command again",
     }
     assert calls[3:] == ["progress"] * 12
 
@@ -164,7 +165,7 @@ def test_result_is_kept_when_the_job_cannot_be_forgotten(lost):
     made, dummy = plugin([{"_todo": True}, STARTED, ENDED, answer])
     said = []
     assert run(made, said) == {"changed": True}
-    assert said == [f"h: p: what is noted of its work stays on the host until a later run sweeps it: {why}"]
+    assert said == [f"h: p: the state of its job stays on the host until a later run removes it: {why}"]
 
 
 @pytest.mark.parametrize("lost", LOST)
@@ -173,16 +174,16 @@ def test_start_whose_answer_is_lost_is_not_known(lost):
     made, calls = plugin([{"_todo": True}, answer])
     result = run(made)
     assert (result.pop(way), result.pop("known"), result.pop("changed")) == (True, False, True)
-    assert result == {"msg": f"whether the work on p has begun is not known ({why}): run the same again"}
+    assert result == {"msg": f"it is unknown whether the work on p has begun ({why}): run the same command again"}
     assert calls == ["inspect", "start"]
 
 
-@pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"secrets", "files"})])
+@pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"env", "files"})])
 def test_a_pull_is_given_no_secrets(state, sent):
     made, dummy = plugin([{"_todo": True}, {"failed": True, "msg": "no room"}])
     made._task.args["state"] = state
     run(made)
-    assert {"secrets", "files"} & set(made._execute_module.arguments) == sent
+    assert {"env", "files"} & set(made._execute_module.arguments) == sent
 
 
 def test_job_that_cannot_be_started_is_a_failure():
@@ -223,6 +224,28 @@ def test_secrets_go_only_where_no_file_is_written(connection, said):
 def test_without_secrets_any_connection_will_do():
     made, calls = plugin([{"changed": False, "_todo": False}])
     made._connection.become = become("su", False)
-    made._task.args = {"project": "p", "directory": "/d", "secrets": "{}", "files": {}}
+    made._task.args = {"project": "p", "directory": "/d", "env": "A=a\n", "files": {}}
     assert run(made) == {"changed": False}
     assert calls == ["inspect"]
+
+
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        ("services: {a: {image: 'x:1', cpus: 1.5}}", {"services": {"a": {"image": "x:1", "cpus": 1.5}}}),
+        ("a: 2001-02-03\n1: ~", {"a": "2001-02-03", "1": None}),
+        ("", {}),
+        ("[a]", {}),
+    ],
+)
+def test_compose_model(text, model):
+    assert compose_stack.compose_model(text) == model
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: 1\n  b: 2", "? [a, b]\n: c", "a: !!python/object:os.system x"])
+def test_a_file_that_is_not_yaml_is_one_line(text):
+    made, calls = plugin([])
+    made._task.args["compose"] = text
+    result = run(made)
+    assert result["failed"] and result["msg"].startswith("compose is not YAML") and "\n" not in result["msg"]
+    assert calls == []

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as logic
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import containers
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
 from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack
 
@@ -36,10 +36,10 @@ class Module:
         return done.returncode, done.stdout, done.stderr
 
 
-class Stack(compose_stack.Stack):
+class Stack(compose_stack.ComposeProject):
     """A stack that goes back at once."""
 
-    def go_back(self, *_words) -> tuple:
+    def roll_back(self, *_words) -> tuple:
         return "The last good files and images are back and run", True
 
 
@@ -49,8 +49,9 @@ def fixture_stack(tmp_path: Path):
 
     def make(text: str) -> Stack:
         wanted = {
-            "project": "s", "directory": str(tmp_path / "stack"), "state": "absent", "secrets": "", "files": "",
-            "network": None, "wait_timeout": 1, "data_directory": "", "directories": [], "environment": {},
+            "project": "s", "directory": str(tmp_path / "stack"), "state": "absent",
+            "env": "", "secret_variables": [], "files": "",
+            "network": None, "wait_timeout": 1, "data_directory": "", "directories": [],
         }
         return Stack(Module(tmp_path / "docker", text), compose_stack.DesiredState(wanted))
 
@@ -69,17 +70,17 @@ def fixture_stack(tmp_path: Path):
 def test_what_is_reported_of_a_failure_does_not_keep_it_from_going_back(
     stack, monkeypatch, text: str, logs: list, found: dict
 ) -> None:
-    monkeypatch.setattr(compose_stack, "REPORT", 1, raising=False)
-    monkeypatch.setattr(compose_stack, "QUESTION", 1)
-    containers = [logic.container({**found, "Id": name}) for name in ("a1", "b2")]
-    result = stack(text).failed({}, containers, containers, {}, "", False)
+    monkeypatch.setattr(compose_stack, "REPORT_TIMEOUT", 1, raising=False)
+    monkeypatch.setattr(compose_stack, "QUERY_TIMEOUT", 1)
+    both = [containers.container({**found, "Id": name}) for name in ("a1", "b2")]
+    result = stack(text).failed({}, both, both, {}, "", False)
     assert (result["rolled_back"], result["logs"]) == (True, logs)
 
 
 @pytest.mark.parametrize("code", [124, 137, -9, -15])
 def test_each_code_of_a_command_that_took_too_long(stack, monkeypatch, code: int) -> None:
     """With KILL, timeout ends itself too."""
-    monkeypatch.setattr(compose_stack, "QUESTION", 0)
+    monkeypatch.setattr(compose_stack, "QUERY_TIMEOUT", 0)
     there = stack("")
     there.module.run_command = lambda *_words, **_more: (code, "", "")
     with pytest.raises(Problem, match=r"docker image inspect did not end within 0 s"):
@@ -105,10 +106,10 @@ def test_containers_are_gone_only_where_docker_says_so(
     ends = "kill -KILL $$" if code < 0 else f"exit {code}"
     there = stack(f"cat {tmp_path}/out; cat {tmp_path}/err >&2; {ends}")
     if found is None:
-        with pytest.raises(Problem, match=r"^Asking Docker for containers failed: "):
-            there.inspect(["a", "b"])
+        with pytest.raises(Problem, match=r"^Querying Docker for containers failed: "):
+            there.inspect_containers(["a", "b"])
     else:
-        assert [one["Id"] for one in there.inspect(["a", "b"])] == found
+        assert [one["Id"] for one in there.inspect_containers(["a", "b"])] == found
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_containers_are_gone_only_where_docker_says_so(
 )
 def test_images_are_missing_only_where_docker_says_so(stack, text: str, found: dict | None) -> None:
     if found is None:
-        with pytest.raises(Problem, match=r"^Asking Docker for image a:1 failed: "):
+        with pytest.raises(Problem, match=r"^Querying Docker for image a:1 failed: "):
             stack(text).image_ids(["a:1"])
     else:
         assert stack(text).image_ids(["a:1"]) == found

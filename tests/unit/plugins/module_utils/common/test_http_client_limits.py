@@ -14,6 +14,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec import network_config as nc
@@ -21,7 +22,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docke
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import health as hp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import network as net
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client as l1
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec import crs
 
 # Seconds that a question may take, and those after which the test gives it up.
 LIMIT, GIVEN_UP = 0.4, 2.0
@@ -288,8 +288,18 @@ SOURCES = {
 }
 
 
+# Limits of the script and the smaller ones of this test.
+ROOT = Path(__file__).parents[5]
+CRS_LIMITS = {
+    "ulimit -f 8388608": "ulimit -f 2048",
+    "cd /var/lib/crs": "cd {directory}",
+    "--retry 3": "--retry 0",
+    "--max-time 14400": "--max-time 1",
+}
+
+
 @pytest.mark.parametrize("source", SOURCES)
-def test_sources_of_the_crs_are_bounded(serve, source: str, monkeypatch, tmp_path) -> None:
+def test_sources_of_the_crs_are_bounded(serve, source: str, tmp_path) -> None:
     """The real script in a real shell, with small limits."""
     begins, goes_on, good = SOURCES[source]
 
@@ -298,18 +308,19 @@ def test_sources_of_the_crs_are_bounded(serve, source: str, monkeypatch, tmp_pat
         if goes_on:
             goes_on(peer)
 
-    monkeypatch.setattr(crs, "PATH", str(tmp_path))
-    monkeypatch.setattr(crs, "LONGEST_BLOCKS", 2048, raising=False)
-    monkeypatch.setattr(crs, "CURL_LIMITS", "--max-time 1 --retry 0", raising=False)
-    release = {"entrypoint": ["true", "start"], "crs_files": [
-        {"name": "a.dat", "pattern": "", "required": True, "least_bytes": 1},
-    ]}
-    command = crs.seed_entrypoint("url", release, f"http://127.0.0.1:{serve(treat)}")
-    script = command[-1].replace("$$", "$")
-    done = subprocess.run([*command[:-1], script], capture_output=True, text=True, check=False, timeout=5)
+    script = (ROOT / "roles/prover_agent/files/download_crs.sh").read_text(encoding="utf-8")
+    for limit, smaller in CRS_LIMITS.items():
+        assert script.count(limit) == 1
+        script = script.replace(limit, smaller.format(directory=tmp_path))
+    given = {"CRS_DELIVERY": "url", "CRS_SOURCE": f"http://127.0.0.1:{serve(treat)}", "CRS_FILES": "a.dat"}
+    given |= {"CRS_OPTIONAL": "", "CRS_DIGESTS": "", "CRS_LEAST_BYTES": "a.dat=1"}
+    done = subprocess.run(
+        ["sh", "-c", script, "download_crs.sh", "true"],
+        env={**os.environ, **given}, capture_output=True, text=True, check=False, timeout=5,
+    )  # fmt: skip
     assert (done.returncode == 0) is good, done.stderr
     if good:
         assert [path.name for path in tmp_path.iterdir()] == ["a.dat"]
     else:
-        assert "a.dat cannot be fetched from http://127.0.0.1:" in done.stderr
+        assert "a.dat cannot be downloaded from http://127.0.0.1:" in done.stderr
         assert list(tmp_path.iterdir()) == []

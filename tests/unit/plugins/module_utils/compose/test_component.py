@@ -1,25 +1,20 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The Compose model and the environment of a component."""
+"""The environment, the guard section and the containers of a component."""
 
 from __future__ import annotations
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import (
     agent_layout,
-    compose_project,
     container_environment,
     guard_section,
     image_reference,
     is_service_of,
     mac_address,
-    merged,
-    reached,
     unreachable_broker,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.nft import section_of
-
-RELEASE = {"entrypoint": ["node", "start"], "start_flags": {"prover_agent": ["--prover-agent"]}}
 
 
 @pytest.mark.parametrize(
@@ -52,41 +47,6 @@ def test_container_environment(layers, environment):
     assert container_environment(layers) == environment
 
 
-def test_merged_leaves_its_arguments_alone():
-    base = {"a": {"b": [1], "c": 2}}
-    assert merged(base, {"a": {"b": [3]}}) == {"a": {"b": [3], "c": 2}}
-    assert base == {"a": {"b": [1], "c": 2}}
-
-
-def test_compose_project_joins_common_own_and_extra_keys():
-    project = compose_project(
-        {"image": "aztec:1", "volumes": ["a:b"]}, "prover_agent", RELEASE, "testnet", 8082, "net", {"mem_limit": "1g"}
-    )
-    service = project["services"]["prover-agent"]
-    assert project["name"] == "aztec-prover-agent"
-    assert project["networks"] == {"fleet": {"name": "net", "external": True}}
-    assert service["entrypoint"] == ["node", "start", "--prover-agent", "--network", "testnet"]
-    assert service["image"] == "aztec:1"
-    assert service["mem_limit"] == "1g"
-    assert service["ulimits"] == {"core": 0}
-    assert "http://localhost:8082/status" in service["healthcheck"]["test"]
-
-
-@pytest.mark.parametrize("nothing", ["", 0, 0.0, None])
-def test_empty_keys_of_a_service_are_left_out(nothing):
-    project = compose_project({"image": "a:1", "mem_limit": nothing}, "prover_agent", RELEASE, "testnet", 8082, "net")
-    assert "mem_limit" not in project["services"]["prover-agent"]
-
-
-def test_services_that_are_alike():
-    names = ["prover-agent-1", "prover-agent-2"]
-    project = compose_project({"image": "a:1"}, "prover_agent", RELEASE, "testnet", 8082, "net", {}, names)
-    services = project["services"]
-    assert {name: service.pop("container_name") for name, service in services.items()} == dict(zip(names, names))
-    assert [service.pop("mac_address") for service in services.values()] == ["02:a2:7e:02:00:01", "02:a2:7e:02:00:02"]
-    assert services["prover-agent-1"] == services["prover-agent-2"]
-
-
 @pytest.mark.parametrize(
     ("component", "number", "address"),
     [
@@ -104,14 +64,6 @@ def test_mac_address(component: str, number: int, address: str) -> None:
 
 def test_the_first_container_s_mac_address_is_the_default() -> None:
     assert mac_address("prover_broker") == "02:a2:7e:01:00:01"
-
-
-@pytest.mark.parametrize(("component", "name"), [("prover_node", "prover-node"), ("prover_broker", "prover-broker")])
-def test_a_service_has_the_mac_address_that_the_guard_knows(component: str, name: str) -> None:
-    release = {"entrypoint": [], "start_flags": {component: []}}
-    service = compose_project({"image": "a:1"}, component, release, "testnet", 8080, "net")["services"][name]
-    (container,) = guard_section(component, 8080)["containers"]
-    assert service["mac_address"] == container["mac_address"] == mac_address(component)
 
 
 NODE, BROKER, AGENT = "02:a2:7e:00:00:01", "02:a2:7e:01:00:01", "02:a2:7e:02:00:01"
@@ -164,25 +116,6 @@ def test_guard_section_copies_the_sources() -> None:
     found = guard_section("prover_broker", 8080, sources=sources)
     found["ports"][0]["sources"].append("10.0.0.2")
     assert sources == ["10.0.0.1"]
-
-
-SIZE = {"max-size": "100m"}
-LOGGING = {"driver": "json-file", "options": SIZE}
-
-
-@pytest.mark.parametrize(
-    ("extra", "logging"),
-    [
-        ({}, LOGGING),
-        ({"logging": {"options": {"mode": "x"}}}, {"driver": "json-file", "options": {**SIZE, "mode": "x"}}),
-        # journald takes none of json-file's options.
-        ({"logging": {"driver": "journald"}}, {"driver": "journald"}),
-    ],
-)
-def test_logging(extra, logging):
-    own = {"image": "a:1", "logging": LOGGING}
-    project = compose_project(own, "prover_agent", RELEASE, "testnet", 8082, "net", extra)
-    assert project["services"]["prover-agent"]["logging"] == logging
 
 
 @pytest.mark.parametrize(
@@ -241,19 +174,15 @@ def test_a_broker_is_reached_by_admitting_somebody_only_where_nobody_answers(err
 
 
 @pytest.mark.parametrize(
-    ("attempts", "answered"),
+    ("layer", "words"),
     [
-        ([], False),
-        ([{"host": "10.0.0.10", "port": 8080, "ok": True}], True),
-        ([{"host": "10.0.0.10", "port": 8080, "ok": False}], False),
-        ([{"host": "10.0.0.10", "port": 8081, "ok": True}], False),
-        ([{"host": "10.0.0.11", "port": 8080, "ok": True}], False),
+        ({"KEY": {"secret": "s"}}, "KEY is a dictionary"),
+        ({"A-B": "x"}, "'A-B' is not a name of an environment variable"),
+        ({1: "x"}, "1 is not a name"),
+        ({"A": "x\0y"}, "A contains a NUL character"),
+        ({"A": "\udc80"}, "A is not valid UTF-8"),
     ],
 )
-def test_reached_asks_for_host_and_port(attempts, answered):
-    assert reached({"connect": attempts}, {"host": "10.0.0.10", "port": "8080"}) is answered
-
-
-def test_container_environment_refuses_a_dictionary():
-    with pytest.raises(ValueError, match="KEY is a dictionary"):
-        container_environment([{"KEY": {"secret": "s"}}])
+def test_container_environment_rejects(layer: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        container_environment([layer])

@@ -72,5 +72,5 @@ def test_work_that_breaks_off_is_a_failure_of_which_nobody_knows(job):
     end = stack_job.time.monotonic() + 10
     while job.alive() and stack_job.time.monotonic() < end:
         stack_job.time.sleep(0.02)
-    how = "the work broke off in a way that was not foreseen (KeyError)"
+    how = "the work ended with an unexpected error (KeyError)"
     assert job.result() == {"failed": True, "changed": True, "known": False, "msg": how}

@@ -65,22 +65,22 @@ BAD = [
     ("state.json", '{"good": ', "it is not JSON"),
     ("state.json", "", "it is not JSON"),
     ("state.json", "[" * 100000, "it is not JSON"),
-    ("state.json", '{"good": 3}', "good is of another form"),
-    ("state.json", '{"good": "../.."}', "good is of another form"),
-    ("state.json", '{"services": []}', "services is of another form"),
-    ("state.json", '{"services": {"s": []}}', "services is of another form"),
-    ("state.json", '{"services": {"s": {"hashes": "a"}}}', "services is of another form"),
-    ("state.json", '{"services": {"s": {"image": 1}}}', "services is of another form"),
-    ("state.json", '{"files": {}}', "files is of another form"),
-    ("state.json", '{"files": [1]}', "files is of another form"),
+    ("state.json", '{"good": 3}', "good has an unexpected type"),
+    ("state.json", '{"good": "../.."}', "good has an unexpected type"),
+    ("state.json", '{"services": []}', "services has an unexpected type"),
+    ("state.json", '{"services": {"s": []}}', "services has an unexpected type"),
+    ("state.json", '{"services": {"s": {"hashes": "a"}}}', "services has an unexpected type"),
+    ("state.json", '{"services": {"s": {"image": 1}}}', "services has an unexpected type"),
+    ("state.json", '{"files": {}}', "files has an unexpected type"),
+    ("state.json", '{"files": [1]}', "files has an unexpected type"),
     # What it names is removed one day.
-    ("state.json", '{"files": ["../../etc/passwd"]}', "files is of another form"),
-    ("state.json", '{"files": ["/etc/passwd"]}', "files is of another form"),
-    ("state.json", '{"secret_keys": "URL"}', "secret_keys is of another form"),
-    ("state.json", '{"healthy": []}', "healthy is of another form"),
+    ("state.json", '{"files": ["../../etc/passwd"]}', "files has an unexpected type"),
+    ("state.json", '{"files": ["/etc/passwd"]}', "files has an unexpected type"),
+    ("state.json", '{"secret_keys": "URL"}', "secret_keys has an unexpected type"),
+    ("state.json", '{"healthy": []}', "healthy has an unexpected type"),
     ("pending.json", "[]", "it is not an object"),
-    ("pending.json", '{"mark": 1}', "mark is of another form"),
-    ("pending.json", '{"images": ["i"]}', "images is of another form"),
+    ("pending.json", '{"mark": 1}', "mark has an unexpected type"),
+    ("pending.json", '{"images": ["i"]}', "images has an unexpected type"),
 ]
 
 
@@ -99,7 +99,7 @@ def test_state_of_another_form_is_named(disk, name: str, text: str, wrong: str) 
     with pytest.raises(Problem) as problem:
         disk.load(name)
     assert str(problem.value) == (
-        f"{path} is not as this module writes it ({wrong}): move it away, then run again"
+        f"{path} was not written by this module ({wrong}): move it away, then run again"
     )
     path.rename(path.with_suffix(".old"))
     assert disk.load(name) == {}
@@ -120,7 +120,7 @@ def test_result_of_another_form_is_named(disk, jobs, text: str) -> None:
     path.write_text(text)
     result = stack_job.progress(disk.directory, JOB)["result"]
     assert result["failed"] and result["known"] is False
-    assert result["msg"] == f"{path} does not hold the result of the work: run the same command again"
+    assert result["msg"] == f"{path} does not contain the result of the work: run the same command again"
     # Which is another job.
     again = stack_job.Job("fedcba9876543210")
     again.start(lambda: {"changed": False}, 60)

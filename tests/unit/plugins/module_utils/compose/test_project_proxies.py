@@ -4,20 +4,15 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import os
-import shutil
-import subprocess
-import threading
-from collections.abc import Iterator
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import compose_project, healthcheck
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import (
     bypass_list,
     client_proxies,
-    with_no_proxy,
+    merged_model,
+    no_proxy_settings,
+    with_settings,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import daemon_settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
@@ -35,8 +30,13 @@ def service(environment: object = None, env_file: object = None) -> dict:
 
 def seen(model: dict, values: dict | None = None, client: dict | None = None) -> object:
     """Return the environment of the one service, None where it has none of its own."""
-    found = with_no_proxy(model, values or {}, client or {}, ["broker.lan", "10.0.0.10"], "/opt/p")
-    return found["services"]["s"].get("environment")
+    return after(model, values or {}, client or {}, ["broker.lan", "10.0.0.10"])["s"].get("environment")
+
+
+def after(model: dict, values: dict, client: dict, names: list) -> dict:
+    """Return the services as Compose merges them with the override file."""
+    settings = no_proxy_settings(merged_model(model, {}), values, client, names, "/opt/p")
+    return merged_model(model, with_settings({}, "environment", settings))["services"]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_model_is_not_changed() -> None:
 
 def test_every_service_is_treated() -> None:
     model = {"services": {"a": {"image": "a:1"}, "b": {"image": "b:1", "environment": {"X": "1"}}}}
-    found = with_no_proxy(model, {}, {"http_proxy": "p"}, [], "/opt/p")["services"]
+    found = after(model, {}, {"http_proxy": "p"}, [])
     assert [one["environment"]["no_proxy"] for one in found.values()] == [LOCAL, LOCAL]
 
 
@@ -178,45 +178,3 @@ def test_the_fleet_s_names_and_addresses() -> None:
     shared = ["prover-node", "prover-broker", "fd00::11", "10.0.0.10", "fd00::12"]
     assert found["agent-1"]["no_proxy"] == [*shared, "nat.lan"]
     assert [found[host]["no_proxy"] for host in ("node-1", "broker-1", "agent-2")] == [shared] * 3
-
-
-class Answers(http.server.BaseHTTPRequestHandler):
-    """Answers every GET with 200 and keeps its path."""
-
-    paths: list = []
-
-    def do_GET(self) -> None:
-        self.paths.append(self.path)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_arguments: object) -> None:
-        """Print nothing."""
-
-
-@pytest.fixture
-def component() -> Iterator[int]:
-    """Serve as a component on loopback; return its port."""
-    Answers.paths = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
-
-@pytest.mark.parametrize("no_proxy", ["", "other.lan"])
-@pytest.mark.parametrize("name", ["http_proxy", "all_proxy", "ALL_PROXY"])
-def test_the_health_check_goes_past_every_proxy(component: int, name: str, no_proxy: str) -> None:
-    """The health check's own command, run with a proxy at which nothing listens."""
-    (kind, *command) = healthcheck(component)["test"]
-    assert (kind, shutil.which(command[0]) is not None) == ("CMD", True)
-    proxy = {name: "http://127.0.0.1:9", "no_proxy": no_proxy, "NO_PROXY": no_proxy}
-    subprocess.run(command, env={"PATH": os.environ["PATH"], **proxy}, check=True, timeout=20)
-    assert Answers.paths == ["/status"]
-
-
-@pytest.mark.parametrize("name", ["prover_node", "prover_broker", "prover_agent"])
-def test_each_component_has_that_health_check(name: str) -> None:
-    release = {"entrypoint": [], "start_flags": {name: []}}
-    (found,) = compose_project({"image": "a:1"}, name, release, "testnet", 8080, "net")["services"].values()
-    assert found["healthcheck"] == healthcheck(8080)

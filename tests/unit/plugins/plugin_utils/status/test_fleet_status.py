@@ -140,7 +140,7 @@ PLACES = {
 @pytest.mark.parametrize(
     ("part", "changes", "words"),
     [
-        ("agent", {"state": "exited", "exit_code": 1, "log_error": "no host"}, "its last log lines say why): no host"),
+        ("agent", {"state": "exited", "exit_code": 1, "log_error": "no host"}, "see its last log lines): no host"),
         ("agent", {"state": "exited", "exit_code": 79}, "update needed"),
         ("agent", {"state": "exited", "exit_code": 137, "oom_killed": True}, "out of memory"),
         ("agent", {"state": "restarting", "exit_code": 1}, "is restarting"),

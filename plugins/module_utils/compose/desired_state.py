@@ -1,0 +1,111 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The desired state of a Compose project, from the arguments of compose_stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import re
+from pathlib import Path
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as files
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.yaml_text import override_text
+
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
+
+
+class DesiredState:
+    """The texts of all files of the project, what is derived from them, and the redactor of their secrets."""
+
+    def __init__(self, params: dict) -> None:
+        self.project = params["project"]
+        self.directory = posixpath.normpath(params["directory"])
+        self.state = params["state"]
+        self.env_text = params["env"]
+        try:
+            self.values = dotenv.parse(self.env_text)
+        except ValueError as wrong:
+            raise Problem(str(wrong)) from wrong
+        self.secrets = {name: self.values[name] for name in params["secret_variables"] if name in self.values}
+        self.files = key_files(params["files"])
+        self.redactor = Redactor(self.secrets, list(map(str, self.files.values())))
+        self.network = params["network"]
+        self.timeout = float(max(params["wait_timeout"], 1))
+        self.data_directory = self._below(params["data_directory"]) if params["data_directory"] else None
+        self.directories = [self._below(path) for path in params["directories"]]
+        self._check(params)
+        self.model: dict = {}
+        self.contents = {files.ENV_FILE: self.env_text, **self.files}
+        if self.state != "absent":
+            override = self._override(params["_model"], params["override"], params["no_proxy"])
+            self.model = files.merged_model(params["_model"], override)
+            self.contents[files.COMPOSE_FILE] = params["compose"]
+            self.contents[files.OVERRIDE_FILE] = override_text(params["header"], override)
+        self.images = {name: service["image"] for name, service in self.model.get("services", {}).items()}
+
+    def _override(self, base: dict, override: dict, no_proxy: list) -> dict:
+        """Return the content of the override file: the user's keys, NO_PROXY, and the labels with the digests."""
+        client = files.client_proxies(docker_config(), os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
+        model = files.merged_model(base, override)
+        proxies = files.no_proxy_settings(model, self.values, client, no_proxy, self.directory)
+        override = files.with_settings(override, "environment", proxies)
+        model = files.merged_model(base, override)
+        labels = files.label_digests(model, self.values, self.files, self.directory)
+        return files.with_settings(override, "labels", labels)
+
+    def _below(self, path: str) -> str:
+        return posixpath.normpath(posixpath.join(self.directory, path))
+
+    def _check(self, params: dict) -> None:
+        """Raise Problem for the first argument that is wrong."""
+        if not re.match(r"[a-z0-9][a-z0-9_-]*\Z", self.project):
+            raise Problem(f"project {self.project!r} must consist of lower-case letters, digits, - and _")
+        if not posixpath.isabs(self.directory) or not self.directory.strip("/"):
+            raise Problem(f"directory {self.directory!r} must be an absolute path below /")
+        for path in (self.directory, *self.directories, self.data_directory or ""):
+            if "\0" in path:
+                raise Problem(f"directory {path!r} contains a NUL character: remove it, a path cannot contain one")
+        if params["wait_timeout"] < 0:
+            raise Problem(f"wait_timeout {params['wait_timeout']} is below 0: use seconds from 0")
+        wrong = files.network_problem(self.network) if self.network else None
+        if wrong:
+            raise Problem(wrong)
+        wrong = files.files_problem(list(self.files))
+        if wrong:
+            raise Problem(wrong)
+        for path, content in self.files.items():
+            if not isinstance(content, str):
+                raise Problem(f"files: the content of {path} must be a text")
+        if self.state != "absent":
+            wrong = files.model_problem(params["_model"])
+            if not wrong and params["override"]:
+                wrong = files.model_problem(params["override"], "override")
+            wrong = wrong or files.image_problem(files.merged_model(params["_model"], params["override"]))
+            if wrong:
+                raise Problem(wrong)
+
+
+def docker_config() -> str:
+    """Return the text of the Docker CLI's config.json, '' if it cannot be read. The CLI continues without it, too."""
+    directory = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
+    try:
+        with open(os.path.join(directory, "config.json"), encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return ""
+
+
+def key_files(text: str | None) -> dict:
+    """Return the files in the option `files`. The message of an error does not quote the text."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Problem("files must be the text of a JSON object: use the filter to_json")
+    return found
