@@ -74,8 +74,7 @@ NO_LINES = {
     r"Entering standby mode|Still waiting\. Rollup at 0x|Exiting standby mode|"
     "Subsystems stopped due to rollup upgrade|Canonical rollup upgrade detected: stopping subsystems": _NOT_TEXT,
     "traces (of block {}: chain too short)": _NOTE,
-    "cannot be asked: the URL is not one of http": _PART,
-    "cannot be asked: URL or API key holds characters that no request may have": _PART,
+    "is not queried: URL or API key contain characters that are not allowed": _PART,
     "not checked: the versions cannot be compared": _NOTE,
     "{}not checked: the versions cannot be compared": _NOT_TEXT,
     "not checked: the file names no nodeVersion": _NOTE,
@@ -97,8 +96,6 @@ NO_LINES = {
     "The publisher's key, of account : For backup, read by no role: the key is this mnemonic's at": _NOTE,
     "{}: {}; {} s left": _NOTE,
     "answers {}": _PART,
-    "asks for a login": _PART,
-    "no time left to ask": _PART,
 }
 
 

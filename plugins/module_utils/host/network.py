@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import array
 import fcntl
-import http.client
 import ipaddress
 import os
 import socket
 import struct
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import Connection
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
+    REQUEST_ERRORS,
+    Connection,
+    error_text,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import read
 
 SIOCGIFCONF = 0x8912
@@ -210,35 +213,21 @@ def default_address() -> str:
     return source_address("192.0.2.1") or source_address("2001:db8::1")
 
 
-def error_text(error: Exception) -> str:
-    """An error of a connection as a few plain words."""
-    if isinstance(error, (socket.timeout, TimeoutError)):
-        return "timed out"
-    if isinstance(error, socket.gaierror):
-        return "name does not resolve"
-    # An error of HTTP quotes what the peer has sent.
-    return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__, 200).lower()
+def try_connection(host: str, port: int, seconds: float) -> dict[str, Any]:
+    """Connect to a port, send GET /status, and return the result.
 
-
-def try_connection(host: str, port: int, timeout: float) -> dict[str, Any]:
-    """Connect to a port and ask for /status.
-
-    ok says that /status answered 200; status is the code, None when no answer came.
+    ok: whether the status is 200. status: None without a response. source: the local address of the connection.
     """
     host = host.strip("[]")
     result: dict[str, Any] = {
         "host": host, "port": port, "ok": False, "source": source_address(host, port), "error": "", "status": None,
     }
-    connection = Connection(host, port, timeout)
     try:
-        connection.connect()
-        result["source"] = connection.source
-        result["status"] = connection.ask("GET", "/status", longest=0, whole=False).status
-        result["ok"] = result["status"] == 200
-        if not result["ok"]:
-            result["error"] = f"answers {result['status']} at /status"
-    except (OSError, http.client.HTTPException) as error:
-        result["error"] = error_text(error)
-    finally:
-        connection.close()
-    return result
+        with closing(Connection(host, port, seconds)) as connection:
+            connection.connect()
+            result["source"] = connection.source
+            status = connection.request("GET", "/status", limit=0, truncate=True).status
+    except REQUEST_ERRORS as error:
+        return {**result, "error": error_text(error)}
+    ok = status == 200
+    return {**result, "ok": ok, "status": status, "error": "" if ok else f"returns {status} for /status"}

@@ -13,13 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common import http_client as client
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client import ApiClient, RequestError
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import fetch_key
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import RpcError
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import ask as rpc_ask
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import Client
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import Fault as L1Fault
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -95,13 +92,13 @@ def no_proxies(monkeypatch):
     ("path", "text", "error"),
     [
         ("/key", "OK", ""),
-        (f"/{client.REDIRECTS}", "OK", ""),
-        (f"/{client.REDIRECTS + 1}", "", "answers with more than 5 redirects"),
-        ("/loop", "", "answers with more than 5 redirects"),
-        ("/none", "", "answers 404"),
-        ("/long", "", "answers with more than 1048576 bytes"),
-        ("/slow", "", "cannot be asked: timed out"),
-        ("/away", "", "cannot be asked: the URL is not one of http"),
+        (f"/{client.MAX_REDIRECTS}", "OK", ""),
+        (f"/{client.MAX_REDIRECTS + 1}", "", "more than 5 redirects"),
+        ("/loop", "", "more than 5 redirects"),
+        ("/none", "", "returns 404"),
+        ("/long", "", "more than 1048576 bytes"),
+        ("/slow", "", "timed out"),
+        ("/away", "", "the URL or a header is not valid"),
     ],
 )
 def test_key_of_a_repository(server, path: str, text: str, error: str) -> None:
@@ -113,7 +110,7 @@ def test_key_of_a_repository(server, path: str, text: str, error: str) -> None:
 def test_key_of_nobody() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://me:S3cret@127.0.0.1:{listening.getsockname()[1]}/"
-    assert fetch_key(url, 1)["error"] == "cannot be asked: connection refused"
+    assert fetch_key(url, 1)["error"] == "connection refused"
 
 
 def test_user_and_password_are_a_header(server) -> None:
@@ -125,14 +122,14 @@ def test_proxies_are_used_where_they_are_asked_for(server, monkeypatch) -> None:
     """By default none is; NO_PROXY counts."""
     monkeypatch.setenv("http_proxy", server.url.replace("//", "//me:S3cret@"))
     monkeypatch.setenv("https_proxy", server.url)
-    assert client.get("http://key.lan:81/key?a", 1, proxies=True).body == b"OK"
+    assert client.fetch("GET", "http://key.lan:81/key?a", 1, proxies=True).body == b"OK"
     with pytest.raises(OSError, match="Tunnel connection failed: 403"):
-        client.get("https://key.lan/key", 1, proxies=True)
+        client.fetch("GET", "https://key.lan/key", 1, proxies=True)
     assert server.asked == [("http://key.lan:81/key?a", "key.lan:81", None), ("key.lan:443", None, None)]
     server.asked.clear()
-    client.get(f"{server.url}/direct", 1)
+    client.fetch("GET", f"{server.url}/direct", 1)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    client.get(f"{server.url}/direct", 1, proxies=True)
+    client.fetch("GET", f"{server.url}/direct", 1, proxies=True)
     assert [path for path, _host, _user in server.asked] == ["/direct", "/direct"]
 
 
@@ -141,7 +138,7 @@ def through(server, monkeypatch, url: str, **variables: str) -> tuple:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     try:
-        return client.get(url, 2, proxies=True).status, server.asked
+        return client.fetch("GET", url, 2, proxies=True).status, server.asked
     except OSError as error:
         return str(error), server.asked
 
@@ -181,12 +178,10 @@ def test_a_proxy_of_https_is_asked_over_tls(server, monkeypatch, tmp_path) -> No
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
 def test_a_proxy_that_cannot_be_asked_is_named_by_its_variable(monkeypatch, proxy: str, variable: str) -> None:
     monkeypatch.setenv(variable, proxy)
-    wrong = f"the proxy in {variable} is not a URL of http or https"
-    assert fetch_key("https://key.lan/key", 1) == {"text": "", "error": f"cannot be asked: {wrong}"}
-    with pytest.raises(RpcError, match=f"^{wrong}$"):
-        rpc_ask("https://key.lan", "eth_chainId", [], 1, proxies=True)
-    with pytest.raises(L1Fault, match=f"^cannot be asked: {wrong}$") as raised:
-        Client({"url": "https://key.lan", "headers": {}}, 1, str, proxies=True)
+    wrong = f"the proxy in {variable} is not an http or https URL"
+    assert fetch_key("https://key.lan/key", 1) == {"text": "", "error": wrong}
+    with pytest.raises(RequestError, match=f"^is not queried: {wrong}$") as raised:
+        ApiClient("https://key.lan", 1, proxies=True)
     assert raised.value.kind == "proxy"
     monkeypatch.setenv("NO_PROXY", "key.lan")
     assert client.environment_proxy(urlsplit("https://key.lan")) == ""
@@ -196,7 +191,7 @@ def test_look_up_of_a_name_takes_no_longer_than_the_limit(monkeypatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_more: time.sleep(3))
     begun = time.monotonic()
     with pytest.raises(socket.timeout):
-        client.get("http://hangs.lan/", 0.2)
+        client.fetch("GET", "http://hangs.lan/", 0.2)
     assert time.monotonic() - begun < 1
 
 
@@ -209,7 +204,7 @@ def test_each_address_of_a_name_has_its_share_of_the_time(server, monkeypatch) -
         sock.connect_ex(full.getsockname())
     both = [(2, 1, 6, "", full.getsockname()), (2, 1, 6, "", ("127.0.0.1", server.server_port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_more: both)
-    assert client.get("http://two.lan/key", 1).body == b"OK"
+    assert client.fetch("GET", "http://two.lan/key", 1).body == b"OK"
     for sock in (full, *waiting):
         sock.close()
 
@@ -244,9 +239,9 @@ def test_number(text: object, bits: int, value: int | None) -> None:
         ('{"a": 1.' + "7" * 81 + "}", "a number that is out of range"),
         ('{"a": -1e400}', "a number that is out of range"),
         ('{"a": NaN}', "a number that is out of range"),
-        ("[" * 100000, "JSON that is nested too deep"),
-        ("S3cret", "something other and not with JSON"),
-        (b"\xff\xfe\xfd", "something other and not with JSON"),
+        ("[" * 100000, "JSON that is nested too deeply"),
+        ("S3cret", "something other than JSON"),
+        (b"\xff\xfe\xfd", "something other than JSON"),
     ],
     ids=range(8),
 )

@@ -201,7 +201,7 @@ class SlowInfo(BaseHTTPRequestHandler):
 )
 def test_an_engine_that_takes_long_to_tell_of_itself_serves(tmp_path, monkeypatch, share, seen):
     """/info has a share of its own, and an engine that answers is never taken as one that is down."""
-    monkeypatch.setattr(he, "INFO_SHARE", share, raising=False)
+    monkeypatch.setattr(he, "INFO_TIMEOUT_FACTOR", share, raising=False)
 
     class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         daemon_threads = True

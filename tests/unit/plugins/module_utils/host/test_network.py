@@ -150,7 +150,7 @@ def test_connection_that_answers(server):
 def test_a_server_that_is_no_broker_does_not_count(server):
     """The guide's own call gets a 405 and exits with 0; here it counts for nothing."""
     found = net.try_connection("127.0.0.1", server(b"HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"), 2)
-    assert (found["ok"], found["status"], found["error"]) == (False, 405, "answers 405 at /status")
+    assert (found["ok"], found["status"], found["error"]) == (False, 405, "returns 405 for /status")
 
 
 def test_connection_to_no_http(server):

@@ -13,20 +13,21 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client import (
+    ApiClient,
+    ErrorResponse,
+    RequestError,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import number
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor, origin
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import (
-    BEGIN,
-    SHOWN,
+    PREFIX_BYTES,
     TRACE_SEARCH,
     TRACED_BLOCKS,
-    Client,
-    Fault,
-    Quiet,
-    Refused,
-    blobs_begin,
+    has_blobs,
     inside,
-    number,
-    origin,
     query_l1,
+    returns_trace,
 )
 
 
@@ -34,8 +35,8 @@ def target(url: str, **headers) -> dict:
     return {"url": url, "headers": headers}
 
 
-def client(url: str, seconds: float = 5) -> Client:
-    return Client(target(url), seconds, Quiet([target(url)]))
+def client(url: str, seconds: float = 5) -> ApiClient:
+    return ApiClient(url, seconds)
 
 
 @pytest.mark.parametrize(
@@ -80,17 +81,17 @@ def test_paths(url: str, below: str, query: str, path: str) -> None:
         ("the id is 12ab", "the id is 12ab"),
         ("two\nlines\t of text", "two lines of text"),
         ("\x1b[31mred", "red"),
-        ("a" * 500, "a" * SHOWN + "..."),
+        ("a" * 500, "a" * 160 + "..."),
     ],
 )
 def test_what_servers_say_is_shown_without_secrets(said: str, shown: str) -> None:
-    quiet = Quiet(
+    redactor = Redactor.of_targets(
         [
             target("https://me:S3cretWord@a.lan/v3/S3cretPath?key=S3cretQuery&pin=12a"),
             target("https://b.lan", Key="S3cretHeader"),
         ]
     )
-    assert quiet(said) == shown
+    assert redactor.line(said) == shown
 
 
 @pytest.mark.parametrize(
@@ -122,24 +123,24 @@ def test_inside() -> None:
     ],
 )
 def test_the_beginning_of_blobs(begins: bytes, seen: bool | None) -> None:
-    assert blobs_begin(begins) is seen
+    assert has_blobs(begins) is seen
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (socket.timeout(), "timeout", "gives no answer within 5 s"),
-        (ConnectionRefusedError(111, "Connection refused"), "connect", "cannot be reached: connection refused"),
-        (socket.gaierror(-2, "Name or service not known"), "connect", "its name does not resolve here"),
-        (http.client.RemoteDisconnected("x"), "connect", "closes the connection without an answer"),
-        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] S3cret"), "tls", "no TLS with it: failed"),
-        (http.client.InvalidURL("S3cret"), "url", "cannot be asked: URL or API key holds characters that no request"),
-        (ValueError("Invalid header value b'S3cret'"), "url", "cannot be asked: URL or API key holds characters"),
-        (http.client.BadStatusLine("S3cret"), "other", "answers with something that is no HTTP"),
+        (socket.timeout(), "timeout", "does not respond within 5 s"),
+        (ConnectionRefusedError(111, "Connection refused"), "connect", "is not reachable: connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "connect", "does not resolve on this host"),
+        (http.client.RemoteDisconnected("x"), "connect", "closes the connection without a response"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] S3cret"), "tls", "fails the TLS handshake: failed"),
+        (http.client.InvalidURL("S3cret"), "url", "is not queried: URL or API key contain characters"),
+        (ValueError("Invalid header value b'S3cret'"), "url", "is not queried: URL or API key contain characters"),
+        (http.client.BadStatusLine("S3cret"), "other", "does not return HTTP"),
     ],
 )
 def test_errors_of_the_way_there(error: Exception, kind: str, text: str) -> None:
-    fault = client("https://a.lan/S3cret").fault(error)
+    fault = client("https://a.lan/S3cret").request_error(error)
     assert fault.kind == kind
     assert fault.text.startswith(text)
 
@@ -194,19 +195,19 @@ def fixture_scripted():
 @pytest.mark.parametrize(
     ("status", "body", "kind", "text"),
     [
-        (200, b"<html>", "other", "answers with HTML and not with JSON"),
-        (200, b"", "other", "answers with nothing and not with JSON"),
-        (200, b"[1]", "other", "answers with something other and not with JSON"),
-        (200, b"{}", "other", "answers 200 without a result"),
-        (502, b"<html>", "http", "answers 502 Bad Gateway"),
-        (401, b"<html>", "key", "answers 401 Unauthorized"),
-        (403, b'{"error": "no such project"}', "key", "answers 403 Forbidden: no such project"),
-        (429, b'{"error": {"message": "slow down"}}', "limit", "answers 429 Too Many Requests: slow down"),
-        (301, b"", "redirect", "answers 301, a redirect to another path of it"),
+        (200, b"<html>", "other", "returns HTML instead of JSON"),
+        (200, b"", "other", "returns an empty response instead of JSON"),
+        (200, b"[1]", "other", "returns something other than a JSON object"),
+        (200, b"{}", "other", "returns 200 without a result"),
+        (502, b"<html>", "http", "returns 502 Bad Gateway"),
+        (401, b"<html>", "key", "returns 401 Unauthorized"),
+        (403, b'{"error": "no such project"}', "key", "returns 403 Forbidden: no such project"),
+        (429, b'{"error": {"message": "slow down"}}', "limit", "returns 429 Too Many Requests: slow down"),
+        (301, b"", "redirect", "returns 301, a redirect to another path on the same server"),
     ],
 )
 def test_answers_that_are_faults(scripted, status: int, body: bytes, kind: str, text: str) -> None:
-    with pytest.raises(Fault) as fault:
+    with pytest.raises(RequestError) as fault:
         client(scripted((status, body))).rpc("eth_chainId")
     assert (fault.value.kind, fault.value.text) == (kind, text)
 
@@ -214,7 +215,7 @@ def test_answers_that_are_faults(scripted, status: int, body: bytes, kind: str, 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_an_error_of_the_server_s_is_shown(scripted, status: int) -> None:
     url = scripted((status, b'{"error": {"code": -32601, "message": "no such method S3cretPath"}}'))
-    with pytest.raises(Refused, match=r"^refuses eth_chainId: no such method \*\*\*$"):
+    with pytest.raises(ErrorResponse, match=r"^rejects eth_chainId: no such method \*\*\*$"):
         client(f"{url}/S3cretPath").rpc("eth_chainId")
 
 
@@ -226,7 +227,7 @@ def test_a_connection_that_the_server_has_ended_is_made_anew(scripted) -> None:
 
 
 def test_a_question_after_the_end_of_the_time_is_not_asked() -> None:
-    with pytest.raises(Fault, match="gives no answer within 0 s"):
+    with pytest.raises(RequestError, match="does not respond within 0 s"):
         client("http://127.0.0.1:1", seconds=0).rpc("eth_chainId")
 
 
@@ -265,7 +266,7 @@ CALLS = b'{"jsonrpc":"2.0","id":1,"result":[{"action":{"callType":"call","from":
 CALL_GETH = b'{"jsonrpc":"2.0","id":1,"result":{"from":"0x1","gas":"0x5208","to":"0x2","type":"CALL"}}'
 CALL_NETHERMIND = b'{"jsonrpc":"2.0","result": { "type":"CALL","from" : "0x1","to":"0x2"},"id":1}'
 OPCODES = b'{"jsonrpc":"2.0","id":1,"result":{"gas":21000,"failed":false,"returnValue":"","structLogs":[]}}'
-LONG = CALLS[:-2] + b',{"action":{"input":"0x' + b"00" * BEGIN + b'"}}]}'
+LONG = CALLS[:-2] + b',{"action":{"input":"0x' + b"00" * PREFIX_BYTES + b'"}}]}'
 NO_METHOD = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method S3cretPath"}}'
 
 
@@ -285,14 +286,14 @@ NO_METHOD = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such 
     ],
 )
 def test_what_is_a_trace(scripted, method: str, body: bytes, traces: bool) -> None:
-    assert client(scripted((200, body))).traces(method, "0x7") is traces
+    assert returns_trace(client(scripted((200, body))), method, "0x7") is traces
 
 
 def test_what_is_asked_for_a_trace(scripted) -> None:
     url = scripted((200, CALLS), (200, CALL_GETH))
     asked = client(url)
-    asked.traces("trace_transaction", "0x7")
-    asked.traces("debug_traceTransaction", "0x7")
+    returns_trace(asked, "trace_transaction", "0x7")
+    returns_trace(asked, "debug_traceTransaction", "0x7")
     assert scripted.handlers[-1].asked == [
         ("trace_transaction", ["0x7"]),
         ("debug_traceTransaction", ["0x7", {"tracer": "callTracer"}]),
@@ -300,16 +301,16 @@ def test_what_is_asked_for_a_trace(scripted) -> None:
 
 
 def test_an_answer_without_a_trace_is_not_taken_for_one(scripted) -> None:
-    with pytest.raises(Refused, match=r"^refuses trace_transaction: no such method \*\*\*$"):
-        client(scripted((200, NO_METHOD)) + "/S3cretPath").traces("trace_transaction", "0x7")
-    with pytest.raises(Fault, match="answers 403 Forbidden"):
-        client(scripted((403, b"<html>"))).traces("trace_transaction", "0x7")
-    with pytest.raises(Fault, match="answers 500 Internal Server Error"):
-        client(scripted((500, CALLS[:-1]))).traces("trace_transaction", "0x7")
+    with pytest.raises(ErrorResponse, match=r"^rejects trace_transaction: no such method \*\*\*$"):
+        returns_trace(client(scripted((200, NO_METHOD)) + "/S3cretPath"), "trace_transaction", "0x7")
+    with pytest.raises(RequestError, match="returns 403 Forbidden"):
+        returns_trace(client(scripted((403, b"<html>"))), "trace_transaction", "0x7")
+    with pytest.raises(RequestError, match="returns 500 Internal Server Error"):
+        returns_trace(client(scripted((500, CALLS[:-1]))), "trace_transaction", "0x7")
     # Whatever a body is that comes with another status.
-    assert client(scripted((500, CALLS))).traces("trace_transaction", "0x7") is False
-    with pytest.raises(Fault, match="answers with HTML and not with JSON"):
-        client(scripted((200, b"<html>"))).traces("trace_transaction", "0x7")
+    assert returns_trace(client(scripted((500, CALLS))), "trace_transaction", "0x7") is False
+    with pytest.raises(RequestError, match="returns HTML instead of JSON"):
+        returns_trace(client(scripted((200, b"<html>"))), "trace_transaction", "0x7")
 
 
 class Chain(Script):
@@ -353,7 +354,7 @@ ALL = range(1, 10_001)
 BY_TRACE = ("trace_transaction", 0, 200, b"")
 BY_DEBUG = ("debug_traceTransaction", 0, 200, b"")
 RECENT = ("debug_traceTransaction", 9_900, 200, NO_STATE)
-SAID = "refuses trace_transaction: no such method S3cretPath"
+SAID = "rejects trace_transaction: no such method S3cretPath"
 
 
 @pytest.mark.parametrize(
@@ -366,7 +367,7 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
             OLD,
             "",
             "debug_traceTransaction",
-            f"{SAID}; refuses debug_traceTransaction: required historical state unavailable",
+            f"{SAID}; rejects debug_traceTransaction: required historical state unavailable",
             6,
         ),
         (
@@ -374,7 +375,7 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
             OLD,
             "",
             "",
-            f"{SAID}; refuses debug_traceTransaction: no such method S3cretPath",
+            f"{SAID}; rejects debug_traceTransaction: no such method S3cretPath",
             6,
         ),
         (
@@ -383,7 +384,7 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
             OLD,
             "",
             "",
-            "answers 403 Forbidden to trace_transaction; answers debug_traceTransaction without a trace",
+            "returns 403 Forbidden for trace_transaction; returns no trace for debug_traceTransaction",
             6,
         ),
         # The next block that has one, a chain that is shorter, the newest block of all.
@@ -393,7 +394,7 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
         ({"head": 500, "full": (200, 495), "traced": (BY_TRACE,)}, 495, "trace_transaction", "", None, 17),
         ({"head": 1, "full": (1,), "traced": (BY_TRACE,)}, 1, "trace_transaction", "", None, 2),
         # What is the oldest and the newest at once is tried once.
-        ({"head": 1, "full": (1,)}, 1, "", "", f"{SAID}; refuses debug_traceTransaction: no such method S3cretPath", 4),
+        ({"head": 1, "full": (1,)}, 1, "", "", f"{SAID}; rejects debug_traceTransaction: no such method S3cretPath", 4),
         ({"head": 0}, None, "", "", None, 0),
         ({"head": 500, "full": (200,), "traced": (BY_TRACE,)}, None, "", "", None, 2 * TRACE_SEARCH),
         ({"head": 3, "traced": (BY_TRACE,)}, None, "", "", None, 6),
@@ -417,7 +418,7 @@ def test_a_client_that_stops_answering_is_not_seen_to_trace(scripted) -> None:
     url = scripted(chain, chain, head, gone)
     (found,) = query_l1({**nobody, "execution": [{**target(url), "traces": True}]})["execution"]
     assert (found["fault"], found["head"], found["traces"]) == (None, 5, None)
-    assert found["refused"]["traces"] == "answers with HTML and not with JSON"
+    assert found["refused"]["traces"] == "returns HTML instead of JSON"
 
 
 def test_fees_are_asked_for_where_that_is_wanted(scripted) -> None:
@@ -444,9 +445,9 @@ def test_fees_are_asked_for_where_that_is_wanted(scripted) -> None:
 @pytest.mark.parametrize(
     ("leads", "text"),
     [
-        ("https://b.lan/S3cret?S3cret", "answers 307, a redirect to https://b.lan"),
-        ("https://me:S3cret@b.lan:1/", "answers 307, a redirect to https://b.lan:1"),
-        ("http://[S3cret", "answers with what nobody understands (ValueError)"),
+        ("https://b.lan/S3cret?S3cret", "returns 307, a redirect to https://b.lan"),
+        ("https://me:S3cret@b.lan:1/", "returns 307, a redirect to https://b.lan:1"),
+        ("http://[S3cret", "returns 307, a redirect to an invalid URL"),
     ],
 )
 def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
@@ -461,14 +462,14 @@ def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
     [
         ([(200, b'{"result": ["0xAB", "0xcd", 7]}')], ["0xab"], None, None),
         ([(200, b'{"result": []}')], [], None, None),
-        ([(200, b'{"result": {}}'), (404, b"")], None, False, "answers eth_accounts with no list of addresses"),
-        ([(404, b"Resource not found"), (200, b"OK")], None, True, "answers 404 Not Found"),
-        ([(200, b"<html>"), (200, b"<html>")], None, False, "answers with HTML and not with JSON"),
+        ([(200, b'{"result": {}}'), (404, b"")], None, False, "does not return a list of addresses for eth_accounts"),
+        ([(404, b"Resource not found"), (200, b"OK")], None, True, "returns 404 Not Found"),
+        ([(200, b"<html>"), (200, b"<html>")], None, False, "returns HTML instead of JSON"),
         (
             [(200, b'{"error": {"code": -32601, "message": "Method not found"}}'), (404, b"")],
             None,
             False,
-            "refuses eth_accounts: Method not found",
+            "rejects eth_accounts: Method not found",
         ),
     ],
 )
@@ -482,4 +483,4 @@ def test_a_signer_is_asked_for_its_accounts(scripted, answers: list, known: list
 def test_a_signer_that_wants_a_token_is_a_fault(scripted) -> None:
     clients = {"execution": [], "consensus": [], "signer": [target(scripted((401, b'{"error": "no token"}')))]}
     found = query_l1({**clients, "registry": "", "addresses": [], "seconds": 5})["signer"][0]
-    assert found["fault"] == {"kind": "key", "text": "answers 401 Unauthorized: no token"}
+    assert found["fault"] == {"kind": "key", "text": "returns 401 Unauthorized: no token"}
