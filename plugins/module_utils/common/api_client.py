@@ -92,7 +92,7 @@ class ApiClient:
         """Return the response to a request. Repeat it where the server has closed the connection since the last one."""
         headers = {**self.headers, "Content-Type": "application/json"} if body is not None else self.headers
         arguments = (method, self.path(below, query), body, headers, limit, truncate)
-        reused = self.connection.is_open
+        reused = self.connection.sock is not None
         try:
             try:
                 return self.connection.request(*arguments)

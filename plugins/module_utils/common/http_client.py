@@ -9,7 +9,6 @@ process.
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import os
 import re
@@ -98,90 +97,36 @@ def resolve(host: str, port: int, seconds: float) -> list:
     return found[0]
 
 
-class _TimedSocket:
-    """A connected socket whose reads and writes end at a deadline. remaining: returns the seconds until then.
+class _Timed:
+    """A socket whose reads and writes end at a deadline, and that receives a limited number of bytes."""
 
-    It replaces a socket in http.client. Like a socket, it stays open until all its readers are closed.
-    """
+    # Returns the seconds until the deadline.
+    remaining: Callable[[], float]
+    # Bytes that may still be received, None for no limit: the body is counted elsewhere.
+    allowed: int | None = MAX_HEAD
 
-    def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:
-        self.sock, self.remaining = sock, remaining
-        self.readers, self.closing = 0, False
-        # Bytes that may still be received, None for no limit: the body is counted elsewhere.
-        self.allowed: int | None = MAX_HEAD
-
-    def sendall(self, data: bytes) -> None:
+    def sendall(self, *arguments: Any) -> None:
         """Send all data before the deadline."""
-        self.sock.settimeout(self.remaining())
-        self.sock.sendall(data)
+        self.settimeout(self.remaining())
+        super().sendall(*arguments)
 
-    def makefile(self, *_mode: Any) -> io.BufferedReader:
-        """Return the stream that http.client reads a response from."""
-        self.readers += 1
-        return io.BufferedReader(_Reader(self))
-
-    def close(self) -> None:
-        """Close the socket once its readers are closed."""
-        self.closing = True
-        if not self.readers:
-            self.sock.close()
-
-
-class _Reader(io.RawIOBase):
-    """The bytes received on a socket. Raises ResponseTooLong after the bytes that the socket allows."""
-
-    def __init__(self, timed: _TimedSocket) -> None:
-        super().__init__()
-        self.timed = timed
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read once, before the deadline."""
-        timed = self.timed
-        timed.sock.settimeout(timed.remaining())
-        count = timed.sock.recv_into(buffer)
-        if timed.allowed is not None:
-            timed.allowed -= count
-            if timed.allowed < 0:
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive once, before the deadline."""
+        self.settimeout(self.remaining())
+        count = super().recv_into(*arguments)
+        if self.allowed is not None:
+            self.allowed -= count
+            if self.allowed < 0:
                 raise ResponseTooLong(f"headers of more than {MAX_HEAD} bytes")
         return count
 
-    def close(self) -> None:
-        """Release the socket."""
-        if not self.closed:
-            self.timed.readers -= 1
-            if self.timed.closing:
-                self.timed.close()
-        super().close()
+
+class _TimedSocket(_Timed, socket.socket):
+    """A plain socket with a deadline."""
 
 
-class _Http(http.client.HTTPConnection):
-    """A connection of http.client that uses the socket of a Connection."""
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        opened: Callable[[], _TimedSocket],
-        encrypted: Callable[[_TimedSocket], _TimedSocket],
-    ) -> None:
-        super().__init__(host, port)
-        self._opened, self._encrypted = opened, encrypted
-
-    def connect(self) -> None:
-        self.sock = self._opened()
-        host = getattr(self, "_tunnel_host", None)
-        if host:
-            # Before 3.12, Python does not put an IPv6 address in brackets in CONNECT.
-            self._tunnel_host = bracketed(host)
-            try:
-                self._tunnel()
-            finally:
-                self._tunnel_host = host
-        self.sock = self._encrypted(self.sock)
+class _TimedTlsSocket(_Timed, ssl.SSLSocket):
+    """A TLS socket with a deadline."""
 
 
 def bracketed(host: str) -> str:
@@ -189,7 +134,7 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-class Connection:
+class Connection(http.client.HTTPConnection):
     """A connection to one server, for one or several requests with one common time limit.
 
     A failed request raises one of REQUEST_ERRORS: OSError (socket.timeout for the time limit),
@@ -211,18 +156,18 @@ class Connection:
         request to https over a CONNECT without TLS.
         socket_path: a Unix socket to connect to instead of the host.
         """
+        super().__init__(host, port or (443 if tls else 80))
         self.end = time.monotonic() + seconds
-        self.server = (host, port or (443 if tls else 80))
+        self.server = (host, self.port)
         self.tls, self.socket_path, self.source = tls, socket_path, ""
         self.response: http.client.HTTPResponse | None = None
         self.proxy = urlsplit(proxy) if proxy and not socket_path else None
         self.proxy_tls = bool(self.proxy) and self.proxy.scheme == "https"
-        self.http = _Http(*self.server, self._open, self._encrypted)
         if tls:
             # The Host header contains no port where it is the default of the scheme.
-            self.http.default_port = 443
+            self.default_port = 443
         if self.proxy and tls:
-            self.http.set_tunnel(*self.server, headers=basic("Proxy-Authorization", self.proxy))
+            self.set_tunnel(*self.server, headers=basic("Proxy-Authorization", self.proxy))
 
     def remaining(self) -> float:
         """Return the seconds until the time limit. Raise socket.timeout after it."""
@@ -231,27 +176,30 @@ class Connection:
             raise socket.timeout("timed out")
         return seconds
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the connection is open from an earlier request."""
-        return self.http.sock is not None
-
     def connect(self) -> None:
         """Connect. Otherwise the first request does."""
-        self.http.connect()
+        self.sock = self._open()
+        host = getattr(self, "_tunnel_host", None)
+        if host:
+            # Before 3.12, Python does not put an IPv6 address in brackets in CONNECT.
+            self._tunnel_host = bracketed(host)
+            try:
+                self._tunnel()
+            finally:
+                self._tunnel_host = host
+        if self.tls or self.proxy_tls:
+            self._encrypt()
 
     def close(self) -> None:
         """Close the connection."""
-        self.http.close()
-        if self.response is not None:
+        super().close()
+        if getattr(self, "response", None) is not None:
             self.response.close()
             self.response = None
 
     def _open(self) -> _TimedSocket:
         if self.socket_path:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._connect(sock, self.socket_path, 1)
-            return _TimedSocket(sock, self.remaining)
+            return self._connected(self.socket_path, 1, socket.AF_UNIX, socket.SOCK_STREAM)
         host, port = self.server
         if self.proxy:
             host, port = self.proxy.hostname, self.proxy.port or (443 if self.proxy_tls else 80)
@@ -259,51 +207,47 @@ class Connection:
         error: OSError = OSError("no address")
         for number, (family, kind, protocol, _name, address) in enumerate(addresses):
             try:
-                sock = socket.socket(family, kind, protocol)
-                self._connect(sock, address, len(addresses) - number)
+                sock = self._connected(address, len(addresses) - number, family, kind, protocol)
             except OSError as caught:
                 error = caught
                 continue
             self.source = sock.getsockname()[0]
-            return _TimedSocket(sock, self.remaining)
+            return sock
         raise error
 
-    def _connect(self, sock: socket.socket, address: Any, share: int) -> None:
+    def _connected(self, address: Any, share: int, *arguments: int) -> _TimedSocket:
         """Connect within a share of the remaining time, so that time is left for the next addresses."""
+        sock = _TimedSocket(*arguments)
+        sock.remaining = self.remaining
         try:
             sock.settimeout(self.remaining() / share)
             sock.connect(address)
         except OSError:
             sock.close()
             raise
+        return sock
 
-    def _encrypted(self, timed: _TimedSocket) -> _TimedSocket:
-        if not self.tls and not self.proxy_tls:
-            return timed
+    def _encrypt(self) -> None:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
+        context.sslsocket_class = _TimedTlsSocket
         # The timeout of the socket applies to the handshake as a whole.
-        timed.sock.settimeout(self.remaining())
-        try:
-            name = self.server[0] if self.tls else self.proxy.hostname
-            sock = context.wrap_socket(timed.sock, server_hostname=name)
-        except BaseException:
-            timed.close()
-            raise
-        return _TimedSocket(sock, self.remaining)
+        self.sock.settimeout(self.remaining())
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.server[0] if self.tls else self.proxy.hostname)
+        self.sock.remaining = self.remaining
 
     def _begin(self, method: str, path: str, body: str | bytes | None, headers: dict) -> http.client.HTTPResponse:
         if self.proxy and not self.tls:
             path = f"http://{bracketed(self.server[0])}:{self.server[1]}{path}"
             headers = {**headers, **basic("Proxy-Authorization", self.proxy)}
-        if self.http.sock is None:
+        if self.sock is None:
             self.connect()
         # http.client drops its socket after the headers where the server closes the connection after its response.
-        timed = self.http.sock
-        timed.allowed = MAX_HEAD
-        self.http.request(method, path, body, headers)
-        self.response = self.http.getresponse()
-        timed.allowed = None
+        sock = self.sock
+        sock.allowed = MAX_HEAD
+        super().request(method, path, body, headers)
+        self.response = self.getresponse()
+        sock.allowed = None
         return self.response
 
     @staticmethod
