@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlencode
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
     MAX_REDIRECTS,
     REQUEST_ERRORS,
@@ -25,7 +26,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import DEFAULT_MTU, OPTION_MTU
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import read
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 MARKER = "etc/docker/.aztec_ops_prover"
@@ -163,7 +163,7 @@ def apt_sources(root: Path) -> list[dict[str, str]]:
     if folder.is_dir():
         files += sorted(entry for entry in folder.iterdir() if entry.suffix in (".list", ".sources"))
     return [
-        source for entry in files for source in parse_apt_sources("/" + str(entry.relative_to(root)), read(entry))
+        source for entry in files for source in parse_apt_sources("/" + str(entry.relative_to(root)), read_text(entry))
     ]
 
 
@@ -216,7 +216,7 @@ def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
     if out.strip() == "0":
         return {}
     # Other variables can contain the password of a proxy.
-    pairs = read(root / "proc" / out.strip() / "environ").split("\0")
+    pairs = read_text(root / "proc" / out.strip() / "environ").split("\0")
     found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
     return {name: found[name] for name in CONTAINERD_VARIABLES if name in found} if found else None
 
@@ -231,12 +231,12 @@ def containerd_roots(root: Path) -> tuple[str, str]:
 
     In config.toml, root is set before the first table. Before 3.11, Python has no TOML parser.
     """
-    head = re.split(r"^\s*\[", read(root / CONTAINERD_TOML), maxsplit=1, flags=re.MULTILINE)[0]
+    head = re.split(r"^\s*\[", read_text(root / CONTAINERD_TOML), maxsplit=1, flags=re.MULTILINE)[0]
     match = re.search(r"""^\s*root\s*=\s*(["'])(/.*?)\1""", head, re.MULTILINE)
     configured = match.group(2).rstrip("/") if match else CONTAINERD_ROOT
     in_file = running = configured
     for path in (root / CONTAINERD_UNIT, *sorted((root / f"{CONTAINERD_UNIT}.d").glob("*.conf"))):
-        for command in re.findall(r"^ExecStart=(\S.*)$", read(path), re.MULTILINE):
+        for command in re.findall(r"^ExecStart=(\S.*)$", read_text(path), re.MULTILINE):
             given = re.search(r"\s--root[= ](\S+)", command)
             running = given.group(1) if given else in_file
             configured = configured if path == root / CONTAINERD_CONF else running
@@ -250,7 +250,7 @@ def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
     containerd_configured: the one without the drop-in of docker_engine. containerd_store: whether the images are in
     containerd, None where the engine does not respond.
     """
-    data_root = (daemon_options(read(root / DAEMON_JSON)) or {}).get("data-root")
+    data_root = (daemon_options(read_text(root / DAEMON_JSON)) or {}).get("data-root")
     data_root = data_root if isinstance(data_root, str) and data_root.startswith("/") else DATA_ROOT
     configured, running = containerd_roots(root)
     used = info.get("DockerRootDir") or data_root
@@ -282,7 +282,7 @@ def unit_texts(root: Path, unit: str, default: str) -> list[str]:
     drop_ins: dict[str, Path] = {}
     for folder in reversed(folders):
         drop_ins.update({entry.name: entry for entry in (folder / f"{unit}.d").glob("*.conf")})
-    return [read(own) if own else default, *(read(drop_ins[name]) for name in sorted(drop_ins))]
+    return [read_text(own) if own else default, *(read_text(drop_ins[name]) for name in sorted(drop_ins))]
 
 
 def words(text: str) -> list[str]:
@@ -311,7 +311,7 @@ def unit_command(texts: list[str], root: Path) -> list[str]:
             elif name == "EnvironmentFile":
                 files = [*files, value.lstrip("-")] if value else []
     for file in files:
-        lines = read(root / file.lstrip("/")).splitlines()
+        lines = read_text(root / file.lstrip("/")).splitlines()
         given += [" ".join(words(line)) for line in lines if not line.lstrip().startswith(("#", ";"))]
     variables = dict(pair.split("=", 1) for pair in given if "=" in pair)
     found: list[str] = []
@@ -338,7 +338,7 @@ def engine_kind(info: dict[str, Any], root: Path) -> dict[str, Any]:
         "snap": snap,
         "desktop": info.get("OperatingSystem") == "Docker Desktop",
         "security": options,
-        "selinux_enforcing": read(root / "sys/fs/selinux/enforce").strip() == "1",
+        "selinux_enforcing": read_text(root / "sys/fs/selinux/enforce").strip() == "1",
         "systemd": (root / "run/systemd/system").is_dir(),
     }
 
@@ -356,11 +356,11 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         info = engine.json("/info")
     except EngineError as caught:
         error = str(caught.args[0]).lower()
-    packages = parse_dpkg_status(read(root / "var/lib/dpkg/status"), PACKAGES)
+    packages = parse_dpkg_status(read_text(root / "var/lib/dpkg/status"), PACKAGES)
     binary = any((root / folder / "dockerd").exists() for folder in ("usr/bin", "usr/sbin", "usr/local/bin"))
     marker = root / MARKER
-    pin = re.search(r"^Pin: version (\S+)", read(root / PREFERENCES), re.MULTILINE)
-    daemon = read(root / DAEMON_JSON)
+    pin = re.search(r"^Pin: version (\S+)", read_text(root / PREFERENCES), re.MULTILINE)
+    daemon = read_text(root / DAEMON_JSON)
     options = daemon_options(daemon)
     command = unit_command(unit_texts(root, "docker.service", UNIT), root)
     return {
@@ -376,7 +376,7 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "address_pools": info.get("DefaultAddressPools") or [],
         "managed": marker.exists(),
         "daemon_json": file_digest(root / DAEMON_JSON),
-        "daemon_json_loaded": read(marker).strip(),
+        "daemon_json_loaded": read_text(marker).strip(),
         "daemon_json_names": None if options is None else sorted(options),
         "command": [redact_argument(word) for word in command],
         "containerd_conf": file_digest(root / CONTAINERD_CONF),
@@ -391,7 +391,7 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
 
 def has_rules(run: Runner, root: Path) -> bool:
     """Return whether the kernel has the engine's rules for published ports and masquerading, or cannot be queried."""
-    if "nat" in read(root / "proc/net/ip_tables_names").split():
+    if "nat" in read_text(root / "proc/net/ip_tables_names").split():
         return True
     if not any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin")):
         return True

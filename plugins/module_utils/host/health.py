@@ -21,6 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client
     ErrorResponse,
     RequestError,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
     REQUEST_ERRORS,
     Connection,
@@ -38,7 +39,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engin
     decode_log,
     environment,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import read
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import parse_sockets
 
 # Seconds. While an agent computes a proof it does not respond: the same thread does both.
@@ -463,7 +463,7 @@ class Prober:
     def sockets(self, pid: int) -> list[dict[str, Any]]:
         """Return the TCP sockets in the network namespace of a process."""
         tables = self.root / "proc" / str(pid) / "net"
-        return parse_sockets(read(tables / "tcp")) + parse_sockets(read(tables / "tcp6")) if pid else []
+        return parse_sockets(read_text(tables / "tcp")) + parse_sockets(read_text(tables / "tcp6")) if pid else []
 
     def last_connection(self, pid: int, host: str, port: int) -> tuple[float, str]:
         """Return the latest contact over the sockets of a container: from ss, without it from the kernel's table."""
