@@ -314,7 +314,7 @@ class Daemon(Service):
         if verb in ("enable", "disable"):
             self.enabled = verb == "enable"
         elif verb == "reload":
-            assert guard_daemon.ask("reload", self.control)
+            assert guard_daemon.send_command("reload", self.control)
         else:
             self.stop()
             if verb != "stop":
@@ -324,7 +324,7 @@ class Daemon(Service):
         pass
 
     def state(self) -> dict | None:
-        return guard_daemon.ask("state", self.control)
+        return guard_daemon.send_command("state", self.control)
 
     def owners(self) -> dict[str, int]:
         with inside("host"):
@@ -1020,7 +1020,7 @@ def test_rules_that_do_not_load_leave_the_tables_as_they_are(host, daemon: Daemo
     host().apply(section(*ADDRESS["agent"]), present=True)
     before = shown()
     (daemon.root / guard.TABLE_FILE.lstrip("/")).write_text(f"delete chain inet {guard.TABLE} to_host\nnonsense\n")
-    answer = guard_daemon.ask("reload", daemon.control)
+    answer = guard_daemon.send_command("reload", daemon.control)
     assert answer["problem"] and answer["intact"]
     assert shown() == before
     again = host()
@@ -1227,7 +1227,7 @@ def _applied(host, name: str = "prover_broker") -> list[str]:
 
 def test_tables_of_somebody_else_are_refused(host) -> None:
     nft(f"add table inet {guard.TABLE}")
-    with pytest.raises(Failed, match=f"table inet {guard.TABLE} is there and was not made by this module") as caught:
+    with pytest.raises(Failed, match=f"table inet {guard.TABLE} exists and was not created by this module") as caught:
         host().apply(section(), present=True)
     (command,) = re.findall(r"remove it with nft (.*), and from", str(caught.value))
     nft(command)

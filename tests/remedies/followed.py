@@ -130,7 +130,7 @@ FOLLOWED = [
     ("nobody keeps the port guard's tables", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
     ("gone after a reboot: run site.yml", f"{_GUARD}::test_what_verify_says_to_do_works"),
-    ("was not made by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
+    ("not created by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
     (
         "delete it and run the role of",
         "tests/integration/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",
@@ -143,7 +143,7 @@ FOLLOWED = [
 
 # Lines that name no act of their own: they lead to the log, the unit or the line that has the reason.
 LEADS_ON = (
-    "the daemon does not answer: see systemctl status aztec-port-guard",
+    "the daemon does not respond: see systemctl status aztec-port-guard",
     "the engine was installed but does not serve",
     "It is what ran well before: see what has changed around it",
     "Nothing was changed: see its log",

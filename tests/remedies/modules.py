@@ -65,7 +65,7 @@ def problem(name: str, given: dict | str) -> str:
             compose_stack.DesiredState(params)
             return ""
         nft.section_of(*(params[one] for one in ("section", "ports", "bridges", "required_by_docker", "containers")))
-    except (compose.Problem, nft.Refused) as error:
+    except (compose.Problem, nft.InvalidSection) as error:
         return str(error)
     except AnsibleError as error:
         return str(error)

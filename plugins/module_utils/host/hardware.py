@@ -63,8 +63,8 @@ def memory_bytes(meminfo: str) -> int:
 def cgroup_directories(root: Path, controller: str) -> list[Path]:
     """Return the directories of the cgroups that contain this host's containers, of a controller (v1) and of v2.
 
-    A host that is itself a container sees its own cgroup and, without a cgroup namespace, the parents. The cgroup of PID
-    1 counts, not that of the login session. On v2, Docker's containers are below it in system.slice.
+    A host that is itself a container sees its own cgroup and, without a cgroup namespace, the parents. The cgroup of
+    PID 1 counts, not that of the login session. On v2, Docker's containers are below it in system.slice.
     """
     paths = {}
     for line in read_text(root / "proc/1/cgroup").splitlines():

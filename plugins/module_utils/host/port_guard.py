@@ -78,7 +78,7 @@ def _owner(state: dict | None, owners: dict[str, int | None], root: Path) -> str
 
 
 def guard_facts(
-    root: Path, ask: Callable = guard_daemon.ask, owner_of: Callable = guard_daemon.owner_of
+    root: Path, ask: Callable = guard_daemon.send_command, owner_of: Callable = guard_daemon.owner_of
 ) -> dict[str, Any]:
     """Return the state of the guard.
 

@@ -116,7 +116,7 @@ def on_machine(harm: Callable, section: nft.Section = BROKER, nft_there: bool = 
 
     def tried(folder: Path) -> list[str]:
         machine = Machine(folder / "root")
-        with mock.patch.object(port_guard, "PATIENCE", 0):
+        with mock.patch.object(port_guard, "START_TIMEOUT", 0):
             harm(machine)
             return raised(machine.host(nft="nft" if nft_there else None).apply, section, present=True)()
 
@@ -402,13 +402,13 @@ OTHERS = cases(
         environment("aÿ"),
     ),
     (
-        "the protocol is tcp or udp",
+        "the protocol is not valid: use tcp or udp",
         raised(nft.section_of, "a", [{"port": 1, "protocol": "icmp"}], []),
         raised(nft.section_of, "a", [{"port": 1, "protocol": "tcp"}], []),
         raised(nft.section_of, "a", [{"port": 1, "protocol": "udp"}], []),
     ),
     (
-        "is no source: write 0.0.0.0/0",
+        "is not a source: write 0.0.0.0/0",
         raised(nft.section_of, "a", [{"port": 1, "sources": ["0.0.0.0"]}], []),
         raised(nft.section_of, "a", [{"port": 1, "sources": ["0.0.0.0/0"]}], []),
     ),
@@ -431,7 +431,7 @@ OTHERS = cases(
     ),
     ("another run works on", locked(True), locked(False)),
     # the port guard's module and daemon
-    ("was not made by this module", on_machine(foreign(0)), on_machine(nothing)),
+    ("was not created by this module", on_machine(foreign(0)), on_machine(nothing)),
     ("belongs to process 9, which is not the guard", on_machine(foreign(9)), on_machine(nothing)),
     ("install the package nftables", on_machine(nothing, nft_there=False), on_machine(nothing)),
     ("delete it and run the role of prover_node again", on_machine(damaged(False)), on_machine(damaged(True))),

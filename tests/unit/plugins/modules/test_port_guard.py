@@ -110,7 +110,7 @@ class Local(Service):
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(port_guard, "PATIENCE", 0)
+    monkeypatch.setattr(port_guard, "START_TIMEOUT", 0)
     return Machine(tmp_path / "root")
 
 
@@ -226,7 +226,7 @@ def test_a_daemon_that_loads_after_a_while(machine: Machine, monkeypatch: pytest
             machine.loads = True
             machine.load()
 
-    monkeypatch.setattr(port_guard, "PATIENCE", 10)
+    monkeypatch.setattr(port_guard, "START_TIMEOUT", 10)
     monkeypatch.setattr(port_guard.time, "sleep", wait)
     machine.loads = False
     machine.host().apply(BROKER, present=True)
@@ -377,10 +377,10 @@ def test_rules_that_nft_refuses_change_nothing(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("owners", "line"),
     [
-        ({"inet": 0}, "table inet aztec_prover is there and was not made by this module: remove it with nft delete "
-         "table inet aztec_prover, and from /etc/nftables.conf where that has it"),
-        ({"bridge": 0}, "table bridge aztec_prover is there and was not made by this module: remove it with nft delete "
-         "table bridge aztec_prover, and from /etc/nftables.conf where that has it"),
+        ({"inet": 0}, "table inet aztec_prover exists and was not created by this module: remove it with nft delete "
+         "table inet aztec_prover, and from /etc/nftables.conf if it is there"),
+        ({"bridge": 0}, "table bridge aztec_prover exists and was not created by this module: remove it with nft "
+         "delete table bridge aztec_prover, and from /etc/nftables.conf if it is there"),
         ({"inet": 9, "bridge": 9}, "table inet aztec_prover belongs to process 9, which is not the guard: end that "
          "process"),
     ],
@@ -401,7 +401,7 @@ OLD = '{"bridges": [], "ports": [], "required_by_docker": true}'
     ("text", "line"),
     [
         pytest.param(OLD, "was written by another version of the collection (1, this one writes 2)", id="version"),
-        pytest.param(guard.section_to_text(NODE) + " ", "was changed by somebody else", id="changed"),
+        pytest.param(guard.section_to_text(NODE) + " ", "was changed by another program", id="changed"),
         pytest.param("{", "is damaged (Expecting", id="cut_off"),
     ],
 )
@@ -519,7 +519,10 @@ def test_main(monkeypatch: pytest.MonkeyPatch, state: str, present: bool, action
     }
 
 
-@pytest.mark.parametrize("error", [Failed("no"), guard_daemon.Failed("no"), OSError("no"), guard.Refused(["no"])])
+ERRORS = [Failed("no"), guard_daemon.Failed("no"), OSError("no"), guard.InvalidSection(["no"])]
+
+
+@pytest.mark.parametrize("error", ERRORS)
 def test_main_fails_in_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     modules = []
 
@@ -546,7 +549,7 @@ def test_owners_are_those_of_the_tables_that_are_there(monkeypatch: pytest.Monke
 
 
 def test_the_daemon_is_asked_for_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard_daemon, "ask", {"state": {"pid": 7}}.__getitem__)
+    monkeypatch.setattr(guard_daemon, "send_command", {"state": {"pid": 7}}.__getitem__)
     assert Service(print).state() == {"pid": 7}
 
 
@@ -586,7 +589,7 @@ def test_a_section_that_cannot_be_read_is_not_replaced_where_its_sources_are_to_
     machine.host().apply(BROKER, present=True)
     machine.file(f"{guard.DIRECTORY}/prover_broker.json").write_text("x")
     host = machine.host()
-    with pytest.raises(Failed, match=r"prover_broker\.json cannot be read, and the sources in it are to be kept: "):
+    with pytest.raises(Failed, match=r"prover_broker\.json cannot be read, but its sources must be kept: "):
         host.apply(BROKER, present=True, keep_existing=True)
     assert host.actions == []
 

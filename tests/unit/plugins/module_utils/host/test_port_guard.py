@@ -139,7 +139,7 @@ def test_files_that_hold_no_section(root: Path) -> None:
     assert found["sections"] == ["prover_broker"]
     assert found["problems"] == [
         "/etc/aztec-port-guard/old.json was written by another version of the collection (1, this one writes 2)",
-        "/etc/aztec-port-guard/prover_node.json was changed by somebody else",
+        "/etc/aztec-port-guard/prover_node.json was changed by another program",
     ]
     assert found["outdated"] is True
 

@@ -144,7 +144,7 @@ def test_what_the_kernel_is_asked(family: str, number: int) -> None:
 
 
 def test_an_error_of_the_kernel_names_the_table() -> None:
-    with pytest.raises(daemon.Failed, match=r"^asking the kernel for table bridge x failed: Operation not permitted$"):
+    with pytest.raises(daemon.Failed, match=r"^reading table bridge x from the kernel failed: Operation not perm"):
         daemon.table_info(Netlink(refusal(errno.EPERM)), "bridge", "x")
 
 
@@ -174,7 +174,7 @@ def test_generation(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 def test_a_generation_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "netlink_socket", lambda: Netlink(refusal(errno.EPERM)))
-    with pytest.raises(daemon.Failed, match=r"the ruleset's generation failed: Operation not permitted$"):
+    with pytest.raises(daemon.Failed, match=r"the ruleset from the kernel failed: Operation not permitted$"):
         daemon.generation()
 
 
@@ -319,8 +319,8 @@ def test_a_command_is_run() -> None:
     [
         (b"Error: syntax error\nlist\n   ^^^^\n", "Error: syntax error list ^^^^"),
         (b"x" * 301, "x" * 300),
-        (b"\n", "libnftables gives no reason"),
-        (None, "libnftables gives no reason"),
+        (b"\n", "libnftables returned no reason"),
+        (None, "libnftables returned no reason"),
     ],
 )
 def test_a_refused_command_is_one_line(errors: bytes | None, line: str) -> None:
@@ -333,7 +333,7 @@ OWNED = NAME + attribute(2, struct.pack(">I", OWNER_FLAG | PERSIST_FLAG))
 
 
 def test_attributes_of_an_owned_table() -> None:
-    assert daemon.owned("aztec_prover") == OWNED
+    assert daemon.owner_attributes("aztec_prover") == OWNED
 
 
 class Tried:
@@ -533,7 +533,7 @@ def test_restore(kernel: Kernel, rules: Path, capsys: pytest.CaptureFixture, har
     guard.restore()
     assert guard.intact()
     assert len(kernel.ran) == (1 if intact else 2)
-    assert capsys.readouterr().err == ("" if intact else "somebody changed the tables: loaded them again\n")
+    assert capsys.readouterr().err == ("" if intact else "another process changed the tables: loaded them again\n")
 
 
 class Log:
@@ -571,7 +571,7 @@ def test_restore_that_fails(kernel: Kernel, rules: Path, capsys: pytest.CaptureF
         kernel.refuses = "Device or resource busy"
     guard.restore()
     said = capsys.readouterr().err
-    assert said.startswith("somebody changed the tables and loading them failed: ")
+    assert said.startswith("another process changed the tables and loading them failed: ")
     assert ("No such file" if missing else "resource busy") in said
     assert not guard.intact()
 
@@ -595,13 +595,13 @@ DELETE = {family: (DELETE_TABLE, family, NAME) for family in ("inet", "bridge")}
 )
 def test_take(kernel: Kernel, owners: dict, messages: list) -> None:
     kernel.owners = owners
-    daemon.Guard("", daemon.OWNER).take()
+    daemon.Guard("", daemon.OWNER).take_ownership()
     assert kernel.batches == [tuple(messages)]
 
 
 def test_a_watching_daemon_takes_nothing(kernel: Kernel) -> None:
     kernel.owners = {"inet": (6, 9)}
-    daemon.Guard("", daemon.WATCH).take()
+    daemon.Guard("", daemon.WATCH).take_ownership()
     assert kernel.batches == []
 
 
@@ -609,14 +609,14 @@ def test_a_watching_daemon_takes_nothing(kernel: Kernel) -> None:
 def test_tables_of_another_process_are_not_taken(kernel: Kernel, family: str) -> None:
     kernel.owners = {family: (6, 9)}
     with pytest.raises(daemon.Failed, match=f"^table {family} aztec_prover belongs to process 9: end that process$"):
-        daemon.Guard("", daemon.OWNER).take()
+        daemon.Guard("", daemon.OWNER).take_ownership()
     assert kernel.batches == []
 
 
 def test_a_kernel_that_refuses_ownership(kernel: Kernel) -> None:
     kernel.number = errno.EOPNOTSUPP
-    with pytest.raises(daemon.Failed, match="refuses to let this process own the tables: Operation not supported"):
-        daemon.Guard("", daemon.OWNER).take()
+    with pytest.raises(daemon.Failed, match="does not let this process own the tables: Operation not supported"):
+        daemon.Guard("", daemon.OWNER).take_ownership()
 
 
 @pytest.mark.parametrize("mechanism", [daemon.OWNER, daemon.WATCH])
@@ -632,26 +632,26 @@ def test_answer(kernel: Kernel, rules: Path, mechanism: str) -> None:
         "denied": [],
         "problem": "",
     }
-    assert guard.answer("state") == loaded
+    assert guard.respond("state") == loaded
     rules.write_text("add chain inet aztec_prover x\n")
-    assert guard.answer("state") == guard.answer("") == loaded
+    assert guard.respond("state") == guard.respond("") == loaded
     assert len(kernel.ran) == 1
-    assert guard.answer("reload") == {**loaded, "digest": daemon.digest(rules.read_text())}
+    assert guard.respond("reload") == {**loaded, "digest": daemon.digest(rules.read_text())}
     assert len(kernel.ran) == 2
 
 
 def test_answer_to_a_reload_that_fails(kernel: Kernel, rules: Path) -> None:
     guard = daemon.Guard(str(rules), daemon.OWNER)
     guard.load()
-    before = guard.answer("state")
+    before = guard.respond("state")
     kernel.refuses = "syntax error"
-    assert guard.answer("reload") == {**before, "problem": "syntax error"}
+    assert guard.respond("reload") == {**before, "problem": "syntax error"}
     kernel.refuses = ""
     rules.unlink()
-    problem = guard.answer("reload")["problem"]
+    problem = guard.respond("reload")["problem"]
     assert "No such file or directory" in problem
     kernel.tables.clear()
-    assert guard.answer("state") == {**before, "intact": False}
+    assert guard.respond("state") == {**before, "intact": False}
 
 
 @pytest.fixture
@@ -667,7 +667,7 @@ class Answers:
     def __init__(self) -> None:
         self.commands: list[str] = []
 
-    def answer(self, command: str) -> dict:
+    def respond(self, command: str) -> dict:
         self.commands.append(command)
         return {"command": command, "problem": "", "intact": True, "more": "x" * 200_000}
 
@@ -675,9 +675,9 @@ class Answers:
 def test_ask_and_serve_one(control: str) -> None:
     guard = Answers()
     with daemon.listen(control) as server:
-        thread = threading.Thread(target=lambda: [daemon.serve_one(server, guard) for _time in range(2)])
+        thread = threading.Thread(target=lambda: [daemon.serve_client(server, guard) for _time in range(2)])
         thread.start()
-        found = [daemon.ask(command, control) for command in ("state", "y" * 200)]
+        found = [daemon.send_command(command, control) for command in ("state", "y" * 200)]
         thread.join()
     assert guard.commands == ["state", "y" * 200]
     assert [one["command"] for one in found] == guard.commands
@@ -708,7 +708,7 @@ def test_a_client_that_goes_away_is_let_go(control: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(control)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        daemon.serve_one(server, Answers())
+        daemon.serve_client(server, Answers())
 
 
 def test_bytes_that_are_no_text_are_answered_too(control: str) -> None:
@@ -717,7 +717,7 @@ def test_bytes_that_are_no_text_are_answered_too(control: str) -> None:
         client.connect(control)
         client.sendall(b"\xff")
         client.shutdown(socket.SHUT_WR)
-        thread = threading.Thread(target=daemon.serve_one, args=(server, guard))
+        thread = threading.Thread(target=daemon.serve_client, args=(server, guard))
         thread.start()
         assert client.recv(10)
         client.close()
@@ -728,7 +728,7 @@ def test_bytes_that_are_no_text_are_answered_too(control: str) -> None:
 @pytest.mark.parametrize("said", [None, b"", b"{", b"\xff"], ids=["nobody", "nothing", "cut_off", "no_text"])
 def test_ask_where_no_daemon_answers(control: str, said: bytes | None) -> None:
     if said is None:
-        assert daemon.ask("state", control) is None
+        assert daemon.send_command("state", control) is None
         return
     with daemon.listen(control) as server:
 
@@ -740,13 +740,13 @@ def test_ask_where_no_daemon_answers(control: str, said: bytes | None) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert daemon.ask("state", control) is None
+        assert daemon.send_command("state", control) is None
         thread.join()
 
 
 def test_a_socket_that_nobody_serves(control: str) -> None:
     daemon.listen(control).close()
-    assert daemon.ask("state", control) is None
+    assert daemon.send_command("state", control) is None
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
@@ -786,7 +786,7 @@ class Serving:
         monkeypatch.setattr(daemon, "netlink_socket", self.netlink_socket)
         monkeypatch.setattr(daemon, "listen", lambda path: f"server at {path}")
         monkeypatch.setattr(daemon, "notify", self.told.append)
-        monkeypatch.setattr(daemon, "serve_one", self.serve_one)
+        monkeypatch.setattr(daemon, "serve_client", self.serve_client)
         monkeypatch.setattr(daemon.select, "select", self.select)
         monkeypatch.delenv("AZTEC_PORT_GUARD", raising=False)
 
@@ -803,7 +803,7 @@ class Serving:
             raise OSError(errno.ENOBUFS, "lost")
         return b"event"
 
-    def serve_one(self, server: object, guard: daemon.Guard) -> None:
+    def serve_client(self, server: object, guard: daemon.Guard) -> None:
         assert (server, guard.text != "") == ("server at control", True)
         self.served += 1
 
@@ -864,7 +864,7 @@ STATE = {"problem": "", "intact": True, "pid": 7}
         pytest.param({**STATE, "intact": False}, 1, json.dumps({**STATE, "intact": False}), "", id="changed"),
         pytest.param({**STATE, "problem": "syntax error"}, 1, "syntax error", "", id="refused"),
         pytest.param({**STATE, "problem": "x", "intact": False}, 1, "x", "", id="refused_and_changed"),
-        pytest.param(None, 1, "", "aztec-port-guard: the daemon does not answer: see systemctl status", id="silent"),
+        pytest.param(None, 1, "", "aztec-port-guard: the daemon does not respond: see systemctl status", id="silent"),
     ],
 )
 @pytest.mark.parametrize("arguments", [["reload"], ["state", "/run/x"]], ids=["reload", "state"])
@@ -873,7 +873,7 @@ def test_main_asks(
 ) -> None:
     asked = []
     monkeypatch.setattr(sys, "argv", ["daemon.py", *arguments])
-    monkeypatch.setattr(daemon, "ask", lambda *given: (asked.append(list(given)), answer)[1])
+    monkeypatch.setattr(daemon, "send_command", lambda *given: (asked.append(list(given)), answer)[1])
     assert daemon.main() == code
     said = capsys.readouterr()
     assert (said.out.strip(), asked) == (printed, [arguments])
