@@ -147,6 +147,6 @@ LEADS_ON = (
     "the engine was installed but does not serve",
     "It is what ran well before: see what has changed around it",
     "Nothing was changed: see its log",
-    "the container engine stopped answering",
+    "the container engine stopped responding",
     "(broker or node) failed above; no container was restarted: mend it and run again",
 )

@@ -60,7 +60,7 @@ def problem(name: str, given: dict | str) -> str:
             return ""
         params = arguments(name, given)
         if name == "host_info":
-            return host_info.wrong_argument(params) or ""
+            return host_info.invalid_argument(params) or ""
         if name == "compose_stack":
             compose_stack.DesiredState(params)
             return ""

@@ -173,7 +173,7 @@ def asks_daemon(*owners: int) -> Lines:
             mock.patch.object(guard_daemon, "netlink_socket", mock.MagicMock()),
             mock.patch.object(guard_daemon, "Nftables", lambda: mock.Mock(batch=mock.Mock(return_value=0))),
         ):
-            return raised(guard_daemon.Guard("", guard_daemon.OWNER).take)()
+            return raised(guard_daemon.Guard("", guard_daemon.OWNER).take_ownership)()
 
     return lines
 

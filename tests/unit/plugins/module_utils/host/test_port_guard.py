@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
 def facts(root: Path, state: Mapping | None = STATE, owners: dict | None = None) -> dict:
     """Return the guard's facts; owners: family -> PID, 0 for nobody, None for no table."""
     seen = owners or {"inet": 7, "bridge": 7}
-    return host_guard.guard_facts(root, ask={"state": state}.__getitem__, owner_of=seen.__getitem__)
+    return host_guard.guard_facts(root, send_command={"state": state}.__getitem__, owner_of=seen.__getitem__)
 
 
 WELL = {
@@ -198,7 +198,7 @@ def test_a_kernel_that_does_not_answer(root: Path, error: Exception) -> None:
             raise error
         return 7
 
-    found = host_guard.guard_facts(root, ask=lambda command: STATE, owner_of=owner_of)
+    found = host_guard.guard_facts(root, send_command=lambda command: STATE, owner_of=owner_of)
     assert found == {**WELL, "owner": "", "loaded": False, "table_problem": str(error)}
 
 
