@@ -158,7 +158,7 @@ host_info:
     engine:
       description:
         - C(serves) is whether the engine responds, C(error) why not. C(version), C(api), C(architecture), C(source),
-          C(compose), C(packages) and C(apt_sources) describe it. C(managed) is whether the role docker_engine manages it.
+          C(compose), C(packages) and C(apt_sources) describe it. C(managed) is whether docker_engine manages it.
         - C(root), C(data_root), C(containerd_root) and C(containerd_configured) are data directories.
           C(data_root_holds) and C(containerd_root_holds) are whether they contain data. C(containerd_store) is whether
           images are in containerd.

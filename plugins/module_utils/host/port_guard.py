@@ -58,7 +58,7 @@ def read_sections(root: Path) -> tuple[list[nft.Section], list[str]]:
 
 
 def _owner(state: dict | None, owners: dict[str, int | None], root: Path) -> str:
-    """Return the owner of the tables: guard, watch, nobody, or another process by its PID; '' without tables."""
+    """Return the owner of the tables: guard, watch, none, or another process by its PID; '' without tables."""
     pids = {pid for pid in owners.values() if pid is not None}
     if not pids:
         return ""
@@ -68,7 +68,7 @@ def _owner(state: dict | None, owners: dict[str, int | None], root: Path) -> str
         return "guard"
     others = sorted(pid for pid in pids if pid and pid != (state or {}).get("pid"))
     if not others:
-        return "nobody"
+        return "none"
     name = read_text(root / f"proc/{others[0]}/comm").strip()
     return f"process {others[0]} ({name})" if name else f"process {others[0]}"
 

@@ -217,7 +217,7 @@ SAVED = {"saved_rulesets": ["/etc/nftables.conf"]}
             id="no_table",
         ),
         pytest.param(
-            {"owner": "nobody"},
+            {"owner": "none"},
             f"nobody keeps the port guard's tables, and a flush would remove them: {RESTART}",
             "NO OWNER",
             id="no_owner",
