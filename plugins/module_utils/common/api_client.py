@@ -19,7 +19,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
     MAX_BODY,
     REQUEST_ERRORS,
     USER_AGENT,
-    InvalidProxy,
     Response,
     ResponseTooLong,
     basic,
@@ -27,7 +26,22 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
     error_text,
     parse_json,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor, origin
+
+# Other errors of the HTTP client: types, kind and text of the RequestError.
+_ERRORS = (
+    (socket.gaierror, "connect", "does not resolve on this host"),
+    (http.client.RemoteDisconnected, "connect", "closes the connection without a response"),
+    (OSError, "connect", "is not reachable: {reason}"),
+    (ResponseTooLong, "other", "returns {reason}"),
+    (http.client.IncompleteRead, "connect", "closes the connection before the end of its response"),
+    (
+        (http.client.InvalidURL, ValueError),
+        "url",
+        "is not queried: URL or API key contain characters that are not allowed",
+    ),
+)
 
 
 class RequestError(Exception):
@@ -52,18 +66,17 @@ class ApiClient:
         seconds: float,
         headers: Mapping[str, str] | None = None,
         redact: Callable[[str], str] | None = None,
-        proxies: bool = False,
     ) -> None:
         """Set URL, time limit and headers. Raise RequestError where the URL cannot be used.
 
         redact: makes a text of the server printable and removes secrets; by default those in URL and headers.
-        proxies: use the proxies of the environment.
         """
         self.seconds = seconds
+        self.redact = redact or printable
         try:
             self.redact = redact or Redactor.of_targets([{"url": url, "headers": headers}]).line
             self.parts = urlsplit(url)
-            self.connection = connection_to(url, seconds, proxies)
+            self.connection = connection_to(url, seconds)
         except (http.client.InvalidURL, ValueError) as error:
             raise self.request_error(error) from None
         self.headers = {"Accept": "application/json", "User-Agent": USER_AGENT, **(headers or {})}
@@ -113,20 +126,9 @@ class ApiClient:
         if isinstance(error, ssl.SSLError):
             reason = getattr(error, "reason", None) or "failed"
             return RequestError("tls", f"fails the TLS handshake: {reason.lower().replace('_', ' ')}")
-        if isinstance(error, socket.gaierror):
-            return RequestError("connect", "does not resolve on this host")
-        if isinstance(error, http.client.RemoteDisconnected):
-            return RequestError("connect", "closes the connection without a response")
-        if isinstance(error, OSError):
-            return RequestError("connect", f"is not reachable: {self.redact(error_text(error))}")
-        if isinstance(error, ResponseTooLong):
-            return RequestError("other", f"returns {error}")
-        if isinstance(error, http.client.IncompleteRead):
-            return RequestError("connect", "closes the connection before the end of its response")
-        if isinstance(error, InvalidProxy):
-            return RequestError("proxy", f"is not queried: {error}")
-        if isinstance(error, (http.client.InvalidURL, ValueError)):
-            return RequestError("url", "is not queried: URL or API key contain characters that are not allowed")
+        for kinds, kind, text in _ERRORS:
+            if isinstance(error, kinds):
+                return RequestError(kind, text.format(reason=self.redact(error_text(error))))
         return RequestError("other", "does not return HTTP")
 
     def json(self, method: str, below: str = "", query: str = "", body: str | None = None) -> tuple[int, dict]:

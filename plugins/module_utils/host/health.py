@@ -26,7 +26,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
     REQUEST_ERRORS,
     Connection,
     bracketed,
-    error_text,
     number,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
@@ -39,7 +38,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engin
     decode_log,
     environment,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import parse_sockets
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import NO_STATUS, parse_sockets, query_status
 
 # Seconds. While an agent computes a proof it does not respond: the same thread does both.
 TIMEOUT = 10
@@ -50,7 +49,6 @@ LOG_LINES = 400
 # Seconds after which a contact counts as lost: many times the longest usual poll interval.
 CONTACT_SECONDS = 60
 TIME_WAIT_SECONDS = 60
-MAX_HEADER = 200
 CANONICAL_ROLLUP = "0x971b0e6b"
 # Selectors of (pending, proven). From 4 on checkpoints are proven, with 2.1 blocks.
 TIP_SELECTORS = {"checkpoint": ("0x9891be8e", "0x1f8352e9"), "block": ("0x48b9e57b", "0xb67d057b")}
@@ -105,24 +103,6 @@ def call_for_number(url: str, method: str, *params: Any, deadline: float) -> int
     if found is None:
         raise ErrorResponse(f"returns no number for {method}")
     return found
-
-
-def query_status(host: str, port: int, seconds: float = TIMEOUT) -> dict[str, Any]:
-    """Return the response of a container to GET /status.
-
-    code (None without a response), the beginning of the body, the headers x-aztec-*, and error.
-    """
-    result: dict[str, Any] = {"code": None, "body": "", "headers": {}, "error": ""}
-    try:
-        with closing(Connection(host, port, seconds)) as connection:
-            response = connection.request("GET", "/status", limit=2000, truncate=True)
-    except REQUEST_ERRORS as error:
-        return {**result, "error": error_text(error)}
-    headers = {
-        name: printable(value[:MAX_HEADER]) for name, value in response.headers.items() if name.startswith("x-aztec-")
-    }
-    body = printable(response.body.decode(errors="replace"), 300)
-    return {**result, "code": response.status, "body": body, "headers": headers}
 
 
 def post_status(host: str, port: int, seconds: float = TIMEOUT) -> int | None:
@@ -183,38 +163,24 @@ def is_broker(address: str, host: str) -> bool:
     return named or address.strip("[]").lower().replace("::ffff:", "") == host.lower()
 
 
-def parse_ss(text: str, host: str, port: int) -> list[dict[str, Any]]:
-    """Return the established connections to the broker in the output of `ss -Htino state established`.
-
-    last_ms: milliseconds since the last data was received. received: bytes. unsent: bytes without an acknowledgement.
-    """
-    rows = []
-    for line in re.sub(r"\n\s+", " ", text).splitlines():
-        fields = line.split()
-        # With a state filter, ss omits the state column: Recv-Q, Send-Q, local, peer.
-        if len(fields) < 4:
-            continue
-        address, _sep, peer_port = fields[3].rpartition(":")
-        if peer_port != str(port) or not is_broker(address, host):
-            continue
-        received = re.search(r"\blastrcv:(\d+)", line)
-        amount = re.search(r"\bbytes_received:(\d+)", line)
-        if received and amount:
-            rows.append({"last_ms": int(received.group(1)), "received": int(amount.group(1)), "unsent": int(fields[1])})
-    return rows
-
-
-def latest_connection(rows: list[dict[str, Any]], now: float) -> tuple[float, str]:
-    """Return (Unix time, source) of the latest contact in rows of parse_ss, (0, '') for none.
+def latest_connection(text: str, host: str, port: int, now: float) -> tuple[float, str]:
+    """Return (Unix time, source) of the latest contact in the output of `ss -Htino`, (0, '') for none.
 
     A connection that never received data does not count.
     """
-    times = [now - row["last_ms"] / 1000 for row in rows if row["received"] > 0]
+    times = []
+    for line in re.sub(r"\n\s+", " ", text).splitlines():
+        fields = line.split()
+        # With a state filter, ss omits the state column: Recv-Q, Send-Q, local, peer.
+        address, _sep, peer_port = fields[3].rpartition(":") if len(fields) > 3 else ("", "", "")
+        last, received = (re.search(rf"\b{name}:(\d+)", line) for name in ("lastrcv", "bytes_received"))
+        if peer_port == str(port) and is_broker(address, host) and last and received and int(received.group(1)):
+            times.append(now - int(last.group(1)) / 1000)
     return (max(times), "connection") if times else (0.0, "")
 
 
 def latest_table_entry(rows: list[dict[str, Any]], host: str, port: int, now: float) -> tuple[float, str]:
-    """Return the same for rows of /proc/net/tcp. A connection in TIME_WAIT was closed normally some seconds ago.
+    """Return the same for rows of parse_sockets. A connection in TIME_WAIT was closed normally some seconds ago.
 
     An established connection without unacknowledged data counts as a contact now: the table contains no time.
     """
@@ -321,9 +287,6 @@ def node_tips(result: Any) -> dict[str, Any]:
     2.1 returns {latest: {number}, proven: {number}}, 4 and later
     {proposed: {number}, checkpointed: {block, checkpoint}, proven: {block, checkpoint}}.
     """
-    tips: dict[str, Any] = {"block": None, "proven_block": None, "checkpoint": None, "proven_checkpoint": None}
-    if not isinstance(result, dict):
-        return tips
 
     def at(*path: str) -> int | None:
         value: Any = result
@@ -333,14 +296,15 @@ def node_tips(result: Any) -> dict[str, Any]:
             return value if 0 <= value < 2**64 else None
         return number(value)
 
-    def first(*values: int | None) -> int | None:
-        return next((value for value in values if value is not None), None)
+    def first(*paths: tuple) -> int | None:
+        return next((value for value in (at(*path, "number") for path in paths) if value is not None), None)
 
-    tips["block"] = first(at("proposed", "number"), at("latest", "number"), at("latest", "block", "number"))
-    tips["proven_block"] = first(at("proven", "number"), at("proven", "block", "number"))
-    tips["checkpoint"] = first(at("checkpointed", "checkpoint", "number"))
-    tips["proven_checkpoint"] = at("proven", "checkpoint", "number")
-    return tips
+    return {
+        "block": first(("proposed",), ("latest",), ("latest", "block")),
+        "proven_block": first(("proven",), ("proven", "block")),
+        "checkpoint": at("checkpointed", "checkpoint", "number"),
+        "proven_checkpoint": at("proven", "checkpoint", "number"),
+    }
 
 
 def network_name(env: dict[str, str], inspected: dict[str, Any]) -> str:
@@ -474,9 +438,7 @@ class Prober:
         if code != 0:
             return latest_table_entry(rows, host, port, self.now)
         closed = [row for row in rows if row["state"] == "time_wait"]
-        return max(
-            latest_connection(parse_ss(out, host, port), self.now), latest_table_entry(closed, host, port, self.now)
-        )
+        return max(latest_connection(out, host, port, self.now), latest_table_entry(closed, host, port, self.now))
 
     def probe(self, service: str, inspected: dict[str, Any]) -> dict[str, Any]:
         """Return status, rpc and log_error, and by the kind of service broker_contact, clients, or tips, l1, synced."""
@@ -489,7 +451,7 @@ class Prober:
         running = state.get("Status") == "running" and host
         error = last_match(log, re.compile(r"\b(?:ERROR|FATAL)\b"))[1]
         found: dict[str, Any] = {
-            "status": query_status(host, port) if running else {"code": None, "body": "", "headers": {}, "error": ""},
+            "status": query_status(host, port, TIMEOUT) if running else dict(NO_STATUS),
             "rpc": {},
             "log_error": redact_patterns(environment_redactor(env)(error))[:200],
         }
@@ -520,7 +482,7 @@ class Prober:
             started = parse_time((inspected.get("State") or {}).get("StartedAt") or "")
             found["waiting"] = waiting_state(self.log(inspected, self.now), started)
         version = network_value(env, inspected, self.root, "nodeVersion")
-        found["network_version"] = printable(version[:MAX_HEADER]) if isinstance(version, str) else ""
+        found["network_version"] = printable(version[:200]) if isinstance(version, str) else ""
 
     def probe_agent(self, found: dict[str, Any], url: str, env: dict, pid: int, log: list) -> None:
         """Add the status of each agent, and the contact with the broker."""

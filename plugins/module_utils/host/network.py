@@ -21,11 +21,16 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
     Connection,
     error_text,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 
 SIOCGIFCONF = 0x8912
 TCP_STATES = {1: "established", 2: "syn_sent", 3: "syn_recv", 4: "fin_wait1", 5: "fin_wait2", 6: "time_wait",
               7: "close", 8: "close_wait", 9: "last_ack", 10: "listen", 11: "closing"}
 TIMER_HZ = 100
+# Characters of a header that are kept.
+MAX_HEADER = 200
+# The result of query_status without a response.
+NO_STATUS = {"code": None, "body": "", "headers": {}, "error": "", "source": ""}
 # Written by prover_broker, so that Docker can publish ports on an address that is added later.
 NONLOCAL_BIND_FILE = "etc/sysctl.d/60-aztec-prover.conf"
 
@@ -214,21 +219,36 @@ def default_address() -> str:
     return source_address("192.0.2.1") or source_address("2001:db8::1")
 
 
-def try_connection(host: str, port: int, seconds: float) -> dict[str, Any]:
-    """Connect to a port, send GET /status, and return the result.
+def query_status(host: str, port: int, seconds: float) -> dict[str, Any]:
+    """Return the response to GET /status: code (None without a response), beginning of the body, headers, error.
 
-    ok: whether the status is 200. status: None without a response. source: the local address of the connection.
+    headers: only x-aztec-*. source: the local address of the connection.
     """
-    host = host.strip("[]")
-    result: dict[str, Any] = {
-        "host": host, "port": port, "ok": False, "source": source_address(host, port), "error": "", "status": None,
+    with closing(Connection(host, port, seconds)) as connection:
+        try:
+            response = connection.request("GET", "/status", limit=2000, truncate=True)
+        except REQUEST_ERRORS as error:
+            return {**NO_STATUS, "error": error_text(error), "source": connection.source}
+    headers = {name: value for name, value in response.headers.items() if name.startswith("x-aztec-")}
+    return {
+        "code": response.status,
+        "body": printable(response.body.decode(errors="replace"), 300),
+        "headers": {name: printable(value[:MAX_HEADER]) for name, value in headers.items()},
+        "error": "",
+        "source": connection.source,
     }
-    try:
-        with closing(Connection(host, port, seconds)) as connection:
-            connection.connect()
-            result["source"] = connection.source
-            status = connection.request("GET", "/status", limit=0, truncate=True).status
-    except REQUEST_ERRORS as error:
-        return {**result, "error": error_text(error)}
-    ok = status == 200
-    return {**result, "ok": ok, "status": status, "error": "" if ok else f"returns {status} for /status"}
+
+
+def try_connection(host: str, port: int, seconds: float) -> dict[str, Any]:
+    """Connect to a port, send GET /status, and return whether the status is 200, with the local address (source)."""
+    host = host.strip("[]")
+    found = query_status(host, port, seconds)
+    status = found["code"]
+    return {
+        "host": host,
+        "port": port,
+        "ok": status == 200,
+        "status": status,
+        "source": found["source"] or source_address(host, port),
+        "error": found["error"] or ("" if status == 200 else f"returns {status} for /status"),
+    }

@@ -52,7 +52,7 @@ WEI_BITS = 128
 # Kinds of targets. debug is an execution client that is queried only for traces.
 KINDS = ("execution", "consensus", "signer", "debug")
 # Errors after which a target is not queried any further.
-FATAL_ERRORS = ("timeout", "connect", "tls", "url", "proxy")
+FATAL_ERRORS = ("timeout", "connect", "tls", "url")
 
 
 def inside(document: Any, *path: Any) -> Any:

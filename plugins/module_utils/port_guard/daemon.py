@@ -95,28 +95,32 @@ def _name(text: str) -> bytes:
     return _attribute(_ATTRIBUTE_NAME, text.encode() + b"\0")
 
 
+def _query(netlink: socket.socket, message: bytes, subject: str) -> dict[int, int] | None:
+    """Return the numbers in the kernel's response to a message, None where the subject does not exist."""
+    netlink.send(message)
+    ((kind, payload),) = _messages(netlink.recv(65536))[:1]
+    if kind != _ERROR:
+        return _numbers(payload)
+    code = -struct.unpack_from("=i", payload)[0]
+    if code == errno.ENOENT:
+        return None
+    raise Failed(f"reading {subject} from the kernel failed: {os.strerror(code)}")
+
+
 def table_info(netlink: socket.socket, family: str, table: str = TABLE) -> tuple[int, int] | None:
     """Return the flags of a table and the netlink port of its owner (0 for none), None where it does not exist."""
-    netlink.send(_message(_GET_TABLE, _REQUEST, 1, FAMILIES[family], 0, _name(table)))
-    ((kind, payload),) = _messages(netlink.recv(65536))[:1]
-    if kind == _ERROR:
-        code = -struct.unpack_from("=i", payload)[0]
-        if code == errno.ENOENT:
-            return None
-        raise Failed(f"reading table {family} {table} from the kernel failed: {os.strerror(code)}")
-    values = _numbers(payload)
-    return values.get(_ATTRIBUTE_FLAGS, 0), values.get(_ATTRIBUTE_OWNER, 0)
+    message = _message(_GET_TABLE, _REQUEST, 1, FAMILIES[family], 0, _name(table))
+    found = _query(netlink, message, f"table {family} {table}")
+    return None if found is None else (found.get(_ATTRIBUTE_FLAGS, 0), found.get(_ATTRIBUTE_OWNER, 0))
 
 
 def generation() -> int:
     """Return the generation of the ruleset, which each transaction of any process increments."""
     with netlink_socket() as netlink:
-        netlink.send(_message(_GET_GENERATION, _REQUEST, 1, 0, 0))
-        ((kind, payload),) = _messages(netlink.recv(65536))[:1]
-    if kind == _ERROR:
-        code = -struct.unpack_from("=i", payload)[0]
-        raise Failed(f"reading the generation of the ruleset from the kernel failed: {os.strerror(code)}")
-    return _numbers(payload)[_ATTRIBUTE_GENERATION]
+        found = _query(netlink, _message(_GET_GENERATION, _REQUEST, 1, 0, 0), "the generation of the ruleset")
+    if found is None:
+        raise Failed("the kernel returns no generation of the ruleset")
+    return found[_ATTRIBUTE_GENERATION]
 
 
 def netlink_socket(groups: int = 0) -> socket.socket:
