@@ -38,7 +38,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engin
     decode_log,
     environment,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import NO_STATUS, parse_sockets, query_status
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import (
+    NO_STATUS,
+    parse_sockets,
+    query_status,
+)
 
 # Seconds. While an agent computes a proof it does not respond: the same thread does both.
 TIMEOUT = 10
