@@ -448,7 +448,7 @@ def main() -> None:
         info = collect(module, Path("/"))
         if info["repository_key"]["error"]:
             where = origin(module.params["repository_key_url"])
-            module.fail_json(msg=f"the repository's key: {where} {info['repository_key']['error']}")
+            module.fail_json(msg=f"the key at {where} cannot be read ({info['repository_key']['error']})")
         module.exit_json(changed=False, host_info={**info, "repository_key": info["repository_key"]["text"]})
     except EngineError as error:
         module.fail_json(msg=f"the container engine stopped responding: {error.args[0]}; read its log and run again")
