@@ -72,7 +72,7 @@ def test_compare(own: str, network: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "6", "6.0", "6.0.0\n", " 6.0.0", "6.0.0-", "6.0.0-" + "a" * 65, "latest", "6.0.1234567", "\u0666.0.0"]
 )
-def test_what_is_no_version(text: str) -> None:
+def test_what_is_not_version(text: str) -> None:
     assert nc.precedence(text) is None
     for pair in ((text, "6.0.0"), ("6.0.0", text)):
         with pytest.raises(ValueError, match="not a version"):
@@ -245,7 +245,7 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time() -> None:
     silent.close()
 
 
-def test_a_look_up_that_hangs_costs_a_bounded_time(monkeypatch) -> None:
+def test_a_name_resolution_that_hangs_costs_a_bounded_time(monkeypatch) -> None:
     """The resolver has no time limit of its own."""
 
     def hang(*_args, **_more):

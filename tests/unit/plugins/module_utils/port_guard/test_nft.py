@@ -180,7 +180,7 @@ BROKER_FILE = """\
 
 
 def rules(text: str) -> str:
-    """Return a text of rules without its first line, which says where it comes from."""
+    """Return a text of rules without its first line, which states where it comes from."""
     first, rest = text.split("\n", 1)
     assert first.startswith("# Managed by the Ansible module aztec_ops.prover.port_guard")
     return rest
@@ -208,7 +208,7 @@ def test_rules_do_not_depend_on_the_order_of_sections() -> None:
     assert guard.table([NODE, BROKER]) == guard.table([BROKER, NODE])
 
 
-def test_a_section_with_a_bridge_alone_shuts_its_containers() -> None:
+def test_a_section_with_a_bridge_only_shuts_its_containers() -> None:
     text = guard.table([section("a", bridges=("aztec0",))])
     assert chain(text, "to_host") == []
     assert chain(text, "to_containers") == [
@@ -261,7 +261,7 @@ BY_A, BY_B = {"port": 8080, "sources": ["10.0.0.0/25"]}, {"port": 8080, "sources
             [section("a", {"port": 8080, "protocol": "udp"}), section("b", {"port": 8080}), section("c", {"port": 80})],
             [],
             ["tcp dport 80 counter drop", OPEN, "udp dport 8080 counter drop"],
-            id="ports_are_told_apart_by_protocol_and_sorted",
+            id="ports_are_notified_apart_by_protocol_and_sorted",
         ),
         pytest.param(
             [section("a", {"port": 8080, "addresses": ["127.0.0.1"]}), section("b", {"port": 8080})],
@@ -455,7 +455,7 @@ def test_the_lowest_and_the_highest_port() -> None:
     assert found.containers == (guard.Container(mac, (1, 65535)),)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
     with pytest.raises(guard.InvalidSection) as refused:
         guard.section_of(
             "Prover",
@@ -485,7 +485,7 @@ def test_section_names_that_are_refused(name: str) -> None:
         guard.section_of(name, [], [])
 
 
-def test_a_section_requires_docker_to_wait_unless_it_says_otherwise() -> None:
+def test_a_section_requires_docker_to_wait_unless_it_states_otherwise() -> None:
     assert BROKER.required_by_docker is True
     assert NODE.required_by_docker is False
 
@@ -522,7 +522,7 @@ VERSIONS = "was written by another version of the collection ({}, this one write
         ),
     ],
 )
-def test_a_file_that_is_no_section_of_this_version(text: str, line: str) -> None:
+def test_a_file_that_is_not_section_of_this_version(text: str, line: str) -> None:
     with pytest.raises(ValueError, match=r"^(is|was) ") as refused:
         guard.section_from_text("prover_node", text)
     assert str(refused.value).startswith(line)
