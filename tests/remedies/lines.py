@@ -65,8 +65,8 @@ NO_LINES = {
     "update needed: the network has a new rollup ({})": _PART,
     "update needed: the network wants a newer version ({})": _PART,
     "it was killed (SIGKILL): memory ran out on the host, or it did not stop in time ({})": _PART,
-    "reading table {} {} from the kernel failed: {}": _OTHERS,
-    "reading the generation of the ruleset from the kernel failed: {}": _OTHERS,
+    "reading {} from the kernel failed: {}": _OTHERS,
+    "the kernel returns no generation of the ruleset": _OTHERS,
     "the kernel does not let this process own the tables: {}": _OTHERS,
     "another process changed the tables: loaded them again": _NOTE,
     r"^Pin: version (\S+)": _NOT_TEXT,
@@ -76,7 +76,6 @@ NO_LINES = {
     "traces (of block {}: chain too short)": _NOTE,
     "is not queried: URL or API key contain characters that are not allowed": _PART,
     "not checked: the versions cannot be compared": _NOTE,
-    "{}not checked: the versions cannot be compared": _NOT_TEXT,
     "not checked: the file names no nodeVersion": _NOTE,
     "not checked: NETWORK_CONFIG_LOCATION names a file inside the container": _NOTE,
     "not a version: use the form 1.2.3": _NOT_TEXT,
@@ -95,7 +94,6 @@ NO_LINES = {
     "{}: cannot be asked just now: {}": _NOTE,
     "The publisher's key, of account : For backup, read by no role: the key is this mnemonic's at": _NOTE,
     "{}: {}; {} s left": _NOTE,
-    "answers {}": _PART,
 }
 
 

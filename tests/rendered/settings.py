@@ -45,7 +45,7 @@ FACTS: dict[str, Any] = {
         },
     },
     "__preflight_validation": {"fleet": {}},
-    "__docker_engine_key": {"host_info": {"key": armor(packet(PUBLIC_KEY, b"\x04key"))}},
+    "__docker_engine_key": {"host_info": {"repository_key": armor(packet(PUBLIC_KEY, b"\x04key"))}},
     "__prover_agent_broker_check": {
         "host_info": {"connect": [{"host": "h", "port": 1, "ok": False, "error": "e", "source": "s"}]}
     },

@@ -430,16 +430,16 @@ def _source(value: object) -> tuple | None:
         nft.network_of(value)
     except ValueError as error:
         wrong, _colon, remedy = str(error).rpartition(": ")
-        # What is no address may be anything.
+        # Any other text can contain a secret.
         known = re.fullmatch(r"[0-9A-Fa-f.:/]{1,43}", str(value)) or shown(value) == f"'{value}'"
-        return (wrong if known else f"{shown(value)} is no address"), remedy
+        return (wrong if known else f"{shown(value)} is not an address"), remedy
     return None
 
 
 def _admitted(value: object) -> tuple | None:
     """Return the same for whom the broker admits: everybody only where that is set besides."""
     found = _source(value)
-    if found and found[1].endswith("to let everybody in"):
+    if found and found[1].endswith("to admit all addresses"):
         return found[0], f"{found[1]}, and set aztec_allow_public_broker: true"
     return found
 

@@ -168,7 +168,7 @@ def test_an_entry_is_named_by_its_number() -> None:
 
 def test_what_may_be_a_secret_is_not_quoted() -> None:
     assert range_problem("admit", ["0x" + "ab" * 32]) == (
-        "entry 1 a text is no address",
+        "entry 1 a text is not an address",
         "give an IPv4 or IPv6 address or CIDR",
     )
 
