@@ -6,43 +6,42 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: host_info
-short_description: Look once at a host of an Aztec prover
+short_description: Gather information about a host of an Aztec prover
 description:
-  - Returns in one call all that the checks and roles of this collection need to know of a host, its hardware,
+  - Returns in one call what the checks and roles of this collection need to know about a host, such as its hardware,
     addresses, container engine, port guard, images and containers.
-  - Changes nothing. Works without Docker, and without root as far as the kernel shows things.
+  - Changes nothing. Works without Docker, and without root as far as the kernel permits.
 options:
   images:
-    description:
-      - Images to look for, with tag or digest. Empty lists all that have a tag.
+    description: Images to return, with tag or digest. An empty list returns all images with a tag.
     type: list
     elements: str
     default: []
   projects:
-    description: Compose projects whose containers are shown.
+    description: Compose projects whose containers are returned.
     type: list
     elements: str
     default: []
   paths:
     description:
-      - Paths whose disk is shown, besides those of the engine's and containerd's data and of packages.
-      - A path that is not there yet counts as the nearest directory above it.
+      - Paths whose disks are returned, in addition to those of the engine, containerd and packages.
+      - For a path that does not exist, the disk of its nearest existing parent is returned.
     type: list
     elements: str
     default: [/]
   list_directories:
-    description: Directories whose files are shown with their sizes.
+    description: Directories whose files are returned with their sizes.
     type: list
     elements: str
     default: []
   connect:
-    description: HTTP servers to connect to from this host, asking each for C(/status).
+    description: HTTP servers to connect to from the host. The module sends C(GET /status) to each.
     type: list
     elements: dict
     default: []
     suboptions:
       host:
-        description: Name or address, IPv4 or IPv6.
+        description: Name, IPv4 or IPv6 address.
         type: str
         required: true
       port:
@@ -50,70 +49,67 @@ options:
         type: int
         required: true
   connect_timeout:
-    description: Seconds that a connection of O(connect) may take.
+    description: Time limit for each connection of O(connect), in seconds.
     type: float
     default: 3
   probe:
-    description: Also ask the containers of O(projects) how they are, and the L1 how far a node is behind it.
+    description: Whether to query the containers of O(projects) and, for a node, the L1.
     type: bool
     default: false
   rpc:
-    description:
-      - Names of the JSON-RPC methods that the running release line has.
-      - C(l2_tips) is asked of a node, C(agent_status) of an agent.
+    description: JSON-RPC methods of the release line. C(l2_tips) is called on a node, C(agent_status) on an agent.
     type: dict
     default: {}
   rollup_slots:
     description:
-      - Slots in the rollup's storage whose values a working program sends as headers, by the header's name in lower
-        case. Empty where the release line's layout is not known.
+      - Storage slots of the rollup with the values that a working program sends as headers, by the header's name in
+        lower case. Empty where the storage layout of the release line is not known.
     type: dict
     default: {}
   l1_urls:
     description:
-      - URLs of L1 execution clients, separated by commas, to compare a node with.
-      - Empty takes those that the node itself has.
+      - URLs of L1 execution clients to compare a node with, separated by commas.
+      - By default, the URLs of the node itself are used.
     type: str
     default: ""
   l1:
     description:
-      - What to ask of L1 clients and of a signer, as JSON text of the filter P(aztec_ops.prover.l1_queries#filter).
-        It holds API keys and is never shown. Empty asks nothing.
-      - All clients are asked at a time, and each for its C(seconds) at most.
-      - With C(network) in it, the network's C(network_config.json) is read as well.
+      - Queries to L1 clients and a signer, as JSON text of the filter P(aztec_ops.prover.l1_queries#filter). The text
+        contains API keys and is never shown. Without it, no client is queried.
+      - All clients are queried in parallel, each for at most C(seconds).
+      - With C(network), the C(network_config.json) of the network is read as well.
     type: str
     default: ""
   registry:
     description:
-      - Images to look for in their registries, as C(images), and mirrors of Docker Hub, as C(mirrors). Images that are
-        here already are not looked for. The engine's own mirrors are asked as well. Empty asks nothing.
+      - C(images) to search for in their registries, and C(mirrors) of Docker Hub. Images on the host are not searched
+        for. The mirrors of the engine are used as well.
     type: dict
     default: {}
   left_out:
     description:
-      - Why the host takes no part in the run. Where it is not empty, the host counts as one that cannot be reached, and
-        nothing is asked of it.
+      - Why the host is left out of the run. If set, the host is reported as unreachable and is not contacted.
     type: str
     default: ""
   repository_key_url:
     description:
-      - URL of the key of a package repository, which is fetched from this host. Empty fetches nothing.
-      - The module fails where it cannot be fetched. The environment's proxies are used.
+      - URL of the key of a package repository to fetch from the host, over the proxies of the environment.
+      - The module fails where the key cannot be fetched.
     type: str
     default: ""
 author:
   - Aztec Ops (@aztec-ops)
 attributes:
   check_mode:
-    description: Looks in check mode just the same.
+    description: The module changes nothing and runs in check mode as well.
     support: full
   diff_mode:
-    description: There is never a difference to show.
+    description: The module changes nothing.
     support: none
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Gather information about the host
   aztec_ops.prover.host_info:
     paths: [/, /opt/aztec]
     projects: [aztec-prover-agent]
@@ -122,7 +118,7 @@ EXAMPLES = r"""
         port: 8080
   register: result
 
-- name: Ask the running containers too
+- name: Query the running containers as well
   aztec_ops.prover.host_info:
     projects: [aztec-prover-node]
     probe: true
@@ -132,115 +128,130 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host_info:
-  description: What was seen.
+  description: Information about the host. Unknown values are null.
   returned: always
   type: dict
   contains:
     hostname:
-      description: The host's own name.
+      description: Hostname.
       type: str
     time:
-      description: The host's clock, in seconds since 1970.
+      description: Time of the host's clock, in seconds since 1970.
       type: float
     addresses:
-      description: The host's addresses, without loopback and link-local ones.
+      description: Addresses of the host, without loopback and link-local addresses.
       type: list
       elements: str
     default_address:
-      description: The address that it speaks from over its default route.
+      description: Source address of the default route.
       type: str
     os:
-      description: id, version_id, codename, architecture, kernel, and whether it has apt.
+      description: C(id), C(version_id), C(codename), C(architecture), C(kernel), C(apt), C(apparmor).
       type: dict
     hardware:
       description:
-        - vcpus, cores, memory_bytes, memory_limited, link_mbps, interface, cpu_model, cpu_flags, disks.
-        - Unknown is null. memory_limited shows that a limit of the host's cgroups is what counts.
+        - C(vcpus), C(cores), C(cpu_model), C(cpu_flags), C(memory_bytes), C(link_mbps), C(interface) (of the default
+          route).
+        - C(memory_limited) is whether C(memory_bytes) is a limit of the host's cgroups.
+        - C(disks) by path, each with C(size_bytes), C(free_bytes), C(kind), C(device), C(filesystem).
       type: dict
     engine:
       description:
-        - Whether an engine serves, its version and source, Compose's version, and who installed it.
-        - root, containerd_root and containerd_store show where it keeps images and data.
-        - What its service runs (command), the names of the settings in daemon.json, and what keeps the engine from
-          being used, such as rootless in security.
+        - C(serves) is whether the engine responds, C(error) why not. C(version), C(api), C(architecture), C(source),
+          C(compose), C(packages) and C(apt_sources) describe it. C(managed) is whether docker_engine manages it.
+        - C(root), C(data_root), C(containerd_root) and C(containerd_configured) are data directories.
+          C(data_root_holds) and C(containerd_root_holds) are whether they contain data. C(containerd_store) is whether
+          images are in containerd.
+        - C(command) of its service, without secrets. C(daemon_json), C(daemon_json_loaded), C(daemon_json_names),
+          C(containerd_conf) and C(containerd_environment) describe its configuration. C(address_pools), C(rules),
+          C(translates_ipv6) its networks.
+        - C(snap), C(desktop), C(security), C(selinux_enforcing) and C(systemd) show whether the engine can be used.
       type: dict
     nft:
-      description: Whether nftables is installed, and its version.
+      description: C(installed) is whether nftables is installed. C(version).
       type: dict
     guard:
       description:
         - State of the port guard. C(installed), C(enabled), C(loaded) and C(outdated), the C(owner) of its tables, its
           C(sections), C(problems) with the files of sections, C(saved_rulesets) that contain its tables, and the
-          C(denied) addresses, which were removed from the sources and tried to connect.
+          C(denied) addresses, which were removed from the sources and tried to connect. C(table_problem) is why the
+          tables cannot be read.
       type: dict
     interfaces:
       description: Names of the network interfaces.
       type: list
       elements: str
     nonlocal_bind:
-      description: Whether sockets bind to addresses that the host does not have yet, now and after a reboot.
+      description: Whether sockets can bind to addresses that the host does not have, now and after a reboot.
       type: bool
     networks:
       description:
-        - The engine's bridge networks, each with name, bridge, which is empty where it is not set, interface (the
-          bridge's name in any case), subnets and mtu.
+        - Bridge networks of the engine, each with C(name), C(bridge) (empty where not set), C(interface) (the name of
+          the bridge in any case), C(subnets), C(mtu).
       type: list
       elements: dict
     routes:
-      description: The host's routes, each with network, gateway, which is empty for none, interface and its mtu.
+      description: Routes of the host, each with C(network), C(gateway) (empty for none), C(interface), C(mtu).
       type: list
       elements: dict
     listening:
-      description: Sockets that listen, with protocol, address, port and process.
+      description: Listening sockets, each with C(protocol), C(address), C(port), C(process).
       type: list
       elements: dict
     files:
-      description: Bytes of each file of the directories of O(list_directories), by path.
+      description: Sizes of the files in O(list_directories) in bytes, by path.
       type: dict
     images:
-      description: Id and digests of the images that are here, by reference.
+      description: C(id) and C(digests) of the images on the host, by reference.
       type: dict
     projects:
       description:
-        - Containers of the projects. With O(probe) each has its status, rpc, broker_contact, clients, tips, l1,
-          waiting.
+        - Containers of each project, as C(containers). Each has C(service), C(name), C(id), C(image), C(image_id),
+          C(image_digests), C(state), C(health), C(restarts), C(started_at), C(exit_code), C(oom_killed).
+        - With O(probe), also C(status), C(rpc), C(log_error), and by the kind of service C(broker_contact), C(clients),
+          C(tips), C(l1), C(synced), C(pinned), C(waiting), C(network_version).
       type: dict
     busy_projects:
-      description: Names of the Compose projects that a run of P(aztec_ops.prover.compose_stack#module) is changing now.
+      description: Names of the Compose projects that a job of M(aztec_ops.prover.compose_stack) is changing.
       type: list
       elements: str
     connect:
-      description: Result of each connection of O(connect), with the source address that it used.
+      description: C(host), C(port), C(ok), C(status), C(source), C(error) of each connection of O(connect).
       type: list
       elements: dict
     l1:
-      description: Answers of the L1 clients of O(l1), in the same order, without URLs. Null where none was asked.
+      description: Results of the queries in O(l1), in the same order, without URLs. Null without queries.
       type: dict
       contains:
         execution:
           description:
-            - chain_id, head, timestamp, syncing, code_bytes, balances, fees, and traces where asked for; fault
-              or refused where one is missing.
+            - C(chain_id), C(head), C(timestamp), C(syncing), C(code_bytes), C(balances), C(fees), C(traces). C(fault)
+              where the client cannot be queried, C(refused) with the reason of each missing value.
           type: list
           elements: dict
         debug:
-          description: chain_id, head, traces of clients that are asked for traces alone.
+          description: C(chain_id), C(head), C(traces) of clients that are queried only for traces.
           type: list
           elements: dict
         consensus:
-          description: chain_id, head, sync, blobs, custody_groups; fault or refused where one is missing.
+          description: C(chain_id), C(head), C(sync), C(blobs), C(custody_groups), C(fault), C(refused).
+          type: list
+          elements: dict
+        signer:
+          description: C(known) addresses, C(up), C(fault), C(refused).
           type: list
           elements: dict
     repository_key:
-      description: The text of the key of O(repository_key_url). Empty where none was asked for.
+      description: Text of the key at O(repository_key_url), else empty.
       type: str
     network:
       description:
-        - What C(network_config.json) says of the network, with where, cached, version, registry, errors. Null where it
-          was not asked.
+        - C(where), C(cached), C(version), C(registry), C(errors) of the network's C(network_config.json). Null where it
+          is not queried.
       type: dict
     registry:
-      description: For each image of O(registry) that is not here, whether it was found, missing_at and errors.
+      description:
+        - C(image), C(found), C(missing_at), C(errors) for each image of O(registry) that is not on the host.
       type: list
       elements: dict
 """
@@ -286,38 +297,34 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network impo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.port_guard import guard_facts, nft_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import origin, query_l1
 
-# Where apt downloads packages to, and where they are installed
+# Directories to which apt downloads and installs packages.
 PACKAGE_PATHS = ("/usr", "/var/cache/apt")
 
-# Seconds above which a connection is not waited for by anybody.
-LONGEST = 3600
-# Seconds for a command of the host's.
+# Upper limit of connect_timeout, in seconds.
+MAX_TIMEOUT = 3600
+# Time limit for a command, in seconds.
 COMMAND_SECONDS = 15
 
 
-def is_text(value: object) -> bool:
-    """Return whether a value is a text."""
-    return isinstance(value, str)
-
-
-def wrong_argument(params: dict) -> str | None:
-    """Give one line on what is wrong with the arguments beyond their types, or None; no line holds an URL."""
+def invalid_argument(params: dict) -> str | None:
+    """Return what is wrong with the values of the options in one line without a URL, None for nothing."""
     for path in params["paths"]:
         if not path.startswith("/") or "\0" in path:
             return f"paths: {path!r} is not an absolute path: begin it with /"
     for target in params["connect"]:
         if not re.fullmatch(r"[A-Za-z0-9_.:%-]+", target["host"]):
-            return f"connect: {target['host']!r} is no name or address: give it without scheme, port and brackets"
+            return f"connect: {target['host']!r} is not a name or an address: remove scheme, port and brackets"
         if not 1 <= target["port"] <= 65535:
-            return f"connect: {target['port']} is no port: give a number from 1 to 65535"
-    if not 0 <= params["connect_timeout"] < LONGEST:
-        return f"connect_timeout {params['connect_timeout']} is out of range: give seconds from 0 and below {LONGEST}"
+            return f"connect: {target['port']} is not a port: use a number from 1 to 65535"
+    if not 0 <= params["connect_timeout"] < MAX_TIMEOUT:
+        return f"connect_timeout {params['connect_timeout']} is out of range: use seconds from 0 to below {MAX_TIMEOUT}"
     for name, texts in params["registry"].items():
-        if name not in ("images", "mirrors") or not isinstance(texts, list) or not all(map(is_text, texts)):
+        texts = texts if isinstance(texts, list) else [None]
+        if name not in ("images", "mirrors") or not all(isinstance(text, str) for text in texts):
             return "registry: is not a dict with the lists images and mirrors: set each to a list of strings"
     for name, method in params["rpc"].items():
         if not isinstance(method, str):
-            return f"rpc: {name} is no text: give the name of a method"
+            return f"rpc: {name} is not a string: use the name of a method"
     for name, slot in params["rollup_slots"].items():
         if not isinstance(slot, str) or not re.fullmatch(r"0x[0-9a-f]{1,64}", slot):
             return f"rollup_slots: {name} is not a slot: use 0x and up to 64 hex digits"
@@ -329,42 +336,42 @@ def wrong_argument(params: dict) -> str | None:
     return None
 
 
-def ask_registry(engine: Engine, question: dict, here_is: dict) -> list:
-    """Return what registries say of the images that are asked for and are not here. here_is: the look at the engine."""
-    wanted, mirrors = question.get("images") or [], question.get("mirrors") or []
-    if wanted and here_is["serves"]:
-        here = image_facts(engine, wanted)
-        wanted = [image for image in wanted if image not in here]
-        # An engine that did not describe itself in time is not asked again.
-        mirrors = [*mirrors, *(hub_mirrors(engine) if wanted and not here_is["error"] else [])]
-    return find_images(wanted, mirrors) if wanted else []
+def search_registries(engine: Engine, query: dict, facts: dict) -> list:
+    """Return find_images for the images that are not on the host. facts: engine_facts."""
+    missing, mirrors = query.get("images") or [], query.get("mirrors") or []
+    if missing and facts["serves"]:
+        present = image_facts(engine, missing)
+        missing = [image for image in missing if image not in present]
+        # Do not query an engine again that did not return its info in time.
+        mirrors = [*mirrors, *(hub_mirrors(engine) if missing and not facts["error"] else [])]
+    return find_images(missing, mirrors) if missing else []
 
 
-def bounded(module: AnsibleModule) -> Callable:
-    """Return a runner of commands that each end within COMMAND_SECONDS: an engine that hangs answers no command."""
+def limited_runner(module: AnsibleModule) -> Callable:
+    """Return a function that runs a command for at most COMMAND_SECONDS: the engine can hang."""
     timeout = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"], required=True)
     return lambda command: module.run_command([timeout, "--kill-after=2", str(COMMAND_SECONDS), *command])
 
 
 def collect(module: AnsibleModule, root: Path) -> dict:
-    """Everything that the module returns as look."""
-    params, run = module.params, bounded(module)
+    """Return the information about the host."""
+    params, run = module.params, limited_runner(module)
     engine = Engine(os.environ.get("DOCKER_HOST", ""))
     with ThreadPoolExecutor(max_workers=8) as pool:
         connections = [
             pool.submit(try_connection, target["host"], target["port"], params["connect_timeout"])
             for target in params["connect"]
         ]
-        questions = json.loads(params["l1"]) if params["l1"] else {}
-        l1 = pool.submit(query_l1, questions) if questions else None
-        network = pool.submit(query_network, questions["network"]) if "network" in questions else None
+        queries = json.loads(params["l1"]) if params["l1"] else {}
+        l1 = pool.submit(query_l1, queries) if queries else None
+        network = pool.submit(query_network, queries["network"]) if "network" in queries else None
         key = pool.submit(fetch_key, params["repository_key_url"]) if params["repository_key_url"] else None
         engine_found = pool.submit(engine_facts, engine, run, root)
         nft = pool.submit(nft_facts, run, root)
         found = engine_found.result()
-        # Also where images and packages go.
+        # The disks of images and packages as well.
         paths = dict.fromkeys([*params["paths"], found["root"], found["containerd_root"], *PACKAGE_PATHS])
-        seen = {
+        info = {
             "hostname": platform.node(),
             "time": time.time(),
             "addresses": addresses(root),
@@ -383,10 +390,10 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "projects": {name: {"containers": []} for name in params["projects"]},
             "busy_projects": working(),
         }
-        seen["guard"] = guard_facts(root)
-        if seen["engine"]["serves"]:
-            seen["images"] = image_facts(engine, params["images"])
-            seen["networks"] = network_facts(engine)
+        info["guard"] = guard_facts(root)
+        if info["engine"]["serves"]:
+            info["images"] = image_facts(engine, params["images"])
+            info["networks"] = network_facts(engine)
             pairs = [
                 (name, shown, inspected)
                 for name in params["projects"]
@@ -394,18 +401,18 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             ]
             if params["probe"]:
                 l1_urls = [url.strip() for url in params["l1_urls"].split(",") if url.strip()]
-                prober = Prober(engine, run, params["rpc"], l1_urls, root, seen["time"], params["rollup_slots"])
+                prober = Prober(engine, run, params["rpc"], l1_urls, root, info["time"], params["rollup_slots"])
                 probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
                 for (_name, shown, _inspected), probe in zip(pairs, probes):
                     shown.update(probe.result())
             for name, shown, _inspected in pairs:
-                seen["projects"][name]["containers"].append(shown)
-        seen["connect"] = [connection.result() for connection in connections]
-        seen["l1"] = l1.result() if l1 else None
-        seen["registry"] = ask_registry(engine, params["registry"], seen["engine"])
-        seen["network"] = network.result() if network else None
-        seen["repository_key"] = key.result() if key else {"text": "", "error": ""}
-    return seen
+                info["projects"][name]["containers"].append(shown)
+        info["connect"] = [connection.result() for connection in connections]
+        info["l1"] = l1.result() if l1 else None
+        info["registry"] = search_registries(engine, params["registry"], info["engine"])
+        info["network"] = network.result() if network else None
+        info["repository_key"] = key.result() if key else {"text": "", "error": ""}
+    return info
 
 
 def main() -> None:
@@ -434,17 +441,17 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wrong = wrong_argument(module.params)
-    if wrong:
-        module.fail_json(msg=wrong)
+    problem = invalid_argument(module.params)
+    if problem:
+        module.fail_json(msg=problem)
     try:
-        seen = collect(module, Path("/"))
-        if seen["repository_key"]["error"]:
+        info = collect(module, Path("/"))
+        if info["repository_key"]["error"]:
             where = origin(module.params["repository_key_url"])
-            module.fail_json(msg=f"the repository's key: {where} {seen['repository_key']['error']}")
-        module.exit_json(changed=False, host_info={**seen, "repository_key": seen["repository_key"]["text"]})
+            module.fail_json(msg=f"the key at {where} cannot be read ({info['repository_key']['error']})")
+        module.exit_json(changed=False, host_info={**info, "repository_key": info["repository_key"]["text"]})
     except EngineError as error:
-        module.fail_json(msg=f"the container engine stopped answering: {error.args[0]}; look at its log and try again")
+        module.fail_json(msg=f"the container engine stopped responding: {error.args[0]}; read its log and run again")
 
 
 if __name__ == "__main__":

@@ -6,40 +6,37 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: port_guard
-short_description: Say which sources reach which ports of a host and its containers
+short_description: Restrict which sources reach the ports of a host and its containers
 description:
-  - Keeps two nftables tables of its own, C(inet aztec_prover) and C(bridge aztec_prover). The hook of the first one
-    runs before Docker's address translation, so that it holds for published ports and for services of the host itself.
-    IPv4 and IPv6.
-  - A call states the section of one component whole and leaves the sections of others alone. All rules are rendered to
-    C(/etc/aztec-port-guard/table.nft) and loaded in one transaction by C(aztec-port-guard.service), which starts before
-    C(docker.service).
-  - Where the kernel accepts the table flags C(owner) and C(persist) (6.9 and later), the tables belong to that service.
-    Nobody else can remove or change them, C(nft flush ruleset) included, and they stay when the service stops. On an
-    older kernel the service watches the tables and loads them again when somebody has changed them.
-  - A listed port is shut for packets to this host. All packets from outside that would be routed to one of the
-    section's bridges are dropped, whatever their port, except answers in connections that a container began.
-  - Any other traffic passes, and so do C(lo) and the section's bridges. A port that no section lists is not touched,
-    and neither is any rule that this module did not write.
-  - Every packet from outside is checked, not only the first of a connection, so that a source that is taken off the
-    list loses the connections that it has.
-  - Packets are dropped, not rejected. A scan then learns nothing, and the host answers no forged source.
-  - The drops are counted. C(nft list table inet aztec_prover) shows them.
-  - A source that is taken off a list is remembered in the section's file. The sets C(denied_v4) and C(denied_v6) hold
-    those of them that tried to reach the port within the last 2 minutes.
+  - Manages the nftables tables C(inet aztec_prover) and C(bridge aztec_prover) for IPv4 and IPv6. The rules run before
+    Docker's address translation, so that they apply to published ports and to services of the host itself.
+  - A call replaces the section of one component. Other sections do not change. The module renders all rules to
+    C(/etc/aztec-port-guard/table.nft). C(aztec-port-guard.service), which starts before C(docker.service), loads them
+    in one transaction.
+  - Where the kernel supports the table flags C(owner) and C(persist) (6.9 and later), the service owns the tables. No
+    other process can change or remove them, not even C(nft flush ruleset), and they stay when the service stops. On an
+    older kernel, the service loads the tables again after another process changes them.
+  - Packets to a listed port of the host are dropped unless their source is admitted. Packets from outside that would be
+    routed to one of the section's bridges are dropped, except replies in connections that a container initiated.
+  - Any other traffic passes, including C(lo) and the section's bridges. Ports that no section lists are not affected.
+  - Every packet from outside is checked, not only the first of a connection. Existing connections of a removed source
+    end.
+  - Packets are dropped, not rejected, and counted. C(nft list table inet aztec_prover) shows the counters.
+  - The section's file keeps the addresses that were removed from the sources. The sets C(denied_v4) and C(denied_v6)
+    contain those that tried to connect in the last 2 minutes.
 options:
   section:
-    description: Name of the component whose section this is. Lower-case letters, digits and underscores.
+    description: Name of the section, usually of a component. Lower-case letters, digits and underscores.
     type: str
     required: true
   ports:
-    description: The ports that the section guards, all of them. A port that is left out is no longer guarded by it.
+    description: All ports that the section guards. Other ports are removed from the section.
     type: list
     elements: dict
     default: []
     suboptions:
       port:
-        description: The port that a packet carries when it reaches the host, which is the published port.
+        description: Destination port of a packet when it reaches the host, which is the published port.
         type: int
         required: true
       protocol:
@@ -49,33 +46,33 @@ options:
         default: tcp
       sources:
         description:
-          - Addresses and CIDRs that reach the port at the host's own addresses. IPv4 and IPv6.
-          - The empty list leaves C(lo) and the section's bridges. C(0.0.0.0/0) and C(::/0) let everybody in.
-          - When several sections list the same port, it is open to the sources of all of them.
+          - IPv4 and IPv6 addresses and CIDRs that are admitted at the host's own addresses.
+          - With an empty list, only C(lo) and the section's bridges are admitted. C(0.0.0.0/0) and C(::/0) admit all
+            addresses.
+          - A port in several sections is open to the sources of all of them.
         type: list
         elements: str
         default: []
       addresses:
         description:
-          - Addresses and CIDRs of the host at which the port is guarded. The empty list stands for all of them.
-          - At the host's other addresses the port is not touched.
+          - Addresses and CIDRs of the host at which the port is guarded. An empty list means all addresses.
+          - At other addresses of the host, the port is not affected.
         type: list
         elements: str
         default: []
   bridges:
-    description: Exact names of the section's bridges. They need not exist yet. No patterns.
+    description: Exact names of the section's bridges, without patterns. They do not have to exist.
     type: list
     elements: str
     default: []
   containers:
-    description:
-      - Containers with ports that other containers of the section's bridges do not reach. The host itself does.
+    description: Containers with ports that are blocked for other containers of the section's bridges, not for the host.
     type: list
     elements: dict
     default: []
     suboptions:
       mac_address:
-        description: The container's MAC address, as its Compose service sets it.
+        description: MAC address of the container, as in its Compose service.
         type: str
         required: true
       ports:
@@ -85,20 +82,19 @@ options:
         required: true
   keep_existing:
     description:
-      - Whether the sources that the section's ports have on the host stay admitted besides those of O(ports). For a
-        call that does not know all of them, such as while the name of one does not resolve.
+      - Whether the sources in the existing section stay admitted in addition to those in O(ports). For a call that does
+        not know all sources, for example while a name does not resolve.
       - C(0.0.0.0/0) and C(::/0) are not kept.
     type: bool
     default: false
   required_by_docker:
     description:
-      - Whether C(docker.service) refuses to start while the table is not loaded.
-      - It does as long as one section of the host asks for it.
+      - Whether C(docker.service) does not start while the tables are not loaded.
+      - One section with V(true) is sufficient.
     type: bool
     default: true
   state:
-    description:
-      - V(absent) takes the section away, and with the last one the tables, the unit and all files.
+    description: V(absent) removes the section, and with the last one the tables, the unit and all files.
     type: str
     choices: [present, absent]
     default: present
@@ -109,14 +105,14 @@ author:
 attributes:
   check_mode:
     support: full
-    description: Predicts the change, on a host without nftables too.
+    description: Predicts the change, also on a host without nftables.
   diff_mode:
     support: full
-    description: Shows each file's text.
+    description: Shows the text of each file.
 """
 
 EXAMPLES = r"""
-- name: Let the agents reach the broker
+- name: Admit the agents to the broker
   aztec_ops.prover.port_guard:
     section: prover_broker
     ports:
@@ -127,7 +123,7 @@ EXAMPLES = r"""
       - mac_address: "02:a2:7e:c0:00:02"
         ports: [8880]
 
-- name: Take the broker's section away
+- name: Remove the section of the broker
   aztec_ops.prover.port_guard:
     section: prover_broker
     state: absent
@@ -135,16 +131,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 table:
-  description: Text of all rules as rendered, empty when no section is left.
+  description: Text of all rules, empty when no section is left.
   returned: success
   type: str
 sections:
-  description: Names of the sections that the host has after the call.
+  description: Names of the sections on the host after the call.
   returned: success
   type: list
   elements: str
 actions:
-  description: What was done, or would be done in check mode, one line each.
+  description: What the call changed, or would change in check mode, one line each.
   returned: success
   type: list
   elements: str
@@ -166,26 +162,26 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft as guard
 
 Run = Callable[[list], tuple[int, str, str]]
-# Seconds within which a daemon that was just started answers.
-PATIENCE = 10
+# Seconds to wait for the daemon to respond after it starts.
+START_TIMEOUT = 10
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 class Failed(Exception):
-    """What stops the module; its text is the error line."""
+    """An error that ends the module. The text is its message."""
 
 
 class Service:
-    """The guard's unit, by systemctl, and its daemon, by its control socket."""
+    """The guard's unit, over systemctl, and its daemon, over its control socket."""
 
     def __init__(self, command: Callable) -> None:
         self.command = command
 
     def properties(self) -> dict[str, str]:
-        """Return systemd's view of the unit; NeedDaemonReload is yes too when docker's drop-in waits for a reload."""
-        wanted = "ActiveState,UnitFileState,NeedDaemonReload"
-        # The blocks come in the order of the units, with an empty line between them.
-        output = self.command("systemctl", "show", "--property", wanted, guard.UNIT, "docker.service")
+        """Return systemd's properties of the unit. NeedDaemonReload also covers the drop-in of docker.service."""
+        names = "ActiveState,UnitFileState,NeedDaemonReload"
+        # One block for each unit, separated by an empty line.
+        output = self.command("systemctl", "show", "--property", names, guard.UNIT, "docker.service")
         own, docker = (dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n"))
         if docker.get("NeedDaemonReload") == "yes":
             own["NeedDaemonReload"] = "yes"
@@ -196,24 +192,24 @@ class Service:
         self.command("systemctl", verb, "--quiet", guard.UNIT)
 
     def daemon_reload(self) -> None:
-        """Let systemd read its files again."""
+        """Reload systemd's unit files."""
         self.command("systemctl", "daemon-reload")
 
     def state(self) -> dict | None:
-        """Return what the daemon says of the tables, or None where no daemon answers."""
-        return guard_daemon.ask("state")
+        """Return the daemon's state of the tables, None where no daemon responds."""
+        return guard_daemon.send_command("state")
 
     def owners(self) -> dict[str, int]:
-        """Return who owns the tables that are there: family -> PID, 0 for nobody."""
+        """Return the PID of the owner of each existing table by family, 0 for none."""
         found = {family: guard_daemon.owner_of(family) for family in guard_daemon.FAMILIES}
         return {family: pid for family, pid in found.items() if pid is not None}
 
 
 class Host:
-    """The guard on one host: its files below `root`, the kernel's tables, the unit.
+    """The guard on one host: its files below root, the tables in the kernel, and the unit.
 
-    `run` takes a command and returns its exit code, output and errors. `nft` is the program's path, or None where it is
-    not installed. `service` stands for systemd and the daemon; a test in a network namespace has one of its own.
+    run: runs a command and returns exit code, output and errors. nft: path of the program, None where it is not
+    installed. service: systemd and the daemon, which tests in a network namespace replace.
     """
 
     def __init__(
@@ -228,30 +224,28 @@ class Host:
         self.diff: list[dict] = []
 
     def path(self, name: str) -> Path:
-        """Return where a file of the host is."""
+        """Return the path of a file on the host."""
         return self.root / name.lstrip("/")
 
     def command(self, *command: str) -> str:
-        """Run a command that has to succeed and return its output."""
+        """Run a command and return its output. Raise Failed where it fails."""
         code, output, errors = self.run(list(command))
         if code:
             raise Failed(f"{' '.join(command)} failed on this host: {' '.join((errors or output).split())}")
         return output
 
-    # What is there
-
     def read(self, name: str) -> str:
-        """Return a file's text, empty when there is none."""
+        """Return the text of a file, '' where it does not exist."""
         try:
             return self.path(name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
 
-    def sections(self, leave_out: str) -> list[guard.Section]:
-        """Return the sections that earlier calls left, without the one that this call states."""
+    def other_sections(self, name: str) -> list[guard.Section]:
+        """Return the sections on the host except the named one."""
         found = []
         for path in sorted(self.path(guard.DIRECTORY).glob("*.json")):
-            if path.stem == leave_out:
+            if path.stem == name:
                 continue
             try:
                 found.append(guard.section_from_text(path.stem, path.read_text(encoding="utf-8")))
@@ -259,17 +253,17 @@ class Host:
                 raise Failed(f"{path} {error}: delete it and run the role of {path.stem} again") from error
         return found
 
-    def earlier(self, name: str) -> guard.Section | None:
-        """Return the section that an earlier call left under a name; None where there is none that can be read."""
+    def section(self, name: str) -> guard.Section | None:
+        """Return a section on the host, None where it does not exist or is not valid."""
         try:
             return guard.section_from_text(name, self.read(f"{guard.DIRECTORY}/{name}.json"))
         except ValueError:
             return None
 
     def check_text(self, text: str) -> None:
-        """Raise Failed for rules that this host's nft refuses.
+        """Raise Failed for rules that this host's nft rejects.
 
-        They are loaded into a network namespace that ends with the command, before anything is changed.
+        Load them into a network namespace that ends with the command, before anything is changed.
         """
         if not self.nft:
             return
@@ -279,11 +273,11 @@ class Host:
             self.command("unshare", "--net", self.nft, "-f", file.name)
 
     def installed(self) -> bool:
-        """Tell whether this module made the tables that may be there: its unit is there, or its daemon answers."""
+        """Return whether existing tables are those of this module: its unit exists, or its daemon responds."""
         return self.path(guard.UNIT_FILE).exists() or self.service.state() is not None
 
     def check_tables(self) -> None:
-        """Raise Failed where the tables are there and this module did not make them."""
+        """Raise Failed where tables exist that this module did not create."""
         if not self.nft or self.installed():
             return
         owners = self.service.owners()
@@ -292,20 +286,18 @@ class Host:
             if pid:
                 raise Failed(f"{table} belongs to process {pid}, which is not the guard: end that process")
             raise Failed(
-                f"{table} is there and was not made by this module: remove it with nft delete {table}, and from "
-                "/etc/nftables.conf where that has it"
+                f"{table} exists and was not created by this module: remove it with nft delete {table}, and from "
+                "/etc/nftables.conf if it is there"
             )
 
-    # What is done
-
     def act(self, line: str, action: Callable | None = None, *arguments: str) -> None:
-        """Note an action and, outside check mode, take it."""
+        """Record an action and, outside check mode, execute it."""
         self.actions.append(line)
         if action and not self.check:
             action(*arguments)
 
     def write(self, name: str, text: str) -> bool:
-        """Bring a file to a text, or remove it when the text is empty; return whether that changed it."""
+        """Write a file, or remove it when the text is empty. Return whether it changed."""
         before = self.read(name)
         path = self.path(name)
         if before == text and path.exists() == bool(text):
@@ -322,46 +314,46 @@ class Host:
         return True
 
     def remove_directory(self, name: str) -> None:
-        """Remove a directory if it is there and empty."""
+        """Remove a directory if it exists and is empty."""
         path = self.path(name)
         if path.is_dir() and not self.check and not any(path.iterdir()):
             path.rmdir()
 
     def write_units(self, texts: dict[str, str]) -> bool:
-        """Bring program, unit and drop-in to their texts, in that order; return whether the daemon's own changed."""
+        """Write program, unit and drop-in, in that order. Return whether the program or its unit changed."""
         changed = {name: self.write(name, text) for name, text in texts.items()}
         for name in (guard.DOCKER_FILE, guard.PROGRAM_FILE):
             if not texts[name]:
                 self.remove_directory(os.path.dirname(name))
-        # A run that broke off between the write and the reload left NeedDaemonReload for this one.
+        # NeedDaemonReload is set where an earlier run ended before the reload.
         stale = self.service.properties().get("NeedDaemonReload") == "yes"
         if changed[guard.UNIT_FILE] or changed[guard.DOCKER_FILE] or stale:
             self.act("reload systemd", self.service.daemon_reload)
         return changed[guard.PROGRAM_FILE] or changed[guard.UNIT_FILE]
 
     def apply(self, section: guard.Section, present: bool, keep_existing: bool = False) -> tuple[str, list[str]]:
-        """Bring the host to the section, or to its absence; return the rules' text and the sections' names.
+        """Apply or remove a section. Return the text of the rules and the names of the sections.
 
-        keep_existing: the sources that the section on the host has are admitted as well.
+        keep_existing: keep admitting the sources of the section on the host.
         """
         with self.locked():
-            before, path = self.earlier(section.name), f"{guard.DIRECTORY}/{section.name}.json"
+            before, path = self.section(section.name), f"{guard.DIRECTORY}/{section.name}.json"
             if keep_existing and before is None and self.read(path):
                 raise Failed(
-                    f"{path} cannot be read, and the sources in it are to be kept: correct the agents' addresses that "
-                    "the preflight warns about, then run again"
+                    f"{path} cannot be read, but its sources must be kept: correct the agents' addresses that the "
+                    "preflight warns about, then run again"
                 )
-            section = guard.remember(guard.with_sources_of(section, before) if keep_existing else section, before)
-            sections = self.sections(leave_out=section.name)
+            section = guard.with_previous(section, before, keep_existing)
+            sections = self.other_sections(section.name)
             if present:
                 sections = sorted([*sections, section], key=lambda item: item.name)
             if not sections:
-                self.take_away(section)
+                self.remove_guard(section)
                 return "", []
-            return self.put(section, sections, present), [item.name for item in sections]
+            return self.update(section, sections, present), [item.name for item in sections]
 
-    def put(self, section: guard.Section, sections: list[guard.Section], present: bool) -> str:
-        """Bring files, unit and the kernel to the sections; return the rules' text."""
+    def update(self, section: guard.Section, sections: list[guard.Section], present: bool) -> str:
+        """Write the files and load the rules. Return their text."""
         if not (self.nft or self.check):
             raise Failed("nft is not installed on this host: install the package nftables")
         self.check_tables()
@@ -382,12 +374,12 @@ class Host:
         return text
 
     def loaded(self, text: str) -> bool:
-        """Tell whether the daemon says that the kernel has these rules."""
+        """Return whether the kernel has these rules, according to the daemon."""
         state = self.service.state()
         return state is not None and state["intact"] and state["digest"] == guard_daemon.digest(text)
 
     def outdated(self) -> bool:
-        """Tell whether no daemon answers, or one whose program is another, as after a run that broke off."""
+        """Return whether no daemon responds, or one with another program, as after an interrupted run."""
         state = self.service.state()
         return state is None or state.get("program") != guard_daemon.digest(inspect.getsource(guard_daemon))
 
@@ -397,7 +389,7 @@ class Host:
         if properties.get("UnitFileState") != "enabled":
             self.act("enable the unit", self.service.do, "enable")
         if properties.get("ActiveState") != "active":
-            # `restart` also for a unit that waits for its next start.
+            # `restart` also starts a unit that waits for its next automatic restart.
             self.act("start the guard", self.service.do, "restart")
         elif renewed or self.outdated():
             self.act("restart the guard", self.service.do, "restart")
@@ -405,14 +397,14 @@ class Host:
             self.act("load the rules", self.service.do, "reload")
         else:
             return
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_TIMEOUT
         while not (self.check or self.loaded(text)):
             if time.monotonic() > deadline:
                 raise Failed(f"the guard does not load {guard.TABLE_FILE}: see journalctl -u {guard.UNIT}")
             time.sleep(0.1)
 
-    def take_away(self, section: guard.Section) -> None:
-        """Leave nothing of the guard on the host."""
+    def remove_guard(self, section: guard.Section) -> None:
+        """Remove the guard from the host."""
         properties, installed = self.service.properties(), self.installed()
         if properties.get("UnitFileState") == "enabled":
             self.act("disable the unit", self.service.do, "disable")
@@ -426,13 +418,13 @@ class Host:
         self.remove_directory(guard.DIRECTORY)
 
     def remove_tables(self) -> None:
-        """Delete the tables that are there, in one transaction."""
+        """Delete the existing tables in one transaction."""
         commands = [f"delete table {family} {guard.TABLE}" for family in self.service.owners()]
         self.command(str(self.nft), "; ".join(commands))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep another call out: several hosts of a run may delegate to this one at once. Leaves no lock file."""
+        """Lock out other calls: several hosts of a run can delegate to this one. Leave no lock file."""
         handle = os.open(self.path("/etc"), os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -442,7 +434,7 @@ class Host:
 
 
 def main() -> None:
-    """Read the parameters, apply them, answer."""
+    """Run the module."""
     port = {
         "port": {"type": "int", "required": True},
         "protocol": {"type": "str", "choices": ["tcp", "udp"], "default": "tcp"},
@@ -465,7 +457,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = module.params
+    params = module.params
     host = Host(
         run=lambda command: module.run_command(command, environ_update={"LC_ALL": "C"}),
         nft=module.get_bin_path("nft", opt_dirs=["/usr/sbin", "/sbin"]),
@@ -473,10 +465,10 @@ def main() -> None:
     )
     try:
         section = guard.section_of(
-            wanted["section"], wanted["ports"], wanted["bridges"], wanted["required_by_docker"], wanted["containers"]
+            params["section"], params["ports"], params["bridges"], params["required_by_docker"], params["containers"]
         )
-        text, sections = host.apply(section, wanted["state"] == "present", wanted["keep_existing"])
-    except (guard.Refused, guard_daemon.Failed, Failed, OSError) as error:
+        text, sections = host.apply(section, params["state"] == "present", params["keep_existing"])
+    except (guard.InvalidSection, guard_daemon.Failed, Failed, OSError) as error:
         module.fail_json(msg=str(error), actions=host.actions)
     module.exit_json(changed=bool(host.actions), table=text, sections=sections, actions=host.actions, diff=host.diff)
 

@@ -1,4 +1,4 @@
-"""Real apt, with the verifiers of Debian 12 (gpgv) and 13 (sqv), and a second key beside the one that is trusted.
+"""Real apt, with the verifiers of Debian 12 (gpgv) and 13 (sqv), and a second key next to the one that is trusted.
 
 The second key is hidden in forms of armor that a verifier reads. With what the role docker_engine writes, apt must not
 accept what the second key has signed, whatever the fetched text was.
@@ -49,7 +49,7 @@ while read -r key repository; do
   cp "/shared/keys/$key" /apt/key.asc
   echo "deb [signed-by=/apt/key.asc] file:/shared/$repository stable main" >/apt/sources.list
   status=0
-  apt-get update >/apt/said 2>&1 || status=$?
+  apt-get update >/apt/output 2>&1 || status=$?
   echo "$key $status"
 done </shared/cases
 """
@@ -163,7 +163,7 @@ def signed(tmp_path: Path) -> Iterator[Signed]:
 
 
 class Apt:
-    """The apt of one Debian suite, asked whether it accepts repositories with given keyrings."""
+    """The apt of one Debian suite, queried whether it accepts repositories with given keyrings."""
 
     def __init__(self, signed: Signed, suite: str) -> None:
         """Make the suite's image if it is not there."""
@@ -176,8 +176,8 @@ class Apt:
         """Run a script in a container without a network and return its output."""
         volumes = [f"{self.signed.folder}:/shared:ro"]
         command = ["sh", "-euc", script]
-        said = self.client.containers.run(self.image, command, volumes=volumes, network_mode="none", remove=True)
-        return said.decode()
+        output = self.client.containers.run(self.image, command, volumes=volumes, network_mode="none", remove=True)
+        return output.decode()
 
     def accepts(self, owner: str, texts: dict[str, str]) -> set[str]:
         """Return the names of those texts with which apt accepts the repository that the owner's key has signed."""
@@ -194,7 +194,7 @@ class Apt:
 
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_second_key_is_not_trusted(signed: Signed, suite: str) -> None:
-    """With what is written apt accepts the right key's repository alone; with many texts as fetched, the second's."""
+    """With what is written apt accepts the right key's repository only; with many texts as fetched, the second's."""
     apt = Apt(signed, suite)
     table = forms(signed.keys["right"], signed.keys["second"])
     fetched = {name: text for name, (text, _readers) in table.items()}

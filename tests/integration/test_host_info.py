@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The look at this very machine, with the engine that serves on it and with none."""
+"""Host info of this machine, with the engine that runs on it and without one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def docker(*words: str) -> str:
 
 
 def look(engine: str | None = None, **params) -> dict:
-    """Run the module as a program, as Ansible does, and give the look."""
+    """Run the module as a program, as Ansible does, and give Host info."""
     env = dict(os.environ)
     if engine is not None:
         env["DOCKER_HOST"] = engine
@@ -93,7 +93,7 @@ def test_engine_that_serves(image):
 
 
 def test_no_engine(tmp_path):
-    """Without an engine all else is told."""
+    """Without an engine all else is notified."""
     found = look(engine=f"unix://{tmp_path}/none.sock", projects=["any"])
     assert found["engine"]["serves"] is False
     assert found["images"] == {}
@@ -111,7 +111,7 @@ def test_container_that_stands_still(container):
 
 
 def test_connections():
-    """A refused connection is told, and no name that does not exist hangs."""
+    """A refused connection is notified, and no name that does not exist hangs."""
     found = look(connect=[{"host": "127.0.0.1", "port": 1}, {"host": "no-such-host.invalid", "port": 1}])["connect"]
     assert found[0]["error"] == "connection refused"
     assert found[1]["error"] == "name does not resolve"

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The look at file systems of their own below the engine's and containerd's roots, in a mount namespace."""
+"""Host info at file systems of their own below the engine's and containerd's roots, in a mount namespace."""
 
 from __future__ import annotations
 

@@ -48,6 +48,7 @@ from tests.integration.machine import python_of_a_host
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
+NO_BLOBS = "does not serve blobs:"
 REGISTRY = front.PARAMETERS["registryAddress"]
 # All that is served here is served at an address that containers would reach as well: loopback's are refused. The
 # machine's own outer address may be one of those that examples are written with, which are refused too.
@@ -315,17 +316,17 @@ def test_execution_clients_in_trouble(chain, anvils, serve, certificate) -> None
     old = anvils.start("--chain-id", "31337", "--timestamp", str(int(time.time()) - 7300))
     cases = [
         (anvils.start("--chain-id", "1"), "is on chain 1 (mainnet), but testnet is on chain 31337"),
-        (GONE, "cannot be reached: connection refused"),
-        ("http://no-such-host.invalid", "its name does not resolve here"),
-        (f"http://{ADDRESS}:{silent.getsockname()[1]}", "gives no answer within 2 s"),
+        (GONE, "is not reachable: connection refused"),
+        ("http://no-such-host.invalid", "does not resolve on this host"),
+        (f"http://{ADDRESS}:{silent.getsockname()[1]}", "does not respond within 2 s"),
         (old, "its latest block, 0, is 2 h old (limit: 5 min)"),
         (old, f"does not have a contract at {REGISTRY}, the address of the registry"),
         (serve(Syncing), "is syncing, block 16 of 8192"),
-        (serve(Page), "answers with HTML and not with JSON"),
-        (serve(Redirect), "answers 301, a redirect to http://127.0.0.1:9"),
-        (serve(front.Front, context=context), "its certificate is not trusted: self-signed certificate"),
-        (endpoint.replace("http", "https"), "no TLS with it: "),
-        (serve(Endpoint, wants_path="/key"), "answers 401 Unauthorized: wrong key: "),
+        (serve(Page), "returns HTML instead of JSON"),
+        (serve(Redirect), "returns 301, a redirect to http://127.0.0.1:9"),
+        (serve(front.Front, context=context), "has a certificate that is not trusted: self-signed certificate"),
+        (endpoint.replace("http", "https"), "fails the TLS handshake: "),
+        (serve(Endpoint, wants_path="/key"), "returns 401 Unauthorized: wrong key: "),
     ]
     started = time.monotonic()
     found = lines([url for url, _line in cases], [endpoint], aztec_l1_timeout=2)
@@ -355,19 +356,19 @@ def test_consensus_clients_in_trouble(chain, serve) -> None:
         (rewriting(syncs, 200, {"data": syncing}), "error", "is syncing, 900 slots behind"),
         (rewriting("/eth/v1/config/", 200, other_chain), "error", "is on chain 1 (mainnet)"),
         # As Lighthouse and Prysm answer since Fusaka where they are no supernodes.
-        (rewriting(blobs, *error(500, columns)), "error", "does not serve blobs: answers 500 at /eth/v1/beacon/blobs/"),
-        (rewriting(blobs, *error(404, custody)), "error", "does not serve blobs: answers 404 at /eth/v1/beacon/blobs/"),
-        (rewriting(blobs, *error(404, "not found")), "error", "does not serve blobs: answers 404 for the last 4 slots"),
+        (rewriting(blobs, *error(500, columns)), "error", f"{NO_BLOBS} returns 500 for /eth/v1/beacon/blobs/"),
+        (rewriting(blobs, *error(404, custody)), "error", f"{NO_BLOBS} returns 404 for /eth/v1/beacon/blobs/"),
+        (rewriting(blobs, *error(404, "not found")), "error", "does not serve blobs: returns 404 for the last 4 slots"),
         (rewriting("/eth/v1/node/identity", 200, identity), "warning", "keeps 4 of 128 data columns"),
         (
             rewriting(syncs, *error(403, "no")),
             "warning",
-            "answers 403 Forbidden: no: its sync state is unknown",
+            "returns 403 Forbidden: no: its sync state is unknown",
         ),
-        (chain, "error", "answers 404 Not Found"),
-        (GONE, "error", "cannot be reached: connection refused"),
-        (serve(Page), "error", "answers with HTML and not with JSON"),
-        (serve(Redirect), "error", "answers 301, a redirect to http://127.0.0.1:9"),
+        (chain, "error", "returns 404 Not Found"),
+        (GONE, "error", "is not reachable: connection refused"),
+        (serve(Page), "error", "returns HTML instead of JSON"),
+        (serve(Redirect), "error", "returns 301, a redirect to http://127.0.0.1:9"),
     ]
     found = lines([chain], [url for url, _level, _line in cases])
     assert len(found) == len(cases), found
@@ -388,7 +389,7 @@ def test_a_server_that_gives_a_byte_a_second_holds_up_nobody(chain, serve) -> No
     started = time.monotonic()
     found = lines([url, chain], [url], aztec_l1_timeout=2)
     assert time.monotonic() - started < 4
-    assert [one.partition(") ")[2] for one in found] == ["gives no answer within 2 s"] * 2
+    assert [one.partition(") ")[2] for one in found] == ["does not respond within 2 s"] * 2
 
 
 def test_a_certificate_that_is_trusted(chain, serve, certificate, monkeypatch) -> None:
@@ -413,7 +414,7 @@ def test_balances_of_real_accounts(chain, serve) -> None:
     rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**22))
 
 
-NOTHING_TRACED = f"refuses {TRACE}: the method {TRACE} does not exist/is not available"
+NOTHING_TRACED = f"rejects {TRACE}: the method {TRACE} does not exist/is not available"
 
 
 def test_traces_of_real_transactions(chain, anvils, serve) -> None:
@@ -460,7 +461,7 @@ def test_clients_that_do_not_trace(chain, serve) -> None:
     for fleet, level in ((SIX, "error"), (FIVE, "warning"), (FLEET, "warning")):
         (found,) = lines([none], [beacon], fleet)
         assert found.startswith(f"{level}: {line}")
-        assert f"): {NOTHING_TRACED}; refuses {DEBUG}: the method {DEBUG} does not exist" in found
+        assert f"): {NOTHING_TRACED}; rejects {DEBUG}: the method {DEBUG} does not exist" in found
     row = judged([none], [beacon], SIX).clients[0]
     assert (row[7], row[-1]) == ("registry, NO TRACES", "FAILED")
     allowed = {"prover_node_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True}}
@@ -472,7 +473,7 @@ def test_clients_that_do_not_trace(chain, serve) -> None:
     assert found.startswith(f"warning: {line}")
     assert len(judged([none], [beacon], SIX, aztec_l1_debug_urls=[none, chain]).clients) == 3
     found = lines([chain], [beacon], SIX, aztec_l1_debug_urls=[GONE])
-    assert found == [f"error: entry 1 ({GONE}) cannot be reached: connection refused"]
+    assert found == [f"error: entry 1 ({GONE}) is not reachable: connection refused"]
 
 
 def test_a_chain_without_transactions(anvils, serve) -> None:
@@ -647,12 +648,12 @@ def test_a_signer_with_a_secret_path_is_asked_and_not_shown(tmp_path, chain, ser
     run = play(tmp_path, values, "-vvv", playbook="playbooks/site.yml")
     assert run.returncode == 2, run.stdout
     where = "node-1 prover_node_web3signer_url the signer (http://"
-    assert [row for row in rows_of(run) if row.startswith(where) and "answers 401 Unauthorized: wrong path: ***" in row]
+    assert [row for row in rows_of(run) if row.startswith(where) and "returns 401 Unauthorized: wrong path: ***" in row]
     assert_no_secret(run.stdout)
 
     values["prover_node_web3signer_url"] = f"{GONE}{path}"
     run = play(tmp_path, values, "-vvv")
-    where = f"node-1 prover_node_web3signer_url the signer ({GONE}) cannot be reached: connection refused"
+    where = f"node-1 prover_node_web3signer_url the signer ({GONE}) is not reachable: connection refused"
     assert [row for row in rows_of(run) if row.startswith(where)], run.stdout
     assert_no_secret(run.stdout)
 
@@ -687,15 +688,15 @@ def test_all_faults_in_one_table_and_nothing_touched(tmp_path, chain, anvils, se
     rows = rows_of(run)
     for number in (1, 2, 3):
         assert [
-            row for row in rows if re.match(rf"node-1 aztec_l1_execution_urls entry {number} .* answers 401 Un", row)
+            row for row in rows if re.match(rf"node-1 aztec_l1_execution_urls entry {number} .* returns 401 Un", row)
         ]
         assert [
-            row for row in rows if re.match(rf"node-1 aztec_l1_consensus_urls entry {number} .* answers 401 Un", row)
+            row for row in rows if re.match(rf"node-1 aztec_l1_consensus_urls entry {number} .* returns 401 Un", row)
         ]
     where = "node-1 aztec_l1_execution_urls entry"
     assert [row for row in rows if row.startswith(f"{where} 4 ({wrong_chain}) is on chain 1 (mainnet)")]
     assert [row for row in rows if row.startswith(f"{where} 6 ") and "a redirect to http://127.0.0.1:9 " in row]
-    assert f"node-1 prover_broker_l1_execution_urls entry 1 ({GONE}) cannot be reached: connection refused" in (
+    assert f"node-1 prover_broker_l1_execution_urls entry 1 ({GONE}) is not reachable: connection refused" in (
         "\n".join(rows)
     )
     assert [row for row in rows if "has 0 ETH and cannot pay for submitting proofs send ETH to it" in row]
@@ -721,7 +722,7 @@ def test_one_of_several_is_enough_and_all_are_reported(tmp_path, chain, serve) -
     assert "1 problem on the hosts" in run.stdout, run.stdout
     run = play(tmp_path, {**values, "aztec_l1_needed": "one"})
     assert run.returncode == 0, run.stdout
-    line = f"(warning) entry 1 ({GONE}) cannot be reached: connection refused"
+    line = f"(warning) entry 1 ({GONE}) is not reachable: connection refused"
     assert [row for row in rows_of(run) if row.startswith(f"node-1 aztec_l1_execution_urls {line}")]
 
 

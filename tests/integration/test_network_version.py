@@ -118,7 +118,7 @@ def test_what_was_not_checked_is_said_and_no_fault(tmp_path, values, data) -> No
     assert row_of(run).endswith(" not checked: the file does not contain nodeVersion")
     run = play(tmp_path, {**values(GONE + FILE), "prover_node_data_directory": str(data)})
     assert run.returncode == 0, run.stdout
-    line = f"- - not checked: {GONE} cannot be reached: connection refused; there is no cached copy"
+    line = f"- - not checked: {GONE} is not reachable: connection refused; there is no cached copy"
     assert row_of(run) == f"node-1 testnet 4.1.2 {line}"
     assert [row for row in rows_of(run) if row.startswith("node-1 aztec_")] == []
 
@@ -143,7 +143,7 @@ def test_a_password_in_the_location_is_used_and_not_shown(tmp_path, values, serv
         run = play(tmp_path, values(location), "-vvv")
         assert run.returncode == 0, run.stdout
         assert_no_secret(run.stdout)
-        end = f" 4.1.2 {url} ok" if right else f"- - not checked: {url} answers 401 Unauthorized: wrong key: "
+        end = f" 4.1.2 {url} ok" if right else f"- - not checked: {url} returns 401 Unauthorized: wrong key: "
         assert end in row_of(run), run.stdout
 
 

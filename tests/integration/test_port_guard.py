@@ -1,8 +1,8 @@
 """The port guard in the kernel: hosts, a stranger and containers as network namespaces of their own.
 
-Wants root, iproute2, util-linux, nft and libnftables. The guard's daemon runs as a process in the host's namespace; its
-unit is tried on the lab's hosts. Every namespace and process is made here and removed at the end; the machine's own
-ruleset is neither read nor written.
+Requires root, iproute2, util-linux, nft and libnftables. The guard's daemon runs as a process in the host's
+namespace. Its unit is tested on the hosts of the lab. Every namespace and process is created here and removed at the
+end. The ruleset of the machine is not used.
 
     agent ─┐               ┌─ aztec0 ─┬─ broker
            ├─ lan ── host ─┤          └─ node
@@ -100,7 +100,7 @@ CONTAINERS = [
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 SWITCHES = Path("/proc/sys/net/bridge")
-OWNED = pytest.mark.parametrize("daemon", [OWNER], indirect=True)
+OWNER_ATTRIBUTES = pytest.mark.parametrize("daemon", [OWNER], indirect=True)
 WATCHED = pytest.mark.parametrize("daemon", [WATCH], indirect=True)
 BOTH = pytest.mark.parametrize("daemon", [OWNER, WATCH], indirect=True)
 
@@ -124,7 +124,7 @@ def nft(commands: str, check: bool = True) -> subprocess.CompletedProcess:
 
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Let the sockets made in the block belong to a namespace."""
+    """Allow the sockets made in the block belong to a namespace."""
     with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{PREFIX}{name}") as there:
         assert LIBC.setns(there.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
         try:
@@ -165,7 +165,7 @@ def build() -> None:
         sh(f"ip netns add {PREFIX}{name}")
         sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0", name)
         sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0", name)
-        # A redirect would have the broker send to the node directly where a test wants a detour.
+        # A redirect would have the broker send to the node directly where a test requires a detour.
         sh("sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv6.conf.default.accept_redirects=0", name)
         sh("ip link set lo up", name)
     sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1", "host")
@@ -198,7 +198,7 @@ def build() -> None:
 
 
 def bridge_netfilter(on: bool) -> bool:
-    """Let iptables and the family inet see what a bridge of the host forwards; tell whether this kernel can."""
+    """Allow iptables and the family inet see what a bridge of the host forwards; return whether this kernel can."""
     if SWITCHES.is_dir():
         for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
             sh(f"sysctl -qw net.bridge.{name}={int(on)}", "host")
@@ -206,7 +206,7 @@ def bridge_netfilter(on: bool) -> bool:
 
 
 class Echo(threading.Thread):
-    """Answers on ports of a namespace, tcp and udp, both address families, until told to stop."""
+    """Answers on ports of a namespace, tcp and udp, both address families, until notified to stop."""
 
     def __init__(self, served: dict[str, list[int]]) -> None:
         super().__init__(daemon=True)
@@ -314,7 +314,7 @@ class Daemon(Service):
         if verb in ("enable", "disable"):
             self.enabled = verb == "enable"
         elif verb == "reload":
-            assert guard_daemon.ask("reload", self.control)
+            assert guard_daemon.send_command("reload", self.control)
         else:
             self.stop()
             if verb != "stop":
@@ -324,14 +324,14 @@ class Daemon(Service):
         pass
 
     def state(self) -> dict | None:
-        return guard_daemon.ask("state", self.control)
+        return guard_daemon.send_command("state", self.control)
 
     def owners(self) -> dict[str, int]:
         with inside("host"):
             return super().owners()
 
     def start(self) -> None:
-        """Start the daemon and wait until it says, as to systemd, that the tables are loaded."""
+        """Start the daemon and wait until it notifies, as it does systemd, that the tables are loaded."""
         ready = str(self.root / "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(self.root / "errors", "a+") as errors:
             with contextlib.suppress(FileNotFoundError):
@@ -356,13 +356,13 @@ class Daemon(Service):
             self.process = None
 
     def another(self) -> tuple[int, str]:
-        """Start a second daemon beside the first; return its exit code and what it complains of."""
+        """Start a second daemon next to the first; return its exit code and what it complains of."""
         command = self.command_line(str(self.root / "control2"))
         done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=20)
         return done.returncode, done.stderr
 
     def keeps(self, text: str) -> bool:
-        """Tell whether the tables have these rules and belong to the process, or to nobody where it watches."""
+        """Return whether the tables have these rules and belong to the process, or have no owner where it watches."""
         state = self.state()
         pid = self.process.pid if self.process and state and state["mechanism"] == OWNER else 0
         return (
@@ -374,9 +374,9 @@ class Daemon(Service):
 
 @pytest.fixture
 def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    """Give a daemon that was not started yet, with its files below a directory of its own.
+    """Return a daemon that was not started yet, with its files below a directory of its own.
 
-    Its mechanism is the kernel's best one, or the one that the test asks for.
+    Its mechanism is the kernel's best one, or the one that the test queries for.
     """
     (tmp_path / "etc").mkdir()
     mechanism = getattr(request, "param", "")
@@ -392,7 +392,7 @@ def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
 
 @pytest.fixture
 def host(daemon: Daemon) -> Callable[..., Host]:
-    """Give a guard on the host's namespace, as one run of the module has it."""
+    """Return a guard on the host's namespace, as one run of the module has it."""
 
     def run(command: list) -> tuple[int, str, str]:
         done = subprocess.run(["ip", "netns", "exec", f"{PREFIX}host", *command], capture_output=True, text=True)
@@ -405,7 +405,7 @@ def host(daemon: Daemon) -> Callable[..., Host]:
 
 
 def unload() -> None:
-    """Remove the tables, which nobody owns by then."""
+    """Remove the tables, which have no owner by then."""
     tables = re.findall(rf"^table (\w+) {guard.TABLE}$", sh("nft list tables", "host"), re.MULTILINE)
     nft("".join(f"delete table {family} {guard.TABLE}\n" for family in tables))
 
@@ -417,7 +417,7 @@ def shown() -> str:
 
 
 def comes_back(before: str) -> bool:
-    """Tell whether the tables have certain rules within some time. The daemon is not asked, which would wake it."""
+    """Return whether the tables have certain rules within some time. The daemon is not queried, which would wake it."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if sh("nft list tables", "host").count(guard.TABLE) == 2 and shown() == before:
@@ -469,7 +469,7 @@ def connection(source: str, target: str, port: int, from_port: int = 0) -> socke
 
 
 def answers(client: socket.socket, size: int = 4) -> bool:
-    """Tell whether what is sent over a connection comes back."""
+    """Return whether what is sent over a connection comes back."""
     deadline = time.monotonic() + PATIENCE
     try:
         client.sendall(b"x" * size)
@@ -483,7 +483,7 @@ def answers(client: socket.socket, size: int = 4) -> bool:
 
 
 def reaches(source: str, target: str, port: int, protocol: str = "tcp", size: int = 4) -> bool:
-    """Tell whether a source gets an answer from a port."""
+    """Return whether a source gets an answer from a port."""
     if protocol == "tcp":
         try:
             with connection(source, target, port) as client:
@@ -530,8 +530,8 @@ def link_local(name: str) -> str:
 class Traffic(threading.Thread):
     """Connects to ports in turn, without pause and at a steady rate, until the block that it is used with ends.
 
-    A client that has to be served asks each connection for an echo; `failed` has those that gave none. One that has to
-    be kept out notes in `reached` when each attempt began that had any answer, an accepted connection or a refusal, and
+    A client that must be served expects an echo from each connection; `failed` has those without one. One that must
+    be blocked notes in `reached` when each attempt began that had any answer, an accepted connection or a refusal, and
     holds what was accepted in `held`.
     """
 
@@ -632,7 +632,7 @@ class Traffic(threading.Thread):
 
 @contextlib.contextmanager
 def load(served: list[Way]) -> Iterator[None]:
-    """Let the stranger and the agent connect all through a block; the agent alone is answered, each time."""
+    """Allow the stranger and the agent connect all through a block; the agent only is answered, each time."""
     shut = ways("host", 7000, 8080, protocols=("tcp",)) + ways("broker", 8080, 8880, protocols=("tcp",))
     with Traffic("stranger", shut, served=False) as stranger, Traffic("agent", served, served=True) as agent:
         # The block begins with attempts under way.
@@ -663,8 +663,8 @@ AT_THE_HOST = [
     Way("10.66.0.255", 7000, "udp"),
     Way("255.255.255.255", 7000, "udp"),
 ]
-# Ways that are for nobody outside, whatever the sources: no section lists 9000 and 40400.
-FOR_NOBODY = [
+# Connections that are blocked from outside for all sources: no section lists 9000 and 40400.
+FOR_NO_SOURCE = [
     *ways("broker", 8080, 8880, 9000),
     *ways("node", 8081, 8880, 40400),
     Way("10.67.0.2", 8080, "udp", 4000),
@@ -683,14 +683,14 @@ def test_only_admitted_sources_reach_a_port(host, daemon: Daemon) -> None:
     assert reached("stranger", AT_THE_HOST) == AT_THE_HOST, "open again: it was the guard that shut it"
 
 
-def test_nobody_outside_reaches_a_container_by_a_route(host, daemon: Daemon) -> None:
-    assert reached("stranger", FOR_NOBODY) == FOR_NOBODY, "open without the guard, or the check proves nothing"
+def test_none_outside_reaches_a_container_by_a_route(host, daemon: Daemon) -> None:
+    assert reached("stranger", FOR_NO_SOURCE) == FOR_NO_SOURCE, "open without the guard, or the check proves nothing"
     host().apply(section(*ADDRESS["agent"]), present=True)
-    assert reached("stranger", FOR_NOBODY) == []
-    assert reached("agent", FOR_NOBODY) == []
+    assert reached("stranger", FOR_NO_SOURCE) == []
+    assert reached("agent", FOR_NO_SOURCE) == []
     daemon.stop()
     unload()
-    assert reached("stranger", FOR_NOBODY) == FOR_NOBODY, "open again: it was the guard that shut it"
+    assert reached("stranger", FOR_NO_SOURCE) == FOR_NO_SOURCE, "open again: it was the guard that shut it"
 
 
 def test_link_local_and_multicast_sources_are_strangers_until_they_are_listed(host) -> None:
@@ -836,7 +836,7 @@ def test_a_removed_agent_that_tries_is_named(host, daemon: Daemon) -> None:
     assert denied() == []
 
 
-@OWNED
+@OWNER_ATTRIBUTES
 def test_a_stranger_that_tries_is_not_named(host, daemon: Daemon) -> None:
     host().apply(section(*ADDRESS["agent"], *ADDRESS["neighbour"]), present=True)
     host().apply(section(*ADDRESS["agent"]), present=True)
@@ -905,7 +905,7 @@ def checksum(data: bytes) -> int:
 
 
 def first_packet(source: str, target: str, from_port: int, port: int) -> bytes:
-    """Return the IPv4 packet that asks for a connection."""
+    """Return the IPv4 packet that queries for a connection."""
     ends = socket.inet_aton(source) + socket.inet_aton(target)
     tcp = struct.pack("!HHIIBBHHH", from_port, port, 1, 0, 0x50, 2, 64000, 0, 0)
     tcp = tcp[:16] + struct.pack("!H", checksum(ends + struct.pack("!HH", 6, len(tcp)) + tcp)) + tcp[18:]
@@ -914,7 +914,7 @@ def first_packet(source: str, target: str, from_port: int, port: int) -> bytes:
 
 
 def accepts(port: int, tags: tuple[int, ...], from_port: int) -> bool:
-    """Tell whether the node accepts a connection that the broker asks for in a frame with VLAN tags of number 0."""
+    """Return whether the node accepts a connection from the broker in a frame with VLAN tags of ID 0."""
     ends = bytes.fromhex((MAC["node"] + MAC["broker"]).replace(":", ""))
     packet = first_packet(ADDRESS["broker"][0], ADDRESS["node"][0], from_port, port)
     with new_socket("broker", socket.AF_PACKET, socket.SOCK_RAW) as raw:
@@ -932,7 +932,7 @@ def accepts(port: int, tags: tuple[int, ...], from_port: int) -> bool:
     return False
 
 
-def test_frames_with_vlan_tags_are_no_way_round(host) -> None:
+def test_frames_with_vlan_tags_are_not_way_round(host) -> None:
     """The kernel takes a frame with tags of number 0 as one without; the rules see the first tag's content at most."""
     frames = [(), (0x8100,), (0x88A8,), (0x8100, 0x8100), (0x88A8, 0x8100), (0x88A8, 0x88A8), (0x8100,) * 3]
     open_to = [tags for number, tags in enumerate(frames) if accepts(8081, tags, 20000 + number)]
@@ -945,13 +945,13 @@ def test_frames_with_vlan_tags_are_no_way_round(host) -> None:
 # What others do to the tables
 
 
-@OWNED
+@OWNER_ATTRIBUTES
 def test_nothing_that_others_do_opens_a_port(host, daemon: Daemon) -> None:
     """With an owner the tables stay as they are, for a user with all rights."""
     text, _ = host().apply(section(*ADDRESS["agent"]), present=True)
     before = shown()
     done = []
-    # Not by the address translation, which a flush does take away.
+    # Not by the address translation, which a flush does remove.
     with load(USERLAND):
         for act in (
             "flush ruleset",
@@ -990,7 +990,7 @@ def test_the_end_of_the_daemon_opens_nothing(host, daemon: Daemon) -> None:
         assert shown() == before
 
 
-@OWNED
+@OWNER_ATTRIBUTES
 def test_a_second_daemon_does_not_start(host, daemon: Daemon) -> None:
     text, _ = host().apply(section(*ADDRESS["agent"]), present=True)
     code, errors = daemon.another()
@@ -1020,7 +1020,7 @@ def test_rules_that_do_not_load_leave_the_tables_as_they_are(host, daemon: Daemo
     host().apply(section(*ADDRESS["agent"]), present=True)
     before = shown()
     (daemon.root / guard.TABLE_FILE.lstrip("/")).write_text(f"delete chain inet {guard.TABLE} to_host\nnonsense\n")
-    answer = guard_daemon.ask("reload", daemon.control)
+    answer = guard_daemon.send_command("reload", daemon.control)
     assert answer["problem"] and answer["intact"]
     assert shown() == before
     again = host()
@@ -1030,13 +1030,13 @@ def test_rules_that_do_not_load_leave_the_tables_as_they_are(host, daemon: Daemo
 
 @BOTH
 def test_a_saved_ruleset_with_the_tables_in_it(host, daemon: Daemon) -> None:
-    """It does not load while the daemon owns them. It does when nobody does, and the daemon puts it right."""
+    """It cannot be loaded while the daemon owns them. Without an owner it can, and the daemon corrects the tables."""
     text, _ = host().apply(section(*ADDRESS["agent"]), present=True)
     before, saved = shown(), sh("nft list ruleset", "host")
-    owned = daemon.state()["mechanism"] == OWNER
+    has_owner = daemon.state()["mechanism"] == OWNER
     loaded = nft(f"flush ruleset\n{saved}", check=False)
-    assert bool(loaded.returncode) == owned
-    assert "Operation not permitted" in loaded.stderr or not owned
+    assert bool(loaded.returncode) == has_owner
+    assert "Operation not permitted" in loaded.stderr or not has_owner
     assert daemon.keeps(text)
     # As nft prints it, and as an operator corrects it: without owner, with somebody let in.
     plain = re.sub(r"^\tflags owner.*\n", "", saved, flags=re.MULTILINE)
@@ -1088,7 +1088,7 @@ def test_what_others_do_is_undone_within_a_second(host, daemon: Daemon) -> None:
         median = statistics.median(figures)
         print(f"gap, {name}: median {median:.0f} ms, at most {max(figures):.0f} ms, {len(figures)} repeats")
         assert max(figures) < 1000
-    assert made, "nobody came in, or the check proves nothing"
+    assert made, "no connection was accepted: the check proves nothing"
     for _, client in made:
         client.settimeout(PATIENCE)
     assert at_once(lambda held: answers(held[1]), made[-200:]) == []
@@ -1200,7 +1200,7 @@ def test_second_run_changes_nothing_and_other_tables_are_untouched(host, daemon:
         pytest.param(f"insert rule inet {guard.TABLE} prerouting accept", id="rule_inserted"),
     ],
 )
-def test_a_run_mends_what_was_done_while_no_daemon_was_there(host, daemon: Daemon, harm: str) -> None:
+def test_a_run_corrects_what_was_done_while_no_daemon_was_there(host, daemon: Daemon, harm: str) -> None:
     text, _ = host().apply(section(*ADDRESS["agent"]), present=True)
     before = shown()
     daemon.stop()
@@ -1227,7 +1227,7 @@ def _applied(host, name: str = "prover_broker") -> list[str]:
 
 def test_tables_of_somebody_else_are_refused(host) -> None:
     nft(f"add table inet {guard.TABLE}")
-    with pytest.raises(Failed, match=f"table inet {guard.TABLE} is there and was not made by this module") as caught:
+    with pytest.raises(Failed, match=f"table inet {guard.TABLE} exists and was not created by this module") as caught:
         host().apply(section(), present=True)
     (command,) = re.findall(r"remove it with nft (.*), and from", str(caught.value))
     nft(command)

@@ -138,7 +138,7 @@ FOLLOWED = [
     ("the port guard's tables do not have an owner", f"{_GUARD}::test_remedies_of_verify_work"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
     ("does not start after a reboot: run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
-    ("was not made by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
+    ("not created by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
     (
         "delete it and run the role of",
         "tests/integration/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",
@@ -151,11 +151,11 @@ FOLLOWED = [
 
 # Lines that name no act of their own: they lead to the log, the unit or the line that has the reason.
 LEADS_ON = (
-    "the daemon does not answer: see systemctl status aztec-port-guard",
+    "the daemon does not respond: see systemctl status aztec-port-guard",
     "the engine was installed but is not usable",
     "{} does not start ({}): see journalctl -u {}.service",
     "These files and images ran before: check what else has changed on the host",
     "Nothing was changed: see its log",
-    "the container engine stopped answering",
+    "the container engine stopped responding",
     "(broker or node) failed, see above; no container was restarted: fix it and run again",
 )

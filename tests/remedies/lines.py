@@ -66,17 +66,16 @@ NO_LINES = {
     "update needed: the network has a new rollup ({})": _PART,
     "update needed: the network wants a newer version ({})": _PART,
     "it was killed (SIGKILL): memory ran out on the host, or it did not stop in time ({})": _PART,
-    "asking the kernel for table {} {} failed: {}": _OTHERS,
-    "asking the kernel for the ruleset's generation failed: {}": _OTHERS,
-    "the kernel refuses to let this process own the tables: {}": _OTHERS,
-    "somebody changed the tables: loaded them again": _NOTE,
+    "reading {} from the kernel failed: {}": _OTHERS,
+    "the kernel returns no generation of the ruleset": _OTHERS,
+    "the kernel does not let this process own the tables: {}": _OTHERS,
+    "another process changed the tables: loaded them again": _NOTE,
     r"^Pin: version (\S+)": _NOT_TEXT,
     r"^Status: \S+ \S+ installed$": _NOT_TEXT,
     r"Entering standby mode|Still waiting\. Rollup at 0x|Exiting standby mode|"
     "Subsystems stopped due to rollup upgrade|Canonical rollup upgrade detected: stopping subsystems": _NOT_TEXT,
     "traces (of block {}: chain too short)": _NOTE,
-    "cannot be asked: the URL is not one of http": _PART,
-    "cannot be asked: URL or API key holds characters that no request may have": _PART,
+    "is not queried: URL or API key contain characters that are not allowed": _PART,
     "not checked: the versions cannot be compared": _NOTE,
     "{}not checked: the versions cannot be compared": _NOT_TEXT,
     "not checked: the file does not contain nodeVersion": _NOTE,
@@ -95,9 +94,6 @@ NO_LINES = {
     "{}: the state of its job stays on the host until a later run removes it: {}": _NOTE,
     "{}: no progress for now: {}": _NOTE,
     "{}: {}; {} s left": _NOTE,
-    "answers {}": _PART,
-    "asks for a login": _PART,
-    "no time left to ask": _PART,
 }
 
 

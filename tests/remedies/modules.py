@@ -61,14 +61,14 @@ def problem(name: str, given: dict | str) -> str:
             return ""
         params = arguments(name, given)
         if name == "host_info":
-            return host_info.wrong_argument(params) or ""
+            return host_info.invalid_argument(params) or ""
         if name == "compose_stack":
             if params["compose"]:
                 params["_model"] = compose_model(params["compose"])
             compose_stack.DesiredState(params)
             return ""
         nft.section_of(*(params[one] for one in ("section", "ports", "bridges", "required_by_docker", "containers")))
-    except (compose.Problem, nft.Refused, ValueError) as error:
+    except (compose.Problem, nft.InvalidSection, ValueError) as error:
         return str(error)
     except AnsibleError as error:
         return str(error)

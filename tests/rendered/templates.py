@@ -18,7 +18,7 @@ def variables_of(component: str, given: dict[str, Any]) -> dict[str, Any]:
     role = ROOT / "roles" / component
     found = {
         "prover_node_publisher_private_key": KEY,
-        "prover_agent_broker_url": "http://10.0.0.10:8080",
+        "prover_agent_broker_host": "10.0.0.10",
         "preflight_host_info": LOOK,
         "component_header": "A header",
         "component_project": f"aztec-{component.replace('_', '-')}",

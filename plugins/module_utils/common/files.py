@@ -1,12 +1,21 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write files so that a reader sees the previous content or the new one, never a part of it."""
+"""Read files that may be missing, and write files atomically."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from contextlib import suppress
+from pathlib import Path
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, '' where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return ""
 
 
 def write_atomically(
@@ -17,7 +26,7 @@ def write_atomically(
     prefix: str | None = None,
     keep_owner: bool = False,
 ) -> None:
-    """Replace a file in one step. After a power failure, either the previous content or the new content is on disk.
+    """Replace a file in one step: readers see the previous content or the new one, also after a power failure.
 
     A symbolic link at path is replaced, not followed.
 

@@ -1,15 +1,14 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The HTTP client for every question to a peer, with limits on total time, size and numbers.
+"""HTTP client with limits on total time, response size and number size. All HTTP requests of the collection use it.
 
-Runs on hosts. A peer is not trusted: it can answer one byte at a time, without an end, or with numbers that no program
-can work with.
+Runs on hosts. A server is not trusted: it can send one byte at a time, an endless response, or numbers too large to
+process.
 """
 
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import os
 import re
@@ -18,28 +17,34 @@ import ssl
 import threading
 import time
 from base64 import b64encode
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Callable
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment
 
-# Bytes of a body. The longest answer that is asked for here is a block with some thousand transaction hashes.
-LONGEST = 2**20
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
+
+# Bytes of a body. The longest expected response is a block with some thousand transaction hashes.
+MAX_BODY = 2**20
 # Bytes of the status line and the headers together.
-LONGEST_HEAD = 2**18
+MAX_HEAD = 2**18
 # Digits of a number in JSON: 256 bits have 78.
-DIGITS = 80
-REDIRECTS = 5
-_PIECE = 2**16
+MAX_DIGITS = 80
+MAX_REDIRECTS = 5
+USER_AGENT = "aztec-ops-prover"
+# Raised for a request that fails. ValueError: the URL or a header contains characters that are not allowed.
+REQUEST_ERRORS = (OSError, http.client.HTTPException, ValueError)
+_CHUNK = 2**16
 _NUMBER = re.compile(r"(?:0x[0-9a-fA-F]+|[0-9]+)\Z")
 
 
-class TooLong(http.client.HTTPException):
-    """An answer that is longer than its limit."""
+class ResponseTooLong(http.client.HTTPException):
+    """A response that is longer than its limit."""
 
 
-class ProxyRefused(http.client.InvalidURL):
-    """A proxy of the environment that nothing can be asked by; the text names its variable."""
+class InvalidProxy(http.client.InvalidURL):
+    """A proxy of the environment that is not supported. The text names its variable."""
 
 
 class RedirectRefused(http.client.HTTPException):
@@ -47,127 +52,93 @@ class RedirectRefused(http.client.HTTPException):
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a peer has answered."""
+class Response:
+    """The response to a request. Header names are in lower case."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
 
+def error_text(error: Exception) -> str:
+    """Return the reason of a failed request in a few words, without the URL."""
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return "timed out"
+    if isinstance(error, socket.gaierror):
+        return "name does not resolve"
+    if isinstance(error, (InvalidProxy, RedirectRefused, ResponseTooLong)):
+        return str(error)
+    if isinstance(error, (http.client.InvalidURL, ValueError)) and not isinstance(error, OSError):
+        return "the URL or a header is not valid"
+    # The text of an HTTP error can quote what the server sent.
+    return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__, 200).lower()
+
+
 def resolve(host: str, port: int, seconds: float) -> list:
-    """Return socket.getaddrinfo's addresses of a host; raise OSError, socket.timeout after so many seconds."""
+    """Return the addresses of a host as socket.getaddrinfo does. Raise OSError, or socket.timeout after seconds."""
     found: list = []
 
-    def ask() -> None:
+    def look_up() -> None:
         try:
             found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, ValueError) as error:
             found.append(error)
 
-    # The C library's look-up takes no time limit; a daemon does not keep the program from ending.
-    thread = threading.Thread(target=ask, daemon=True)
+    # getaddrinfo has no time limit. A daemon thread does not keep the program running.
+    thread = threading.Thread(target=look_up, daemon=True)
     thread.start()
     thread.join(seconds)
     if not found:
-        raise socket.timeout("the look-up of the name timed out")
+        raise socket.timeout("name resolution timed out")
     if isinstance(found[0], UnicodeError):
-        raise socket.gaierror(socket.EAI_NONAME, "the name cannot be looked up")
+        raise socket.gaierror(socket.EAI_NONAME, "the name is not valid")
     if isinstance(found[0], Exception):
         raise found[0]
     return found[0]
 
 
-class _Wire:
-    """A connected socket of which every read and write ends at the deadline. left: returns the seconds until then.
+class _Timed:
+    """A socket whose reads and writes end at a deadline, and that receives a limited number of bytes."""
 
-    It takes the place of a socket in http.client. Like one, it stays open until everything made of it is closed.
-    """
+    # Returns the seconds until the deadline.
+    remaining: Callable[[], float]
+    # Bytes that may still be received, None for no limit: the body is counted elsewhere.
+    allowed: int | None = MAX_HEAD
 
-    def __init__(self, sock: socket.socket, left: Callable[[], float]) -> None:
-        self.sock, self.left = sock, left
-        self.readers, self.closing = 0, False
-        # Bytes that may still come, None for any number: what is read of a body is counted elsewhere.
-        self.allowed: int | None = LONGEST_HEAD
+    def sendall(self, *arguments: Any) -> None:
+        """Send all data before the deadline."""
+        self.settimeout(self.remaining())
+        super().sendall(*arguments)
 
-    def sendall(self, data: bytes) -> None:
-        """Send all data by the deadline."""
-        self.sock.settimeout(self.left())
-        self.sock.sendall(data)
-
-    def makefile(self, *_mode: Any) -> io.BufferedReader:
-        """Return what http.client reads an answer from."""
-        self.readers += 1
-        return io.BufferedReader(_Reader(self))
-
-    def close(self) -> None:
-        """Close the socket, after its readers."""
-        self.closing = True
-        if not self.readers:
-            self.sock.close()
-
-
-class _Reader(io.RawIOBase):
-    """The bytes that come over a wire; raises TooLong after those that the wire allows."""
-
-    def __init__(self, wire: _Wire) -> None:
-        super().__init__()
-        self.wire = wire
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read once, by the deadline."""
-        wire = self.wire
-        wire.sock.settimeout(wire.left())
-        count = wire.sock.recv_into(buffer)
-        if wire.allowed is not None:
-            wire.allowed -= count
-            if wire.allowed < 0:
-                raise TooLong(f"headers of more than {LONGEST_HEAD} bytes")
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive once, before the deadline."""
+        self.settimeout(self.remaining())
+        count = super().recv_into(*arguments)
+        if self.allowed is not None:
+            self.allowed -= count
+            if self.allowed < 0:
+                raise ResponseTooLong(f"headers of more than {MAX_HEAD} bytes")
         return count
 
-    def close(self) -> None:
-        """Let go of the wire."""
-        if not self.closed:
-            self.wire.readers -= 1
-            if self.wire.closing:
-                self.wire.close()
-        super().close()
+
+class _TimedSocket(_Timed, socket.socket):
+    """A plain socket with a deadline."""
 
 
-class _Http(http.client.HTTPConnection):
-    """http.client's connection, made by a function of its own."""
-
-    def __init__(self, host: str, port: int, wire: Callable[[], _Wire], encrypted: Callable[[_Wire], _Wire]) -> None:
-        super().__init__(host, port)
-        self._wire, self._encrypted = wire, encrypted
-
-    def connect(self) -> None:
-        self.sock = self._wire()
-        host = getattr(self, "_tunnel_host", None)
-        if host:
-            # Python writes an IPv6 address with brackets in CONNECT only from 3.12 on.
-            self._tunnel_host = bracketed(host)
-            try:
-                self._tunnel()
-            finally:
-                self._tunnel_host = host
-        self.sock = self._encrypted(self.sock)
+class _TimedTlsSocket(_Timed, ssl.SSLSocket):
+    """A TLS socket with a deadline."""
 
 
 def bracketed(host: str) -> str:
-    """Return a host as URLs have it: an IPv6 address in brackets."""
+    """Return a host as it is written in URLs: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
-class Connection:
-    """A connection to one peer, for one or several questions that have one time limit together.
+class Connection(http.client.HTTPConnection):
+    """A connection to one server, for one or several requests with one common time limit.
 
-    OSError (socket.timeout for the time limit) or http.client.HTTPException (TooLong for the size limit) is raised
-    where there is no answer; ValueError where URL or headers hold characters that no request can have.
+    A failed request raises one of REQUEST_ERRORS: OSError (socket.timeout for the time limit),
+    http.client.HTTPException (ResponseTooLong for the size limit), or ValueError.
     """
 
     def __init__(
@@ -179,150 +150,148 @@ class Connection:
         proxy: str = "",
         socket_path: str = "",
     ) -> None:
-        """Take the peer and the seconds for everything, from the look-up of its name to the last byte.
+        """Set the server and the time limit, which covers everything from name resolution to the last byte.
 
-        proxy: the URL of a proxy, '' for none: loopback and the fleet's own addresses are asked without one. As with
-        urllib, a request to http goes to a proxy of https over TLS, and one to https over a CONNECT without.
-        socket_path: a Unix socket to connect to in place of the host.
+        proxy: URL of a proxy, '' for none. As with urllib, a request to http is sent to an https proxy over TLS, and a
+        request to https over a CONNECT without TLS.
+        socket_path: a Unix socket to connect to instead of the host.
         """
-        self.seconds, self.end = seconds, time.monotonic() + seconds
-        self.peer = (host, port or (443 if tls else 80))
+        super().__init__(host, port or (443 if tls else 80))
+        self.end = time.monotonic() + seconds
+        self.server = (host, self.port)
         self.tls, self.socket_path, self.source = tls, socket_path, ""
         self.response: http.client.HTTPResponse | None = None
         self.proxy = urlsplit(proxy) if proxy and not socket_path else None
         self.proxy_tls = bool(self.proxy) and self.proxy.scheme == "https"
-        self.http = _Http(*self.peer, self._connected, self._encrypted)
         if tls:
-            # No port in the header Host where it is the scheme's own.
-            self.http.default_port = 443
+            # The Host header contains no port where it is the default of the scheme.
+            self.default_port = 443
         if self.proxy and tls:
-            self.http.set_tunnel(*self.peer, headers=basic("Proxy-Authorization", self.proxy))
+            self.set_tunnel(*self.server, headers=basic("Proxy-Authorization", self.proxy))
 
-    def left(self) -> float:
-        """Return the seconds that are left; raise socket.timeout where there are none."""
-        left = self.end - time.monotonic()
-        if left <= 0:
+    def remaining(self) -> float:
+        """Return the seconds until the time limit. Raise socket.timeout after it."""
+        seconds = self.end - time.monotonic()
+        if seconds <= 0:
             raise socket.timeout("timed out")
-        return left
-
-    @property
-    def kept(self) -> bool:
-        """Whether the connection is open from an earlier question."""
-        return self.http.sock is not None
+        return seconds
 
     def connect(self) -> None:
-        """Connect, which the first request does otherwise."""
-        self.http.connect()
+        """Connect. Otherwise the first request does."""
+        self.sock = self._open()
+        host = getattr(self, "_tunnel_host", None)
+        if host:
+            # Before 3.12, Python does not put an IPv6 address in brackets in CONNECT.
+            self._tunnel_host = bracketed(host)
+            try:
+                self._tunnel()
+            finally:
+                self._tunnel_host = host
+        if self.tls or self.proxy_tls:
+            self._encrypt()
 
     def close(self) -> None:
-        """End the connection."""
-        self.http.close()
-        if self.response is not None:
+        """Close the connection."""
+        super().close()
+        if getattr(self, "response", None) is not None:
             self.response.close()
             self.response = None
 
-    def _connected(self) -> _Wire:
+    def _open(self) -> _TimedSocket:
         if self.socket_path:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._connect(sock, self.socket_path, 1)
-            return _Wire(sock, self.left)
-        host, port = self.peer
+            return self._connected(self.socket_path, 1, socket.AF_UNIX, socket.SOCK_STREAM)
+        host, port = self.server
         if self.proxy:
             host, port = self.proxy.hostname, self.proxy.port or (443 if self.proxy_tls else 80)
-        addresses = resolve(host, port, self.left())
+        addresses = resolve(host, port, self.remaining())
         error: OSError = OSError("no address")
         for number, (family, kind, protocol, _name, address) in enumerate(addresses):
             try:
-                sock = socket.socket(family, kind, protocol)
-                self._connect(sock, address, len(addresses) - number)
+                sock = self._connected(address, len(addresses) - number, family, kind, protocol)
             except OSError as caught:
                 error = caught
                 continue
             self.source = sock.getsockname()[0]
-            return _Wire(sock, self.left)
+            return sock
         raise error
 
-    def _connect(self, sock: socket.socket, address: Any, share: int) -> None:
-        """Connect within a share of the time that is left, so that the next address has its own."""
+    def _connected(self, address: Any, share: int, *arguments: int) -> _TimedSocket:
+        """Connect within a share of the remaining time, so that time is left for the next addresses."""
+        sock = _TimedSocket(*arguments)
+        sock.remaining = self.remaining
         try:
-            sock.settimeout(self.left() / share)
+            sock.settimeout(self.remaining() / share)
             sock.connect(address)
         except OSError:
             sock.close()
             raise
+        return sock
 
-    def _encrypted(self, wire: _Wire) -> _Wire:
-        if not self.tls and not self.proxy_tls:
-            return wire
+    def _encrypt(self) -> None:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
-        # With the time limit that the socket has at this moment, for the handshake as a whole.
-        wire.sock.settimeout(self.left())
-        try:
-            name = self.peer[0] if self.tls else self.proxy.hostname
-            sock = context.wrap_socket(wire.sock, server_hostname=name)
-        except BaseException:
-            wire.close()
-            raise
-        return _Wire(sock, self.left)
+        context.sslsocket_class = _TimedTlsSocket
+        # The timeout of the socket applies to the handshake as a whole.
+        self.sock.settimeout(self.remaining())
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.server[0] if self.tls else self.proxy.hostname)
+        self.sock.remaining = self.remaining
 
     def _begin(self, method: str, path: str, body: str | bytes | None, headers: dict) -> http.client.HTTPResponse:
         if self.proxy and not self.tls:
-            path = f"http://{bracketed(self.peer[0])}:{self.peer[1]}{path}"
+            path = f"http://{bracketed(self.server[0])}:{self.server[1]}{path}"
             headers = {**headers, **basic("Proxy-Authorization", self.proxy)}
-        if self.http.sock is None:
+        if self.sock is None:
             self.connect()
-        # http.client lets go of the wire with the headers where the peer ends the connection after its answer.
-        wire = self.http.sock
-        wire.allowed = LONGEST_HEAD
-        self.http.request(method, path, body, headers)
-        self.response = self.http.getresponse()
-        wire.allowed = None
+        # http.client drops its socket after the headers where the server closes the connection after its response.
+        sock = self.sock
+        sock.allowed = MAX_HEAD
+        super().request(method, path, body, headers)
+        self.response = self.getresponse()
+        sock.allowed = None
         return self.response
 
     @staticmethod
-    def _read(response: http.client.HTTPResponse, longest: int) -> bytes:
+    def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
         """Return the first bytes of a body."""
-        pieces, missing = [], longest
+        chunks, missing = [], limit
         while missing:
-            piece = response.read(min(_PIECE, missing))
-            if not piece and response.length:
+            chunk = response.read(min(_CHUNK, missing))
+            if not chunk and response.length:
                 raise http.client.IncompleteRead(b"", response.length)
-            if not piece:
+            if not chunk:
                 break
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
+            chunks.append(chunk)
+            missing -= len(chunk)
+        return b"".join(chunks)
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
         body: str | bytes | None = None,
         headers: dict | None = None,
-        longest: int = LONGEST,
-        whole: bool = True,
-    ) -> Answer:
-        """Return the answer to a request; raise TooLong where its body is longer than longest.
+        limit: int = MAX_BODY,
+        truncate: bool = False,
+    ) -> Response:
+        """Return the response to a request. A redirect is returned, not followed.
 
-        whole: False cuts a longer body off. Redirects are answers: nobody is asked whom the caller did not name.
+        limit: bytes of the body. truncate: cut off a longer body instead of raising ResponseTooLong.
         """
         try:
             response = self._begin(method, path, body, headers or {})
-            got = self._read(response, longest + whole)
-            if len(got) > longest:
-                raise TooLong(f"more than {longest} bytes")
+            content = self._read(response, limit if truncate else limit + 1)
+            if len(content) > limit:
+                raise ResponseTooLong(f"more than {limit} bytes")
         except BaseException:
             self.close()
             raise
-        if not whole and len(got) == longest:
+        if truncate and len(content) == limit:
             self.close()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, got)
+        return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
 
 def basic(name: str, parts: Any) -> dict[str, str]:
-    """Return the header that carries a split URL's user and password, {} where it has none."""
+    """Return the header with the user and password of a split URL, {} where it has none."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -330,9 +299,9 @@ def basic(name: str, parts: Any) -> dict[str, str]:
 
 
 def environment_proxy(parts: Any) -> str:
-    """Return the proxy that the environment sets for a split URL, '' for none and for what NO_PROXY names.
+    """Return the proxy that the environment sets for a split URL, '' for none and for hosts in NO_PROXY.
 
-    Raise ProxyRefused where it is of another kind than http and https.
+    Raise InvalidProxy for a proxy that is not an http or https URL.
     """
     proxy = getproxies_environment().get(parts.scheme, "")
     if not proxy or proxy_bypass_environment(parts.hostname or ""):
@@ -344,16 +313,16 @@ def environment_proxy(parts: Any) -> str:
     except ValueError:
         usable = False
     if not usable:
-        # The one in lower case has precedence.
+        # The lower-case variable has precedence.
         variable = max(name for name in os.environ if name.lower() == f"{parts.scheme}_proxy")
-        raise ProxyRefused(f"the proxy in {variable} is not a URL of http or https")
+        raise InvalidProxy(f"the proxy in {variable} is not an http or https URL")
     return proxy
 
 
 def connection_to(url: str, seconds: float, proxies: bool = False) -> Connection:
-    """Return a connection to a URL's host; raise http.client.InvalidURL where it is not a URL of http or https.
+    """Return a connection to the host of a URL. Raise http.client.InvalidURL where it is not an http or https URL.
 
-    proxies: whether the environment's proxies are used; ProxyRefused is raised where one cannot be.
+    proxies: use the proxies of the environment; raise InvalidProxy where one is not valid.
     """
     try:
         parts = urlsplit(url)
@@ -361,65 +330,74 @@ def connection_to(url: str, seconds: float, proxies: bool = False) -> Connection
     except ValueError:
         raise http.client.InvalidURL("not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise http.client.InvalidURL("not a URL of http or https")
+        raise http.client.InvalidURL("not an http or https URL")
     proxy = environment_proxy(parts) if proxies else ""
     return Connection(parts.hostname, port, seconds, parts.scheme == "https", proxy)
 
 
-def get(url: str, seconds: float, proxies: bool = False, longest: int = LONGEST) -> Answer:
-    """Return the answer to a GET of a URL, after at most REDIRECTS redirects; the time limit is for all of them."""
+def fetch(
+    method: str,
+    url: str,
+    seconds: float,
+    headers: dict | None = None,
+    proxies: bool = False,
+    limit: int = MAX_BODY,
+    redirects: int = 0,
+) -> Response:
+    """Return the response to a request to a URL, after at most so many redirects. The time limit covers all of them."""
     end = time.monotonic() + seconds
-    for _number in range(REDIRECTS + 1):
+    for remaining in range(redirects, -1, -1):
         parts = urlsplit(url)
-        connection = connection_to(url, end - time.monotonic(), proxies)
-        try:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            headers = {"User-Agent": "aztec-ops-prover", **basic("Authorization", parts)}
-            answer = connection.ask("GET", path, None, headers, longest)
-        finally:
-            connection.close()
-        if answer.status not in (301, 302, 303, 307, 308) or not answer.headers.get("location"):
-            return answer
-        leads = urljoin(url, answer.headers["location"])
-        if parts.scheme == "https" and urlsplit(leads).scheme != "https":
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        sent = {"User-Agent": USER_AGENT, **basic("Authorization", parts), **(headers or {})}
+        with closing(connection_to(url, end - time.monotonic(), proxies)) as connection:
+            response = connection.request(method, path, None, sent, limit)
+        location = response.headers.get("location")
+        if not redirects or response.status not in (301, 302, 303, 307, 308) or not location:
+            return response
+        if not remaining:
+            break
+        target = urljoin(url, location)
+        if parts.scheme == "https" and urlsplit(target).scheme != "https":
             raise RedirectRefused("a redirect from https to another scheme")
-        url = leads
-    raise RedirectRefused(f"more than {REDIRECTS} redirects")
+        url = target
+    raise RedirectRefused(f"more than {redirects} redirects")
 
 
 def parse_json(body: str | bytes) -> Any:
-    """Return the document in a JSON text; raise ValueError, whose text goes on "answers with" and quotes nothing of it.
+    """Return the document in a JSON text.
 
-    A number of more than DIGITS digits, and one that is not finite, is refused.
+    Raise ValueError for any other text and for a number with more than MAX_DIGITS digits or without a finite value.
+    The text of the error names what the body is and quotes nothing of it.
     """
 
-    def whole(text: str) -> int:
-        if len(text) > DIGITS:
+    def parse_integer(text: str) -> int:
+        if len(text) > MAX_DIGITS:
             raise OverflowError
         return int(text)
 
-    def real(text: str) -> float:
-        value = float(text) if len(text) <= DIGITS else float("inf")
+    def parse_float(text: str) -> float:
+        value = float(text) if len(text) <= MAX_DIGITS else float("inf")
         if value in (float("inf"), float("-inf")):
             raise OverflowError
         return value
 
-    def constant(_text: str) -> None:
+    def refuse_constant(_text: str) -> None:
         raise OverflowError
 
     try:
-        return json.loads(body, parse_int=whole, parse_float=real, parse_constant=constant)
+        return json.loads(body, parse_int=parse_integer, parse_float=parse_float, parse_constant=refuse_constant)
     except OverflowError:
         raise ValueError("a number that is out of range") from None
     except RecursionError:
-        raise ValueError("JSON that is nested too deep") from None
+        raise ValueError("JSON that is nested too deeply") from None
     except ValueError:
-        raise ValueError("something other and not with JSON") from None
+        raise ValueError("something other than JSON") from None
 
 
 def number(text: Any, bits: int = 64) -> int | None:
-    """Return the number in a hex or decimal text, or None for anything else and for a number of more bits."""
-    if not isinstance(text, str) or len(text) > DIGITS or not _NUMBER.match(text):
+    """Return the number in a hex or decimal text, None for anything else and for a number of more bits."""
+    if not isinstance(text, str) or len(text) > MAX_DIGITS or not _NUMBER.match(text):
         return None
-    found = int(text, 16 if text.startswith("0x") else 10)
-    return found if found < 2**bits else None
+    value = int(text, 16 if text.startswith("0x") else 10)
+    return value if value < 2**bits else None

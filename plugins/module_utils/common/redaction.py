@@ -1,9 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Take secrets out of text that a person will read: messages, logs, diffs.
+"""Remove secrets from text that is shown: messages, logs, diffs.
 
-A secret is hidden whole, in the forms that programs print it in (quoted for JSON, for a URL, in base64), and of a
-secret that is a URL the telling parts are hidden wherever they stand: user and password, path, query. Scheme, host and
-port stay, since they are what an operator looks for in a failure.
+A known secret is hidden in every form in which programs print it (quoted for JSON or a URL, in base64). User, password,
+path and query of a secret URL are hidden separately too. Scheme, host and port are kept, because an operator needs them
+to find a failure.
 """
 
 from __future__ import annotations
@@ -11,34 +11,44 @@ from __future__ import annotations
 import base64
 import json
 import re
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable_lines
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
 
 MASK = "***"
-# Shorter texts stand in too much that is no secret ("8080", "true"): they are hidden only as KEY=value.
+# Shorter texts occur in too much that is not secret ("8080", "true"): they are hidden only as KEY=value.
 SHORTEST = 5
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S", re.ASCII)
 _HEX = re.compile(r"(?:0[xX])?[0-9A-Fa-f]{32,}\Z")
+# A URL in a text: its credentials; scheme, host and port, and the rest.
+_CREDENTIALS = re.compile(r"\b((?:https?|wss?)://)[^\s/\"']*@")
+_ORIGIN = re.compile(r"\b((?:https?|wss?)://(?:\[[0-9a-fA-F:.]+\]|[^\s/\"'?#:]+)(?::\d+)?)([^\s\"']*)")
+_PRIVATE_KEY = re.compile(r"\b0x[0-9a-fA-F]{64}\b")
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of a URL, which are not secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def url_parts(url: str) -> set[str]:
-    """Take a URL, give the parts of it that may be secret: user, password, path, path's segments, query, its values."""
+    """Return the parts of a URL that may be secret: credentials, path and its segments, query and its values."""
     try:
         parts = urlsplit(url)
         user, password = parts.username or "", parts.password or ""
     except ValueError:
         return {url}
-    found = {user, password, unquote(user), unquote(password)}
-    if "@" in parts.netloc:
-        found.add(parts.netloc.rpartition("@")[0])
+    found = {user, password, parts.netloc.rpartition("@")[0]}
     if user and password:
         pair = f"{unquote(user)}:{unquote(password)}"
         found.update((pair, base64.b64encode(pair.encode("utf-8", "surrogateescape")).decode("ascii")))
     path = parts.path.strip("/")
     if path:
         found.update((parts.path, path))
-        # The short ones of a path ("v3", "rpc", "eth") are the same for everyone.
+        # Short segments ("v3", "rpc", "eth") are the same for every user.
         found.update(segment for segment in path.split("/") if len(segment) > 7)
     for rest in (parts.query, parts.fragment):
         found.add(rest)
@@ -47,28 +57,23 @@ def url_parts(url: str) -> set[str]:
     return {part for part in found if part.strip("/")}
 
 
-def _is_url(value: str) -> bool:
-    return bool(_URL.match(value))
-
-
 def pieces(value: str) -> set[str]:
-    """Take a secret, give every text that must not be read anywhere: itself, its lines, list members, URL parts."""
+    """Return every part of a secret that must be hidden: the whole, its lines, members of a list, parts of URLs."""
     value = value.strip("\n")
-    members = {value} | {line.strip() for line in value.splitlines()}
+    members = {value, *(line.strip() for line in value.splitlines())}
     members |= {member.strip() for text in set(members) if "," in text for member in text.split(",")}
     found: set[str] = set()
     for member in members:
-        urls = [part for part in member.split(",") if part.strip()]
-        if urls and all(_is_url(part.strip()) for part in urls):
-            for part in urls:
-                found |= url_parts(part.strip())
+        urls = [part.strip() for part in member.split(",") if part.strip()]
+        if urls and all(map(_URL.match, urls)):
+            found.update(*map(url_parts, urls))
         elif member:
             found.add(member)
     return found
 
 
 def json_strings(text: str) -> set[str]:
-    """Take a text, give the strings inside when it is JSON (a keystore's keys), or an empty set."""
+    """Return the strings in a JSON text, such as the keys in a keystore. Return an empty set for any other text."""
     try:
         todo = [json.loads(text)]
     except ValueError:
@@ -86,7 +91,7 @@ def json_strings(text: str) -> set[str]:
 
 
 def forms(piece: str) -> set[str]:
-    """Take a text, give it in the ways that programs write it."""
+    """Return a text in the forms in which programs write it."""
     raw = piece.encode("utf-8", "surrogateescape")
     found = {
         piece,
@@ -105,28 +110,49 @@ def forms(piece: str) -> set[str]:
     return found
 
 
-class Redactor:
-    """Hides secrets in text. Made once with all of them, then called for each text."""
+def redact_patterns(text: str) -> str:
+    """Hide what has the form of a secret: credentials, path and query of URLs, and 32-byte hex numbers."""
+    text = _CREDENTIALS.sub(r"\1", text)
+    text = _ORIGIN.sub(lambda match: match.group(1) + (f"/{MASK}" if len(match.group(2)) > 1 else match.group(2)), text)
+    return _PRIVATE_KEY.sub(f"0x{MASK}", text)
 
-    def __init__(self, secrets: dict[str, str] | None = None, documents: list[str] | None = None) -> None:
-        """Take secrets by name (values of variables) and documents (whole files that are secret)."""
-        self._named = {}
-        values: set[str] = set()
-        for name, value in (secrets or {}).items():
-            values |= pieces(value)
-            if len(value) < SHORTEST:
-                self._named[name] = value
-        for document in documents or []:
-            inside = json_strings(document)
-            for text in inside or {document}:
-                values |= pieces(text)
+
+class Redactor:
+    """Hides known secrets in texts."""
+
+    def __init__(
+        self,
+        secrets: Mapping[str, str] | None = None,
+        documents: Iterable[str] = (),
+        short_secrets: Iterable[str] = (),
+    ) -> None:
+        """Set the secrets by name (values of variables), and documents (whole files that are secret).
+
+        short_secrets: texts that are too short to be replaced. `line` hides a text that contains one.
+        """
+        self._named = {name: value for name, value in (secrets or {}).items() if len(value) < SHORTEST}
+        self._short = list(short_secrets)
+        values = {piece for value in (secrets or {}).values() for piece in pieces(value)}
+        for document in documents:
+            values.update(*map(pieces, json_strings(document) or {document}))
         self.plain = {value for value in values if len(value) >= SHORTEST and not value.isspace()}
         everything = {form for value in self.plain for form in forms(value) if len(form) >= SHORTEST}
         ordered = sorted(everything, key=lambda form: (-len(form), form))
         self._pattern = re.compile("|".join(re.escape(form) for form in ordered)) if ordered else None
 
+    @classmethod
+    def of_targets(cls, targets: Iterable[Mapping[str, Any]]) -> Redactor:
+        """Return the redactor for URLs and HTTP headers. A target has `url` and, optionally, `headers`."""
+        secrets, short = [], []
+        for target in targets:
+            parts, values = urlsplit(target["url"]), list((target.get("headers") or {}).values())
+            secrets += [target["url"], *values]
+            short += [parts.password or "", *(value for _name, value in parse_qsl(parts.query)), *values]
+        named = {f"secret {number}": text for number, text in enumerate(secrets)}
+        return cls(named, short_secrets=[unquote(text) for text in short if 0 < len(text) < SHORTEST])
+
     def __call__(self, text: str) -> str:
-        """Take a text, give it with every secret hidden."""
+        """Return a text with every secret hidden."""
         for name, value in self._named.items():
             text = re.sub(
                 rf"(\b{re.escape(name)}[\"']?\s*[=:]\s*[\"']?){re.escape(value)}(?![A-Za-z0-9])", rf"\g<1>{MASK}", text
@@ -134,6 +160,13 @@ class Redactor:
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def lines(self, text: str) -> list[str]:
-        """Return a text's lines, printable and with every secret hidden, those over several lines too."""
-        # Hidden before, since a secret may hold what cannot be printed, and after: an escape sequence may part one.
+        """Return the lines of a text, printable and with every secret hidden, also those that span several lines."""
+        # A secret can contain unprintable characters, and an escape sequence can split one: redact before and after.
         return self(printable_lines(self(text))).splitlines()
+
+    def line(self, text: str, limit: int = 160) -> str:
+        """Return a text on one line, printable, shortened to limit, and with every secret hidden."""
+        shown = self(printable(self(text)))
+        if any(re.search(rf"(?<![A-Za-z0-9]){re.escape(short)}(?![A-Za-z0-9])", shown) for short in self._short):
+            return MASK
+        return shown if len(shown) <= limit else shown[:limit] + "..."

@@ -1,11 +1,10 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host's container engine tells: asked over its socket, so that a look forks almost nothing."""
+"""State of a host's container engine, read over its API socket and from files, with few subprocesses."""
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import re
@@ -15,18 +14,18 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlencode
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
+    MAX_REDIRECTS,
+    REQUEST_ERRORS,
     Connection,
-    ProxyRefused,
-    RedirectRefused,
-    TooLong,
     connection_to,
-    get,
+    error_text,
+    fetch,
     parse_json,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import DEFAULT_MTU, OPTION_MTU
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import read
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import error_text
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 MARKER = "etc/docker/.aztec_ops_prover"
@@ -35,93 +34,88 @@ CONTAINERD_CONF = "etc/systemd/system/containerd.service.d/aztec.conf"
 CONTAINERD_VARIABLES = ("XDG_RUNTIME_DIR",)
 CONTAINERD_TOML = "etc/containerd/config.toml"
 CONTAINERD_UNIT = "etc/systemd/system/containerd.service"
-# Where dockerd and containerd keep what they have unless something says otherwise.
+# Default data directories of dockerd and containerd.
 DATA_ROOT = "/var/lib/docker"
 CONTAINERD_ROOT = "/var/lib/containerd"
-# What is there once a root holds images, containers or volumes; an engine makes the rest of it at its first start.
-DATA_HELD = ("image/*/imagedb/content/sha256/*", "containers/*", "volumes/*/_data")
-CONTAINERD_HELD = ("*.content.v1.content/blobs/sha256/*", "*.snapshotter.v1.*/snapshots/*", "*.runtime.v2.task/*/*")
+# Paths of images, containers and volumes. An engine creates the rest of its data directory at its first start.
+DATA_PATTERNS = ("image/*/imagedb/content/sha256/*", "containers/*", "volumes/*/_data")
+CONTAINERD_PATTERNS = ("*.content.v1.content/blobs/sha256/*", "*.snapshotter.v1.*/snapshots/*", "*.runtime.v2.task/*/*")
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 PACKAGES = ("docker-ce", "docker-ce-cli", "docker.io", "docker-cli", "podman-docker", "containerd.io", "containerd",
             "runc", "docker-compose", "docker-compose-v2", "docker-compose-plugin", "nftables", "ca-certificates")
 PREFERENCES = "etc/apt/preferences.d/docker-engine"
-# Where systemd looks for units and their drop-ins, in its order.
+# Directories of systemd units and their drop-ins, in order of precedence.
 UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system",
                 "lib/systemd/system")
-# What the unit of Docker's packages and the distributions' runs; for a host where none is installed yet.
+# The unit of the packages of Docker and of the distributions, for a host without an installed engine.
 UNIT = "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock\n"
-# Bytes of an answer. The longest are a list of many images, and 400 log lines, of up to 16 KiB each.
-LONGEST = 32 * 2**20
-# How much longer than for other answers the engine has to tell of itself, for which it counts containers and images.
-INFO_SHARE = 3
-# For the key of Docker's packages, of 4 KB.
+# Bytes of a response. The longest are a list of many images, and 400 log lines of up to 16 KiB each.
+MAX_RESPONSE = 32 * 2**20
+# Factor of the time limit for /info, for which the engine counts containers and images.
+INFO_TIMEOUT_FACTOR = 3
+# Time limit for the key of Docker's packages, of 4 KB.
 KEY_SECONDS = 30
 Runner = Callable[[list], tuple]
 
 
 class EngineError(Exception):
-    """The engine did not answer, or answered with an error; the text is one line."""
+    """A request that the engine did not answer, or answered with an error. Arguments: a one-line text, the status."""
 
 
 class Engine:
-    """The engine's API, for reading alone."""
+    """A client of the engine's API that only reads."""
 
     def __init__(self, host: str = "", timeout: float = 10) -> None:
-        """Take an address as in DOCKER_HOST (unix:// or tcp://); the default is the usual socket."""
+        """Set the address as in DOCKER_HOST (unix:// or tcp://). The default is the standard socket."""
         self.host = host or DEFAULT_SOCKET
         self.timeout = timeout
 
     def get(self, path: str, **query: Any) -> bytes:
-        """The body of a GET, or EngineError; the status code is the error's second argument."""
+        """Return the body of a response. Raise EngineError."""
         scheme, _sep, target = self.host.partition("://")
-        seconds = self.timeout * (INFO_SHARE if path == "/info" else 1)
+        seconds = self.timeout * (INFO_TIMEOUT_FACTOR if path == "/info" else 1)
         if scheme == "unix":
             connection = Connection("localhost", None, seconds, socket_path=target)
         elif scheme == "tcp":
             connection = connection_to(f"http://{target}", seconds)
         else:
-            raise EngineError(f"DOCKER_HOST of kind {scheme} cannot be asked", 0)
+            raise EngineError(f"DOCKER_HOST with scheme {scheme} is not supported", 0)
         with closing(connection):
             try:
-                answer = connection.ask("GET", path + ("?" + urlencode(query) if query else ""), longest=LONGEST)
-            except (OSError, http.client.HTTPException) as error:
+                path += "?" + urlencode(query) if query else ""
+                response = connection.request("GET", path, limit=MAX_RESPONSE)
+            except REQUEST_ERRORS as error:
                 raise EngineError(error_text(error), 0) from error
-        if answer.status >= 400:
-            raise EngineError(f"the engine answers {answer.status}", answer.status)
-        return answer.body
+        if response.status >= 400:
+            raise EngineError(f"the engine returns {response.status}", response.status)
+        return response.body
 
     def json(self, path: str, **query: Any) -> Any:
-        """The same as JSON."""
+        """Return the body of a response as JSON. Raise EngineError."""
         try:
             return parse_json(self.get(path, **query))
         except ValueError as error:
-            raise EngineError("the engine's answer is no JSON", 0) from error
+            raise EngineError("the engine returns a response that is not JSON", 0) from error
 
 
 def fetch_key(url: str, seconds: float = KEY_SECONDS) -> dict[str, str]:
-    """Return {text, error} of a repository's key: the text that a URL serves, or in one line why there is none.
+    """Return {text, error} of a repository key: the text at a URL, or why it cannot be read, without credentials.
 
-    The environment's proxies are used, as apt's own transfers go by them too. No user or password is in the error.
+    As apt does, use the proxies of the environment.
     """
     try:
-        answer = get(url, seconds, proxies=True)
-    except ProxyRefused as caught:
-        error = f"cannot be asked: {caught}"
-    except (http.client.InvalidURL, ValueError):
-        error = "cannot be asked: the URL is not one of http"
-    except (TooLong, RedirectRefused) as caught:
-        error = f"answers with {caught}"
-    except (OSError, http.client.HTTPException) as caught:
-        error = f"cannot be asked: {error_text(caught)}"
-    else:
-        error = "" if answer.status == 200 else f"answers {answer.status}"
-    return {"text": "" if error else answer.body.decode(errors="replace"), "error": error}
+        response = fetch("GET", url, seconds, proxies=True, redirects=MAX_REDIRECTS)
+    except REQUEST_ERRORS as error:
+        return {"text": "", "error": error_text(error)}
+    if response.status != 200:
+        return {"text": "", "error": f"returns {response.status}"}
+    return {"text": response.body.decode(errors="replace"), "error": ""}
 
 
 def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:
-    """Name and version of those packages that are installed, out of dpkg's status file."""
+    """Return name and version of the installed packages among names, from dpkg's status file."""
     wanted = "|".join(re.escape(name) for name in names)
     found = {}
     for match in re.finditer(rf"^Package: ({wanted})\n((?:.+\n)*)", text, re.MULTILINE):
@@ -133,11 +127,11 @@ def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:
 
 
 def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
-    """The entries of one apt source file (one-line or deb822): file, URI, suite and key of each that is in force."""
+    """Return file, URI, suite and key of each enabled entry of an apt source file (one-line or deb822 format)."""
     found = []
 
     def add(uri: str, suite: str, key: str) -> None:
-        # A mirror's address may hold a password; a key that stands in the file itself has many lines.
+        # The URI can contain a password. A key that is embedded in the file has several lines.
         plain = re.sub(r"//[^/@]*@", "//", uri)
         found.append({"path": path, "uri": plain, "suite": suite, "signed_by": "embedded" if "\n" in key else key})
 
@@ -163,18 +157,18 @@ def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
 
 
 def apt_sources(root: Path) -> list[dict[str, str]]:
-    """All apt sources of the host."""
+    """Return all apt sources of the host."""
     files = [root / "etc/apt/sources.list"]
     folder = root / "etc/apt/sources.list.d"
     if folder.is_dir():
         files += sorted(entry for entry in folder.iterdir() if entry.suffix in (".list", ".sources"))
     return [
-        source for entry in files for source in parse_apt_sources("/" + str(entry.relative_to(root)), read(entry))
+        source for entry in files for source in parse_apt_sources("/" + str(entry.relative_to(root)), read_text(entry))
     ]
 
 
 def engine_source(packages: dict[str, str], version: dict[str, Any], binary: bool) -> str:
-    """Where the engine comes from: docker-ce, docker.io, podman-docker, snap, other or none."""
+    """Return the origin of the engine: docker-ce, docker.io, podman-docker, other or none."""
     components = [str(item.get("Name", "")) for item in version.get("Components") or []]
     if "podman-docker" in packages or any("Podman" in name for name in components):
         return "podman-docker"
@@ -185,7 +179,7 @@ def engine_source(packages: dict[str, str], version: dict[str, Any], binary: boo
 
 
 def compose_version(run: Runner, root: Path) -> str | None:
-    """Version of Compose's plugin, or None where the docker command has none."""
+    """Return the version of the Compose plugin, None where it is not installed."""
     if not any((root / folder / "docker").exists() for folder in ("usr/bin", "usr/local/bin", "bin", "snap/bin")):
         return None
     code, out, _err = run(["docker", "compose", "version", "--short"])
@@ -193,60 +187,56 @@ def compose_version(run: Runner, root: Path) -> str | None:
     return match.group(1) if code == 0 and match else None
 
 
-def translates_ipv6(version: str, daemon: str) -> bool:
-    """Whether containers with private IPv6 addresses reach others: from 27 on, before when daemon.json says so."""
+def daemon_options(text: str) -> dict[str, Any] | None:
+    """Return the options in the text of daemon.json, None where it is not a JSON object."""
     try:
-        options = json.loads(daemon or "{}")
+        options = json.loads(text) if text.strip() else {}
     except ValueError:
-        options = {}
-    default = int(version.partition(".")[0] or 0) >= 27
-    return bool(options.get("ip6tables", default)) if isinstance(options, dict) else default
+        return None
+    return options if isinstance(options, dict) else None
+
+
+def translates_ipv6(version: str, daemon: str) -> bool:
+    """Return whether private IPv6 addresses of containers are translated: the default from 27 on."""
+    return bool((daemon_options(daemon) or {}).get("ip6tables", int(version.partition(".")[0] or 0) >= 27))
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file in hex, '' where there is none to be read."""
+    """Return the SHA-256 of a file in hex, '' where it cannot be read."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if os.access(path, os.R_OK) else ""
 
 
 def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
-    """What systemd's containerd runs with of the variables that the role sets, {} where none runs; None if not seen."""
+    """Return the variables of CONTAINERD_VARIABLES of the running containerd service, {} where it does not run, None
+    where its environment cannot be read.
+    """
     if not (root / "run/systemd/system").is_dir():
         return None
     _code, out, _err = run(["systemctl", "show", "--value", "--property", "MainPID", "containerd.service"])
     if out.strip() == "0":
         return {}
-    # Unset variables leave others, of which one may hold a proxy's password.
-    pairs = read(root / "proc" / out.strip() / "environ").split("\0")
+    # Other variables can contain the password of a proxy.
+    pairs = read_text(root / "proc" / out.strip() / "environ").split("\0")
     found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
     return {name: found[name] for name in CONTAINERD_VARIABLES if name in found} if found else None
 
 
-def holds(place: Path, patterns: tuple) -> bool:
-    """Return whether anything below a directory matches one of these patterns."""
-    return os.path.isdir(place) and any(next(place.glob(pattern), None) is not None for pattern in patterns)
-
-
-def configured_data_root(daemon: str) -> str:
-    """Return where daemon.json has the engine keep its data, by the text of the file."""
-    try:
-        options = json.loads(daemon or "{}")
-    except ValueError:
-        return DATA_ROOT
-    found = options.get("data-root") if isinstance(options, dict) else None
-    return found if isinstance(found, str) and found.startswith("/") else DATA_ROOT
+def has_match(directory: Path, patterns: tuple) -> bool:
+    """Return whether a path below a directory matches one of these patterns."""
+    return os.path.isdir(directory) and any(next(directory.glob(pattern), None) is not None for pattern in patterns)
 
 
 def containerd_roots(root: Path) -> tuple[str, str]:
-    """Return containerd's root without this role's drop-in, and with it: an argument of its unit has precedence.
+    """Return containerd's root without the drop-in of docker_engine, and with it. An argument in a unit has precedence.
 
-    root stands ahead of the first table of config.toml, which Python reads by itself from 3.11 on only.
+    In config.toml, root is set before the first table. Before 3.11, Python has no TOML parser.
     """
-    head = re.split(r"^\s*\[", read(root / CONTAINERD_TOML), maxsplit=1, flags=re.MULTILINE)[0]
+    head = re.split(r"^\s*\[", read_text(root / CONTAINERD_TOML), maxsplit=1, flags=re.MULTILINE)[0]
     match = re.search(r"""^\s*root\s*=\s*(["'])(/.*?)\1""", head, re.MULTILINE)
     configured = match.group(2).rstrip("/") if match else CONTAINERD_ROOT
     in_file = running = configured
     for path in (root / CONTAINERD_UNIT, *sorted((root / f"{CONTAINERD_UNIT}.d").glob("*.conf"))):
-        for command in re.findall(r"^ExecStart=(\S.*)$", read(path), re.MULTILINE):
+        for command in re.findall(r"^ExecStart=(\S.*)$", read_text(path), re.MULTILINE):
             given = re.search(r"\s--root[= ](\S+)", command)
             running = given.group(1) if given else in_file
             configured = configured if path == root / CONTAINERD_CONF else running
@@ -254,16 +244,17 @@ def containerd_roots(root: Path) -> tuple[str, str]:
 
 
 def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Return where the engine and containerd keep images and data, and whether anything is there.
+    """Return the data directories of the engine and of containerd, and whether they contain data.
 
-    root, containerd_root: what is in use, or will be. data_root: what daemon.json says. containerd_configured: what
-    would be in use without this role's drop-in. containerd_store: whether the images are containerd's; None where no
-    engine serves.
+    root, containerd_root: the directories in use, or used at the next start. data_root: the one in daemon.json.
+    containerd_configured: the one without the drop-in of docker_engine. containerd_store: whether the images are in
+    containerd, None where the engine does not respond.
     """
-    data_root = configured_data_root(read(root / DAEMON_JSON))
+    data_root = (daemon_options(read_text(root / DAEMON_JSON)) or {}).get("data-root")
+    data_root = data_root if isinstance(data_root, str) and data_root.startswith("/") else DATA_ROOT
     configured, running = containerd_roots(root)
     used = info.get("DockerRootDir") or data_root
-    # An engine that starts a containerd of its own keeps it below its own root.
+    # An engine that starts its own containerd keeps its data below the root of the engine.
     address = (info.get("Containerd") or {}).get("Address") or ""
     if "/docker/containerd/" in address:
         running = f"{used}/containerd/daemon"
@@ -271,31 +262,31 @@ def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
     return {
         "root": used,
         "data_root": data_root,
-        "data_root_holds": holds(root / data_root.lstrip("/"), DATA_HELD),
+        "data_root_holds": has_match(root / data_root.lstrip("/"), DATA_PATTERNS),
         "containerd_root": running,
         "containerd_configured": configured,
-        "containerd_root_holds": holds(root / running.lstrip("/"), CONTAINERD_HELD),
+        "containerd_root_holds": has_match(root / running.lstrip("/"), CONTAINERD_PATTERNS),
         "containerd_store": ["driver-type", "io.containerd.snapshotter.v1"] in pairs if info else None,
     }
 
 
 def hub_mirrors(engine: Engine) -> list[str]:
-    """Return the mirrors of Docker Hub that the engine pulls from."""
+    """Return the mirrors of Docker Hub that the engine uses."""
     return [str(one) for one in (engine.json("/info").get("RegistryConfig") or {}).get("Mirrors") or []]
 
 
 def unit_texts(root: Path, unit: str, default: str) -> list[str]:
-    """Return the text of a unit, the default where there is none, and those of its drop-ins, in systemd's order."""
+    """Return the texts of a unit (the default where it does not exist) and of its drop-ins, in systemd's order."""
     folders = [root / folder for folder in UNIT_FOLDERS]
     own = next((folder / unit for folder in folders if os.path.lexists(folder / unit)), None)
     drop_ins: dict[str, Path] = {}
     for folder in reversed(folders):
         drop_ins.update({entry.name: entry for entry in (folder / f"{unit}.d").glob("*.conf")})
-    return [read(own) if own else default, *(read(drop_ins[name]) for name in sorted(drop_ins))]
+    return [read_text(own) if own else default, *(read_text(drop_ins[name]) for name in sorted(drop_ins))]
 
 
 def words(text: str) -> list[str]:
-    """Split a line of a unit as systemd does, or at each space where its quotes do not match."""
+    """Split a line of a unit as systemd does, or at spaces where its quotes do not match."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -303,7 +294,7 @@ def words(text: str) -> list[str]:
 
 
 def unit_command(texts: list[str], root: Path) -> list[str]:
-    """Return the command line that a service runs, out of its unit and drop-ins, with its variables replaced."""
+    """Return the command line of a service from its unit and drop-ins, with variables replaced."""
     command, given, files = "", [], []
     for text in texts:
         section = ""
@@ -320,7 +311,7 @@ def unit_command(texts: list[str], root: Path) -> list[str]:
             elif name == "EnvironmentFile":
                 files = [*files, value.lstrip("-")] if value else []
     for file in files:
-        lines = read(root / file.lstrip("/")).splitlines()
+        lines = read_text(root / file.lstrip("/")).splitlines()
         given += [" ".join(words(line)) for line in lines if not line.lstrip().startswith(("#", ";"))]
     variables = dict(pair.split("=", 1) for pair in given if "=" in pair)
     found: list[str] = []
@@ -332,39 +323,30 @@ def unit_command(texts: list[str], root: Path) -> list[str]:
     return found
 
 
-def without_secrets(word: str) -> str:
-    """Return a word of a command line without a URL's user and password, and without the value of a secret option."""
-    word = re.sub(r"//[^/@]*@", "//***@", word)
-    return re.sub(r"((?:token|secret|password|key)[\w-]*=).*", r"\1***", word, flags=re.IGNORECASE)
-
-
-def settings_names(text: str) -> list[str] | None:
-    """Return the names of the settings in daemon.json, whose values may be secret; None where it is not an object."""
-    try:
-        settings = json.loads(text) if text.strip() else {}
-    except ValueError:
-        return None
-    return sorted(settings) if isinstance(settings, dict) else None
+def redact_argument(word: str) -> str:
+    """Return a command-line argument without credentials and without the value of a secret option."""
+    word = re.sub(r"//[^/@]*@", f"//{MASK}@", redact_patterns(word))
+    return re.sub(r"((?:token|secret|password|key)[\w-]*=).*", rf"\1{MASK}", word, flags=re.IGNORECASE)
 
 
 def engine_kind(info: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Return what keeps an engine from being used as it is: who packaged it, how it separates containers, the host."""
+    """Return what can make an engine unusable: its packaging, its security options, and properties of the host."""
     options = [str(option).partition("name=")[2].partition(",")[0] for option in info.get("SecurityOptions") or []]
-    # Its daemon may be down, and would take the socket from another one when it starts.
+    # A stopped snap daemon would take over the socket when it starts.
     snap = (root / "snap/bin/docker").exists() if not info else str(info.get("DockerRootDir")).startswith("/var/snap/")
     return {
         "snap": snap,
         "desktop": info.get("OperatingSystem") == "Docker Desktop",
         "security": options,
-        "selinux_enforcing": read(root / "sys/fs/selinux/enforce").strip() == "1",
+        "selinux_enforcing": read_text(root / "sys/fs/selinux/enforce").strip() == "1",
         "systemd": (root / "run/systemd/system").is_dir(),
     }
 
 
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
-    """All about the engine: whether it serves, which it is, and whether the role docker_engine installed it.
+    """Return the state of the engine: whether it responds, version, settings, and whether docker_engine manages it.
 
-    error: why it does not serve, or where it does, why it tells nothing else of itself.
+    error: why it does not respond, or why it responds without /info.
     """
     version: dict[str, Any] = {}
     info: dict[str, Any] = {}
@@ -374,10 +356,12 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         info = engine.json("/info")
     except EngineError as caught:
         error = str(caught.args[0]).lower()
-    packages = parse_dpkg_status(read(root / "var/lib/dpkg/status"), PACKAGES)
+    packages = parse_dpkg_status(read_text(root / "var/lib/dpkg/status"), PACKAGES)
     binary = any((root / folder / "dockerd").exists() for folder in ("usr/bin", "usr/sbin", "usr/local/bin"))
     marker = root / MARKER
-    pin = re.search(r"^Pin: version (\S+)", read(root / PREFERENCES), re.MULTILINE)
+    pin = re.search(r"^Pin: version (\S+)", read_text(root / PREFERENCES), re.MULTILINE)
+    daemon = read_text(root / DAEMON_JSON)
+    options = daemon_options(daemon)
     command = unit_command(unit_texts(root, "docker.service", UNIT), root)
     return {
         **engine_kind(info, root),
@@ -392,13 +376,13 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "address_pools": info.get("DefaultAddressPools") or [],
         "managed": marker.exists(),
         "daemon_json": file_digest(root / DAEMON_JSON),
-        "daemon_json_loaded": read(marker).strip(),
-        "daemon_json_names": settings_names(read(root / DAEMON_JSON)),
-        "command": [without_secrets(word) for word in command],
+        "daemon_json_loaded": read_text(marker).strip(),
+        "daemon_json_names": None if options is None else sorted(options),
+        "command": [redact_argument(word) for word in command],
         "containerd_conf": file_digest(root / CONTAINERD_CONF),
         "containerd_environment": containerd_environment(run, root) if marker.exists() else None,
         "rules": not version or has_rules(run, root),
-        "translates_ipv6": translates_ipv6(version.get("Version", ""), read(root / DAEMON_JSON)),
+        "translates_ipv6": translates_ipv6(version.get("Version", ""), daemon),
         "pin": pin.group(1) if pin else "",
         "packages": packages,
         "apt_sources": apt_sources(root),
@@ -406,8 +390,8 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
 
 
 def has_rules(run: Runner, root: Path) -> bool:
-    """Tell whether the engine's rules for published ports and masquerading are in the kernel, as far as can be seen."""
-    if "nat" in read(root / "proc/net/ip_tables_names").split():
+    """Return whether the kernel has the engine's rules for published ports and masquerading, or cannot be queried."""
+    if "nat" in read_text(root / "proc/net/ip_tables_names").split():
         return True
     if not any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin")):
         return True
@@ -416,7 +400,7 @@ def has_rules(run: Runner, root: Path) -> bool:
 
 
 def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
-    """Identity and digests of the images that are here: of those named, or of all that have a tag."""
+    """Return ID and digests of the images on the host: of those named, or of all with a tag."""
     if not references:
         found = {}
         for image in engine.json("/images/json"):
@@ -445,7 +429,7 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
 def network_facts(engine: Engine) -> list[dict[str, Any]]:
     """Return the engine's bridge networks.
 
-    name, and the bridge's name where it is set; interface: the bridge's name in any case; subnets; mtu.
+    name, bridge (the name of the bridge where it is set), interface (the name of the bridge in any case), subnets, mtu.
     """
     found = []
     for network in engine.json("/networks"):
@@ -466,13 +450,13 @@ def network_facts(engine: Engine) -> list[dict[str, Any]]:
 
 
 def environment(inspected: dict[str, Any]) -> dict[str, str]:
-    """A container's environment. Holds secrets: for use inside of a look only."""
+    """Return the environment of a container. It contains secrets: do not return it from a module."""
     pairs = (item.partition("=") for item in (inspected.get("Config") or {}).get("Env") or [])
     return {name: value for name, _sep, value in pairs}
 
 
 def container_address(inspected: dict[str, Any]) -> str:
-    """The container's own address on its first network, IPv4 before IPv6; loopback with the host's network."""
+    """Return the address of a container on its first network, IPv4 before IPv6, or loopback with the host network."""
     if (inspected.get("HostConfig") or {}).get("NetworkMode") == "host":
         return "127.0.0.1"
     networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
@@ -484,7 +468,7 @@ def container_address(inspected: dict[str, Any]) -> str:
 
 
 def container_facts(inspected: dict[str, Any], digests: list[str]) -> dict[str, Any]:
-    """What a look shows of a container; nothing of its environment."""
+    """Return the state of a container, without its environment."""
     labels = (inspected.get("Config") or {}).get("Labels") or {}
     state = inspected.get("State") or {}
     return {
@@ -504,7 +488,7 @@ def container_facts(inspected: dict[str, Any], digests: list[str]) -> dict[str, 
 
 
 def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(what a look shows, the engine's whole inspection) of each container of a Compose project."""
+    """Return (container_facts, the engine's complete inspection) of each container of a Compose project."""
     filters = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
     found = []
     for summary in engine.json("/containers/json", all="1", filters=filters):
@@ -523,7 +507,7 @@ def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any
 
 
 def decode_log(raw: bytes, tty: bool) -> str:
-    """The text of an engine's log answer: without a terminal, stdout and stderr come in framed pieces."""
+    """Return the text of an engine log. Without a terminal, stdout and stderr are sent in frames."""
     if tty:
         return raw.decode(errors="replace")
     text, offset = [], 0

@@ -1,27 +1,29 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ask from a host whether registries have images, before anything is pulled. Nothing is downloaded or judged."""
+"""Check whether registries contain images, without downloading them."""
 
 from __future__ import annotations
 
-import http.client
 import re
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import connection_to, parse_json
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import error_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
+    REQUEST_ERRORS,
+    Response,
+    error_text,
+    fetch,
+    parse_json,
+)
 
 DOCKER_HUB = "docker.io"
-# Where Docker Hub serves its images.
+# URL at which Docker Hub serves its images.
 HUB_ORIGIN = "https://registry-1.docker.io"
-# Seconds for one answer, and for all of them.
+# Time limit for one request, and for all of them.
 SECONDS_EACH, SECONDS = 5, 15
-LONGEST = 2**16
+MAX_BODY = 2**16
 MANIFESTS = ", ".join((
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -32,7 +34,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 def parts_of(reference: str) -> tuple[str, str, str]:
-    """Return (registry, repository, tag or digest) of an image's reference, by Docker's rules."""
+    """Return (registry, repository, tag or digest) of an image reference, by Docker's rules."""
     name, at, digest = reference.partition("@")
     first, slash, rest = name.partition("/")
     registry = first if slash and (re.search("[.:]", first) or first == "localhost") else DOCKER_HUB
@@ -44,7 +46,7 @@ def parts_of(reference: str) -> tuple[str, str, str]:
 
 
 def origins_of(registry: str, mirrors: list[str]) -> list[str]:
-    """Return the URLs at which a registry's images are served, its mirrors first; only Docker Hub has some."""
+    """Return the URLs that serve the images of a registry. Docker Hub can have mirrors, which are first."""
     if registry == DOCKER_HUB:
         return [*dict.fromkeys(mirror.rstrip("/") for mirror in mirrors), HUB_ORIGIN]
     host = urlsplit(f"//{registry}").hostname or ""
@@ -52,75 +54,71 @@ def origins_of(registry: str, mirrors: list[str]) -> list[str]:
     return [f"{scheme}://{registry}"]
 
 
-class Failed(Exception):
-    """A question without an answer; the text says why."""
+class RegistryError(Exception):
+    """A request without a usable response. The text is the reason."""
 
 
-def request(method: str, url: str, headers: Mapping[str, str], end: float) -> tuple[int, str, bytes]:
-    """Return (status, WWW-Authenticate, start of the body) of one request. Raise Failed where there is no answer."""
-    parts = urlsplit(url)
-    seconds = min(SECONDS_EACH, end - time.monotonic())
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+def request(method: str, url: str, headers: dict[str, str], deadline: float) -> Response:
+    """Return the response to one request. Raise RegistryError where there is none."""
+    seconds = min(SECONDS_EACH, deadline - time.monotonic())
     if seconds <= 0:
-        raise Failed("no time left to ask")
+        raise RegistryError("is not queried, because the time limit is reached")
     try:
-        with closing(connection_to(url, seconds)) as connection:
-            answer = connection.ask(method, path, None, {"User-Agent": "aztec-ops-prover", **headers}, LONGEST)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Failed(error_text(error)) from None
-    return answer.status, answer.headers.get("www-authenticate", ""), answer.body
+        return fetch(method, url, seconds, headers, limit=MAX_BODY)
+    except REQUEST_ERRORS as error:
+        raise RegistryError(error_text(error)) from None
 
 
-def token_of(challenge: str, end: float) -> str:
-    """Return the token that a registry's challenge offers to everybody. Raise Failed where it offers none."""
+def token_of(challenge: str, deadline: float) -> str:
+    """Return the token that a registry offers to anonymous clients. Raise RegistryError where it offers none."""
     given = dict(_CHALLENGE.findall(challenge))
     realm = given.pop("realm", "")
     if not challenge.lower().startswith("bearer") or urlsplit(realm).scheme not in ("http", "https"):
-        raise Failed("asks for a login")
-    wanted = urlencode({name: given[name] for name in ("service", "scope") if name in given})
-    status, _challenge, body = request("GET", f"{realm}?{wanted}", {}, end)
+        raise RegistryError("requires a login")
+    parameters = urlencode({name: given[name] for name in ("service", "scope") if name in given})
+    response = request("GET", f"{realm}?{parameters}", {}, deadline)
     try:
-        answer = parse_json(body) if status == 200 else {}
-        return str(answer.get("token") or answer["access_token"])
+        found = parse_json(response.body) if response.status == 200 else {}
+        return str(found.get("token") or found["access_token"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Failed("asks for a login") from None
+        raise RegistryError("requires a login") from None
 
 
-def has_manifest(origin: str, repository: str, wanted: str, end: float) -> bool:
-    """Return whether a registry has a tag or digest. Raise Failed where it does not say so."""
-    url = f"{origin}/v2/{quote(repository)}/manifests/{quote(wanted, safe=':')}"
+def has_manifest(origin: str, repository: str, reference: str, deadline: float) -> bool:
+    """Return whether a registry has a tag or digest. Raise RegistryError where it does not answer that."""
+    url = f"{origin}/v2/{quote(repository)}/manifests/{quote(reference, safe=':')}"
     headers = {"Accept": MANIFESTS}
-    status, challenge, _body = request("HEAD", url, headers, end)
-    if status == 401:
-        headers["Authorization"] = f"Bearer {token_of(challenge, end)}"
-        status, _challenge, _body = request("HEAD", url, headers, end)
-    if status in (200, 404):
-        return status == 200
-    raise Failed(f"answers {status}")
+    response = request("HEAD", url, headers, deadline)
+    if response.status == 401:
+        headers["Authorization"] = f"Bearer {token_of(response.headers.get('www-authenticate', ''), deadline)}"
+        response = request("HEAD", url, headers, deadline)
+    if response.status in (200, 404):
+        return response.status == 200
+    raise RegistryError(f"returns {response.status}")
 
 
-def find_image(reference: str, mirrors: list[str], end: float) -> dict[str, Any]:
-    """Return {"image", "found": True, False or None, "missing_at": places without it, "errors": of other places}.
+def find_image(image: str, mirrors: list[str], deadline: float) -> dict[str, Any]:
+    """Return {"image", "found", "missing_at": registries without it, "errors": of other registries}.
 
-    It is False only where all places answer: the engine may reach what is not reached from here, as by its proxy.
-    end: when the last question ends at the latest, by time.monotonic().
+    found: True, False where all registries respond without it, else None: the engine may reach a registry that this
+    request does not, for example by a proxy. deadline: time limit, as time.monotonic().
     """
-    registry, repository, wanted = parts_of(reference)
+    registry, repository, reference = parts_of(image)
     missing, errors = [], []
     for origin in origins_of(registry, mirrors):
-        place = urlsplit(origin).netloc.rpartition("@")[2]
+        host = urlsplit(origin).netloc.rpartition("@")[2]
         try:
-            if has_manifest(origin, repository, wanted, end):
-                return {"image": reference, "found": True, "missing_at": missing, "errors": errors}
-            missing.append(place)
-        except Failed as error:
-            errors.append(f"{place} {error}")
+            if has_manifest(origin, repository, reference, deadline):
+                return {"image": image, "found": True, "missing_at": missing, "errors": errors}
+            missing.append(host)
+        except RegistryError as error:
+            errors.append(f"{host} {error}")
     found = False if missing and not errors else None
-    return {"image": reference, "found": found, "missing_at": missing, "errors": errors}
+    return {"image": image, "found": found, "missing_at": missing, "errors": errors}
 
 
-def find_images(references: list[str], mirrors: list[str], seconds: float = SECONDS) -> list[dict[str, Any]]:
-    """Return find_image for each reference; one that is not answered in time is neither found nor missing."""
-    end = time.monotonic() + seconds
-    with ThreadPoolExecutor(max_workers=len(references) or 1) as pool:
-        return list(pool.map(lambda one: find_image(one, mirrors, end), references))
+def find_images(images: list[str], mirrors: list[str], seconds: float = SECONDS) -> list[dict[str, Any]]:
+    """Return find_image for each image."""
+    deadline = time.monotonic() + seconds
+    with ThreadPoolExecutor(max_workers=len(images) or 1) as pool:
+        return list(pool.map(lambda image: find_image(image, mirrors, deadline), images))

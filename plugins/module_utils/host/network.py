@@ -1,34 +1,42 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A host's addresses, its listening sockets, and trial connections from it."""
+"""Addresses, routes and listening sockets of a host, and test connections from it."""
 
 from __future__ import annotations
 
 import array
 import fcntl
-import http.client
 import ipaddress
 import os
 import socket
 import struct
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import Connection
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
+    REQUEST_ERRORS,
+    Connection,
+    error_text,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import read
 
 SIOCGIFCONF = 0x8912
 TCP_STATES = {1: "established", 2: "syn_sent", 3: "syn_recv", 4: "fin_wait1", 5: "fin_wait2", 6: "time_wait",
               7: "close", 8: "close_wait", 9: "last_ack", 10: "listen", 11: "closing"}
 TIMER_HZ = 100
-# What the broker's role writes, so that Docker publishes on an address that comes up after it.
+# Characters of a header that are kept.
+MAX_HEADER = 200
+# The result of query_status without a response.
+NO_STATUS = {"code": None, "body": "", "headers": {}, "error": "", "source": ""}
+# Written by prover_broker, so that Docker can publish ports on an address that is added later.
 NONLOCAL_BIND_FILE = "etc/sysctl.d/60-aztec-prover.conf"
 
 
 def decode_address(text: str) -> tuple[str, int]:
-    """Address and port of a field such as 0100007F:1F90 in /proc/net/tcp; mapped IPv4 is given as IPv4."""
+    """Return address and port of a field such as 0100007F:1F90 in /proc/net/tcp. Mapped IPv4 is returned as IPv4."""
     host, port = text.split(":")
     words = [int(host[i:i + 8], 16) for i in range(0, len(host), 8)]
     raw = b"".join(struct.pack("<I" if sys.byteorder == "little" else ">I", word) for word in words)
@@ -38,9 +46,9 @@ def decode_address(text: str) -> tuple[str, int]:
 
 
 def parse_sockets(text: str) -> list[dict[str, Any]]:
-    """The rows of a /proc/net/{tcp,tcp6,udp,udp6} table.
+    """Return the rows of a /proc/net/{tcp,tcp6,udp,udp6} table.
 
-    Gives local and remote address and port, state, bytes not yet acknowledged, timer in seconds, retransmits, inode.
+    Local and remote address and port, state, unacknowledged bytes, timer in seconds, retransmits, inode.
     """
     rows = []
     for line in text.splitlines()[1:]:
@@ -60,7 +68,7 @@ def parse_sockets(text: str) -> list[dict[str, Any]]:
 
 
 def socket_owners(proc: Path, inodes: set[int]) -> dict[int, str]:
-    """Names of the processes that hold the sockets of these inodes, as far as this user may see them."""
+    """Return the names of the processes with sockets of these inodes, as far as this user can see them."""
     owners: dict[int, str] = {}
     wanted = {f"socket:[{inode}]": inode for inode in inodes if inode}
     for process in proc.iterdir() if wanted else ():
@@ -72,19 +80,19 @@ def socket_owners(proc: Path, inodes: set[int]) -> dict[int, str]:
             continue
         for link in links:
             if link in wanted:
-                owners.setdefault(wanted[link], read(process / "comm").strip())
+                owners.setdefault(wanted[link], read_text(process / "comm").strip())
         if len(owners) == len(wanted):
             break
     return owners
 
 
 def listening(root: Path) -> list[dict[str, Any]]:
-    """Sockets that take connections or datagrams, each with the name of its process ('' when not to be seen)."""
+    """Return the listening sockets, each with the name of its process ('' where it is not visible)."""
     found = []
     for table in ("tcp", "tcp6", "udp", "udp6"):
         protocol = table[:3]
-        for row in parse_sockets(read(root / "proc/net" / table)):
-            # An unconnected UDP socket stands in state 7 (close).
+        for row in parse_sockets(read_text(root / "proc/net" / table)):
+            # An unconnected UDP socket has state 7 (close).
             if row["state"] == ("listen" if protocol == "tcp" else "close"):
                 found.append(dict(row, protocol=protocol))
     owners = socket_owners(root / "proc", {row["inode"] for row in found})
@@ -98,7 +106,7 @@ def listening(root: Path) -> list[dict[str, Any]]:
 
 
 def interface_addresses() -> list[tuple[str, str]]:
-    """(interface, IPv4 address) of every interface that is up."""
+    """Return (interface, IPv4 address) of every interface that is up."""
     size = 128 * 40
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         buffer = array.array("B", b"\0" * size)
@@ -113,7 +121,7 @@ def interface_addresses() -> list[tuple[str, str]]:
 
 
 def parse_if_inet6(text: str) -> list[str]:
-    """Global IPv6 addresses of /proc/net/if_inet6, without those of lo, link-local, tentative or failed ones."""
+    """Return the global IPv6 addresses in /proc/net/if_inet6, without those of lo and tentative or failed ones."""
     found = []
     for line in text.splitlines():
         fields = line.split()
@@ -123,13 +131,13 @@ def parse_if_inet6(text: str) -> list[str]:
 
 
 def addresses(root: Path) -> list[str]:
-    """The host's own addresses, IPv4 first, without loopback and link-local ones."""
+    """Return the host's addresses, IPv4 first, without loopback and link-local ones."""
     try:
         v4 = [address for name, address in interface_addresses() if name != "lo"]
     except OSError:
         v4 = []
     kept = [address for address in v4 if not ipaddress.ip_address(address).is_link_local]
-    return list(dict.fromkeys(kept + parse_if_inet6(read(root / "proc/net/if_inet6"))))
+    return list(dict.fromkeys(kept + parse_if_inet6(read_text(root / "proc/net/if_inet6"))))
 
 
 def interfaces(root: Path) -> list[str]:
@@ -138,7 +146,7 @@ def interfaces(root: Path) -> list[str]:
 
 
 def parse_routes(text: str) -> list[dict[str, Any]]:
-    """Return the routes of /proc/net/route that lead somewhere, of those to one network the preferred one first."""
+    """Return the routes in /proc/net/route, sorted by preference, without those that reject packets."""
     found = []
     for line in text.splitlines()[1:]:
         fields = line.split()
@@ -146,13 +154,13 @@ def parse_routes(text: str) -> list[dict[str, Any]]:
             continue
         network, gateway, mask = (decode_address(f"{fields[index]}:0")[0] for index in (1, 2, 7))
         network = str(ipaddress.ip_network(f"{network}/{mask}", strict=False))
-        way = {"network": network, "gateway": "" if gateway == "0.0.0.0" else gateway, "interface": fields[0]}
-        found.append((int(fields[6]), way))
-    return [way for _metric, way in sorted(found, key=lambda one: one[0])]
+        route = {"network": network, "gateway": "" if gateway == "0.0.0.0" else gateway, "interface": fields[0]}
+        found.append((int(fields[6]), route))
+    return [route for _metric, route in sorted(found, key=lambda one: one[0])]
 
 
 def parse_ipv6_routes(text: str) -> list[dict[str, Any]]:
-    """Return the routes of /proc/net/ipv6_route in the same form, without those of hosts, links and multicast."""
+    """Return the routes in /proc/net/ipv6_route, without those to hosts, link-local and multicast addresses."""
     found = []
     for line in text.splitlines():
         fields = line.split()
@@ -162,40 +170,41 @@ def parse_ipv6_routes(text: str) -> list[dict[str, Any]]:
         if network.is_link_local or network.is_multicast:
             continue
         gateway = ipaddress.IPv6Address(int(fields[4], 16))
-        way = {"network": str(network), "gateway": "" if gateway == ipaddress.IPv6Address(0) else str(gateway)}
-        found.append((int(fields[5], 16), {**way, "interface": fields[9]}))
-    return [way for _metric, way in sorted(found, key=lambda one: one[0])]
+        route = {"network": str(network), "gateway": str(gateway) if int(gateway) else "", "interface": fields[9]}
+        found.append((int(fields[5], 16), route))
+    return [route for _metric, route in sorted(found, key=lambda one: one[0])]
 
 
 def interface_mtu(root: Path, interface: str) -> int:
-    """Return the MTU of an interface, 0 where it is not known."""
-    text = read(root / "sys/class/net" / interface / "mtu").strip()
+    """Return the MTU of an interface, 0 for unknown."""
+    text = read_text(root / "sys/class/net" / interface / "mtu").strip()
     return int(text) if text.isdigit() else 0
 
 
 def routes(root: Path) -> list[dict[str, Any]]:
     """Return the host's routes, IPv4 first: network, gateway ('' for none), interface and its mtu (0 for unknown)."""
-    found = parse_routes(read(root / "proc/net/route")) + parse_ipv6_routes(read(root / "proc/net/ipv6_route"))
-    mtus = {interface: interface_mtu(root, interface) for interface in {way["interface"] for way in found}}
-    return [{**way, "mtu": mtus[way["interface"]]} for way in found]
+    found = parse_routes(read_text(root / "proc/net/route"))
+    found += parse_ipv6_routes(read_text(root / "proc/net/ipv6_route"))
+    mtus = {interface: interface_mtu(root, interface) for interface in {route["interface"] for route in found}}
+    return [{**route, "mtu": mtus[route["interface"]]} for route in found]
 
 
 def name_servers(root: Path) -> list[str]:
-    """Return the addresses of the host's name servers, also of those behind systemd-resolved."""
+    """Return the addresses of the host's name servers, including those of systemd-resolved."""
     files = ("etc/resolv.conf", "run/systemd/resolve/resolv.conf")
-    lines = [line.split() for file in files for line in read(root / file).splitlines()]
+    lines = [line.split() for file in files for line in read_text(root / file).splitlines()]
     return list(dict.fromkeys(line[1] for line in lines if len(line) > 1 and line[0] == "nameserver"))
 
 
 def nonlocal_bind(root: Path) -> bool:
-    """Tell whether sockets bind to addresses that the host does not have yet, now and after the next boot."""
+    """Return whether sockets can bind to addresses that the host does not have, now and after a reboot."""
     settings = [root / f"proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
-    now = all(read(setting).strip() == "1" for setting in settings if setting.exists())
+    now = all(read_text(setting).strip() == "1" for setting in settings if setting.exists())
     return now and (root / NONLOCAL_BIND_FILE).is_file()
 
 
 def source_address(host: str, port: int = 9) -> str:
-    """The address that this host would speak from to reach another; '' without a route. Sends nothing."""
+    """Return the source address for connections to a host, '' without a route. Send nothing."""
     try:
         family, kind, _proto, _name, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as sock:
@@ -206,39 +215,40 @@ def source_address(host: str, port: int = 9) -> str:
 
 
 def default_address() -> str:
-    """The source address of the default route, IPv4 before IPv6; '' when there is none."""
+    """Return the source address of the default route, IPv4 before IPv6, '' for none."""
     return source_address("192.0.2.1") or source_address("2001:db8::1")
 
 
-def error_text(error: Exception) -> str:
-    """An error of a connection as a few plain words."""
-    if isinstance(error, (socket.timeout, TimeoutError)):
-        return "timed out"
-    if isinstance(error, socket.gaierror):
-        return "name does not resolve"
-    # An error of HTTP quotes what the peer has sent.
-    return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__, 200).lower()
+def query_status(host: str, port: int, seconds: float) -> dict[str, Any]:
+    """Return the response to GET /status: code (None without a response), beginning of the body, headers, error.
 
-
-def try_connection(host: str, port: int, timeout: float) -> dict[str, Any]:
-    """Connect to a port and ask for /status.
-
-    ok says that /status answered 200; status is the code, None when no answer came.
+    headers: only x-aztec-*. source: the local address of the connection.
     """
-    host = host.strip("[]")
-    result: dict[str, Any] = {
-        "host": host, "port": port, "ok": False, "source": source_address(host, port), "error": "", "status": None,
+    with closing(Connection(host, port, seconds)) as connection:
+        try:
+            response = connection.request("GET", "/status", limit=2000, truncate=True)
+        except REQUEST_ERRORS as error:
+            return {**NO_STATUS, "error": error_text(error), "source": connection.source}
+    headers = {name: value for name, value in response.headers.items() if name.startswith("x-aztec-")}
+    return {
+        "code": response.status,
+        "body": printable(response.body.decode(errors="replace"), 300),
+        "headers": {name: printable(value[:MAX_HEADER]) for name, value in headers.items()},
+        "error": "",
+        "source": connection.source,
     }
-    connection = Connection(host, port, timeout)
-    try:
-        connection.connect()
-        result["source"] = connection.source
-        result["status"] = connection.ask("GET", "/status", longest=0, whole=False).status
-        result["ok"] = result["status"] == 200
-        if not result["ok"]:
-            result["error"] = f"answers {result['status']} at /status"
-    except (OSError, http.client.HTTPException) as error:
-        result["error"] = error_text(error)
-    finally:
-        connection.close()
-    return result
+
+
+def try_connection(host: str, port: int, seconds: float) -> dict[str, Any]:
+    """Connect to a port, send GET /status, and return whether the status is 200, with the local address (source)."""
+    host = host.strip("[]")
+    found = query_status(host, port, seconds)
+    status = found["code"]
+    return {
+        "host": host,
+        "port": port,
+        "ok": status == 200,
+        "status": status,
+        "source": found["source"] or source_address(host, port),
+        "error": found["error"] or ("" if status == 200 else f"returns {status} for /status"),
+    }

@@ -8,15 +8,16 @@ import re
 from pathlib import Path
 from typing import Any, Callable
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
 
-# Where a ruleset that is loaded at boot stands, on Debian and Ubuntu and by custom.
+# Usual files of a ruleset that is loaded at boot.
 SAVED_RULESETS = ("etc/nftables.conf", "etc/nftables.d/*", "etc/nftables/*")
 
 
 def nft_facts(run: Callable, root: Path) -> dict[str, Any]:
-    """Return whether nft is there, and its version."""
+    """Return whether nft is installed, and its version."""
     if not any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin", "usr/local/sbin")):
         return {"installed": False, "version": ""}
     _code, out, _err = run(["nft", "--version"])
@@ -25,7 +26,7 @@ def nft_facts(run: Callable, root: Path) -> dict[str, Any]:
 
 
 def enabled(root: Path) -> bool:
-    """Tell whether the guard's unit is started at boot by some other unit."""
+    """Return whether another unit starts the guard's unit at boot."""
     folder = root / "etc/systemd/system"
     return any(
         (entry / nft.UNIT).is_symlink() or (entry / nft.UNIT).exists()
@@ -35,18 +36,18 @@ def enabled(root: Path) -> bool:
 
 
 def saved_rulesets(root: Path) -> list[str]:
-    """Return the saved rulesets that have the guard's tables in them."""
+    """Return the files of saved rulesets that contain the guard's tables."""
     found = []
     for pattern in SAVED_RULESETS:
         for path in sorted(root.glob(pattern)):
-            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            text = read_text(path) if path.is_file() else ""
             if re.search(rf"^\s*(add\s+)?table\s+(inet|bridge)\s+{nft.TABLE}\b", text, re.MULTILINE):
                 found.append(f"/{path.relative_to(root)}")
     return found
 
 
 def read_sections(root: Path) -> tuple[list[nft.Section], list[str]]:
-    """Return the sections on the host, and one line for each file that does not hold one."""
+    """Return the sections on the host, and one line for each file without a valid section."""
     found, problems = [], []
     for path in sorted((root / nft.DIRECTORY.lstrip("/")).glob("*.json")):
         try:
@@ -56,16 +57,8 @@ def read_sections(root: Path) -> tuple[list[nft.Section], list[str]]:
     return found, problems
 
 
-def _process(pid: int, root: Path) -> str:
-    try:
-        name = (root / f"proc/{pid}/comm").read_text(encoding="utf-8").strip()
-    except OSError:
-        name = ""
-    return f"process {pid} ({name})" if name else f"process {pid}"
-
-
 def _owner(state: dict | None, owners: dict[str, int | None], root: Path) -> str:
-    """Return who keeps the tables: guard, watch, nobody, or another process by its number; '' without tables."""
+    """Return the owner of the tables: guard, watch, none, or another process by its PID; '' without tables."""
     pids = {pid for pid in owners.values() if pid is not None}
     if not pids:
         return ""
@@ -74,11 +67,14 @@ def _owner(state: dict | None, owners: dict[str, int | None], root: Path) -> str
     if state and pids == {state["pid"]}:
         return "guard"
     others = sorted(pid for pid in pids if pid and pid != (state or {}).get("pid"))
-    return _process(others[0], root) if others else "nobody"
+    if not others:
+        return "none"
+    name = read_text(root / f"proc/{others[0]}/comm").strip()
+    return f"process {others[0]} ({name})" if name else f"process {others[0]}"
 
 
 def guard_facts(
-    root: Path, ask: Callable = guard_daemon.ask, owner_of: Callable = guard_daemon.owner_of
+    root: Path, send_command: Callable = guard_daemon.send_command, owner_of: Callable = guard_daemon.owner_of
 ) -> dict[str, Any]:
     """Return the state of the guard.
 
@@ -87,7 +83,7 @@ def guard_facts(
     saved_rulesets: files that contain the guard's tables. denied: addresses that were removed from the sources and
     tried to connect. table_problem: why the tables cannot be read.
     """
-    state = ask("state")
+    state = send_command("state")
     owners: dict[str, int | None] = {}
     table_problem = ""
     try:
@@ -95,15 +91,14 @@ def guard_facts(
     except (guard_daemon.Failed, OSError) as error:
         table_problem = str(error)
     sections, problems = read_sections(root)
-    file = root / nft.TABLE_FILE.lstrip("/")
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    fresh = state is None or (state["intact"] and state["digest"] == guard_daemon.digest(text))
+    text = read_text(root / nft.TABLE_FILE.lstrip("/"))
+    current = state is None or (state["intact"] and state["digest"] == guard_daemon.digest(text))
     return {
         "installed": (root / nft.UNIT_FILE.lstrip("/")).exists(),
         "enabled": enabled(root),
         "loaded": bool(owners) and None not in owners.values(),
         "owner": _owner(state, owners, root),
-        "outdated": bool(sections) and not (fresh and text == nft.table(sections)),
+        "outdated": bool(sections) and not (current and text == nft.table(sections)),
         "sections": [section.name for section in sections],
         "problems": problems,
         "saved_rulesets": saved_rulesets(root),

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Keep the port guard's tables in the kernel. The module port_guard installs this file on a host as a program.
 
-Where the kernel knows the table flags `owner` and `persist`, the tables belong to this process: nobody else can remove
-or change them, not even root with `nft flush ruleset`, and they stay as they are when the process ends. Where it does
-not, the tables are plain, and the process loads them again as soon as somebody changes them.
+Where the kernel supports the table flags `owner` and `persist`, this process owns the tables: no other process can
+change or remove them, not even root with `nft flush ruleset`, and they stay in the kernel when the process ends.
+Otherwise, the process loads the tables again whenever another process changes them.
 
-Uses the standard library and libnftables alone, so that it runs on a host on which nothing else is installed.
+Requires only the standard library and libnftables.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import struct
 import sys
 
 TABLE = "aztec_prover"
-# Sets that packets fill, one for each IP version: sources that try to reach a port and are no longer admitted.
+# Prefix of the sets, one for each IP version, of removed sources that try to connect. Packets fill them.
 DENIED = "denied_v"
 # Families as nft names them, with the kernel's number (NFPROTO_*).
 FAMILIES = {"inet": 1, "bridge": 7}
 RULES = "/etc/aztec-port-guard/table.nft"
 CONTROL = "/run/aztec-port-guard/control"
-# For tests: AZTEC_PORT_GUARD=watch behaves as on a kernel without `persist`.
+# For tests: AZTEC_PORT_GUARD=watch selects the behavior for a kernel without `persist`.
 SWITCH = "AZTEC_PORT_GUARD"
 
 OWNER, WATCH = "owner", "watch"
@@ -47,16 +47,16 @@ _FLAG_OWNER, _FLAG_PERSIST = 0x2, 0x4
 # Netlink multicast group NFNLGRP_NFTABLES, as the mask that bind() takes.
 _EVENTS = 1 << 6
 _STATELESS = 0x4
-# Seconds after which the tables are compared without an event, in case one was lost.
+# Seconds between comparisons of the tables, in case an event is lost.
 _PAUSE = 1.0
 
 
 class Failed(Exception):
-    """What the kernel or libnftables refused, in one line."""
+    """An error of the kernel or libnftables. The text is one line."""
 
 
 def digest(text: str) -> str:
-    """Return the digest by which two texts of rules are compared."""
+    """Return the digest of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -70,7 +70,7 @@ def _message(kind: int, flags: int, sequence: int, family: int, resource: int, b
 
 
 def _messages(data: bytes) -> list[tuple[int, bytes]]:
-    """Split what a netlink socket received into (type, payload)."""
+    """Return (type, payload) of the netlink messages in received data."""
     found = []
     while len(data) >= 16:
         length, kind = struct.unpack_from("=IH", data)
@@ -80,7 +80,7 @@ def _messages(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def _numbers(payload: bytes) -> dict[int, int]:
-    """Return the 32-bit attributes of a message of nf_tables."""
+    """Return the 32-bit attributes of an nf_tables message."""
     found = {}
     rest = payload[4:]
     while len(rest) >= 4:
@@ -95,32 +95,36 @@ def _name(text: str) -> bytes:
     return _attribute(_ATTRIBUTE_NAME, text.encode() + b"\0")
 
 
-def table_info(netlink: socket.socket, family: str, table: str = TABLE) -> tuple[int, int] | None:
-    """Return a table's flags and its owner's netlink port, 0 for none; None where there is no such table."""
-    netlink.send(_message(_GET_TABLE, _REQUEST, 1, FAMILIES[family], 0, _name(table)))
+def _query(netlink: socket.socket, message: bytes, subject: str) -> dict[int, int] | None:
+    """Return the numbers in the kernel's response to a message, None where the subject does not exist."""
+    netlink.send(message)
     ((kind, payload),) = _messages(netlink.recv(65536))[:1]
-    if kind == _ERROR:
-        code = -struct.unpack_from("=i", payload)[0]
-        if code == errno.ENOENT:
-            return None
-        raise Failed(f"asking the kernel for table {family} {table} failed: {os.strerror(code)}")
-    values = _numbers(payload)
-    return values.get(_ATTRIBUTE_FLAGS, 0), values.get(_ATTRIBUTE_OWNER, 0)
+    if kind != _ERROR:
+        return _numbers(payload)
+    code = -struct.unpack_from("=i", payload)[0]
+    if code == errno.ENOENT:
+        return None
+    raise Failed(f"reading {subject} from the kernel failed: {os.strerror(code)}")
+
+
+def table_info(netlink: socket.socket, family: str, table: str = TABLE) -> tuple[int, int] | None:
+    """Return the flags of a table and the netlink port of its owner (0 for none), None where it does not exist."""
+    message = _message(_GET_TABLE, _REQUEST, 1, FAMILIES[family], 0, _name(table))
+    found = _query(netlink, message, f"table {family} {table}")
+    return None if found is None else (found.get(_ATTRIBUTE_FLAGS, 0), found.get(_ATTRIBUTE_OWNER, 0))
 
 
 def generation() -> int:
-    """Return the number of the ruleset's last change: each transaction, whoever makes it, adds one."""
+    """Return the generation of the ruleset, which each transaction of any process increments."""
     with netlink_socket() as netlink:
-        netlink.send(_message(_GET_GENERATION, _REQUEST, 1, 0, 0))
-        ((kind, payload),) = _messages(netlink.recv(65536))[:1]
-    if kind == _ERROR:
-        code = -struct.unpack_from("=i", payload)[0]
-        raise Failed(f"asking the kernel for the ruleset's generation failed: {os.strerror(code)}")
-    return _numbers(payload)[_ATTRIBUTE_GENERATION]
+        found = _query(netlink, _message(_GET_GENERATION, _REQUEST, 1, 0, 0), "the generation of the ruleset")
+    if found is None:
+        raise Failed("the kernel returns no generation of the ruleset")
+    return found[_ATTRIBUTE_GENERATION]
 
 
 def netlink_socket(groups: int = 0) -> socket.socket:
-    """Return a socket that speaks with nf_tables, subscribed to the multicast groups of a mask."""
+    """Return a netlink socket for nf_tables, subscribed to the multicast groups of a mask."""
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
     netlink.bind((0, groups))
     netlink.settimeout(2)
@@ -128,17 +132,17 @@ def netlink_socket(groups: int = 0) -> socket.socket:
 
 
 def owner_of(family: str, table: str = TABLE) -> int | None:
-    """Return the PID of the process that owns a table, 0 where nobody does, None where there is no such table.
+    """Return the PID of the owner of a table, 0 for none, None where the table does not exist.
 
-    A process' first netlink socket has the PID as its port, and libnftables' is the first one here.
+    The port of a process' first netlink socket is its PID, and libnftables opens the first one here.
     """
     with netlink_socket() as netlink:
         found = table_info(netlink, family, table)
     return found[1] if found else None
 
 
-def ask(command: str, path: str = CONTROL) -> dict | None:
-    """Send the daemon a command, `state` or `reload`, and return its answer; None where no daemon answers."""
+def send_command(command: str, path: str = CONTROL) -> dict | None:
+    """Send the daemon a command, `state` or `reload`, and return the response, None where no daemon responds."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(30)
         try:
@@ -151,20 +155,19 @@ def ask(command: str, path: str = CONTROL) -> dict | None:
 
 
 def _sockets() -> dict[str, int]:
-    """Return this process' sockets: inode as the kernel shows it -> file descriptor."""
+    """Return the file descriptors of this process' sockets, by the link in /proc."""
     found = {}
     for fd in os.listdir("/proc/self/fd"):
-        # The descriptor that lists the directory is closed by now.
+        # The descriptor of the directory itself is already closed.
         with contextlib.suppress(FileNotFoundError):
             found[os.readlink(f"/proc/self/fd/{fd}")] = int(fd)
     return {link: number for link, number in found.items() if link.startswith("socket:")}
 
 
 class Nftables:
-    """libnftables, and messages of our own on its netlink socket.
+    """libnftables, and custom messages on its netlink socket, which the kernel treats as the owner.
 
-    The kernel takes the socket for the owner. The messages are needed because nft's parser knows `persist` only since
-    1.1.1, while the kernel (6.9) does not ask which parser there is.
+    The messages are required because nft's parser supports `persist` only from 1.1.1 on, the kernel from 6.9 on.
     """
 
     def __init__(self) -> None:
@@ -180,7 +183,7 @@ class Nftables:
         self._library = library
         (number,) = (number for link, number in _sockets().items() if link not in before)
         self._netlink = socket.socket(fileno=os.dup(number))
-        # libnftables wants its socket non-blocking, as a time-out makes it.
+        # libnftables requires a non-blocking socket, which a timeout makes it.
         self._netlink.settimeout(5)
 
     def run(self, commands: str) -> str:
@@ -189,7 +192,7 @@ class Nftables:
         errors = self._library.nft_ctx_get_error_buffer(self._context) or b""
         output = self._library.nft_ctx_get_output_buffer(self._context) or b""
         if code:
-            raise Failed(" ".join(errors.decode(errors="replace").split())[:300] or "libnftables gives no reason")
+            raise Failed(" ".join(errors.decode(errors="replace").split())[:300] or "libnftables returned no reason")
         return output.decode(errors="replace")
 
     def batch(self, *messages: tuple[int, str, bytes]) -> int:
@@ -208,54 +211,54 @@ class Nftables:
         return first
 
     def close(self) -> None:
-        """Give the socket up, and with it what it owns."""
+        """Close the socket, which releases the tables that it owns."""
         self._netlink.close()
         self._library.nft_ctx_free(self._context)
 
 
-def owned(table: str) -> bytes:
-    """Return the attributes that make a table this process' own, or let it adopt one whose owner has ended."""
+def owner_attributes(table: str) -> bytes:
+    """Return the attributes that create a table owned by this process, or adopt one whose owner has ended."""
     return _name(table) + _attribute(_ATTRIBUTE_FLAGS, struct.pack(">I", _FLAG_OWNER | _FLAG_PERSIST))
 
 
 def accepts_persist() -> bool:
-    """Tell whether the kernel takes a table with an owner that outlives it: by a table that is removed again."""
+    """Return whether the kernel supports persistent tables with an owner, by creating one and removing it."""
     nftables = Nftables()
     try:
         name = f"{TABLE}_try_{os.getpid()}"
-        refused = nftables.batch((_NEW_TABLE, "inet", owned(name)), (_DELETE_TABLE, "inet", _name(name)))
+        refused = nftables.batch((_NEW_TABLE, "inet", owner_attributes(name)), (_DELETE_TABLE, "inet", _name(name)))
     finally:
         nftables.close()
     if refused in (errno.EPERM, errno.EACCES):
-        raise Failed("the kernel refuses nf_tables to this process: run it as root with CAP_NET_ADMIN")
+        raise Failed("the kernel denies this process access to nf_tables: run it as root with CAP_NET_ADMIN")
     return not refused
 
 
 def log(line: str) -> None:
-    """Write a line for the journal."""
+    """Write a line to the journal."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
-# A set that packets fill, as nft shows it: all before its elements, and these.
+# A set that packets fill, in the output of nft: everything before its elements, and the elements.
 _FILLED = re.compile(rf"(\tset {DENIED}[46] {{[^{{}}]*)\n\t\telements = {{([^{{}}]*)}}")
 
 
 class Guard:
-    """The two tables, their text and who keeps them."""
+    """The two tables, their rules and their owner."""
 
     def __init__(self, rules: str, mechanism: str) -> None:
         self.rules = rules
         self.mechanism = mechanism
-        # What runs here: the file may be replaced later.
+        # The digest of the running program. The file can be replaced later.
         with open(__file__, encoding="utf-8") as file:
             self.program = digest(file.read())
         self.nftables = Nftables()
         self.text = ""
         self.listing = ""
 
-    def take(self) -> None:
-        """Make the tables this process' own: adopt what an earlier process left, replace what nobody owned."""
+    def take_ownership(self) -> None:
+        """Adopt the tables of an earlier process, and replace tables without an owner."""
         if self.mechanism != OWNER:
             return
         messages = []
@@ -266,15 +269,15 @@ class Guard:
                 raise Failed(f"table {family} {TABLE} belongs to process {found[1]}: end that process")
             if found and not found[0] & _FLAG_PERSIST:
                 messages.append((_DELETE_TABLE, family, _name(TABLE)))
-            messages.append((_NEW_TABLE, family, owned(TABLE)))
+            messages.append((_NEW_TABLE, family, owner_attributes(TABLE)))
         refused = self.nftables.batch(*messages)
         if refused:
-            raise Failed(f"the kernel refuses to let this process own the tables: {os.strerror(refused)}")
+            raise Failed(f"the kernel does not let this process own the tables: {os.strerror(refused)}")
 
     def shown(self, *families: str) -> str:
-        """Return the tables of some or all families as the kernel has them; '' for one not there.
+        """Return the tables of some or all families in the kernel, '' where none exists.
 
-        Without what packets change: counters, and the elements of the sets that they fill.
+        Counters, and the elements of sets that packets fill, are omitted.
         """
         parts = []
         for family in families or FAMILIES:
@@ -283,7 +286,7 @@ class Guard:
         return _FILLED.sub(r"\1", "".join(parts))
 
     def denied(self) -> list[str]:
-        """Return the addresses that are no longer admitted and tried to reach a port within the last 2 minutes."""
+        """Return the removed sources that tried to connect in the last 2 minutes."""
         found = []
         for version in (4, 6):
             if f"set inet {TABLE} {DENIED}{version} " in self.text:
@@ -293,40 +296,40 @@ class Guard:
         return sorted(found)
 
     def load(self) -> None:
-        """Bring the tables to the file's rules, in one transaction that also removes what was there."""
+        """Replace the rules in the kernel by those in the file, in one transaction."""
         with open(self.rules, encoding="utf-8") as file:
             text = file.read()
         before = generation()
         commands = []
         for family in FAMILIES:
             found = self.shown(family)
-            # Stated for a table that is there, it would ask the kernel to change the table's flags.
+            # For an existing table, `add` would change its flags.
             commands.append(f"{'flush' if found else 'add'} table {family} {TABLE}")
             for kind in ("chain", "set"):
                 names = re.findall(rf"^\t{kind} (\S+) {{", found, re.MULTILINE)
                 commands += [f"delete {kind} {family} {TABLE} {name}" for name in names]
         self.nftables.run("\n".join([*commands, text]))
         listing = self.shown()
-        # Where nobody owns the tables, somebody may have changed them meanwhile: the listing then says nothing.
-        alone = self.mechanism == OWNER or generation() == (before + 1) & 0xFFFFFFFF
-        self.text, self.listing = text, listing if alone else ""
+        # Without an owner, another process may have changed the tables since: the listing is then not reliable.
+        unchanged = self.mechanism == OWNER or generation() == (before + 1) & 0xFFFFFFFF
+        self.text, self.listing = text, listing if unchanged else ""
 
     def intact(self) -> bool:
-        """Tell whether the kernel has the tables as they were loaded."""
+        """Return whether the tables in the kernel are as they were loaded."""
         return bool(self.listing) and self.shown() == self.listing
 
     def restore(self) -> None:
-        """Load the tables again where somebody changed them."""
+        """Load the tables again where another process changed them."""
         if self.intact():
             return
         try:
             self.load()
-            log("somebody changed the tables: loaded them again")
+            log("another process changed the tables: loaded them again")
         except (Failed, OSError) as error:
-            log(f"somebody changed the tables and loading them failed: {error}")
+            log(f"another process changed the tables and loading them failed: {error}")
 
-    def answer(self, command: str) -> dict:
-        """Return what the control socket answers to a command."""
+    def respond(self, command: str) -> dict:
+        """Return the response to a command on the control socket."""
         problem = ""
         if command == "reload":
             try:
@@ -345,7 +348,7 @@ class Guard:
 
 
 def notify(message: str) -> None:
-    """Tell systemd something, where it started this process."""
+    """Send a notification to systemd, where it started this process."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
@@ -354,7 +357,7 @@ def notify(message: str) -> None:
 
 
 def listen(path: str) -> socket.socket:
-    """Return the listening control socket, which root alone can reach."""
+    """Return the listening control socket, which only root can access."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -367,42 +370,42 @@ def listen(path: str) -> socket.socket:
     return server
 
 
-def serve_one(server: socket.socket, guard: Guard) -> None:
-    """Answer one client; one that goes away or says nothing is let go."""
+def serve_client(server: socket.socket, guard: Guard) -> None:
+    """Serve one client. Ignore clients that disconnect or send nothing."""
     with contextlib.suppress(OSError):
         client, _address = server.accept()
         with client:
             client.settimeout(2)
             command = b"".join(iter(lambda: client.recv(64), b"")).decode(errors="replace")
-            client.sendall(json.dumps(guard.answer(command)).encode())
+            client.sendall(json.dumps(guard.respond(command)).encode())
 
 
 def serve(rules: str = RULES, control: str = CONTROL) -> None:
-    """Load the tables and keep them until the process is ended."""
+    """Load the tables and keep them until the process ends."""
     watching = os.environ.get(SWITCH) == WATCH or not accepts_persist()
     guard = Guard(rules, WATCH if watching else OWNER)
-    # Before the first load, so that no change is missed.
+    # Subscribe before the first load, so that no change is missed.
     events = netlink_socket(_EVENTS) if watching else None
-    guard.take()
+    guard.take_ownership()
     guard.load()
     server = listen(control)
-    kept = "watches" if watching else "owns"
-    notify(f"READY=1\nSTATUS=This process {kept} the tables inet and bridge {TABLE}")
+    verb = "watches" if watching else "owns"
+    notify(f"READY=1\nSTATUS=This process {verb} the tables inet and bridge {TABLE}")
     sources = [server, *([events] if events else [])]
     while True:
         ready = select.select(sources, [], [], _PAUSE if events else None)[0]
         if server in ready:
-            serve_one(server, guard)
+            serve_client(server, guard)
         if events:
             if events in ready:
-                # ENOBUFS says that events were lost, which calls for a comparison as well.
+                # ENOBUFS means that events were lost, which requires a comparison as well.
                 with contextlib.suppress(OSError):
                     events.recv(65536)
             guard.restore()
 
 
 def main() -> int:
-    """Run as a daemon, or with `reload` or `state` ask the daemon that runs."""
+    """Run as a daemon, or send `reload` or `state` to the running daemon."""
     command, *paths = sys.argv[1:] or ["serve"]
     if command == "serve":
         try:
@@ -410,12 +413,12 @@ def main() -> int:
         except (Failed, OSError) as error:
             log(f"aztec-port-guard: {error}")
         return 1
-    answer = ask(command, *paths)
-    if answer is None:
-        log("aztec-port-guard: the daemon does not answer: see systemctl status aztec-port-guard")
+    response = send_command(command, *paths)
+    if response is None:
+        log("aztec-port-guard: the daemon does not respond: see systemctl status aztec-port-guard")
         return 1
-    sys.stdout.write(f"{answer['problem'] or json.dumps(answer)}\n")
-    return 1 if answer["problem"] or not answer["intact"] else 0
+    sys.stdout.write(f"{response['problem'] or json.dumps(response)}\n")
+    return 1 if response["problem"] or not response["intact"] else 0
 
 
 if __name__ == "__main__":

@@ -412,7 +412,7 @@ def _source(value: object) -> tuple | None:
 def _admitted(value: object) -> tuple | None:
     """Return the same for the broker's sources, which contain all addresses only if another option allows it."""
     found = _source(value)
-    if found and found[1].endswith("to let everybody in"):
+    if found and found[1].endswith("to admit all addresses"):
         return found[0], f"{found[1]}, and set aztec_allow_public_broker: true"
     return found
 

@@ -88,7 +88,7 @@ def guard_problems(host: str, host_info: Mapping) -> list[Problem]:
     if owner.startswith("process"):
         wrong = f"the nftables table {TABLE} belongs to {owner}"
         problems.append(Problem(host, "port guard", wrong, "end that process, then run again"))
-    elif owner == "nobody" and not guard["installed"]:
+    elif owner == "none" and not guard["installed"]:
         wrong = f"the nftables table {TABLE} exists, but the port guard did not create it"
         remedy = f"run nft delete table inet {TABLE}, nft delete table bridge {TABLE} on the host"
         problems.append(Problem(host, "port guard", wrong, remedy))

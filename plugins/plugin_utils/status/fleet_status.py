@@ -120,7 +120,7 @@ def guard_problem(guard: dict, section: str) -> str:
         return f"the state of the port guard is unknown: {guard['table_problem']}"
     if not guard["loaded"]:
         return f"the port guard's tables are missing: {restart}"
-    if guard["owner"] == "nobody":
+    if guard["owner"] == "none":
         return f"the port guard's tables do not have an owner, so that a flush would remove them: {restart}"
     if guard["owner"] not in GUARDED:
         return f"the port guard's table belongs to {guard['owner']}: end that process, then {restart}"
@@ -140,7 +140,7 @@ def guard_cell(guard: dict, section: str) -> str:
     if not guard["loaded"]:
         return "NOT LOADED"
     if guard["owner"] not in GUARDED:
-        return "NO OWNER" if guard["owner"] == "nobody" else "FOREIGN"
+        return "NO OWNER" if guard["owner"] == "none" else "FOREIGN"
     if section not in guard["sections"]:
         return "NO SECTION"
     return "OUTDATED" if guard["outdated"] or guard["problems"] else GUARDED[guard["owner"]]

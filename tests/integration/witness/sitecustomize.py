@@ -1,7 +1,7 @@
 """Python loads this ahead of any program that has its folder in PYTHONPATH.
 
 It keeps a copy of each file before the program removes or renames it or hands it to another program, and the
-arguments of those: so a test can look for what stood in a file for a moment only. It also takes away the modules that
+arguments of those: so a test can look for what was in a file for a moment only. It also removes the modules that
 WITNESS_WITHOUT names, as if they were not installed.
 """
 
@@ -15,7 +15,7 @@ BUSY = threading.local()
 
 
 def keep(path: object) -> None:
-    """Copy a file, under a name that says who did it."""
+    """Copy a file. Its name contains the process and the thread."""
     path = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
     if os.path.isfile(path) and not os.path.islink(path):
         name = f"{os.getpid()}-{threading.get_ident()}-{len(os.listdir(KEPT))}-{os.path.basename(path)}"
@@ -23,7 +23,7 @@ def keep(path: object) -> None:
 
 
 def watch(event: str, arguments: tuple) -> None:
-    """Take what Python tells of what its program is about to do."""
+    """Use what Python tells of what its program is about to do."""
     if event not in ("os.remove", "os.rename", "os.truncate", "subprocess.Popen") or getattr(BUSY, "now", False):
         return
     BUSY.now = True

@@ -335,7 +335,7 @@ HOSTS = cases(
         guarded(),
     ),
     ("belongs to process 9 (x)", guarded(owner="process 9 (x)"), guarded(owner="")),
-    ("the port guard did not create it", guarded(owner="nobody", installed=False), guarded(owner="", installed=False)),
+    ("the port guard did not create it", guarded(owner="none", installed=False), guarded(owner="", installed=False)),
     ("contains the port guard's table", guarded(saved_rulesets=["/etc/nftables.conf"]), guarded()),
     # the way to the broker
     ("run site.yml for the broker's host", broker("Connection refused", "10.0.0.9", "10.0.0.9/32"), broker("", None)),

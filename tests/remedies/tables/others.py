@@ -117,7 +117,7 @@ def on_machine(harm: Callable, section: nft.Section = BROKER, nft_there: bool = 
 
     def tried(folder: Path) -> list[str]:
         machine = Machine(folder / "root")
-        with mock.patch.object(port_guard, "PATIENCE", 0):
+        with mock.patch.object(port_guard, "START_TIMEOUT", 0):
             harm(machine)
             return raised(machine.host(nft="nft" if nft_there else None).apply, section, present=True)()
 
@@ -174,7 +174,7 @@ def asks_daemon(*owners: int) -> Lines:
             mock.patch.object(guard_daemon, "netlink_socket", mock.MagicMock()),
             mock.patch.object(guard_daemon, "Nftables", lambda: mock.Mock(batch=mock.Mock(return_value=0))),
         ):
-            return raised(guard_daemon.Guard("", guard_daemon.OWNER).take)()
+            return raised(guard_daemon.Guard("", guard_daemon.OWNER).take_ownership)()
 
     return lines
 
@@ -403,13 +403,13 @@ OTHERS = cases(
         env('A="aÿ"'),
     ),
     (
-        "the protocol is tcp or udp",
+        "the protocol is not valid: use tcp or udp",
         raised(nft.section_of, "a", [{"port": 1, "protocol": "icmp"}], []),
         raised(nft.section_of, "a", [{"port": 1, "protocol": "tcp"}], []),
         raised(nft.section_of, "a", [{"port": 1, "protocol": "udp"}], []),
     ),
     (
-        "is no source: write 0.0.0.0/0",
+        "is not a source: write 0.0.0.0/0",
         raised(nft.section_of, "a", [{"port": 1, "sources": ["0.0.0.0"]}], []),
         raised(nft.section_of, "a", [{"port": 1, "sources": ["0.0.0.0/0"]}], []),
     ),
@@ -440,7 +440,7 @@ OTHERS = cases(
     ),
     ("another run works on", locked(True), locked(False)),
     # the port guard's module and daemon
-    ("was not made by this module", on_machine(foreign(0)), on_machine(nothing)),
+    ("was not created by this module", on_machine(foreign(0)), on_machine(nothing)),
     ("belongs to process 9, which is not the guard", on_machine(foreign(9)), on_machine(nothing)),
     ("install the package nftables", on_machine(nothing, nft_there=False), on_machine(nothing)),
     ("delete it and run the role of prover_node again", on_machine(damaged(False)), on_machine(damaged(True))),

@@ -150,7 +150,7 @@ RUNNING = cases(
     # the port guard; what the kernel holds after these acts is tried in tests/system and by test_port_guard.py
     ("is not installed: run site.yml", agent_host(guard={"installed": False, "loaded": False, "owner": ""}), GUARD),
     ("tables are missing: run systemctl", agent_host(guard={"loaded": False, "owner": ""}), GUARD),
-    ("the port guard's tables do not have an owner", agent_host(guard={"owner": "nobody"}), GUARD),
+    ("the port guard's tables do not have an owner", agent_host(guard={"owner": "none"}), GUARD),
     ("belongs to process 9 (x): end that process", agent_host(guard={"owner": "process 9 (x)"}), GUARD),
     ("delete the file, then run site.yml", agent_host(guard={"problems": [FILE]}), GUARD),
     ("does not have a section for this component", agent_host(guard={"sections": []}), GUARD),

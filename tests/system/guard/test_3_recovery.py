@@ -22,7 +22,7 @@ import sys, time
 sys.path.insert(0, "/usr/local/lib/aztec-port-guard")
 import daemon
 guard = daemon.Guard(daemon.RULES, daemon.OWNER)
-guard.take()
+guard.take_ownership()
 print("ready", flush=True)
 time.sleep(120)
 """

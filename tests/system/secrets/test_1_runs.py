@@ -150,11 +150,11 @@ def rows(bench: Bench) -> dict[str, Row]:
             "Incorrect sudo password", f"ansible_become_password: {bench.values['L1 password']}\n"
         ),
         "L1 that does not answer": Row(
-            "cannot be reached: connection refused",
+            "is not reachable: connection refused",
             f"aztec_l1_execution_urls: ['http://{user}@{l1.split(':')[0]}:9/{path}']\n",
         ),
         "L1 that rejects and repeats the request": Row(
-            "answers 401",
+            "returns 401",
             f"aztec_l1_execution_urls: ['http://{user}@{echo}/{path}?key={bench.values['L1 path']}']\n"
             f"aztec_l1_consensus_urls: ['http://{echo}/{path}']\n",
         ),

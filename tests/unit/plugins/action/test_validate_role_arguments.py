@@ -80,7 +80,7 @@ WRONG = [
     (
         "port_guard",
         {"port_guard_ports": [{"port": 1, "sources": ["10.0.0.0/33"]}]},
-        "port_guard_ports | entry 1 has an invalid sources: entry 1, '10.0.0.0/33' is no address",
+        "port_guard_ports | entry 1 has an invalid sources: entry 1, '10.0.0.0/33' is not an address",
     ),
     ("port_guard", {"port_guard_bridges": ["br-*"]}, "port_guard_bridges | entry 1, 'br-*' is not a name of a bridge"),
     ("prover_node", {"prover_node_publisher_private_key": GONE}, "prover_node_publisher_private_key | is not set"),

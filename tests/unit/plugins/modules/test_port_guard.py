@@ -95,7 +95,7 @@ class Machine:
 
 
 class Local(Service):
-    """The unit by the machine's systemctl, daemon and kernel by what the machine says of them."""
+    """The unit by the machine's systemctl, daemon and kernel by what the machine states of them."""
 
     def __init__(self, command, machine: Machine) -> None:
         super().__init__(command)
@@ -110,7 +110,7 @@ class Local(Service):
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(port_guard, "PATIENCE", 0)
+    monkeypatch.setattr(port_guard, "START_TIMEOUT", 0)
     return Machine(tmp_path / "root")
 
 
@@ -169,11 +169,11 @@ def test_no_change(machine: Machine) -> None:
         pytest.param({"answers": False}, ["restart the guard"], id="silent"),
         pytest.param({"program": "older"}, ["restart the guard"], id="runs_another_program"),
         pytest.param({"enabled": "disabled"}, ["enable the unit"], id="disabled"),
-        pytest.param({"stale": guard.UNIT}, ["reload systemd"], id="broken_off_before_daemon_reload"),
-        pytest.param({"stale": "docker.service"}, ["reload systemd"], id="broken_off_after_a_drop_in"),
+        pytest.param({"stale": guard.UNIT}, ["reload systemd"], id="interrupted_before_daemon_reload"),
+        pytest.param({"stale": "docker.service"}, ["reload systemd"], id="interrupted_after_a_drop_in"),
     ],
 )
-def test_what_was_harmed_is_mended(machine: Machine, harm: dict, actions: list[str]) -> None:
+def test_what_was_harmed_is_corrected(machine: Machine, harm: dict, actions: list[str]) -> None:
     text, _sections = machine.host().apply(BROKER, present=True)
     vars(machine).update(harm)
     again = machine.host()
@@ -226,7 +226,7 @@ def test_a_daemon_that_loads_after_a_while(machine: Machine, monkeypatch: pytest
             machine.loads = True
             machine.load()
 
-    monkeypatch.setattr(port_guard, "PATIENCE", 10)
+    monkeypatch.setattr(port_guard, "START_TIMEOUT", 10)
     monkeypatch.setattr(port_guard.time, "sleep", wait)
     machine.loads = False
     machine.host().apply(BROKER, present=True)
@@ -237,7 +237,7 @@ def test_a_daemon_that_loads_after_a_while(machine: Machine, monkeypatch: pytest
     ("sections", "there"),
     [([NODE], False), ([BROKER], True), ([BROKER, NODE], True), ([NODE, BROKER], True)],
 )
-def test_docker_waits_as_long_as_one_section_asks_for_it(
+def test_docker_waits_as_long_as_one_section_queries_for_it(
     machine: Machine, sections: list[guard.Section], there: bool
 ) -> None:
     for section in sections:
@@ -245,7 +245,7 @@ def test_docker_waits_as_long_as_one_section_asks_for_it(
     assert machine.file(guard.DOCKER_FILE).exists() is there
 
 
-def test_sections_are_taken_away_one_by_one(machine: Machine) -> None:
+def test_sections_are_removed_one_by_one(machine: Machine) -> None:
     machine.host().apply(BROKER, present=True)
     machine.host().apply(NODE, present=True)
     text, sections = machine.host().apply(BROKER, present=False)
@@ -273,7 +273,7 @@ def test_sections_are_taken_away_one_by_one(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("active", ["failed", "activating"])
-def test_a_guard_that_does_not_run_is_taken_away(machine: Machine, active: str) -> None:
+def test_a_guard_that_does_not_run_is_removed(machine: Machine, active: str) -> None:
     machine.host().apply(BROKER, present=True)
     machine.active = active
     host = machine.host()
@@ -299,14 +299,14 @@ def test_tables_that_cannot_be_removed_are_left_out(machine: Machine, changes: d
     assert machine.files() == []
 
 
-def test_a_guard_whose_unit_was_deleted_is_taken_away(machine: Machine) -> None:
+def test_a_guard_whose_unit_was_deleted_is_removed(machine: Machine) -> None:
     machine.host().apply(BROKER, present=True)
     machine.file(guard.UNIT_FILE).unlink()
     machine.host().apply(BROKER, present=False)
     assert (machine.active, machine.owners, machine.files()) == ("inactive", {}, [])
 
 
-def test_tables_of_somebody_else_are_not_taken_away(machine: Machine) -> None:
+def test_tables_of_somebody_else_are_not_removed(machine: Machine) -> None:
     machine.owners = {"inet": 0}
     host = machine.host()
     host.apply(BROKER, present=False)
@@ -377,10 +377,10 @@ def test_rules_that_nft_refuses_change_nothing(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("owners", "line"),
     [
-        ({"inet": 0}, "table inet aztec_prover is there and was not made by this module: remove it with nft delete "
-         "table inet aztec_prover, and from /etc/nftables.conf where that has it"),
-        ({"bridge": 0}, "table bridge aztec_prover is there and was not made by this module: remove it with nft delete "
-         "table bridge aztec_prover, and from /etc/nftables.conf where that has it"),
+        ({"inet": 0}, "table inet aztec_prover exists and was not created by this module: remove it with nft delete "
+         "table inet aztec_prover, and from /etc/nftables.conf if it is there"),
+        ({"bridge": 0}, "table bridge aztec_prover exists and was not created by this module: remove it with nft "
+         "delete table bridge aztec_prover, and from /etc/nftables.conf if it is there"),
         ({"inet": 9, "bridge": 9}, "table inet aztec_prover belongs to process 9, which is not the guard: end that "
          "process"),
     ],
@@ -401,7 +401,7 @@ OLD = '{"bridges": [], "ports": [], "required_by_docker": true}'
     ("text", "line"),
     [
         pytest.param(OLD, "was written by another version of the collection (1, this one writes 2)", id="version"),
-        pytest.param(guard.section_to_text(NODE) + " ", "was changed by somebody else", id="changed"),
+        pytest.param(guard.section_to_text(NODE) + " ", "was changed by another program", id="changed"),
         pytest.param("{", "is damaged (Expecting", id="cut_off"),
     ],
 )
@@ -418,7 +418,7 @@ def test_a_section_of_another_that_cannot_be_read(machine: Machine, text: str, l
 
 
 @pytest.mark.parametrize("breaks_at", ["daemon-reload", "enable", "restart"])
-def test_a_run_that_broke_off_is_finished_by_the_next(machine: Machine, breaks_at: str) -> None:
+def test_a_run_that_was_interrupted_is_finished_by_the_next(machine: Machine, breaks_at: str) -> None:
     whole = machine.run
 
     def breaks(command: list) -> tuple[int, str, str]:
@@ -519,7 +519,10 @@ def test_main(monkeypatch: pytest.MonkeyPatch, state: str, present: bool, action
     }
 
 
-@pytest.mark.parametrize("error", [Failed("no"), guard_daemon.Failed("no"), OSError("no"), guard.Refused(["no"])])
+ERRORS = [Failed("no"), guard_daemon.Failed("no"), OSError("no"), guard.InvalidSection(["no"])]
+
+
+@pytest.mark.parametrize("error", ERRORS)
 def test_main_fails_in_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     modules = []
 
@@ -545,8 +548,8 @@ def test_owners_are_those_of_the_tables_that_are_there(monkeypatch: pytest.Monke
     assert Service(print).owners() == {"inet": 7, "bridge": 9}
 
 
-def test_the_daemon_is_asked_for_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard_daemon, "ask", {"state": {"pid": 7}}.__getitem__)
+def test_the_daemon_is_queried_for_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_daemon, "send_command", {"state": {"pid": 7}}.__getitem__)
     assert Service(print).state() == {"pid": 7}
 
 
@@ -582,11 +585,11 @@ def test_a_call_that_does_not_know_all_sources_takes_none_off(machine: Machine) 
     assert kept("10.0.0.11", "10.0.0.15", keep=False) == ["10.0.0.11", "10.0.0.15"]
 
 
-def test_a_section_that_cannot_be_read_is_not_replaced_where_its_sources_are_to_be_kept(machine: Machine) -> None:
+def test_a_section_that_cannot_be_read_is_not_replaced_where_its_sources_must_be_kept(machine: Machine) -> None:
     machine.host().apply(BROKER, present=True)
     machine.file(f"{guard.DIRECTORY}/prover_broker.json").write_text("x")
     host = machine.host()
-    with pytest.raises(Failed, match=r"prover_broker\.json cannot be read, and the sources in it are to be kept: "):
+    with pytest.raises(Failed, match=r"prover_broker\.json cannot be read, but its sources must be kept: "):
         host.apply(BROKER, present=True, keep_existing=True)
     assert host.actions == []
 

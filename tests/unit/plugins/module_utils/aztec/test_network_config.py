@@ -72,7 +72,7 @@ def test_compare(own: str, network: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "6", "6.0", "6.0.0\n", " 6.0.0", "6.0.0-", "6.0.0-" + "a" * 65, "latest", "6.0.1234567", "\u0666.0.0"]
 )
-def test_what_is_no_version(text: str) -> None:
+def test_what_is_not_version(text: str) -> None:
     assert nc.precedence(text) is None
     for pair in ((text, "6.0.0"), ("6.0.0", text)):
         with pytest.raises(ValueError, match="not a version"):
@@ -103,9 +103,9 @@ def test_entry_without_a_version() -> None:
 @pytest.mark.parametrize(
     ("document", "line"),
     [
-        ({}, "has no network mainnet"),
-        ([], "has no network mainnet"),
-        ({"mainnet": "S3cret"}, "has no network mainnet"),
+        ({}, "does not contain network mainnet"),
+        ([], "does not contain network mainnet"),
+        ({"mainnet": "S3cret"}, "does not contain network mainnet"),
         ({"mainnet": {"nodeVersion": 6}}, "has a nodeVersion that is not a version"),
         ({"mainnet": {"nodeVersion": "S3cret"}}, "has a nodeVersion that is not a version"),
         ({"mainnet": {"nodeVersion": ""}}, "has a nodeVersion that is not a version"),
@@ -134,7 +134,7 @@ def fixture_usual_recursion():
         (b"{", "the cached copy is not JSON"),
         (b"\xff\xfe\xfa", "the cached copy is not JSON"),
         (b"[" * 5000, "the cached copy is not JSON"),
-        (b'{"a": "' + b"x" * nc.LONGEST_FILE + b'"}', "the cached copy is too long"),
+        (b'{"a": "' + b"x" * nc.MAX_FILE + b'"}', "the cached copy is too long"),
     ],
 )
 def test_cached_copy_that_is_not_usable(tmp_path, content: bytes | None, line: str) -> None:
@@ -147,7 +147,7 @@ def test_cached_copy_that_is_not_usable(tmp_path, content: bytes | None, line: s
 
 def test_cached_copy_of_the_longest_length(tmp_path) -> None:
     text = json.dumps(DOCUMENT)
-    (tmp_path / "c.json").write_text(text + " " * (nc.LONGEST_FILE - len(text)))
+    (tmp_path / "c.json").write_text(text + " " * (nc.MAX_FILE - len(text)))
     assert nc.read_cached(str(tmp_path / "c.json"))[0] == DOCUMENT
 
 
@@ -194,8 +194,8 @@ def test_the_first_url_that_knows_the_network_answers(serve) -> None:
     assert (found["where"], found["version"], found["registry"]) == (nc.origin(good), "6.0.0", REGISTRY)
     assert found["cached"] is None
     assert found["errors"] == [
-        "http://127.0.0.1:1 cannot be reached: connection refused",
-        f"{nc.origin(other)} has no network mainnet",
+        "http://127.0.0.1:1 is not reachable: connection refused",
+        f"{nc.origin(other)} does not contain network mainnet",
     ]
 
 
@@ -203,12 +203,12 @@ def test_the_first_url_that_knows_the_network_answers(serve) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "line"),
     [
-        (404, b"not found", "answers 404 Not Found"),
-        (500, GOOD, "answers 500"),
-        (200, b"<!doctype html>", "answers with HTML and not with JSON"),
-        (200, b"[1]", "answers with something other and not with JSON"),
-        (200, b'{"a":' * 5000, "answers with JSON that is nested too deep"),
-        (302, b"", "answers 302, a redirect to http://elsewhere.lan"),
+        (404, b"not found", "returns 404 Not Found"),
+        (500, GOOD, "returns 500"),
+        (200, b"<!doctype html>", "returns HTML instead of JSON"),
+        (200, b"[1]", "returns something other than a JSON object"),
+        (200, b'{"a":' * 5000, "returns JSON that is nested too deeply"),
+        (302, b"", "returns 302, a redirect to http://elsewhere.lan"),
     ],
 )
 def test_answers_that_are_not_usable(serve, status: int, body: bytes, line: str) -> None:
@@ -231,7 +231,7 @@ def test_the_cached_copy_answers_last(serve, tmp_path) -> None:
 def test_what_a_location_holds_is_not_shown(serve) -> None:
     url = serve(401, b'{"error": "wrong key S3cret0123"}').replace("http://", "http://me:S3cret0123@")
     found = nc.query_network(question(url + "?key=S3cret0123"))
-    assert found["errors"][0].endswith("answers 401 Unauthorized: wrong key ***")
+    assert found["errors"][0].endswith("returns 401 Unauthorized: wrong key ***")
     assert "S3cret" not in json.dumps(found)
 
 
@@ -241,11 +241,11 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time() -> None:
     started = time.monotonic()
     found = nc.query_network(question(url, url, seconds=0.5))
     assert time.monotonic() - started < 3
-    assert found["errors"][:2] == [f"{nc.origin(url)} gives no answer within 0.5 s"] * 2
+    assert found["errors"][:2] == [f"{nc.origin(url)} does not respond within 0.5 s"] * 2
     silent.close()
 
 
-def test_a_look_up_that_hangs_costs_a_bounded_time(monkeypatch) -> None:
+def test_a_name_resolution_that_hangs_costs_a_bounded_time(monkeypatch) -> None:
     """The resolver has no time limit of its own."""
 
     def hang(*_args, **_more):
@@ -256,5 +256,5 @@ def test_a_look_up_that_hangs_costs_a_bounded_time(monkeypatch) -> None:
     started = time.monotonic()
     found = nc.query_network(question("http://hangs.lan/x", seconds=0.2))
     assert time.monotonic() - started < 3
-    assert found["errors"] == ["http://hangs.lan gives no answer within 0.2 s", "there is no cached copy"]
+    assert found["errors"] == ["http://hangs.lan does not respond within 0.2 s", "there is no cached copy"]
     assert "done" not in found

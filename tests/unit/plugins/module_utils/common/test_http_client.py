@@ -16,24 +16,20 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common import htt
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import fetch_key
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import RpcError
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import ask as rpc_ask
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import Client
-from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import Fault as L1Fault
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/loop leads to itself, /N to /N-1, /long and /slow never end; what was asked is kept."""
+    """/loop leads to itself, /N to /N-1, /long and /slow never end; what was queried is kept."""
 
     protocol_version = "HTTP/1.1"
-    asked: list
+    queried: list
 
     def log_message(self, *_words) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         """Answer."""
-        self.asked.append((self.path, self.headers.get("host"), self.headers.get("authorization")))
+        self.queried.append((self.path, self.headers.get("host"), self.headers.get("authorization")))
         name = self.path.rpartition("/")[2]
         leads = {"loop": "/loop", "away": "ftp://elsewhere.lan/"}.get(name)
         if name.isdigit() and int(name):
@@ -51,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         """Refuse."""
-        self.asked.append((self.path, None, self.headers.get("proxy-authorization")))
+        self.queried.append((self.path, None, self.headers.get("proxy-authorization")))
         self.send_response(403)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -59,16 +55,16 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(name="server")
 def fixture_server():
-    """Give a server of Handler's answers."""
+    """Return a server of Handler's answers."""
 
     class Quiet(ThreadingHTTPServer):
         def handle_error(self, *_words) -> None:
-            """Say nothing of clients that go away."""
+            """Log nothing of clients that go away."""
 
-    server = Quiet(("127.0.0.1", 0), type("Own", (Handler,), {"asked": []}))
+    server = Quiet(("127.0.0.1", 0), type("Own", (Handler,), {"queried": []}))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}"
-    server.asked = server.RequestHandlerClass.asked
+    server.queried = server.RequestHandlerClass.queried
     yield server
     server.shutdown()
     server.server_close()
@@ -95,13 +91,13 @@ def no_proxies(monkeypatch):
     ("path", "text", "error"),
     [
         ("/key", "OK", ""),
-        (f"/{client.REDIRECTS}", "OK", ""),
-        (f"/{client.REDIRECTS + 1}", "", "answers with more than 5 redirects"),
-        ("/loop", "", "answers with more than 5 redirects"),
-        ("/none", "", "answers 404"),
-        ("/long", "", "answers with more than 1048576 bytes"),
-        ("/slow", "", "cannot be asked: timed out"),
-        ("/away", "", "cannot be asked: the URL is not one of http"),
+        (f"/{client.MAX_REDIRECTS}", "OK", ""),
+        (f"/{client.MAX_REDIRECTS + 1}", "", "more than 5 redirects"),
+        ("/loop", "", "more than 5 redirects"),
+        ("/none", "", "returns 404"),
+        ("/long", "", "more than 1048576 bytes"),
+        ("/slow", "", "timed out"),
+        ("/away", "", "the URL or a header is not valid"),
     ],
 )
 def test_key_of_a_repository(server, path: str, text: str, error: str) -> None:
@@ -110,56 +106,56 @@ def test_key_of_a_repository(server, path: str, text: str, error: str) -> None:
     assert time.monotonic() - begun < 3
 
 
-def test_key_of_nobody() -> None:
+def test_key_of_a_closed_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://me:S3cret@127.0.0.1:{listening.getsockname()[1]}/"
-    assert fetch_key(url, 1)["error"] == "cannot be asked: connection refused"
+    assert fetch_key(url, 1)["error"] == "connection refused"
 
 
 def test_user_and_password_are_a_header(server) -> None:
     fetch_key(server.url.replace("//", "//me:S3cret@") + "/key")
-    assert server.asked == [("/key", server.url[7:], "Basic bWU6UzNjcmV0")]
+    assert server.queried == [("/key", server.url[7:], "Basic bWU6UzNjcmV0")]
 
 
-def test_proxies_are_used_where_they_are_asked_for(server, monkeypatch) -> None:
+def test_proxies_are_used_where_they_are_queried_for(server, monkeypatch) -> None:
     """By default none is; NO_PROXY counts."""
     monkeypatch.setenv("http_proxy", server.url.replace("//", "//me:S3cret@"))
     monkeypatch.setenv("https_proxy", server.url)
-    assert client.get("http://key.lan:81/key?a", 1, proxies=True).body == b"OK"
+    assert client.fetch("GET", "http://key.lan:81/key?a", 1, proxies=True).body == b"OK"
     with pytest.raises(OSError, match="Tunnel connection failed: 403"):
-        client.get("https://key.lan/key", 1, proxies=True)
-    assert server.asked == [("http://key.lan:81/key?a", "key.lan:81", None), ("key.lan:443", None, None)]
-    server.asked.clear()
-    client.get(f"{server.url}/direct", 1)
+        client.fetch("GET", "https://key.lan/key", 1, proxies=True)
+    assert server.queried == [("http://key.lan:81/key?a", "key.lan:81", None), ("key.lan:443", None, None)]
+    server.queried.clear()
+    client.fetch("GET", f"{server.url}/direct", 1)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    client.get(f"{server.url}/direct", 1, proxies=True)
-    assert [path for path, _host, _user in server.asked] == ["/direct", "/direct"]
+    client.fetch("GET", f"{server.url}/direct", 1, proxies=True)
+    assert [path for path, _host, _user in server.queried] == ["/direct", "/direct"]
 
 
 def through(server, monkeypatch, url: str, **variables: str) -> tuple:
-    """Return (the status or an error's text, what the server, a proxy, was asked) for a URL with these variables."""
+    """Return (the status or an error's text, what the server, a proxy, was queried) for a URL with these variables."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     try:
-        return client.get(url, 2, proxies=True).status, server.asked
+        return client.fetch("GET", url, 2, proxies=True).status, server.queried
     except OSError as error:
-        return str(error), server.asked
+        return str(error), server.queried
 
 
 @pytest.mark.parametrize("scheme", ["http://", "https://", "HTTPS://", ""])
 def test_a_proxy_s_own_scheme_does_not_matter_for_a_tunnel(server, monkeypatch, scheme: str) -> None:
-    """As with urllib, which asks a proxy of either for a tunnel without TLS."""
-    said = through(server, monkeypatch, "https://key.lan/key", https_proxy=scheme + server.url[7:])
-    assert said == ("Tunnel connection failed: 403 Forbidden", [("key.lan:443", None, None)])
+    """As with urllib, which queries a proxy of either for a tunnel without TLS."""
+    reported = through(server, monkeypatch, "https://key.lan/key", https_proxy=scheme + server.url[7:])
+    assert reported == ("Tunnel connection failed: 403 Forbidden", [("key.lan:443", None, None)])
 
 
-@pytest.mark.parametrize(("host", "asked"), [("[fd00::1]", "[fd00::1]:443"), ("[fd00::1]:8443", "[fd00::1]:8443")])
-def test_a_tunnel_to_an_ipv6_address_has_brackets(server, monkeypatch, host: str, asked: str) -> None:
-    said = through(server, monkeypatch, f"https://{host}/key", https_proxy=server.url)
-    assert said == ("Tunnel connection failed: 403 Forbidden", [(asked, None, None)])
+@pytest.mark.parametrize(("host", "queried"), [("[fd00::1]", "[fd00::1]:443"), ("[fd00::1]:8443", "[fd00::1]:8443")])
+def test_a_tunnel_to_an_ipv6_address_has_brackets(server, monkeypatch, host: str, queried: str) -> None:
+    reported = through(server, monkeypatch, f"https://{host}/key", https_proxy=server.url)
+    assert reported == ("Tunnel connection failed: 403 Forbidden", [(queried, None, None)])
 
 
-def test_a_proxy_of_https_is_asked_over_tls(server, monkeypatch, tmp_path) -> None:
+def test_a_proxy_of_https_is_queried_over_tls(server, monkeypatch, tmp_path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
@@ -179,15 +175,10 @@ def test_a_proxy_of_https_is_asked_over_tls(server, monkeypatch, tmp_path) -> No
     "proxy", ["socks5://127.0.0.1:1080", "http://", "https://:3128", "http://p.lan:x", "http://[p", "http://p.lan:0"]
 )
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
-def test_a_proxy_that_cannot_be_asked_is_named_by_its_variable(monkeypatch, proxy: str, variable: str) -> None:
+def test_a_proxy_that_cannot_be_queried_is_named_by_its_variable(monkeypatch, proxy: str, variable: str) -> None:
     monkeypatch.setenv(variable, proxy)
-    wrong = f"the proxy in {variable} is not a URL of http or https"
-    assert fetch_key("https://key.lan/key", 1) == {"text": "", "error": f"cannot be asked: {wrong}"}
-    with pytest.raises(RpcError, match=f"^{wrong}$"):
-        rpc_ask("https://key.lan", "eth_chainId", [], 1, proxies=True)
-    with pytest.raises(L1Fault, match=f"^cannot be asked: {wrong}$") as raised:
-        Client({"url": "https://key.lan", "headers": {}}, 1, str, proxies=True)
-    assert raised.value.kind == "proxy"
+    wrong = f"the proxy in {variable} is not an http or https URL"
+    assert fetch_key("https://key.lan/key", 1) == {"text": "", "error": wrong}
     monkeypatch.setenv("NO_PROXY", "key.lan")
     assert client.environment_proxy(urlsplit("https://key.lan")) == ""
 
@@ -196,12 +187,12 @@ def test_look_up_of_a_name_takes_no_longer_than_the_limit(monkeypatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_more: time.sleep(3))
     begun = time.monotonic()
     with pytest.raises(socket.timeout):
-        client.get("http://hangs.lan/", 0.2)
+        client.fetch("GET", "http://hangs.lan/", 0.2)
     assert time.monotonic() - begun < 1
 
 
 def test_each_address_of_a_name_has_its_share_of_the_time(server, monkeypatch) -> None:
-    """One that nobody answers at does not take the time of the next."""
+    """An address that does not respond does not use the time of the next one."""
     full = socket.create_server(("127.0.0.2", 0), backlog=0)
     waiting = [socket.socket() for _number in range(3)]
     for sock in waiting:
@@ -209,7 +200,7 @@ def test_each_address_of_a_name_has_its_share_of_the_time(server, monkeypatch) -
         sock.connect_ex(full.getsockname())
     both = [(2, 1, 6, "", full.getsockname()), (2, 1, 6, "", ("127.0.0.1", server.server_port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_more: both)
-    assert client.get("http://two.lan/key", 1).body == b"OK"
+    assert client.fetch("GET", "http://two.lan/key", 1).body == b"OK"
     for sock in (full, *waiting):
         sock.close()
 
@@ -244,9 +235,9 @@ def test_number(text: object, bits: int, value: int | None) -> None:
         ('{"a": 1.' + "7" * 81 + "}", "a number that is out of range"),
         ('{"a": -1e400}', "a number that is out of range"),
         ('{"a": NaN}', "a number that is out of range"),
-        ("[" * 100000, "JSON that is nested too deep"),
-        ("S3cret", "something other and not with JSON"),
-        (b"\xff\xfe\xfd", "something other and not with JSON"),
+        ("[" * 100000, "JSON that is nested too deeply"),
+        ("S3cret", "something other than JSON"),
+        (b"\xff\xfe\xfd", "something other than JSON"),
     ],
     ids=range(8),
 )

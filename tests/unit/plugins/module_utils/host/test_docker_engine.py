@@ -55,7 +55,7 @@ class Answers(he.Engine):
         self.answers = answers
 
     def get(self, path, **query):
-        """Give the answer as the engine's bytes."""
+        """Return the answer as the engine's bytes."""
         if path not in self.answers:
             raise he.EngineError("the engine answers 404", 404)
         return json.dumps(self.answers[path]).encode()
@@ -70,7 +70,7 @@ def run_nothing(_command):
 
 
 def test_dpkg():
-    """Packages that are installed, held ones too, but not those of which settings alone are left."""
+    """Packages that are installed, held ones too, but not those of which settings only are left."""
     names = ("docker-ce", "docker.io", "docker-cli", "nftables")
     assert he.parse_dpkg_status(DPKG, names) == {
         "docker-cli": "26.1.5+dfsg1-9+deb13u1", "docker-ce": "5:28.5.2-1~debian.13~trixie",
@@ -139,7 +139,7 @@ def test_source(packages, version, binary, wanted):
 
 
 def test_bare_host(tmp_path):
-    """Without Docker all is told as missing, and nothing fails."""
+    """Without Docker all is notified as missing, and nothing fails."""
     found = he.engine_facts(he.Engine("unix://" + str(tmp_path / "none.sock")), run_nothing, tmp_path)
     assert (found["serves"], found["source"], found["compose"], found["managed"]) == (False, "none", None, False)
     assert (found["daemon_json"], found["containerd_conf"], found["containerd_environment"]) == ("", "", None)
@@ -147,7 +147,7 @@ def test_bare_host(tmp_path):
 
 
 def test_engine_of_the_role(tmp_path):
-    """Marker, settings' digests and pin are told."""
+    """Marker, settings' digests and pin are notified."""
     for path, text in (
         ("etc/docker/.aztec_ops_prover", "abc\n"),
         ("etc/docker/daemon.json", "{}"),
@@ -173,7 +173,7 @@ class SlowInfo(BaseHTTPRequestHandler):
     seconds = 0.0
 
     def log_message(self, *_words):
-        """Say nothing."""
+        """Log nothing."""
 
     def address_string(self):
         """A Unix socket has none."""
@@ -201,7 +201,7 @@ class SlowInfo(BaseHTTPRequestHandler):
 )
 def test_an_engine_that_takes_long_to_tell_of_itself_serves(tmp_path, monkeypatch, share, seen):
     """/info has a share of its own, and an engine that answers is never taken as one that is down."""
-    monkeypatch.setattr(he, "INFO_SHARE", share, raising=False)
+    monkeypatch.setattr(he, "INFO_TIMEOUT_FACTOR", share, raising=False)
 
     class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         daemon_threads = True
@@ -243,7 +243,7 @@ def test_rules_of_the_engine(tmp_path, folder, there, wanted):
 
 
 def test_networks():
-    """Bridge networks alone, with the bridge's name where it is set, and in any case that of its interface."""
+    """Bridge networks only, with the bridge's name where it is set, and in any case that of its interface."""
     option = "com.docker.network.bridge.name"
     networks = [
         {"Name": "bridge", "Driver": "bridge", "Options": {option: "docker0", "com.docker.network.driver.mtu": "1400"},
@@ -302,12 +302,12 @@ def test_containerd_without_systemd(tmp_path):
     ],
 )
 def test_translates_ipv6(version, daemon, wanted):
-    """By version, and by what daemon.json says."""
+    """By version, and by daemon.json."""
     assert he.translates_ipv6(version, daemon) is wanted
 
 
 def test_images():
-    """All that have a tag, by tag and by tag with digest; or those asked for that are here."""
+    """All that have a tag, by tag and by tag with digest; or those queried for that are here."""
     digests = ["a/b@sha256:dd", "c/d@sha256:ee"]
     image = {"Id": "sha256:aa", "RepoTags": ["a/b:1", "<none>:<none>"], "RepoDigests": digests}
     shown = {"id": "sha256:aa", "digests": digests}

@@ -377,26 +377,26 @@ def test_masked_unit(tmp_path):
 @pytest.mark.parametrize(
     ("word", "shown"),
     [
-        ("--http-proxy=http://me:S3cret@proxy:3128", "--http-proxy=http://***@proxy:3128"),
+        ("--http-proxy=http://me:S3cret@proxy:3128", "--http-proxy=http://proxy:3128"),
+        ("--host=tcp://me:S3cret@a.lan", "--host=tcp://***@a.lan"),
         ("splunk-token=S3cret", "splunk-token=***"),
         ("--log-opt=gelf-address=udp://a:1", "--log-opt=gelf-address=udp://a:1"),
     ],
 )
 def test_command_without_secrets(word, shown):
-    """A look shows none."""
-    assert he.without_secrets(word) == shown
+    """Host info contains none."""
+    assert he.redact_argument(word) == shown
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    ("text", "options"),
     [
-        ("", []), ("\n", []), ("{}", []), ('{"mtu": 1, "data-root": "/x"}', ["data-root", "mtu"]), ("[]", None),
+        ("", {}), ("\n", {}), ("{}", {}), ('{"mtu": 1, "bip": "x"}', {"mtu": 1, "bip": "x"}), ("[]", None),
         ('{"mtu": 1', None), ("3", None),
     ],
 )
-def test_names_of_settings(text, names):
-    """Names alone: a value may be a password."""
-    assert he.settings_names(text) == names
+def test_options_of_the_daemon(text, options):
+    assert he.daemon_options(text) == options
 
 
 class Answers(he.Engine):

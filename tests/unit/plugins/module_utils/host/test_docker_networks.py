@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Subnets and MTU of Docker networks beside routes and the fleet's addresses, and routes as kernels print them."""
+"""Subnets and MTU of Docker networks next to routes and the fleet's addresses, and routes as kernels print them."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_free_subnet_is_the_first_that_overlaps_nothing(count: int) -> None:
         assert free_subnet(POOLS, taken) == free_subnet(POOLS, reversed(taken)) == first
 
 
-def test_free_subnet_beside_many_peers_and_wide_routes_takes_few_steps() -> None:
+def test_free_subnet_with_many_peers_and_wide_routes_takes_few_steps() -> None:
     peers = [f"10.201.{number // 200}.{number % 200}" for number in range(400)]
     routes = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
     calls = itertools.count()
@@ -192,11 +192,11 @@ DOCKER0 = ["172.17.0.0/16"]
         pytest.param([ANYWHERE], ["172.18.0.10"], [*DOCKER0, "172.19.0.2"], "172.20.0.0/16", id="a name server"),
     ],
 )
-def test_the_subnet_to_ask_for(routes: list, avoid: list, taken: list, found: str) -> None:
+def test_the_chosen_subnet(routes: list, avoid: list, taken: list, found: str) -> None:
     assert choose_subnet(DEFAULT_POOLS, routes, avoid, taken) == found
 
 
-def test_no_subnet_to_ask_for() -> None:
+def test_no_free_subnet() -> None:
     with pytest.raises(ValueError, match="address pools overlaps"):
         choose_subnet([("10.1.0.0/24", 24)], [ANYWHERE], ["10.1.0.10"], [])
 

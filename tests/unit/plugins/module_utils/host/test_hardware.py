@@ -68,7 +68,7 @@ def test_memory(meminfo, wanted):
     ],
 )
 def test_cpuinfo(text, cores, flags):
-    """Cores are told apart by socket and number, features are every processor's; what is not named is unknown."""
+    """Cores are notified apart by socket and number, features are every processor's; what is not named is unknown."""
     found = hw.parse_cpuinfo(text)
     assert found["cores"] == cores
     assert found["cpu_flags"] == flags
@@ -137,7 +137,7 @@ def disk_tree(root: Path) -> Path:
     ],
 )
 def test_block_kind(tmp_path, device, wanted):
-    """A disk is what real hardware says; what stands on several is the slowest of them, unknown before all."""
+    """The kind of a disk is that of real hardware. Of several disks, the slowest counts, and unknown before all."""
     assert hw.block_kind(disk_tree(tmp_path) / device) == wanted
 
 
@@ -188,7 +188,7 @@ def test_operating_system(tmp_path, text, wanted):
 
 
 def test_file_sizes(tmp_path):
-    """Files of the named directories alone, with their whole paths; a directory in one is no file."""
+    """Files of the named directories only, with their whole paths; a directory in one is not a file."""
     put(tmp_path, "srv/crs/a.dat", "abc")
     put(tmp_path, "srv/crs/deeper/b.dat", "abcd")
     assert hw.file_sizes(tmp_path, ["/srv/crs", "/nowhere"]) == {"/srv/crs/a.dat": 3}

@@ -90,7 +90,7 @@ def host(root: Path, cgroup: str, mounts: str, limits: dict[str, object]) -> Pat
             8,
             id="v1 nested, hidden",
         ),
-        # Docker's containers are in system.slice; the session that asks is in another slice, which does not count.
+        # Docker's containers are in system.slice; the session that queries is in another slice, which does not count.
         pytest.param(
             "0::/init.scope\n",
             V2.format(root="/"),

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What real containers' sockets, logs and answers are read as. Recorded of 4.1.2 unless a sample says otherwise."""
+"""How sockets, logs and responses of real containers are parsed. Recorded with 4.1.2 unless noted otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import LONGEST
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client import RequestError
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import MAX_BODY
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import health as hp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import parse_sockets
 
@@ -79,12 +81,12 @@ def test_parse_time(text, wanted):
 )
 def test_contact_by_ss(host, wanted):
     """The kernel's own word on when data last came; a connection that never brought any proves nothing."""
-    assert hp.contact_of_connections(hp.parse_ss(SS, host, PORT), NOW)[0] == pytest.approx(wanted)
+    assert hp.latest_connection(SS, host, PORT, NOW)[0] == pytest.approx(wanted)
 
 
 def test_contact_by_table():
     """A connection closed 12 s ago; those that hang, and those to somebody else, do not count."""
-    at, source = hp.contact_of_table(parse_sockets(TABLE), HOST, PORT, NOW)
+    at, source = hp.latest_table_entry(parse_sockets(TABLE), HOST, PORT, NOW)
     assert at == pytest.approx(NOW - 60 + 47.91)
     assert source == "connection"
 
@@ -99,9 +101,9 @@ def test_contact_by_table():
         ("10.0.0.1", "broker.example", True),
     ],
 )
-def test_is_peer(address, host, wanted):
+def test_is_broker(address, host, wanted):
     """By address where the broker has one."""
-    assert hp.is_peer(address, host) is wanted
+    assert hp.is_broker(address, host) is wanted
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_broker_contact(connection_age, log, poll, state, error):
 )
 def test_tips(answer, wanted):
     """Blocks and checkpoints of any line's answer."""
-    tips = hp.tips_of(answer)
+    tips = hp.node_tips(answer)
     assert (tips["block"], tips["proven_block"], tips["checkpoint"], tips["proven_checkpoint"]) == wanted
 
 
@@ -156,7 +158,7 @@ def test_tips(answer, wanted):
     ],
 )
 def test_progress(lines, wanted):
-    """The last thing that the log says was taken in."""
+    """The last block that the log reports as synchronized."""
     assert hp.sync_progress([(NOW, line) for line in lines]) == wanted
 
 
@@ -188,18 +190,18 @@ def test_agent_methods(method, count, wanted):
 )
 def test_mask(text, secrets, wanted):
     """Nothing of a URL but its host, and of an L1's URL not even that."""
-    assert hp.mask(text, secrets) == wanted
+    redactor = hp.environment_redactor({f"API_KEY_{number}": secret for number, secret in enumerate(secrets)})
+    assert redact_patterns(redactor(text)) == wanted
 
 
-def test_secrets_of():
-    """Keys and L1 URLs with their hosts; nothing harmless that stands everywhere in a log."""
-    found = hp.secrets_of({
-        "ETHEREUM_HOSTS": "https://one.example/k1,https://two.example/k2", "PROVER_PUBLISHER_PRIVATE_KEY": "0xabc",
+def test_secrets_of_an_environment():
+    """Keys and L1 URLs with their hosts; nothing harmless that occurs everywhere in a log."""
+    redactor = hp.environment_redactor({
+        "ETHEREUM_HOSTS": "https://one.example/k1,https://u:p@two.example:81/pathsecret",
+        "PROVER_PUBLISHER_PRIVATE_KEY": "0xabc",
         "LOG_LEVEL": "info", "PROVER_BROKER_HOST": "http://10.0.0.1:8080", "L1_CHAIN_ID": "1", "API_KEY": "",
     })
-    assert set(found) == {
-        "https://one.example/k1", "one.example", "https://two.example/k2", "two.example", "0xabc",
-    }
+    assert redactor.plain == {"one.example", "two.example:81", "/pathsecret", "pathsecret", "0xabc"}
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def fixture_rpc_server():
     def start(answers: dict) -> str:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_args):
-                """Say nothing."""
+                """Log nothing."""
 
             def do_POST(self):
                 """Answer by method, and of eth_call by its data."""
@@ -247,7 +249,8 @@ def fixture_rpc_server():
                 name = call["params"][0]["data"] if call["method"] == "eth_call" else call["method"]
                 name = call["params"][1] if call["method"] == "eth_getStorageAt" else name
                 known = name in answers
-                body = {"result": answers.get(name)} if known else {"error": {"code": -32601, "message": "secret"}}
+                error = {"code": -32601, "message": "S3cretPath is wrong"}
+                body = {"result": answers.get(name)} if known else {"error": error}
                 data = json.dumps({"jsonrpc": "2.0", "id": 1, **body}).encode()
                 self.send_response(200 if known else 400)
                 self.send_header("Content-Length", str(len(data)))
@@ -265,7 +268,7 @@ def fixture_rpc_server():
 
 
 def word(number: int) -> str:
-    """Give a number as an eth_call's answer."""
+    """Return a number as an eth_call's answer."""
     return f"0x{number:064x}"
 
 
@@ -277,26 +280,26 @@ ROLLUP = {"eth_blockNumber": "0x7b", hp.CANONICAL_ROLLUP: word(0x322813FD9A801C5
     [
         ({**ROLLUP, "0x9891be8e": word(14), "0x1f8352e9": word(1)}, "0x1", (123, "checkpoint", 14, 1, "")),
         ({**ROLLUP, "0x48b9e57b": word(9), "0xb67d057b": word(4)}, "0x1", (123, "block", 9, 4, "")),
-        (ROLLUP, "0x1", (123, None, None, None, "the rollup does not tell its blocks")),
-        (ROLLUP, "", (123, None, None, None, "the rollup's registry is not known")),
-        ({}, "0x1", (None, None, None, None, "L1 URL 1: eth_blockNumber is refused (code -32601)")),
+        (ROLLUP, "0x1", (123, None, None, None, "the rollup does not return its tips")),
+        (ROLLUP, "", (123, None, None, None, "the address of the registry is not known")),
+        ({}, "0x1", (None, None, None, None, "L1 URL 1 rejects eth_blockNumber: *** is wrong")),
     ],
 )
 def test_l1_tips(rpc_server, answers, registry, wanted):
-    """Checkpoints where the rollup counts in them, blocks for 2.1; an error repeats no URL and no answer."""
-    found = hp.l1_tips([rpc_server(answers)], registry)
+    """Checkpoints where the rollup counts in them, blocks for 2.1; an error contains no part of the URL."""
+    found = hp.l1_tips([rpc_server(answers) + "S3cretPath"], registry)
     assert (found["block"], found["unit"], found["pending"], found["proven"], found["error"]) == wanted
 
 
 def test_l1_tries_the_next(rpc_server):
-    """A URL that is down is passed over."""
+    """A URL that is down is skipped."""
     good = rpc_server({**ROLLUP, "0x9891be8e": word(14), "0x1f8352e9": word(1)})
     assert hp.l1_tips(["http://127.0.0.1:1/", good], "0x1")["pending"] == 14
-    assert hp.l1_tips(["http://127.0.0.1:1/secret"], "0x1")["error"] == "L1 URL 1: connection refused"
+    assert hp.l1_tips(["http://127.0.0.1:1/secret"], "0x1")["error"] == "L1 URL 1 is not reachable: connection refused"
 
 
 def test_error_code():
-    """The word that says why."""
+    """The error code."""
     assert hp.error_code(REFUSED) == "ECONNREFUSED"
     assert hp.error_code("ERROR: x TypeError: fetch failed") == "fetch failed"
     assert hp.error_code("ERROR: x UND_ERR_CONNECT_TIMEOUT") == "UND_ERR_CONNECT_TIMEOUT"
@@ -325,7 +328,7 @@ def test_a_log_in_json_is_read_as_one_in_text(line: str, plain: str) -> None:
     assert hp.plain_line(line) == plain
 
 
-def test_what_a_log_in_json_says_of_broker_and_errors() -> None:
+def test_broker_and_errors_in_a_json_log() -> None:
     log = hp.split_log(f"2026-11-26T10:00:00.5Z {JSON_LINE}")
     (at, line) = hp.last_match(log, hp.BROKER_ERROR)
     assert at > 0
@@ -362,7 +365,7 @@ VK = {"what": "VK tree root", "expected": OWN, "got": OTHERS}
 )
 def test_waiting(lines: list, kind: str | None, mismatches: list) -> None:
     """The last line on it decides."""
-    found = hp.waiting_of(hp.split_log("\n".join(lines)), 0)
+    found = hp.waiting_state(hp.split_log("\n".join(lines)), 0)
     assert (found or {}).get("kind") == kind
     assert (found or {}).get("mismatches", []) == mismatches
     if kind == "standby":
@@ -372,8 +375,8 @@ def test_waiting(lines: list, kind: str | None, mismatches: list) -> None:
 def test_waiting_before_the_last_start_does_not_count() -> None:
     """The engine keeps the log of a container's earlier runs."""
     log = hp.split_log("\n".join([ENTERS]))
-    assert hp.waiting_of(log, hp.parse_time(AT))["kind"] == "standby"
-    assert hp.waiting_of(log, hp.parse_time(AT) + 1) is None
+    assert hp.waiting_state(log, hp.parse_time(AT))["kind"] == "standby"
+    assert hp.waiting_state(log, hp.parse_time(AT) + 1) is None
 
 
 @pytest.mark.parametrize(
@@ -417,13 +420,13 @@ SLOTS = {"x-aztec-l2circuitsvktreeroot": "0x93", "x-aztec-l2protocolcontractshas
     ],
 )
 def test_roots_of_the_rollup(rpc_server, answers: dict, wanted: list) -> None:
-    """An empty slot and an answer that is no number are left out."""
-    found = hp.rollup_roots(rpc_server(answers), "0x1", SLOTS)
+    """An empty slot and an answer that is not a number are left out."""
+    found = hp.rollup_roots(rpc_server(answers), "0x1", SLOTS, float("inf"))
     assert [found.get(name) for name in SLOTS] == wanted
 
 
 def test_l1_tips_name_the_rollup(rpc_server) -> None:
-    """Its address and its roots stand beside the tips, also where it does not tell its blocks."""
+    """Its address and its roots stand next to the tips, also where it does not tell its blocks."""
     answers = {**ROLLUP, "0x93": word(5)}
     found = hp.l1_tips([rpc_server(answers)], "0x1", SLOTS)
     assert found["rollup"] == "0x322813fd9a801c5507c9de605d63cea4f2ce6c44"
@@ -442,7 +445,7 @@ def fixture_plain_server():
     def start(status: int, body: bytes = b"", post: int = 0, **headers: str) -> int:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_args):
-                """Say nothing."""
+                """Log nothing."""
 
             def do_POST(self):
                 """Answer."""
@@ -468,8 +471,8 @@ def fixture_plain_server():
 
 
 def test_code_of_a_post(plain_server) -> None:
-    assert hp.ask_post("127.0.0.1", plain_server(404, b"Not Found")) == 404
-    assert hp.ask_post("127.0.0.1", 1) is None
+    assert hp.post_status("127.0.0.1", plain_server(404, b"Not Found")) == 404
+    assert hp.post_status("127.0.0.1", 1) is None
 
 
 @pytest.fixture(name="usual_recursion")
@@ -484,13 +487,13 @@ def fixture_usual_recursion():
 @pytest.mark.usefixtures("usual_recursion")
 def test_what_peers_say_is_bounded(plain_server) -> None:
     """A long answer is refused, and of a long header the beginning is kept."""
-    long = b'{"result": "' + b"x" * LONGEST + b'"}'
-    with pytest.raises(hp.RpcError, match="the answer is too long"):
-        hp.ask(f"http://127.0.0.1:{plain_server(200, long)}/", "m", [])
-    with pytest.raises(hp.RpcError, match="answers with JSON that is nested too deep"):
-        hp.ask(f"http://127.0.0.1:{plain_server(200, b'[' * 5000)}/", "m", [])
-    status = hp.ask_status("127.0.0.1", plain_server(200, b"OK", x_aztec_a="y" * 5000, other="z"))
-    assert status["headers"] == {"x-aztec-a": "y" * hp.LONGEST_HEADER}
+    long = b'{"result": "' + b"x" * MAX_BODY + b'"}'
+    with pytest.raises(RequestError, match="returns more than 1048576 bytes"):
+        hp.call(f"http://127.0.0.1:{plain_server(200, long)}/", "m")
+    with pytest.raises(RequestError, match="returns JSON that is nested too deeply"):
+        hp.call(f"http://127.0.0.1:{plain_server(200, b'[' * 5000)}/", "m")
+    status = hp.query_status("127.0.0.1", plain_server(200, b"OK", x_aztec_a="y" * 5000, other="z"), 5)
+    assert status["headers"] == {"x-aztec-a": "y" * 200}
 
 
 class LogEngine:
@@ -500,7 +503,7 @@ class LogEngine:
         self.lines, self.since = lines, []
 
     def get(self, _path: str, **query: str) -> bytes:
-        """Give the log, and keep from when on it was asked."""
+        """Return the log, and keep from when on it was queried."""
         self.since.append(query["since"])
         return "\n".join(self.lines).encode()
 
@@ -510,9 +513,9 @@ class LogEngine:
     [
         ("prover-broker", {}, {}, "standby", 404),
         ("prover-node", {}, {}, "standby", 404),
-        # A program that answers as one that works is not asked anything more, and its log is not searched.
+        # A program that answers as one that works is not queried anything more, and its log is not searched.
         ("prover-broker", {"x_aztec_packageversion": "4.1.2"}, {}, None, None),
-        # A node whose questions are refused: its log says whether it has stopped its work.
+        # A node whose questions are refused: its log states whether it has stopped its work.
         ("prover-node", {"x_aztec_packageversion": "4.1.2"}, {"l2_tips": "node_getL2Tips"}, "standby", None),
     ],
 )
@@ -561,15 +564,14 @@ INSPECTED = {
 
 
 def test_clients_of_a_broker(tmp_path) -> None:
-    """Those from outside that have or had a connection, once each; not its neighbours, and nobody that it asks."""
+    """Those from outside that have or had a connection, once each, without its neighbours and its own servers."""
     folder = tmp_path / "proc/7/net"
     folder.mkdir(parents=True)
     (folder / "tcp").write_text(CLIENTS)
     (folder / "tcp6").write_text(CLIENTS_6)
     prober = hp.Prober(None, None, {}, [], tmp_path, NOW)
-    assert prober.clients(INSPECTED, 8080) == ["10.0.0.11", "10.0.0.12", "10.0.0.15", "fd00::b"]
-    assert prober.clients({**INSPECTED, "State": {"Pid": 0}}, 8080) == []
-    assert prober.clients({**INSPECTED, "State": {"Pid": 8}}, 8080) == []
+    clients = [hp.remote_clients(prober.sockets(pid), 8080, hp.container_subnets(INSPECTED)) for pid in (7, 0, 8)]
+    assert clients == [["10.0.0.11", "10.0.0.12", "10.0.0.15", "fd00::b"], [], []]
 
 
 def test_subnets_of_a_container() -> None:

@@ -43,7 +43,7 @@ UDP = """\
     ],
 )
 def test_decode_address(field, wanted):
-    """Words stand in the machine's order; IPv4 mapped into IPv6 is IPv4."""
+    """Words are in the machine's order; IPv4 mapped into IPv6 is IPv4."""
     assert net.decode_address(field) == wanted
 
 
@@ -86,7 +86,7 @@ def test_parse_if_inet6():
 
 
 def test_interfaces(tmp_path):
-    """By name, sorted; none where there is no sysfs."""
+    """By name, sorted; none without a sysfs."""
     assert net.interfaces(tmp_path) == []
     for name in ("lo", "eth0", "aztec0"):
         (tmp_path / "sys/class/net" / name).mkdir(parents=True)
@@ -147,10 +147,10 @@ def test_connection_that_answers(server):
     assert (found["ok"], found["status"], found["source"], found["error"]) == (True, 200, "127.0.0.1", "")
 
 
-def test_a_server_that_is_no_broker_does_not_count(server):
+def test_a_server_that_is_not_broker_does_not_count(server):
     """The guide's own call gets a 405 and exits with 0; here it counts for nothing."""
     found = net.try_connection("127.0.0.1", server(b"HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"), 2)
-    assert (found["ok"], found["status"], found["error"]) == (False, 405, "answers 405 at /status")
+    assert (found["ok"], found["status"], found["error"]) == (False, 405, "returns 405 for /status")
 
 
 def test_connection_to_no_http(server):

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a look at a host says of the port guard, with the answers of kernel and daemon given."""
+"""The state of the port guard in host info, with given responses of kernel and daemon."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def facts(root: Path, state: Mapping | None = STATE, owners: dict | None = None) -> dict:
-    """Return the guard's facts; owners: family -> PID, 0 for nobody, None for no table."""
+    """Return the guard's facts; owners: family -> PID, 0 for none, None for no table."""
     seen = owners or {"inet": 7, "bridge": 7}
-    return host_guard.guard_facts(root, ask={"state": state}.__getitem__, owner_of=seen.__getitem__)
+    return host_guard.guard_facts(root, send_command={"state": state}.__getitem__, owner_of=seen.__getitem__)
 
 
 WELL = {
@@ -78,19 +78,19 @@ WATCHED = {**STATE, "mechanism": "watch"}
 @pytest.mark.parametrize(
     ("state", "owners", "owner", "loaded"),
     [
-        pytest.param(STATE, {"inet": 7, "bridge": 7}, "guard", True, id="owned"),
+        pytest.param(STATE, {"inet": 7, "bridge": 7}, "guard", True, id="has_owner"),
         pytest.param(WATCHED, {"inet": 0, "bridge": 0}, "watch", True, id="watched"),
         pytest.param(STATE, GONE, "", False, id="no_table"),
         pytest.param(STATE, {"inet": None, "bridge": 7}, "guard", False, id="inet_missing"),
         pytest.param(STATE, {"inet": 7, "bridge": None}, "guard", False, id="bridge_missing"),
         pytest.param(WATCHED, {"inet": 0, "bridge": None}, "watch", False, id="one_watched"),
-        pytest.param(None, {"inet": 0, "bridge": 0}, "nobody", True, id="ended"),
-        pytest.param(STATE, {"inet": 0, "bridge": 0}, "nobody", True, id="daemon_without_tables"),
-        pytest.param(STATE, {"inet": 7, "bridge": 0}, "nobody", True, id="one_owned"),
+        pytest.param(None, {"inet": 0, "bridge": 0}, "none", True, id="ended"),
+        pytest.param(STATE, {"inet": 0, "bridge": 0}, "none", True, id="daemon_without_tables"),
+        pytest.param(STATE, {"inet": 7, "bridge": 0}, "none", True, id="one_has_owner"),
         pytest.param(None, {"inet": 9, "bridge": 9}, "process 9", True, id="another"),
         pytest.param(STATE, {"inet": 7, "bridge": 9}, "process 9", True, id="one_is_another_s"),
         pytest.param(STATE, {"inet": 12, "bridge": 9}, "process 9", True, id="two_others"),
-        pytest.param(STATE, {"inet": 0, "bridge": 9}, "process 9", True, id="another_and_nobody"),
+        pytest.param(STATE, {"inet": 0, "bridge": 9}, "process 9", True, id="another_and_none"),
         pytest.param(WATCHED, {"inet": 9, "bridge": 9}, "process 9", True, id="another_while_watching"),
         pytest.param(WATCHED, {"inet": 0, "bridge": 9}, "process 9", True, id="another_and_watched"),
     ],
@@ -139,12 +139,12 @@ def test_files_that_hold_no_section(root: Path) -> None:
     assert found["sections"] == ["prover_broker"]
     assert found["problems"] == [
         "/etc/aztec-port-guard/old.json was written by another version of the collection (1, this one writes 2)",
-        "/etc/aztec-port-guard/prover_node.json was changed by somebody else",
+        "/etc/aztec-port-guard/prover_node.json was changed by another program",
     ]
     assert found["outdated"] is True
 
 
-@pytest.mark.parametrize("kind", ["wants", "requires"])
+@pytest.mark.parametrize("kind", ["requires", "requires"])
 @pytest.mark.parametrize(
     ("make", "enabled"),
     [
@@ -198,7 +198,7 @@ def test_a_kernel_that_does_not_answer(root: Path, error: Exception) -> None:
             raise error
         return 7
 
-    found = host_guard.guard_facts(root, ask=lambda command: STATE, owner_of=owner_of)
+    found = host_guard.guard_facts(root, send_command=lambda command: STATE, owner_of=owner_of)
     assert found == {**WELL, "owner": "", "loaded": False, "table_problem": str(error)}
 
 

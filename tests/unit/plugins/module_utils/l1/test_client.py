@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How L1 clients are asked, what of their answers is understood, and what of it is shown."""
+"""How L1 clients are queried, what of their answers is understood, and what of it is shown."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client import (
+    ApiClient,
+    ErrorResponse,
+    RequestError,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import number
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor, origin
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import (
-    BEGIN,
-    SHOWN,
+    PREFIX_BYTES,
     TRACE_SEARCH,
     TRACED_BLOCKS,
-    Client,
-    Fault,
-    Quiet,
-    Refused,
-    blobs_begin,
+    has_blobs,
     inside,
-    number,
-    origin,
     query_l1,
+    returns_trace,
 )
 
 
@@ -34,8 +35,8 @@ def target(url: str, **headers) -> dict:
     return {"url": url, "headers": headers}
 
 
-def client(url: str, seconds: float = 5) -> Client:
-    return Client(target(url), seconds, Quiet([target(url)]))
+def client(url: str, seconds: float = 5) -> ApiClient:
+    return ApiClient(url, seconds)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_paths(url: str, below: str, query: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("reported", "shown"),
     [
         ("wrong key S3cretPath", "wrong key ***"),
         ("wrong key /v3/S3cretPath", "wrong key ***"),
@@ -75,22 +76,22 @@ def test_paths(url: str, below: str, query: str, path: str) -> None:
         ("header S3cretHeader", "header ***"),
         ("query S3cretQuery", "query ***"),
         ("basic bWU6UzNjcmV0V29yZA==", "basic ***"),
-        # Short secrets stand in too many words to be cut out of them: where one stands alone nothing is shown.
+        # Short secrets are in too many words to be cut out of them: where one is only nothing is shown.
         ("the pin is 12a", "***"),
         ("the id is 12ab", "the id is 12ab"),
         ("two\nlines\t of text", "two lines of text"),
         ("\x1b[31mred", "red"),
-        ("a" * 500, "a" * SHOWN + "..."),
+        ("a" * 500, "a" * 160 + "..."),
     ],
 )
-def test_what_servers_say_is_shown_without_secrets(said: str, shown: str) -> None:
-    quiet = Quiet(
+def test_what_servers_say_is_shown_without_secrets(reported: str, shown: str) -> None:
+    redactor = Redactor.of_targets(
         [
             target("https://me:S3cretWord@a.lan/v3/S3cretPath?key=S3cretQuery&pin=12a"),
             target("https://b.lan", Key="S3cretHeader"),
         ]
     )
-    assert quiet(said) == shown
+    assert redactor.line(reported) == shown
 
 
 @pytest.mark.parametrize(
@@ -122,24 +123,24 @@ def test_inside() -> None:
     ],
 )
 def test_the_beginning_of_blobs(begins: bytes, seen: bool | None) -> None:
-    assert blobs_begin(begins) is seen
+    assert has_blobs(begins) is seen
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (socket.timeout(), "timeout", "gives no answer within 5 s"),
-        (ConnectionRefusedError(111, "Connection refused"), "connect", "cannot be reached: connection refused"),
-        (socket.gaierror(-2, "Name or service not known"), "connect", "its name does not resolve here"),
-        (http.client.RemoteDisconnected("x"), "connect", "closes the connection without an answer"),
-        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] S3cret"), "tls", "no TLS with it: failed"),
-        (http.client.InvalidURL("S3cret"), "url", "cannot be asked: URL or API key holds characters that no request"),
-        (ValueError("Invalid header value b'S3cret'"), "url", "cannot be asked: URL or API key holds characters"),
-        (http.client.BadStatusLine("S3cret"), "other", "answers with something that is no HTTP"),
+        (socket.timeout(), "timeout", "does not respond within 5 s"),
+        (ConnectionRefusedError(111, "Connection refused"), "connect", "is not reachable: connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "connect", "does not resolve on this host"),
+        (http.client.RemoteDisconnected("x"), "connect", "closes the connection without a response"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] S3cret"), "tls", "fails the TLS handshake: failed"),
+        (http.client.InvalidURL("S3cret"), "url", "is not queried: URL or API key contain characters"),
+        (ValueError("Invalid header value b'S3cret'"), "url", "is not queried: URL or API key contain characters"),
+        (http.client.BadStatusLine("S3cret"), "other", "does not return HTTP"),
     ],
 )
 def test_errors_of_the_way_there(error: Exception, kind: str, text: str) -> None:
-    fault = client("https://a.lan/S3cret").fault(error)
+    fault = client("https://a.lan/S3cret").request_error(error)
     assert fault.kind == kind
     assert fault.text.startswith(text)
 
@@ -149,35 +150,35 @@ class Script(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     answers: list = []
-    asked: list = []
+    queried: list = []
     ends = False
     leads = "/elsewhere"
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "{}")
-        self.asked.append((asked.get("method"), asked.get("params")))
+        queried = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "{}")
+        self.queried.append((queried.get("method"), queried.get("params")))
         status, body = self.answers.pop(0)
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.send_header("location", self.leads)
         self.end_headers()
         self.wfile.write(body)
-        # A server that ends a connection without having said so.
+        # A server that ends a connection without announcing it.
         self.close_connection = self.ends
 
     do_GET = do_POST
 
     def log_message(self, *_words) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(name="scripted")
 def fixture_scripted():
-    """Give a function that makes a server of these answers and gives its URL."""
+    """Return a function that makes a server of these answers and gives its URL."""
     servers = []
 
     def make(*answers: tuple, handler: type = Script, **settings) -> str:
-        handler = type("Made", (handler,), {"answers": list(answers), "asked": [], **settings})
+        handler = type("Made", (handler,), {"answers": list(answers), "queried": [], **settings})
         make.handlers.append(handler)
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -194,19 +195,19 @@ def fixture_scripted():
 @pytest.mark.parametrize(
     ("status", "body", "kind", "text"),
     [
-        (200, b"<html>", "other", "answers with HTML and not with JSON"),
-        (200, b"", "other", "answers with nothing and not with JSON"),
-        (200, b"[1]", "other", "answers with something other and not with JSON"),
-        (200, b"{}", "other", "answers 200 without a result"),
-        (502, b"<html>", "http", "answers 502 Bad Gateway"),
-        (401, b"<html>", "key", "answers 401 Unauthorized"),
-        (403, b'{"error": "no such project"}', "key", "answers 403 Forbidden: no such project"),
-        (429, b'{"error": {"message": "slow down"}}', "limit", "answers 429 Too Many Requests: slow down"),
-        (301, b"", "redirect", "answers 301, a redirect to another path of it"),
+        (200, b"<html>", "other", "returns HTML instead of JSON"),
+        (200, b"", "other", "returns an empty response instead of JSON"),
+        (200, b"[1]", "other", "returns something other than a JSON object"),
+        (200, b"{}", "other", "returns 200 without a result"),
+        (502, b"<html>", "http", "returns 502 Bad Gateway"),
+        (401, b"<html>", "key", "returns 401 Unauthorized"),
+        (403, b'{"error": "no such project"}', "key", "returns 403 Forbidden: no such project"),
+        (429, b'{"error": {"message": "slow down"}}', "limit", "returns 429 Too Many Requests: slow down"),
+        (301, b"", "redirect", "returns 301, a redirect to another path on the same server"),
     ],
 )
 def test_answers_that_are_faults(scripted, status: int, body: bytes, kind: str, text: str) -> None:
-    with pytest.raises(Fault) as fault:
+    with pytest.raises(RequestError) as fault:
         client(scripted((status, body))).rpc("eth_chainId")
     assert (fault.value.kind, fault.value.text) == (kind, text)
 
@@ -214,33 +215,33 @@ def test_answers_that_are_faults(scripted, status: int, body: bytes, kind: str, 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_an_error_of_the_server_s_is_shown(scripted, status: int) -> None:
     url = scripted((status, b'{"error": {"code": -32601, "message": "no such method S3cretPath"}}'))
-    with pytest.raises(Refused, match=r"^refuses eth_chainId: no such method \*\*\*$"):
+    with pytest.raises(ErrorResponse, match=r"^rejects eth_chainId: no such method \*\*\*$"):
         client(f"{url}/S3cretPath").rpc("eth_chainId")
 
 
-def test_a_connection_that_the_server_has_ended_is_made_anew(scripted) -> None:
-    asked = client(scripted((200, b'{"result": 1}'), (200, b'{"result": 2}'), ends=True))
-    assert asked.rpc("a") == 1
+def test_a_connection_that_the_server_has_ended_is_made_again(scripted) -> None:
+    queried = client(scripted((200, b'{"result": 1}'), (200, b'{"result": 2}'), ends=True))
+    assert queried.rpc("a") == 1
     time.sleep(0.1)
-    assert asked.rpc("b") == 2
+    assert queried.rpc("b") == 2
 
 
-def test_a_question_after_the_end_of_the_time_is_not_asked() -> None:
-    with pytest.raises(Fault, match="gives no answer within 0 s"):
+def test_a_question_after_the_end_of_the_time_is_not_queried() -> None:
+    with pytest.raises(RequestError, match="does not respond within 0 s"):
         client("http://127.0.0.1:1", seconds=0).rpc("eth_chainId")
 
 
-def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripted, capfd) -> None:
+def test_documents_of_an_unexpected_shape_are_faults_without_a_traceback(scripted, capfd) -> None:
     chain, odd = (200, b'{"result": "0x1"}'), (200, b'{"result": ["S3cret"]}')
-    nobody = {"execution": [], "consensus": [], "signer": []}
-    questions = {**nobody, "execution": [target(scripted(chain, odd, odd, odd, odd))], "registry": "0x1"}
+    no_targets = {"execution": [], "consensus": [], "signer": []}
+    questions = {**no_targets, "execution": [target(scripted(chain, odd, odd, odd, odd))], "registry": "0x1"}
     found = query_l1({**questions, "addresses": ["0x2"], "seconds": 5})["execution"][0]
     assert found["fault"] is None
     assert (found["chain_id"], found["head"], found["syncing"], found["code_bytes"]) == (1, None, None, None)
     assert found["balances"] == {}
     beacon = (200, b'{"data": [{"header": {"message": {"slot": "0"}}}]}')
-    strange = (200, b'{"data": 7}')
-    questions = {**nobody, "consensus": [target(scripted(beacon, *[strange] * 20))], "registry": ""}
+    unexpected = (200, b'{"data": 7}')
+    questions = {**no_targets, "consensus": [target(scripted(beacon, *[unexpected] * 20))], "registry": ""}
     found = query_l1({**questions, "addresses": [], "seconds": 5})["consensus"][0]
     assert found["fault"] is None
     assert (found["head"], found["sync"], found["chain_id"], found["blobs"]) == (0, None, None, None)
@@ -248,7 +249,7 @@ def test_documents_of_an_unforeseen_shape_are_faults_without_a_traceback(scripte
     assert capfd.readouterr().err == ""
 
 
-def test_transactions_are_counted_where_that_is_asked(scripted) -> None:
+def test_transactions_are_counted_where_that_is_queried(scripted) -> None:
     chain, none, refused = (200, b'{"result": "0x1"}'), (200, b'{"result": null}'), (200, b'{"error": "S3cret"}')
     counted, odd = (200, b'{"result": "0x10"}'), (200, b'{"result": [7]}')
     url = scripted(counted, odd, refused, chain, none, none)
@@ -265,7 +266,7 @@ CALLS = b'{"jsonrpc":"2.0","id":1,"result":[{"action":{"callType":"call","from":
 CALL_GETH = b'{"jsonrpc":"2.0","id":1,"result":{"from":"0x1","gas":"0x5208","to":"0x2","type":"CALL"}}'
 CALL_NETHERMIND = b'{"jsonrpc":"2.0","result": { "type":"CALL","from" : "0x1","to":"0x2"},"id":1}'
 OPCODES = b'{"jsonrpc":"2.0","id":1,"result":{"gas":21000,"failed":false,"returnValue":"","structLogs":[]}}'
-LONG = CALLS[:-2] + b',{"action":{"input":"0x' + b"00" * BEGIN + b'"}}]}'
+LONG = CALLS[:-2] + b',{"action":{"input":"0x' + b"00" * PREFIX_BYTES + b'"}}]}'
 NO_METHOD = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method S3cretPath"}}'
 
 
@@ -285,31 +286,31 @@ NO_METHOD = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such 
     ],
 )
 def test_what_is_a_trace(scripted, method: str, body: bytes, traces: bool) -> None:
-    assert client(scripted((200, body))).traces(method, "0x7") is traces
+    assert returns_trace(client(scripted((200, body))), method, "0x7") is traces
 
 
-def test_what_is_asked_for_a_trace(scripted) -> None:
+def test_what_is_queried_for_a_trace(scripted) -> None:
     url = scripted((200, CALLS), (200, CALL_GETH))
-    asked = client(url)
-    asked.traces("trace_transaction", "0x7")
-    asked.traces("debug_traceTransaction", "0x7")
-    assert scripted.handlers[-1].asked == [
+    queried = client(url)
+    returns_trace(queried, "trace_transaction", "0x7")
+    returns_trace(queried, "debug_traceTransaction", "0x7")
+    assert scripted.handlers[-1].queried == [
         ("trace_transaction", ["0x7"]),
         ("debug_traceTransaction", ["0x7", {"tracer": "callTracer"}]),
     ]
 
 
 def test_an_answer_without_a_trace_is_not_taken_for_one(scripted) -> None:
-    with pytest.raises(Refused, match=r"^refuses trace_transaction: no such method \*\*\*$"):
-        client(scripted((200, NO_METHOD)) + "/S3cretPath").traces("trace_transaction", "0x7")
-    with pytest.raises(Fault, match="answers 403 Forbidden"):
-        client(scripted((403, b"<html>"))).traces("trace_transaction", "0x7")
-    with pytest.raises(Fault, match="answers 500 Internal Server Error"):
-        client(scripted((500, CALLS[:-1]))).traces("trace_transaction", "0x7")
+    with pytest.raises(ErrorResponse, match=r"^rejects trace_transaction: no such method \*\*\*$"):
+        returns_trace(client(scripted((200, NO_METHOD)) + "/S3cretPath"), "trace_transaction", "0x7")
+    with pytest.raises(RequestError, match="returns 403 Forbidden"):
+        returns_trace(client(scripted((403, b"<html>"))), "trace_transaction", "0x7")
+    with pytest.raises(RequestError, match="returns 500 Internal Server Error"):
+        returns_trace(client(scripted((500, CALLS[:-1]))), "trace_transaction", "0x7")
     # Whatever a body is that comes with another status.
-    assert client(scripted((500, CALLS))).traces("trace_transaction", "0x7") is False
-    with pytest.raises(Fault, match="answers with HTML and not with JSON"):
-        client(scripted((200, b"<html>"))).traces("trace_transaction", "0x7")
+    assert returns_trace(client(scripted((500, CALLS))), "trace_transaction", "0x7") is False
+    with pytest.raises(RequestError, match="returns HTML instead of JSON"):
+        returns_trace(client(scripted((200, b"<html>"))), "trace_transaction", "0x7")
 
 
 class Chain(Script):
@@ -322,9 +323,9 @@ class Chain(Script):
     traced: tuple = ()
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        method, params = asked["method"], asked["params"]
-        self.asked.append((method, params))
+        queried = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        method, params = queried["method"], queried["params"]
+        self.queried.append((method, params))
         status, result = 200, None
         if method == "eth_chainId":
             result = b'{"result": "0x1"}'
@@ -332,7 +333,7 @@ class Chain(Script):
             result = json.dumps({"result": hex(self.head)}).encode()
         elif method == "eth_getBlockByNumber":
             block = int(params[0], 16)
-            assert 0 < block <= self.head, "not asked of such a chain"
+            assert 0 < block <= self.head, "not queried of such a chain"
             hashes = ["0xfirst", f"0x{block}"] if block in self.full else []
             result = json.dumps({"result": {"transactions": hashes}}).encode()
         else:
@@ -353,11 +354,12 @@ ALL = range(1, 10_001)
 BY_TRACE = ("trace_transaction", 0, 200, b"")
 BY_DEBUG = ("debug_traceTransaction", 0, 200, b"")
 RECENT = ("debug_traceTransaction", 9_900, 200, NO_STATE)
-SAID = "refuses trace_transaction: no such method S3cretPath"
+NO_TRACE = "rejects trace_transaction: no such method S3cretPath"
+NO_DEBUG = "rejects debug_traceTransaction: no such method S3cretPath"
 
 
 @pytest.mark.parametrize(
-    ("chain", "block", "method", "recent", "said", "most"),
+    ("chain", "block", "method", "recent", "reported", "most"),
     [
         ({"head": 10_000, "full": ALL, "traced": (BY_TRACE, BY_DEBUG)}, OLD, "trace_transaction", "", None, 2),
         ({"head": 10_000, "full": ALL, "traced": (BY_DEBUG,)}, OLD, "debug_traceTransaction", "", None, 3),
@@ -366,7 +368,7 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
             OLD,
             "",
             "debug_traceTransaction",
-            f"{SAID}; refuses debug_traceTransaction: required historical state unavailable",
+            f"{NO_TRACE}; rejects debug_traceTransaction: required historical state unavailable",
             6,
         ),
         (
@@ -374,7 +376,7 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
             OLD,
             "",
             "",
-            f"{SAID}; refuses debug_traceTransaction: no such method S3cretPath",
+            f"{NO_TRACE}; {NO_DEBUG}",
             6,
         ),
         (
@@ -383,7 +385,7 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
             OLD,
             "",
             "",
-            "answers 403 Forbidden to trace_transaction; answers debug_traceTransaction without a trace",
+            "returns 403 Forbidden for trace_transaction; returns no trace for debug_traceTransaction",
             6,
         ),
         # The next block that has one, a chain that is shorter, the newest block of all.
@@ -393,60 +395,60 @@ SAID = "refuses trace_transaction: no such method S3cretPath"
         ({"head": 500, "full": (200, 495), "traced": (BY_TRACE,)}, 495, "trace_transaction", "", None, 17),
         ({"head": 1, "full": (1,), "traced": (BY_TRACE,)}, 1, "trace_transaction", "", None, 2),
         # What is the oldest and the newest at once is tried once.
-        ({"head": 1, "full": (1,)}, 1, "", "", f"{SAID}; refuses debug_traceTransaction: no such method S3cretPath", 4),
+        ({"head": 1, "full": (1,)}, 1, "", "", f"{NO_TRACE}; {NO_DEBUG}", 4),
         ({"head": 0}, None, "", "", None, 0),
         ({"head": 500, "full": (200,), "traced": (BY_TRACE,)}, None, "", "", None, 2 * TRACE_SEARCH),
         ({"head": 3, "traced": (BY_TRACE,)}, None, "", "", None, 6),
     ],
 )  # fmt: skip
-def test_an_old_transaction_is_looked_for(scripted, chain: dict, block, method, recent, said, most: int) -> None:
-    nobody = {"execution": [], "consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
-    (found,) = query_l1({**nobody, "debug": [target(scripted(handler=Chain, **chain))]})["debug"]
+def test_an_old_transaction_is_looked_for(scripted, chain: dict, block, method, recent, reported, most: int) -> None:
+    no_targets = {"execution": [], "consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
+    (found,) = query_l1({**no_targets, "debug": [target(scripted(handler=Chain, **chain))]})["debug"]
     assert (found["fault"], found["chain_id"], found["head"]) == (None, 1, chain["head"])
     assert found["traces"] == {"block": block, "method": method, "recent": recent}
-    assert found["refused"].get("traces") == said
-    # Beside the questions for chain and head.
-    assert len(scripted.handlers[-1].asked) == most + 2
+    assert found["refused"].get("traces") == reported
+    # In addition to the questions for chain and head.
+    assert len(scripted.handlers[-1].queried) == most + 2
 
 
 def test_a_client_that_stops_answering_is_not_seen_to_trace(scripted) -> None:
-    """What it said before counts, also of an execution client."""
+    """Earlier results count, also of an execution client."""
     chain, head = (200, b'{"result": "0x1"}'), (200, b'{"result": {"number": "0x5", "timestamp": "0x1"}}')
     gone = (200, b"<html>")
-    nobody = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
+    no_targets = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}
     url = scripted(chain, chain, head, gone)
-    (found,) = query_l1({**nobody, "execution": [{**target(url), "traces": True}]})["execution"]
+    (found,) = query_l1({**no_targets, "execution": [{**target(url), "traces": True}]})["execution"]
     assert (found["fault"], found["head"], found["traces"]) == (None, 5, None)
-    assert found["refused"]["traces"] == "answers with HTML and not with JSON"
+    assert found["refused"]["traces"] == "returns HTML instead of JSON"
 
 
-def test_fees_are_asked_for_where_that_is_wanted(scripted) -> None:
+def test_fees_are_queried_for_where_that_is_wanted(scripted) -> None:
     chain, none = (200, b'{"result": "0x1"}'), (200, b'{"result": false}')
     head = (200, b'{"result": {"number": "0x5", "timestamp": "0x1", "baseFeePerGas": "0x3b9aca00"}}')
     history = (200, b'{"result": {"reward": [["0xa"], ["0x0"], [], ["0xffffffffffffffff"], "S3cret"]}}')
     questions = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5, "fees": True}
 
-    def asked(*answers: tuple) -> dict:
+    def queried(*answers: tuple) -> dict:
         return query_l1({**questions, "execution": [target(scripted(chain, none, *answers))]})["execution"][0]
 
-    found = asked(head, history, (200, b'{"result": "0x3b9aca00"}'))
+    found = queried(head, history, (200, b'{"result": "0x3b9aca00"}'))
     assert found["fees"] == {"base": "1000000000", "priority": "1000000000", "rewards": ["10", str(2**64 - 1)]}
-    assert scripted.handlers[-1].asked[-2:] == [
+    assert scripted.handlers[-1].queried[-2:] == [
         ("eth_feeHistory", ["0x5", "latest", [75]]),
         ("eth_maxPriorityFeePerGas", []),
     ]
-    assert asked(none, (200, NO_METHOD), (200, NO_METHOD))["fees"] == {"base": None, "priority": None, "rewards": []}
-    assert asked(head, none, none)["fees"] == {"base": "1000000000", "priority": None, "rewards": []}
+    assert queried(none, (200, NO_METHOD), (200, NO_METHOD))["fees"] == {"base": None, "priority": None, "rewards": []}
+    assert queried(head, none, none)["fees"] == {"base": "1000000000", "priority": None, "rewards": []}
     del questions["fees"]
-    assert asked(head)["fees"] is None
+    assert queried(head)["fees"] is None
 
 
 @pytest.mark.parametrize(
     ("leads", "text"),
     [
-        ("https://b.lan/S3cret?S3cret", "answers 307, a redirect to https://b.lan"),
-        ("https://me:S3cret@b.lan:1/", "answers 307, a redirect to https://b.lan:1"),
-        ("http://[S3cret", "answers with what nobody understands (ValueError)"),
+        ("https://b.lan/S3cret?S3cret", "returns 307, a redirect to https://b.lan"),
+        ("https://me:S3cret@b.lan:1/", "returns 307, a redirect to https://b.lan:1"),
+        ("http://[S3cret", "returns 307, a redirect to an invalid URL"),
     ],
 )
 def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
@@ -457,29 +459,29 @@ def test_where_a_redirect_leads(scripted, leads: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "known", "up", "said"),
+    ("answers", "known", "up", "reported"),
     [
         ([(200, b'{"result": ["0xAB", "0xcd", 7]}')], ["0xab"], None, None),
         ([(200, b'{"result": []}')], [], None, None),
-        ([(200, b'{"result": {}}'), (404, b"")], None, False, "answers eth_accounts with no list of addresses"),
-        ([(404, b"Resource not found"), (200, b"OK")], None, True, "answers 404 Not Found"),
-        ([(200, b"<html>"), (200, b"<html>")], None, False, "answers with HTML and not with JSON"),
+        ([(200, b'{"result": {}}'), (404, b"")], None, False, "does not return a list of addresses for eth_accounts"),
+        ([(404, b"Resource not found"), (200, b"OK")], None, True, "returns 404 Not Found"),
+        ([(200, b"<html>"), (200, b"<html>")], None, False, "returns HTML instead of JSON"),
         (
             [(200, b'{"error": {"code": -32601, "message": "Method not found"}}'), (404, b"")],
             None,
             False,
-            "refuses eth_accounts: Method not found",
+            "rejects eth_accounts: Method not found",
         ),
     ],
 )
-def test_a_signer_is_asked_for_its_accounts(scripted, answers: list, known: list | None, up, said) -> None:
+def test_a_signer_is_queried_for_its_accounts(scripted, answers: list, known: list | None, up, reported) -> None:
     clients = {"execution": [], "consensus": [], "signer": [target(scripted(*answers))]}
     found = query_l1({**clients, "registry": "", "addresses": ["0xab", "0xef"], "seconds": 5})["signer"][0]
     assert found["fault"] is None
-    assert (found["known"], found["up"], found["refused"].get("accounts")) == (known, up, said)
+    assert (found["known"], found["up"], found["refused"].get("accounts")) == (known, up, reported)
 
 
-def test_a_signer_that_wants_a_token_is_a_fault(scripted) -> None:
+def test_a_signer_that_requires_a_token_is_a_fault(scripted) -> None:
     clients = {"execution": [], "consensus": [], "signer": [target(scripted((401, b'{"error": "no token"}')))]}
     found = query_l1({**clients, "registry": "", "addresses": [], "seconds": 5})["signer"][0]
-    assert found["fault"] == {"kind": "key", "text": "answers 401 Unauthorized: no token"}
+    assert found["fault"] == {"kind": "key", "text": "returns 401 Unauthorized: no token"}

@@ -116,7 +116,7 @@ NAME = attribute(1, b"aztec_prover\0")
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        pytest.param(described(NAME, FLAGS, attribute(3, b"\0\0\0\1"), OWNER), (6, 4711), id="owned"),
+        pytest.param(described(NAME, FLAGS, attribute(3, b"\0\0\0\1"), OWNER), (6, 4711), id="has_owner"),
         pytest.param(described(NAME, FLAGS), (6, 0), id="without_owner"),
         pytest.param(described(NAME), (0, 0), id="without_flags"),
         pytest.param(described(), (0, 0), id="without_attributes"),
@@ -132,7 +132,7 @@ def test_table_info(answer: bytes, found: tuple | None) -> None:
 
 
 @pytest.mark.parametrize(("family", "number"), [("inet", 1), ("bridge", 7)])
-def test_what_the_kernel_is_asked(family: str, number: int) -> None:
+def test_what_the_kernel_is_queried(family: str, number: int) -> None:
     netlink = Netlink(described(), described())
     daemon.table_info(netlink, family)
     daemon.table_info(netlink, family, "abc")
@@ -144,7 +144,7 @@ def test_what_the_kernel_is_asked(family: str, number: int) -> None:
 
 
 def test_an_error_of_the_kernel_names_the_table() -> None:
-    with pytest.raises(daemon.Failed, match=r"^asking the kernel for table bridge x failed: Operation not permitted$"):
+    with pytest.raises(daemon.Failed, match=r"^reading table bridge x from the kernel failed: Operation not perm"):
         daemon.table_info(Netlink(refusal(errno.EPERM)), "bridge", "x")
 
 
@@ -152,7 +152,7 @@ def test_an_error_of_the_kernel_names_the_table() -> None:
     ("answer", "owner"),
     [
         pytest.param(described(FLAGS, OWNER), 4711, id="process"),
-        pytest.param(described(FLAGS), 0, id="nobody"),
+        pytest.param(described(FLAGS), 0, id="none"),
         pytest.param(refusal(errno.ENOENT), None, id="no_table"),
     ],
 )
@@ -174,7 +174,7 @@ def test_generation(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 def test_a_generation_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "netlink_socket", lambda: Netlink(refusal(errno.EPERM)))
-    with pytest.raises(daemon.Failed, match=r"the ruleset's generation failed: Operation not permitted$"):
+    with pytest.raises(daemon.Failed, match=r"the ruleset from the kernel failed: Operation not permitted$"):
         daemon.generation()
 
 
@@ -186,7 +186,7 @@ def nftables(*answers: bytes) -> tuple[daemon.Nftables, Netlink]:
 
 
 class Shared:
-    """libnftables.so as far as a context is made: it opens one socket, beside those that are there."""
+    """libnftables.so as far as a context is made: it opens one socket, next to those that are there."""
 
     def __init__(self, name: str) -> None:
         assert name == "libnftables.so.1"
@@ -319,8 +319,8 @@ def test_a_command_is_run() -> None:
     [
         (b"Error: syntax error\nlist\n   ^^^^\n", "Error: syntax error list ^^^^"),
         (b"x" * 301, "x" * 300),
-        (b"\n", "libnftables gives no reason"),
-        (None, "libnftables gives no reason"),
+        (b"\n", "libnftables returned no reason"),
+        (None, "libnftables returned no reason"),
     ],
 )
 def test_a_refused_command_is_one_line(errors: bytes | None, line: str) -> None:
@@ -329,11 +329,11 @@ def test_a_refused_command_is_one_line(errors: bytes | None, line: str) -> None:
     assert str(refused.value) == line
 
 
-OWNED = NAME + attribute(2, struct.pack(">I", OWNER_FLAG | PERSIST_FLAG))
+OWNER_ATTRIBUTES = NAME + attribute(2, struct.pack(">I", OWNER_FLAG | PERSIST_FLAG))
 
 
-def test_attributes_of_an_owned_table() -> None:
-    assert daemon.owned("aztec_prover") == OWNED
+def test_attributes_of_an_has_owner_table() -> None:
+    assert daemon.owner_attributes("aztec_prover") == OWNER_ATTRIBUTES
 
 
 class Tried:
@@ -359,7 +359,7 @@ def test_accepts_persist(monkeypatch: pytest.MonkeyPatch, number: int, accepted:
     assert daemon.accepts_persist() is accepted
     assert tried.closed
     name = attribute(1, f"aztec_prover_try_{os.getpid()}\0".encode())
-    assert tried.messages == ((NEW_TABLE, "inet", name + OWNED[len(NAME) :]), (DELETE_TABLE, "inet", name))
+    assert tried.messages == ((NEW_TABLE, "inet", name + OWNER_ATTRIBUTES[len(NAME) :]), (DELETE_TABLE, "inet", name))
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES])
@@ -533,7 +533,7 @@ def test_restore(kernel: Kernel, rules: Path, capsys: pytest.CaptureFixture, har
     guard.restore()
     assert guard.intact()
     assert len(kernel.ran) == (1 if intact else 2)
-    assert capsys.readouterr().err == ("" if intact else "somebody changed the tables: loaded them again\n")
+    assert capsys.readouterr().err == ("" if intact else "another process changed the tables: loaded them again\n")
 
 
 class Log:
@@ -570,13 +570,13 @@ def test_restore_that_fails(kernel: Kernel, rules: Path, capsys: pytest.CaptureF
     else:
         kernel.refuses = "Device or resource busy"
     guard.restore()
-    said = capsys.readouterr().err
-    assert said.startswith("somebody changed the tables and loading them failed: ")
-    assert ("No such file" if missing else "resource busy") in said
+    reported = capsys.readouterr().err
+    assert reported.startswith("another process changed the tables and loading them failed: ")
+    assert ("No such file" if missing else "resource busy") in reported
     assert not guard.intact()
 
 
-NEW = [(NEW_TABLE, family, OWNED) for family in ("inet", "bridge")]
+NEW = [(NEW_TABLE, family, OWNER_ATTRIBUTES) for family in ("inet", "bridge")]
 DELETE = {family: (DELETE_TABLE, family, NAME) for family in ("inet", "bridge")}
 
 
@@ -595,13 +595,13 @@ DELETE = {family: (DELETE_TABLE, family, NAME) for family in ("inet", "bridge")}
 )
 def test_take(kernel: Kernel, owners: dict, messages: list) -> None:
     kernel.owners = owners
-    daemon.Guard("", daemon.OWNER).take()
+    daemon.Guard("", daemon.OWNER).take_ownership()
     assert kernel.batches == [tuple(messages)]
 
 
 def test_a_watching_daemon_takes_nothing(kernel: Kernel) -> None:
     kernel.owners = {"inet": (6, 9)}
-    daemon.Guard("", daemon.WATCH).take()
+    daemon.Guard("", daemon.WATCH).take_ownership()
     assert kernel.batches == []
 
 
@@ -609,14 +609,14 @@ def test_a_watching_daemon_takes_nothing(kernel: Kernel) -> None:
 def test_tables_of_another_process_are_not_taken(kernel: Kernel, family: str) -> None:
     kernel.owners = {family: (6, 9)}
     with pytest.raises(daemon.Failed, match=f"^table {family} aztec_prover belongs to process 9: end that process$"):
-        daemon.Guard("", daemon.OWNER).take()
+        daemon.Guard("", daemon.OWNER).take_ownership()
     assert kernel.batches == []
 
 
 def test_a_kernel_that_refuses_ownership(kernel: Kernel) -> None:
     kernel.number = errno.EOPNOTSUPP
-    with pytest.raises(daemon.Failed, match="refuses to let this process own the tables: Operation not supported"):
-        daemon.Guard("", daemon.OWNER).take()
+    with pytest.raises(daemon.Failed, match="does not let this process own the tables: Operation not supported"):
+        daemon.Guard("", daemon.OWNER).take_ownership()
 
 
 @pytest.mark.parametrize("mechanism", [daemon.OWNER, daemon.WATCH])
@@ -632,26 +632,26 @@ def test_answer(kernel: Kernel, rules: Path, mechanism: str) -> None:
         "denied": [],
         "problem": "",
     }
-    assert guard.answer("state") == loaded
+    assert guard.respond("state") == loaded
     rules.write_text("add chain inet aztec_prover x\n")
-    assert guard.answer("state") == guard.answer("") == loaded
+    assert guard.respond("state") == guard.respond("") == loaded
     assert len(kernel.ran) == 1
-    assert guard.answer("reload") == {**loaded, "digest": daemon.digest(rules.read_text())}
+    assert guard.respond("reload") == {**loaded, "digest": daemon.digest(rules.read_text())}
     assert len(kernel.ran) == 2
 
 
 def test_answer_to_a_reload_that_fails(kernel: Kernel, rules: Path) -> None:
     guard = daemon.Guard(str(rules), daemon.OWNER)
     guard.load()
-    before = guard.answer("state")
+    before = guard.respond("state")
     kernel.refuses = "syntax error"
-    assert guard.answer("reload") == {**before, "problem": "syntax error"}
+    assert guard.respond("reload") == {**before, "problem": "syntax error"}
     kernel.refuses = ""
     rules.unlink()
-    problem = guard.answer("reload")["problem"]
+    problem = guard.respond("reload")["problem"]
     assert "No such file or directory" in problem
     kernel.tables.clear()
-    assert guard.answer("state") == {**before, "intact": False}
+    assert guard.respond("state") == {**before, "intact": False}
 
 
 @pytest.fixture
@@ -662,29 +662,29 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class Answers:
-    """A guard that says which command it was asked."""
+    """A guard that states which command it was queried."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
 
-    def answer(self, command: str) -> dict:
+    def respond(self, command: str) -> dict:
         self.commands.append(command)
         return {"command": command, "problem": "", "intact": True, "more": "x" * 200_000}
 
 
-def test_ask_and_serve_one(control: str) -> None:
+def test_query_and_serve_one(control: str) -> None:
     guard = Answers()
     with daemon.listen(control) as server:
-        thread = threading.Thread(target=lambda: [daemon.serve_one(server, guard) for _time in range(2)])
+        thread = threading.Thread(target=lambda: [daemon.serve_client(server, guard) for _time in range(2)])
         thread.start()
-        found = [daemon.ask(command, control) for command in ("state", "y" * 200)]
+        found = [daemon.send_command(command, control) for command in ("state", "y" * 200)]
         thread.join()
     assert guard.commands == ["state", "y" * 200]
     assert [one["command"] for one in found] == guard.commands
     assert len(found[0]["more"]) == 200_000
 
 
-def test_the_control_socket_is_root_s_alone(control: str) -> None:
+def test_the_control_socket_is_root_s_only(control: str) -> None:
     before = os.umask(0o022)
     os.umask(before)
     for _time in range(2):
@@ -708,16 +708,16 @@ def test_a_client_that_goes_away_is_let_go(control: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(control)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        daemon.serve_one(server, Answers())
+        daemon.serve_client(server, Answers())
 
 
-def test_bytes_that_are_no_text_are_answered_too(control: str) -> None:
+def test_bytes_that_are_not_text_are_answered_too(control: str) -> None:
     guard = Answers()
     with daemon.listen(control) as server, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(control)
         client.sendall(b"\xff")
         client.shutdown(socket.SHUT_WR)
-        thread = threading.Thread(target=daemon.serve_one, args=(server, guard))
+        thread = threading.Thread(target=daemon.serve_client, args=(server, guard))
         thread.start()
         assert client.recv(10)
         client.close()
@@ -725,10 +725,10 @@ def test_bytes_that_are_no_text_are_answered_too(control: str) -> None:
     assert guard.commands == ["\ufffd"]
 
 
-@pytest.mark.parametrize("said", [None, b"", b"{", b"\xff"], ids=["nobody", "nothing", "cut_off", "no_text"])
-def test_ask_where_no_daemon_answers(control: str, said: bytes | None) -> None:
-    if said is None:
-        assert daemon.ask("state", control) is None
+@pytest.mark.parametrize("reported", [None, b"", b"{", b"\xff"], ids=["none", "nothing", "cut_off", "no_text"])
+def test_query_where_no_daemon_answers(control: str, reported: bytes | None) -> None:
+    if reported is None:
+        assert daemon.send_command("state", control) is None
         return
     with daemon.listen(control) as server:
 
@@ -736,21 +736,21 @@ def test_ask_where_no_daemon_answers(control: str, said: bytes | None) -> None:
             client, _address = server.accept()
             with client:
                 client.recv(64)
-                client.sendall(said)
+                client.sendall(reported)
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert daemon.ask("state", control) is None
+        assert daemon.send_command("state", control) is None
         thread.join()
 
 
-def test_a_socket_that_nobody_serves(control: str) -> None:
+def test_a_socket_that_none_serves(control: str) -> None:
     daemon.listen(control).close()
-    assert daemon.ask("state", control) is None
+    assert daemon.send_command("state", control) is None
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
-def test_systemd_is_told(control: str, monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
+def test_systemd_is_notified(control: str, monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
     name = f"aztec-test-{os.getpid()}" if abstract else control
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(f"\0{name}" if abstract else name)
@@ -761,7 +761,7 @@ def test_systemd_is_told(control: str, monkeypatch: pytest.MonkeyPatch, abstract
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_without_systemd_nobody_is_told(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_without_systemd_none_is_notified(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if value is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", value)
@@ -778,15 +778,15 @@ class Serving:
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, kernel: Kernel, persists: bool, *ready: tuple[str, ...]
     ) -> None:
-        self.ready, self.pauses, self.served, self.told = list(ready), [], 0, []
+        self.ready, self.pauses, self.served, self.notified = list(ready), [], 0, []
         self.groups: list[int] = []
         self.lost, self.received = False, 0
         self.kernel = kernel
         monkeypatch.setattr(daemon, "accepts_persist", lambda: persists)
         monkeypatch.setattr(daemon, "netlink_socket", self.netlink_socket)
         monkeypatch.setattr(daemon, "listen", lambda path: f"server at {path}")
-        monkeypatch.setattr(daemon, "notify", self.told.append)
-        monkeypatch.setattr(daemon, "serve_one", self.serve_one)
+        monkeypatch.setattr(daemon, "notify", self.notified.append)
+        monkeypatch.setattr(daemon, "serve_client", self.serve_client)
         monkeypatch.setattr(daemon.select, "select", self.select)
         monkeypatch.delenv("AZTEC_PORT_GUARD", raising=False)
 
@@ -803,7 +803,7 @@ class Serving:
             raise OSError(errno.ENOBUFS, "lost")
         return b"event"
 
-    def serve_one(self, server: object, guard: daemon.Guard) -> None:
+    def serve_client(self, server: object, guard: daemon.Guard) -> None:
         assert (server, guard.text != "") == ("server at control", True)
         self.served += 1
 
@@ -826,7 +826,7 @@ def test_a_daemon_that_owns_the_tables(monkeypatch: pytest.MonkeyPatch, kernel: 
     serving.run(rules)
     assert (serving.served, serving.groups, serving.pauses) == (2, [], [None] * 4)
     assert (len(kernel.batches), len(kernel.ran)) == (1, 1)
-    assert serving.told == ["READY=1\nSTATUS=This process owns the tables inet and bridge aztec_prover"]
+    assert serving.notified == ["READY=1\nSTATUS=This process owns the tables inet and bridge aztec_prover"]
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["event", "events_were_lost"])
@@ -842,7 +842,7 @@ def test_a_daemon_that_watches(
     serving.run(rules)
     assert (serving.served, serving.received, serving.groups, serving.pauses) == (3, 3, [1 << 6], [1.0] * 6)
     assert (kernel.batches, len(kernel.ran)) == ([], 6)
-    assert serving.told == ["READY=1\nSTATUS=This process watches the tables inet and bridge aztec_prover"]
+    assert serving.notified == ["READY=1\nSTATUS=This process watches the tables inet and bridge aztec_prover"]
 
 
 def test_another_value_of_the_switch_changes_nothing(
@@ -864,20 +864,20 @@ STATE = {"problem": "", "intact": True, "pid": 7}
         pytest.param({**STATE, "intact": False}, 1, json.dumps({**STATE, "intact": False}), "", id="changed"),
         pytest.param({**STATE, "problem": "syntax error"}, 1, "syntax error", "", id="refused"),
         pytest.param({**STATE, "problem": "x", "intact": False}, 1, "x", "", id="refused_and_changed"),
-        pytest.param(None, 1, "", "aztec-port-guard: the daemon does not answer: see systemctl status", id="silent"),
+        pytest.param(None, 1, "", "aztec-port-guard: the daemon does not respond: see systemctl status", id="silent"),
     ],
 )
 @pytest.mark.parametrize("arguments", [["reload"], ["state", "/run/x"]], ids=["reload", "state"])
-def test_main_asks(
+def test_main_queries(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, arguments, answer, code, printed, error
 ) -> None:
-    asked = []
+    queried = []
     monkeypatch.setattr(sys, "argv", ["daemon.py", *arguments])
-    monkeypatch.setattr(daemon, "ask", lambda *given: (asked.append(list(given)), answer)[1])
+    monkeypatch.setattr(daemon, "send_command", lambda *given: (queried.append(list(given)), answer)[1])
     assert daemon.main() == code
-    said = capsys.readouterr()
-    assert (said.out.strip(), asked) == (printed, [arguments])
-    assert said.err.startswith(error) and bool(said.err) == bool(error)
+    reported = capsys.readouterr()
+    assert (reported.out.strip(), queried) == (printed, [arguments])
+    assert reported.err.startswith(error) and bool(reported.err) == bool(error)
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"], ["serve", "rules", "control"]])
@@ -893,8 +893,8 @@ def test_main_serves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr(daemon, "serve", serve)
     assert daemon.main() == 1
     assert given == [arguments[1:]]
-    said = capsys.readouterr().err
-    assert said.startswith("aztec-port-guard: ") and "it is refused" in said
+    reported = capsys.readouterr().err
+    assert reported.startswith("aztec-port-guard: ") and "it is refused" in reported
 
 
 def test_sockets_of_this_process() -> None:
@@ -926,7 +926,7 @@ table inet aztec_prover {
 ELEMENTS = "\n\t\telements = { 10.0.0.4,\n\t\t\t     10.0.0.3 expires 1m2s }"
 
 
-def test_what_packets_put_into_a_set_is_no_change(kernel: Kernel, rules: Path) -> None:
+def test_what_packets_put_into_a_set_is_not_change(kernel: Kernel, rules: Path) -> None:
     guard = daemon.Guard(str(rules), daemon.WATCH)
     guard.load()
     kernel.tables["inet"] = FILLED % ""
@@ -941,7 +941,7 @@ def test_what_packets_put_into_a_set_is_no_change(kernel: Kernel, rules: Path) -
     ("text", "elements", "found"),
     [
         pytest.param("add set inet aztec_prover denied_v4 {", ELEMENTS, ["10.0.0.3", "10.0.0.4"], id="two"),
-        pytest.param("add set inet aztec_prover denied_v4 {", "", [], id="nobody"),
+        pytest.param("add set inet aztec_prover denied_v4 {", "", [], id="none"),
         pytest.param("add chain inet aztec_prover x", ELEMENTS, [], id="no_set"),
     ],
 )
@@ -952,7 +952,7 @@ def test_who_tries(kernel: Kernel, text: str, elements: str, found: list) -> Non
     assert guard.denied() == found
 
 
-def test_a_set_that_is_gone_names_nobody(kernel: Kernel) -> None:
+def test_a_set_that_is_gone_names_none(kernel: Kernel) -> None:
     guard = daemon.Guard("", daemon.OWNER)
     guard.text = "add set inet aztec_prover denied_v6 {"
     assert guard.denied() == []

@@ -52,7 +52,7 @@ add chain inet aztec_prover to_host {
     udp dport 40400 counter drop
 }
 
-add chain inet aztec_prover begun {
+add chain inet aztec_prover initiated {
     meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn return
     udp sport 40400 return
     ct label set 101
@@ -71,14 +71,14 @@ add chain inet aztec_prover prerouting {
     type filter hook prerouting priority -140; policy accept;
     iifname "lo" accept
     ct label 101 ct direction reply accept
-    iifname { "aztec0", "aztec1" } ct state new ct direction original jump begun
+    iifname { "aztec0", "aztec1" } ct state new ct direction original jump initiated
     jump to_containers
     fib daddr . mark type { local, broadcast, anycast, multicast } jump to_host
 }
 
 add chain inet aztec_prover output {
     type filter hook output priority -140; policy accept;
-    oifname != "lo" ct state new ct direction original jump begun
+    oifname != "lo" ct state new ct direction original jump initiated
 }
 
 add chain bridge aztec_prover forward {
@@ -93,7 +93,7 @@ EMPTY_RULES = """\
 add chain inet aztec_prover to_host {
 }
 
-add chain inet aztec_prover begun {
+add chain inet aztec_prover initiated {
     meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn return
     ct label set 101
 }
@@ -111,7 +111,7 @@ add chain inet aztec_prover prerouting {
 
 add chain inet aztec_prover output {
     type filter hook output priority -140; policy accept;
-    oifname != "lo" ct state new ct direction original jump begun
+    oifname != "lo" ct state new ct direction original jump initiated
 }
 
 add chain bridge aztec_prover forward {
@@ -180,9 +180,9 @@ BROKER_FILE = """\
 
 
 def rules(text: str) -> str:
-    """Return a text of rules without its first line, which says where it comes from."""
+    """Return a text of rules without its first line, which states where it comes from."""
     first, rest = text.split("\n", 1)
-    assert first.startswith("# Written by the Ansible module aztec_ops.prover.port_guard")
+    assert first.startswith("# Managed by the Ansible module aztec_ops.prover.port_guard")
     return rest
 
 
@@ -208,7 +208,7 @@ def test_rules_do_not_depend_on_the_order_of_sections() -> None:
     assert guard.table([NODE, BROKER]) == guard.table([BROKER, NODE])
 
 
-def test_a_section_with_a_bridge_alone_shuts_its_containers() -> None:
+def test_a_section_with_a_bridge_only_shuts_its_containers() -> None:
     text = guard.table([section("a", bridges=("aztec0",))])
     assert chain(text, "to_host") == []
     assert chain(text, "to_containers") == [
@@ -261,7 +261,7 @@ BY_A, BY_B = {"port": 8080, "sources": ["10.0.0.0/25"]}, {"port": 8080, "sources
             [section("a", {"port": 8080, "protocol": "udp"}), section("b", {"port": 8080}), section("c", {"port": 80})],
             [],
             ["tcp dport 80 counter drop", OPEN, "udp dport 8080 counter drop"],
-            id="ports_are_told_apart_by_protocol_and_sorted",
+            id="ports_are_notified_apart_by_protocol_and_sorted",
         ),
         pytest.param(
             [section("a", {"port": 8080, "addresses": ["127.0.0.1"]}), section("b", {"port": 8080})],
@@ -298,7 +298,7 @@ def test_ports_of_several_sections(sections: list[guard.Section], sets: list[str
 
 def test_answers_from_a_guarded_udp_port_do_not_count_as_begun() -> None:
     ports = [{"port": 53, "protocol": "udp"}, {"port": 53}, {"port": 40400, "protocol": "udp"}]
-    first, *rest = chain(guard.table([section("a", *ports)]), "begun")
+    first, *rest = chain(guard.table([section("a", *ports)]), "initiated")
     assert first.startswith("meta l4proto tcp ")
     assert rest == ["udp sport 53 return", "udp sport 40400 return", "ct label set 101"]
 
@@ -333,17 +333,17 @@ def test_network_of(source: str, network: str) -> None:
 @pytest.mark.parametrize(
     ("source", "part"),
     [
-        ("", "is no address"),
+        ("", "is not an address"),
         ("agent-1", "give an IPv4 or IPv6 address or CIDR"),
-        ("10.0.0.256", "is no address"),
-        ("10.0.0.0/33", "is no address"),
+        ("10.0.0.256", "is not an address"),
+        ("10.0.0.0/33", "is not an address"),
         ("167772165", "put it in quotes"),
         ("10.0.0.5/24", "write 10.0.0.0/24 for the network or 10.0.0.5 for the host"),
         ("fd00::5/64", "write fd00::/64 for the network or fd00::5 for the host"),
-        ("fe80::1%eth0", "leave out the part from % on"),
+        ("fe80::1%eth0", "remove the part from % on"),
         ("::ffff:10.0.0.5", "write 10.0.0.5"),
-        ("0.0.0.0", "write 0.0.0.0/0 to let everybody in"),
-        ("::", "write ::/0 to let everybody in"),
+        ("0.0.0.0", "write 0.0.0.0/0 to admit all addresses"),
+        ("::", "write ::/0 to admit all addresses"),
     ],
 )
 def test_network_of_refuses_with_one_line(source: str, part: str) -> None:
@@ -370,70 +370,80 @@ def test_sources_are_collapsed(sources: list[str], elements: tuple[str, ...]) ->
 @pytest.mark.parametrize(
     ("ports", "bridges", "containers", "line"),
     [
-        pytest.param([{"port": 0}], [], [], "section a, port 0/tcp: a port is a number from 1 to 65535", id="port_0"),
+        pytest.param(
+            [{"port": 0}],
+            [],
+            [],
+            "section a, port 0/tcp: the port is out of range: use a number from 1 to 65535",
+            id="port_0",
+        ),
         pytest.param(
             [{"port": 65536, "protocol": "udp"}],
             [],
             [],
-            "section a, port 65536/udp: a port is a number from 1 to 65535",
+            "section a, port 65536/udp: the port is out of range: use a number from 1 to 65535",
             id="port_65536",
         ),
         pytest.param(
-            [{"port": 1, "protocol": "sctp"}], [], [], "section a, port 1/sctp: the protocol is tcp or udp", id="sctp"
+            [{"port": 1, "protocol": "sctp"}],
+            [],
+            [],
+            "section a, port 1/sctp: the protocol is not valid: use tcp or udp",
+            id="sctp",
         ),
         pytest.param(
             [{"port": 80}, {"port": 80, "protocol": "udp"}, {"port": 80, "protocol": "tcp"}],
             [],
             [],
-            "section a, port 80/tcp: is there twice: name it once, with all its sources",
+            "section a, port 80/tcp: is listed twice: list it once, with all its sources",
             id="twice",
         ),
         pytest.param(
             [{"port": 80, "sources": ["x"]}],
             [],
             [],
-            "section a, port 80/tcp: 'x' is no address: give an IPv4 or IPv6 address or CIDR",
+            "section a, port 80/tcp: 'x' is not an address: give an IPv4 or IPv6 address or CIDR",
             id="source",
         ),
         pytest.param(
             [{"port": 80, "addresses": ["eth0"]}],
             [],
             [],
-            "section a, port 80/tcp: 'eth0' is no address: give an IPv4 or IPv6 address or CIDR",
+            "section a, port 80/tcp: 'eth0' is not an address: give an IPv4 or IPv6 address or CIDR",
             id="address",
         ),
         pytest.param(
             [],
             ["br-*"],
             [],
-            "section a: 'br-*' is no bridge: give the exact name, 15 characters at most, no *",
+            "section a: 'br-*' is not a bridge name: use at most 15 characters, no *",
             id="bridge",
         ),
         pytest.param(
             [],
             [],
             [{"mac_address": "02\n", "ports": [1]}],
-            "section a, container '02\\n': a MAC address is six pairs of hexadecimal digits with colons between them",
+            "section a, container '02\\n': not a MAC address: use six pairs of hexadecimal digits with colons",
             id="mac_address",
         ),
         pytest.param(
             [],
             [],
             [{"mac_address": "02:A2:7e:00:00:01", "ports": [1, 0]}],
-            "section a, container 02:a2:7e:00:00:01: a port is a number from 1 to 65535",
+            "section a, container 02:a2:7e:00:00:01: the port is out of range: use a number from 1 to 65535",
             id="container_port_0",
         ),
         pytest.param(
             [],
             [],
             [{"mac_address": "02:a2:7e:00:00:01", "ports": [65536, 1]}],
-            "section a, container 02:a2:7e:00:00:01: a port is a number from 1 to 65535",
+            "section a, container 02:a2:7e:00:00:01: the port is out of range: use a number from 1 to 65535",
             id="container_port_65536",
         ),
     ],
 )
 def test_what_a_section_refuses(ports: list, bridges: list, containers: list, line: str) -> None:
-    with pytest.raises(guard.Refused) as refused:
+    with pytest.raises(guard.InvalidSection) as refused:
         guard.section_of("a", ports, bridges, containers=containers)
     assert refused.value.problems == [line]
 
@@ -445,8 +455,8 @@ def test_the_lowest_and_the_highest_port() -> None:
     assert found.containers == (guard.Container(mac, (1, 65535)),)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(guard.Refused) as refused:
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
+    with pytest.raises(guard.InvalidSection) as refused:
         guard.section_of(
             "Prover",
             [
@@ -471,11 +481,11 @@ def test_section_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "A", "a" * 41, "a\n", "../a", "a}"])
 def test_section_names_that_are_refused(name: str) -> None:
-    with pytest.raises(guard.Refused):
+    with pytest.raises(guard.InvalidSection):
         guard.section_of(name, [], [])
 
 
-def test_a_section_requires_docker_to_wait_unless_it_says_otherwise() -> None:
+def test_a_section_requires_docker_to_wait_unless_it_states_otherwise() -> None:
     assert BROKER.required_by_docker is True
     assert NODE.required_by_docker is False
 
@@ -502,17 +512,17 @@ VERSIONS = "was written by another version of the collection ({}, this one write
         pytest.param("3", "is damaged (AttributeError:", id="number"),
         pytest.param('{"version": 2}', "is damaged (KeyError: 'ports')", id="keys_are_missing"),
         pytest.param(NODE_FILE.replace("8080", '"8080"'), "is damaged (TypeError:", id="text_for_a_number"),
-        pytest.param(NODE_FILE.replace("8080", "0"), "is damaged (Refused: section prover_node, port 0/", id="refused"),
+        pytest.param(NODE_FILE.replace("8080", "0"), "is damaged (InvalidSection: section prover_node", id="invalid"),
         pytest.param("{}", VERSIONS.format(1), id="version_1"),
         pytest.param(NODE_FILE.replace('"version": 2', '"version": 3'), VERSIONS.format(3), id="version_3"),
-        pytest.param(NODE_FILE.replace("8080", "8081 "), "was changed by somebody else", id="space"),
-        pytest.param(NODE_FILE + "\n", "was changed by somebody else", id="empty_line"),
+        pytest.param(NODE_FILE.replace("8080", "8081 "), "was changed by another program", id="space"),
+        pytest.param(NODE_FILE + "\n", "was changed by another program", id="empty_line"),
         pytest.param(
-            NODE_FILE.replace('"version"', '"more": 1, "version"'), "was changed by somebody else", id="unknown_key"
+            NODE_FILE.replace('"version"', '"more": 1, "version"'), "was changed by another program", id="unknown_key"
         ),
     ],
 )
-def test_a_file_that_is_no_section_of_this_version(text: str, line: str) -> None:
+def test_a_file_that_is_not_section_of_this_version(text: str, line: str) -> None:
     with pytest.raises(ValueError, match=r"^(is|was) ") as refused:
         guard.section_from_text("prover_node", text)
     assert str(refused.value).startswith(line)
@@ -606,7 +616,7 @@ def one(*sources: str, removed: tuple[str, ...] = (), port: int = 1) -> guard.Se
     ],
 )
 def test_a_port_knows_its_former_sources(before, now: guard.Section, removed: tuple[str, ...]) -> None:
-    kept = guard.remember(now, before)
+    kept = guard.with_previous(now, before)
     assert kept.ports[0].removed == removed
     assert kept.ports[0].sources == now.ports[0].sources
     assert guard.section_from_text("a", guard.section_to_text(kept)) == kept
@@ -625,7 +635,7 @@ def test_a_port_knows_its_former_sources(before, now: guard.Section, removed: tu
     ],
 )
 def test_a_port_keeps_its_sources(before, now: guard.Section, sources: tuple[str, ...]) -> None:
-    assert guard.with_sources_of(now, before).ports[0].sources == sources
+    assert guard.with_previous(now, before, keep_sources=True).ports[0].sources == sources
 
 
 def test_tries_of_former_sources_are_noted_before_the_drop() -> None:

@@ -184,7 +184,7 @@ def test_names_that_only_look_alike_have_none() -> None:
 
 
 def test_an_entry_is_named_by_its_number() -> None:
-    assert range_problem("admit", ["10.0.0.1", "10.0.0.0/33"])[0] == "entry 2, '10.0.0.0/33' is no address"
+    assert range_problem("admit", ["10.0.0.1", "10.0.0.0/33"])[0] == "entry 2, '10.0.0.0/33' is not an address"
     assert range_problem("docker_engine_registry_mirrors", ["x"])[0] == "entry 1 has no scheme"
 
 

@@ -214,7 +214,7 @@ def test_limits_above_the_hardware(limits: dict, line: str | None) -> None:
             "error | node-1 | container engine | docker.io is installed but does not respond | start it, or remove it",
         ),
         (
-            {"guard": {**GUARD, "owner": "nobody"}},
+            {"guard": {**GUARD, "owner": "none"}},
             "error | node-1 | port guard | the nftables table aztec_prover exists, but the port guard",
         ),
         (
@@ -454,9 +454,9 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
         pytest.param({}, [], id="none"),
         pytest.param({"installed": True, "owner": "guard"}, [], id="owned"),
         pytest.param({"installed": True, "owner": "watch"}, [], id="watched"),
-        pytest.param({"installed": True, "owner": "nobody"}, [], id="stopped"),
+        pytest.param({"installed": True, "owner": "none"}, [], id="stopped"),
         pytest.param({"installed": False, "owner": "guard"}, [], id="its_unit_was_deleted"),
-        pytest.param({"owner": "nobody"}, [FOREIGN], id="foreign_table"),
+        pytest.param({"owner": "none"}, [FOREIGN], id="foreign_table"),
         pytest.param(
             {"owner": "process 9 (x)", "installed": True},
             [
@@ -485,7 +485,7 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
             id="saved_ruleset",
         ),
         pytest.param(
-            {"owner": "nobody", "problems": [FILE], "saved_rulesets": ["/etc/nftables.conf"]},
+            {"owner": "none", "problems": [FILE], "saved_rulesets": ["/etc/nftables.conf"]},
             ["error | node-1 | port guard | /etc", FOREIGN, "warning | node-1 | port guard | /etc"],
             id="all_at_once",
         ),

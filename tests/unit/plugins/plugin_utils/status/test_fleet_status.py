@@ -257,7 +257,7 @@ SAVED = {"saved_rulesets": ["/etc/nftables.conf"]}
             id="no_table",
         ),
         pytest.param(
-            {"owner": "nobody"},
+            {"owner": "none"},
             f"the port guard's tables do not have an owner, so that a flush would remove them: {RESTART}",
             "NO OWNER",
             id="no_owner",
