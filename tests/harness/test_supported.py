@@ -93,8 +93,8 @@ def collections_in_python(source: str) -> Iterator[str]:
     yield from re.findall(r"\bansible_collections\.([a-z]\w*\.[a-z]\w*)", source)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # File names of the CRS and D-Bus names look like names of a collection's modules.
-            yield from re.findall(rf"^(?!.*\.dat$|org\.freedesktop\.){NAME}$", node.value)
+            # File names and D-Bus names look like names of a collection's modules.
+            yield from re.findall(rf"^(?!.*\.(?:dat|yml)$|org\.freedesktop\.){NAME}$", node.value)
 
 
 def collections_in(path: Path) -> set[str]:

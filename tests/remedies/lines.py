@@ -4,7 +4,7 @@ A line is "what is wrong: what to do", with {} for each part that is filled in a
 any module of plugins/, and in the messages of fail and assert in roles/ and playbooks/:
 
 - a pair of texts (wrong, remedy), wherever it is written: returned, passed to `add`, or in a table
-- the arguments of Problem (host, variable, wrong, remedy), ClientProblem, Broken and Fault (wrong, remedy)
+- the arguments of Problem (host, variable, wrong, remedy), ClientProblem, UnresolvedValue and RequestError (wrong, remedy)
 - any other text with ": " in it and words behind that, such as those that are raised or returned
 - the texts that scripts in roles/ print with echo
 
@@ -28,7 +28,13 @@ GAP = "\0"
 MOST_ALTERNATIVES = 64
 
 # Constructors that take a line in two arguments: the places of wrong and remedy.
-PAIRED = {"Problem": (2, 3), "ClientProblem": (0, 1), "Broken": (0, 1), "_matches": (1, 2)}
+PAIRED = {
+    "Problem": (2, 3),
+    "ClientProblem": (0, 1),
+    "UnresolvedValue": (0, 1),
+    "_matches": (1, 2),
+    "_number": (2, 3),
+}
 # Errors whose text is a line of its own, even without a colon.
 RAISED = ("AnsibleError", "Failed", "Problem")
 
@@ -77,7 +83,6 @@ NO_LINES = {
     "traces (of block {}: chain too short)": _NOTE,
     "is not queried: URL or API key contain characters that are not allowed": _PART,
     "not checked: the versions cannot be compared": _NOTE,
-    "{}not checked: the versions cannot be compared": _NOT_TEXT,
     "not checked: the file does not contain nodeVersion": _NOTE,
     "not checked: NETWORK_CONFIG_LOCATION is a file in the container": _NOTE,
     "not a version: use the form 1.2.3": _NOT_TEXT,

@@ -36,7 +36,10 @@ def names_set(value: object) -> set:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_every_name_that_a_role_sets_is_owned_or_free(component: str) -> None:
-    found = names_set(yaml.safe_load((ROLES / component / "vars/main.yml").read_text(encoding="utf-8")))
+    variables = yaml.safe_load((ROLES / component / "vars/main.yml").read_text(encoding="utf-8"))
+    # Read by the script that downloads the CRS, not by Aztec.
+    variables.pop("__prover_agent_crs_environment", None)
+    found = names_set(variables)
     assert "AZTEC_PORT" in found
     assert found - set(FREE) <= set(ENVIRONMENT[component])
     # The admin port is shut on every host, whoever serves it.

@@ -303,8 +303,8 @@ def test_roots_of_an_engine_of_somebody_else(engine: dict, wanted: EngineSetting
 def test_a_root_that_holds_something_is_not_moved() -> None:
     seen = host_info(BIG, {**LEGACY, "managed": True, "data_root": DATA, "data_root_holds": True})
     assert lines(seen, engine=EngineSettings(options={"data-root": "/d"})) == [
-        f"error | container engine | {DATA} holds images, containers or volumes, which would not be found in /d | set "
-        f"docker_engine_data_root to {DATA}, or stop all containers, Docker and containerd, move {DATA} to /d, "
+        f"error | container engine | {DATA} contains images, containers or volumes, which would not be found in /d | "
+        f"set docker_engine_data_root to {DATA}, or stop all containers, Docker and containerd, move {DATA} to /d, "
         "and run again"
     ]
     assert lines(seen, engine=EngineSettings(options={"data-root": DATA})) == []
