@@ -4,7 +4,8 @@ A line is "what is wrong: what to do", with {} for each part that is filled in a
 any module of plugins/, and in the messages of fail and assert in roles/ and playbooks/:
 
 - a pair of texts (wrong, remedy), wherever it is written: returned, passed to `add`, or in a table
-- the arguments of Problem (host, variable, wrong, remedy), ClientProblem, UnresolvedValue and RequestError (wrong, remedy)
+- the arguments of Problem (host, variable, wrong, remedy), and of ClientProblem, UnresolvedValue and RequestError
+  (wrong, remedy)
 - any other text with ": " in it and words behind that, such as those that are raised or returned
 - the texts that scripts in roles/ print with echo
 
