@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import component
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import component, inventory_header
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.dotenv import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.yaml_text import yaml_scalar
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec import crs
@@ -19,12 +19,15 @@ class FilterModule:
         """Return the filters by name."""
         functions = (
             component.agent_layout,
+            component.component_names,
             component.container_environment,
             component.guard_section,
             component.image_reference,
             component.unreachable_broker,
             crs.crs_delivery,
             crs.crs_to_copy,
+            inventory_header.inventory_name,
+            inventory_header.other_inventory,
             dotenv,
             yaml_scalar,
         )

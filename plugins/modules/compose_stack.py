@@ -44,7 +44,11 @@ options:
     type: str
     default: ""
   header:
-    description: Comment in the first line of C(compose.override.yml).
+    description:
+      - Comment in the first line of C(compose.override.yml). O(compose) and O(env) usually begin with it.
+      - A header of the collection's roles names the inventory. If C(compose.yml) on the host names another one, the
+        project is left as it is and the module fails.
+      - Files that differ only in a header of the roles do not differ. They get the new one with the next change.
     type: str
     default: ""
   env:
@@ -239,6 +243,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import co
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as files
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import (
+    inventory_of,
+    other_inventory,
+    without_header,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import (
     JOBS,
     PULL_LOG,
@@ -425,6 +434,9 @@ class ComposeProject:
     def inspect(self) -> dict:
         """Return the actions that are needed and the current state. Change nothing."""
         desired, state = self.desired, self.storage.load("state.json")
+        other = other_inventory([inventory_of(self.storage.read(files.COMPOSE_FILE))], desired.inventory)
+        if other:
+            raise Problem(f"{desired.project} {': '.join(other)}")
         engine_problem = None
         containers: list = []
         images: dict = {}
@@ -479,7 +491,8 @@ class ComposeProject:
             if not os.path.isdir(path):
                 actions.append({"do": "directory", "what": path})
         for name, text in desired.contents.items():
-            if self.storage.read(name) != text or not self.storage.is_secure(name, 0o600):
+            same = without_header(self.storage.read(name)) == without_header(text)
+            if not same or not self.storage.is_secure(name, 0o600):
                 actions.append({"do": "write", "what": name})
         for parent in sorted({posixpath.dirname(name) for name in desired.files} - {""}):
             if os.path.isdir(self.storage.path(parent)) and not self.storage.is_secure(parent, 0o700):
@@ -525,7 +538,7 @@ class ComposeProject:
             marked = f"{MASK} (changed)\n" if old is not None and old != new else f"{MASK}\n"
             shown.append((name, "" if old is None else f"{MASK}\n", "" if new is None else marked))
         for name, old, new in shown:
-            if old != new:
+            if without_header(old) != without_header(new):
                 title = self.storage.path(name)
                 found.append(
                     {
@@ -888,10 +901,11 @@ class ComposeProject:
             return ("Nothing was changed: see its log" if only_wait else "There is no earlier state to restore"), False
         names = self._good_names(good)
         contents = {name: self.storage.read(f".stack/{good}/{name}") for name in names}
+        same = {name: without_header(text) for name, text in contents.items()} == {
+            name: without_header(text) for name, text in desired.contents.items()
+        }
         good_images = {name: item.get("image_id") for name, item in services.items()}
-        if contents == desired.contents and all(
-            images.get(ref) == good_images.get(n) for n, ref in desired.images.items()
-        ):
+        if same and all(images.get(ref) == good_images.get(n) for n, ref in desired.images.items()):
             self.storage.forget("pending.json")
             return "These files and images ran before: check what else has changed on the host", False
         pending = self.storage.load("pending.json")

@@ -22,6 +22,12 @@ options:
     type: list
     elements: str
     default: []
+  project_directories:
+    description:
+      - Directories of O(projects), by project. C(compose.yml) in them names the inventory that manages the project, in
+        addition to the one in the directory of the project's containers.
+    type: dict
+    default: {}
   paths:
     description:
       - Paths whose disks are returned, in addition to those of the engine, containerd and packages.
@@ -210,6 +216,7 @@ host_info:
           C(image_digests), C(state), C(health), C(restarts), C(started_at), C(exit_code), C(oom_killed).
         - With O(probe), also C(status), C(rpc), C(log_error), and by the kind of service C(broker_contact), C(clients),
           C(tips), C(l1), C(synced), C(pinned), C(waiting), C(network_version).
+        - C(inventories) are the names of the inventories that manage the project, by the first lines of its files.
       type: dict
     busy_projects:
       description: Names of the Compose projects that a job of M(aztec_ops.prover.compose_stack) is changing.
@@ -267,7 +274,10 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import query_network
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import inventory_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import working
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import (
     Engine,
     EngineError,
@@ -277,6 +287,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engin
     image_facts,
     network_facts,
     project_containers,
+    project_directory,
+    published_ports,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import (
     file_sizes,
@@ -347,6 +359,12 @@ def search_registries(engine: Engine, query: dict, facts: dict) -> list:
     return find_images(missing, mirrors) if missing else []
 
 
+def inventories(root: Path, directories: set) -> list:
+    """Return the names of the inventories that the Compose files in a project's directories name."""
+    texts = [read_text(root / one.lstrip("/") / COMPOSE_FILE) for one in directories if one]
+    return sorted({inventory_of(text) for text in texts} - {""})
+
+
 def limited_runner(module: AnsibleModule) -> Callable:
     """Return a function that runs a command for at most COMMAND_SECONDS: the engine can hang."""
     timeout = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"], required=True)
@@ -388,12 +406,15 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "images": {},
             "networks": [],
             "projects": {name: {"containers": []} for name in params["projects"]},
+            "published": [],
             "busy_projects": working(),
         }
         info["guard"] = guard_facts(root)
+        directories = {name: {str(params["project_directories"].get(name, ""))} for name in params["projects"]}
         if info["engine"]["serves"]:
             info["images"] = image_facts(engine, params["images"])
             info["networks"] = network_facts(engine)
+            info["published"] = published_ports(engine)
             pairs = [
                 (name, shown, inspected)
                 for name in params["projects"]
@@ -405,8 +426,11 @@ def collect(module: AnsibleModule, root: Path) -> dict:
                 probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
                 for (_name, shown, _inspected), probe in zip(pairs, probes):
                     shown.update(probe.result())
-            for name, shown, _inspected in pairs:
+            for name, shown, inspected in pairs:
                 info["projects"][name]["containers"].append(shown)
+                directories[name].add(project_directory(inspected))
+        for name, project in info["projects"].items():
+            project["inventories"] = inventories(root, directories[name])
         info["connect"] = [connection.result() for connection in connections]
         info["l1"] = l1.result() if l1 else None
         info["registry"] = search_registries(engine, params["registry"], info["engine"])
@@ -421,6 +445,7 @@ def main() -> None:
         argument_spec={
             "images": {"type": "list", "elements": "str", "default": []},
             "projects": {"type": "list", "elements": "str", "default": []},
+            "project_directories": {"type": "dict", "default": {}},
             "paths": {"type": "list", "elements": "str", "default": ["/"]},
             "list_directories": {"type": "list", "elements": "str", "default": []},
             "connect": {

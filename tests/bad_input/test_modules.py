@@ -12,6 +12,9 @@ import pytest
 from tests.bad_input.commands import run
 from tests.bad_input.harness import assert_clean, parameters
 
+# The first lines of a compose.yml that another inventory manages.
+HEADER = "# Managed by Ansible (aztec_ops.prover, inventory {}): changes made here are overwritten.\nservices: {{}}\n"
+
 # The programs with which a module inspects or changes a host.
 PROGRAMS = ("docker", "nft", "systemctl", "unshare", "sh")
 
@@ -23,6 +26,9 @@ def call(row: dict, folder: Path) -> subprocess.CompletedProcess:
     for name in PROGRAMS:
         (programs / name).write_text(f"#!/bin/bash\necho {name} >>{folder}/connections\nexit 1\n", encoding="utf-8")
         (programs / name).chmod(0o755)
+    used = folder / "used"
+    used.mkdir()
+    (used / "compose.yml").write_text(HEADER.format("other"), encoding="utf-8")
     if "filter" in row:
         module, arguments = "ansible.builtin.debug", {"msg": "{{ " + row["filter"] + " }}"}
     else:
@@ -31,7 +37,7 @@ def call(row: dict, folder: Path) -> subprocess.CompletedProcess:
     return run(
         "ansible",
         *("-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"),
-        *("-m", module, "-a", json.dumps(arguments), "localhost"),
+        *("-m", module, "-a", json.dumps(arguments).replace("OTHER_INVENTORY", str(used)), "localhost"),
         ANSIBLE_CALLBACK_RESULT_FORMAT="json",
         # Ansible logs the arguments to the system log. There, Python 3.13 rejects a NUL before the module does.
         ANSIBLE_NO_TARGET_SYSLOG="true",
@@ -60,3 +66,5 @@ def test_refused(table: str, row: dict, tmp_path: Path, record_property) -> None
     assert found.endswith(wanted) or (wanted.endswith("...") and wanted[:-3] in found), found
     assert not (tmp_path / "connections").exists()
     assert not Path("/nowhere").exists()
+    assert [path.name for path in (tmp_path / "used").iterdir()] == ["compose.yml"]
+    assert (tmp_path / "used/compose.yml").read_text(encoding="utf-8") == HEADER.format("other")

@@ -399,6 +399,39 @@ def test_a_header_that_changes_leaves_the_container_alone(project):
     assert not good(project.again(changed))["_todo"]
 
 
+def headed(arguments: dict, inventory: str) -> dict:
+    """Return arguments whose header is that of the roles for an inventory."""
+    header = f"Managed by Ansible (aztec_ops.prover{inventory}): changes made here are overwritten."
+    given = {**passed(arguments), "header": header}
+    return {**given, **{key: given[key].replace("# A header", f"# {header}") for key in ("env", "compose")}}
+
+
+def test_a_header_of_the_roles_comes_with_the_next_change(project):
+    """By itself it is no change, neither for a run nor for what would differ."""
+    good(project.run(headed(project.arguments(), "")))
+    first, before = project.container()["Id"], project.tree()
+    named = headed(project.arguments(), ", inventory lab")
+    assert not good(project.run(named))["changed"]
+    planned = good(project.run(named, check=True, diff=True))
+    assert (planned["differs"], planned["diff"]) == (False, [])
+    assert (project.container()["Id"], project.tree()) == (first, before)
+    changed = headed(project.arguments(environment={"A": "b"}), ", inventory lab")
+    assert good(project.run(changed))["changed"]
+    for name in (".env", "compose.yml", "compose.override.yml"):
+        first = (project.directory / name).read_text().partition("\n")[0]
+        assert first.startswith("# Managed by Ansible (aztec_ops.prover, inventory lab): ")
+    assert not good(project.again(changed))["_todo"]
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_project_of_another_inventory_is_left_as_it_is(project, state):
+    good(project.run(headed(project.arguments(), ", inventory lab")))
+    first, before = project.container()["Id"], project.tree()
+    refused = project.run({**headed(project.arguments(environment={"A": "b"}), ", inventory other"), "state": state})
+    assert refused["msg"].startswith(f"{project.name} is managed by the inventory lab, and this one is other: ")
+    assert (project.container()["Id"], project.tree()) == (first, before)
+
+
 # --- failing ------------------------------------------------------------------------------------------------------
 
 FAIL = {

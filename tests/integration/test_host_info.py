@@ -97,7 +97,7 @@ def test_no_engine(tmp_path):
     found = look(engine=f"unix://{tmp_path}/none.sock", projects=["any"])
     assert found["engine"]["serves"] is False
     assert found["images"] == {}
-    assert found["projects"] == {"any": {"containers": []}}
+    assert found["projects"] == {"any": {"containers": [], "inventories": []}}
 
 
 def test_container_that_stands_still(container):

@@ -10,6 +10,7 @@ OTHER_ADDRESS = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
 COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 
 _GROUP_VARS: dict[str, Any] = {
+    "aztec_inventory_name": "example",
     "aztec_network": "testnet",
     "aztec_l1_execution_urls": ["https://l1.example/v3/one", "https://other.example:8545"],
     "aztec_l1_consensus_urls": ["https://beacon.example"],
@@ -31,6 +32,15 @@ FLEETS: dict[str, dict[str, Any]] = {
     "4.1.2": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "4.1.2"}},
     "5.2.0": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "5.2.0"}},
     "6.0.0": {"groups": _TOGETHER, "vars": {**_GROUP_VARS, "aztec_version": "6.0.0", "aztec_network": "mainnet"}},
+    "instance": {
+        "groups": _TOGETHER,
+        "vars": {
+            **_GROUP_VARS,
+            "aztec_version": "4.1.2",
+            "aztec_instance": "main2",
+            "aztec_inventory_name": "other",
+        },
+    },
     "apart": {
         "groups": _APART,
         "vars": {

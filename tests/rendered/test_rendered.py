@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,7 +25,9 @@ from tests.rendered.fleets import ADDRESS, COMPONENTS, FLEETS, KEY, OTHER_ADDRES
 from tests.rendered.render import render
 
 GOLDEN = Path(__file__).parent / "golden"
-CASES = [pytest.param(fleet, component, id=f"{fleet}-{component}") for fleet in FLEETS for component in COMPONENTS]
+# An instance has no golden files: they are those of the same fleet without its name.
+WITH_GOLDEN = [fleet for fleet in FLEETS if fleet != "instance"]
+CASES = [pytest.param(fleet, component, id=f"{fleet}-{component}") for fleet in WITH_GOLDEN for component in COMPONENTS]
 
 
 @functools.cache
@@ -84,6 +87,29 @@ def test_files_are_the_golden_ones(fleet: str, component: str, request: pytest.F
         if path.is_file()
     }
     assert files == golden
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_an_instance_is_part_of_every_name_and_of_nothing_else(component: str) -> None:
+    """With another instance name, another inventory and the names put back, the files are the golden ones."""
+    named = {
+        "aztec-main2-prover-": "aztec-prover-",
+        "container_name: main2-prover-": "container_name: prover-",
+        "/opt/aztec/main2/": "/opt/aztec/",
+        "aztec-prover-main2": "aztec-prover",
+        "inventory other)": "inventory example)",
+    }
+    arguments = rendered("instance")[component]
+    assert arguments["directory"] == f"/opt/aztec/main2/{component.replace('_', '-')}"
+    assert arguments["network"]["bridge"] == "aztec-main2"
+    for name, text in files_of(arguments).items():
+        found = text
+        for new, old in named.items():
+            found = found.replace(new, old)
+        assert "main2" in text or not name.endswith("compose.yml")
+        golden = (GOLDEN / "4.1.2" / component / name).read_text(encoding="utf-8")
+        # The labels' digests follow the names.
+        assert re.sub('"[0-9a-f]{32}"', "", found) == re.sub('"[0-9a-f]{32}"', "", golden)
 
 
 @pytest.mark.parametrize(("fleet", "component"), CASES)

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import component_names
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
@@ -78,7 +80,8 @@ def test_every_range_has_an_option() -> None:
 
 def worked_out(role: str, given: dict[str, Any]) -> dict[str, Any]:
     """Give a role's defaults, templated by Ansible, on a host that has nothing but the given variables."""
-    raw = {**SPECS.defaults[role], **given}
+    names = {f"__{role}_names": component_names(role)} if role in COMPONENTS else {}
+    raw = {**SPECS.defaults[role], **given, **names}
     variables = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in raw.items()}
     templar = Templar(loader=DataLoader(), variables={"inventory_hostname": "host", **variables})
     return {name: templar.template(trust_as_template(f"{{{{ {name} }}}}")) for name in SPECS.defaults[role]}

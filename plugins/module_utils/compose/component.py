@@ -31,9 +31,26 @@ def agent_layout(count: int, separate: bool) -> dict:
     return {"services": [name], "agents": int(count)}
 
 
-def project_name(component: str) -> str:
+def component_names(component: str, instance: str = "") -> dict:
+    """Return the names of a component on its hosts, each with the instance name if there is one.
+
+    directory is relative to aztec_directory. container_prefix is put before the name of a Compose service. Services
+    have no instance name: node and agents reach prover-broker on the Docker network of their own instance.
+    """
+    service, prefix = service_name(component), f"{instance}-" if instance else ""
+    return {
+        "project": f"aztec-{prefix}{service}",
+        "container_prefix": prefix,
+        "directory": f"{instance}/{service}" if instance else service,
+        "docker_network": f"aztec-prover-{instance}" if instance else "aztec-prover",
+        "docker_bridge": f"aztec-{instance}" if instance else "aztec0",
+        "guard_section": f"{instance}_{component}" if instance else component,
+    }
+
+
+def project_name(component: str, instance: str = "") -> str:
     """Return the Compose project of a component: prover_node -> aztec-prover-node."""
-    return f"aztec-{service_name(component)}"
+    return component_names(component, instance)["project"]
 
 
 def image_reference(image: str, version: str, digest: str = "") -> str:
@@ -74,10 +91,11 @@ def guard_section(
     return {"ports": ports, "containers": containers}
 
 
-def unreachable_broker(attempt: dict, admits: list) -> str:
+def unreachable_broker(attempt: dict, admits: list, container: str = "prover-broker") -> str:
     """Return the error for a host that cannot reach its broker.
 
     attempt: an element of host_info's `connect`. admits: the sources that the broker's port guard lets pass.
+    container: the name of the broker's container.
     """
     source = attempt.get("source")
     where = f"the broker at {attempt['host']} port {attempt['port']} is not reachable from "
@@ -87,7 +105,7 @@ def unreachable_broker(attempt: dict, admits: list) -> str:
         # The port guard drops packets without a reply, so that a refusal comes from the host.
         remedy = "run site.yml for the broker's host, or correct prover_broker_port or prover_agent_broker_port"
     elif "/status" in attempt["error"]:
-        remedy = "see docker logs prover-broker on the broker's host, and run this again once it is healthy"
+        remedy = f"see docker logs {container} on the broker's host, and run this again once it is healthy"
     elif "resolve" in attempt["error"]:
         remedy = "correct prover_agent_broker_host, or aztec_address of the broker's host"
     elif not source:

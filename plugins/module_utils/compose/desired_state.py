@@ -13,6 +13,7 @@ from pathlib import Path
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as files
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import inventory_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.yaml_text import override_text
 
@@ -36,6 +37,7 @@ class DesiredState:
         self.redactor = Redactor(self.secrets, list(map(str, self.files.values())))
         self.network = params["network"]
         self.timeout = float(max(params["wait_timeout"], 1))
+        self.inventory = inventory_of(f"# {params['header']}")
         self.data_directory = self._below(params["data_directory"]) if params["data_directory"] else None
         self.directories = [self._below(path) for path in params["directories"]]
         self._check(params)

@@ -43,6 +43,7 @@ CONTAINERD_PATTERNS = ("*.content.v1.content/blobs/sha256/*", "*.snapshotter.v1.
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
 PACKAGES = ("docker-ce", "docker-ce-cli", "docker.io", "docker-cli", "podman-docker", "containerd.io", "containerd",
             "runc", "docker-compose", "docker-compose-v2", "docker-compose-plugin", "nftables", "ca-certificates")
 PREFERENCES = "etc/apt/preferences.d/docker-engine"
@@ -504,6 +505,27 @@ def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any
             digests = []
         found.append((container_facts(inspected, digests), inspected))
     return sorted(found, key=lambda pair: (pair[0]["service"], pair[0]["name"]))
+
+
+def project_directory(inspected: dict[str, Any]) -> str:
+    """Return the directory of the Compose project that a container belongs to, '' if Docker does not know it."""
+    return ((inspected.get("Config") or {}).get("Labels") or {}).get(DIRECTORY_LABEL, "")
+
+
+def published_ports(engine: Engine) -> list[dict[str, Any]]:
+    """Return the published ports of all running containers, each once for IPv4 and IPv6."""
+    found = {
+        (port["Type"], port["PublicPort"]): {
+            "protocol": port["Type"],
+            "port": port["PublicPort"],
+            "container": (summary.get("Names") or [""])[0].lstrip("/"),
+            "project": (summary.get("Labels") or {}).get(PROJECT_LABEL, ""),
+        }
+        for summary in engine.json("/containers/json")
+        for port in summary.get("Ports") or []
+        if port.get("PublicPort")
+    }
+    return [found[key] for key in sorted(found)]
 
 
 def decode_log(raw: bytes, tty: bool) -> str:

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import ipaddress
+import zlib
 from collections.abc import Collection, Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import (
     guard_section,
-    project_name,
     service_name,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import inventory_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.nft import network_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (
@@ -29,8 +30,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
     agents_of,
     as_bool,
     data_path,
+    directories,
     image_of,
     members_of,
+    names_of,
     option_value,
     option_variable,
     release_on,
@@ -66,7 +69,11 @@ def docker_ipv6_subnet(variables: Mapping, components: list, addresses: list[str
     """Return the Docker network's IPv6 subnet if containers need one and no variable sets it, else ''."""
     is_set = all(option_variable(variables, one, "docker_ipv6_subnet") for one in components)
     needed = needs_ipv6(addresses, broker_hosts(variables, components, broker_host).values())
-    return DOCKER_IPV6_SUBNET if needed and not is_set else ""
+    if not needed or is_set:
+        return ""
+    instance = str(variables.get("aztec_instance") or "")
+    number = f":{zlib.crc32(instance.encode()) % 0xFFFF + 1:x}" if instance else ""
+    return DOCKER_IPV6_SUBNET.replace("::", f"{number}::")
 
 
 def broker_addresses(hostvars: dict, members: dict, addresses: dict, resolved: dict) -> list[str]:
@@ -110,7 +117,7 @@ def broker_guard(variables: Mapping, port: int, sources: list, keep_existing: bo
     """
     required = as_bool(variables.get("port_guard_required_by_docker", True))
     return {
-        "section": BROKER,
+        "section": names_of(variables, BROKER)["guard_section"],
         **guard_section(BROKER, port, sources=sources),
         "bridges": [option_value(variables, BROKER, "docker_bridge")],
         "required_by_docker": required is not False,
@@ -193,6 +200,7 @@ def fleet(
             "components": components,
             "images": [],
             "paths": {},
+            "project_directories": {},
         }
         if host in left_out:
             hosts[host]["left_out"] = left_out[host]
@@ -204,6 +212,10 @@ def fleet(
                 # What host_info has to inspect on the host.
                 "images": sorted({image_of(values, component) for component in components}),
                 "paths": {component: data_path(values, component) for component in components},
+                "project_directories": {
+                    names_of(values, component)["project"]: directories(values, component)[f"{component}_directory"]
+                    for component in components
+                },
                 **({"agents": agents_of(values)} if AGENT in components else {}),
             }
         )
@@ -211,7 +223,9 @@ def fleet(
         "version": option_value(hostvars[broker], BROKER, "version"),
         "network": option_value(hostvars[broker], BROKER, "network"),
         "line": release_on(hostvars[broker], BROKER).line,
-        "projects": [project_name(component) for component in COMPONENTS],
+        "inventory": inventory_name(hostvars[node].get("aztec_inventory_name"), hostvars[node].get("inventory_dir")),
+        "instance": hostvars[node].get("aztec_instance", ""),
+        "projects": [names_of(hostvars[node], component)["project"] for component in COMPONENTS],
         "broker": {
             "host": broker,
             "port": port,

@@ -170,7 +170,8 @@ def resolve_variables(variables: Mapping, specs: Specs, left_out: Set = frozense
     for name in variables:
         if name.startswith("_") or name in FACTS or name in left_out:
             continue
-        if not name.startswith(prefixes) and name not in CONNECTION_NAMES:
+        # The name of the inventory follows from its directory.
+        if not name.startswith(prefixes) and name not in (*CONNECTION_NAMES, "inventory_dir"):
             values[name] = ""
             continue
         try:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import image_reference, service_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import (
+    component_names,
+    image_reference,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, Release, release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
 
@@ -34,17 +37,30 @@ def option_variable(variables: Mapping, component: str, option: str) -> str | No
     return next((name for name in (f"{component}_{option}", f"aztec_{option}") if name in variables), None)
 
 
+def names_of(variables: Mapping, component: str) -> dict:
+    """Return the names of a component on a host, with the instance name that variables of the host set."""
+    instance = variables.get("aztec_instance")
+    return component_names(component, instance if isinstance(instance, str) else "")
+
+
 def option_value(variables: Mapping, component: str, option: str):
     """Return the value of a component's option on a host."""
     name = option_variable(variables, component, option)
-    return variables[name] if name else default_value(f"{component}_{option}")
+    return variables[name] if name else option_default(variables, component, option)
+
+
+def option_default(variables: Mapping, component: str, option: str):
+    """Return the default of a component's option on a host."""
+    if option in ("docker_network", "docker_bridge"):
+        return names_of(variables, component)[option]
+    return default_value(f"{component}_{option}")
 
 
 def directories(variables: Mapping, component: str) -> dict:
     """Return the directories of a component on a host by their variables: its own, then that of its data."""
     option, leaf = ("crs_directory", "crs") if component == AGENT else ("data_directory", "data")
     base = variables.get("aztec_directory", default_value("aztec_directory"))
-    own = variables.get(f"{component}_directory", f"{base}/{service_name(component)}")
+    own = variables.get(f"{component}_directory", f"{base}/{names_of(variables, component)['directory']}")
     return {
         f"{component}_directory": own,
         f"{component}_{option}": variables.get(f"{component}_{option}", f"{own}/{leaf}"),

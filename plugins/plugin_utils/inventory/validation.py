@@ -43,6 +43,7 @@ COMMON_CHECKS = (
     host_resources.check_crs,
 )
 FLEET_CHECKS = (
+    host_resources.check_instance,
     publishers.check_registry,
     addresses.check_addresses,
     host_resources.check_subnets,

@@ -488,6 +488,20 @@ RANGES = {
     "version": Range("a whole version, such as C(6.0.0)", _version),
     "release_line": Range(f"one of {', '.join(RELEASES)}", _release_line, empty=True),
     "network": Range("a network that the release line knows"),
+    "aztec_instance": Range(
+        "1 to 9 lower-case letters and digits, a letter first",
+        _matches(
+            "[a-z][a-z0-9]{0,8}",
+            "is not a name of an instance",
+            "use 1 to 9 lower-case letters and digits, a letter first",
+        ),
+        empty=True,
+    ),
+    "aztec_inventory_name": Range(
+        "letters, digits, C(-), C(.) and C(_)",
+        _matches("[A-Za-z0-9._-]+", "is not a name of an inventory", "use letters, digits, -, . and _"),
+        empty=True,
+    ),
     "image": Range("an image without tag and digest", _image, empty=True),
     "image_digest": Range(
         "C(sha256:) and 64 hex digits",

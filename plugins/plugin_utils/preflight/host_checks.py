@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.daemon import TABLE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (
@@ -48,8 +49,8 @@ class HostCheckResult:
     unreachable: list = field(default_factory=list)
 
 
-def _is_running(host_info: Mapping, component: str) -> bool:
-    project = (host_info.get("projects") or {}).get(project_name(component)) or {}
+def _is_running(host_info: Mapping, name: str) -> bool:
+    project = (host_info.get("projects") or {}).get(name) or {}
     return any(container.get("state") == "running" for container in project.get("containers") or [])
 
 
@@ -58,20 +59,40 @@ def _conflicts(address: str, loopback_only: bool) -> bool:
     return not loopback_only or ip is None or ip.is_unspecified or ip.is_loopback
 
 
-def port_problems(host: str, host_info: Mapping, settings: Mapping) -> list[Problem]:
+def inventory_problems(host: str, host_info: Mapping, components: Sequence, fleet: Mapping) -> list[Problem]:
+    """Return a problem for each component whose Compose project another inventory manages.
+
+    It ends the run on an agent's host too, because the run would take over the host of another prover.
+    """
+    problems = []
+    for component in components:
+        project = project_name(component, fleet.get("instance", ""))
+        names = ((host_info.get("projects") or {}).get(project) or {}).get("inventories") or []
+        found = other_inventory(names, fleet.get("inventory", ""))
+        if found:
+            problems.append(Problem(host, "aztec_inventory_name", f"{project} {found[0]}", found[1], fleet=True))
+    return problems
+
+
+def port_problems(host: str, host_info: Mapping, settings: Mapping, instance: str = "") -> list[Problem]:
     """Return a problem for each port on which something other than the component's own container listens."""
     problems = []
+    published = {(one["protocol"], one["port"]): one for one in host_info.get("published") or []}
     for component, setting in settings.items():
+        project = project_name(component, instance)
         # Another run is replacing the container, which has the port and is not running at times.
-        if project_name(component) in (host_info.get("busy_projects") or []):
+        if project in (host_info.get("busy_projects") or []):
             continue
         for variable, protocol, number, loopback_only in setting.ports:
             for socket in host_info.get("listening") or []:
                 process = socket.get("process") or ""
-                own = _is_running(host_info, component) and (process in _ENGINE_PROCESSES or not process)
+                by_engine = process in _ENGINE_PROCESSES or not process
+                owner = published.get((protocol, number)) if by_engine else None
+                own = owner["project"] == project if owner else by_engine and _is_running(host_info, project)
                 same = (socket["protocol"], socket["port"]) == (protocol, number)
                 if same and not own and _conflicts(socket["address"], loopback_only):
                     who = "another container" if process in _ENGINE_PROCESSES else process or "another process"
+                    who = f"the container {owner['container']}" if owner else who
                     remedy = f"stop it, or set {variable} to a free port"
                     problems.append(Problem(host, variable, f"{protocol} port {number} is in use by {who}", remedy))
                     break
@@ -206,7 +227,8 @@ def check_hosts(host_infos: Mapping, fleet: Mapping, settings: Mapping, engines:
         result.problems += bridge_problems(host, host_info, own)
         if BROKER in own:
             result.problems += publish_problems(host, host_info, own[BROKER], fleet["broker"]["publish"])
-        result.problems += port_problems(host, host_info, own)
+        result.problems += inventory_problems(host, host_info, here["components"], fleet)
+        result.problems += port_problems(host, host_info, own, fleet.get("instance", ""))
         result.problems += limit_problems(host, host_info, own)
         result.problems += cpu_problems(host, host_info, own, line)
         result.problems += root_problems(host, host_info, engine)

@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
     AGENT,
     BROKER,
     NODE,
+    option_default,
     option_variable,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
@@ -71,7 +72,7 @@ def component_settings(values: Mapping, components: Sequence, specs: Specs) -> d
 
         def value(option: str, component: str = component):
             name = option_variable(values, component, option)
-            return values[name] if name else specs.default(component, option)
+            return values[name] if name else option_default(values, component, option)
 
         addresses = values.get("prover_broker_publish_addresses") if component == BROKER else None
         settings[component] = ComponentSettings(

@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import KINDS
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import NODE, image_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import NODE, image_of, names_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_client_checks import (
     account_problems,
@@ -52,7 +51,7 @@ def will_start_node(host_info: Mapping, values: Mapping) -> bool:
 
     host_info: that of the node's host. Only the node's role detects other changes that restart a running node.
     """
-    project = (host_info.get("projects") or {}).get(project_name(NODE)) or {}
+    project = (host_info.get("projects") or {}).get(names_of(values, NODE)["project"]) or {}
     image = image_of(dict(values), NODE)
     return not any(
         container.get("state") == "running" and container.get("image") == image

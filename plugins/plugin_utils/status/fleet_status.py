@@ -12,10 +12,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_con
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import (
     agent_layout,
+    component_names,
     project_name,
     service_name,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import meaning
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import parse_time
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE as CRS_SERVICE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES
@@ -230,11 +232,11 @@ def inactive_problem(container: dict, state: str, version: str) -> str:
     return f"{wrong}: {standby_remedy(version, network)}"
 
 
-def canonical_rollup(host_infos: Mapping) -> dict:
+def canonical_rollup(host_infos: Mapping, instance: str = "") -> dict:
     """Return the canonical rollup on the L1 (health.l1_tips), as queried on the node's host; {} if unknown."""
     for host_info in host_infos.values():
         if isinstance(host_info, dict):
-            for container in host_info["projects"].get(project_name(NODE), {}).get("containers", []):
+            for container in host_info["projects"].get(project_name(NODE, instance), {}).get("containers", []):
                 if (container.get("l1") or {}).get("rollup"):
                     return container["l1"]
     return {}
@@ -351,7 +353,8 @@ def check_container(
             notes.append(note)
     elif not wrong and not starting:
         problems += check_agent(container)
-    problems.append(guard_problem(host_info["guard"], component))
+    section = component_names(component, fleet.get("instance", ""))["guard_section"]
+    problems.append(guard_problem(host_info["guard"], section))
     if not host_info["engine"]["rules"]:
         problems.append("Docker's firewall rules are missing, so that containers reach nothing: run site.yml")
     shown = label(component, container["service"])
@@ -368,7 +371,7 @@ def check_container(
         status["headers"].get(VERSION_HEADERS[0], "-"),
         (component == AGENT and ", ".join(agent_states(container))) or "-",
         broker_cell(container),
-        guard_cell(host_info["guard"], component),
+        guard_cell(host_info["guard"], section),
         block_cell(container) if component == NODE else "-",
         rollup,
     )
@@ -438,7 +441,8 @@ def check_broker_clients(report: Report, host: str, clients: list, host_infos: M
             wrong = f"{hosts[ip_of(address)]} connects from {address}, which is not admitted"
             remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
             report.notes.append((host, BROKER, f"{wrong}: {remedy}"))
-    stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
+    directory = component_names(AGENT, fleet.get("instance", ""))["directory"]
+    stop = f"with docker compose down in its directory, /opt/aztec/{directory} by default"
     # While an address is unknown, the guard may admit more than the list.
     rejected |= {one for one in others if not unknown and not is_admitted(one)}
     trying = limit_list(sorted(rejected))
@@ -463,7 +467,8 @@ def check_broker_clients(report: Report, host: str, clients: list, host_infos: M
 
 def fleet_report(host_infos: Mapping, fleet: Mapping) -> Report:
     """Return the status of a fleet. host_infos: host -> host info, or a text that explains why it is missing."""
-    report, canonical = Report(), canonical_rollup(host_infos)
+    instance = fleet.get("instance", "")
+    report, canonical = Report(), canonical_rollup(host_infos, instance)
     checked = []
     for host, host_info in host_infos.items():
         here = fleet["hosts"].get(host, {})
@@ -478,9 +483,12 @@ def fleet_report(host_infos: Mapping, fleet: Mapping) -> Report:
             error = host_info["engine"]["error"] or "no response"
             report.problems.append((host, ", ".join(components), f"the container engine does not respond ({error})"))
         for component in COMPONENTS:
-            containers = host_info["projects"].get(project_name(component), {}).get("containers", [])
+            project = host_info["projects"].get(project_name(component, instance), {})
+            containers = project.get("containers", [])
             if component not in components:
-                for container in containers:
+                others = other_inventory(project.get("inventories", []), fleet.get("inventory", ""))
+                # Containers that another inventory manages are not left over from this one.
+                for container in containers if not others else []:
                     report.add_row(host, component, short_image(container), container["state"])
                     remedy = f"add the host to the group, or run docker rm -f {container['name']} on it"
                     report.problems.append((host, component, f"runs on a host that is not in its group: {remedy}"))
@@ -505,7 +513,7 @@ def fleet_report(host_infos: Mapping, fleet: Mapping) -> Report:
             if component == BROKER:
                 clients = [one for container in containers for one in container.get("clients", [])]
                 check_broker_clients(report, host, clients, host_infos, fleet)
-            if project_name(component) in (host_info.get("busy_projects") or []):
+            if project_name(component, instance) in (host_info.get("busy_projects") or []):
                 # Another run replaces these containers, so their problems are temporary.
                 del report.problems[problems_before:], checked[checked_before:]
                 report.notes.append((host, component, CHANGING))

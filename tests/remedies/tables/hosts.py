@@ -99,6 +99,17 @@ def guarded(**guard: object) -> Lines:
     return host(guard={"installed": True, "owner": "guard", "problems": [], "saved_rulesets": [], **guard})
 
 
+def managed(by: str, inventory: str = "prod", instance: str = "") -> Lines:
+    """Return what checks a host whose node is managed by an inventory, for a run with another inventory."""
+
+    def lines() -> list[str]:
+        seen = host_info("node-1", "10.0.0.10", projects={"aztec-prover-node": {"containers": [], "inventories": [by]}})
+        fleet = {**FLEET, "hosts": {"node-1": FLEET["hosts"]["node-1"]}, "inventory": inventory, "instance": instance}
+        return told(check_hosts({"node-1": seen}, fleet, SETTINGS, {"node-1": EngineSettings()}).problems)
+
+    return lines
+
+
 def cpu(*flags: str) -> dict:
     """Return the hardware of a host with these features of its processor."""
     return {
@@ -139,6 +150,13 @@ BROKER = SETTINGS["node-1"]["prover_broker"]
 NETWORK = {"docker_network": "aztec-prover", "docker_bridge": "aztec0"}
 
 HOSTS = cases(
+    # the inventory
+    (
+        "is managed by the inventory lab, and this one is prod: use that inventory, set aztec_instance",
+        managed("lab"),
+        managed("lab", inventory="lab"),
+        managed("lab", instance="main2"),
+    ),
     # the engine
     (
         "fedora 41 is not supported: use Debian or Ubuntu",

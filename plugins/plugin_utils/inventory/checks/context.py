@@ -23,6 +23,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
     AGENT,
     BROKER,
     NODE,
+    option_default,
     option_variable,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, leave_out_agents
@@ -37,7 +38,7 @@ FLEET_VALUES = {
     *("prover_node_funding_account_private_key", "prover_node_funding_account_address", "prover_node_key_source"),
     *("prover_node_prover_id", "port_guard_required_by_docker"),
     *(f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER) for option in ("version", "release_line", "network")),
-    *("aztec_docker_bridge", "prover_broker_docker_bridge"),
+    *("aztec_docker_bridge", "prover_broker_docker_bridge", "aztec_instance", "aztec_inventory_name"),
 }
 
 # Variables of an agent from which the broker's sources follow.
@@ -128,7 +129,7 @@ class Context:
         if name is not None:
             return name, values[name]
         shared = self.specs.owner(f"aztec_{option}") is not None and not self.standalone
-        return f"{'aztec' if shared else component}_{option}", self.specs.default(component, option)
+        return f"{'aztec' if shared else component}_{option}", option_default(values, component, option)
 
     def usable_setting(self, host: str, component: str, option: str) -> tuple | None:
         """Return (variable, value) of a component's option, or None if it has an error."""

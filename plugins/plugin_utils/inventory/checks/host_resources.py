@@ -13,7 +13,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_netwo
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import crs_to_copy
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.context import Context, split_message
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, directories
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int, describe_value
 
 PORTS = {NODE: ("port", "admin_port", "p2p_port"), BROKER: ("port",), AGENT: ("port",)}
 DOCKER_SUBNETS = ("docker_ipv4_subnet", "docker_ipv6_subnet")
@@ -76,6 +76,18 @@ def check_networks(context: Context) -> None:
                     reported, other = (name, other) if name in values else (other, name)
                     wrong = f"differs from {other}, but the components of one host share one network"
                     context.add(host, reported, (wrong, f"remove it, and set aztec_{option}"))
+
+
+def check_instance(context: Context) -> None:
+    """Check that all hosts have the instance and the inventory name of the node's host."""
+    for name in ("aztec_instance", "aztec_inventory_name"):
+        for host in context.hosts:
+            first = next(iter(context.members[NODE]), host)
+            own, expected = (context.hosts[one].get(name, "") for one in (host, first))
+            if own != expected and context.is_usable(host, name, own) and context.is_usable(first, name, expected):
+                given, wanted = (describe_value(value) if value else "not set" for value in (own, expected))
+                wrong = f"is {given}, and {wanted} on {first}"
+                context.add(host, name, (wrong, "set one value for the whole fleet"))
 
 
 def check_subnets(context: Context) -> None:

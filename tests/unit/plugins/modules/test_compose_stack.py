@@ -50,7 +50,7 @@ def fixture_stack(tmp_path: Path):
     def make(text: str) -> Stack:
         wanted = {
             "project": "s", "directory": str(tmp_path / "stack"), "state": "absent",
-            "env": "", "secret_variables": [], "files": "",
+            "env": "", "header": "", "secret_variables": [], "files": "",
             "network": None, "wait_timeout": 1, "data_directory": "", "directories": [],
         }
         return Stack(Module(tmp_path / "docker", text), compose_stack.DesiredState(wanted))
@@ -127,3 +127,35 @@ def test_images_are_missing_only_where_docker_says_so(stack, text: str, found: d
             stack(text).image_ids(["a:1"])
     else:
         assert stack(text).image_ids(["a:1"]) == found
+
+
+HEADER = "Managed by Ansible (aztec_ops.prover, inventory {}): changes made here are overwritten."
+
+
+@pytest.mark.parametrize(
+    ("there", "inventory", "refused"),
+    [("lab", "prod", True), ("prod", "prod", False), ("", "prod", False), ("lab", "", True)],
+)
+@pytest.mark.parametrize("state", ["present", "pulled", "absent"])
+def test_a_project_of_another_inventory_is_left_as_it_is(
+    tmp_path: Path, there: str, inventory: str, refused: bool, state: str
+) -> None:
+    """No docker command runs. The case without a refusal shows that it would fail."""
+    directory = tmp_path / "stack"
+    directory.mkdir()
+    (directory / "compose.yml").write_text(f"# {HEADER.format(there)}\nservices: {{}}\n" if there else "services: {}\n")
+    wanted = {
+        **{"project": "s", "directory": str(directory), "state": state, "wait_timeout": 1, "env": "", "files": ""},
+        **{"secret_variables": [], "network": None, "data_directory": "", "directories": [], "no_proxy": []},
+        **{"header": HEADER.format(inventory) if inventory else "", "override": {}, "override_variable": ""},
+        **{"compose": "services: {s: {image: 'a:1'}}", "_model": {"services": {"s": {"image": "a:1"}}}},
+    }
+    module = Module(tmp_path / "docker", "exit 1")
+    module.check_mode = False
+    stack = compose_stack.ComposeProject(module, compose_stack.DesiredState(wanted))
+    before = (directory / "compose.yml").read_text()
+    with pytest.raises(Problem) as error:
+        stack.inspect()
+    assert str(error.value).startswith("s is managed by the inventory lab" if refused else "Docker does not serve")
+    assert (directory / "compose.yml").read_text() == before
+    assert list(directory.iterdir()) == [directory / "compose.yml"]

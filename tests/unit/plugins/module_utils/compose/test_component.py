@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import (
     agent_layout,
+    component_names,
     container_environment,
     guard_section,
     image_reference,
@@ -186,3 +187,40 @@ def test_a_broker_is_reached_by_admitting_somebody_only_where_nobody_answers(err
 def test_container_environment_rejects(layer: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         container_environment([layer])
+
+
+@pytest.mark.parametrize(
+    ("component", "instance", "names"),
+    [
+        ("prover_node", "", ["aztec-prover-node", "", "prover-node", "aztec-prover", "aztec0", "prover_node"]),
+        (
+            "prover_broker",
+            "main2",
+            ["aztec-main2-prover-broker", "main2-", "main2/prover-broker", "aztec-prover-main2", "aztec-main2"]
+            + ["main2_prover_broker"],
+        ),
+    ],
+)
+def test_component_names(component: str, instance: str, names: list) -> None:
+    assert list(component_names(component, instance).values()) == names
+
+
+def test_the_longest_instance_name_fits_everywhere() -> None:
+    names = component_names("prover_broker", "a23456789")
+    assert len(names["docker_bridge"]) <= 15
+    assert section_of(names["guard_section"], [], [names["docker_bridge"]], True, []).name == names["guard_section"]
+
+
+def test_no_two_instances_share_a_name() -> None:
+    components, instances = ("prover_node", "prover_broker", "prover_agent"), ("", "a", "prover", "node", "main2")
+    for key in ("project", "directory", "guard_section"):
+        found = [component_names(component, instance)[key] for component in components for instance in instances]
+        assert len(set(found)) == len(found)
+    for key in ("container_prefix", "docker_network", "docker_bridge"):
+        assert len({component_names("prover_node", instance)[key] for instance in instances}) == len(instances)
+
+
+def test_unreachable_broker_names_the_container_of_the_instance() -> None:
+    attempt = {"host": "10.0.0.10", "port": 8080, "source": "10.0.0.21", "error": "answers 503 at /status"}
+    assert "see docker logs prover-broker on" in unreachable_broker(attempt, [])
+    assert "see docker logs main2-prover-broker on" in unreachable_broker(attempt, [], "main2-prover-broker")

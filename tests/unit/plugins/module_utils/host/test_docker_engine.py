@@ -353,3 +353,28 @@ def test_container_address(networks, mode, wanted):
 def test_decode_log(raw, tty, wanted):
     """Both streams in their order."""
     assert he.decode_log(raw, tty) == wanted
+
+
+def test_published_ports():
+    """Once for both address families, with the project of the container; what is not published is not shown."""
+    labels = {"com.docker.compose.project": "aztec-main2-prover-broker"}
+    ports = [
+        {"IP": "0.0.0.0", "PrivatePort": 8080, "PublicPort": 9090, "Type": "tcp"},
+        {"IP": "::", "PrivatePort": 8080, "PublicPort": 9090, "Type": "tcp"},
+        {"PrivatePort": 8880, "Type": "tcp"},
+    ]
+    summaries = [
+        {"Names": ["/main2-prover-broker"], "Labels": labels, "Ports": ports},
+        {"Names": ["/web"], "Labels": None, "Ports": [{"PublicPort": 53, "PrivatePort": 53, "Type": "udp"}]},
+        {"Names": ["/quiet"], "Labels": {}, "Ports": None},
+    ]
+    assert he.published_ports(Answers({"/containers/json": summaries})) == [
+        {"protocol": "tcp", "port": 9090, "container": "main2-prover-broker", "project": "aztec-main2-prover-broker"},
+        {"protocol": "udp", "port": 53, "container": "web", "project": ""},
+    ]
+
+
+def test_directory_of_a_project():
+    labels = {"com.docker.compose.project.working_dir": "/opt/aztec/prover-node"}
+    assert he.project_directory({"Config": {"Labels": labels}}) == "/opt/aztec/prover-node"
+    assert he.project_directory({"Config": {"Labels": None}}) == he.project_directory({}) == ""

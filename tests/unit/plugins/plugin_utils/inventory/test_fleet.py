@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,39 @@ def test_node_and_broker_on_one_host() -> None:
     assert (found["version"], found["line"], found["network"]) == ("4.1.2", "4", "testnet")
     assert found["projects"] == ["aztec-prover-node", "aztec-prover-broker", "aztec-prover-agent"]
     assert (found["prover_id"], found["publishers"], found["agents"]) == (ID, [ID], ["agent-1"])
+
+
+def test_an_instance_is_part_of_all_names() -> None:
+    found = fleet(*inventory(aztec_version="4.1.2", aztec_instance="main2", inventory_dir="/ops/inventories/prod"))
+    assert (found["instance"], found["inventory"]) == ("main2", "prod")
+    assert found["projects"] == [f"aztec-main2-prover-{name}" for name in ("node", "broker", "agent")]
+    guard = found["broker"]["guard"]
+    assert (guard["section"], guard["bridges"]) == ("main2_prover_broker", ["aztec-main2"])
+    assert found["hosts"]["node-1"]["broker_host"] == "prover-broker"
+    assert found["hosts"]["agent-1"]["paths"] == {"prover_agent": "/opt/aztec/main2/prover-agent/crs"}
+    assert found["hosts"]["node-1"]["project_directories"] == {
+        "aztec-main2-prover-node": "/opt/aztec/main2/prover-node",
+        "aztec-main2-prover-broker": "/opt/aztec/main2/prover-broker",
+    }
+
+
+def test_names_that_are_set_are_not_those_of_the_instance() -> None:
+    own = {"aztec_docker_bridge": "own0", "prover_node_directory": "/srv/node", "aztec_inventory_name": "ours"}
+    found = fleet(*inventory(aztec_instance="main2", inventory_dir="/ops/inventories/prod", **own))
+    assert (found["inventory"], found["broker"]["guard"]["bridges"]) == ("ours", ["own0"])
+    assert found["hosts"]["node-1"]["project_directories"]["aztec-main2-prover-node"] == "/srv/node"
+
+
+def test_instances_have_ipv6_subnets_of_their_own() -> None:
+    ipv6 = {"aztec_address": "fd00::10"}
+    found = [
+        fleet(*inventory(ipv6, agents={"agent-1": {"aztec_address": "fd00::21"}}, aztec_instance=instance))["hosts"]
+        for instance in ("", "main2", "main3")
+    ]
+    subnets = [hosts["agent-1"]["docker_ipv6_subnet"] for hosts in found]
+    assert subnets[0] == "fd61:7a74:6563::/64"
+    assert len(set(subnets)) == 3
+    assert all(ip_network(subnet).subnet_of(ip_network("fd61:7a74:6563::/48")) for subnet in subnets)
 
 
 def test_broker_on_its_own_host_and_another_port() -> None:

@@ -93,6 +93,8 @@ VALUES = {
     "image": (["", "aztecprotocol/aztec", "registry.lan:5000/aztec"], IMAGES),
     "image_digest": (["", "sha256:" + "0a" * 32], ["sha256:0a", "0a" * 32, "sha256:" + "0A" * 32]),
     "directory": (["/opt/aztec", "/srv/a b/", "/data"], [*DIRECTORIES, "/opt", "/var/lib/", "//etc"]),
+    "aztec_instance": (["", "a", "main2", "a23456789"], ["2main", "Main", "a-b", "a_b", "a b", "a234567890", 2]),
+    "aztec_inventory_name": (["", "prod", "Our-prover_2.1"], ["our prover", "a/b", "a)", "a\n"]),
     "aztec_directory": (["/opt/aztec", "/opt", "/srv/"], DIRECTORIES),
     "log_level": (
         ["", "info", "info;debug:prover", "warn; debug: p2p,prover; TRACE:x"],

@@ -272,6 +272,49 @@ def test_ports_that_are_free_or_our_own(changes: dict) -> None:
     assert lines({"node-1": host_info("node-1", "10.0.0.10", **changes)}) == []
 
 
+def test_a_port_of_another_instance_is_taken_by_a_container_with_a_name() -> None:
+    """Also while the own container runs and has another port."""
+    seen = {
+        **listens(8080, "docker-proxy"),
+        **runs("aztec-prover-broker"),
+        "published": [{"protocol": "tcp", "port": 8080, "container": "main2-prover-broker", "project": "main2"}],
+    }
+    (problem,) = port_problems("node-1", seen, SETTINGS["node-1"])
+    assert (problem.variable, problem.wrong) == (
+        "prover_broker_port",
+        "tcp port 8080 is in use by the container main2-prover-broker",
+    )
+    assert port_problems("node-1", {**seen, "published": [{**seen["published"][0], "project": "aztec-prover-broker"}]},
+                         SETTINGS["node-1"]) == []
+    own = {**seen, **runs("aztec-main2-prover-broker"), "published": []}
+    assert port_problems("node-1", own, SETTINGS["node-1"], "main2") == []
+    assert len(port_problems("node-1", own, SETTINGS["node-1"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "project", "instance", "refused"),
+    [
+        ("node-1", "aztec-prover-broker", "", True),
+        ("agent-1", "aztec-prover-agent", "", True),
+        # Another component of the same host is no concern of this run.
+        ("agent-1", "aztec-prover-node", "", False),
+        ("node-1", "aztec-prover-broker", "main2", False),
+        ("node-1", "aztec-main2-prover-node", "main2", True),
+    ],
+)
+def test_a_project_of_another_inventory_ends_the_run(host: str, project: str, instance: str, refused: bool) -> None:
+    def found(inventories: list) -> list:
+        here = host_info(host, FLEET["hosts"][host]["addresses"][0], projects={project: {"inventories": inventories}})
+        fleet = {**FLEET, "inventory": "prod", "instance": instance}
+        return check_hosts({host: here}, fleet, SETTINGS, ENGINES).problems
+
+    assert found([]) == found(["prod"]) == []
+    wrong = f"{project} is managed by the inventory lab, and this one is prod"
+    assert [(one.host, one.variable, one.level, one.fleet, one.wrong) for one in found(["lab"])] == [
+        (host, "aztec_inventory_name", "error", True, wrong)
+    ] * refused
+
+
 def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
     """The container that has it may not be running at this moment; the other component's port counts all the same."""
     seen = {"listening": listens(8080, "docker-proxy")["listening"] + listens(8081, "nginx")["listening"]}
@@ -417,6 +460,8 @@ def test_ipv6_is_part_of_the_check() -> None:
     [
         ({"aztec_docker_network": "own", "aztec_docker_bridge": "own0"}, "own", "own0"),
         ({"aztec_docker_bridge": "own0", "prover_broker_docker_bridge": "mine0"}, "aztec-prover", "mine0"),
+        ({"aztec_instance": "main2"}, "aztec-prover-main2", "aztec-main2"),
+        ({"aztec_instance": "main2", "aztec_docker_bridge": "own0"}, "aztec-prover-main2", "own0"),
     ],
 )
 def test_settings_have_the_docker_network(values: dict, network: str, bridge: str) -> None:

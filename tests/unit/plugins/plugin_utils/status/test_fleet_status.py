@@ -763,3 +763,22 @@ def test_of_an_unknown_address_nobody_is_called_removed(clients: list, tried: li
     assert [note[2] for note in fleet_report(host_infos, {**ADMITTING, "hosts": unknown}).notes] == [
         f"not of a host with a known address, {line}: {remedy}" for line in lines
     ]
+
+
+def test_an_instance_is_judged_by_its_own_names():
+    """With its names everywhere the report is the same; what has names without it belongs to another prover."""
+    named = copy.deepcopy(fleet())
+    for here in named.values():
+        here["projects"] = {name.replace("aztec-", "aztec-main2-"): one for name, one in here["projects"].items()}
+        here["guard"]["sections"] = [f"main2_{name}" for name in here["guard"]["sections"]]
+    assert fleet_report(named, {**FLEET, "instance": "main2"}).rows == fleet_report(fleet(), FLEET).rows
+    report = fleet_report(fleet(), {**FLEET, "instance": "main2"})
+    assert [row[3] for row in report.rows] == ["MISSING"] * 3
+
+
+def test_what_another_inventory_manages_is_not_left_over():
+    looks = fleet()
+    looks["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
+    assert len(fleet_report(looks, {**FLEET, "inventory": "prod"}).problems) == 1
+    looks["agent-1"]["projects"]["aztec-prover-broker"]["inventories"] = ["lab"]
+    assert fleet_report(looks, {**FLEET, "inventory": "prod"}).problems == []
