@@ -22,7 +22,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import agent_count
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import duration
 
 HEADS = (

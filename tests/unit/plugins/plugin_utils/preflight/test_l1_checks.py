@@ -13,11 +13,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     check_l1,
     l1_tables,
-    will_start_node,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_publisher_checks import (
     max_fee_per_gas,
     submission_cost,
+    will_start_node,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
     L1Settings,
