@@ -31,7 +31,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer, Places
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import check_l1, l1_tables
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import CLIENT_HEADS, check_l1
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import client_queries, l1_settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import ether
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
@@ -320,7 +320,7 @@ class ActionModule(publisher_key.ActionModule):
             first = False
         rows = rotation.account_rows(addresses, **seen)
         accounts_table = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))
-        self._display.display(f"\n{l1_tables(verdict.clients, [])}\n\n{accounts_table}\n")
+        self._display.display(f"\n{table(verdict.clients, CLIENT_HEADS)}\n\n{accounts_table}\n")
         if verdict.problems:
             self._display.display(problem_table(verdict.problems), color="red" if errors else "yellow")
         if errors:

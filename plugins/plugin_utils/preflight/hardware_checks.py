@@ -16,11 +16,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, Release, Requirements
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import containerd_store
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import EngineSettings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import GB, gigabytes, size_in_bytes
 
-HEADS = ("HOST", "COMPONENTS", "VCPUS", "MEMORY", "DISK", "LINK")
+# The heads of the table of hardware, whose cells are "found of needed".
+HARDWARE_HEADS = ("HOST", "COMPONENTS", "VCPUS", "MEMORY", "DISK", "LINK")
 
 # Docker's names of architectures, by the kernel's.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
@@ -241,11 +242,6 @@ def check_hardware(host: str, host_info: Mapping, settings: Mapping, fleet: Mapp
         cells[row.what.split(" ", 1)[0]].append(f"{row.found} of {row.needed}{mark}")
     components = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in counts.items())
     return problems, (host, components, *("; ".join(cell) or "-" for cell in cells.values()))
-
-
-def hardware_table(rows: Sequence) -> str:
-    """Return the rows of check_hardware as a table: found of needed."""
-    return table(rows, HEADS)
 
 
 def cpu_problems(host: str, host_info: Mapping, settings: Mapping, line: str) -> list[Problem]:

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import KINDS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import NODE, image_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_client_checks import (
     account_problems,
     check_client,
@@ -112,37 +112,36 @@ def submission_cost(fees: Mapping | None, settings: L1Settings) -> int:
 
 def balance_problems(
     host: str, variable: str, publishers: Sequence, balances: Mapping, settings: L1Settings, cost: int, starts: bool
-) -> list[Problem]:
-    """Return a problem for each publisher with an insufficient or low balance.
+) -> Iterator[Problem]:
+    """Yield a problem for each publisher with an insufficient or low balance.
 
     cost: wei of one submission, 0 if unknown. starts: whether this run starts the node. A node that starts does not
     prove until one publisher can pay.
     """
-    problems, remedy = [], "send ETH to it"
+    remedy = "send ETH to it"
     can_pay = any(int(balances.get(address, 0)) >= cost for address in publishers)
     each = f"{ether(cost)} each: {settings.submission_gas} gas at {gwei(cost // settings.submission_gas)}"
     for address in publishers:
         if address not in balances:
             wrong = f"the balance of the publisher {address} was not checked: no execution client reported it"
-            problems.append(Problem(host, variable, wrong, "see the lines on the execution clients", "warning"))
+            yield Problem(host, variable, wrong, "see the lines on the execution clients", "warning")
             continue
         wei = int(balances[address])
         amount, has = Decimal(wei) / WEI_PER_ETH, f"the publisher {address} has {ether(wei)}"
         proofs = wei // cost if cost else LOW_BALANCE_PROOFS
         if amount <= settings.balance_fail:
             limit = f" (aztec_l1_balance_fail is {settings.balance_fail})" if settings.balance_fail else ""
-            problems.append(Problem(host, variable, f"{has}{limit} and cannot pay for submitting proofs", remedy))
+            yield Problem(host, variable, f"{has}{limit} and cannot pay for submitting proofs", remedy)
         elif proofs < 1:
             wrong = f"{has}, not enough to submit one proof now ({each})"
             level = "error" if starts and settings.needs_balance and not can_pay else "warning"
-            problems.append(Problem(host, variable, wrong, f"{remedy}, or wait for lower fees", level))
+            yield Problem(host, variable, wrong, f"{remedy}, or wait for lower fees", level)
         elif proofs < LOW_BALANCE_PROOFS:
             wrong = f"{has}, enough for {plural(proofs, 'proof')} now ({each})"
-            problems.append(Problem(host, variable, wrong, remedy, "warning"))
+            yield Problem(host, variable, wrong, remedy, "warning")
         elif amount < settings.balance_warn:
             wrong = f"{has}, below aztec_l1_balance_warn, {settings.balance_warn}"
-            problems.append(Problem(host, variable, wrong, remedy, "warning"))
-    return problems
+            yield Problem(host, variable, wrong, remedy, "warning")
 
 
 def top_up_problems(host: str, funder: str, balances: Mapping, amount: int, problems: Sequence) -> list[Problem]:
@@ -210,9 +209,3 @@ def check_l1(
     if settings.checks == "warn":
         problems = [replace(problem, level="warning") for problem in problems]
     return L1CheckResult(problems, clients, publishers, cost)
-
-
-def l1_tables(clients: Sequence, publishers: Sequence) -> str:
-    """Return the rows of L1CheckResult as tables."""
-    parts = ((clients, CLIENT_HEADS), (publishers, PUBLISHER_HEADS))
-    return "\n\n".join(table(rows, heads) for rows, heads in parts if rows)

@@ -20,10 +20,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_con
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import NODE, environment_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import client_queries, l1_settings
 
-HEADS = ("HOST", "NETWORK", "AZTEC_VERSION", "NETWORK VERSION", "SOURCE", "STATUS")
+NETWORK_HEADS = ("HOST", "NETWORK", "AZTEC_VERSION", "NETWORK VERSION", "SOURCE", "STATUS")
 STATES = {
     "same": "ok",
     "newer": "ok",
@@ -152,8 +152,3 @@ def registry_problems(host_infos: Mapping, fleet: Mapping, image_settings: Seque
                 remedy += "".join(f", or correct {name}" for name in sorted(image_settings))
                 problems.append(Problem("the fleet", "aztec_version", wrong, remedy))
     return problems
-
-
-def network_table(rows: Sequence) -> str:
-    """Return the rows of check_network as a table, '' if there are none."""
-    return table(rows, HEADS) if rows else ""

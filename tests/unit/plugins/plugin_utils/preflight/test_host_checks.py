@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
     firewall_rule_problems,
     ipv6_problems,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
-    hardware_table,
+    HARDWARE_HEADS,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
     bridge_problems,
@@ -325,7 +326,7 @@ def test_one_machine_under_two_names() -> None:
 
 def test_the_table_shows_found_and_needed() -> None:
     found = check_hosts({"agent-1": host_info("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS, ENGINES)
-    text = hardware_table(found.hardware).splitlines()
+    text = table(found.hardware, HARDWARE_HEADS).splitlines()
     assert len(text) == 3
     assert "prover_agent x 3" in text[2]
     assert "200 (1 cores) of 192 (96 cores)" in text[2]

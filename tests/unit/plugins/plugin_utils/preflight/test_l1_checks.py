@@ -10,9 +10,11 @@ from decimal import Decimal
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
+    CLIENT_HEADS,
+    PUBLISHER_HEADS,
     check_l1,
-    l1_tables,
     max_fee_per_gas,
     submission_cost,
     will_start_node,
@@ -94,11 +96,17 @@ def fault(kind: str, text: str) -> dict:
     return {"fault": {"kind": kind, "text": text}, "chain_id": None, "head": None, "timestamp": None}
 
 
+def tables(found) -> str:
+    """Return the tables of clients and of publishers."""
+    parts = ((found.clients, CLIENT_HEADS), (found.publishers, PUBLISHER_HEADS))
+    return "\n\n".join(table(rows, heads) for rows, heads in parts if rows)
+
+
 def verdict(execution_answers: list, consensus_answers: list, host: str = "node-2", **values):
     """Judge these answers."""
     answers = {"execution": execution_answers, "consensus": consensus_answers}
     found = check_l1(host, {**VALUES, **values}, FLEET, answers)
-    shown = l1_tables(found.clients, found.publishers) + repr(found.problems)
+    shown = tables(found) + repr(found.problems)
     assert "S3cret" not in shown
     return found
 
@@ -510,7 +518,7 @@ def test_the_tables_show_what_was_seen() -> None:
         "node-1",
         aztec_l1_consensus_urls=[BEACON, "http://b.lan"],
     )
-    rows = [" ".join(line.split()) for line in l1_tables(found.clients, found.publishers).splitlines()]
+    rows = [" ".join(line.split()) for line in tables(found).splitlines()]
     assert rows[0] == "HOST COMPONENT L1 CLIENT URL CHAIN HEAD AGE DETAILS LATENCY STATUS"
     assert rows[2:5] == [
         "node-1 node, broker execution 1 https://rpc.lan:8545 11155111 block 900 8 s registry, traces (of block 880: "
@@ -520,7 +528,6 @@ def test_the_tables_show_what_was_seen() -> None:
     ]
     assert rows[6] == "HOST PUBLISHER BALANCE ENOUGH FOR"
     assert rows[8] == f"node-1 {PUBLISHER} 2 ETH not checked"
-    assert l1_tables([], []) == ""
 
 
 # --- traces ---
@@ -640,7 +647,7 @@ def test_one_client_that_traces_is_enough(six: dict, values: dict, answers: list
         problems = [one for one in found.problems if "in its URL" not in one.wrong]
         assert [one.level for one in problems] == levels
         assert {one.variable for one in problems} <= {"aztec_l1_debug_urls"}
-        assert "S3cret" not in l1_tables(found.clients, found.publishers) + repr(found.problems)
+        assert "S3cret" not in tables(found) + repr(found.problems)
         assert [row[2] for row in found.clients[-2:]] == ["debug 1", "debug 2"]
 
 
@@ -875,7 +882,7 @@ def signed(answer: dict, **values):
     """Judge the answer of a signer beside those of good clients."""
     answers = {"execution": [execution()], "consensus": [consensus()], "signer": [answer]}
     found = check_l1("node-2", {**VALUES, **SIGNED, **values}, FLEET, answers)
-    assert "S3cret" not in l1_tables(found.clients, found.publishers) + repr(found.problems)
+    assert "S3cret" not in tables(found) + repr(found.problems)
     return found
 
 
