@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import CONTAINERD_ROOT, DATA_ROOT
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
@@ -21,54 +21,51 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import EngineSettings
 
 
-def engine_problems(host: str, host_info: Mapping, engine: EngineSettings) -> list[Problem]:
-    """Return what docker_engine would refuse, or a warning if the distribution is not supported."""
-    info, options = dict(host_info), dict(engine.options)
+def engine_problems(host: str, host_info: Mapping, engine: EngineSettings) -> Iterator[Problem]:
+    """Yield what docker_engine would refuse, and warnings about SELinux and a distribution that is not supported."""
     plan = engine_plan(
-        info, engine.source, engine.version, engine.apt_url, engine.mirrors, options, engine.containerd_root
+        host_info, engine.source, engine.version, engine.apt_url, engine.mirrors, engine.options, engine.containerd_root
     )
     if plan["action"] == "refuse":
-        of_system = system_problem(info, engine.source)
-        parts = [(problem == of_system, *problem.rpartition(": ")) for problem in plan["problems"]]
-        return [
-            Problem(host, "operating system" if is_system else "container engine", wrong, remedy)
-            for is_system, wrong, _colon, remedy in parts
-        ]
-    if is_supported(info):
-        wrong, remedy = "{} also has Docker's repository", "docker_engine renames it to {}.disabled, which apt ignores"
-        return [
-            Problem(host, "container engine", wrong.format(path), remedy.format(path), "warning")
-            for path in plan["old_sources"]
-        ]
-    wrong = f"{host_system(info)} is not supported"
-    if not info["nft"]["installed"] and not info["os"]["apt"]:
-        remedy = "install nftables manually, because only what is installed can be used without apt"
-        return [Problem(host, "operating system", wrong, remedy)]
-    known = "; ".join(f"{name.capitalize()} {', '.join(versions)}" for name, versions in DOCKER_SUITES.items())
-    remedy = f"the run uses the installed software unchanged; supported distributions are {known}"
-    return [Problem(host, "operating system", wrong, remedy, "warning")]
+        of_system = system_problem(host_info, engine.source)
+        for problem in plan["problems"]:
+            wrong, _colon, remedy = problem.rpartition(": ")
+            yield Problem(host, "operating system" if problem == of_system else "container engine", wrong, remedy)
+    elif is_supported(host_info):
+        for path in plan["old_sources"]:
+            remedy = f"docker_engine renames it to {path}.disabled, which apt ignores"
+            yield Problem(host, "container engine", f"{path} also has Docker's repository", remedy, "warning")
+    else:
+        wrong = f"{host_system(host_info)} is not supported"
+        if not host_info["nft"]["installed"] and not host_info["os"]["apt"]:
+            remedy = "install nftables manually, because only what is installed can be used without apt"
+            yield Problem(host, "operating system", wrong, remedy)
+        else:
+            known = "; ".join(f"{name.capitalize()} {', '.join(versions)}" for name, versions in DOCKER_SUITES.items())
+            remedy = f"the run uses the installed software unchanged; supported distributions are {known}"
+            yield Problem(host, "operating system", wrong, remedy, "warning")
+    if host_info["engine"]["selinux_enforcing"]:
+        remedy = "if containers cannot read their files, run setenforce 0 on the host and set SELINUX=permissive in "
+        remedy += "/etc/selinux/config"
+        yield Problem(host, "operating system", "SELinux is enforcing, which is not tested", remedy, "warning")
 
 
-def root_problems(host: str, host_info: Mapping, engine: EngineSettings) -> list[Problem]:
-    """Return a warning for each root that is set for an engine whose settings the role does not change."""
+def unmanaged_engine_problems(host: str, host_info: Mapping, engine: EngineSettings) -> Iterator[Problem]:
+    """Yield a warning for each root, and for missing firewall rules, of an engine that the role does not change."""
     found = host_info["engine"]
     if found["managed"] or not found["serves"]:
-        return []
-    roots = (
+        return
+    if not found["rules"]:
+        wrong = "Docker's firewall rules are missing, so that containers reach nothing (was the ruleset flushed?)"
+        yield Problem(host, "container engine", wrong, "run systemctl restart docker on the host", "warning")
+    for option, wanted, current in (
         ("docker_engine_data_root", engine.data_root, found.get("root") or DATA_ROOT),
         ("docker_engine_containerd_root", engine.containerd_root, found.get("containerd_root") or CONTAINERD_ROOT),
-    )
-    return [
-        Problem(
-            host,
-            option,
-            f"is {wanted}, but the installed engine uses {current}, which the run does not change",
-            f"set {option} to {current} for this host, or set it in that engine's own settings",
-            "warning",
-        )
-        for option, wanted, current in roots
-        if wanted and posixpath.normpath(wanted) != posixpath.normpath(current)
-    ]
+    ):
+        if wanted and posixpath.normpath(wanted) != posixpath.normpath(current):
+            wrong = f"is {wanted}, but the installed engine uses {current}, which the run does not change"
+            remedy = f"set {option} to {current} for this host, or set it in that engine's own settings"
+            yield Problem(host, option, wrong, remedy, "warning")
 
 
 def ipv6_problems(host: str, host_info: Mapping, subnet: str, settings: EngineSettings) -> list[Problem]:
@@ -88,21 +85,3 @@ def ipv6_problems(host: str, host_info: Mapping, subnet: str, settings: EngineSe
         remedy += ", or docker_engine_version to 27 or later" if from_docker else ""
     wrong = f"Docker {engine['version']} does not translate IPv6 addresses, but the host's containers require IPv6"
     return [Problem(host, "container engine", wrong, remedy)]
-
-
-def firewall_rule_problems(host: str, host_info: Mapping) -> list[Problem]:
-    """Return a warning if an engine that the role does not manage runs without its firewall rules."""
-    engine = host_info["engine"]
-    if not engine["serves"] or engine["managed"] or engine["rules"]:
-        return []
-    wrong = "Docker's firewall rules are missing, so that containers reach nothing (was the ruleset flushed?)"
-    return [Problem(host, "container engine", wrong, "run systemctl restart docker on the host", "warning")]
-
-
-def selinux_problems(host: str, host_info: Mapping) -> list[Problem]:
-    """Return a warning if SELinux is enforcing, which is not tested."""
-    if not host_info["engine"]["selinux_enforcing"]:
-        return []
-    remedy = "if containers cannot read their files, run setenforce 0 on the host and set SELINUX=permissive in "
-    remedy += "/etc/selinux/config"
-    return [Problem(host, "operating system", "SELinux is enforcing, which is not tested", remedy, "warning")]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
@@ -22,10 +22,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
     engine_problems,
-    firewall_rule_problems,
     ipv6_problems,
-    root_problems,
-    selinux_problems,
+    unmanaged_engine_problems,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
     architecture_problems,
@@ -78,25 +76,22 @@ def port_problems(host: str, host_info: Mapping, settings: Mapping) -> list[Prob
     return problems
 
 
-def guard_problems(host: str, host_info: Mapping) -> list[Problem]:
-    """Return a problem for each cause that prevents the port guard from being applied or from persisting."""
-    guard = host_info["guard"]
-    problems = []
+def guard_problems(host: str, host_info: Mapping) -> Iterator[Problem]:
+    """Yield a problem for each cause that prevents the port guard from being applied or from persisting."""
+    guard, owner = host_info["guard"], host_info["guard"]["owner"]
     for line in guard["problems"]:
-        problems.append(Problem(host, "port guard", line, f"delete it (rm {line.split()[0]}); the run writes it again"))
-    owner = guard["owner"]
+        yield Problem(host, "port guard", line, f"delete it (rm {line.split()[0]}); the run writes it again")
     if owner.startswith("process"):
         wrong = f"the nftables table {TABLE} belongs to {owner}"
-        problems.append(Problem(host, "port guard", wrong, "end that process, then run again"))
+        yield Problem(host, "port guard", wrong, "end that process, then run again")
     elif owner == "none" and not guard["installed"]:
         wrong = f"the nftables table {TABLE} exists, but the port guard did not create it"
         remedy = f"run nft delete table inet {TABLE}, nft delete table bridge {TABLE} on the host"
-        problems.append(Problem(host, "port guard", wrong, remedy))
+        yield Problem(host, "port guard", wrong, remedy)
     for path in guard["saved_rulesets"]:
         wrong = f"{path} contains the port guard's table {TABLE}, so nftables cannot load it while the guard runs"
         remedy = f"delete the blocks `table inet {TABLE}` and `table bridge {TABLE}` from it"
-        problems.append(Problem(host, "port guard", wrong, remedy, "warning"))
-    return problems
+        yield Problem(host, "port guard", wrong, remedy, "warning")
 
 
 def bridge_problems(host: str, host_info: Mapping, settings: Mapping) -> list[Problem]:
@@ -120,36 +115,29 @@ def bridge_problems(host: str, host_info: Mapping, settings: Mapping) -> list[Pr
     return list(problems.values())
 
 
-def publish_problems(host: str, host_info: Mapping, setting: ComponentSettings, derived: Sequence) -> list[Problem]:
-    """Return the problems of the addresses on which the broker is published, or that it is published on all."""
+def publish_problems(host: str, host_info: Mapping, setting: ComponentSettings, derived: Sequence) -> Iterator[Problem]:
+    """Yield the problems of the addresses on which the broker is published, or that it is published on all."""
     option, own = "prover_broker_publish_addresses", host_info.get("addresses") or []
-    if not own:
-        return []
-    if setting.publish_addresses is None:
-        if published_addresses(list(derived), own):
-            return []
+    if own and setting.publish_addresses is None and not published_addresses(list(derived), own):
         wrong = f"no interface has {' or '.join(derived)} (NAT?): the broker is published on all addresses of the host"
         remedy = "set it to the host's own address behind the NAT, or to [0.0.0.0] for all addresses"
-        return [Problem(host, option, wrong, remedy, "warning")]
-    addresses = [ip_of(address) for name in setting.publish_addresses for address in resolve(str(name))]
-    if any(address.is_unspecified for address in addresses):
-        return []
-    absent = [str(address) for address in addresses if not address.is_loopback and str(address) not in own]
-    remedy = f"set it to one of {', '.join(own[:4])}, or to [0.0.0.0] if addresses are translated (NAT)"
-    return [Problem(host, option, f"no interface has {address}", remedy) for address in absent]
+        yield Problem(host, option, wrong, remedy, "warning")
+    addresses = [ip_of(address) for name in setting.publish_addresses or () for address in resolve(str(name))]
+    if own and not any(address.is_unspecified for address in addresses):
+        remedy = f"set it to one of {', '.join(own[:4])}, or to [0.0.0.0] if addresses are translated (NAT)"
+        for address in addresses:
+            if not address.is_loopback and str(address) not in own:
+                yield Problem(host, option, f"no interface has {address}", remedy)
 
 
-def address_problems(host: str, host_info: Mapping, addresses: Sequence) -> list[Problem]:
-    """Return a warning for each private address in the inventory that the host does not have."""
+def address_problems(host: str, host_info: Mapping, addresses: Sequence) -> Iterator[Problem]:
+    """Yield a warning for each private address in the inventory that the host does not have."""
     own = host_info.get("addresses") or []
-    remedy = "correct aztec_address, unless a router translates the address"
-    private = [one for one in addresses if ip_of(one).is_private and not ip_of(one).is_loopback]
-    known = ", ".join(own[:4])
-    return [
-        Problem(host, "aztec_address", f"the host does not have the address {one} ({known})", remedy, "warning")
-        for one in private
-        if own and one not in own
-    ]
+    for address in addresses if own else ():
+        if address not in own and ip_of(address).is_private and not ip_of(address).is_loopback:
+            wrong = f"the host does not have the address {address} ({', '.join(own[:4])})"
+            remedy = "correct aztec_address, unless a router translates the address"
+            yield Problem(host, "aztec_address", wrong, remedy, "warning")
 
 
 def missing_host_info(host: str, components: Sequence) -> Problem:
@@ -162,21 +150,18 @@ def missing_host_info(host: str, components: Sequence) -> Problem:
     return Problem(host, "ansible_host", wrong, "see its error above; the run continues without it", "warning")
 
 
-def same_machine_problems(host_infos: Mapping, fleet: Mapping) -> list[Problem]:
-    """Return a problem for each machine that is several hosts of the inventory."""
+def same_machine_problems(host_infos: Mapping, fleet: Mapping) -> Iterator[Problem]:
+    """Yield a problem for each machine that is several hosts of the inventory."""
     machines: dict = {}
     for host, host_info in host_infos.items():
         identity = (host_info.get("hostname"), tuple(sorted(host_info.get("addresses") or [])))
         if all(identity):
             machines.setdefault(identity, []).append(host)
-    problems = []
     for hosts in machines.values():
         if len(hosts) > 1:
             wrong = f"is the same machine as {', '.join(hosts[:-1])}"
             required = any({NODE, BROKER} & set(fleet["hosts"][host]["components"]) for host in hosts)
-            remedy = "give each host its own address"
-            problems.append(Problem(hosts[-1], "ansible_host", wrong, remedy, fleet=required))
-    return problems
+            yield Problem(hosts[-1], "ansible_host", wrong, "give each host its own address", fleet=required)
 
 
 def check_hosts(host_infos: Mapping, fleet: Mapping, settings: Mapping, engines: Mapping) -> HostCheckResult:
@@ -201,15 +186,13 @@ def check_hosts(host_infos: Mapping, fleet: Mapping, settings: Mapping, engines:
         result.problems += ipv6_problems(host, host_info, here["docker_ipv6_subnet"], engine)
         result.problems += docker_network_problems(host, host_info, own, engine, fleet)
         result.problems += guard_problems(host, host_info)
-        result.problems += firewall_rule_problems(host, host_info)
-        result.problems += selinux_problems(host, host_info)
         result.problems += bridge_problems(host, host_info, own)
         if BROKER in own:
             result.problems += publish_problems(host, host_info, own[BROKER], fleet["broker"]["publish"])
         result.problems += port_problems(host, host_info, own)
         result.problems += limit_problems(host, host_info, own)
         result.problems += cpu_problems(host, host_info, own, line)
-        result.problems += root_problems(host, host_info, engine)
+        result.problems += unmanaged_engine_problems(host, host_info, engine)
         result.problems += architecture_problems(host, host_info, here.get("images") or [], RELEASES[line])
         problems, row = check_hardware(host, host_info, own, fleet, engine)
         result.problems += problems

@@ -135,7 +135,7 @@ def check_traces(response: Mapping, settings: L1Settings) -> ClientProblem | Non
 
 
 def check_consensus(response: Mapping, _settings: L1Settings) -> Iterator[ClientProblem]:
-    """Yield the problems of a consensus client on the right chain, which must serve all blobs as Aztec requests them."""
+    """Yield the problems of a consensus client on the right chain, which must serve all blobs."""
     refused, sync = response.get("refused") or {}, response.get("sync")
     if sync is None:
         wrong = f"{refused.get('sync', 'does not report its state')}: its sync state is unknown"

@@ -108,10 +108,7 @@ def check_network(host: str, values: Mapping, fleet: Mapping, response: Mapping 
     if response["cached"] is not None:
         source = f"copy of {time.strftime('%Y-%m-%d', time.gmtime(response['cached']))} in the data directory"
     if runs:
-        try:
-            order = compare(own, runs)
-        except ValueError:
-            order = ""
+        order = compare(own, runs)
         pinned = bool(environment_of(values, NODE).get("ROLLUP_VERSION"))
         problem = version_problem(host, own, network, runs, order, pinned)
         problems += [problem] if problem else []

@@ -180,20 +180,12 @@ def inactive_state(container: dict, component: str, line: str) -> str:
     return "standby" if only_status and RELEASES[line].standby else ""
 
 
-def _compare_versions(version: str, network: str) -> str:
-    """Return how the fleet's version compares with that of the network, '' if unknown."""
-    try:
-        return compare(version, network)
-    except ValueError:
-        return ""
-
-
 def rollup_remedy(version: str, network: str) -> str:
     """Return what to do if a program's rollup is not that of the network.
 
     version: that of the fleet. network: that of the network, '' if unknown.
     """
-    order = _compare_versions(version, network)
+    order = compare(version, network)
     if order == "same":
         where = "docs.aztec.network/networks (the node's copy of the network's configuration also contains it)"
         return f"compare {version} with {where}: the network may have upgraded, or may not have upgraded yet"
@@ -203,7 +195,7 @@ def rollup_remedy(version: str, network: str) -> str:
 
 def standby_remedy(version: str, network: str) -> str:
     """Return the same for a program in standby, which may have been started ahead of a hard fork."""
-    order = _compare_versions(version, network)
+    order = compare(version, network)
     if order in ("newer", "line ahead"):
         return f"wait until the network, which runs {network}, upgrades to {version}, or set aztec_version to {network}"
     if order:

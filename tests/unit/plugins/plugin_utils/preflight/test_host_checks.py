@@ -8,8 +8,8 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
-    firewall_rule_problems,
     ipv6_problems,
+    unmanaged_engine_problems,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
     HARDWARE_HEADS,
@@ -621,5 +621,5 @@ def test_bridges_are_part_of_the_check() -> None:
     ],
 )
 def test_engines_without_rules(seen: dict, warned: bool) -> None:
-    found = firewall_rule_problems("node-1", {"engine": engine(**seen)})
+    found = unmanaged_engine_problems("node-1", {"engine": engine(**seen)}, EngineSettings())
     assert [(one.level, one.variable) for one in found] == ([("warning", "container engine")] if warned else [])
