@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import CONTAINERD_ROOT, DATA_ROOT
@@ -258,42 +258,35 @@ def cpu_problems(host: str, host_info: Mapping, settings: Mapping, line: str) ->
     return []
 
 
-def architecture_problems(host: str, host_info: Mapping, images: Sequence, release: Release) -> list[Problem]:
-    """Return a problem for each image to pull that is not published for the host's architecture.
+def architecture_problems(host: str, host_info: Mapping, images: Sequence, release: Release) -> Iterator[Problem]:
+    """Yield a problem for each image to pull that is not published for the host's architecture.
 
     The architectures of an image with another name are unknown: a warning.
     """
     machine = (host_info.get("os") or {}).get("architecture") or ""
     found = host_info["engine"].get("architecture") or _ARCHITECTURES.get(machine, machine)
     if not found or found in release.architectures:
-        return []
-    problems = []
-    for image in images:
-        if image in (host_info.get("images") or {}):
-            continue
+        return
+    for image in [one for one in images if one not in (host_info.get("images") or {})]:
         if image_name(image) in (release.image, release.crs_image):
             wrong = f"{image} is published for {' and '.join(release.architectures)}, but the host is {found}"
             remedy = "use a machine with a 64-bit system on x86 or ARM, or set aztec_image to an image that you built"
-            problems.append(Problem(host, "architecture", wrong, remedy))
+            yield Problem(host, "architecture", wrong, remedy)
         else:
             wrong = f"{image} may not be built for the host's architecture {found}"
             remedy = f"run docker pull {image} on the host, which fails if it is not"
-            problems.append(Problem(host, "architecture", wrong, remedy, "warning"))
-    return problems
+            yield Problem(host, "architecture", wrong, remedy, "warning")
 
 
-def limit_problems(host: str, host_info: Mapping, settings: Mapping) -> list[Problem]:
-    """Return a problem for each limit above the hardware. Docker rejects one of CPUs, and ignores one of memory."""
-    problems = []
+def limit_problems(host: str, host_info: Mapping, settings: Mapping) -> Iterator[Problem]:
+    """Yield a problem for each limit above the hardware. Docker rejects one of CPUs, and ignores one of memory."""
     hardware = host_info.get("hardware") or {}
     vcpus, memory = hardware.get("vcpus"), hardware.get("memory_bytes")
     for component, setting in settings.items():
         if vcpus and setting.cpu_limit > vcpus:
             wrong = f"{setting.cpu_limit:g} CPUs exceed the host's {vcpus}, and Docker rejects the container"
             remedy = f"set at most {vcpus}, or 0 for no limit"
-            problems.append(Problem(host, f"{component}_cpu_limit", wrong, remedy))
+            yield Problem(host, f"{component}_cpu_limit", wrong, remedy)
         if memory and setting.memory_limit and size_in_bytes(setting.memory_limit) > memory:
             wrong = f"{setting.memory_limit} exceeds the host's {gigabytes(memory)} and has no effect"
-            remedy = "set a lower value, or leave it empty"
-            problems.append(Problem(host, f"{component}_memory_limit", wrong, remedy, "warning"))
-    return problems
+            yield Problem(host, f"{component}_memory_limit", wrong, "set a lower value, or leave it empty", "warning")

@@ -65,19 +65,15 @@ def will_start_node(host_info: Mapping, values: Mapping) -> bool:
     )
 
 
-def latest_values(checked: Sequence, name: str) -> list:
-    """Return a value of the execution clients on the right chain, that of the client with the latest block last."""
-    responses = [
-        response
-        for client, response, problems in checked
-        if client.kind == "execution" and response.get(name) and not any(one.wrong_network for one in problems)
-    ]
-    return [response[name] for response in sorted(responses, key=lambda response: response.get("head") or 0)]
+def latest_values(responses: Sequence, name: str, chain_id: int | None) -> list:
+    """Return a value of the execution clients on this chain, that of the client with the latest block last."""
+    usable = [one for one in responses if one.get(name) and (chain_id is None or one.get("chain_id") == chain_id)]
+    return [one[name] for one in sorted(usable, key=lambda one: one.get("head") or 0)]
 
 
-def latest_fees(checked: Sequence) -> dict | None:
-    """Return the latest fees (base, priority, rewards) with a base fee, or None."""
-    return next((fees for fees in reversed(latest_values(checked, "fees")) if fees["base"] is not None), None)
+def values_by_address(responses: Sequence, name: str, chain_id: int | None) -> dict:
+    """Return the latest balance or number of transactions of each address."""
+    return {address: value for latest in latest_values(responses, name, chain_id) for address, value in latest.items()}
 
 
 def max_fee_per_gas(fees: Mapping | None, settings: L1Settings) -> int:
@@ -152,7 +148,7 @@ def top_up_problems(host: str, funder: str, balances: Mapping, amount: int, prob
     balance = int(balances.get(funder, 0))
     if balance >= amount:
         remedy = f"wait a few minutes for the node to top it up from {funder}, or send ETH to it"
-        return [Problem(one.host, one.variable, one.wrong, remedy, "warning") for one in problems]
+        return [replace(one, remedy=remedy, level="warning") for one in problems]
     has = ether(balance) if funder in balances else "an unknown balance"
     wrong = f"the funding account {funder} has {has}, and one top-up is {ether(amount)}"
     return [*problems, Problem(host, "prover_node_funding_amount", wrong, f"send ETH to {funder}", "warning")]
@@ -197,12 +193,14 @@ def check_l1(
         client_row(host, client, response, [*found, *([untraced[client]] if client in untraced else [])], accounts)
         for client, response, found in checked
     ]
-    publishers, cost = [], submission_cost(latest_fees(checked), settings)
+    execution = responses.get("execution", [])
+    fees = [one for one in latest_values(execution, "fees", settings.chain_id) if one["base"] is not None]
+    publishers, cost = [], submission_cost(fees[-1] if fees else None, settings)
     if NODE in components:
         variable, funding = publisher_variable(values), "prover_node_funding_account_address"
         problems += account_problems(host, variable, "publisher", checked, fleet["publishers"])
         problems += account_problems(host, funding, "funding account", checked, [funder] if funder else [])
-        balances = {address: wei for latest in latest_values(checked, "balances") for address, wei in latest.items()}
+        balances = values_by_address(execution, "balances", settings.chain_id)
         found = balance_problems(host, variable, fleet["publishers"], balances, settings, cost, starts)
         problems += top_up_problems(host, funder, balances, settings.top_up, found) if funder else found
         publishers = publisher_rows(host, fleet, balances, cost, settings.top_up)
