@@ -97,8 +97,8 @@ def check_source(values: Mapping) -> None:
         raise ValueError(f"{SEVERAL_KEYS} has several keys: replace one of them there and run playbooks/site.yml")
 
 
-def l1_query(task_vars: Mapping, fleet: Mapping) -> tuple:
-    """Return (the variables of the node's host, its L1 query for host_info or '' if L1 checks are off)."""
+def l1_queries(task_vars: Mapping, fleet: Mapping) -> tuple:
+    """Return (the variables of the node's host, its L1 queries, {} if L1 checks are off)."""
     host = task_vars["inventory_hostname"]
     values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
     return values, client_queries(values, fleet, host)
@@ -193,7 +193,7 @@ class ActionModule(publisher_key.ActionModule):
         key = new.key if new else vault.keys.get(plan.slot)
         before = to_builtin(arguments["fleet"])
         fleet = self._fleet_with(key, task_vars, before, written) if key else {}
-        if request.force and not request.confirm and fleet and l1_query(task_vars, fleet)[1]:
+        if request.force and not request.confirm and fleet and l1_queries(task_vars, fleet)[1]:
             raise ValueError(f"{PREFIX}force requires {PREFIX}confirm, or aztec_l1_checks set to ignore: omit it")
         if new and not self._task.check_mode:
             with vault_file.locked(path.parent):
@@ -299,12 +299,12 @@ class ActionModule(publisher_key.ActionModule):
         request, staged = request_of(arguments), to_builtin(arguments["staged"])
         action, addresses = staged["action"], staged["addresses"]
         fleet = {**staged["fleet"], "publishers": [], "funder": ""}
-        values, query = l1_query(task_vars, fleet)
-        if not query:
+        values, queries = l1_queries(task_vars, fleet)
+        if not queries:
             return self._unchecked(request, staged)
         host, accounts = task_vars["inventory_hostname"], list(addresses.values())
         settings = l1_settings(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
-        query = json.dumps({**json.loads(query), "addresses": accounts, "sent": accounts, "fees": True})
+        query = json.dumps({**queries, "addresses": accounts, "sent": accounts, "fees": True})
         # An account that the node uses already needs no check.
         wanted = addresses[staged["slot"]] if action in ("stage", "rotate", "rollback") else ""
         end, first = time.monotonic() + request.wait, True

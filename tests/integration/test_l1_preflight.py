@@ -282,7 +282,7 @@ LAB = {"aztec_l1_chain_id": 31337, "aztec_l1_registry": REGISTRY, "aztec_l1_time
 def judged(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values):
     """Ask these clients as a host does and judge what they say."""
     every = {**LAB, "aztec_l1_execution_urls": execution, "aztec_l1_consensus_urls": consensus, **values}
-    return check_l1("node-1", every, fleet, query_l1(json.loads(client_queries(every, fleet, "node-1"))), starts)
+    return check_l1("node-1", every, fleet, query_l1(client_queries(every, fleet, "node-1")), starts)
 
 
 def lines(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values) -> list:

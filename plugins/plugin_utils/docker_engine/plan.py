@@ -247,7 +247,7 @@ def settings_problems(host_info: Mapping, settings: Mapping) -> list[str]:
     return problems
 
 
-def existing_settings_problems(host_info: Mapping, options: Mapping) -> list[str]:
+def existing_settings_problems(host_info: Mapping, options: set) -> list[str]:
     """Return a problem if a host without an engine has a daemon.json with settings that these options do not name."""
     names = host_info["engine"]["daemon_json_names"]
     if names is None:
@@ -295,21 +295,15 @@ def changed_root_problem(host_info: Mapping, data_root: str, containerd_root: st
     """Return the problem with a change of a root that contains images, containers or volumes, or ''."""
     engine = host_info["engine"]
     configured = engine.get("containerd_configured", CONTAINERD_ROOT)
-    roots = (
-        ("docker_engine_data_root", "data_root", engine.get("data_root", DATA_ROOT), data_root or DATA_ROOT),
-        (
-            "docker_engine_containerd_root",
-            "containerd_root",
-            engine.get("containerd_root", configured),
-            containerd_root or configured,
-        ),
-    )
-    for option, name, current, wanted in roots:
+    for name, current, wanted in (
+        ("data_root", engine.get("data_root", DATA_ROOT), data_root or DATA_ROOT),
+        ("containerd_root", engine.get("containerd_root", configured), containerd_root or configured),
+    ):
         if posixpath.normpath(current) != posixpath.normpath(wanted) and engine.get(f"{name}_holds"):
             return (
                 f"{current} contains images, containers or volumes, which would not be found in {wanted}: "
-                f"set {option} to {current}, or stop all containers, Docker and containerd, move {current} to "
-                f"{wanted}, and run again"
+                f"set docker_engine_{name} to {current}, or stop all containers, Docker and containerd, move {current} "
+                f"to {wanted}, and run again"
             )
     return ""
 
@@ -319,14 +313,10 @@ def daemon_settings(mirrors: list | None, options: Mapping | None = None, no_pro
 
     no_proxy: names and addresses to reach without a proxy, added if the options set a proxy.
     """
-    settings = {
-        "live-restore": True,
-        "log-driver": "json-file",
-        "log-opts": {"max-size": "100m", "max-file": "3"},
-    }
+    settings: dict = {"live-restore": True, "log-driver": "json-file"}
     # The engine does not start if its log driver does not support these.
-    if (options or {}).get("log-driver", "json-file") != "json-file":
-        del settings["log-opts"]
+    if (options or {}).get("log-driver", "json-file") == "json-file":
+        settings["log-opts"] = {"max-size": "100m", "max-file": "3"}
     if mirrors:
         settings["registry-mirrors"] = list(mirrors)
     for name, value in (options or {}).items():
@@ -350,17 +340,12 @@ def engine_plan(
     containerd_root: str = "",
     no_proxy: list | None = None,
 ) -> dict:
-    """Return what the role does about a host's engine.
-
-    The arguments are the role's options, and no_proxy of daemon_settings. The result:
+    """Return what the role does about a host's engine. The filter's documentation describes arguments and result.
 
     action: leave (engine and Compose are usable), install (both), compose (only Compose, for an engine that the role
-    does not manage), or refuse. problems: a line for each reason to refuse.
-    packages: those to install. pin: apt's version pattern. versioned: the packages that it applies to.
-    repository: URL of the apt repository. old_sources: files not written by the role that have only this repository.
-    settings: the content of daemon.json. validate: the command that checks it.
+    does not manage), or refuse. old_sources: files not written by the role that have only this repository.
     """
-    engine = host_info["engine"]
+    engine, options = host_info["engine"], options or {}
     settings = daemon_settings(mirrors, options, no_proxy)
     plan = {
         "action": "leave", "packages": [], "pin": pin_of(source, version), "versioned": VERSIONED[source][0],
@@ -381,12 +366,12 @@ def engine_plan(
     if problems:
         return refuse(*problems)
     if engine["source"] == "podman-docker":
-        remedy = "remove it (apt-get remove podman-docker) and run again"
-        return refuse(f"podman-docker provides the docker command: {remedy}")
+        wrong = "podman-docker provides the docker command"
+        return refuse(f"{wrong}: remove it (apt-get remove podman-docker) and run again")
     if "permission denied" in engine["error"]:
         return refuse("permission denied on the Docker socket: run with become")
     if engine["managed"] or engine["source"] == "none":
-        problem = changed_root_problem(host_info, (options or {}).get("data-root", ""), containerd_root)
+        problem = changed_root_problem(host_info, options.get("data-root", ""), containerd_root)
         if problem:
             return refuse(problem)
     usable = engine["serves"] and version_tuple(engine["compose"]) >= COMPOSE_MINIMUM
@@ -416,8 +401,7 @@ def engine_plan(
     # The role does not write the settings of an engine that it does not manage.
     new = action == "install" and engine["source"] == "none" and not engine["managed"]
     if new:
-        given = {**(options or {}), **({"registry-mirrors": mirrors} if mirrors else {})}
-        problems += existing_settings_problems(host_info, given)
+        problems += existing_settings_problems(host_info, {*options, *(["registry-mirrors"] if mirrors else [])})
     if new or engine["managed"]:
         problems += settings_problems(host_info, settings)
     return refuse(*problems) if problems else {**plan, "action": action}

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from decimal import Decimal
 
@@ -321,7 +320,7 @@ def test_a_balance_that_nobody_tells_is_said_so() -> None:
 
 
 def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
-    asked = json.loads(client_queries(VALUES, FLEET, "broker-1"))
+    asked = client_queries(VALUES, FLEET, "broker-1")
     assert [one["url"] for one in asked["execution"]] == [RPC]
     assert asked["consensus"] == asked["addresses"] == []
     assert verdict([execution(balances={})], [], "broker-1").publishers == []
@@ -329,14 +328,14 @@ def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
 
 
 def test_nothing_is_asked_from_an_agent_s_host_nor_when_it_is_ignored() -> None:
-    assert client_queries(VALUES, FLEET, "agent-1") == ""
-    assert client_queries({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == ""
+    assert client_queries(VALUES, FLEET, "agent-1") == {}
+    assert client_queries({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == {}
     assert check_l1("node-1", {**VALUES, "aztec_l1_checks": "ignore"}, FLEET, None).problems == []
     assert check_l1("agent-1", VALUES, FLEET, None).problems == []
 
 
 def test_questions_of_node_and_broker_on_one_host() -> None:
-    asked = json.loads(client_queries(VALUES, FLEET, "node-1"))
+    asked = client_queries(VALUES, FLEET, "node-1")
     assert asked == {
         "execution": [{"url": RPC, "headers": {}, "traces": True}],
         "consensus": [{"url": BEACON, "headers": {}}],
@@ -348,7 +347,7 @@ def test_questions_of_node_and_broker_on_one_host() -> None:
         "seconds": 10,
     }
     apart = {**VALUES, "prover_broker_l1_execution_urls": ["http://own.lan"]}
-    assert [one["url"] for one in json.loads(client_queries(apart, FLEET, "node-1"))["execution"]] == [
+    assert [one["url"] for one in client_queries(apart, FLEET, "node-1")["execution"]] == [
         RPC,
         "http://own.lan",
     ]
@@ -381,7 +380,7 @@ def test_faults_of_node_and_broker_go_by_the_variable_that_decides() -> None:
 )
 def test_api_keys_of_consensus_clients(environment: dict, url: str, headers: dict) -> None:
     values = {**VALUES, "prover_node_secret_environment": environment}
-    assert json.loads(client_queries(values, FLEET, "node-2"))["consensus"] == [{"url": url, "headers": headers}]
+    assert client_queries(values, FLEET, "node-2")["consensus"] == [{"url": url, "headers": headers}]
 
 
 def test_api_keys_go_by_the_place_of_their_url() -> None:
@@ -557,12 +556,12 @@ def untraced(recent: str = "", **changes) -> dict:
 
 def test_clients_for_traces_are_asked_once() -> None:
     """An execution client that is named for traces too is one client; one that is not named for them is not asked."""
-    asked = json.loads(client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1"))
+    asked = client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1")
     assert asked["execution"] == [{"url": RPC, "headers": {}, "traces": True}]
     assert asked["debug"] == [{"url": DEBUG, "headers": {}}]
-    asked = json.loads(client_queries({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2"))
+    asked = client_queries({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2")
     assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [{"url": DEBUG, "headers": {}}])
-    asked = json.loads(client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1"))
+    asked = client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1")
     assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [])
 
 
@@ -843,7 +842,7 @@ def test_an_account_that_tops_publishers_up(
     assert [one.level for one in found.problems if "in its URL" not in one.wrong] == levels
     assert found.publishers[-1][1] == f"{OTHER} (funding account)"
     assert found.publishers[-1][3] == shown
-    asked = json.loads(client_queries(values, {**six, "funder": OTHER}, "node-2"))
+    asked = client_queries(values, {**six, "funder": OTHER}, "node-2")
     assert asked["addresses"] == [PUBLISHER, OTHER]
 
 
@@ -943,10 +942,10 @@ def test_a_signer_that_does_not_know_the_account_that_tops_up() -> None:
 
 def test_the_signer_is_asked_by_the_node_s_host_alone_and_only_where_it_signs() -> None:
     url = SIGNED["prover_node_web3signer_url"]
-    assert json.loads(client_queries({**VALUES, **SIGNED}, FLEET, "node-1"))["signer"] == [{"url": url, "headers": {}}]
-    assert json.loads(client_queries({**VALUES, **SIGNED}, FLEET, "broker-1"))["signer"] == []
+    assert client_queries({**VALUES, **SIGNED}, FLEET, "node-1")["signer"] == [{"url": url, "headers": {}}]
+    assert client_queries({**VALUES, **SIGNED}, FLEET, "broker-1")["signer"] == []
     other = {**SIGNED, "prover_node_key_source": "env"}
-    assert json.loads(client_queries({**VALUES, **other}, FLEET, "node-1"))["signer"] == []
+    assert client_queries({**VALUES, **other}, FLEET, "node-1")["signer"] == []
 
 
 @pytest.mark.parametrize(
