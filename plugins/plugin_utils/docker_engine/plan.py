@@ -153,41 +153,28 @@ def conflicting_packages(host_info: Mapping, source: str) -> list[str]:
 
 def usability_problems(host_info: Mapping) -> list[str]:
     """Return why the host, or an engine that responds, cannot run the fleet's containers."""
-    engine, problems = host_info["engine"], []
-    if not engine["systemd"]:
-        problems.append(
-            "the host does not run systemd, which starts the engine and the port guard: boot it with systemd, or use "
-            "another machine"
-        )
-    if engine["snap"]:
-        problems.append(
-            "snap's Docker sees only a part of the host's files, and the port guard cannot delay its start: remove it "
-            "with its containers (snap remove docker) and run again"
-        )
-    if engine["desktop"]:
-        problems.append(
-            "Docker Desktop runs containers in a virtual machine, which the port guard does not reach: stop it, "
-            "install Docker Engine instead, and run again"
-        )
-    if "rootless" in engine["security"]:
-        problems.append(
-            "the engine is rootless and hides the sources that the port guard admits: stop it, unset DOCKER_HOST, "
-            "run the engine as root (systemctl enable --now docker.service) and run again"
-        )
+    engine, security = host_info["engine"], host_info["engine"]["security"]
     # The role changes the settings of an engine that it manages.
-    if engine["managed"]:
-        return problems
-    if "userns" in engine["security"]:
-        problems.append(
-            "the engine maps the users of containers (userns-remap), which then cannot read root's files: remove "
-            f"userns-remap from {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service"
-        )
-    if engine["selinux_enforcing"] and "selinux" in engine["security"]:
-        problems.append(
-            "the engine labels containers for SELinux, which then cannot read the fleet's files: set selinux-enabled "
-            f"to false in {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service"
-        )
-    return problems
+    fixed = not engine["managed"]
+    problems = {
+        "the host does not run systemd, which starts the engine and the port guard: boot it with systemd, or use "
+        "another machine": not engine["systemd"],
+        "snap's Docker sees only a part of the host's files, and the port guard cannot delay its start: remove it "
+        "with its containers (snap remove docker) and run again": engine["snap"],
+        "Docker Desktop runs containers in a virtual machine, which the port guard does not reach: stop it, "
+        "install Docker Engine instead, and run again": engine["desktop"],
+        "the engine is rootless and hides the sources that the port guard admits: stop it, unset DOCKER_HOST, "
+        "run the engine as root (systemctl enable --now docker.service) and run again": "rootless" in security,
+        "the engine maps the users of containers (userns-remap), which then cannot read root's files: remove "
+        f"userns-remap from {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service": (
+            fixed and "userns" in security
+        ),
+        "the engine labels containers for SELinux, which then cannot read the fleet's files: set selinux-enabled "
+        f"to false in {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service": (
+            fixed and engine["selinux_enforcing"] and "selinux" in security
+        ),
+    }
+    return [problem for problem, found in problems.items() if found]
 
 
 def flags_of(command: list[str]) -> list[str]:

@@ -148,7 +148,7 @@ def top_up_problems(host: str, funder: str, balances: Mapping, amount: int, prob
     balance = int(balances.get(funder, 0))
     if balance >= amount:
         remedy = f"wait a few minutes for the node to top it up from {funder}, or send ETH to it"
-        return [replace(one, remedy=remedy, level="warning") for one in problems]
+        return [Problem(one.host, one.variable, one.wrong, remedy, "warning") for one in problems]
     has = ether(balance) if funder in balances else "an unknown balance"
     wrong = f"the funding account {funder} has {has}, and one top-up is {ether(amount)}"
     return [*problems, Problem(host, "prover_node_funding_amount", wrong, f"send ETH to {funder}", "warning")]

@@ -106,8 +106,9 @@ def check_execution(response: Mapping, settings: L1Settings) -> Iterator[ClientP
 
 def check_debug(response: Mapping, settings: L1Settings) -> Iterator[ClientProblem]:
     """Yield the problems, except for the traces, of a client that the node only queries for traces."""
+    refused = response.get("refused") or {}
     if response.get("head") is None:
-        wrong = (response.get("refused") or {}).get("head", "does not report its latest block")
+        wrong = refused.get("head", "does not report its latest block")
         yield ClientProblem(wrong, ETH_REMEDY, settings.trace_level or "warning")
 
 

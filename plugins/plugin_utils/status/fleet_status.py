@@ -113,26 +113,20 @@ def agent_states(container: dict) -> list[str]:
 
 def guard_problem(guard: dict, section: str) -> str:
     """Return the problem of the port guard for a component, or ''."""
-    restart = "run systemctl restart aztec-port-guard on the host"
-    if not guard["installed"]:
-        return "the port guard is not installed: run site.yml"
-    if guard["table_problem"]:
-        return f"the state of the port guard is unknown: {guard['table_problem']}"
-    if not guard["loaded"]:
-        return f"the port guard's tables are missing: {restart}"
-    if guard["owner"] == "none":
-        return f"the port guard's tables do not have an owner, so that a flush would remove them: {restart}"
-    if guard["owner"] not in GUARDED:
-        return f"the port guard's table belongs to {guard['owner']}: end that process, then {restart}"
-    if guard["problems"]:
-        return f"{guard['problems'][0]}: delete the file, then run site.yml"
-    if section not in guard["sections"]:
-        return "the port guard does not have a section for this component: run site.yml"
-    if guard["outdated"]:
-        return "the port guard's rules differ from its sections: run site.yml"
-    if not guard["enabled"]:
-        return "the port guard is not enabled and does not start after a reboot: run site.yml"
-    return ""
+    restart, owner = "run systemctl restart aztec-port-guard on the host", guard["owner"]
+    file = (guard["problems"] or [""])[0]
+    problems = {
+        "the port guard is not installed: run site.yml": not guard["installed"],
+        f"the state of the port guard is unknown: {guard['table_problem']}": guard["table_problem"],
+        f"the port guard's tables are missing: {restart}": not guard["loaded"],
+        f"the port guard's tables do not have an owner, so that a flush would remove them: {restart}": owner == "none",
+        f"the port guard's table belongs to {owner}: end that process, then {restart}": owner not in GUARDED,
+        f"{file}: delete the file, then run site.yml": file,
+        "the port guard does not have a section for this component: run site.yml": section not in guard["sections"],
+        "the port guard's rules differ from its sections: run site.yml": guard["outdated"],
+        "the port guard is not enabled and does not start after a reboot: run site.yml": not guard["enabled"],
+    }
+    return next((problem for problem, found in problems.items() if found), "")
 
 
 def guard_cell(guard: dict, section: str) -> str:
