@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain, repeat
 from urllib.parse import quote
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
@@ -104,11 +105,9 @@ def add_api_keys(urls: Sequence, environment: Mapping) -> list:
     Aztec sends the API key in a header if one is configured, otherwise in the query (?key=).
     """
     keys = split_list(environment.get("L1_CONSENSUS_HOST_API_KEYS"))
-    names = split_list(environment.get("L1_CONSENSUS_HOST_API_KEY_HEADERS"))
+    headers = split_list(environment.get("L1_CONSENSUS_HOST_API_KEY_HEADERS"))
     clients = []
-    for number, url in enumerate(map(str, urls)):
-        key = keys[number] if number < len(keys) else ""
-        header = names[number] if number < len(names) else ""
+    for url, key, header in zip(map(str, urls), chain(keys, repeat("")), chain(headers, repeat(""))):
         queried = url.partition("#")[0]
         if key and not header:
             queried += f"{'&' if '?' in queried else '?'}key={quote(key, safe='')}"

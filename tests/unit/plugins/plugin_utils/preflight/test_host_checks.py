@@ -7,10 +7,6 @@ from __future__ import annotations
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
-    ipv6_problems,
-    unmanaged_engine_problems,
-)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
     HARDWARE_HEADS,
 )
@@ -18,8 +14,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_ch
     bridge_problems,
     check_hosts,
     guard_problems,
+    ipv6_problems,
     port_problems,
     publish_problems,
+    unmanaged_engine_problems,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
     ComponentSettings,
