@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
@@ -19,21 +19,23 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     leave_out_agents,
     merge_problems,
     problem_table,
+    table,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import hardware_table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import HARDWARE_HEADS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import check_hosts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
     component_settings,
     engine_settings,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
+    CLIENT_HEADS,
+    PUBLISHER_HEADS,
     check_l1,
-    l1_tables,
     will_start_node,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
+    NETWORK_HEADS,
     check_network,
-    network_table,
     registry_problems,
 )
 
@@ -43,23 +45,20 @@ IMAGE_SETTINGS = tuple(
 )
 
 
-class ActionModule(ActionBase):
+class ActionModule(CollectionActionBase):
     """Run once for all hosts. Display hardware and problems as tables, and fail with one line if there is an error."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = {"fleet": {"type": "dict", "required": True}}
 
-    def run(self, tmp=None, task_vars=None):
+    def execute(self, arguments, task_vars):
         """Check the hosts. The result contains those that are unreachable or left out."""
-        result = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec({"fleet": {"type": "dict", "required": True}})
         fleet = to_builtin(arguments["fleet"])
         wrong = fleet_problem(fleet)
         if wrong:
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
-        host_infos, settings, engines, l1_results, networks, image_settings = {}, {}, {}, [], [], set()
+        host_infos, settings, engines, image_settings = {}, {}, {}, set()
+        problems, clients, publishers, networks = [], [], [], []
         for host in task_vars["ansible_play_hosts_all"]:
             here = fleet["hosts"].get(host)
             if here is None:
@@ -75,36 +74,33 @@ class ActionModule(ActionBase):
             if variables.get("preflight_host_info"):
                 host_info = host_infos[host] = to_builtin(variables["preflight_host_info"])
                 starts = NODE in here["components"] and will_start_node(host_info, values)
-                l1_results.append(check_l1(host, values, fleet, host_info.get("l1"), starts))
-                networks.append(check_network(host, values, fleet, host_info.get("network")))
+                l1_result = check_l1(host, values, fleet, host_info.get("l1"), starts)
+                found, rows = check_network(host, values, fleet, host_info.get("network"))
+                problems += l1_result.problems + found
+                clients += l1_result.clients
+                publishers += l1_result.publishers
+                networks += rows
 
         checked = check_hosts(host_infos, fleet, settings, engines)
-        problems = [
-            *checked.problems,
-            *(problem for l1_result in l1_results for problem in l1_result.problems),
-            *(problem for found, _rows in networks for problem in found),
-            *registry_problems(host_infos, fleet, image_settings),
-        ]
+        problems = [*checked.problems, *problems, *registry_problems(host_infos, fleet, image_settings)]
         components = {host: fleet["hosts"][host]["components"] for host, host_info in host_infos.items() if host_info}
         agents = [host for host, names in components.items() if AGENT in names]
         problems = leave_out_agents(problems, agents, [host for host in agents if components[host] == [AGENT]])
-        left_out = {one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT}
-        result.update(changed=False, unreachable_hosts=checked.unreachable, left_out=left_out)
-        tables = (
-            hardware_table(checked.hardware) if checked.hardware else "",
-            l1_tables(
-                [row for l1_result in l1_results for row in l1_result.clients],
-                [row for l1_result in l1_results for row in l1_result.publishers],
-            ),
-            network_table([row for _problems, rows in networks for row in rows]),
-        )
-        for text in filter(None, tables):
-            self._display.display(f"{text}\n")
+        for rows, heads in (
+            (checked.hardware, HARDWARE_HEADS),
+            (clients, CLIENT_HEADS),
+            (publishers, PUBLISHER_HEADS),
+            (networks, NETWORK_HEADS),
+        ):
+            if rows:
+                self._display.display(f"{table(rows, heads)}\n")
         hosts = list(host_infos)
         joined = merge_problems(problems, hosts)
         errors = sum(problem.level == "error" for problem in joined)
         if joined:
             self._display.display(problem_table(problems, hosts), color="red" if errors else "yellow")
+        left_out = {one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT}
+        result = {"unreachable_hosts": checked.unreachable, "left_out": left_out}
         if errors:
             msg = f"{count_problems(errors)} on the hosts, in the table above; nothing was changed."
             result.update(failed=True, msg=msg)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_problems
@@ -30,22 +30,17 @@ def host_info_or_reason(result: object, here: dict, left_out: str) -> object:
     return result.get("host_info", UNREACHABLE) if isinstance(result, Mapping) else FAILED_EARLIER
 
 
-class ActionModule(ActionBase):
+class ActionModule(CollectionActionBase):
     """Run once for all hosts. Display the fleet as a table, and fail with one line if there is a problem."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = {
+        "fleet": {"type": "dict", "required": True},
+        "host_info_variable": {"type": "str", "required": True},
+        "left_out": {"type": "dict", "default": {}},
+    }
 
-    def run(self, tmp=None, task_vars=None):
+    def execute(self, arguments, task_vars):
         """Report the status of the hosts of the play, including those that failed."""
-        result = super().run(tmp, task_vars)
-        spec = {
-            "fleet": {"type": "dict", "required": True},
-            "host_info_variable": {"type": "str", "required": True},
-            "left_out": {"type": "dict", "default": {}},
-        }
-        _validated, arguments = self.validate_argument_spec(spec)
         fleet, host_infos = to_builtin(arguments["fleet"]), {}
         wrong = fleet_problem(fleet)
         if wrong:
@@ -57,16 +52,11 @@ class ActionModule(ActionBase):
                 host_infos[host] = host_info_or_reason(registered, fleet["hosts"][host], reason)
         report = fleet_report(host_infos, fleet)
         self._display.display("\n" + report_table(report) + "\n", color="red" if report.problems else None)
-        result.update(
-            changed=False,
-            notes=[" ".join(note) for note in report.notes],
-            problems=[" ".join(problem) for problem in report.problems],
-        )
         # In check mode, a run did not correct the problems that it would correct.
-        if report.problems and not self._task.check_mode:
-            result.update(failed=True, msg=f"{count_problems(len(report.problems))} in the fleet, in the table above.")
-        elif report.notes or report.problems:
-            result["msg"] = "See the table above."
+        failed = bool(report.problems) and not self._task.check_mode
+        if failed:
+            msg = f"{count_problems(len(report.problems))} in the fleet, in the table above."
         else:
-            result["msg"] = "All components are healthy."
-        return result
+            msg = "See the table above." if report.notes or report.problems else "All components are healthy."
+        texts = {name: [" ".join(one) for one in getattr(report, name)] for name in ("notes", "problems")}
+        return {**texts, "failed": failed, "msg": msg}

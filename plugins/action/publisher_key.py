@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +26,14 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argumen
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import unresolved_value
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import qr, vault_file, wallet
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import CURRENT, KEYS, MNEMONICS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_file import shown
+
+try:
+    import segno
+except ImportError:  # optional
+    segno = None
 
 # The prefix of the options' variables in playbooks/keys.yml.
 PREFIX = "publisher_key_"
@@ -68,6 +75,14 @@ class Request:
 OPTIONS = tuple(vars(Request()))
 
 
+# How an option is read, by the type of its default.
+TYPES = {
+    bool: (as_bool, "is not a boolean: write true or false"),
+    int: (as_int, "is not a whole number: give one from 0"),
+    str: (lambda value: value if isinstance(value, str) else None, "is not text: put it in quotes"),
+}
+
+
 def typed_options(prefix: str, arguments: Mapping, defaults: Mapping) -> dict:
     """Return the given options as values of the types of their defaults.
 
@@ -75,20 +90,11 @@ def typed_options(prefix: str, arguments: Mapping, defaults: Mapping) -> dict:
     """
     given = {}
     for name, default in defaults.items():
-        value = arguments.get(name)
-        if value in (None, ""):
-            continue
-        if isinstance(default, bool):
-            given[name] = as_bool(value)
-            problem = "is not a boolean: write true or false"
-        elif isinstance(default, int):
-            given[name] = as_int(value)
-            problem = "is not a whole number: give one from 0"
-        else:
-            given[name] = value if isinstance(value, str) else None
-            problem = "is not text: put it in quotes"
-        if given[name] is None or (isinstance(default, int) and given[name] < 0):
-            raise ValueError(f"{prefix}{name} {problem}")
+        if arguments.get(name) not in (None, ""):
+            convert, problem = TYPES[type(default)]
+            given[name] = convert(arguments[name])
+            if given[name] is None or (type(default) is int and given[name] < 0):
+                raise ValueError(f"{prefix}{name} {problem}")
     return given
 
 
@@ -334,7 +340,8 @@ class ActionModule(CollectionActionBase):
         show(f"\n{what}. It pays for submitting proofs: send ETH to it.\n\n  {address}\n")
         if request.qr != "none":
             try:
-                code = qr.qr_lines(qr.payment_uri(address) if request.qr == "uri" else address)
+                # The URI of EIP-681, which wallets read from a QR code.
+                code = qr_lines(f"ethereum:{address}" if request.qr == "uri" else address)
             except ValueError as error:
                 code = [f"(no QR code: {error})"]
             else:
@@ -349,6 +356,15 @@ class ActionModule(CollectionActionBase):
             show(f"The file of {PREFIX}file still contains the secret in plain text: delete it.")
         if request.show_mnemonic:
             show(f"\nThe mnemonic, to be written down:\n\n  {account.mnemonic}\n", screen_only=True)
+
+
+def qr_lines(text: str) -> list:
+    """Return the QR code of a text as lines of half blocks: two modules for each character, light on dark."""
+    if segno is None:
+        raise ValueError(f"the controller's Python does not have segno: run {sys.executable} -m pip install segno")
+    out = io.StringIO()
+    segno.make(text, micro=False, error="m").terminal(out, compact=True)
+    return out.getvalue().splitlines()
 
 
 def inventory_of(group: str, task_vars: Mapping) -> tuple:

@@ -31,7 +31,11 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer, Places
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import check_l1, l1_tables
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
+    CLIENT_HEADS,
+    check_l1,
+    values_by_address,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import client_queries, l1_settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import ether
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
@@ -93,8 +97,8 @@ def check_source(values: Mapping) -> None:
         raise ValueError(f"{SEVERAL_KEYS} has several keys: replace one of them there and run playbooks/site.yml")
 
 
-def l1_query(task_vars: Mapping, fleet: Mapping) -> tuple:
-    """Return (the variables of the node's host, its L1 query for host_info or '' if L1 checks are off)."""
+def l1_queries(task_vars: Mapping, fleet: Mapping) -> tuple:
+    """Return (the variables of the node's host, its L1 queries, {} if L1 checks are off)."""
     host = task_vars["inventory_hostname"]
     values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
     return values, client_queries(values, fleet, host)
@@ -158,10 +162,8 @@ class ActionModule(publisher_key.ActionModule):
         try:
             return getattr(self, f"_{step}")(arguments, task_vars)
         except (ValueError, OSError) as error:
-            found = {"msg": publisher_key.message_of(error), "failed": True}
-        if step == "stage":
-            found["msg"] += "; nothing was changed."
-        return found
+            end = "; nothing was changed." if step == "stage" else ""
+            return {"failed": True, "msg": f"{publisher_key.message_of(error)}{end}"}
 
     def _stage(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Plan the run, and store a new key in the vault if there is none yet."""
@@ -191,7 +193,7 @@ class ActionModule(publisher_key.ActionModule):
         key = new.key if new else vault.keys.get(plan.slot)
         before = to_builtin(arguments["fleet"])
         fleet = self._fleet_with(key, task_vars, before, written) if key else {}
-        if request.force and not request.confirm and fleet and l1_query(task_vars, fleet)[1]:
+        if request.force and not request.confirm and fleet and l1_queries(task_vars, fleet)[1]:
             raise ValueError(f"{PREFIX}force requires {PREFIX}confirm, or aztec_l1_checks set to ignore: omit it")
         if new and not self._task.check_mode:
             with vault_file.locked(path.parent):
@@ -297,11 +299,12 @@ class ActionModule(publisher_key.ActionModule):
         request, staged = request_of(arguments), to_builtin(arguments["staged"])
         action, addresses = staged["action"], staged["addresses"]
         fleet = {**staged["fleet"], "publishers": [], "funder": ""}
-        values, query = l1_query(task_vars, fleet)
-        if not query:
+        values, queries = l1_queries(task_vars, fleet)
+        if not queries:
             return self._unchecked(request, staged)
-        accounts = list(addresses.values())
-        query = json.dumps({**json.loads(query), "addresses": accounts, "sent": accounts, "fees": True})
+        host, accounts = task_vars["inventory_hostname"], list(addresses.values())
+        settings = l1_settings(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
+        query = json.dumps({**queries, "addresses": accounts, "sent": accounts, "fees": True})
         # An account that the node uses already needs no check.
         wanted = addresses[staged["slot"]] if action in ("stage", "rotate", "rollback") else ""
         end, first = time.monotonic() + request.wait, True
@@ -309,18 +312,25 @@ class ActionModule(publisher_key.ActionModule):
             info = self._query_host(query, task_vars)
             if "host_info" not in info:
                 return info
-            verdict, seen, insufficient, low = self._judge(values, fleet, info["host_info"]["l1"], wanted, task_vars)
+            responses, insufficient, low = info["host_info"]["l1"], "", ""
+            verdict = check_l1(host, values, fleet, responses)
+            seen = {
+                name: values_by_address(responses["execution"], name, settings.chain_id)
+                for name in ("balances", "sent")
+            }
+            if wanted:
+                insufficient = rotation.insufficient_balance(wanted, seen["balances"], settings, verdict.cost)
+                low = insufficient or rotation.low_balance(wanted, seen["balances"], settings)
             errors = sum(one.level == "error" for one in verdict.problems)
             left = end - time.monotonic()
-            if not (insufficient or low) or left <= 0 or (errors and first):
+            if not low or left <= 0 or (errors and first):
                 break
-            host = task_vars["inventory_hostname"]
-            self._display.display(f"  {host}: {insufficient or low}; {left:.0f} s left")
+            self._display.display(f"  {host}: {low}; {left:.0f} s left")
             time.sleep(min(POLL_SECONDS, left))
             first = False
         rows = rotation.account_rows(addresses, **seen)
         accounts_table = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))
-        self._display.display(f"\n{l1_tables(verdict.clients, [])}\n\n{accounts_table}\n")
+        self._display.display(f"\n{table(verdict.clients, CLIENT_HEADS)}\n\n{accounts_table}\n")
         if verdict.problems:
             self._display.display(problem_table(verdict.problems), color="red" if errors else "yellow")
         if errors:
@@ -339,18 +349,6 @@ class ActionModule(publisher_key.ActionModule):
         if low:
             self._display.display(low, color="yellow")
         return {"balances": {one: ether(amount) for one, amount in seen["balances"].items()}}
-
-    def _judge(self, values: Mapping, fleet: Mapping, answers: Mapping, wanted: str, task_vars: Mapping) -> tuple:
-        """Return (verdict on the L1, balances and transactions, why the wanted account cannot pay, its warning)."""
-        host = task_vars["inventory_hostname"]
-        verdict = check_l1(host, values, fleet, answers)
-        settings = l1_settings(values, fleet["network"], fleet["hosts"][host]["components"], fleet["line"])
-        execution, chain_id = answers["execution"], settings.chain_id
-        seen = {name: rotation.latest_values(execution, name, chain_id) for name in ("balances", "sent")}
-        if not wanted:
-            return verdict, seen, "", ""
-        insufficient = rotation.insufficient_balance(wanted, seen["balances"], settings, verdict.cost)
-        return verdict, seen, insufficient, insufficient or rotation.low_balance(wanted, seen["balances"], settings)
 
     def _unchecked(self, request: Request, staged: Mapping) -> dict:
         """Return the result without L1 checks. Raise ValueError unless the run may go on without them."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.filter.filter_errors import filter_errors
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import l1_queries
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import agent_count
 
 
 def release(version: str, line: str = "") -> dict:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.aztec_ops.prover.plugins.action.publisher_key import qr_lines
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.ethereum import ethereum_address
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.qr import qr_lines
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.wallet import from_mnemonic
 from eth_keyfile import create_keyfile_json
 

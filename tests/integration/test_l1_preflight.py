@@ -29,9 +29,11 @@ import yaml
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import forms
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client as l1_probe
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import query_l1
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
+    CLIENT_HEADS,
+    PUBLISHER_HEADS,
     check_l1,
-    l1_tables,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
     client_queries,
@@ -280,7 +282,7 @@ LAB = {"aztec_l1_chain_id": 31337, "aztec_l1_registry": REGISTRY, "aztec_l1_time
 def judged(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values):
     """Ask these clients as a host does and judge what they say."""
     every = {**LAB, "aztec_l1_execution_urls": execution, "aztec_l1_consensus_urls": consensus, **values}
-    return check_l1("node-1", every, fleet, query_l1(json.loads(client_queries(every, fleet, "node-1"))), starts)
+    return check_l1("node-1", every, fleet, query_l1(client_queries(every, fleet, "node-1")), starts)
 
 
 def lines(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values) -> list:
@@ -291,7 +293,8 @@ def lines(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = 
 def test_the_lab_s_l1_is_well(chain, serve) -> None:
     url = serve(Endpoint)
     assert lines([chain, url + "/"], [url, url + "/"]) == []
-    seen = l1_tables(judged([chain], [url]).clients, judged([chain], [url]).publishers)
+    found = judged([chain], [url])
+    seen = f"{table(found.clients, CLIENT_HEADS)}\n\n{table(found.publishers, PUBLISHER_HEADS)}"
     assert re.search(r"execution 1 .* 31337 +block [1-9]\d* .* registry, traces .* ok$", seen, re.MULTILINE)
     assert re.search(rf"{PUBLISHER} +10000 ETH +[1-9]\d+ proofs$", seen, re.MULTILINE)
 

@@ -86,7 +86,6 @@ NO_LINES = {
     "not checked: the versions cannot be compared": _NOTE,
     "not checked: the file does not contain nodeVersion": _NOTE,
     "not checked: NETWORK_CONFIG_LOCATION is a file in the container": _NOTE,
-    "not a version: use the form 1.2.3": _NOT_TEXT,
     ": Pull complete: : Already exists": _NOT_TEXT,
     ": Pulling fs layer": _NOT_TEXT,
     "{} failed: {}": _OTHERS,

@@ -66,12 +66,12 @@ def precedence(version: str) -> tuple | None:
 def compare(own: str, network: str) -> str:
     """Compare a version with the version of a network.
 
-    Return "same", "newer" or "older" within a major version, "line ahead" or "line behind" where the majors differ.
-    Raise ValueError where either text is not a version.
+    Return "same", "newer" or "older" within a major version, "line ahead" or "line behind" where the majors differ, ""
+    where either text is not a version.
     """
     left, right = precedence(own), precedence(network)
     if left is None or right is None:
-        raise ValueError("not a version: use the form 1.2.3")
+        return ""
     if left[0] != right[0]:
         return "line ahead" if left[0] > right[0] else "line behind"
     return "same" if left == right else "newer" if left > right else "older"

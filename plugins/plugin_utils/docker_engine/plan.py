@@ -153,41 +153,28 @@ def conflicting_packages(host_info: Mapping, source: str) -> list[str]:
 
 def usability_problems(host_info: Mapping) -> list[str]:
     """Return why the host, or an engine that responds, cannot run the fleet's containers."""
-    engine, problems = host_info["engine"], []
-    if not engine["systemd"]:
-        problems.append(
-            "the host does not run systemd, which starts the engine and the port guard: boot it with systemd, or use "
-            "another machine"
-        )
-    if engine["snap"]:
-        problems.append(
-            "snap's Docker sees only a part of the host's files, and the port guard cannot delay its start: remove it "
-            "with its containers (snap remove docker) and run again"
-        )
-    if engine["desktop"]:
-        problems.append(
-            "Docker Desktop runs containers in a virtual machine, which the port guard does not reach: stop it, "
-            "install Docker Engine instead, and run again"
-        )
-    if "rootless" in engine["security"]:
-        problems.append(
-            "the engine is rootless and hides the sources that the port guard admits: stop it, unset DOCKER_HOST, "
-            "run the engine as root (systemctl enable --now docker.service) and run again"
-        )
+    engine, security = host_info["engine"], host_info["engine"]["security"]
     # The role changes the settings of an engine that it manages.
-    if engine["managed"]:
-        return problems
-    if "userns" in engine["security"]:
-        problems.append(
-            "the engine maps the users of containers (userns-remap), which then cannot read root's files: remove "
-            f"userns-remap from {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service"
-        )
-    if engine["selinux_enforcing"] and "selinux" in engine["security"]:
-        problems.append(
-            "the engine labels containers for SELinux, which then cannot read the fleet's files: set selinux-enabled "
-            f"to false in {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service"
-        )
-    return problems
+    fixed = not engine["managed"]
+    problems = {
+        "the host does not run systemd, which starts the engine and the port guard: boot it with systemd, or use "
+        "another machine": not engine["systemd"],
+        "snap's Docker sees only a part of the host's files, and the port guard cannot delay its start: remove it "
+        "with its containers (snap remove docker) and run again": engine["snap"],
+        "Docker Desktop runs containers in a virtual machine, which the port guard does not reach: stop it, "
+        "install Docker Engine instead, and run again": engine["desktop"],
+        "the engine is rootless and hides the sources that the port guard admits: stop it, unset DOCKER_HOST, "
+        "run the engine as root (systemctl enable --now docker.service) and run again": "rootless" in security,
+        "the engine maps the users of containers (userns-remap), which then cannot read root's files: remove "
+        f"userns-remap from {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service": (
+            fixed and "userns" in security
+        ),
+        "the engine labels containers for SELinux, which then cannot read the fleet's files: set selinux-enabled "
+        f"to false in {DAEMON_JSON} or the unit's flags, and run systemctl restart docker.service": (
+            fixed and engine["selinux_enforcing"] and "selinux" in security
+        ),
+    }
+    return [problem for problem, found in problems.items() if found]
 
 
 def flags_of(command: list[str]) -> list[str]:
@@ -247,7 +234,7 @@ def settings_problems(host_info: Mapping, settings: Mapping) -> list[str]:
     return problems
 
 
-def existing_settings_problems(host_info: Mapping, options: Mapping) -> list[str]:
+def existing_settings_problems(host_info: Mapping, options: set) -> list[str]:
     """Return a problem if a host without an engine has a daemon.json with settings that these options do not name."""
     names = host_info["engine"]["daemon_json_names"]
     if names is None:
@@ -295,21 +282,15 @@ def changed_root_problem(host_info: Mapping, data_root: str, containerd_root: st
     """Return the problem with a change of a root that contains images, containers or volumes, or ''."""
     engine = host_info["engine"]
     configured = engine.get("containerd_configured", CONTAINERD_ROOT)
-    roots = (
-        ("docker_engine_data_root", "data_root", engine.get("data_root", DATA_ROOT), data_root or DATA_ROOT),
-        (
-            "docker_engine_containerd_root",
-            "containerd_root",
-            engine.get("containerd_root", configured),
-            containerd_root or configured,
-        ),
-    )
-    for option, name, current, wanted in roots:
+    for name, current, wanted in (
+        ("data_root", engine.get("data_root", DATA_ROOT), data_root or DATA_ROOT),
+        ("containerd_root", engine.get("containerd_root", configured), containerd_root or configured),
+    ):
         if posixpath.normpath(current) != posixpath.normpath(wanted) and engine.get(f"{name}_holds"):
             return (
                 f"{current} contains images, containers or volumes, which would not be found in {wanted}: "
-                f"set {option} to {current}, or stop all containers, Docker and containerd, move {current} to "
-                f"{wanted}, and run again"
+                f"set docker_engine_{name} to {current}, or stop all containers, Docker and containerd, move {current} "
+                f"to {wanted}, and run again"
             )
     return ""
 
@@ -319,14 +300,10 @@ def daemon_settings(mirrors: list | None, options: Mapping | None = None, no_pro
 
     no_proxy: names and addresses to reach without a proxy, added if the options set a proxy.
     """
-    settings = {
-        "live-restore": True,
-        "log-driver": "json-file",
-        "log-opts": {"max-size": "100m", "max-file": "3"},
-    }
+    settings: dict = {"live-restore": True, "log-driver": "json-file"}
     # The engine does not start if its log driver does not support these.
-    if (options or {}).get("log-driver", "json-file") != "json-file":
-        del settings["log-opts"]
+    if (options or {}).get("log-driver", "json-file") == "json-file":
+        settings["log-opts"] = {"max-size": "100m", "max-file": "3"}
     if mirrors:
         settings["registry-mirrors"] = list(mirrors)
     for name, value in (options or {}).items():
@@ -350,17 +327,12 @@ def engine_plan(
     containerd_root: str = "",
     no_proxy: list | None = None,
 ) -> dict:
-    """Return what the role does about a host's engine.
-
-    The arguments are the role's options, and no_proxy of daemon_settings. The result:
+    """Return what the role does about a host's engine. The filter's documentation describes arguments and result.
 
     action: leave (engine and Compose are usable), install (both), compose (only Compose, for an engine that the role
-    does not manage), or refuse. problems: a line for each reason to refuse.
-    packages: those to install. pin: apt's version pattern. versioned: the packages that it applies to.
-    repository: URL of the apt repository. old_sources: files not written by the role that have only this repository.
-    settings: the content of daemon.json. validate: the command that checks it.
+    does not manage), or refuse. old_sources: files not written by the role that have only this repository.
     """
-    engine = host_info["engine"]
+    engine, options = host_info["engine"], options or {}
     settings = daemon_settings(mirrors, options, no_proxy)
     plan = {
         "action": "leave", "packages": [], "pin": pin_of(source, version), "versioned": VERSIONED[source][0],
@@ -381,12 +353,12 @@ def engine_plan(
     if problems:
         return refuse(*problems)
     if engine["source"] == "podman-docker":
-        remedy = "remove it (apt-get remove podman-docker) and run again"
-        return refuse(f"podman-docker provides the docker command: {remedy}")
+        wrong = "podman-docker provides the docker command"
+        return refuse(f"{wrong}: remove it (apt-get remove podman-docker) and run again")
     if "permission denied" in engine["error"]:
         return refuse("permission denied on the Docker socket: run with become")
     if engine["managed"] or engine["source"] == "none":
-        problem = changed_root_problem(host_info, (options or {}).get("data-root", ""), containerd_root)
+        problem = changed_root_problem(host_info, options.get("data-root", ""), containerd_root)
         if problem:
             return refuse(problem)
     usable = engine["serves"] and version_tuple(engine["compose"]) >= COMPOSE_MINIMUM
@@ -416,8 +388,7 @@ def engine_plan(
     # The role does not write the settings of an engine that it does not manage.
     new = action == "install" and engine["source"] == "none" and not engine["managed"]
     if new:
-        given = {**(options or {}), **({"registry-mirrors": mirrors} if mirrors else {})}
-        problems += existing_settings_problems(host_info, given)
+        problems += existing_settings_problems(host_info, {*options, *(["registry-mirrors"] if mirrors else [])})
     if new or engine["managed"]:
         problems += settings_problems(host_info, settings)
     return refuse(*problems) if problems else {**plan, "action": action}

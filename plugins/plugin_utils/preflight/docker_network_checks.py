@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import (
@@ -137,13 +137,10 @@ def without_wide_routes(host: HostNetworks) -> HostNetworks:
 
 def host_networks(name: str, host_info: Mapping, options: Mapping, fleet: Mapping) -> HostNetworks:
     """Return what is compared on a host. options: those of its daemon.json."""
-    engine, here = host_info["engine"], fleet["hosts"][name]
-    others = {other: values for other, values in fleet["hosts"].items() if other != name}
+    engine, hosts, here = host_info["engine"], fleet["hosts"], fleet["hosts"][name]
     own = set(here["addresses"])
-    addresses = {one: other for other, values in others.items() for one in values["addresses"] if one not in own}
-    required = {
-        one for one, other in addresses.items() if BROKER in (*here["components"], *others[other]["components"])
-    }
+    addresses = {one: other for other, values in hosts.items() for one in values["addresses"] if one not in own}
+    required = {one for one, other in addresses.items() if BROKER in (*here["components"], *hosts[other]["components"])}
     # The bridge of a stopped engine still exists.
     bridges = {network.get("interface") for network in host_info.get("networks") or []} | {"docker0"}
     routes = [route for route in specific_routes(host_info.get("routes") or []) if route["interface"] not in bridges]
@@ -204,16 +201,14 @@ def pool_problems(host: HostNetworks) -> list[Problem]:
     return [Problem(host.name, "container engine", wrong, remedy, "warning")]
 
 
-def foreign_network_problems(host: HostNetworks, own: set) -> list[Problem]:
-    """Return a problem for each overlapping network that does not belong to the fleet. own: names of the fleet's."""
-    problems = []
+def foreign_network_problems(host: HostNetworks, own: set) -> Iterator[Problem]:
+    """Yield a problem for each overlapping network that does not belong to the fleet. own: names of the fleet's."""
     for network in host.networks:
         name, (description, level) = network["name"], host.overlap(network.get("subnets") or [])
         if description and name not in {"bridge", *own}:
             wrong = f"the Docker network {name} has {', '.join(network['subnets'])}, which {description}"
             remedy = f"remove it (stop its containers, docker network rm {name}), or create it with another --subnet"
-            problems.append(Problem(host.name, "container engine", wrong, remedy, level))
-    return problems
+            yield Problem(host.name, "container engine", wrong, remedy, level)
 
 
 def subnet_problems(host: HostNetworks, component: str, name: str, wanted: str) -> list[Problem]:
@@ -243,21 +238,19 @@ def subnet_problems(host: HostNetworks, component: str, name: str, wanted: str) 
     return []
 
 
-def mtu_problems(host: HostNetworks, component: str, name: str, wanted: int) -> list[Problem]:
-    """Return the problems of the MTU of the fleet's network: of its MTU, or of the one that is set."""
+def mtu_problems(host: HostNetworks, component: str, name: str, wanted: int) -> Iterator[Problem]:
+    """Yield the problems of the MTU of the fleet's network: of its MTU, or of the one that is set."""
     option, mtu = f"{component}_docker_mtu", (host.network(name) or {}).get("mtu")
     limit, interface = path_mtu(host.host_info.get("routes") or [], host.fleet_addresses, 65535)
-    problems = []
     if wanted and limit and wanted > limit:
         wrong = f"{wanted} is more than the MTU of {interface}, which is {limit}: large packets can be lost"
-        problems.append(Problem(host.name, option, wrong, f"remove it, or set at most {limit}", "warning"))
+        yield Problem(host.name, option, wrong, f"remove it, or set at most {limit}", "warning")
     if mtu and wanted and mtu != wanted:
         wrong = f"the Docker network {name} has MTU {mtu}, not {wanted}"
-        problems.append(Problem(host.name, option, wrong, recreation_steps(name)))
+        yield Problem(host.name, option, wrong, recreation_steps(name))
     elif mtu and not wanted and limit and mtu > limit:
         wrong = f"the Docker network {name} has MTU {mtu} and {interface} has {limit}: large packets can be lost"
-        problems.append(Problem(host.name, option, wrong, recreation_steps(name), "warning"))
-    return problems
+        yield Problem(host.name, option, wrong, recreation_steps(name), "warning")
 
 
 def docker_network_problems(name: str, host_info: Mapping, settings: Mapping, engine, fleet: Mapping) -> list[Problem]:
@@ -268,7 +261,7 @@ def docker_network_problems(name: str, host_info: Mapping, settings: Mapping, en
     """
     host = host_networks(name, host_info, engine.options, fleet)
     own = {setting.docker_network for setting in settings.values() if setting.docker_network}
-    problems = default_bridge_problems(host) + pool_problems(host) + foreign_network_problems(host, own)
+    problems = [*default_bridge_problems(host), *pool_problems(host), *foreign_network_problems(host, own)]
     # The components of a host share one network.
     shared: dict = {}
     for component, setting in settings.items():

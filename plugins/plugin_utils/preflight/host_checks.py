@@ -4,29 +4,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import CONTAINERD_ROOT, DATA_ROOT
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.daemon import TABLE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import (
+    DOCKER_SUITES,
+    engine_plan,
+    host_system,
+    is_supported,
+    system_problem,
+    version_tuple,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (
     ip_of,
     published_addresses,
     resolve,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE, as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
-    engine_problems,
-    firewall_rule_problems,
-    ipv6_problems,
-    root_problems,
-    selinux_problems,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
     architecture_problems,
@@ -34,7 +37,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardwar
     cpu_problems,
     limit_problems,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import ComponentSettings
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
+    ComponentSettings,
+    EngineSettings,
+)
 
 # The processes that hold the sockets of a container's published ports.
 _ENGINE_PROCESSES = ("docker-proxy", "dockerd", "rootlesskit")
@@ -99,25 +105,22 @@ def port_problems(host: str, host_info: Mapping, settings: Mapping, instance: st
     return problems
 
 
-def guard_problems(host: str, host_info: Mapping) -> list[Problem]:
-    """Return a problem for each cause that prevents the port guard from being applied or from persisting."""
-    guard = host_info["guard"]
-    problems = []
+def guard_problems(host: str, host_info: Mapping) -> Iterator[Problem]:
+    """Yield a problem for each cause that prevents the port guard from being applied or from persisting."""
+    guard, owner = host_info["guard"], host_info["guard"]["owner"]
     for line in guard["problems"]:
-        problems.append(Problem(host, "port guard", line, f"delete it (rm {line.split()[0]}); the run writes it again"))
-    owner = guard["owner"]
+        yield Problem(host, "port guard", line, f"delete it (rm {line.split()[0]}); the run writes it again")
     if owner.startswith("process"):
         wrong = f"the nftables table {TABLE} belongs to {owner}"
-        problems.append(Problem(host, "port guard", wrong, "end that process, then run again"))
+        yield Problem(host, "port guard", wrong, "end that process, then run again")
     elif owner == "none" and not guard["installed"]:
         wrong = f"the nftables table {TABLE} exists, but the port guard did not create it"
         remedy = f"run nft delete table inet {TABLE}, nft delete table bridge {TABLE} on the host"
-        problems.append(Problem(host, "port guard", wrong, remedy))
+        yield Problem(host, "port guard", wrong, remedy)
     for path in guard["saved_rulesets"]:
         wrong = f"{path} contains the port guard's table {TABLE}, so nftables cannot load it while the guard runs"
         remedy = f"delete the blocks `table inet {TABLE}` and `table bridge {TABLE}` from it"
-        problems.append(Problem(host, "port guard", wrong, remedy, "warning"))
-    return problems
+        yield Problem(host, "port guard", wrong, remedy, "warning")
 
 
 def bridge_problems(host: str, host_info: Mapping, settings: Mapping) -> list[Problem]:
@@ -141,36 +144,95 @@ def bridge_problems(host: str, host_info: Mapping, settings: Mapping) -> list[Pr
     return list(problems.values())
 
 
-def publish_problems(host: str, host_info: Mapping, setting: ComponentSettings, derived: Sequence) -> list[Problem]:
-    """Return the problems of the addresses on which the broker is published, or that it is published on all."""
-    option, own = "prover_broker_publish_addresses", host_info.get("addresses") or []
-    if not own:
+def engine_problems(host: str, host_info: Mapping, engine: EngineSettings) -> Iterator[Problem]:
+    """Yield what docker_engine would refuse, and warnings about SELinux and a distribution that is not supported."""
+    plan = engine_plan(
+        host_info, engine.source, engine.version, engine.apt_url, engine.mirrors, engine.options, engine.containerd_root
+    )
+    if plan["action"] == "refuse":
+        of_system = system_problem(host_info, engine.source)
+        for problem in plan["problems"]:
+            wrong, _colon, remedy = problem.rpartition(": ")
+            yield Problem(host, "operating system" if problem == of_system else "container engine", wrong, remedy)
+    elif is_supported(host_info):
+        for path in plan["old_sources"]:
+            remedy = f"docker_engine renames it to {path}.disabled, which apt ignores"
+            yield Problem(host, "container engine", f"{path} also has Docker's repository", remedy, "warning")
+    else:
+        wrong = f"{host_system(host_info)} is not supported"
+        if not host_info["nft"]["installed"] and not host_info["os"]["apt"]:
+            remedy = "install nftables manually, because only what is installed can be used without apt"
+            yield Problem(host, "operating system", wrong, remedy)
+        else:
+            known = "; ".join(f"{name.capitalize()} {', '.join(versions)}" for name, versions in DOCKER_SUITES.items())
+            remedy = f"the run uses the installed software unchanged; supported distributions are {known}"
+            yield Problem(host, "operating system", wrong, remedy, "warning")
+    if host_info["engine"]["selinux_enforcing"]:
+        remedy = "if containers cannot read their files, run setenforce 0 on the host and set SELINUX=permissive in "
+        remedy += "/etc/selinux/config"
+        yield Problem(host, "operating system", "SELinux is enforcing, which is not tested", remedy, "warning")
+
+
+def unmanaged_engine_problems(host: str, host_info: Mapping, engine: EngineSettings) -> Iterator[Problem]:
+    """Yield a warning for each root, and for missing firewall rules, of an engine that the role does not change."""
+    found = host_info["engine"]
+    if found["managed"] or not found["serves"]:
+        return
+    if not found["rules"]:
+        wrong = "Docker's firewall rules are missing, so that containers reach nothing (was the ruleset flushed?)"
+        yield Problem(host, "container engine", wrong, "run systemctl restart docker on the host", "warning")
+    for option, wanted, current in (
+        ("docker_engine_data_root", engine.data_root, found.get("root") or DATA_ROOT),
+        ("docker_engine_containerd_root", engine.containerd_root, found.get("containerd_root") or CONTAINERD_ROOT),
+    ):
+        if wanted and posixpath.normpath(wanted) != posixpath.normpath(current):
+            wrong = f"is {wanted}, but the installed engine uses {current}, which the run does not change"
+            remedy = f"set {option} to {current} for this host, or set it in that engine's own settings"
+            yield Problem(host, option, wrong, remedy, "warning")
+
+
+def ipv6_problems(host: str, host_info: Mapping, subnet: str, settings: EngineSettings) -> list[Problem]:
+    """Return a problem if containers require IPv6 with private addresses, and the engine does not translate them."""
+    engine = host_info["engine"]
+    if not subnet or not engine["serves"] or engine["translates_ipv6"]:
         return []
-    if setting.publish_addresses is None:
-        if published_addresses(list(derived), own):
+    remedy = "update it to 27 or later, or set experimental and ip6tables to true in its daemon.json"
+    if engine["managed"]:
+        # The role writes daemon.json, and this run applies its settings.
+        if all(as_bool(settings.options.get(name)) for name in ("experimental", "ip6tables")):
             return []
+        from_docker = engine["source"] == "docker-ce"
+        if from_docker and version_tuple(settings.version) >= (27,):
+            return []
+        remedy = "set docker_engine_daemon_options: {experimental: true, ip6tables: true}"
+        remedy += ", or docker_engine_version to 27 or later" if from_docker else ""
+    wrong = f"Docker {engine['version']} does not translate IPv6 addresses, but the host's containers require IPv6"
+    return [Problem(host, "container engine", wrong, remedy)]
+
+
+def publish_problems(host: str, host_info: Mapping, setting: ComponentSettings, derived: Sequence) -> Iterator[Problem]:
+    """Yield the problems of the addresses on which the broker is published, or that it is published on all."""
+    option, own = "prover_broker_publish_addresses", host_info.get("addresses") or []
+    if own and setting.publish_addresses is None and not published_addresses(list(derived), own):
         wrong = f"no interface has {' or '.join(derived)} (NAT?): the broker is published on all addresses of the host"
         remedy = "set it to the host's own address behind the NAT, or to [0.0.0.0] for all addresses"
-        return [Problem(host, option, wrong, remedy, "warning")]
-    addresses = [ip_of(address) for name in setting.publish_addresses for address in resolve(str(name))]
-    if any(address.is_unspecified for address in addresses):
-        return []
-    absent = [str(address) for address in addresses if not address.is_loopback and str(address) not in own]
-    remedy = f"set it to one of {', '.join(own[:4])}, or to [0.0.0.0] if addresses are translated (NAT)"
-    return [Problem(host, option, f"no interface has {address}", remedy) for address in absent]
+        yield Problem(host, option, wrong, remedy, "warning")
+    addresses = [ip_of(address) for name in setting.publish_addresses or () for address in resolve(str(name))]
+    if own and not any(address.is_unspecified for address in addresses):
+        remedy = f"set it to one of {', '.join(own[:4])}, or to [0.0.0.0] if addresses are translated (NAT)"
+        for address in addresses:
+            if not address.is_loopback and str(address) not in own:
+                yield Problem(host, option, f"no interface has {address}", remedy)
 
 
-def address_problems(host: str, host_info: Mapping, addresses: Sequence) -> list[Problem]:
-    """Return a warning for each private address in the inventory that the host does not have."""
+def address_problems(host: str, host_info: Mapping, addresses: Sequence) -> Iterator[Problem]:
+    """Yield a warning for each private address in the inventory that the host does not have."""
     own = host_info.get("addresses") or []
-    remedy = "correct aztec_address, unless a router translates the address"
-    private = [one for one in addresses if ip_of(one).is_private and not ip_of(one).is_loopback]
-    known = ", ".join(own[:4])
-    return [
-        Problem(host, "aztec_address", f"the host does not have the address {one} ({known})", remedy, "warning")
-        for one in private
-        if own and one not in own
-    ]
+    for address in addresses if own else ():
+        if address not in own and ip_of(address).is_private and not ip_of(address).is_loopback:
+            wrong = f"the host does not have the address {address} ({', '.join(own[:4])})"
+            remedy = "correct aztec_address, unless a router translates the address"
+            yield Problem(host, "aztec_address", wrong, remedy, "warning")
 
 
 def missing_host_info(host: str, components: Sequence) -> Problem:
@@ -183,21 +245,18 @@ def missing_host_info(host: str, components: Sequence) -> Problem:
     return Problem(host, "ansible_host", wrong, "see its error above; the run continues without it", "warning")
 
 
-def same_machine_problems(host_infos: Mapping, fleet: Mapping) -> list[Problem]:
-    """Return a problem for each machine that is several hosts of the inventory."""
+def same_machine_problems(host_infos: Mapping, fleet: Mapping) -> Iterator[Problem]:
+    """Yield a problem for each machine that is several hosts of the inventory."""
     machines: dict = {}
     for host, host_info in host_infos.items():
         identity = (host_info.get("hostname"), tuple(sorted(host_info.get("addresses") or [])))
         if all(identity):
             machines.setdefault(identity, []).append(host)
-    problems = []
     for hosts in machines.values():
         if len(hosts) > 1:
             wrong = f"is the same machine as {', '.join(hosts[:-1])}"
             required = any({NODE, BROKER} & set(fleet["hosts"][host]["components"]) for host in hosts)
-            remedy = "give each host its own address"
-            problems.append(Problem(hosts[-1], "ansible_host", wrong, remedy, fleet=required))
-    return problems
+            yield Problem(hosts[-1], "ansible_host", wrong, "give each host its own address", fleet=required)
 
 
 def check_hosts(host_infos: Mapping, fleet: Mapping, settings: Mapping, engines: Mapping) -> HostCheckResult:
@@ -222,8 +281,6 @@ def check_hosts(host_infos: Mapping, fleet: Mapping, settings: Mapping, engines:
         result.problems += ipv6_problems(host, host_info, here["docker_ipv6_subnet"], engine)
         result.problems += docker_network_problems(host, host_info, own, engine, fleet)
         result.problems += guard_problems(host, host_info)
-        result.problems += firewall_rule_problems(host, host_info)
-        result.problems += selinux_problems(host, host_info)
         result.problems += bridge_problems(host, host_info, own)
         if BROKER in own:
             result.problems += publish_problems(host, host_info, own[BROKER], fleet["broker"]["publish"])
@@ -231,7 +288,7 @@ def check_hosts(host_infos: Mapping, fleet: Mapping, settings: Mapping, engines:
         result.problems += port_problems(host, host_info, own, fleet.get("instance", ""))
         result.problems += limit_problems(host, host_info, own)
         result.problems += cpu_problems(host, host_info, own, line)
-        result.problems += root_problems(host, host_info, engine)
+        result.problems += unmanaged_engine_problems(host, host_info, engine)
         result.problems += architecture_problems(host, host_info, here.get("images") or [], RELEASES[line])
         problems, row = check_hardware(host, host_info, own, fleet, engine)
         result.problems += problems

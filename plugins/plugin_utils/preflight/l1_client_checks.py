@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -76,52 +76,40 @@ def check_chain(response: Mapping, settings: L1Settings) -> list[ClientProblem]:
     return [ClientProblem(wrong, "use a URL on that chain, or correct aztec_network", wrong_network=True)]
 
 
-def check_execution(response: Mapping, settings: L1Settings) -> list[ClientProblem]:
-    """Return the problems of an execution client."""
-    refused = response.get("refused") or {}
-    if response.get("chain_id") is None:
-        return [ClientProblem(refused.get("chain_id", "does not report its chain"), CLIENT_REMEDIES["execution"])]
-    problems = check_chain(response, settings)
-    if problems:
-        return problems
-    syncing = response.get("syncing")
+def check_execution(response: Mapping, settings: L1Settings) -> Iterator[ClientProblem]:
+    """Yield the problems of an execution client on the right chain."""
+    refused, syncing = response.get("refused") or {}, response.get("syncing")
     if syncing:
         at = f", block {syncing['current']} of {syncing['highest']}" if syncing.get("highest") else ""
-        problems.append(ClientProblem(f"is syncing{at}", SYNC_REMEDY))
+        yield ClientProblem(f"is syncing{at}", SYNC_REMEDY)
     if response.get("timestamp") is None:
-        problems.append(ClientProblem(refused.get("head", "does not report its latest block"), ETH_REMEDY))
+        yield ClientProblem(refused.get("head", "does not report its latest block"), ETH_REMEDY)
     elif not syncing:
         age, limit = response["time"] - response["timestamp"], settings.max_head_age
         if age > limit:
             wrong = f"its latest block, {response['head']}, is {duration(age)} old (limit: {duration(limit)})"
-            remedy = "find out why it stopped following the chain, or correct this host's clock"
-            problems.append(ClientProblem(wrong, remedy))
+            yield ClientProblem(wrong, "find out why it stopped following the chain, or correct this host's clock")
         elif age < -MAX_SECONDS_AHEAD:
             wrong = f"its latest block is {duration(-age)} ahead of this host's clock"
-            problems.append(ClientProblem(wrong, "correct the host's clock, which Aztec compares with the block"))
+            yield ClientProblem(wrong, "correct the host's clock, which Aztec compares with the block")
     if settings.registry and response.get("code_bytes") is None:
         wrong = refused.get("code", "does not report the code of the registry")
-        problems.append(ClientProblem(wrong, "use another URL", "warning"))
+        yield ClientProblem(wrong, "use another URL", "warning")
     elif settings.registry and response["code_bytes"] == 0:
         wrong = f"does not have a contract at {settings.registry}, the address of the registry"
         remedy = "correct aztec_network or aztec_l1_registry, or make sure that the client is on the right chain"
-        problems.append(ClientProblem(wrong, f"{remedy} and in sync"))
+        yield ClientProblem(wrong, f"{remedy} and in sync")
     if "syncing" in refused:
         wrong = f"{refused['syncing']}: its sync state is unknown"
-        problems.append(ClientProblem(wrong, "make sure that it is in sync", "warning"))
-    return problems
+        yield ClientProblem(wrong, "make sure that it is in sync", "warning")
 
 
-def check_debug(response: Mapping, settings: L1Settings) -> list[ClientProblem]:
-    """Return the problems, except for the traces, of a client that the node only queries for traces."""
+def check_debug(response: Mapping, settings: L1Settings) -> Iterator[ClientProblem]:
+    """Yield the problems, except for the traces, of a client that the node only queries for traces."""
     refused = response.get("refused") or {}
-    level = settings.trace_level or "warning"
-    if response.get("chain_id") is None:
-        return [ClientProblem(refused.get("chain_id", "does not report its chain"), CLIENT_REMEDIES["debug"], level)]
-    problems = check_chain(response, settings)
-    if not problems and response.get("head") is None:
-        return [ClientProblem(refused.get("head", "does not report its latest block"), ETH_REMEDY, level)]
-    return problems
+    if response.get("head") is None:
+        wrong = refused.get("head", "does not report its latest block")
+        yield ClientProblem(wrong, ETH_REMEDY, settings.trace_level or "warning")
 
 
 def check_traces(response: Mapping, settings: L1Settings) -> ClientProblem | None:
@@ -147,44 +135,30 @@ def check_traces(response: Mapping, settings: L1Settings) -> ClientProblem | Non
     return ClientProblem(f"does not trace transactions (of {at}): {refused}", TRACE_REMEDY, settings.trace_level)
 
 
-def check_blobs(response: Mapping) -> list[ClientProblem]:
-    """Return the problem of a consensus client that does not serve all blobs as Aztec requests them."""
-    blobs, groups = response.get("blobs"), response.get("custody_groups")
-    if not blobs:
-        reason = (response.get("refused") or {}).get("blobs", "no response")
-        return [ClientProblem(f"does not serve blobs: {reason}", SUPERNODE_REMEDY)]
-    if not blobs["seen"] and groups is not None and groups < SEMI_SUPERNODE_GROUPS:
-        wrong = f"keeps {groups} of 128 data columns, but blobs require {SEMI_SUPERNODE_GROUPS}"
-        return [ClientProblem(wrong, SUPERNODE_REMEDY, "warning")]
-    if blobs["route"] != "blob_sidecars":
-        wrong = f"serves blobs only at /eth/v1/beacon/{blobs['route']}"
-        remedy = "use another URL, unless your release is newer than 4.1: up to 4.1 Aztec requests "
-        return [ClientProblem(wrong, f"{remedy}/eth/v1/beacon/blob_sidecars", "warning")]
-    return []
-
-
-def check_consensus(response: Mapping, settings: L1Settings) -> list[ClientProblem]:
-    """Return the problems of a consensus client."""
-    refused = response.get("refused") or {}
-    if response.get("head") is None:
-        return [ClientProblem(refused.get("head", "does not report its head"), CLIENT_REMEDIES["consensus"])]
-    problems = check_chain(response, settings)
-    if problems:
-        return problems
-    sync = response.get("sync")
+def check_consensus(response: Mapping, _settings: L1Settings) -> Iterator[ClientProblem]:
+    """Yield the problems of a consensus client on the right chain, which must serve all blobs."""
+    refused, sync = response.get("refused") or {}, response.get("sync")
     if sync is None:
         wrong = f"{refused.get('sync', 'does not report its state')}: its sync state is unknown"
-        problems.append(ClientProblem(wrong, "make sure that it is in sync", "warning"))
+        yield ClientProblem(wrong, "make sure that it is in sync", "warning")
     elif sync["is_syncing"] or (sync["distance"] or 0) > MAX_SLOTS_BEHIND:
         behind = f", {sync['distance']} slots behind" if sync["distance"] else ""
-        problems.append(ClientProblem(f"is syncing{behind}", SYNC_REMEDY))
+        yield ClientProblem(f"is syncing{behind}", SYNC_REMEDY)
     elif sync["el_offline"]:
-        wrong = "its own execution client is offline"
-        problems.append(ClientProblem(wrong, "start that execution client", "warning"))
+        yield ClientProblem("its own execution client is offline", "start that execution client", "warning")
     elif sync["is_optimistic"]:
         wrong = "follows the chain optimistically, because its own execution client is not in sync"
-        problems.append(ClientProblem(wrong, "wait until that execution client is in sync", "warning"))
-    return problems + check_blobs(response)
+        yield ClientProblem(wrong, "wait until that execution client is in sync", "warning")
+    blobs, groups = response.get("blobs"), response.get("custody_groups")
+    if not blobs:
+        yield ClientProblem(f"does not serve blobs: {refused.get('blobs', 'no response')}", SUPERNODE_REMEDY)
+    elif not blobs["seen"] and groups is not None and groups < SEMI_SUPERNODE_GROUPS:
+        wrong = f"keeps {groups} of 128 data columns, but blobs require {SEMI_SUPERNODE_GROUPS}"
+        yield ClientProblem(wrong, SUPERNODE_REMEDY, "warning")
+    elif blobs["route"] != "blob_sidecars":
+        wrong = f"serves blobs only at /eth/v1/beacon/{blobs['route']}"
+        remedy = "use another URL, unless your release is newer than 4.1: up to 4.1 Aztec requests "
+        yield ClientProblem(wrong, f"{remedy}/eth/v1/beacon/blob_sidecars", "warning")
 
 
 def check_signer(response: Mapping) -> list[ClientProblem]:
@@ -197,32 +171,39 @@ def check_signer(response: Mapping) -> list[ClientProblem]:
     return [ClientProblem(f"is not a Web3Signer: it {reason}", CLIENT_REMEDIES["signer"])]
 
 
-def check_url(client: L1Client) -> list[ClientProblem]:
-    """Return the parts of a URL that Aztec's HTTP client does not accept, although this check does."""
-    parts, problems = urlsplit(client.configured_url), []
+def check_url(client: L1Client) -> Iterator[ClientProblem]:
+    """Yield the parts of a URL that Aztec's HTTP client does not accept, although this check does."""
+    parts = urlsplit(client.configured_url)
     if parts.username is not None:
         wrong = "has a user in its URL, which Node's fetch refuses (seen with Aztec 4.1.2)"
-        remedy = "set the key in the path, or let a proxy of your own add the user"
-        problems.append(ClientProblem(wrong, remedy, "warning"))
+        yield ClientProblem(wrong, "set the key in the path, or let a proxy of your own add the user", "warning")
     if client.kind == "consensus" and parts.query:
         wrong = "has a query in its URL, and Aztec appends the path to it (read in Aztec 4.1.2)"
         remedy = "set the key in L1_CONSENSUS_HOST_API_KEYS of prover_node_secret_environment"
-        problems.append(ClientProblem(wrong, remedy, "warning"))
-    return problems
+        yield ClientProblem(wrong, remedy, "warning")
+
+
+CHECKS = {"execution": check_execution, "consensus": check_consensus, "debug": check_debug}
 
 
 def check_client(client: L1Client, response: Mapping, settings: L1Settings) -> list[ClientProblem]:
     """Return the problems of a client."""
-    failure = response.get("fault")
+    failure, refused, kind = response.get("fault"), response.get("refused") or {}, client.kind
+    level = (settings.trace_level or "warning") if kind == "debug" else "error"
     if failure:
-        remedies = {**REMEDIES, **SIGNER_REMEDIES} if client.kind == "signer" else REMEDIES
-        remedy = remedies.get(failure["kind"]) or CLIENT_REMEDIES[client.kind]
-        level = (settings.trace_level or "warning") if client.kind == "debug" else "error"
+        remedies = {**REMEDIES, **SIGNER_REMEDIES} if kind == "signer" else REMEDIES
+        remedy = remedies.get(failure["kind"]) or CLIENT_REMEDIES[kind]
         return [ClientProblem(failure["text"], remedy, level)]
-    if client.kind == "signer":
+    if kind == "signer":
         return check_signer(response)
-    check = {"execution": check_execution, "consensus": check_consensus, "debug": check_debug}[client.kind]
-    return check(response, settings) + check_url(client)
+    if kind == "consensus" and response.get("head") is None:
+        problems = [ClientProblem(refused.get("head", "does not report its head"), CLIENT_REMEDIES["consensus"])]
+    elif kind != "consensus" and response.get("chain_id") is None:
+        wrong = refused.get("chain_id", "does not report its chain")
+        problems = [ClientProblem(wrong, CLIENT_REMEDIES["execution"], level)]
+    else:
+        problems = check_chain(response, settings) or CHECKS[kind](response, settings)
+    return [*problems, *check_url(client)]
 
 
 def client_problems(host: str, checked: Sequence, settings: L1Settings) -> list[Problem]:

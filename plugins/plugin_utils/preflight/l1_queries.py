@@ -8,10 +8,10 @@ API key.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain, repeat
 from urllib.parse import quote
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
@@ -34,8 +34,8 @@ URL_OPTIONS = {
     NODE: (("execution", "l1_execution_urls"), ("consensus", "l1_consensus_urls")),
     BROKER: (("execution", "l1_execution_urls"),),
 }
-# The option for clients that trace transactions. If it is empty, Aztec queries the execution clients for traces.
-DEBUG_OPTION = "l1_debug_urls"
+# The options with the clients that the node queries for traces: the first that is not empty.
+TRACE_OPTIONS = ("l1_debug_urls", "l1_execution_urls")
 SIGNER_URL = "prover_node_web3signer_url"
 
 # Aztec's defaults for a transaction: L1_GAS_PRICE_MAX (gwei) and L1_PRIORITY_FEE_BUMP_PERCENTAGE of
@@ -105,25 +105,14 @@ def add_api_keys(urls: Sequence, environment: Mapping) -> list:
     Aztec sends the API key in a header if one is configured, otherwise in the query (?key=).
     """
     keys = split_list(environment.get("L1_CONSENSUS_HOST_API_KEYS"))
-    names = split_list(environment.get("L1_CONSENSUS_HOST_API_KEY_HEADERS"))
+    headers = split_list(environment.get("L1_CONSENSUS_HOST_API_KEY_HEADERS"))
     clients = []
-    for number, url in enumerate(map(str, urls)):
-        key = keys[number] if number < len(keys) else ""
-        header = names[number] if number < len(names) else ""
+    for url, key, header in zip(map(str, urls), chain(keys, repeat("")), chain(headers, repeat(""))):
         queried = url.partition("#")[0]
         if key and not header:
             queried += f"{'&' if '?' in queried else '?'}key={quote(key, safe='')}"
         clients.append((url, queried, ((header, key),) if key and header else ()))
     return clients
-
-
-def debug_urls(values: Mapping) -> tuple[str, list]:
-    """Return (variable, URLs) of the clients that the node queries for traces: by default its execution clients."""
-    for option in (DEBUG_OPTION, "l1_execution_urls"):
-        variable = option_variable(values, NODE, option)
-        if variable and values[variable]:
-            return variable, list(values[variable])
-    return f"aztec_{DEBUG_OPTION}", []
 
 
 def l1_clients(values: Mapping, components: Sequence) -> list[L1Client]:
@@ -141,8 +130,9 @@ def l1_clients(values: Mapping, components: Sequence) -> list[L1Client]:
         if has_remote_signer(values) and values.get(SIGNER_URL):
             (signer,) = add_api_keys([values[SIGNER_URL]], {})
             clients[("signer", *signer)] = [(NODE, SIGNER_URL, 1)]
-        variable, urls = debug_urls(values)
-        for number, client in enumerate(add_api_keys(urls, {}), 1):
+        names = [option_variable(values, NODE, option) for option in TRACE_OPTIONS]
+        variable = next((name for name in names if name and values[name]), None)
+        for number, client in enumerate(add_api_keys(values[variable] if variable else [], {}), 1):
             # An execution client that the node also queries for traces remains one client.
             key = ("execution", *client) if ("execution", *client) in clients else ("debug", *client)
             traced.setdefault(key, (NODE, variable, number))
@@ -203,24 +193,17 @@ def l1_settings(values: Mapping, network: str, components: Sequence, line: str =
     )
 
 
-def client_queries(values: Mapping, fleet: Mapping, host: str) -> str:
-    """Return the L1 queries of a host as JSON text, because they contain API keys; '' if there are none."""
+def client_queries(values: Mapping, fleet: Mapping, host: str) -> dict:
+    """Return the queries of a host to its L1 clients, {} if there are none."""
     components = fleet["hosts"][host]["components"]
     settings = l1_settings(values, fleet["network"], components)
     clients = l1_clients(values, components)
     if settings.checks == "ignore" or not clients:
-        return ""
+        return {}
     queries: dict = {kind: [] for kind in KINDS}
     for client in clients:
         traces = {"traces": True} if client.traced_by and client.kind == "execution" else {}
         queries[client.kind].append({"url": client.url, "headers": dict(client.headers), **traces})
     accounts = [*fleet["publishers"], *filter(None, [fleet.get("funder")])] if NODE in components else []
-    return json.dumps(
-        {
-            **queries,
-            "registry": settings.registry,
-            "addresses": accounts,
-            "fees": bool(accounts),
-            "seconds": settings.seconds,
-        }
-    )
+    rest = {"registry": settings.registry, "addresses": accounts, "fees": bool(accounts), "seconds": settings.seconds}
+    return {**queries, **rest}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import (
@@ -20,10 +20,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_con
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import NODE, environment_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import client_queries, l1_settings
 
-HEADS = ("HOST", "NETWORK", "AZTEC_VERSION", "NETWORK VERSION", "SOURCE", "STATUS")
+NETWORK_HEADS = ("HOST", "NETWORK", "AZTEC_VERSION", "NETWORK VERSION", "SOURCE", "STATUS")
 STATES = {
     "same": "ok",
     "newer": "ok",
@@ -45,20 +45,13 @@ def l1_queries(values: Mapping, fleet: Mapping, host: str) -> str:
     The result is JSON text, because it contains API keys; '' if there are no queries, as with aztec_l1_checks "ignore".
     """
     here = fleet["hosts"][host]
-    queries = "" if here.get("left_out") else client_queries(values, fleet, host)
-    if not queries or NODE not in here["components"]:
-        return queries
-    urls = network_config_urls(values)
-    if not urls:
-        return queries
-    document = json.loads(queries)
-    document["network"] = {
-        "name": fleet["network"],
-        "urls": urls,
-        "cache": cached_path(here["paths"][NODE], fleet["network"]),
-        "seconds": document["seconds"],
-    }
-    return json.dumps(document)
+    queries = {} if here.get("left_out") else client_queries(values, fleet, host)
+    urls = network_config_urls(values) if NODE in here["components"] else []
+    if queries and urls:
+        cache = cached_path(here["paths"][NODE], fleet["network"])
+        network = {"name": fleet["network"], "urls": urls, "cache": cache, "seconds": queries["seconds"]}
+        queries["network"] = network
+    return json.dumps(queries) if queries else ""
 
 
 def upgrade_remedy(version: str) -> str:
@@ -72,24 +65,23 @@ def upgrade_remedy(version: str) -> str:
     return change
 
 
-def version_problem(host: str, own: str, network: str, runs: str, order: str, pinned: bool) -> Problem | None:
-    """Return the problem of an aztec_version that differs from that of the network, or None.
+def version_problem(host: str, own: str, network: str, runs: str, order: str, pinned: bool) -> Iterator[Problem]:
+    """Yield the problem of an aztec_version that differs from that of the network.
 
     order: from network_config.compare. pinned: whether ROLLUP_VERSION pins the node to a rollup, which can require an
     older version.
     """
     if order == "line behind":
         wrong = f"the network {network} runs {runs}, but aztec_version is {own}, which cannot follow it"
-        return Problem(host, "aztec_version", wrong, upgrade_remedy(runs), "warning" if pinned else "error")
-    if order == "older":
+        yield Problem(host, "aztec_version", wrong, upgrade_remedy(runs), "warning" if pinned else "error")
+    elif order == "older":
         wrong = f"the network {network} runs {runs}, but aztec_version is the older {own}"
-        return Problem(host, "aztec_version", wrong, f"set aztec_version to {runs}", "warning")
-    if order == "line ahead":
+        yield Problem(host, "aztec_version", wrong, f"set aztec_version to {runs}", "warning")
+    elif order == "line ahead":
         wrong = f"the network {network} runs {runs}, but aztec_version is {own}: node and broker wait in standby until "
         wrong += "the network upgrades"
         remedy = f"continue if you prepare for a hard fork, otherwise set aztec_version to {runs}"
-        return Problem(host, "aztec_version", wrong, remedy, "warning")
-    return None
+        yield Problem(host, "aztec_version", wrong, remedy, "warning")
 
 
 def check_network(host: str, values: Mapping, fleet: Mapping, response: Mapping | None) -> tuple[list, list]:
@@ -108,13 +100,9 @@ def check_network(host: str, values: Mapping, fleet: Mapping, response: Mapping 
     if response["cached"] is not None:
         source = f"copy of {time.strftime('%Y-%m-%d', time.gmtime(response['cached']))} in the data directory"
     if runs:
-        try:
-            order = compare(own, runs)
-        except ValueError:
-            order = ""
+        order = compare(own, runs)
         pinned = bool(environment_of(values, NODE).get("ROLLUP_VERSION"))
-        problem = version_problem(host, own, network, runs, order, pinned)
-        problems += [problem] if problem else []
+        problems += version_problem(host, own, network, runs, order, pinned)
         state = STATES.get(order, "not checked: the versions cannot be compared")
     elif source:
         state = "not checked: the file does not contain nodeVersion"
@@ -152,8 +140,3 @@ def registry_problems(host_infos: Mapping, fleet: Mapping, image_settings: Seque
                 remedy += "".join(f", or correct {name}" for name in sorted(image_settings))
                 problems.append(Problem("the fleet", "aztec_version", wrong, remedy))
     return problems
-
-
-def network_table(rows: Sequence) -> str:
-    """Return the rows of check_network as a table, '' if there are none."""
-    return table(rows, HEADS) if rows else ""

@@ -79,10 +79,7 @@ def publisher_environment(private_keys: object) -> dict:
 def keystore(publishers: object, prover_id: str = "", remote_signer: str = "", funding: str = "") -> str:
     """Return Aztec's key store (schema 1) as JSON text, for one publisher or a list of them.
 
-    publishers: private keys, or with a remote signer the addresses of its keys.
-    prover_id: the address for the rewards. Empty means the first publisher's.
-    remote_signer: the signer's URL.
-    funding: the account that tops up the publishers, a private key or an address like publishers. Empty means none.
+    publishers, funding: private keys, or with the URL of a remote signer the addresses of its keys.
     """
     listed = list(publishers) if isinstance(publishers, (list, tuple)) else [publishers]
     if not listed:

@@ -6,7 +6,7 @@ conditions the accounts must meet. Accounts are identified by their addresses. T
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -25,8 +25,6 @@ MNEMONICS = {
     NEXT: "prover_node_next_publisher_mnemonic",
     PREVIOUS: "prover_node_previous_publisher_mnemonic",
 }
-
-COMMAND = "playbooks/rotate_key.yml"
 
 # ETH below which an account counts as empty.
 DUST = Decimal("0.001")
@@ -64,7 +62,9 @@ def plan_of(addresses: Mapping, file: str, confirm: bool = False, rollback: bool
     if staged and kept:
         raise ValueError(f"{file} has both {KEYS[NEXT]} and {KEYS[PREVIOUS]}: remove the one that is not needed")
     if confirm and staged:
-        raise ValueError(f"the new key in {file}, of {addresses[NEXT]}, is not in use yet: run {COMMAND} first")
+        raise ValueError(
+            f"the new key in {file}, of {addresses[NEXT]}, is not in use yet: run playbooks/rotate_key.yml first"
+        )
     if confirm and kept:
         return Plan("confirm", CURRENT, {PREVIOUS: None})
     if rollback and kept:
@@ -74,18 +74,6 @@ def plan_of(addresses: Mapping, file: str, confirm: bool = False, rollback: bool
     if confirm or rollback or kept:
         return Plan("done", CURRENT, {})
     return Plan("rotate" if staged else "stage", NEXT, {CURRENT: PREVIOUS, NEXT: CURRENT})
-
-
-def latest_values(answers: Sequence, name: str, chain_id: int | None) -> dict:
-    """Return each address's balance or number of transactions, from the client with the newest block.
-
-    answers: those of execution clients. Clients of another chain than chain_id are ignored.
-    """
-    usable = [one for one in answers if one.get(name) and (chain_id is None or one.get("chain_id") == chain_id)]
-    values: dict = {}
-    for answer in sorted(usable, key=lambda one: one.get("head") or 0):
-        values.update(answer[name])
-    return values
 
 
 def insufficient_balance(address: str, balances: Mapping, settings: L1Settings, cost: int = 0) -> str:
@@ -161,11 +149,6 @@ def key_mismatch(given: str, plan: Plan, addresses: Mapping, file: str) -> str:
 def account_rows(addresses: Mapping, balances: Mapping, sent: Mapping) -> list:
     """Return the rows (slot, address, balance, transactions) of the table of accounts."""
     return [
-        (
-            slot,
-            address,
-            ether(balances[address]) if address in balances else "unknown",
-            str(sent.get(address, "unknown")),
-        )
-        for slot, address in addresses.items()
+        (slot, one, ether(balances[one]) if one in balances else "unknown", str(sent.get(one, "unknown")))
+        for slot, one in addresses.items()
     ]

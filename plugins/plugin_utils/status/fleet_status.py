@@ -24,7 +24,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import agent_count
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import duration
 
 HEADS = (
@@ -115,26 +115,20 @@ def agent_states(container: dict) -> list[str]:
 
 def guard_problem(guard: dict, section: str) -> str:
     """Return the problem of the port guard for a component, or ''."""
-    restart = "run systemctl restart aztec-port-guard on the host"
-    if not guard["installed"]:
-        return "the port guard is not installed: run site.yml"
-    if guard["table_problem"]:
-        return f"the state of the port guard is unknown: {guard['table_problem']}"
-    if not guard["loaded"]:
-        return f"the port guard's tables are missing: {restart}"
-    if guard["owner"] == "none":
-        return f"the port guard's tables do not have an owner, so that a flush would remove them: {restart}"
-    if guard["owner"] not in GUARDED:
-        return f"the port guard's table belongs to {guard['owner']}: end that process, then {restart}"
-    if guard["problems"]:
-        return f"{guard['problems'][0]}: delete the file, then run site.yml"
-    if section not in guard["sections"]:
-        return "the port guard does not have a section for this component: run site.yml"
-    if guard["outdated"]:
-        return "the port guard's rules differ from its sections: run site.yml"
-    if not guard["enabled"]:
-        return "the port guard is not enabled and does not start after a reboot: run site.yml"
-    return ""
+    restart, owner = "run systemctl restart aztec-port-guard on the host", guard["owner"]
+    file = (guard["problems"] or [""])[0]
+    problems = {
+        "the port guard is not installed: run site.yml": not guard["installed"],
+        f"the state of the port guard is unknown: {guard['table_problem']}": guard["table_problem"],
+        f"the port guard's tables are missing: {restart}": not guard["loaded"],
+        f"the port guard's tables do not have an owner, so that a flush would remove them: {restart}": owner == "none",
+        f"the port guard's table belongs to {owner}: end that process, then {restart}": owner not in GUARDED,
+        f"{file}: delete the file, then run site.yml": file,
+        "the port guard does not have a section for this component: run site.yml": section not in guard["sections"],
+        "the port guard's rules differ from its sections: run site.yml": guard["outdated"],
+        "the port guard is not enabled and does not start after a reboot: run site.yml": not guard["enabled"],
+    }
+    return next((problem for problem, found in problems.items() if found), "")
 
 
 def guard_cell(guard: dict, section: str) -> str:
@@ -182,20 +176,12 @@ def inactive_state(container: dict, component: str, line: str) -> str:
     return "standby" if only_status and RELEASES[line].standby else ""
 
 
-def _compare_versions(version: str, network: str) -> str:
-    """Return how the fleet's version compares with that of the network, '' if unknown."""
-    try:
-        return compare(version, network)
-    except ValueError:
-        return ""
-
-
 def rollup_remedy(version: str, network: str) -> str:
     """Return what to do if a program's rollup is not that of the network.
 
     version: that of the fleet. network: that of the network, '' if unknown.
     """
-    order = _compare_versions(version, network)
+    order = compare(version, network)
     if order == "same":
         where = "docs.aztec.network/networks (the node's copy of the network's configuration also contains it)"
         return f"compare {version} with {where}: the network may have upgraded, or may not have upgraded yet"
@@ -205,7 +191,7 @@ def rollup_remedy(version: str, network: str) -> str:
 
 def standby_remedy(version: str, network: str) -> str:
     """Return the same for a program in standby, which may have been started ahead of a hard fork."""
-    order = _compare_versions(version, network)
+    order = compare(version, network)
     if order in ("newer", "line ahead"):
         return f"wait until the network, which runs {network}, upgrades to {version}, or set aztec_version to {network}"
     if order:

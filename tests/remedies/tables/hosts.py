@@ -7,11 +7,9 @@ and `wanted` are its settings. Add a host for each action of the remedy.
 from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import unreachable_broker
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
-    ipv6_problems,
-)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
     check_hosts,
+    ipv6_problems,
     publish_problems,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (

@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from ansible.errors import AnsibleError
+from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import job as stack_job
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project_directory as stack_disk
@@ -25,7 +26,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import value_ranges as ranges
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_role_arguments
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum, qr
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 
 from tests.remedies import inventories, modules
 from tests.remedies.case import Lines, cases, in_folder, raised, returned, told
@@ -386,7 +387,11 @@ OTHERS = cases(
         row_without_eth(),
         row(),
     ),
-    (" -m pip install segno", without(qr, "segno", qr.qr_lines, "a"), raised(qr.qr_lines, "a")),
+    (
+        " -m pip install segno",
+        without(publisher_key, "segno", publisher_key.qr_lines, "a"),
+        raised(publisher_key.qr_lines, "a"),
+    ),
     # modules' arguments
     (
         "is not a subnet: use CIDR notation",

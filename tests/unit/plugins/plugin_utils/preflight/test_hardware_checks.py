@@ -7,6 +7,10 @@ from __future__ import annotations
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
+    image_bytes,
+    image_name,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
     check_hosts,
 )
@@ -14,10 +18,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_se
     ComponentSettings,
     EngineSettings,
     engine_settings,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import (
-    image_bytes,
-    image_name,
 )
 
 GB, TB, GIB = 1000**3, 1000**4, 1024**3

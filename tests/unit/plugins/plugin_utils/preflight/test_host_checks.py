@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.validate_inventory import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.engine_checks import (
-    firewall_rule_problems,
-    ipv6_problems,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
-    hardware_table,
+    HARDWARE_HEADS,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
     bridge_problems,
     check_hosts,
     guard_problems,
+    ipv6_problems,
     port_problems,
     publish_problems,
+    unmanaged_engine_problems,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
     ComponentSettings,
@@ -368,7 +367,7 @@ def test_one_machine_under_two_names() -> None:
 
 def test_the_table_shows_found_and_needed() -> None:
     found = check_hosts({"agent-1": host_info("agent-1", "10.0.0.21", 200)}, FLEET, SETTINGS, ENGINES)
-    text = hardware_table(found.hardware).splitlines()
+    text = table(found.hardware, HARDWARE_HEADS).splitlines()
     assert len(text) == 3
     assert "prover_agent x 3" in text[2]
     assert "200 (1 cores) of 192 (96 cores)" in text[2]
@@ -665,5 +664,5 @@ def test_bridges_are_part_of_the_check() -> None:
     ],
 )
 def test_engines_without_rules(seen: dict, warned: bool) -> None:
-    found = firewall_rule_problems("node-1", {"engine": engine(**seen)})
+    found = unmanaged_engine_problems("node-1", {"engine": engine(**seen)}, EngineSettings())
     assert [(one.level, one.variable) for one in found] == ([("warning", "container engine")] if warned else [])

@@ -4,20 +4,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
+    CLIENT_HEADS,
+    PUBLISHER_HEADS,
     check_l1,
-    l1_tables,
-    will_start_node,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_publisher_checks import (
     max_fee_per_gas,
     submission_cost,
+    will_start_node,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import (
     L1Settings,
@@ -96,11 +95,17 @@ def fault(kind: str, text: str) -> dict:
     return {"fault": {"kind": kind, "text": text}, "chain_id": None, "head": None, "timestamp": None}
 
 
+def tables(found) -> str:
+    """Return the tables of clients and of publishers."""
+    parts = ((found.clients, CLIENT_HEADS), (found.publishers, PUBLISHER_HEADS))
+    return "\n\n".join(table(rows, heads) for rows, heads in parts if rows)
+
+
 def verdict(execution_answers: list, consensus_answers: list, host: str = "node-2", **values):
     """Judge these answers."""
     answers = {"execution": execution_answers, "consensus": consensus_answers}
     found = check_l1(host, {**VALUES, **values}, FLEET, answers)
-    shown = l1_tables(found.clients, found.publishers) + repr(found.problems)
+    shown = tables(found) + repr(found.problems)
     assert "S3cret" not in shown
     return found
 
@@ -315,7 +320,7 @@ def test_a_balance_that_nobody_tells_is_said_so() -> None:
 
 
 def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
-    asked = json.loads(client_queries(VALUES, FLEET, "broker-1"))
+    asked = client_queries(VALUES, FLEET, "broker-1")
     assert [one["url"] for one in asked["execution"]] == [RPC]
     assert asked["consensus"] == asked["addresses"] == []
     assert verdict([execution(balances={})], [], "broker-1").publishers == []
@@ -323,14 +328,14 @@ def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
 
 
 def test_nothing_is_asked_from_an_agent_s_host_nor_when_it_is_ignored() -> None:
-    assert client_queries(VALUES, FLEET, "agent-1") == ""
-    assert client_queries({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == ""
+    assert client_queries(VALUES, FLEET, "agent-1") == {}
+    assert client_queries({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == {}
     assert check_l1("node-1", {**VALUES, "aztec_l1_checks": "ignore"}, FLEET, None).problems == []
     assert check_l1("agent-1", VALUES, FLEET, None).problems == []
 
 
 def test_questions_of_node_and_broker_on_one_host() -> None:
-    asked = json.loads(client_queries(VALUES, FLEET, "node-1"))
+    asked = client_queries(VALUES, FLEET, "node-1")
     assert asked == {
         "execution": [{"url": RPC, "headers": {}, "traces": True}],
         "consensus": [{"url": BEACON, "headers": {}}],
@@ -342,7 +347,7 @@ def test_questions_of_node_and_broker_on_one_host() -> None:
         "seconds": 10,
     }
     apart = {**VALUES, "prover_broker_l1_execution_urls": ["http://own.lan"]}
-    assert [one["url"] for one in json.loads(client_queries(apart, FLEET, "node-1"))["execution"]] == [
+    assert [one["url"] for one in client_queries(apart, FLEET, "node-1")["execution"]] == [
         RPC,
         "http://own.lan",
     ]
@@ -375,7 +380,7 @@ def test_faults_of_node_and_broker_go_by_the_variable_that_decides() -> None:
 )
 def test_api_keys_of_consensus_clients(environment: dict, url: str, headers: dict) -> None:
     values = {**VALUES, "prover_node_secret_environment": environment}
-    assert json.loads(client_queries(values, FLEET, "node-2"))["consensus"] == [{"url": url, "headers": headers}]
+    assert client_queries(values, FLEET, "node-2")["consensus"] == [{"url": url, "headers": headers}]
 
 
 def test_api_keys_go_by_the_place_of_their_url() -> None:
@@ -512,7 +517,7 @@ def test_the_tables_show_what_was_seen() -> None:
         "node-1",
         aztec_l1_consensus_urls=[BEACON, "http://b.lan"],
     )
-    rows = [" ".join(line.split()) for line in l1_tables(found.clients, found.publishers).splitlines()]
+    rows = [" ".join(line.split()) for line in tables(found).splitlines()]
     assert rows[0] == "HOST COMPONENT L1 CLIENT URL CHAIN HEAD AGE DETAILS LATENCY STATUS"
     assert rows[2:5] == [
         "node-1 node, broker execution 1 https://rpc.lan:8545 11155111 block 900 8 s registry, traces (of block 880: "
@@ -522,7 +527,6 @@ def test_the_tables_show_what_was_seen() -> None:
     ]
     assert rows[6] == "HOST PUBLISHER BALANCE ENOUGH FOR"
     assert rows[8] == f"node-1 {PUBLISHER} 2 ETH not checked"
-    assert l1_tables([], []) == ""
 
 
 # --- traces ---
@@ -552,12 +556,12 @@ def untraced(recent: str = "", **changes) -> dict:
 
 def test_clients_for_traces_are_asked_once() -> None:
     """An execution client that is named for traces too is one client; one that is not named for them is not asked."""
-    asked = json.loads(client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1"))
+    asked = client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1")
     assert asked["execution"] == [{"url": RPC, "headers": {}, "traces": True}]
     assert asked["debug"] == [{"url": DEBUG, "headers": {}}]
-    asked = json.loads(client_queries({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2"))
+    asked = client_queries({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2")
     assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [{"url": DEBUG, "headers": {}}])
-    asked = json.loads(client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1"))
+    asked = client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1")
     assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [])
 
 
@@ -642,7 +646,7 @@ def test_one_client_that_traces_is_enough(six: dict, values: dict, answers: list
         problems = [one for one in found.problems if "in its URL" not in one.wrong]
         assert [one.level for one in problems] == levels
         assert {one.variable for one in problems} <= {"aztec_l1_debug_urls"}
-        assert "S3cret" not in l1_tables(found.clients, found.publishers) + repr(found.problems)
+        assert "S3cret" not in tables(found) + repr(found.problems)
         assert [row[2] for row in found.clients[-2:]] == ["debug 1", "debug 2"]
 
 
@@ -838,7 +842,7 @@ def test_an_account_that_tops_publishers_up(
     assert [one.level for one in found.problems if "in its URL" not in one.wrong] == levels
     assert found.publishers[-1][1] == f"{OTHER} (funding account)"
     assert found.publishers[-1][3] == shown
-    asked = json.loads(client_queries(values, {**six, "funder": OTHER}, "node-2"))
+    asked = client_queries(values, {**six, "funder": OTHER}, "node-2")
     assert asked["addresses"] == [PUBLISHER, OTHER]
 
 
@@ -877,7 +881,7 @@ def signed(answer: dict, **values):
     """Judge the answer of a signer beside those of good clients."""
     answers = {"execution": [execution()], "consensus": [consensus()], "signer": [answer]}
     found = check_l1("node-2", {**VALUES, **SIGNED, **values}, FLEET, answers)
-    assert "S3cret" not in l1_tables(found.clients, found.publishers) + repr(found.problems)
+    assert "S3cret" not in tables(found) + repr(found.problems)
     return found
 
 
@@ -938,10 +942,10 @@ def test_a_signer_that_does_not_know_the_account_that_tops_up() -> None:
 
 def test_the_signer_is_asked_by_the_node_s_host_alone_and_only_where_it_signs() -> None:
     url = SIGNED["prover_node_web3signer_url"]
-    assert json.loads(client_queries({**VALUES, **SIGNED}, FLEET, "node-1"))["signer"] == [{"url": url, "headers": {}}]
-    assert json.loads(client_queries({**VALUES, **SIGNED}, FLEET, "broker-1"))["signer"] == []
+    assert client_queries({**VALUES, **SIGNED}, FLEET, "node-1")["signer"] == [{"url": url, "headers": {}}]
+    assert client_queries({**VALUES, **SIGNED}, FLEET, "broker-1")["signer"] == []
     other = {**SIGNED, "prover_node_key_source": "env"}
-    assert json.loads(client_queries({**VALUES, **other}, FLEET, "node-1"))["signer"] == []
+    assert client_queries({**VALUES, **other}, FLEET, "node-1")["signer"] == []
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import json
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import DEFAULT_URLS
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import (
+    NETWORK_HEADS,
     check_network,
     l1_queries,
-    network_table,
 )
 
 NODE, BROKER, AGENT = "prover_node", "prover_broker", "prover_agent"
@@ -228,7 +229,6 @@ def test_nothing_is_asked_where_l1_checks_are_off() -> None:
 
 
 def test_table() -> None:
-    assert network_table([]) == ""
-    text = network_table(judged("5.2.0", answer("6.0.0"))[1])
+    text = table(judged("5.2.0", answer("6.0.0"))[1], NETWORK_HEADS)
     row = ["node-1", "mainnet", "5.2.0", "6.0.0", RAW, "INCOMPATIBLE"]
     assert [line.split() for line in text.splitlines()][2] == row

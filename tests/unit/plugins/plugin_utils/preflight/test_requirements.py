@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.filter.preflight import FilterModule
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.requirements import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
     agent_count,
     compare,
     missing_cpu_flags,

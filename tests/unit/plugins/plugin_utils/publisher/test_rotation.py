@@ -7,6 +7,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import values_by_address
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import L1Settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation
 
@@ -94,10 +95,10 @@ def client(head: int, balances: dict, chain: int = 1) -> dict:
 
 def test_the_client_that_is_furthest_on_the_right_chain_is_listened_to() -> None:
     answers = [client(9, {A: "9"}), client(7, {A: "7", B: "7"}), client(99, {A: "1"}, 5), {"fault": {}}]
-    assert rotation.latest_values(answers, "balances", 1) == {A: "9", B: "7"}
-    assert rotation.latest_values(answers, "balances", None) == {A: "1", B: "7"}
-    assert rotation.latest_values(answers, "sent", 1) == {A: 9, B: 7}
-    assert rotation.latest_values([], "sent", 1) == {}
+    assert values_by_address(answers, "balances", 1) == {A: "9", B: "7"}
+    assert values_by_address(answers, "balances", None) == {A: "1", B: "7"}
+    assert values_by_address(answers, "sent", 1) == {A: 9, B: 7}
+    assert values_by_address([], "sent", 1) == {}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 import zxingcpp
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import qr
+from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
 
 ADDRESS = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 
@@ -25,24 +25,20 @@ def scanned(lines: list, scale: int = 4) -> list:
     return [code.text for code in zxingcpp.read_barcodes(image, try_invert=False)]
 
 
-@pytest.mark.parametrize("text", [ADDRESS, qr.payment_uri(ADDRESS)])
+@pytest.mark.parametrize("text", [ADDRESS, f"ethereum:{ADDRESS}"])
 def test_a_code_is_read_back(text: str) -> None:
-    lines = qr.qr_lines(text)
+    lines = publisher_key.qr_lines(text)
     assert scanned(lines) == [text]
     assert all(len(line) == len(lines[0]) <= 79 for line in lines)
 
 
 def test_another_picture_is_no_code() -> None:
-    assert scanned([line[::-1].replace("█", " ") for line in qr.qr_lines(ADDRESS)]) == []
-
-
-def test_the_payment_s_uri() -> None:
-    assert qr.payment_uri(ADDRESS) == f"ethereum:{ADDRESS}"
+    assert scanned([line[::-1].replace("█", " ") for line in publisher_key.qr_lines(ADDRESS)]) == []
 
 
 def test_without_segno(monkeypatch) -> None:
-    monkeypatch.setattr(qr, "segno", None)
+    monkeypatch.setattr(publisher_key, "segno", None)
     with pytest.raises(
         ValueError, match=r"^the controller's Python does not have segno: run /\S+ -m pip install segno$"
     ):
-        qr.qr_lines(ADDRESS)
+        publisher_key.qr_lines(ADDRESS)
