@@ -414,7 +414,7 @@ FAIL = {
                          "interval": "1s", "retries": 1, "start_period": "1s"}},
         "no longer",
     ),
-    "no such mount": ({"volumes": ["type=nothing:/x/../..:bad"]}, "Compose refuses"),
+    "no such mount": ({"volumes": ["type=nothing:/x/../..:bad"]}, "Compose rejects"),
 }  # fmt: skip
 
 
@@ -431,7 +431,7 @@ def test_failure_brings_the_last_good_state_back(project, way):
     assert project.tree() == files
     after = project.container()
     assert (after["State"]["Status"], after["Config"]["Cmd"]) == ("running", command)
-    if not said.startswith("Compose refuses"):
+    if not said.startswith("Compose rejects"):
         assert result["rolled_back"]
     if way == "gives up at once":
         assert "key ***" in result["logs"]

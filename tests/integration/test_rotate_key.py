@@ -56,7 +56,7 @@ STEPS = f"""{STAGE}
     - aztec_ops.prover.rotate_key:
         step: finish
         staged: "{{{{ staged }}}}"
-      when: killed is not defined and staged.go
+      when: killed is not defined and staged.ready
 """
 
 # Up to the check of the accounts.

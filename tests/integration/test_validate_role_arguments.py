@@ -77,7 +77,7 @@ def test_all_faults_at_once_and_no_host_contacted(role: str, arguments: tuple, t
     for variable in WRONG[role]:
         assert f"machine  {variable}" in shown
     assert "unreachable=0" in shown
-    assert "Look at the host" not in shown
+    assert "Gather host info" not in shown
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -27,7 +27,7 @@ def kept(fleet: Fleet) -> tuple[str, ...]:
             {"hosts": ["tcp://127.0.0.1:2375"]},
             "docker.service has the flag --host, and the engine does not start if /etc/docker/daemon.json sets "
             "hosts too: remove hosts from docker_engine_daemon_options, or the flag from its unit (systemctl cat "
-            "docker.service shows where it is)",
+            "docker.service shows it)",
             id="flag of the unit",
         ),
         pytest.param(
