@@ -112,7 +112,8 @@ def test_container_that_does_not_run(container):
 
 def test_connections():
     """A refused connection is reported, and a name that does not exist does not block."""
-    found = host_info(connect=[{"host": "127.0.0.1", "port": 1}, {"host": "no-such-host.invalid", "port": 1}])["connect"]
+    targets = [{"host": "127.0.0.1", "port": 1}, {"host": "no-such-host.invalid", "port": 1}]
+    found = host_info(connect=targets)["connect"]
     assert found[0]["error"] == "connection refused"
     assert found[1]["error"] == "name does not resolve"
     assert not any(item["ok"] for item in found)
