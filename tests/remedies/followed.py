@@ -138,7 +138,7 @@ FOLLOWED = [
     ("the port guard's tables do not have an owner", f"{_GUARD}::test_remedies_of_verify_work"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
     ("does not start after a reboot: run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
-    ("not created by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
+    ("not created by this module", "tests/integration/test_port_guard.py::test_tables_of_another_program_are_rejected"),
     (
         "delete it and run the role of",
         "tests/integration/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",
