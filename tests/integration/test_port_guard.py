@@ -1149,13 +1149,13 @@ def test_a_connection_made_in_a_gap_ends(host, daemon: Daemon, act: str) -> None
         if daemon.mechanism == WATCH:
             host().apply(section(*ADDRESS["agent"]), present=True)
             with a_gap(daemon, act):
-                made = [stack.enter_context(connection("stranger", target.address, target.port)) for target in targets]
-                admitted = [stack.enter_context(connection("agent", target.address, target.port)) for target in targets[:2]]
+                made = [stack.enter_context(connection("stranger", *target[:2])) for target in targets]
+                admitted = [stack.enter_context(connection("agent", *target[:2])) for target in targets[:2]]
                 assert at_once(answers, made) == made
         else:
             nft(act)
-            made = [stack.enter_context(connection("stranger", target.address, target.port)) for target in targets]
-            admitted = [stack.enter_context(connection("agent", target.address, target.port)) for target in targets[:2]]
+            made = [stack.enter_context(connection("stranger", *target[:2])) for target in targets]
+            admitted = [stack.enter_context(connection("agent", *target[:2])) for target in targets[:2]]
             assert at_once(answers, made) == made
             host().apply(section(*ADDRESS["agent"]), present=True)
         time.sleep(1)
