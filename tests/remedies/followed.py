@@ -99,15 +99,15 @@ FOLLOWED = [
     ),
     (
         "daemon.json was not changed",
-        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
+        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_succeeds",
     ),
     (
         "the engine did not start with the new daemon.json",
-        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
+        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_succeeds",
     ),
     (
         "did not start with the new settings of containerd",
-        "tests/system/docker_engine/test_5_roots.py::test_roots_that_hold_nothing_are_moved",
+        "tests/system/docker_engine/test_5_roots.py::test_empty_roots_are_changed",
     ),
     ("would change the value of", f"{_COMPOSE}::test_compose_reads_any_value_unchanged"),
     ("The previous version was not restored", f"{_COMPOSE}::test_no_rollback_after_the_data_was_changed"),
@@ -118,11 +118,11 @@ FOLLOWED = [
     ("the CRS is incomplete", "tests/integration/test_crs.py::test_what_was_fetched_is_not_whole"),
     (
         "nothing was installed, because the key at",
-        "tests/system/docker_engine/test_3_found.py::test_another_fingerprint_is_refused",
+        "tests/system/docker_engine/test_3_found.py::test_another_fingerprint_is_rejected",
     ),
     (
         "containerd runs without the settings in",
-        "tests/system/docker_engine/test_4_settings.py::test_settings_that_are_overridden_are_told",
+        "tests/system/docker_engine/test_4_settings.py::test_overridden_settings_are_reported",
     ),
     ("install and start it first", "tests/system/docker_engine/test_1_runs.py::test_engine_of_the_repository_serves"),
     # the port guard
