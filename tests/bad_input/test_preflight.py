@@ -25,7 +25,7 @@ aztec_environment: {A: "{{ lookup('ansible.builtin.file', '/nowhere/LookupS3cret
         "node-1": f"""\
 {NAME}: {KEY}
 aztec_l1_execution_urls: [rpc.lan/S3cret]
-{ID}: "{{{{ nobody_set_this }}}}"
+{ID}: "{{{{ undefined_variable }}}}"
 """,
         "agent-1": "prover_agent_count: 0",
         "agent-2": "prover_agent_count: 0",
@@ -39,7 +39,7 @@ aztec_l1_execution_urls: [rpc.lan/S3cret]
         "correct the lookup or its source",
         f"node-1 | {NAME} | {quoted}",
         "node-1 | aztec_l1_execution_urls | entry 1 has no scheme | begin it with http:// or https://",
-        f"node-1 | {ID} | uses 'nobody_set_this', which is not defined | define it, or correct the template",
+        f"node-1 | {ID} | uses 'undefined_variable', which is not defined | define it, or correct the template",
         "agent-1, agent-2 | prover_agent_count | 0 is neither auto nor a number from 1 | set a number from 1, or auto",
     ]
     assert_refused(play(write_inventory(tmp_path, endpoint, row), "-vvv"), endpoint, lines)

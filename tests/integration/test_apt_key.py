@@ -57,7 +57,7 @@ done </shared/cases
 
 def forms(right: str, second: str) -> dict[str, tuple[str, str]]:
     """Return name -> (text, the verifiers that read the second key in it) of texts that hold both keys."""
-    both, gpgv, sqv, neither = "gpgv sqv", "gpgv", "sqv", ""
+    both, gpgv, sqv, none = "gpgv sqv", "gpgv", "sqv", ""
     data = {name: packets(base64.b64decode("".join(text.splitlines()[2:-2]))) for name, text in
             (("right", right), ("second", second))}
     whole = {name: b"".join(packet(tag, body) for tag, body in found) for name, found in data.items()}
@@ -73,12 +73,12 @@ def forms(right: str, second: str) -> dict[str, tuple[str, str]]:
         "word behind dashes": (second.replace(BEGIN, f"{BEGIN} x"), gpgv),
         "blank before dashes": (second.replace(BEGIN, f" {BEGIN}"), sqv),
         "blank before last dashes": (second.replace(END, f" {END}"), sqv),
-        "escaped dashes": (second.replace(BEGIN, f"- {BEGIN}"), neither),
-        "quoted": (re.sub("^", "> ", second, flags=re.MULTILINE), neither),
+        "escaped dashes": (second.replace(BEGIN, f"- {BEGIN}"), none),
+        "quoted": (re.sub("^", "> ", second, flags=re.MULTILINE), none),
         "six dashes": (second.replace(BEGIN, f"-{BEGIN}-"), sqv),
         "four dashes": (second.replace(BEGIN, BEGIN[:-1]), both),
         "four last dashes": (second.replace(END, END[:-1]), both),
-        "lower case": (second.replace(BEGIN, BEGIN.lower()), neither),
+        "lower case": (second.replace(BEGIN, BEGIN.lower()), none),
         "message": (second.replace("PUBLIC KEY BLOCK", "MESSAGE"), both),
         "signature": (second.replace("PUBLIC KEY BLOCK", "SIGNATURE"), both),
         "private key": (second.replace("PUBLIC", "PRIVATE"), both),
@@ -99,16 +99,16 @@ def forms(right: str, second: str) -> dict[str, tuple[str, str]]:
         "words behind the right key's dashes": (f"{right.rstrip()}x\n{second.replace(BEGIN, f'{BEGIN} ')}", both),
         "two primary keys": (armor(whole["right"] + whole["second"]), both),
         "two primary keys, second first": (armor(whole["second"] + whole["right"]), both),
-        "as a subkey": (armor(whole["right"] + as_subkey), neither),
+        "as a subkey": (armor(whole["right"] + as_subkey), none),
         "as a subkey with the right key's signature": (
             armor(whole["right"] + as_subkey + packet(2, dict(data["right"])[2])),
-            neither,
+            none,
         ),
         "as a subkey with its own signature": (
             armor(whole["right"] + as_subkey + packet(2, dict(data["second"])[2])),
-            neither,
+            none,
         ),
-        "in a compressed packet": (armor(whole["right"] + packet(8, b"\0" + whole["second"])), neither),
+        "in a compressed packet": (armor(whole["right"] + packet(8, b"\0" + whole["second"])), none),
     }
 
 

@@ -1,7 +1,7 @@
 """compose_stack against a real engine and a real Compose.
 
-Wants a running engine (DOCKER_HOST or the default socket) on this machine, and busybox-static, of which the tests make
-their images. Projects, networks and images of these tests carry a name of their own and are removed at the end.
+Requires a running engine on this machine (DOCKER_HOST or the default socket), and busybox-static for the images of the
+tests. The projects, networks and images of the tests have unique names and are removed at the end.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ SERVE = "mkdir -p /www; echo ok >/www/status; httpd -p 8080 -h /www; exec sleep 
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """Take arguments of the docker command, give its output."""
+    """Run the docker command and return its output."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def inspect(name: str) -> dict:
-    """Take a container's name, give what Docker says of it."""
+    """Return what `docker inspect` prints for a container."""
     return json.loads(docker("container", "inspect", name))[0]
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory) -> None:
-    """Images of busybox: one that serves, a newer one that does too, and one that writes to its data and gives up."""
+    """Create the images, all with busybox and a file that contains the image's name."""
     busybox = shutil.which("busybox")
     assert busybox, "install busybox-static"
     root = tmp_path_factory.mktemp("image")
@@ -79,7 +79,7 @@ def images(tmp_path_factory) -> None:
 
 
 def passed(arguments: dict) -> dict:
-    """Return the arguments of the action plugin: texts in place of the model and of the variables that a test names."""
+    """Return the arguments of the action plugin, with texts instead of the model and variables of a test."""
     arguments = dict(arguments)
     variables, secret = arguments.pop("environment", None), arguments.pop("secrets", None)
     if "env" not in arguments and (variables is not None or secret is not None):
@@ -98,7 +98,7 @@ def to_module(arguments: dict) -> dict:
 
 
 class Project:
-    """One project on the engine, and the way to call the module for it."""
+    """One project on the engine, and methods to run the module for it."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
@@ -107,7 +107,7 @@ class Project:
         self.calls: list[list[str]] = []
 
     def service(self, **changes) -> dict:
-        """Give a service that answers /status."""
+        """Return a service that serves /status."""
         service = {
             "image": OLD,
             "env_file": [".env"],
@@ -141,7 +141,7 @@ class Project:
         return {key: value for key, value in arguments.items() if value is not None}
 
     def start(self, arguments: dict, check: bool = False, diff: bool = False, path: str | None = None):
-        """Take the module's arguments, give its process."""
+        """Start the module with these arguments and return its process."""
         given = to_module(passed(arguments))
         text = json.dumps({"ANSIBLE_MODULE_ARGS": {**given, "_ansible_check_mode": check, "_ansible_diff": diff}})
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
@@ -161,24 +161,24 @@ class Project:
         return process
 
     def run(self, arguments: dict | None = None, check: bool = False, diff: bool = False, **other) -> dict:
-        """Take the module's arguments, give its result."""
+        """Run the module with these arguments and return its result."""
         process = self.start(arguments or self.arguments(), check, diff, **other)
         out, err = process.communicate(timeout=180)
-        said = json.loads(out)
-        # ansible-core 2.19.0 adds where fail_json was called to every failure; the controller shows it to nobody.
-        said.pop("exception", None)
-        assert "Traceback" not in json.dumps(said) + err, out + err
-        return said
+        result = json.loads(out)
+        # ansible-core 2.19.0 adds the location of fail_json to every failure. The controller does not show it.
+        result.pop("exception", None)
+        assert "Traceback" not in json.dumps(result) + err, out + err
+        return result
 
     def again(self, arguments: dict | None = None) -> dict:
-        """Give what a look says after all is done: nothing."""
+        """Return the result of the phase inspect, which finds nothing to do after a complete run."""
         return self.run({**(arguments or self.arguments()), "_phase": "inspect"})
 
     def container(self, name: str = "s") -> dict:
         return inspect(f"{self.name}-{name}-1")
 
     def tree(self) -> dict:
-        """Give the project's files with their texts and modes, without the module's own."""
+        """Return the texts and modes of the project's files, without those of the module itself."""
         found = {}
         for path in sorted(self.directory.rglob("*")):
             relative = str(path.relative_to(self.directory))
@@ -190,7 +190,7 @@ class Project:
 
 @pytest.fixture
 def project(images, tmp_path, request):
-    """A project with a name and a directory of its own, taken away at the end."""
+    """Return a project with a unique name and directory. Remove it at the end."""
     name = f"{NAME}-{abs(hash(request.node.name)) % 10**8}"
     made = Project(name, tmp_path / "stack")
     yield made
@@ -202,10 +202,10 @@ def good(result: dict) -> dict:
     return result
 
 
-# --- the way it is meant to go ------------------------------------------------------------------------------------
+# --- successful runs ----------------------------------------------------------------------------------------------
 
 
-def test_up_then_nothing(project):
+def test_second_run_changes_nothing(project):
     first = good(project.run())
     assert first["changed"]
     assert first["status"]["s"]["state"] == "running"
@@ -221,7 +221,7 @@ def test_up_then_nothing(project):
     assert took < 5, took
 
 
-def test_check_mode_changes_nothing_and_says_so(project):
+def test_check_mode_reports_and_changes_nothing(project):
     result = good(project.run(check=True, diff=True))
     assert result["changed"]
     assert not project.directory.exists()
@@ -255,7 +255,7 @@ def test_check_mode_with_an_engine_that_is_down(project, monkeypatch):
 
 def _edit(project, name: str) -> None:
     path = project.directory / name
-    path.write_text(path.read_text() + "# by hand\n")
+    path.write_text(path.read_text() + "# edited\n")
 
 
 DRIFT = {
@@ -272,11 +272,11 @@ DRIFT = {
     "renamed": lambda project: docker("rename", f"{project.name}-s-1", f"{project.name}-other"),
     "disconnected": lambda project: docker("network", "disconnect", f"{project.name}_default", f"{project.name}-s-1"),
     "another image by the same name": lambda project: docker("tag", NEW, OLD),
-    "made by hand from other files": lambda project: _by_hand(project),
+    "created from other files": lambda project: _create_manually(project),
 }
 
 
-def _by_hand(project) -> None:
+def _create_manually(project) -> None:
     other = project.directory / "other.yml"
     other.write_text((project.directory / "compose.yml").read_text().replace("sleep 100000", "sleep 90000"))
     docker("compose", "-p", project.name, "-f", str(other), "up", "-d", "-t", "0")
@@ -284,16 +284,16 @@ def _by_hand(project) -> None:
 
 
 @pytest.mark.parametrize("drift", DRIFT)
-def test_drift_is_seen_and_mended(project, drift):
+def test_drift_is_detected_and_corrected(project, drift):
     before = docker("image", "inspect", "--format", "{{.Id}}", OLD)
     try:
         good(project.run())
         files = project.tree()
         DRIFT[drift](project)
         assert good(project.again())["changed"]
-        mended = good(project.run())
-        assert mended["changed"]
-        assert mended["status"]["s"]["state"] == "running"
+        corrected = good(project.run())
+        assert corrected["changed"]
+        assert corrected["status"]["s"]["state"] == "running"
         assert project.container()["State"]["Status"] == "running"
         assert project.tree() == files
         assert not good(project.again())["_todo"]
@@ -301,7 +301,7 @@ def test_drift_is_seen_and_mended(project, drift):
         docker("tag", before, OLD)
 
 
-# --- what makes a container anew ----------------------------------------------------------------------------------
+# --- changes that recreate a container ----------------------------------------------------------------------------
 
 
 CHANGES = {
@@ -313,7 +313,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_made_anew_exactly_when_something_changed(project, change):
+def test_container_is_recreated_only_after_a_change(project, change):
     good(project.run())
     first = project.container()["Id"]
     keys = (project.directory / "keys").stat().st_ino
@@ -327,14 +327,14 @@ def test_made_anew_exactly_when_something_changed(project, change):
     assert seen == json.loads(changed["files"])["keys/k.json"]
 
 
-def test_key_file_that_is_not_asked_for_any_more_goes(project):
+def test_key_file_that_is_no_longer_given_is_removed(project):
     good(project.run(project.arguments(files=json.dumps({"keys/k.json": "a", "keys/l.json": "b"}))))
     assert (project.directory / "keys/l.json").exists()
     good(project.run(project.arguments(files=json.dumps({"keys/k.json": "a"}))))
     assert not (project.directory / "keys/l.json").exists()
 
 
-def test_service_that_is_not_asked_for_any_more_goes(project):
+def test_service_that_is_no_longer_given_is_removed(project):
     both = {"services": {"s": project.service(), "t": project.service()}}
     good(project.run(project.arguments(compose=both)))
     assert good(project.run())["changed"]
@@ -344,7 +344,7 @@ def test_service_that_is_not_asked_for_any_more_goes(project):
 # --- keys of the user ---------------------------------------------------------------------------------------------
 
 
-def test_override_is_merged_as_compose_merges_it_and_taken_back(project):
+def test_override_is_merged_and_removed(project):
     keys = {"mem_limit": "64m", "environment": ["B=b"], "labels": ["mine=1"], "ulimits": {"nofile": 99}}
     keys["dns"] = ["9.9.9.9"]
     base = project.service(labels={"role": "2"}, environment={"C": "c"}, ulimits={"core": 0}, dns=["1.1.1.1"])
@@ -375,7 +375,7 @@ def test_compose_up_in_the_directory_changes_nothing(project):
     assert not good(project.again(arguments))["_todo"]
 
 
-def test_failure_of_an_override_brings_the_last_one_back(project):
+def test_failed_override_is_rolled_back(project):
     arguments = project.arguments(override={"services": {"s": {"mem_limit": "64m"}}})
     good(project.run(arguments))
     files = project.tree()
@@ -387,7 +387,7 @@ def test_failure_of_an_override_brings_the_last_one_back(project):
     assert not good(project.again(arguments))["_todo"]
 
 
-def test_a_header_that_changes_leaves_the_container_alone(project):
+def test_changed_header_does_not_recreate_the_container(project):
     good(project.run())
     first = project.container()["Id"]
     given = passed(project.arguments())
@@ -435,10 +435,10 @@ def test_a_project_of_another_inventory_is_left_as_it_is(project, state):
 # --- failing ------------------------------------------------------------------------------------------------------
 
 FAIL = {
-    "gives up at once": ({"command": ["sh", "-c", "echo key hunter2secret; exit 1"]}, "exit code 1"),
-    "gives up after a while": ({"command": ["sh", "-c", "sleep 1; exit 1"]}, "restarts"),
-    "wants another version": ({"command": ["sh", "-c", "exit 79"], "restart": "no"}, "newer version"),
-    "wants another version over and over": ({"command": ["sh", "-c", "exit 78"]}, "new rollup"),
+    "exits immediately": ({"command": ["sh", "-c", "echo key hunter2secret; exit 1"]}, "exit code 1"),
+    "exits after a while": ({"command": ["sh", "-c", "sleep 1; exit 1"]}, "restarts"),
+    "requires another version": ({"command": ["sh", "-c", "exit 79"], "restart": "no"}, "newer version"),
+    "requires another version repeatedly": ({"command": ["sh", "-c", "exit 78"]}, "new rollup"),
     "no such program": ({"command": ["nothing-here"]}, "nothing-here"),
     "killed": ({"command": ["sh", "-c", "exit 137"], "restart": "no"}, "killed"),
     "health lost": (
@@ -447,31 +447,31 @@ FAIL = {
                          "interval": "1s", "retries": 1, "start_period": "1s"}},
         "no longer",
     ),
-    "no such mount": ({"volumes": ["type=nothing:/x/../..:bad"]}, "Compose refuses"),
+    "no such mount": ({"volumes": ["type=nothing:/x/../..:bad"]}, "Compose rejects"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", [way for way in FAIL if way != "health lost"])
-def test_failure_brings_the_last_good_state_back(project, way):
-    changes, said = FAIL[way]
+@pytest.mark.parametrize("case", [case for case in FAIL if case != "health lost"])
+def test_failed_project_is_rolled_back(project, case):
+    changes, expected = FAIL[case]
     good(project.run())
     files = project.tree()
     command = project.container()["Config"]["Cmd"]
     result = project.run(project.arguments(project.service(**changes), environment={"A": "new"}))
     assert result["failed"]
-    assert said in result["msg"] and "\n" not in result["msg"]
+    assert expected in result["msg"] and "\n" not in result["msg"]
     assert "hunter2secret" not in json.dumps(result)
     assert project.tree() == files
     after = project.container()
     assert (after["State"]["Status"], after["Config"]["Cmd"]) == ("running", command)
-    if not said.startswith("Compose refuses"):
+    if not expected.startswith("Compose rejects"):
         assert result["rolled_back"]
-    if way == "gives up at once":
+    if case == "exits immediately":
         assert "key ***" in result["logs"]
     assert not good(project.again())["_todo"]
 
 
-def test_first_start_that_fails_has_nothing_to_go_back_to(project):
+def test_failed_first_start_is_not_rolled_back(project):
     result = project.run(project.arguments(project.service(command=["sh", "-c", "exit 3"])))
     assert result["failed"] and not result["rolled_back"]
     assert "no earlier state" in result["msg"]
@@ -479,21 +479,21 @@ def test_first_start_that_fails_has_nothing_to_go_back_to(project):
     assert not good(project.again())["_todo"]
 
 
-def test_health_that_is_lost_is_a_failure(project):
-    changes, said = FAIL["health lost"]
+def test_lost_health_is_a_failure(project):
+    changes, expected = FAIL["health lost"]
     first = project.run(project.arguments(project.service(**changes), wait_timeout=20))
     assert good(first)["status"]["s"]["health"] == "healthy"
     arguments = project.arguments(project.service(**changes), wait_timeout=5)
     end = time.monotonic() + 30
     while project.container()["State"]["Health"]["Status"] != "unhealthy" and time.monotonic() < end:
         time.sleep(0.5)
-    looked = project.again(arguments)
-    assert looked["_todo"] and looked["status"]["s"]["state"] == "failed"
+    found = project.again(arguments)
+    assert found["_todo"] and found["status"]["s"]["state"] == "failed"
     result = project.run(arguments)
-    assert result["failed"] and said in result["msg"] and not result["rolled_back"] and not result["changed"]
+    assert result["failed"] and expected in result["msg"] and not result["rolled_back"] and not result["changed"]
 
 
-def test_running_and_never_healthy_is_starting(project):
+def test_running_container_that_is_not_healthy_yet_is_starting(project):
     never = {"test": ["CMD", "false"], "interval": "1s", "retries": 1, "start_period": "0s"}
     arguments = project.arguments(project.service(healthcheck=never), wait_timeout=5)
     result = good(project.run(arguments))
@@ -502,7 +502,7 @@ def test_running_and_never_healthy_is_starting(project):
     assert not good(project.again(arguments))["_todo"]
 
 
-def test_memory_that_ran_out_is_named(project):
+def test_insufficient_memory_is_reported(project):
     eat = ["sh", "-c", "x=x; while true; do x=$$x$$x; done"]
     changes = {"command": eat, "restart": "no", "mem_limit": "20m", "memswap_limit": "20m"}
     result = project.run(project.arguments(project.service(**changes)))
@@ -510,14 +510,14 @@ def test_memory_that_ran_out_is_named(project):
     assert "memory" in result["msg"]
 
 
-def test_one_restart_is_forgiven(project):
+def test_one_restart_is_not_a_failure(project):
     once = "test -e /data/once && exec sleep 1000; touch /data/once; exit 1"
     arguments = project.arguments(project.service(command=["sh", "-c", once], healthcheck=None))
     result = good(project.run(arguments))
     assert result["status"]["s"]["restarts"] == 1
 
 
-def test_service_that_ends_well_is_exited(project):
+def test_service_that_succeeds_is_exited(project):
     seed = project.service(command=["true"], restart="no", healthcheck=None)
     arguments = project.arguments(compose={"services": {"s": project.service(), "seed": seed}})
     result = good(project.run(arguments))
@@ -525,20 +525,20 @@ def test_service_that_ends_well_is_exited(project):
     assert not good(project.again(arguments))["_todo"]
 
 
-def test_service_that_others_wait_for_is_named_when_it_fails(project):
-    seed = project.service(command=["sh", "-c", "echo the CRS is not whole; exit 3"], restart="no", healthcheck=None)
+def test_failed_dependency_is_reported(project):
+    seed = project.service(command=["sh", "-c", "echo the CRS is incomplete; exit 3"], restart="no", healthcheck=None)
     waiting = project.service(depends_on={"seed": {"condition": "service_completed_successfully"}})
     result = project.run(project.arguments(compose={"services": {"seed": seed, "s": waiting}}))
     assert result["failed"] and "\n" not in result["msg"]
     assert f"{project.name}-seed-1 is exited with exit code 3" in result["msg"]
-    assert "last log line: the CRS is not whole" in result["msg"]
+    assert "last log line: the CRS is incomplete" in result["msg"]
     assert "never started" not in result["msg"]
 
 
 # --- data that a newer version has opened -------------------------------------------------------------------------
 
 
-def test_going_back_to_an_older_image_while_the_data_is_untouched(project):
+def test_rollback_to_an_older_image_with_unchanged_data(project):
     good(project.run(project.arguments(data_directory="data")))
     newer = project.service(image=NEW, command=["sh", "-c", "cat /data/x; exit 1"])
     result = project.run(project.arguments(newer, data_directory="data"))
@@ -547,7 +547,7 @@ def test_going_back_to_an_older_image_while_the_data_is_untouched(project):
 
 
 @pytest.mark.parametrize("touch", ["touch /data/x", "mkdir /data/db", "cat /version >/data/old"])
-def test_not_going_back_once_the_data_was_opened(project, touch):
+def test_no_rollback_after_the_data_was_changed(project, touch):
     good(project.run(project.arguments(data_directory="data")))
     (project.directory / "data/old").write_text("old")
     newer = project.service(image=NEW, command=["sh", "-c", f"{touch}; exit 1"])
@@ -557,17 +557,17 @@ def test_not_going_back_once_the_data_was_opened(project, touch):
         assert result["failed"] and not result["rolled_back"]
         assert "has opened" in result["msg"]
         assert project.container()["Config"]["Image"] == NEW
-    # The way out that the message names.
+    # The remedy in the message.
     assert good(project.run(project.arguments(data_directory="data")))["status"]["s"]["state"] == "running"
 
 
-def test_same_image_goes_back_even_if_data_was_written(project):
+def test_rollback_to_the_same_image_after_the_data_was_changed(project):
     good(project.run(project.arguments(data_directory="data")))
     other = project.service(command=["sh", "-c", "touch /data/x; exit 1"])
     assert project.run(project.arguments(other, data_directory="data"))["rolled_back"]
 
 
-def test_image_by_the_same_name_comes_back(project):
+def test_rollback_restores_the_image_of_a_tag(project):
     good(project.run())
     before = docker("image", "inspect", "--format", "{{.Id}}", OLD)
     try:
@@ -580,7 +580,7 @@ def test_image_by_the_same_name_comes_back(project):
         docker("tag", before, OLD)
 
 
-# --- broken off ---------------------------------------------------------------------------------------------------
+# --- interrupted --------------------------------------------------------------------------------------------------
 
 
 def end_state(project) -> tuple:
@@ -602,7 +602,7 @@ def end_state(project) -> tuple:
     )
 
 
-def test_broken_off_at_any_point_and_run_again(project):
+def test_next_run_completes_an_interrupted_run(project):
     project.directory.parent.mkdir(exist_ok=True)
     old = project.arguments(data_directory="data")
     new = project.arguments(
@@ -637,7 +637,7 @@ def _locked(project) -> bool:
     return False
 
 
-def test_what_a_killed_run_has_started_ends_before_the_next_begins(project):
+def test_run_waits_for_the_commands_of_a_killed_run(project):
     slow = project.service(stop_signal="SIGTERM", stop_grace_period="6s")
     good(project.run(project.arguments(slow)))
     process = project.start(project.arguments(slow, environment={"A": "b"}))
@@ -654,13 +654,13 @@ def test_what_a_killed_run_has_started_ends_before_the_next_begins(project):
     assert environment_of(f"{project.name}-s-1")["A"] == "b"
 
 
-def test_two_runs_at_once_end_as_one(project):
+def test_only_one_of_two_simultaneous_runs_changes_anything(project):
     one, two = project.start(project.arguments()), project.start(project.arguments())
     results = [json.loads(process.communicate(timeout=180)[0]) for process in (one, two)]
     assert sorted(good(result)["changed"] for result in results) == [False, True]
 
 
-# A docker command that fails once a word has been among its arguments, and what is known of the project then.
+# A docker command that fails after one of its calls has had a certain argument.
 ENGINE = """#!/bin/sh
 for word; do if [ "$word" = {word} ]; then touch {gone}; fi; done
 if [ -e {gone} ]; then echo 'Cannot connect to the Docker daemon' >&2; exit 1; fi
@@ -669,7 +669,7 @@ exec {docker} "$@"
 
 
 @pytest.mark.parametrize(("word", "known"), [("config", True), ("up", False)])
-def test_failure_says_whether_it_is_known_how_the_project_stands(project, tmp_path, word, known):
+def test_failure_reports_whether_the_state_is_known(project, tmp_path, word, known):
     path = tmp_path / "bin"
     path.mkdir()
     command = path / "docker"
@@ -686,22 +686,22 @@ JOB, OTHER = secrets.token_hex(8), secrets.token_hex(8)
 JOBS = Path("/run/aztec-compose-stack")
 
 
-def ask(project, phase: str, job: str = JOB) -> dict:
-    """Give what the module says of a job, as the action plugin asks for it: with no secret."""
-    asked = {"project": project.name, "directory": str(project.directory), "state": "absent"}
-    return good(project.run({**asked, "_phase": phase, "_job": job}))
+def query_job(project, phase: str, job: str = JOB) -> dict:
+    """Return the module's result for a job, called as by the action plugin: without secrets."""
+    arguments = {"project": project.name, "directory": str(project.directory), "state": "absent"}
+    return good(project.run({**arguments, "_phase": phase, "_job": job}))
 
 
 def ended(project, job: str = JOB) -> dict:
-    """Give what is said of a job when it has ended."""
+    """Wait for the end of a job and return its progress then."""
     end = time.monotonic() + 60
-    while (said := ask(project, "progress", job))["alive"] and time.monotonic() < end:
+    while (progress := query_job(project, "progress", job))["alive"] and time.monotonic() < end:
         time.sleep(0.3)
-    return said
+    return progress
 
 
 def job_processes(job: str = JOB) -> list[int]:
-    """Give the processes that hold a job's sign of life."""
+    """Return the processes that have a job's file `alive` open."""
     held = str(JOBS / job / "alive")
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -719,25 +719,25 @@ def job(project):
         shutil.rmtree(JOBS / name, ignore_errors=True)
 
 
-def test_job_goes_on_when_what_started_it_is_gone(project, job):
+def test_job_continues_after_the_module_has_ended(project, job):
     begun = time.monotonic()
     assert good(project.run(project.arguments(_phase="start", _job=job)))["started"]
     assert time.monotonic() - begun < 5
-    said = ask(project, "progress")
-    assert (said["alive"], said["result"]) == (True, None)
+    running = query_job(project, "progress")
+    assert (running["alive"], running["result"]) == (True, None)
     (process,) = job_processes()
     assert os.getsid(process) != os.getsid(0)
-    said = ended(project)
-    assert said["result"]["status"]["s"]["state"] == "running" and said["result"]["changed"]
+    result = ended(project)["result"]
+    assert result["status"]["s"]["state"] == "running" and result["changed"]
     assert not good(project.again())["_todo"]
-    ask(project, "forget")
+    query_job(project, "forget")
     assert not (JOBS / job).exists()
 
 
-def test_nothing_of_a_job_but_its_files_holds_a_secret(project, job):
+def test_state_and_arguments_of_a_job_contain_no_secret(project, job):
     good(project.run(project.arguments(_phase="start", _job=job)))
     held = []
-    while ask(project, "progress")["alive"]:
+    while query_job(project, "progress")["alive"]:
         held += [path for path in (JOBS / job).iterdir() if "secret" in path.read_text()]
         held += [path for path in Path("/proc").glob("[0-9]*/cmdline") if _holds(path, b"hunter2secret")]
     assert held == []
@@ -752,7 +752,7 @@ def _holds(path: Path, text: bytes) -> bool:
         return False
 
 
-def test_failure_of_a_job_is_told_with_its_secrets_hidden(project, job):
+def test_failed_job_reports_its_error_without_secrets(project, job):
     service = project.service(command=["sh", "-c", "echo key hunter2secret; exit 1"])
     good(project.run(project.arguments(service, _phase="start", _job=job)))
     result = ended(project)["result"]
@@ -760,7 +760,7 @@ def test_failure_of_a_job_is_told_with_its_secrets_hidden(project, job):
     assert "hunter2secret" not in (JOBS / job / "result.json").read_text()
 
 
-def test_job_that_is_killed_has_come_to_nothing(project, job):
+def test_killed_job_has_no_result(project, job):
     good(project.run(project.arguments(_phase="start", _job=job)))
     for process in job_processes():
         os.kill(process, signal.SIGKILL)
@@ -768,7 +768,7 @@ def test_job_that_is_killed_has_come_to_nothing(project, job):
     good(project.run())
 
 
-def test_what_came_of_a_job_is_there_until_nobody_can_come_for_it(project, job):
+def test_result_of_a_job_is_kept_until_it_expires(project, job):
     good(project.run(project.arguments(_phase="start", _job=job)))
     assert ended(project)["result"]["changed"] is True
     over = (JOBS / job / "alive").stat().st_mtime
@@ -778,13 +778,13 @@ def test_what_came_of_a_job_is_there_until_nobody_can_come_for_it(project, job):
         good(project.run(project.arguments(_phase="start", _job=OTHER)))
         assert (JOBS / job).exists() is kept
         assert ended(project, OTHER)["result"]["changed"] is False
-        ask(project, "forget", OTHER)
+        query_job(project, "forget", OTHER)
 
 
-# --- over a connection that goes away -----------------------------------------------------------------------------
+# --- lost connections ---------------------------------------------------------------------------------------------
 
 ROOT = Path(__file__).resolve().parents[2]
-# In ssh's place, so that this machine is the host; a file says how the connection is cut.
+# Replaces ssh, so that this machine is the host. A file contains how the connection fails.
 SSH = """#!/bin/sh
 if [ -e {cut} ]; then . {cut}; fi
 for command; do :; done
@@ -793,8 +793,8 @@ exec sh -c "$command"
 CUTS = {
     "refused": "echo 'connect to host h port 22: Connection refused' >&2; exit 255",
     "killed": "kill -9 $$",
-    "shut while it answers": "cat >/dev/null; echo 'Connection closed' >&2; exit 255",
-    "no room for a module": "echo 'No space left on device' >&2; exit 1",
+    "closed during the response": "cat >/dev/null; echo 'Connection closed' >&2; exit 255",
+    "disk full": "echo 'No space left on device' >&2; exit 1",
 }
 AWAY = "no progress for now: "
 
@@ -806,7 +806,7 @@ class Played:
         self.project, self.cut, ssh = project, folder / "cut", folder / "ssh"
         ssh.write_text(SSH.format(cut=self.cut))
         ssh.chmod(0o755)
-        # It comes up slowly, so that there is something to follow.
+        # It starts slowly, so that there is progress to show.
         arguments = project.arguments(project.service(command=["sh", "-c", f"sleep 8; {SERVE}"]))
         task = {"aztec_ops.prover.compose_stack": passed(arguments)}
         host = {"ansible_ssh_executable": str(ssh), "ansible_python_interpreter": sys.executable}
@@ -814,7 +814,7 @@ class Played:
         play.write_text(json.dumps([{"hosts": "h", "gather_facts": False, "tasks": [task]}]))
         inventory = folder / "hosts.json"
         inventory.write_text(json.dumps({"all": {"hosts": {"h": host}}}))
-        self.said = folder / "said"
+        self.output = folder / "output"
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -823,31 +823,31 @@ class Played:
             "COLUMNS": "500",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        with self.said.open("w") as said:
+        with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play)],
                 env=environment,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_for(self, what: str) -> None:
+    def wait_for(self, text: str) -> None:
         end = time.monotonic() + 60
-        while what not in self.said.read_text():
-            assert time.monotonic() < end and self.process.poll() is None, self.said.read_text()
+        while text not in self.output.read_text():
+            assert time.monotonic() < end and self.process.poll() is None, self.output.read_text()
             time.sleep(0.1)
 
     def end(self) -> tuple[int, str]:
         code = self.process.wait(180)
-        return code, self.said.read_text()
+        return code, self.output.read_text()
 
-    def note(self) -> Path:
-        """Give the place of what is noted of the job."""
+    def job_directory(self) -> Path:
+        """Return the directory of the job."""
         return JOBS / json.loads((self.project.directory / ".stack/progress.json").read_text())["job"]
 
-    def came_of_it(self) -> dict:
-        """Wait for what came of the job, which is there once it has ended."""
-        place, end = self.note() / "result.json", time.monotonic() + 120
+    def job_result(self) -> dict:
+        """Wait for the end of the job and return its result."""
+        place, end = self.job_directory() / "result.json", time.monotonic() + 120
         while not place.exists() and time.monotonic() < end:
             time.sleep(0.2)
         return json.loads(place.read_text())
@@ -860,35 +860,35 @@ def played(project, tmp_path):
     yield made
     made.process.kill()
     made.process.wait()
-    shutil.rmtree(made.note(), ignore_errors=True)
+    shutil.rmtree(made.job_directory(), ignore_errors=True)
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_connection_that_goes_away_for_a_while_is_borne(played, cut):
+def test_run_succeeds_after_a_temporary_connection_loss(played, cut):
     played.cut.write_text(CUTS[cut])
     played.wait_for(AWAY)
     time.sleep(6)
     played.cut.unlink()
-    code, said = played.end()
-    assert code == 0 and "changed=1" in said, said
-    assert said.count(AWAY) == 1
-    assert not played.note().exists()
+    code, output = played.end()
+    assert code == 0 and "changed=1" in output, output
+    assert output.count(AWAY) == 1
+    assert not played.job_directory().exists()
 
 
-@pytest.mark.parametrize(("cut", "code", "way"), [("refused", 4, "unreachable=1"), ("killed", 2, "failed=1")])
-def test_connection_that_stays_away_leaves_the_work_to_the_host(played, cut, code, way):
+@pytest.mark.parametrize(("cut", "code", "recap"), [("refused", 4, "unreachable=1"), ("killed", 2, "failed=1")])
+def test_job_continues_on_the_host_after_a_permanent_connection_loss(played, cut, code, recap):
     played.cut.write_text(CUTS[cut])
-    found, said = played.end()
-    assert (found, said.count(AWAY)) == (code, 1), said
-    assert way in said and "the result of the work on" in said and "hunter2secret" not in said
-    # Nobody has come for it, so that it is still there; and the project is up.
-    assert played.came_of_it()["status"]["s"]["state"] == "running"
+    found, output = played.end()
+    assert (found, output.count(AWAY)) == (code, 1), output
+    assert recap in output and "the result of the work on" in output and "hunter2secret" not in output
+    # No run has fetched the result, so it still exists, and the project runs.
+    assert played.job_result()["status"]["s"]["state"] == "running"
 
 
 # --- pulled, absent, network --------------------------------------------------------------------------------------
 
 
-def test_pulled_says_what_cannot_be_pulled_and_leaves_all_as_it_was(project):
+def test_failed_pull_is_reported_and_changes_nothing(project):
     assert not good(project.run(project.arguments(state="pulled")))["changed"]
     good(project.run())
     files = project.tree()
@@ -919,7 +919,7 @@ def network():
     docker("network", "rm", name, check=False)
 
 
-def test_network_is_made_and_a_wrong_one_refused(project, network):
+def test_network_is_created_and_a_wrong_one_is_rejected(project, network):
     model = {
         "services": {"s": project.service(networks=["shared"])},
         "networks": {"shared": {"external": True, "name": network["name"]}},
@@ -937,7 +937,7 @@ def test_network_is_made_and_a_wrong_one_refused(project, network):
         for check in (True, False):
             result = project.run({**arguments, "network": {**network, **change}}, check=check)
             assert result["failed"] and network["name"] in result["msg"] and "\n" not in result["msg"]
-    # What the line says to do.
+    # The remedy in the message.
     follow(result["msg"])
     changed = {**network, "bridge": f"c{os.getpid()}", "ipv4_subnet": "10.213.8.0/24"}
     good(project.run({**arguments, "network": changed}))
@@ -947,44 +947,44 @@ def test_network_is_made_and_a_wrong_one_refused(project, network):
 
 
 def follow(line: str) -> None:
-    """Run the commands that a line on a network names."""
+    """Run the commands in the remedy of an error about a network."""
     remedy = re.search(r"on the host, run (.+); then run site\.yml", line)
     assert remedy, line
     subprocess.run(["sh", "-c", remedy.group(1)], check=True, capture_output=True)
 
 
-def test_no_subnet_is_free_until_one_is_set(project, network):
-    """The addresses to avoid are all over the engine's address pools."""
+def test_missing_free_subnet_is_reported(project, network):
+    """The addresses to avoid are in all of the engine's address pools."""
     pools = docker_networks.pools_of(json.loads(docker("info", "--format", "{{json .DefaultAddressPools}}")))
-    asked = {"name": network["name"], "bridge": network["bridge"], "avoid": [base for base, _size in pools]}
+    wanted = {"name": network["name"], "bridge": network["bridge"], "avoid": [base for base, _size in pools]}
     model = {
         "services": {"s": project.service(networks=["shared"])},
         "networks": {"shared": {"external": True, "name": network["name"]}},
     }
-    refused = project.run(project.arguments(compose=model, network=asked))
+    refused = project.run(project.arguments(compose=model, network=wanted))
     assert refused["failed"] and refused["msg"].endswith(": set aztec_docker_ipv4_subnet to a subnet that is free")
-    given = {**asked, "ipv4_subnet": network["ipv4_subnet"]}
+    given = {**wanted, "ipv4_subnet": network["ipv4_subnet"]}
     good(project.run(project.arguments(compose=model, network=given)))
     docker("compose", "-p", project.name, "down", "-t", "0")
 
 
 def test_network_fits_the_host_and_the_fleet(project, network):
-    """No subnet holds an address to avoid; another MTU of a network that is there is refused; the remedy works."""
+    """No subnet contains an address to avoid. A different MTU of an existing network is rejected. The remedy works."""
     avoid = ["172.18.0.10", "172.19.0.10", "172.20.0.10", "192.168.0.10"]
-    asked = {"name": network["name"], "bridge": network["bridge"], "mtu": 1400, "avoid": avoid}
+    wanted = {"name": network["name"], "bridge": network["bridge"], "mtu": 1400, "avoid": avoid}
     model = {
         "services": {"s": project.service(networks=["shared"])},
         "networks": {"shared": {"external": True, "name": network["name"]}},
     }
-    good(project.run(project.arguments(compose=model, network=asked)))
+    good(project.run(project.arguments(compose=model, network=wanted)))
     made = json.loads(docker("network", "inspect", network["name"]))[0]
     assert made["Options"]["com.docker.network.driver.mtu"] == "1400"
     (subnet,) = [ipaddress.ip_network(item["Subnet"]) for item in made["IPAM"]["Config"]]
     assert not [address for address in avoid if ipaddress.ip_address(address) in subnet]
-    # What is derived is for a network that is made; one that is there is left as it is.
-    derived = project.arguments(compose=model, network={**asked, "mtu": 0, "avoid": [str(subnet[10])]})
+    # Derived values apply only to a new network. An existing network does not change.
+    derived = project.arguments(compose=model, network={**wanted, "mtu": 0, "avoid": [str(subnet[10])]})
     assert not good(project.again(derived))["_todo"]
-    other = project.arguments(compose=model, network={**asked, "mtu": 1300})
+    other = project.arguments(compose=model, network={**wanted, "mtu": 1300})
     refused = project.run(other)
     assert refused["failed"] and f"network {network['name']} has MTU 1400, not 1300: " in refused["msg"]
     follow(refused["msg"])
@@ -995,49 +995,50 @@ def test_network_fits_the_host_and_the_fleet(project, network):
 
 
 def test_network_has_the_mtu_of_a_narrow_uplink(project, network):
-    """Nothing is set: the MTU is that of the interface of the default route, where it is below Docker's 1500."""
-    asked = {"name": network["name"], "bridge": network["bridge"]}
+    """By default, the MTU is that of the default route's interface if it is below Docker's 1500."""
+    wanted = {"name": network["name"], "bridge": network["bridge"]}
     model = {
         "services": {"s": project.service(networks=["shared"])},
         "networks": {"shared": {"external": True, "name": network["name"]}},
     }
-    good(project.run(project.arguments(compose=model, network=asked)))
-    ways = json.loads(subprocess.run(["ip", "-j", "route", "show", "default"], capture_output=True, check=True).stdout)
-    uplink = int(Path("/sys/class/net", min(ways, key=lambda way: way.get("metric", 0))["dev"], "mtu").read_text())
+    good(project.run(project.arguments(compose=model, network=wanted)))
+    shown = subprocess.run(["ip", "-j", "route", "show", "default"], capture_output=True, check=True).stdout
+    device = min(json.loads(shown), key=lambda route: route.get("metric", 0))["dev"]
+    uplink = int(Path("/sys/class/net", device, "mtu").read_text())
     made = json.loads(docker("network", "inspect", network["name"]))[0]
-    wanted = str(uplink) if uplink < 1500 else None
-    assert made["Options"].get("com.docker.network.driver.mtu") == wanted
+    expected = str(uplink) if uplink < 1500 else None
+    assert made["Options"].get("com.docker.network.driver.mtu") == expected
     docker("compose", "-p", project.name, "down", "-t", "0")
 
 
 def test_proxies_are_bypassed_inside_the_fleet(project, tmp_path, monkeypatch):
-    """Proxies of the CLI's config.json reach the container, and with them what is reached without one."""
+    """The container gets the proxies of the CLI's config.json, and NO_PROXY with the addresses of the fleet."""
     before = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     proxies = {"default": {"httpProxy": "http://127.0.0.1:9", "noProxy": "corp.lan"}}
     plugins = {"cliPluginsExtraDirs": [str(before / "cli-plugins")]}
     (tmp_path / "config").mkdir()
     (tmp_path / "config/config.json").write_text(json.dumps({"proxies": proxies, **plugins}))
     local = "localhost,127.0.0.1,::1,[::1]"
-    asked = project.arguments(no_proxy=["broker.lan"])
-    good(project.run(asked))
+    arguments = project.arguments(no_proxy=["broker.lan"])
+    good(project.run(arguments))
     assert "PROXY" not in str(project.container()["Config"]["Env"]).upper()
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
     service = project.service(healthcheck=None)
-    asked = project.arguments(service, no_proxy=["broker.lan"])
-    good(project.run(asked))
+    arguments = project.arguments(service, no_proxy=["broker.lan"])
+    good(project.run(arguments))
     seen = dict(entry.split("=", 1) for entry in project.container()["Config"]["Env"])
     bypassed = dict.fromkeys(("NO_PROXY", "no_proxy"), f"corp.lan,{local},broker.lan")
     assert {key: value for key, value in seen.items() if key.lower().endswith("_proxy")} == {
         "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", **bypassed
     }  # fmt: skip
-    assert not good(project.again(asked))["_todo"]
+    assert not good(project.again(arguments))["_todo"]
 
 
-# --- agents in containers of their own ----------------------------------------------------------------------------
+# --- agents in separate containers --------------------------------------------------------------------------------
 
 
 def agents(project, network: dict, count: int, separate: bool) -> dict:
-    """Return the arguments for agents in the containers of the role, with a program that serves in place of Aztec."""
+    """Return the arguments for agents in the containers of the role, with a program that serves instead of Aztec."""
     layout = agent_layout(count, separate)
     addresses = [each["mac_address"] for each in guard_section("prover_agent", 8080, count=count)["containers"]]
     service = {**project.service(), "entrypoint": ["sh", "-c", SERVE], "networks": ["fleet"], "mem_limit": "64m"}
@@ -1069,7 +1070,7 @@ def test_agents_move_between_layouts_and_numbers(project, network):
         filters = ["--filter", f"label=com.docker.compose.project={project.name}"]
         assert sorted(docker("ps", "-a", "--format", "{{.Names}}", *filters).split()) == names
         found = {name: inspect(name) for name in names}
-        # An agent that stays as it is, is not disturbed by another that comes or goes.
+        # The containers of unchanged agents are not recreated.
         assert {name: found[name]["Id"] for name in names if name in before} == {
             name: before[name] for name in names if name in before
         }
@@ -1095,7 +1096,7 @@ WRONG = {
     "file outside": ({"files": '{"../x": "y"}'}, "'../x'"),
     "absolute file": ({"files": '{"/etc/x": "y"}'}, "'/etc/x'"),
     "the project's own file": ({"files": '{".env": "y"}'}, "'.env'"),
-    "file that is no text": ({"files": '{"k": {}}'}, "content of k must be a text"),
+    "file that is not text": ({"files": '{"k": {}}'}, "content of k must be a text"),
     "no services": ({"compose": {"services": {}}}, "compose does not have services"),
     "no image": ({"compose": {"services": {"s": {}}}}, "service s in compose does not have an image"),
     "relative directory": ({"directory": "here"}, "absolute path"),
@@ -1108,9 +1109,9 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 @pytest.mark.parametrize("check", [True, False])
 def test_wrong_arguments_are_one_line_and_touch_nothing(project, case, check):
-    changes, said = WRONG[case]
+    changes, expected = WRONG[case]
     result = project.run(project.arguments(**changes), check=check)
-    assert result["failed"] and said in result["msg"] and "\n" not in result["msg"], result
+    assert result["failed"] and expected in result["msg"] and "\n" not in result["msg"], result
     assert "hunter2secret" not in json.dumps(result)
     assert not project.directory.joinpath("compose.yml").exists()
 
@@ -1119,13 +1120,13 @@ KEYS = {
     "unknown": {"memory": "1g"},
     "of the wrong type": {"cpus": {"limit": 2}},
     "of the wrong form": {"mem_limit": "lots"},
-    "at odds with another": {"mem_limit": "1g", "deploy": {"resources": {"limits": {"memory": "2g"}}}},
+    "in conflict with another": {"mem_limit": "1g", "deploy": {"resources": {"limits": {"memory": "2g"}}}},
 }
 
 
 @pytest.mark.parametrize("keys", KEYS)
 @pytest.mark.parametrize("check", [True, False])
-def test_wrong_keys_of_the_operator_are_named_by_the_option(project, keys, check):
+def test_rejected_keys_are_reported_with_their_variable(project, keys, check):
     given = {"override": {"services": {"s": KEYS[keys]}}, "override_variable": "prover_agent_compose"}
     result = project.run(project.arguments(**given), check=check)
     assert result["failed"] and "\n" not in result["msg"]
@@ -1136,9 +1137,9 @@ def test_wrong_keys_of_the_operator_are_named_by_the_option(project, keys, check
     good(project.run(project.arguments(**given), check=True))
 
 
-# --- values that hurt ---------------------------------------------------------------------------------------------
+# --- values with special characters -------------------------------------------------------------------------------
 
-HURTS = {
+SPECIAL = {
     "DOLLAR": "a$b$$c${d}$",
     "HASH": "a #b # c",
     "LEADING_HASH": "#x",
@@ -1170,24 +1171,24 @@ def environment_of(container: str) -> dict:
 
 
 def process_environment(container: str) -> dict:
-    """Take a running container's name, give what its process has got, by name."""
+    """Return the environment of a running container's process."""
     cat = ["docker", "exec", container, "cat", "/proc/1/environ"]
     raw = subprocess.run(cat, capture_output=True, check=True).stdout
     return dict(item.decode("utf-8", "surrogateescape").partition("=")[::2] for item in raw.split(b"\0") if item)
 
 
 def test_values_reach_the_process_byte_for_byte(project):
-    arguments = project.arguments(environment=HURTS)
+    arguments = project.arguments(environment=SPECIAL)
     good(project.run(arguments))
     seen = environment_of(f"{project.name}-s-1")
-    assert {key: seen.get(key) for key in HURTS} == HURTS
+    assert {key: seen.get(key) for key in SPECIAL} == SPECIAL
     process = process_environment(f"{project.name}-s-1")
-    assert {key: process.get(key) for key in HURTS} == HURTS
+    assert {key: process.get(key) for key in SPECIAL} == SPECIAL
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.one_of(texts, nasty), min_size=1, max_size=30))
-def test_any_value_is_read_by_compose_as_it_was(tmp_path, values):
+def test_compose_reads_any_value_unchanged(tmp_path, values):
     wanted = {f"K{number}": value for number, value in enumerate(values)}
     (tmp_path / ".env").write_bytes(env_text(wanted).encode())
     (tmp_path / "compose.yml").write_text("services: {s: {image: x, env_file: [.env]}}")
@@ -1201,7 +1202,7 @@ def test_any_value_is_read_by_compose_as_it_was(tmp_path, values):
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.one_of(texts, nasty), min_size=20, max_size=60))
-def test_any_value_reaches_the_process_as_it_was(project, values):
+def test_any_value_reaches_the_process_unchanged(project, values):
     wanted = {f"K{number}": value for number, value in enumerate(values)}
     project.directory.mkdir(exist_ok=True)
     (project.directory / ".env").write_bytes(env_text(wanted).encode())

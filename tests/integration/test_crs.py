@@ -1,8 +1,7 @@
-"""The service that fills the CRS directory, in a real Compose on a real engine: whence, how often, and what it refuses.
+"""The service that fills the CRS directory, with a real Compose and engine: its sources, downloads and errors.
 
-The real subcommand of the real image fetches the real 2 GiB once, of zeros, from a server of this test that stands for
-Aztec's. What stands around it, digests and a mirror, is tried with small files, for which a script takes Aztec's place:
-the sizes are fixed in Aztec's program.
+The real subcommand of the real image downloads the real 2 GiB once, of zeros, from a server of this test that replaces
+Aztec's. Digests and mirrors are tested with small files and a script instead of Aztec, whose program has fixed sizes.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ FILES = [file["name"] for file in RELEASE["crs_files"]]
 HOSTS = ("crs.aztec-cdn.foundation", "crs.aztec-labs.com")
 SIZES = {"g1.dat": 64 * (2**25 + 1), "g2.dat": 128, "grumpkin_g1.dat": 64 * (2**18 + 1)}
 SUBCOMMAND = """#!/bin/sh
-echo "$*" >>/var/lib/crs/asked
+echo "$*" >>/var/lib/crs/calls
 for name in bn254_g1.dat bn254_g2.dat grumpkin_g1.flat.dat; do
-  [ -e "$name" ] || { echo "$name is not there"; exit 1; }
+  [ -e "$name" ] || { echo "$name is missing"; exit 1; }
 done
 truncate -s 2G bn254_g1.dat
 truncate -s 20M grumpkin_g1.flat.dat
@@ -48,29 +47,29 @@ truncate -s 20M grumpkin_g1.flat.dat
 
 
 def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a program and give what came of it."""
+    """Run a program and return the result."""
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done
 
 
 class Server:
-    """An HTTP server on the address of the engine's own bridge, which counts who asks for what."""
+    """An HTTP server on the address of the engine's own bridge, which counts the requests for each file."""
 
     def __init__(self, address: str, answer, context: ssl.SSLContext | None = None, port: int = 0) -> None:
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def log_message(self, *_arguments: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
             def do_GET(self) -> None:
-                """Count, and answer with so many bytes or a text."""
+                """Count the request, and respond with a text or a number of zeros."""
                 name = self.path.rsplit("/", 1)[-1]
-                outer.asked[name] += 1
+                outer.requests[name] += 1
                 found = answer(name)
                 self.send_response(200 if found is not None else 404)
                 size = found if isinstance(found, int) else len(found or b"")
@@ -90,25 +89,25 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it is reached from a container."""
+        """Return the URL at which a container reaches the server."""
         host, port = self.server.server_address[:2]
         return f"http://{host}:{port}"
 
 
 @pytest.fixture(scope="session")
 def images() -> Images:
-    """Give the lab's images on the engine of this run."""
+    """Return the lab's images on the engine of this run."""
     return Images(docker.from_env(), load())
 
 
 @pytest.fixture(scope="session")
 def gateway() -> str:
-    """Give the address at which containers of the engine's own bridge find this machine."""
+    """Return the address of this machine for containers on the engine's own bridge."""
     return bridge_address()
 
 
 class Agents:
-    """A project of two agents in containers of their own, which wait for the CRS."""
+    """A project of two agents in separate containers, which wait for the CRS."""
 
     def __init__(self, directory: Path, name: str, image: str, entrypoint: list) -> None:
         self.directory, self.name, self.image, self.entrypoint = directory, name, image, entrypoint
@@ -138,7 +137,7 @@ class Agents:
             kept = {key: value for key, value in service.items() if key not in ("networks", "container_name")}
             model["services"][name] = merged(kept, {"network_mode": "bridge", "stop_signal": "SIGKILL", **own})
         environment = {
-            # An agent asks for these before it looks at the CRS; no proof is made.
+            # An agent requires these before it reads the CRS. No proof is made.
             "ACVM_BINARY_PATH": "/bin/true",
             "BB_BINARY_PATH": "/bin/true",
             "CRS_PATH": "/var/lib/crs",
@@ -153,12 +152,12 @@ class Agents:
         return run("docker", "compose", "--file", str(self.directory / "compose.yml"), "up", "--detach", check=False)
 
     def log(self, service: str) -> str:
-        """Give what a service has said."""
+        """Return the log of a service."""
         done = run("docker", "compose", "-p", self.name, "logs", "--no-log-prefix", service)
         return done.stdout + done.stderr
 
     def started(self) -> list[str]:
-        """Give the agents that have ever started."""
+        """Return the agents that have started at least once."""
         found = run("docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={self.name}").stdout.split()
         each = json.loads(run("docker", "container", "inspect", *found).stdout)
         service = "com.docker.compose.service"
@@ -171,7 +170,7 @@ class Agents:
 
 @pytest.fixture
 def small(images: Images, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agents]:
-    """Agents whose image has a script in the place of Aztec."""
+    """Return agents whose image has a script instead of Aztec."""
     (tmp_path / "node").write_text(SUBCOMMAND)
     (tmp_path / "node").chmod(0o755)
     name = f"{NAME}-{abs(hash(request.node.name)) % 10**8}"
@@ -185,45 +184,45 @@ DIGESTS = {name: "sha256:" + hashlib.sha256(text).hexdigest() for name, text in 
 
 
 def start(agents: Agents, *arguments: object) -> subprocess.CompletedProcess:
-    """Bring agents up that sleep, with the script mounted."""
+    """Start agents that only sleep, with the script mounted."""
     return agents.up(*arguments, volumes=[f"{agents.directory}/node:/node:ro"], command=["x"], tmpfs=["/tmp"])
 
 
 def test_mirror(small: Agents, gateway: str) -> None:
-    """Each file is fetched once, whatever comes after it; agents start when all is there."""
+    """Each file is downloaded once, and agents start when all files exist."""
     mirror = Server(gateway, CONTENT.get)
     done = start(small, "url", f"{mirror.url}/crs", DIGESTS)
     assert done.returncode == 0, done.stderr + small.log(SERVICE)
     assert small.started() == ["prover-agent-1", "prover-agent-2"]
-    assert (small.crs / "asked").read_text().splitlines()[0] == "preload-crs"
-    assert mirror.asked == dict.fromkeys(FILES, 1)
+    assert (small.crs / "calls").read_text().splitlines()[0] == "preload-crs"
+    assert mirror.requests == dict.fromkeys(FILES, 1)
     assert not list(small.crs.glob("*.part"))
 
 
 @pytest.mark.parametrize(
-    ("content", "digests", "said", "left"),
+    ("content", "digests", "error", "left"),
     [
         ({**CONTENT, "bn254_g2.dat": b"others"}, DIGESTS, "bn254_g2.dat has another digest", "bn254_g1.dat"),
         ({}, {}, "bn254_g1.dat cannot be downloaded from http://", None),
     ],
 )
-def test_bad_mirror(small: Agents, gateway: str, content: dict, digests: dict, said: str, left: str | None) -> None:
-    """No agent starts, Aztec is not asked for a download of its own, and the last line says what is wrong."""
+def test_bad_mirror(small: Agents, gateway: str, content: dict, digests: dict, error: str, left: str | None) -> None:
+    """No agent starts, Aztec does not download anything, and the last log line is the error."""
     done = start(small, "url", Server(gateway, content.get).url, digests)
     assert done.returncode != 0
     assert small.started() == []
-    assert said in small.log(SERVICE).splitlines()[-1]
-    assert not (small.crs / "asked").exists()
+    assert error in small.log(SERVICE).splitlines()[-1]
+    assert not (small.crs / "calls").exists()
     assert not (small.crs / "bn254_g2.dat").exists()
     assert left is None or (small.crs / left).exists()
-    # The source is corrected, as the line says.
+    # Correct the source, which is the remedy in the line.
     done = start(small, "url", Server(gateway, CONTENT.get).url, digests)
     assert done.returncode == 0, done.stderr + small.log(SERVICE)
     assert small.started() == ["prover-agent-1", "prover-agent-2"]
 
 
-def test_files_that_were_brought_are_taken(small: Agents) -> None:
-    """What lies in the directory already is checked and kept."""
+def test_copied_files_are_used(small: Agents) -> None:
+    """Existing files are checked and kept."""
     for name, text in CONTENT.items():
         (small.crs / name).write_bytes(text)
     done = start(small, "copy", "", DIGESTS)
@@ -232,7 +231,7 @@ def test_files_that_were_brought_are_taken(small: Agents) -> None:
 
 
 def test_what_was_fetched_is_not_whole(small: Agents) -> None:
-    """Where the subcommand ends well with too little, no agent starts."""
+    """If the subcommand succeeds with incomplete files, no agent starts."""
     (small.directory / "node").write_text("#!/bin/sh\necho not found >/var/lib/crs/bn254_g1.dat\n")
     done = start(small, "download")
     assert done.returncode != 0
@@ -250,14 +249,14 @@ SIX = {"bn254_g1_compressed.dat": 1073741824, "grumpkin_g1_v2.flat.dat": 1677721
 
 
 def download(sizes: dict[str, int]) -> str:
-    """Return a script that takes Aztec's place and leaves files of these sizes."""
+    """Return a script that replaces Aztec and creates files of these sizes."""
     return "#!/bin/sh\n" + "".join(f"truncate -s {size} /var/lib/crs/{name}\n" for name, size in sizes.items())
 
 
 @pytest.mark.parametrize("version", ["5.2.0", "6.0.0"])
 @pytest.mark.parametrize("short", [None, *SIX])
-def test_files_of_5_and_6_are_whole_at_their_exact_size(small: Agents, version: str, short: str | None) -> None:
-    """One byte less is not whole. From 6 on the program contains the point of G2 and may not download it."""
+def test_files_of_5_and_6_are_complete_at_their_exact_size(small: Agents, version: str, short: str | None) -> None:
+    """A file that lacks one byte is incomplete. From 6 on, the program contains the point of G2."""
     small.release = release_of(version).as_dict()
     sizes = {name: size - (name == short) for name, size in SIX.items()}
     (small.directory / "node").write_text(download({**sizes, **({"bn254_g2.dat": 128} if version == "5.2.0" else {})}))
@@ -270,19 +269,19 @@ def test_files_of_5_and_6_are_whole_at_their_exact_size(small: Agents, version: 
 
 @pytest.mark.parametrize(("version", "started"), [("6.0.0", True), ("5.2.0", False)])
 def test_a_mirror_without_the_point_of_g2(small: Agents, gateway: str, version: str, started: bool) -> None:
-    """It serves agents of 6 and not those of 5."""
+    """It is sufficient for agents of 6, but not for those of 5."""
     small.release = release_of(version).as_dict()
     (small.directory / "node").write_text(download(SIX))
     mirror = Server(gateway, {name: b"points" for name in SIX}.get)
     done = start(small, "url", mirror.url)
     assert (done.returncode == 0) == started, done.stderr + small.log(SERVICE)
-    assert mirror.asked["bn254_g2.dat"] >= 1
+    assert mirror.requests["bn254_g2.dat"] >= 1
     last = "the CRS is complete without it" if started else "bn254_g2.dat cannot be downloaded from http://"
     assert last in small.log(SERVICE)
 
 
 def certificate(where: Path) -> ssl.SSLContext:
-    """Make a CA and with it a certificate of Aztec's hosts; the CA's own is where/ca.pem."""
+    """Create a CA and a certificate of Aztec's hosts. The certificate of the CA is where/ca.pem."""
     ca = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
     run("openssl", "req", *ca, "-keyout", f"{where}/ca.key", "-out", f"{where}/ca.pem")
     run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=crs",
@@ -295,8 +294,8 @@ def certificate(where: Path) -> ssl.SSLContext:
     return context
 
 
-def test_the_real_subcommand_fetches_once_for_two_agents(images: Images, gateway: str, tmp_path: Path) -> None:
-    """Two agents that start at a time find a full directory; Aztec's host is asked for each file once."""
+def test_real_subcommand_downloads_once_for_two_agents(images: Images, gateway: str, tmp_path: Path) -> None:
+    """Two agents that start at the same time find a complete directory. Each file is requested once."""
     server = Server(gateway, SIZES.get, certificate(tmp_path), 443)
     network = {"bootnodes": [], "snapshots": [], "registryAddress": "0x" + "01" * 20, "l1ChainId": 31337}
     (tmp_path / "network_config.json").write_text(json.dumps({"testnet": network}))
@@ -309,7 +308,7 @@ def test_the_real_subcommand_fetches_once_for_two_agents(images: Images, gateway
             extra_hosts=[f"{host}:{gateway}" for host in HOSTS],
         )
         assert done.returncode == 0, done.stderr + agents.log(SERVICE)
-        assert server.asked == dict.fromkeys(SIZES, 1)
+        assert server.requests == dict.fromkeys(SIZES, 1)
         found = {path.name: path.stat().st_size for path in agents.crs.iterdir()}
         assert {name: found[name] for name in FILES} == dict(zip(FILES, SIZES.values()))
         assert agents.started() == ["prover-agent-1", "prover-agent-2"]
@@ -318,8 +317,8 @@ def test_the_real_subcommand_fetches_once_for_two_agents(images: Images, gateway
         while not all("Using cached CRS of size 33554433" in agents.log(one) for one in agents.started()):
             assert time.monotonic() < deadline, agents.log("prover-agent-1")
             time.sleep(1)
-        assert server.asked == dict.fromkeys(SIZES, 1)
-        # The table's least sizes are what Aztec asks for; the first is that of compressed points.
+        assert server.requests == dict.fromkeys(SIZES, 1)
+        # The minimum sizes in the table are those that Aztec requires. The first is that of compressed points.
         least = {file["name"]: file["least_bytes"] for file in RELEASE["crs_files"]}
         assert least["bn254_g1.dat"] * 2 == SIZES["g1.dat"]
         assert (least["bn254_g2.dat"], least["grumpkin_g1.flat.dat"]) == tuple(SIZES.values())[1:]

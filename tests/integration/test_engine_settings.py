@@ -87,8 +87,8 @@ def configured(
     assert done.returncode == 2, done.stdout + done.stderr
     places = [*(etc / "docker").iterdir(), *(folder / DROP_IN).iterdir()]
     left = {str(one.relative_to(folder)): one.read_text() for one in places if one.name != ".aztec_ops_prover"}
-    asked = [line for line in (folder / "log").read_text().splitlines() if not line.startswith(("show", "is-"))]
-    return " ".join(done.stdout.split()), left, asked
+    calls = [line for line in (folder / "log").read_text().splitlines() if not line.startswith(("show", "is-"))]
+    return " ".join(done.stdout.split()), left, calls
 
 
 BEFORE = {"etc/docker/daemon.json": OLD_JSON, f"{DROP_IN}/aztec.conf": OLD_CONF}
@@ -103,22 +103,22 @@ ROOT, OPTIONS = {"docker_engine_containerd_root": "/refused"}, {"docker_engine_d
         pytest.param({}, {**ROOT, **OPTIONS}, CONTAINERD_LINE, id="both, and nothing before"),
     ],
 )
-def test_both_services_run_with_what_was_there_before(tmp_path: Path, before: dict, values: dict, line: str) -> None:
+def test_previous_settings_of_both_services_are_restored(tmp_path: Path, before: dict, values: dict, line: str) -> None:
     # A file of an administrator next to the role's.
     mine = {"etc/docker/daemon.json.previous": "mine"}
-    said, left, asked = configured(tmp_path, {**before, **mine}, values)
-    assert f"localhost: {line}" in said
+    output, left, calls = configured(tmp_path, {**before, **mine}, values)
+    assert f"localhost: {line}" in output
     assert left == {**before, **mine}
-    restarts = [one for one in asked if one.startswith(("restart", "start", "reset-failed"))]
+    restarts = [one for one in calls if one.startswith(("restart", "start", "reset-failed"))]
     failed = ["restart containerd.service", *(["restart docker.service"] if line == DOCKER_LINE else [])]
     reset = "reset-failed containerd.s* docker.s*"
     docker = ["restart docker.service"] if line == DOCKER_LINE else []
     assert restarts == [reset, *failed, reset, "restart containerd.service", *docker]
-    assert asked[asked.index(reset, 1) + 1] == "daemon-reload"
+    assert calls[calls.index(reset, 1) + 1] == "daemon-reload"
 
 
-def test_a_service_that_does_not_start_with_what_was_there_before(tmp_path: Path) -> None:
-    said, left, _asked = configured(tmp_path, BEFORE, ROOT, word="Service")
+def test_service_that_does_not_start_with_the_previous_settings(tmp_path: Path) -> None:
+    output, left, _calls = configured(tmp_path, BEFORE, ROOT, word="Service")
     fault = "containerd: mkdir /refused: read-only file system"
-    assert f"localhost: containerd does not start ({fault}): see journalctl -u containerd.service" in said
+    assert f"localhost: containerd does not start ({fault}): see journalctl -u containerd.service" in output
     assert left == BEFORE

@@ -14,16 +14,16 @@ import uuid
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import Engine, decode_log
 
-PROJECT = f"look-{uuid.uuid4().hex[:8]}"
+PROJECT = f"host-info-{uuid.uuid4().hex[:8]}"
 
 
 def docker(*words: str) -> str:
-    """Run the docker command and give what it prints."""
+    """Run the docker command and return its output."""
     return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def look(engine: str | None = None, **params) -> dict:
-    """Run the module as a program, as Ansible does, and give Host info."""
+def host_info(engine: str | None = None, **params) -> dict:
+    """Run the module as a program, as Ansible does, and return the host info."""
     env = dict(os.environ)
     if engine is not None:
         env["DOCKER_HOST"] = engine
@@ -45,7 +45,7 @@ def look(engine: str | None = None, **params) -> dict:
 
 @pytest.fixture(name="image", scope="module")
 def fixture_image(tmp_path_factory):
-    """An image that holds one file: nothing in it is run."""
+    """Create an image with one file, which is never run."""
     folder = tmp_path_factory.mktemp("image")
     (folder / "layer").mkdir()
     (folder / "layer/hello").write_text("hello\n")
@@ -59,7 +59,7 @@ def fixture_image(tmp_path_factory):
 
 @pytest.fixture(name="container")
 def fixture_container(image):
-    """A container of a Compose project that was made and never started."""
+    """Create a container of a Compose project, and do not start it."""
     name = f"{PROJECT}-prover-agent-1"
     docker(
         "create", "--name", name, "--label", f"com.docker.compose.project={PROJECT}",
@@ -71,9 +71,9 @@ def fixture_container(image):
 
 
 def test_this_machine():
-    """What any machine has."""
+    """The values that every machine has are returned."""
     started = time.monotonic()
-    found = look(paths=["/", "/no/such/path"])
+    found = host_info(paths=["/", "/no/such/path"])
     assert time.monotonic() - started < 5
     assert 1 <= found["hardware"]["vcpus"] <= len(os.sched_getaffinity(0))
     assert found["hardware"]["memory_bytes"] > 2**28
@@ -84,25 +84,25 @@ def test_this_machine():
 
 
 def test_engine_that_serves(image):
-    """The engine's version is the one that its own command tells, and the image is there."""
-    found = look()
+    """The engine's version is the one that the docker command prints, and the image is found."""
+    found = host_info()
     assert found["engine"]["serves"] is True
     assert found["engine"]["version"] == docker("version", "--format", "{{.Server.Version}}")
     assert found["images"][image]["id"] == docker("image", "inspect", "--format", "{{.Id}}", image)
-    assert look(images=["no/such:1"])["images"] == {}
+    assert host_info(images=["no/such:1"])["images"] == {}
 
 
 def test_no_engine(tmp_path):
-    """Without an engine all else is notified."""
-    found = look(engine=f"unix://{tmp_path}/none.sock", projects=["any"])
+    """Without an engine, all other information is returned."""
+    found = host_info(engine=f"unix://{tmp_path}/none.sock", projects=["any"])
     assert found["engine"]["serves"] is False
     assert found["images"] == {}
     assert found["projects"] == {"any": {"containers": [], "inventories": []}}
 
 
-def test_container_that_stands_still(container):
-    """A container that does not run is shown, and probing it fails nothing."""
-    found = look(projects=[PROJECT], probe=True)["projects"][PROJECT]["containers"]
+def test_container_that_does_not_run(container):
+    """A container that does not run is returned, and probing it is not an error."""
+    found = host_info(projects=[PROJECT], probe=True)["projects"][PROJECT]["containers"]
     assert [item["name"] for item in found] == [container]
     assert found[0]["service"] == "prover-agent"
     assert found[0]["state"] == "created"
@@ -111,14 +111,15 @@ def test_container_that_stands_still(container):
 
 
 def test_connections():
-    """A refused connection is notified, and no name that does not exist hangs."""
-    found = look(connect=[{"host": "127.0.0.1", "port": 1}, {"host": "no-such-host.invalid", "port": 1}])["connect"]
+    """A refused connection is reported, and a name that does not exist does not block."""
+    targets = [{"host": "127.0.0.1", "port": 1}, {"host": "no-such-host.invalid", "port": 1}]
+    found = host_info(connect=targets)["connect"]
     assert found[0]["error"] == "connection refused"
     assert found[1]["error"] == "name does not resolve"
     assert not any(item["ok"] for item in found)
 
 
 def test_log(container):
-    """The engine gives the log of a container in the frames that the reader knows."""
+    """The reader understands the frames of a container's log."""
     engine = Engine(os.environ.get("DOCKER_HOST", ""))
     assert decode_log(engine.get(f"/containers/{container}/logs", stdout="1", stderr="1"), tty=False) == ""

@@ -1,4 +1,4 @@
-"""compose_stack and host_info with the real docker command, where the engine hangs: it accepts, and answers nothing."""
+"""compose_stack and host_info with the real docker command and an engine that hangs: it accepts, but does not reply."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ module.main()
 
 @pytest.fixture(name="hung")
 def fixture_hung(tmp_path, monkeypatch) -> Path:
-    """A socket that takes connections and never answers, as that of a daemon that hangs."""
+    """Return a socket that accepts connections and never replies, like that of a daemon that hangs."""
     path = tmp_path / "docker.sock"
     server, kept = socket.socket(socket.AF_UNIX), []
     server.bind(str(path))
@@ -54,7 +54,7 @@ MODEL = {"compose": TEXT, "_model": {"services": {"s": {"image": "none.lan/none:
 
 
 def run(module: str, arguments: dict, seconds: float, limit: float = 2) -> dict:
-    """Run a module, give its result; it must not take longer than so many seconds. limit: that of each question."""
+    """Run a module within a number of seconds and return its result. limit: that of each query, in seconds."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
     begun = time.monotonic()
     done = subprocess.run(
@@ -69,7 +69,7 @@ def run(module: str, arguments: dict, seconds: float, limit: float = 2) -> dict:
 @pytest.mark.usefixtures("hung")
 @pytest.mark.parametrize("state", ["present", "pulled", "absent"])
 @pytest.mark.parametrize("phase", ["inspect", "apply"])
-def test_questions_to_an_engine_that_hangs_end(tmp_path, state: str, phase: str) -> None:
+def test_queries_of_a_hanging_engine_time_out(tmp_path, state: str, phase: str) -> None:
     arguments = {
         "project": "aztec-prover-agent", "directory": str(tmp_path / "stack"), "state": state, "_phase": phase,
         **MODEL,
@@ -82,8 +82,8 @@ def test_questions_to_an_engine_that_hangs_end(tmp_path, state: str, phase: str)
 
 
 @pytest.mark.usefixtures("hung")
-def test_what_is_said_of_an_engine_that_hangs_helps(tmp_path, monkeypatch) -> None:
-    """With this machine's own engine in its place, as after a restart, the same run goes on."""
+def test_remedy_for_a_hanging_engine_works(tmp_path, monkeypatch) -> None:
+    """With this machine's own engine instead, as after a restart, the same run succeeds."""
     arguments = {
         "project": "aztec-prover-none", "directory": str(tmp_path / "stack"), "state": "absent", "_phase": "inspect",
     }
@@ -95,15 +95,15 @@ def test_what_is_said_of_an_engine_that_hangs_helps(tmp_path, monkeypatch) -> No
 
 
 @pytest.mark.usefixtures("hung")
-def test_a_look_at_a_host_whose_engine_hangs_ends() -> None:
-    """Ten seconds for the engine's socket, and the limit for each command."""
-    look = run("host_info", {"projects": ["aztec-prover-agent"], "probe": True}, 40)["host_info"]
-    assert (look["engine"]["serves"], look["engine"]["error"]) == (False, "timed out")
+def test_host_info_of_a_hanging_engine_times_out() -> None:
+    """The limits are ten seconds for the engine's socket, and `limit` for each command."""
+    info = run("host_info", {"projects": ["aztec-prover-agent"], "probe": True}, 40)["host_info"]
+    assert (info["engine"]["serves"], info["engine"]["error"]) == (False, "timed out")
 
 
 @pytest.mark.parametrize("text", ["[]", '{"services": []}', "x"])
-def test_a_state_file_of_another_form_is_named(tmp_path, text: str, monkeypatch) -> None:
-    """Also where nothing else can be said, as no engine serves."""
+def test_invalid_state_file_is_reported(tmp_path, text: str, monkeypatch) -> None:
+    """The file is reported although no engine runs."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     path = tmp_path / "stack/.stack/state.json"
     path.parent.mkdir(parents=True)

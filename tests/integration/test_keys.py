@@ -1,4 +1,4 @@
-"""playbooks/keys.yml through the real ansible-playbook: what it writes and refuses; it leaves no secret anywhere."""
+"""Real runs of playbooks/keys.yml: what it writes and rejects. It leaves no secret anywhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STORE_PASSWORD = "store-S3cret-password"
 
 
 class Run:
-    """What became of a program: its status and all that it wrote to the terminal."""
+    """The result of a program: its exit status and its output."""
 
     def __init__(self, status: int, output: str) -> None:
         self.status, self.output = status, output
@@ -53,7 +53,7 @@ class Run:
 
 
 class Place:
-    """An inventory, and every place in which a run could leave something, in a folder of the test's own."""
+    """An inventory, and every place in which a run can leave files, in a separate directory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -81,7 +81,7 @@ class Place:
         }
 
     def give(self, name: str, text: str) -> str:
-        """Write a file that the run is given; give its path."""
+        """Write an input file of the run and return its path."""
         (self.given / name).write_text(text, encoding="utf-8")
         return str(self.given / name)
 
@@ -97,11 +97,11 @@ class Place:
         return command
 
     def keys(self, options: dict | None = None, *arguments: str, password: bool = True, **environment: str) -> Run:
-        """Run keys.yml with no terminal."""
+        """Run keys.yml without a terminal."""
         return self.run(self.command(options or {}, *arguments, password=password), **environment)
 
     def start(self, command: list, **environment: str) -> subprocess.Popen:
-        """Start a program with no terminal."""
+        """Start a program without a terminal."""
         return subprocess.Popen(
             command,
             cwd=ROOT,
@@ -114,41 +114,41 @@ class Place:
         )
 
     def run(self, command: list, **environment: str) -> Run:
-        """Run a program with no terminal."""
+        """Run a program without a terminal."""
         process = self.start(command, **environment)
         output, _none = process.communicate(timeout=300)
         return Run(process.returncode, output)
 
     def type(self, command: list, *answers: tuple) -> Run:
-        """Run a program at a terminal of its own, and type an answer once it asks and has shut off the echo."""
-        ours, theirs = pty.openpty()
+        """Run a program at a separate terminal. Type each answer after its prompt, once the echo is off."""
+        terminal, device = pty.openpty()
         process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=self.environment,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
+            stdin=device,
+            stdout=device,
+            stderr=device,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         output, todo, end, seen = b"", list(answers), time.monotonic() + 180, 0
         while time.monotonic() < end:
-            if select.select([ours], [], [], 0.05)[0]:
-                output += os.read(ours, 65536)
+            if select.select([terminal], [], [], 0.05)[0]:
+                output += os.read(terminal, 65536)
             elif process.poll() is not None:
                 break
-            silent = not termios.tcgetattr(ours)[3] & termios.ECHO
+            silent = not termios.tcgetattr(terminal)[3] & termios.ECHO
             if todo and silent and todo[0][0] in output[seen:].decode("utf-8", "replace"):
-                # What is typed before the program reads is thrown away.
+                # Input before the program reads is discarded.
                 time.sleep(0.3)
                 seen = len(output)
                 answer = todo.pop(0)[1]
-                os.write(ours, (answer() if callable(answer) else answer).encode() + b"\n")
-        os.close(theirs)
-        os.close(ours)
+                os.write(terminal, (answer() if callable(answer) else answer).encode() + b"\n")
+        os.close(device)
+        os.close(terminal)
         assert process.wait(5) is not None and not todo, output.decode("utf-8", "replace")
-        # Without what moves the cursor
+        # Without the escape sequences that move the cursor
         return Run(process.returncode, re.sub(r"\x1b\[([0-9;]*[A-Za-z])?|\r", "", output.decode("utf-8", "replace")))
 
     def clear(self) -> str:
@@ -168,7 +168,7 @@ class Place:
         return {str(path): path.read_bytes() for path in self.inventory.rglob("*") if path.is_file()}
 
     def leaks(self, run: Run, *secrets: str) -> list:
-        """Return the places in which a secret of the run stands, those that it was given apart."""
+        """Return the places that contain a secret of the run, without its input files."""
         texts = {"the output": run.output.encode()}
         for path in self.folder.rglob("*"):
             if path.is_file() and not path.is_relative_to(self.given):
@@ -184,7 +184,7 @@ class Place:
 
 
 def forms(secret: str) -> list:
-    """Return a secret, in lower case, in the forms that a program writes it in; of words each three in a row."""
+    """Return a secret in the forms in which programs write it, in lower case. For words, any three in a row."""
     words = secret.split()
     if len(words) > 1:
         return [" ".join(words[number : number + 3]).encode() for number in range(len(words) - 2)]
@@ -198,7 +198,7 @@ def forms(secret: str) -> list:
 
 @pytest.fixture
 def place(tmp_path) -> Place:
-    """Return an inventory with a node and an agent, and no key."""
+    """Return an inventory with a node and an agent, without a key."""
     return Place(tmp_path)
 
 
@@ -226,7 +226,7 @@ def test_a_new_publisher_and_no_trace_of_its_secrets(place) -> None:
     assert place.tree() == before
 
 
-def test_the_mnemonic_is_shown_where_it_is_asked_for_and_the_search_finds_it(place) -> None:
+def test_the_mnemonic_is_shown_on_request_and_the_search_finds_it(place) -> None:
     run = place.keys({"show_mnemonic": True, "qr": "address"}, ANSIBLE_FORCE_COLOR="1")
     stored = yaml.safe_load(place.clear())
     code = "\n".join(f"\x1b[97;40m{line}\x1b[0m" for line in qr_lines(ethereum_address(stored[KEY])))
@@ -236,7 +236,7 @@ def test_the_mnemonic_is_shown_where_it_is_asked_for_and_the_search_finds_it(pla
     assert place.leaks(run, stored[KEY]) == []
 
 
-def test_the_search_finds_what_stood_in_a_file_for_a_moment(place) -> None:
+def test_the_search_finds_secrets_of_temporary_files(place) -> None:
     assert place.keys().status == 0
     stored = yaml.safe_load(place.clear())
     edited = place.run(
@@ -248,10 +248,10 @@ def test_the_search_finds_what_stood_in_a_file_for_a_moment(place) -> None:
     assert found and all(name.startswith("kept/") for name in found)
     assert place.leaks(edited, stored[MNEMONIC]) == found
 
-    telling = place.run([sys.executable, "-c", f"import subprocess; subprocess.run(['true', '{stored[KEY]}'])"])
-    assert "kept/arguments" in place.leaks(telling, stored[KEY])
+    exposing = place.run([sys.executable, "-c", f"import subprocess; subprocess.run(['true', '{stored[KEY]}'])"])
+    assert "kept/arguments" in place.leaks(exposing, stored[KEY])
     place.log.write_text(str(int(stored[KEY], 16)))
-    assert "log" in place.leaks(telling, stored[KEY])
+    assert "log" in place.leaks(exposing, stored[KEY])
 
 
 def store(key: str, password: str) -> str:
@@ -274,7 +274,7 @@ IMPORTS = {
 
 
 def give_all(place: Place, options: dict) -> dict:
-    """Write the files that imports are from; give the options with their paths."""
+    """Write the files of the imports, and return the options with their paths."""
     files = {
         "key": place.give("key", f" {FIRST_KEY.upper().replace('X', 'x')}\n"),
         "words": place.give("words", WORDS.replace(" ", "\n") + "\n"),
@@ -305,14 +305,14 @@ def test_secrets_that_are_typed(place) -> None:
     """Ansible prompts for the vault password, and the playbook prompts again for a new file."""
     options = give_all(place, {"source": "keystore", "file": "{store}"})
     command = place.command(options, "--ask-vault-pass", password=False)
-    asked, again = ("Vault password: ", PASSWORD), ("Confirm the vault password for the new file", PASSWORD)
+    first, again = ("Vault password: ", PASSWORD), ("Confirm the vault password for the new file", PASSWORD)
     store_password = ("The key store's password (input is hidden):", STORE_PASSWORD)
 
-    mistyped = place.type(command, asked, (again[0], PASSWORD + "x"))
+    mistyped = place.type(command, first, (again[0], PASSWORD + "x"))
     assert mistyped.message() == "the vault passwords do not match: run the command again; nothing was written."
     assert not place.vault.exists()
 
-    run = place.type(command, asked, again, store_password)
+    run = place.type(command, first, again, store_password)
     assert run.status == 0, run.output
     assert yaml.safe_load(place.clear()) == {KEY: FIRST_KEY}
     assert place.leaks(run, FIRST_KEY, STORE_PASSWORD, PASSWORD) == []
@@ -363,7 +363,7 @@ def test_another_file_of_the_inventory(place, name: str) -> None:
     place.vault = place.inventory / name
     assert place.keys({"vault_file": name, "vault_id": "default"}).status == 0
     assert list(yaml.safe_load(place.clear())) == [KEY, MNEMONIC]
-    # The file that would be taken by default does not hold it, and it is found all the same.
+    # The key is found although it is not in the default file.
     assert place.keys().message().startswith(f"{KEY} is already set in {place.vault}, and keys are never overwritten: ")
     assert not (place.inventory / VAULT).exists()
 
@@ -390,7 +390,7 @@ def test_check_mode_writes_nothing(place, source: str) -> None:
     assert place.leaks(run, FIRST_KEY) == []
 
 
-def test_a_key_that_came_while_the_run_waited_for_an_answer_stays(place) -> None:
+def test_a_key_that_was_added_during_a_prompt_is_kept(place) -> None:
     vaulted(place, place.vault, "a: 1\n", "default")
     made = {}
 
@@ -404,7 +404,7 @@ def test_a_key_that_came_while_the_run_waited_for_an_answer_stays(place) -> None
     assert place.tree() == made
 
 
-def test_without_segno_the_address_is_shown_as_text_alone(place) -> None:
+def test_without_segno_the_address_is_shown_only_as_text(place) -> None:
     run = place.keys(WITNESS_WITHOUT="segno")
     assert run.status == 0, run.output
     assert (
@@ -414,7 +414,7 @@ def test_without_segno_the_address_is_shown_as_text_alone(place) -> None:
     assert ethereum_address(yaml.safe_load(place.clear())[KEY]) in run.lines
 
 
-# Options, arguments after them (None: no vault password), files of the inventory, and how the one line begins.
+# Options, more arguments (None: no vault password), files of the inventory, and the beginning of the error.
 REFUSED = {
     "no vault password": ({}, None, {}, "no vault password is given: add --ask-vault-pass or --vault-password-file"),
     "an inventory's file": (
@@ -487,7 +487,7 @@ REFUSED = {
         {},
         "there is no terminal for a prompt: set publisher_key_file or publisher_",
     ),
-    "a word that is none": (
+    "an unknown word": (
         {"source": "mnemonic", "file": "{bad_words}"},
         [],
         {},
@@ -505,7 +505,7 @@ REFUSED = {
         {},
         "the private key is not 32 bytes of hex: give",
     ),
-    "no key store": (
+    "not a key store": (
         {"source": "keystore", "file": "{words}", "password_file": "{store_password}"},
         [],
         {},
@@ -517,7 +517,7 @@ REFUSED = {
         {},
         "the password does not open the key store: give the password",
     ),
-    "a file that is not there": (
+    "a file that does not exist": (
         {"source": "private_key", "file": "/gone"},
         [],
         {},
@@ -533,7 +533,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_in_one_line_before_anything_is_written(place, case: str) -> None:
+def test_rejected_in_one_line_before_anything_is_written(place, case: str) -> None:
     options, arguments, files, line = REFUSED[case]
     for name, text in files.items():
         (place.inventory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -560,7 +560,7 @@ def test_a_vault_file_s_other_password_is_one_line(place) -> None:
     assert message.startswith(
         "the variables of node-1 cannot be read, a value in one of their files cannot be decrypted: "
     )
-    # Ansible itself ends at a file for all hosts, before any task.
+    # With a file for all hosts, Ansible itself fails before any task.
     vaulted(place, place.vault, "a: 1\n", "default")
     before = place.tree()
     assert "Decryption failed" in place.keys({}, "--vault-password-file", other, password=False).message()
@@ -575,14 +575,14 @@ def test_without_eth_account_is_one_line(place) -> None:
     assert not place.vault.exists()
 
 
-# A fleet whose only host is this machine, of which nothing is asked that it may lack.
+# A fleet whose only host is this machine, without checks for which this machine may be insufficient.
 FLEET = {
     "ansible_connection": "local",
     "ansible_host": "10.0.0.10",
     "ansible_python_interpreter": sys.executable,
     "aztec_version": "4.1.2",
     "aztec_requirements": "ignore",
-    # A file inside the container: the preflight asks no server for it.
+    # A file inside the container, so that the preflight does not request it from a server.
     "aztec_environment": {"NETWORK_CONFIG_LOCATION": "/network_config.json"},
     "aztec_l1_execution_urls": ["https://rpc.lan/x"],
     "aztec_l1_consensus_urls": ["https://beacon.lan/x"],
@@ -593,7 +593,7 @@ FLEET = {
 }
 
 
-def test_preflight_takes_the_inventory_and_derives_the_same_prover_id(place) -> None:
+def test_preflight_accepts_the_inventory_and_derives_the_same_prover_id(place) -> None:
     hosts = {"node-1": FLEET}
     groups = {"prover_node": {"hosts": hosts}, "prover_broker": {"hosts": {"node-1": None}}}
     (place.inventory / "hosts.yml").write_text(yaml.safe_dump(groups), encoding="utf-8")
@@ -604,7 +604,7 @@ def test_preflight_takes_the_inventory_and_derives_the_same_prover_id(place) -> 
     made = place.keys()
     assert made.status == 0, made.output
     run = place.run(preflight)
-    # The inventory is taken, and the run goes on to the host; what is found there is the machine's affair.
+    # The inventory is valid, and the run continues on the host, whose problems do not matter here.
     assert any(line.startswith("TASK [aztec_ops.prover.preflight : Check the hosts]") for line in run.lines), run.output
     stored = yaml.safe_load(place.clear())
     assert any(line.startswith("prover_id: ") and ethereum_address(stored[KEY]) in line for line in run.lines), (

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The L1 preflight against real anvils and the lab's front, alone and through the real ansible-playbook."""
+"""The L1 checks of the preflight with real anvils and the lab's front, as functions and in real playbook runs."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
 NO_BLOBS = "does not serve blobs:"
 REGISTRY = front.PARAMETERS["registryAddress"]
-# All that is served here is served at an address that containers would reach as well: loopback's are refused. The
-# machine's own outer address may be one of those that examples are written with, which are refused too.
+# The servers of these tests use an address that containers would reach as well, since loopback addresses are rejected.
+# The machine's own outer address may be one of those that examples are written with, which are rejected too.
 ADDRESS = bridge_address()
 GONE = f"http://{ADDRESS}:1"
-# Account 2 of anvil's public test mnemonic, which anvil gives 10000 ETH, and an account that nobody gives anything.
+# Account 2 of anvil's public test mnemonic, to which anvil gives 10000 ETH, and an account without a balance.
 KEY = "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a"
 PUBLISHER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 EMPTY_KEY = "0x" + "5ec2e7ab" * 8
@@ -69,7 +69,7 @@ def free_port() -> int:
 
 
 def rpc(url: str, method: str, *params):
-    """Ask an anvil; OSError while it does not serve."""
+    """Call a JSON-RPC method of an anvil and return the result. Raise OSError while the anvil does not serve."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}).encode()
     request = urllib.request.Request(url, body, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
@@ -77,7 +77,7 @@ def rpc(url: str, method: str, *params):
 
 
 class Anvils:
-    """Starts anvils and ends them; each serves when it is given."""
+    """Starts anvils, waits until they serve, and ends them."""
 
     def __init__(self) -> None:
         self.running: list = []
@@ -103,7 +103,7 @@ class Anvils:
 
 @pytest.fixture(name="anvils", scope="module")
 def fixture_anvils():
-    """Give what starts anvils."""
+    """Return an object that starts anvils."""
     made = Anvils()
     yield made
     made.end()
@@ -111,7 +111,7 @@ def fixture_anvils():
 
 @pytest.fixture(name="chain", scope="module")
 def fixture_chain(anvils, tmp_path_factory):
-    """The lab's L1 with Aztec's contracts: the URL of its anvil, which the front asks too."""
+    """Return the URL of an anvil with the lab's L1 and Aztec's contracts. The front queries it too."""
     state = tmp_path_factory.mktemp("chain") / "state.json"
     with gzip.open(ROOT / "lab/l1/state.json.gz") as packed, state.open("wb") as plain:
         shutil.copyfileobj(packed, plain)
@@ -123,7 +123,7 @@ def fixture_chain(anvils, tmp_path_factory):
     while time.time() - int(rpc(url, "eth_getBlockByNumber", "latest", False)["timestamp"], 16) > 60:
         assert time.monotonic() < end
         time.sleep(0.2)
-    # anvil says of its first block that others paid 50 gwei in it: on to where it counts no more.
+    # anvil reports that others paid 50 gwei in its first block: mine until that block is not considered anymore.
     rpc(url, "anvil_mine", hex(l1_probe.FEE_BLOCKS), "0x0")
     before, front.ANVIL = front.ANVIL, url
     yield url
@@ -131,32 +131,32 @@ def fixture_chain(anvils, tmp_path_factory):
 
 
 class Endpoint(front.Front):
-    """The lab's front behind a endpoint: counts who comes, asks for a key, and may answer as clients in trouble do."""
+    """The lab's front with a record of the requests, a required key, and responses of faulty clients."""
 
-    wants_header = ("", "")
-    wants_path = ""
-    wants_query = ("", "")
-    wants_user = ""
+    required_header = ("", "")
+    required_path = ""
+    required_query = ("", "")
+    required_user = ""
     rewritten: dict = {}
-    comes: list = []
+    requests: list = []
 
     def refused(self) -> bool:
-        """Answer 401 to those without the key, with the key that they gave in it, as some servers do."""
+        """Return 401 for a request without the key, with the given key in the response, as some servers do."""
         parts = urlsplit(self.path)
-        name, value = self.wants_header
-        query, wanted = self.wants_query
+        name, value = self.required_header
+        query, expected = self.required_query
         given = self.headers.get("authorization", "")
         good = (
             (not name or self.headers.get(name) == value)
-            and parts.path.startswith(self.wants_path)
-            and (not query or parse_qs(parts.query).get(query) == [wanted])
-            and (not self.wants_user or given == self.wants_user)
+            and parts.path.startswith(self.required_path)
+            and (not query or parse_qs(parts.query).get(query) == [expected])
+            and (not self.required_user or given == self.required_user)
         )
-        self.comes.append(self.path)
+        self.requests.append(self.path)
         if not good:
             seen = " ".join([self.path, given, *(value for key, value in self.headers.items() if key != "Host")])
             self.answer(401, {"error": {"code": -32000, "message": f"wrong key: {seen}"}})
-        self.path = self.path[len(self.wants_path) :] or "/"
+        self.path = self.path[len(self.required_path) :] or "/"
         return not good
 
     def do_POST(self) -> None:
@@ -175,7 +175,7 @@ class Endpoint(front.Front):
 
 
 class Syncing(Endpoint):
-    """An execution client as geth is while it syncs: anvil never does."""
+    """An execution client that responds like a geth that syncs, which anvil never does."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -187,14 +187,14 @@ class Syncing(Endpoint):
 
 
 class Untracing(Endpoint):
-    """A client that refuses these methods, as geth does whose debug and trace interfaces are off."""
+    """A client that rejects these methods, like a geth whose debug and trace interfaces are off."""
 
     refuses: tuple = ()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         call = json.loads(body)
-        self.comes.append(call["method"])
+        self.requests.append(call["method"])
         if call["method"] in self.refuses:
             error = {"code": -32601, "message": f"the method {call['method']} does not exist/is not available"}
             return self.answer(200, {"jsonrpc": "2.0", "id": call["id"], "error": error})
@@ -202,7 +202,7 @@ class Untracing(Endpoint):
 
 
 class Page(front.Front):
-    """A web server that is no client of any chain."""
+    """A web server that is not an L1 client."""
 
     def do_POST(self) -> None:
         self.answer(200, b"<!doctype html><title>welcome</title>")
@@ -211,7 +211,7 @@ class Page(front.Front):
 
 
 class Redirect(front.Front):
-    """A server that sends everybody elsewhere, the key in the address."""
+    """A server that redirects every request, with the key in the target."""
 
     def do_POST(self) -> None:
         self.send_response(301)
@@ -224,13 +224,13 @@ class Redirect(front.Front):
 
 @pytest.fixture(name="serve")
 def fixture_serve():
-    """Give a function that serves a handler on loopback and gives its URL; all end with the test."""
+    """Return a function that starts a server with a handler and returns its URL. The servers end with the test."""
     servers = []
 
     def serve(handler: type, context: ssl.SSLContext | None = None, **settings) -> str:
-        made = type("Made", (handler,), {"comes": [], **settings})
+        made = type("Made", (handler,), {"requests": [], **settings})
         server = ThreadingHTTPServer((ADDRESS, 0), made)
-        # A client may leave before it has read all: that is no matter here.
+        # A client may disconnect before it has read everything, which is not an error here.
         server.handle_error = lambda *_: None
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -248,7 +248,7 @@ def fixture_serve():
 
 @pytest.fixture(name="certificate", scope="module")
 def fixture_certificate(tmp_path_factory):
-    """A self-signed certificate of this machine: (its file, a server's context)."""
+    """Return the file of a self-signed certificate of this machine, and a server's context with it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ADDRESS)])
     now = datetime.now(timezone.utc)
@@ -279,28 +279,28 @@ TRACE, DEBUG = "trace_transaction", "debug_traceTransaction"
 LAB = {"aztec_l1_chain_id": 31337, "aztec_l1_registry": REGISTRY, "aztec_l1_timeout": 5}
 
 
-def judged(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values):
-    """Ask these clients as a host does and judge what they say."""
+def checked(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values):
+    """Query these clients as a host does, and return the result of the checks."""
     every = {**LAB, "aztec_l1_execution_urls": execution, "aztec_l1_consensus_urls": consensus, **values}
     return check_l1("node-1", every, fleet, query_l1(client_queries(every, fleet, "node-1")), starts)
 
 
 def lines(execution: list, consensus: list, fleet: dict = FLEET, starts: bool = False, **values) -> list:
-    """Give the problems with these clients as texts."""
-    return [f"{one.level}: {one.wrong}" for one in judged(execution, consensus, fleet, starts, **values).problems]
+    """Return the problems with these clients as texts."""
+    return [f"{one.level}: {one.wrong}" for one in checked(execution, consensus, fleet, starts, **values).problems]
 
 
-def test_the_lab_s_l1_is_well(chain, serve) -> None:
+def test_the_lab_s_l1_has_no_problems(chain, serve) -> None:
     url = serve(Endpoint)
     assert lines([chain, url + "/"], [url, url + "/"]) == []
-    found = judged([chain], [url])
+    found = checked([chain], [url])
     seen = f"{table(found.clients, CLIENT_HEADS)}\n\n{table(found.publishers, PUBLISHER_HEADS)}"
     assert re.search(r"execution 1 .* 31337 +block [1-9]\d* .* registry, traces .* ok$", seen, re.MULTILINE)
     assert re.search(rf"{PUBLISHER} +10000 ETH +[1-9]\d+ proofs$", seen, re.MULTILINE)
 
 
 def test_blobs_that_are_there(chain, serve) -> None:
-    """The saved L1 has no block with blobs near its head: such an answer is a recorded one, in both routes' forms."""
+    """The saved L1 has no block with blobs near its head, so the responses of both routes are recorded ones."""
     sidecar = {"index": "0", "blob": "0x" + "00" * 131072, "kzg_commitment": "0x", "kzg_proof": "0x"}
     old = serve(Endpoint, rewritten={"/eth/v1/beacon/blob_sidecars/": (200, {"version": "deneb", "data": [sidecar]})})
     new = serve(Endpoint, rewritten={
@@ -309,10 +309,10 @@ def test_blobs_that_are_there(chain, serve) -> None:
     })  # fmt: skip
     assert lines([chain], [old]) == []
     assert [one.partition(") ")[2] for one in lines([chain], [new])] == ["serves blobs only at /eth/v1/beacon/blobs"]
-    assert all("blobs" in row for row in judged([chain], [old, new]).clients[1:])
+    assert all("blobs" in row for row in checked([chain], [old, new]).clients[1:])
 
 
-def test_execution_clients_in_trouble(chain, anvils, serve, certificate) -> None:
+def test_faulty_execution_clients(chain, anvils, serve, certificate) -> None:
     endpoint = serve(Endpoint)
     _file, context = certificate
     silent = socket.create_server((ADDRESS, 0))
@@ -329,7 +329,7 @@ def test_execution_clients_in_trouble(chain, anvils, serve, certificate) -> None
         (serve(Redirect), "returns 301, a redirect to http://127.0.0.1:9"),
         (serve(front.Front, context=context), "has a certificate that is not trusted: self-signed certificate"),
         (endpoint.replace("http", "https"), "fails the TLS handshake: "),
-        (serve(Endpoint, wants_path="/key"), "returns 401 Unauthorized: wrong key: "),
+        (serve(Endpoint, required_path="/key"), "returns 401 Unauthorized: wrong key: "),
     ]
     started = time.monotonic()
     found = lines([url for url, _line in cases], [endpoint], aztec_l1_timeout=2)
@@ -341,7 +341,7 @@ def test_execution_clients_in_trouble(chain, anvils, serve, certificate) -> None
     silent.close()
 
 
-def test_consensus_clients_in_trouble(chain, serve) -> None:
+def test_faulty_consensus_clients(chain, serve) -> None:
     syncing = {"head_slot": "1", "sync_distance": "900", "is_syncing": True, "is_optimistic": True, "el_offline": False}
     columns = "Insufficient data columns to reconstruct blobs: required 64, but only 4 were found."
     custody = "Not found: the node does not custody enough data columns to reconstruct blobs"
@@ -358,7 +358,7 @@ def test_consensus_clients_in_trouble(chain, serve) -> None:
     cases = [
         (rewriting(syncs, 200, {"data": syncing}), "error", "is syncing, 900 slots behind"),
         (rewriting("/eth/v1/config/", 200, other_chain), "error", "is on chain 1 (mainnet)"),
-        # As Lighthouse and Prysm answer since Fusaka where they are no supernodes.
+        # The responses of Lighthouse and Prysm since Fusaka, if they are not supernodes.
         (rewriting(blobs, *error(500, columns)), "error", f"{NO_BLOBS} returns 500 for /eth/v1/beacon/blobs/"),
         (rewriting(blobs, *error(404, custody)), "error", f"{NO_BLOBS} returns 404 for /eth/v1/beacon/blobs/"),
         (rewriting(blobs, *error(404, "not found")), "error", "does not serve blobs: returns 404 for the last 4 slots"),
@@ -380,7 +380,7 @@ def test_consensus_clients_in_trouble(chain, serve) -> None:
     assert columns in found[2]
 
 
-def test_a_server_that_gives_a_byte_a_second_holds_up_nobody(chain, serve) -> None:
+def test_a_server_that_sends_single_bytes_does_not_delay_the_others(chain, serve) -> None:
     def drip(self) -> None:
         self.send_response(200)
         self.end_headers()
@@ -421,21 +421,21 @@ NOTHING_TRACED = f"rejects {TRACE}: the method {TRACE} does not exist/is not ava
 
 
 def test_traces_of_real_transactions(chain, anvils, serve) -> None:
-    """anvil traces all transactions with the one method, and with the other those since its start.
+    """anvil traces all transactions with one method, and only those since its start with the other one.
 
-    The saved chain's oldest transaction is of block 1, and it is older than its anvil.
+    The oldest transaction of the saved chain is in block 1, and is older than the anvil.
     """
     beacon = serve(Endpoint)
     assert lines([chain], [beacon], SIX) == []
-    assert judged([chain], [beacon], SIX).clients[0][7] == "registry, traces (of block 1: chain too short)"
+    assert checked([chain], [beacon], SIX).clients[0][7] == "registry, traces (of block 1: chain too short)"
 
-    # The one method is enough, whichever it is; the other one is tried only where the first one gives nothing.
+    # One method is enough. The second one is called only if the first one fails.
     one = serve(Untracing, refuses=(DEBUG,))
     assert lines([one], [beacon], SIX) == []
-    assert serve.handlers[-1].comes.count(TRACE) == 1
-    assert DEBUG not in serve.handlers[-1].comes
+    assert serve.handlers[-1].requests.count(TRACE) == 1
+    assert DEBUG not in serve.handlers[-1].requests
 
-    # Of the other, anvil has the new transactions alone, as a client without an archive.
+    # With the second method, anvil traces only new transactions, like a client without an archive.
     new = serve(Untracing, refuses=(TRACE,))
     sent = {"from": rpc(chain, "eth_accounts")[0], "to": PUBLISHER, "value": "0x1"}
     rpc(chain, "eth_sendTransaction", sent)
@@ -447,15 +447,15 @@ def test_traces_of_real_transactions(chain, anvils, serve) -> None:
     rpc(chain, "anvil_mine", hex(l1_probe.TRACE_SEARCH), "0x0")
     assert lines([new], [beacon], SIX)[0].startswith("error: entry 1 ")
 
-    # A transaction since the start of its anvil is traced by the other method alone, too.
+    # A transaction since the start of the anvil is traced with the second method, too.
     fresh = anvils.start("--chain-id", "31337")
     sent["from"] = rpc(fresh, "eth_accounts")[0]
     rpc(fresh, "eth_sendTransaction", sent)
     before, front.ANVIL = front.ANVIL, fresh
-    asked = judged([], [beacon], SIX, aztec_l1_registry="", aztec_l1_debug_urls=[new])
+    result = checked([], [beacon], SIX, aztec_l1_registry="", aztec_l1_debug_urls=[new])
     front.ANVIL = before
-    assert asked.clients[-1][2:4] == ("debug 1", new)
-    assert asked.clients[-1][7] == "traces (of block 1: chain too short)"
+    assert result.clients[-1][2:4] == ("debug 1", new)
+    assert result.clients[-1][7] == "traces (of block 1: chain too short)"
 
 
 def test_clients_that_do_not_trace(chain, serve) -> None:
@@ -465,25 +465,25 @@ def test_clients_that_do_not_trace(chain, serve) -> None:
         (found,) = lines([none], [beacon], fleet)
         assert found.startswith(f"{level}: {line}")
         assert f"): {NOTHING_TRACED}; rejects {DEBUG}: the method {DEBUG} does not exist" in found
-    row = judged([none], [beacon], SIX).clients[0]
+    row = checked([none], [beacon], SIX).clients[0]
     assert (row[7], row[-1]) == ("registry, NO TRACES", "FAILED")
     allowed = {"prover_node_environment": {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True}}
     assert lines([none], [beacon], SIX, **allowed) == []
-    # Another client for traces alone, and one that gives the same URL, which is asked once.
+    # Another client only for traces, and the same URL in two settings, which is queried once.
     assert lines([none], [beacon], SIX, aztec_l1_debug_urls=[chain]) == []
-    assert TRACE not in serve.handlers[-1].comes[-10:]
+    assert TRACE not in serve.handlers[-1].requests[-10:]
     (found,) = lines([none], [beacon], SIX, aztec_l1_debug_urls=[none, chain])
     assert found.startswith(f"warning: {line}")
-    assert len(judged([none], [beacon], SIX, aztec_l1_debug_urls=[none, chain]).clients) == 3
+    assert len(checked([none], [beacon], SIX, aztec_l1_debug_urls=[none, chain]).clients) == 3
     found = lines([chain], [beacon], SIX, aztec_l1_debug_urls=[GONE])
     assert found == [f"error: entry 1 ({GONE}) is not reachable: connection refused"]
 
 
 def test_a_chain_without_transactions(anvils, serve) -> None:
     empty = anvils.start("--chain-id", "31337", "--block-time", "1")
-    asked = {"aztec_l1_registry": "", "aztec_l1_debug_urls": [empty]}
+    settings = {"aztec_l1_registry": "", "aztec_l1_debug_urls": [empty]}
     rpc(empty, "anvil_mine", "0x20", "0x0")
-    found = judged([empty], [], SIX, **asked)
+    found = checked([empty], [], SIX, **settings)
     assert found.clients[0][7:10:2] == ("no transaction to trace", "ok")
     assert [one.wrong for one in found.problems if "trace" in one.wrong] == []
 
@@ -497,10 +497,10 @@ def test_what_a_balance_pays_for_at_real_fees(anvils, serve) -> None:
 
     def found(wei: int, fleet: dict = SIX, starts: bool = True, **values) -> tuple:
         rpc(anvil, "anvil_setBalance", PUBLISHER, hex(wei))
-        seen = judged([anvil], [], fleet, starts, **own, **values)
+        seen = checked([anvil], [], fleet, starts, **own, **values)
         (row,) = seen.publishers
-        told = [f"{one.level}: {one.wrong.partition(PUBLISHER)[2]}" for one in seen.problems if PUBLISHER in one.wrong]
-        return row[3], told
+        problems = [one for one in seen.problems if PUBLISHER in one.wrong]
+        return row[3], [f"{one.level}: {one.wrong.partition(PUBLISHER)[2]}" for one in problems]
 
     assert found(4 * cost) == ("4 proofs", [])
     assert found(4 * cost - 1) == ("3 proofs", [f"warning:  has 1.591799 ETH, enough for 3 proofs now {each}"])
@@ -512,24 +512,24 @@ def test_what_a_balance_pays_for_at_real_fees(anvils, serve) -> None:
     assert found(cost - 1, prover_node_max_fee_gwei=20) == ("5 proofs", [])
     assert found(cost - 1, aztec_l1_submission_gas=500_000) == ("6 proofs", [])
     assert found(cost, prover_node_priority_fee_bump_percentage=30)[0] == "0 proofs"
-    # A signer of transactions at 100 times the estimate is what others pay: the median of five blocks does not move.
+    # One transaction with 100 times the estimated fee does not change the median of five blocks.
     sent = {"from": rpc(anvil, "eth_accounts")[0], "to": PUBLISHER, "value": "0x1"}
     rpc(anvil, "eth_sendTransaction", {**sent, "maxPriorityFeePerGas": hex(50 * 10**9), "maxFeePerGas": hex(10**12)})
-    assert judged([anvil], [], SIX, **own).publishers[0][3] == "0 proofs"
+    assert checked([anvil], [], SIX, **own).publishers[0][3] == "0 proofs"
 
 
 def test_fees_that_a_chain_does_not_have(anvils, serve) -> None:
     old = anvils.start("--chain-id", "31337", "--hardfork", "berlin")
-    found = judged([old], [], SIX, True, aztec_l1_registry="")
+    found = checked([old], [], SIX, True, aztec_l1_registry="")
     assert found.publishers == [("node-1", PUBLISHER, "10000 ETH", "not checked")]
     assert [one.wrong for one in found.problems if PUBLISHER in one.wrong] == []
 
 
-# --- through the real ansible-playbook, this machine being the node's and the broker's host ---
+# --- real playbook runs, with this machine as the host of node and broker ---
 
 HERE = {
     "ansible_connection": "local",
-    # A file inside the container, which is not asked: no test here goes to the published configuration.
+    # A file inside the container, so that no test here requests the published configuration.
     "aztec_environment": {"NETWORK_CONFIG_LOCATION": "/network_config.json"},
     "ansible_host": "127.0.0.1",
     "aztec_version": "4.1.2",
@@ -544,7 +544,7 @@ HERE = {
 
 
 def play(folder: Path, values: dict, *arguments: str, playbook: str = "playbooks/preflight.yml", become: bool = False):
-    """Run a playbook over an inventory of one host with these variables; stdout and stderr together."""
+    """Run a playbook with an inventory of one host with these variables. stdout contains stderr too."""
     python = python_of_a_host(folder)
     variables = {**HERE, "ansible_python_interpreter": python, "ansible_become": become, **values}
     inventory = {
@@ -573,16 +573,16 @@ def quoted(text: str) -> str:
 
 
 def keyed(chain_url: str, serve, right: bool) -> dict:
-    """Give variables whose clients each want a key in another place, and that give the right ones, or wrong ones."""
+    """Return variables with clients that each require a key in another place. right: whether the keys are correct."""
     user, password = quoted(SECRETS["user"]), quoted(SECRETS["password"])
     basic = "Basic " + b64encode(f"{SECRETS['user']}:{SECRETS['password']}".encode()).decode()
     other = "" if right else "x"
     path = f"/v3/{quoted(SECRETS['path'])}"
-    by_user = serve(Endpoint, wants_user=basic + other).replace("http://", f"http://{user}:{password}@")
-    by_path = serve(Endpoint, wants_path=path + other) + path
-    by_query = serve(Endpoint, wants_query=("apikey", SECRETS["query"] + other))
-    by_key = serve(Endpoint, wants_query=("key", SECRETS["key"] + other))
-    by_header = serve(Endpoint, wants_header=("X-Api-Key", SECRETS["header"].replace("ä", "a") + other))
+    by_user = serve(Endpoint, required_user=basic + other).replace("http://", f"http://{user}:{password}@")
+    by_path = serve(Endpoint, required_path=path + other) + path
+    by_query = serve(Endpoint, required_query=("apikey", SECRETS["query"] + other))
+    by_key = serve(Endpoint, required_query=("key", SECRETS["key"] + other))
+    by_header = serve(Endpoint, required_header=("X-Api-Key", SECRETS["header"].replace("ä", "a") + other))
     return {
         "aztec_l1_execution_urls": [by_user, by_path, f"{by_query}/?apikey={quoted(SECRETS['query'])}"],
         "aztec_l1_consensus_urls": [by_path, by_key, by_header],
@@ -594,7 +594,7 @@ def keyed(chain_url: str, serve, right: bool) -> dict:
 
 
 def assert_no_secret(text: str) -> None:
-    """Assert that no secret stands in a text, in none of the forms that programs write it in."""
+    """Assert that a text does not contain a secret in any of the forms in which programs write it."""
     for name in SECRETS:
         assert f"S3cret-{name}" not in text, f"the {name} is shown"
     for secret in [*SECRETS.values(), f"{SECRETS['user']}:{SECRETS['password']}", KEY, EMPTY_KEY]:
@@ -617,19 +617,19 @@ def test_keys_in_every_place_work_and_are_not_shown(tmp_path, chain, serve) -> N
     assert_no_secret(run.stdout)
 
 
-class SignerDoor(signer.Endpoint):
-    """The lab's signer behind a secret path; who does not know it reads in the answer what they gave."""
+class SignerEndpoint(signer.Endpoint):
+    """The lab's signer at a secret path. The response to any other path contains that path."""
 
-    wants_path = ""
+    required_path = ""
 
     def do_POST(self) -> None:
-        if not self.path.startswith(self.wants_path):
+        if not self.path.startswith(self.required_path):
             return self.answer(401, json.dumps({"error": f"wrong path: {self.path}"}))
-        self.path = self.path[len(self.wants_path) :] or "/"
+        self.path = self.path[len(self.required_path) :] or "/"
         return super().do_POST()
 
 
-def test_a_signer_with_a_secret_path_is_asked_and_not_shown(tmp_path, chain, serve) -> None:
+def test_a_signer_with_a_secret_path_is_queried_and_not_shown(tmp_path, chain, serve) -> None:
     keys = signer.Signer([signer.PrivateKey(bytes.fromhex(KEY[2:]))], 31337)
     path, beacon = f"/{quoted(SECRETS['path'])}", serve(Endpoint)
     values = {
@@ -637,7 +637,7 @@ def test_a_signer_with_a_secret_path_is_asked_and_not_shown(tmp_path, chain, ser
         "aztec_l1_consensus_urls": [beacon],
         "prover_node_publisher_private_key": "",
         "prover_node_key_source": "web3signer",
-        "prover_node_web3signer_url": serve(SignerDoor, signer=keys, wants_path=path) + path,
+        "prover_node_web3signer_url": serve(SignerEndpoint, signer=keys, required_path=path) + path,
         "prover_node_publisher_addresses": [PUBLISHER],
     }
     run = play(tmp_path, values, "-vvv")
@@ -646,7 +646,7 @@ def test_a_signer_with_a_secret_path_is_asked_and_not_shown(tmp_path, chain, ser
     assert [row for row in rows_of(run) if re.match(seen, row)], run.stdout
     assert_no_secret(run.stdout)
 
-    values["prover_node_web3signer_url"] = serve(SignerDoor, signer=keys, wants_path=f"{path}x") + path
+    values["prover_node_web3signer_url"] = serve(SignerEndpoint, signer=keys, required_path=f"{path}x") + path
     values["prover_node_publisher_addresses"] = [PUBLISHER]
     run = play(tmp_path, values, "-vvv", playbook="playbooks/site.yml")
     assert run.returncode == 2, run.stdout
@@ -662,7 +662,7 @@ def test_a_signer_with_a_secret_path_is_asked_and_not_shown(tmp_path, chain, ser
 
 
 def test_a_planted_secret_is_found(tmp_path, chain, serve) -> None:
-    """The search above finds each secret where something shows it."""
+    """The search above finds each secret that a run shows."""
     values = keyed(chain, serve, right=True)
     shows = [{
         "hosts": "prover_node",
@@ -678,8 +678,8 @@ def test_a_planted_secret_is_found(tmp_path, chain, serve) -> None:
         assert_no_secret(run.stdout)
 
 
-def test_all_faults_in_one_table_and_nothing_touched(tmp_path, chain, anvils, serve) -> None:
-    """With wrong keys, which the servers repeat in what they say, in site.yml, which stops before it does anything."""
+def test_all_problems_in_one_table_and_nothing_changed(tmp_path, chain, anvils, serve) -> None:
+    """site.yml, with wrong keys, which the servers repeat in their responses, stops before it changes anything."""
     values = keyed(chain, serve, right=False)
     wrong_chain = anvils.start("--chain-id", "1")
     values["aztec_l1_execution_urls"] += [wrong_chain, chain, f"{serve(Redirect)}/{quoted(SECRETS['path'])}"]
@@ -729,20 +729,20 @@ def test_one_of_several_is_enough_and_all_are_reported(tmp_path, chain, serve) -
     assert [row for row in rows_of(run) if row.startswith(f"node-1 aztec_l1_execution_urls {line}")]
 
 
-def test_ignore_asks_nobody(tmp_path, chain, serve) -> None:
+def test_ignore_queries_no_client(tmp_path, chain, serve) -> None:
     url = serve(Endpoint)
     values = {"aztec_l1_execution_urls": [url], "aztec_l1_consensus_urls": [url]}
     run = play(tmp_path, {**values, "aztec_l1_checks": "ignore"})
     assert run.returncode == 0, run.stdout
-    assert serve.handlers[-1].comes == []
+    assert serve.handlers[-1].requests == []
     run = play(tmp_path, values)
     assert run.returncode == 0, run.stdout
-    assert len(serve.handlers[-1].comes) > 5
+    assert len(serve.handlers[-1].requests) > 5
 
 
 @pytest.fixture(name="running_node")
 def fixture_running_node(tmp_path):
-    """A container as that of the node: gives a function that makes one run this image."""
+    """Return the name of an image, and a function that runs it in a container like the node's."""
     busybox = shutil.which("busybox")
     assert busybox, "install busybox-static"
     archive, image, name = tmp_path / "image.tar", "l1-preflight.test/aztec:6.0.0", f"l1-preflight-{os.getpid()}"
@@ -761,10 +761,10 @@ def fixture_running_node(tmp_path):
 
 
 def test_what_release_line_6_needs(tmp_path, chain, serve, running_node) -> None:
-    """Traces and ETH through the real playbook: without both, with both, and while a node runs already."""
+    """Traces and ETH in real playbook runs: with neither, with both, and while a node runs already."""
     image, run_node = running_node
     secret = f"/v3/{quoted(SECRETS['path'])}"
-    none = serve(Untracing, refuses=(TRACE, DEBUG), wants_path=secret)
+    none = serve(Untracing, refuses=(TRACE, DEBUG), required_path=secret)
     values = {
         "aztec_version": "6.0.0",
         "prover_node_image": image,
@@ -785,9 +785,9 @@ def test_what_release_line_6_needs(tmp_path, chain, serve, running_node) -> None
     assert f"node-1 {PUBLISHER} 0.001 ETH 0 proofs" in rows
     assert_no_secret(run.stdout)
 
-    # A node that runs already goes on, whatever its publishers have: work on agents is not held up.
+    # A node that runs already continues with any balance: it does not block work on agents.
     run_node()
-    with_traces = serve(Endpoint, wants_path=secret)
+    with_traces = serve(Endpoint, required_path=secret)
     run = play(tmp_path, {**values, "aztec_l1_debug_urls": [with_traces + secret]}, "-vvv")
     assert run.returncode == 0, run.stdout
     rows = rows_of(run)
@@ -796,18 +796,18 @@ def test_what_release_line_6_needs(tmp_path, chain, serve, running_node) -> None
     assert [row for row in rows if re.match(rf"node-1 node debug 1 {with_traces} .* traces \(of block 1: .* ok$", row)]
     assert_no_secret(run.stdout)
 
-    # One that runs another version is to be restarted.
+    # A node with another version has to be restarted.
     run = play(tmp_path, {**values, "aztec_version": "6.0.1", "aztec_l1_debug_urls": []})
     assert "1 problem on the hosts" in run.stdout, run.stdout
     rpc(chain, "anvil_setBalance", PUBLISHER, hex(10**22))
 
 
-def test_few_questions_are_asked(chain, serve) -> None:
-    """Clients of others count what they are asked."""
+def test_few_requests_are_sent(chain, serve) -> None:
+    """Providers of clients count the requests."""
     url = serve(Endpoint)
     assert lines([url], []) == []
     # Chain, sync, head, code, one balance; two for fees; a block and a trace of its transaction.
-    assert len(serve.handlers[-1].comes) == 5 + 2 + 2
+    assert len(serve.handlers[-1].requests) == 5 + 2 + 2
     url = serve(Endpoint)
     lines([chain], [url])
-    assert len(serve.handlers[-1].comes) <= 4 + l1_probe.BLOB_SLOTS
+    assert len(serve.handlers[-1].requests) <= 4 + l1_probe.BLOB_SLOTS

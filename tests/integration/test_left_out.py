@@ -1,4 +1,4 @@
-"""Faults that are seen on hosts, through the real preflight.yml: an agent's own, and an image that no registry has."""
+"""Problems found on hosts by the real preflight.yml: those of one agent, and an image that no registry has."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ SHORT = "prover_agent_requirements: fail\nprover_agent_count: 99\n"
 
 
 class Empty(BaseHTTPRequestHandler):
-    """A registry without any image, which notes what it is asked."""
+    """A registry without any image, which records the requests."""
 
-    asked: list[str] = []
+    requests: list[str] = []
 
     def do_HEAD(self) -> None:
-        """Have nothing."""
-        self.asked.append(self.path)
+        """Return 404."""
+        self.requests.append(self.path)
         self.send_response(404)
         self.end_headers()
 
     def log_message(self, *_arguments) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def empty_registry():
-    """Give the address of a registry that has nothing."""
+    """Return the address of a registry that has no images."""
     server = HTTPServer(("127.0.0.1", 0), Empty)
-    Empty.asked.clear()
+    Empty.requests.clear()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -66,7 +66,7 @@ def test_an_agent_below_the_requirements_is_left_out(tmp_path) -> None:
     assert re.search(r"^agent-2 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
 
 
-def test_a_run_whose_only_agent_is_below_the_requirements_is_refused(tmp_path) -> None:
+def test_a_run_whose_only_agent_is_below_the_requirements_fails(tmp_path) -> None:
     node, agent = hosts(tmp_path)
     row = {"groups": GROUPS, "node-1": node, "agent-1": agent + SHORT}
     shown = play(write_inventory(tmp_path, Endpoint(tmp_path), row), playbook="preflight.yml")
@@ -85,10 +85,10 @@ def test_an_image_that_no_registry_has_is_one_line(tmp_path, empty_registry) -> 
     remedy = "set aztec_version to a published release, or correct aztec_image"
     assert lines_of(shown.stdout).count(f"the fleet aztec_version {wrong} {remedy}") == 1
     assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
-    assert Empty.asked == ["/v2/aztec/manifests/4.9.9"]
+    assert Empty.requests == ["/v2/aztec/manifests/4.9.9"]
 
 
-LOOKED_AT = """\
+LEFT_OUT = """\
 - hosts: all
   gather_facts: false
   tasks:
@@ -104,11 +104,11 @@ LOOKED_AT = """\
 """
 
 
-def test_the_end_of_a_run_names_who_was_left_out(tmp_path) -> None:
+def test_the_report_shows_agents_that_were_left_out(tmp_path) -> None:
     node, agent = hosts(tmp_path)
     row = {"groups": TWO_AGENTS, "node-1": node, "agent-1": agent, "agent-2": agent}
     playbook = tmp_path / "site.yml"
-    playbook.write_text(LOOKED_AT.replace("VERIFY", str(ROOT / "playbooks/verify.yml")), encoding="utf-8")
+    playbook.write_text(LEFT_OUT.replace("VERIFY", str(ROOT / "playbooks/verify.yml")), encoding="utf-8")
     rows = lines_of(play(write_inventory(tmp_path, Endpoint(tmp_path), row), playbook=str(playbook)).stdout)
     assert "agent-1 prover_agent - LEFT OUT" in rows
     assert "agent-1 prover_agent was left out of this run: vCPUs found 2: correct it, then run again" in rows

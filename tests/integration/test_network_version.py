@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The preflight's look at the version that the network runs, through the real ansible-playbook.
+"""The preflight's check of the version that the network runs, in real playbook runs.
 
 The network's configuration is that of the lab's front, with a nodeVersion.
 """
@@ -40,7 +40,7 @@ def config(**changes: str) -> dict:
 
 @pytest.fixture(name="values")
 def fixture_values(chain, serve):
-    """Return a function that gives the variables of a run whose network's configuration has these values."""
+    """Return a function that returns the variables of a run whose network's configuration has these values."""
     beacon = serve(Endpoint)
 
     def values(location: str = "", **changes: str) -> dict:
@@ -56,28 +56,28 @@ def fixture_values(chain, serve):
 
 @pytest.fixture(name="data")
 def fixture_data():
-    """Return a data directory that is empty; one below /tmp is refused."""
+    """Return an empty data directory. A directory below /tmp would be rejected."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         yield Path(folder)
 
 
 def row_of(run) -> str:
-    """Return the row on the network's version, with single spaces."""
+    """Return the row of the network's version, with single spaces."""
     (row,) = [row for row in rows_of(run) if row.startswith("node-1 testnet ")]
     return row
 
 
 def test_the_version_that_the_network_runs(tmp_path, values, serve) -> None:
-    """The configuration is asked for once."""
+    """The configuration is requested once."""
     run = play(tmp_path, values(nodeVersion="4.1.2"))
-    assert serve.handlers[-1].comes == [FILE]
+    assert serve.handlers[-1].requests == [FILE]
     assert run.returncode == 0, run.stdout
     assert re.fullmatch(r"node-1 testnet 4\.1\.2 4\.1\.2 http://[0-9.]+:\d+ ok", row_of(run)), row_of(run)
     assert "aztec_version (warning)" not in "\n".join(rows_of(run))
 
 
 def test_a_version_that_cannot_follow_the_network_stops_the_run(tmp_path, values) -> None:
-    """Before anything is touched, with one line on what to do."""
+    """The run stops before it changes anything, with one line that contains the remedy."""
     run = play(tmp_path, values(nodeVersion="6.0.0"), playbook="playbooks/site.yml")
     assert run.returncode == 2, run.stdout
     assert "1 problem on the hosts, in the table above; nothing was changed." in run.stdout, run.stdout
@@ -91,7 +91,7 @@ def test_a_version_that_cannot_follow_the_network_stops_the_run(tmp_path, values
 
 
 def test_it_can_be_overridden(tmp_path, values) -> None:
-    """As all that the preflight asks of the L1; the other registry is a warning in any case."""
+    """aztec_l1_checks applies to this check too. A different registry is always a warning."""
     other = "0x" + "ab" * 20
     found = values(nodeVersion="6.0.0", registryAddress=other)
     run = play(tmp_path, {**found, "aztec_l1_checks": "warn"})
@@ -111,8 +111,8 @@ def test_a_version_ahead_of_the_network_is_a_warning(tmp_path, values) -> None:
     assert [row for row in rows_of(run) if row.startswith(f"{where}node and broker wait in standby")], run.stdout
 
 
-def test_what_was_not_checked_is_said_and_no_fault(tmp_path, values, data) -> None:
-    """Neither a file without nodeVersion nor a server that is not there is a problem."""
+def test_what_was_not_checked_is_reported_and_not_a_problem(tmp_path, values, data) -> None:
+    """Neither a file without nodeVersion nor an unreachable server is a problem."""
     run = play(tmp_path, values())
     assert run.returncode == 0, run.stdout
     assert row_of(run).endswith(" not checked: the file does not contain nodeVersion")
@@ -123,7 +123,7 @@ def test_what_was_not_checked_is_said_and_no_fault(tmp_path, values, data) -> No
     assert [row for row in rows_of(run) if row.startswith("node-1 aztec_")] == []
 
 
-def test_the_copy_that_the_program_keeps_is_read_last(tmp_path, values, data) -> None:
+def test_the_cached_copy_of_the_program_is_read_last(tmp_path, values, data) -> None:
     copy = data / "cache/testnet/network_config.json"
     copy.parent.mkdir(parents=True)
     copy.write_text(json.dumps(config(nodeVersion="6.0.0")), encoding="utf-8")
@@ -138,7 +138,7 @@ def test_a_password_in_the_location_is_used_and_not_shown(tmp_path, values, serv
     basic = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
     document = config(nodeVersion="4.1.2")
     for right in (True, False):
-        url = serve(Endpoint, rewritten={FILE: (200, document)}, wants_user=basic + ("" if right else "x"))
+        url = serve(Endpoint, rewritten={FILE: (200, document)}, required_user=basic + ("" if right else "x"))
         location = url.replace("http://", f"http://{quoted(user)}:{quoted(password)}@") + FILE
         run = play(tmp_path, values(location), "-vvv")
         assert run.returncode == 0, run.stdout
@@ -147,9 +147,9 @@ def test_a_password_in_the_location_is_used_and_not_shown(tmp_path, values, serv
         assert end in row_of(run), run.stdout
 
 
-def test_nobody_is_asked_where_the_checks_are_off(tmp_path, values, serve) -> None:
+def test_no_configuration_is_requested_without_the_checks(tmp_path, values, serve) -> None:
     found = values(nodeVersion="6.0.0")
     run = play(tmp_path, {**found, "aztec_l1_checks": "ignore"})
     assert run.returncode == 0, run.stdout
     assert "NETWORK VERSION" not in run.stdout
-    assert serve.handlers[-1].comes == []
+    assert serve.handlers[-1].requests == []

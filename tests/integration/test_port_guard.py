@@ -109,7 +109,7 @@ BOTH = pytest.mark.parametrize("daemon", [OWNER, WATCH], indirect=True)
 
 
 def sh(command: str, name: str | None = None, text: str | None = None) -> str:
-    """Run a command line, in a namespace if one is named, and give its output."""
+    """Run a command line, in a namespace if one is named, and return its output."""
     words = command.split()
     if name:
         words = ["ip", "netns", "exec", PREFIX + name, *words]
@@ -117,14 +117,14 @@ def sh(command: str, name: str | None = None, text: str | None = None) -> str:
 
 
 def nft(commands: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Run nft commands on the host, as anybody there would, in one transaction."""
+    """Run nft commands on the host, like any program of root, in one transaction."""
     words = ["ip", "netns", "exec", f"{PREFIX}host", "nft", "-f", "-"]
     return subprocess.run(words, input=commands, check=check, capture_output=True, text=True)
 
 
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Allow the sockets made in the block belong to a namespace."""
+    """Create the sockets of the block in a namespace."""
     with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{PREFIX}{name}") as there:
         assert LIBC.setns(there.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
         try:
@@ -198,7 +198,7 @@ def build() -> None:
 
 
 def bridge_netfilter(on: bool) -> bool:
-    """Allow iptables and the family inet see what a bridge of the host forwards; return whether this kernel can."""
+    """Set whether iptables and the family inet filter what a bridge forwards. Return whether the kernel supports it."""
     if SWITCHES.is_dir():
         for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
             sh(f"sysctl -qw net.bridge.{name}={int(on)}", "host")
@@ -206,7 +206,7 @@ def bridge_netfilter(on: bool) -> bool:
 
 
 class Echo(threading.Thread):
-    """Answers on ports of a namespace, tcp and udp, both address families, until notified to stop."""
+    """Answers on TCP and UDP ports of namespaces, over both address families, until it is stopped."""
 
     def __init__(self, served: dict[str, list[int]]) -> None:
         super().__init__(daemon=True)
@@ -265,7 +265,7 @@ class Echo(threading.Thread):
 
 @pytest.fixture(scope="module", autouse=True)
 def network() -> Iterator[None]:
-    """Make the namespaces and what listens in them; remove all of it at the end."""
+    """Create the namespaces and their servers. Remove them at the end."""
     echo = None
     try:
         build()
@@ -284,7 +284,7 @@ def network() -> Iterator[None]:
 
 
 class Daemon(Service):
-    """The daemon as a process in the host's namespace, in the place of systemd."""
+    """The daemon as a process in the host's namespace, without systemd."""
 
     def __init__(self, root: Path, mechanism: str = "") -> None:
         self.root = root
@@ -331,7 +331,7 @@ class Daemon(Service):
             return super().owners()
 
     def start(self) -> None:
-        """Start the daemon and wait until it notifies, as it does systemd, that the tables are loaded."""
+        """Start the daemon and wait until it notifies, like systemd, that the tables are loaded."""
         ready = str(self.root / "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(self.root / "errors", "a+") as errors:
             with contextlib.suppress(FileNotFoundError):
@@ -356,7 +356,7 @@ class Daemon(Service):
             self.process = None
 
     def another(self) -> tuple[int, str]:
-        """Start a second daemon next to the first; return its exit code and what it complains of."""
+        """Start a second daemon next to the first one. Return its exit code and errors."""
         command = self.command_line(str(self.root / "control2"))
         done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=20)
         return done.returncode, done.stderr
@@ -374,9 +374,9 @@ class Daemon(Service):
 
 @pytest.fixture
 def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    """Return a daemon that was not started yet, with its files below a directory of its own.
+    """Return a daemon that is not started yet, with its files below a separate directory.
 
-    Its mechanism is the kernel's best one, or the one that the test queries for.
+    Its mechanism is the kernel's best one, or the parameter of the test.
     """
     (tmp_path / "etc").mkdir()
     mechanism = getattr(request, "param", "")
@@ -411,7 +411,7 @@ def unload() -> None:
 
 
 def shown() -> str:
-    """Return the guard's rules as anybody on the host sees them, without counters and owner."""
+    """Return the guard's rules as nft prints them, without counters and owner."""
     tables = "".join(sh(f"nft --stateless list table {family} {guard.TABLE}", "host") for family in ("inet", "bridge"))
     return re.sub(r" # progname .*|^\tflags.*\n+", "", tables, flags=re.MULTILINE)
 
@@ -437,21 +437,21 @@ def section(*sources: str, name: str = "prover_broker", addresses: tuple[str, ..
     return guard.section_of(name, ports(*sources, addresses=addresses), ["aztec0"], containers=CONTAINERS)
 
 
-# Single questions
+# Single attempts
 
 
-class Way(NamedTuple):
-    """A port as a packet names it."""
+class Target(NamedTuple):
+    """The destination of a packet."""
 
-    target: str
+    address: str
     port: int
     protocol: str = "tcp"
     size: int = 4
 
 
-def ways(name: str, *numbers: int, protocols: tuple[str, ...] = ("tcp", "udp")) -> list[Way]:
-    """Return the ways to ports of a host, over IPv4 and IPv6."""
-    return [Way(target, port, protocol) for port in numbers for target in ADDRESS[name] for protocol in protocols]
+def targets_of(name: str, *numbers: int, protocols: tuple[str, ...] = ("tcp", "udp")) -> list[Target]:
+    """Return the targets for ports of a host, over IPv4 and IPv6."""
+    return [Target(target, port, protocol) for port in numbers for target in ADDRESS[name] for protocol in protocols]
 
 
 def connection(source: str, target: str, port: int, from_port: int = 0) -> socket.socket:
@@ -509,22 +509,22 @@ def reaches(source: str, target: str, port: int, protocol: str = "tcp", size: in
     return False
 
 
-def at_once(question: Callable, things: list) -> list:
-    """Return the things for which a question that may take its time is answered with yes, in their order."""
-    with ThreadPoolExecutor(len(things) or 1) as pool:
-        return [thing for thing, answer in zip(things, pool.map(question, things)) if answer]
+def at_once(test: Callable, items: list) -> list:
+    """Return the items for which a slow function returns true, in their order. All calls run at the same time."""
+    with ThreadPoolExecutor(len(items) or 1) as pool:
+        return [item for item, answer in zip(items, pool.map(test, items)) if answer]
 
 
-def reached(source: str, wanted: list[Way]) -> list[Way]:
-    """Return the ways on which a source gets an answer; all are tried at once."""
-    return at_once(lambda way: reaches(source, *way), wanted)
+def reached(source: str, wanted: list[Target]) -> list[Target]:
+    """Return the targets from which a source gets an answer. All are tried at the same time."""
+    return at_once(lambda target: reaches(source, *target), wanted)
 
 
 def link_local(name: str) -> str:
     return sh("ip -6 -br addr show dev lan0 scope link", name).split()[2].split("/")[0]
 
 
-# Questions without pause
+# Continuous attempts
 
 
 class Traffic(threading.Thread):
@@ -535,17 +535,17 @@ class Traffic(threading.Thread):
     holds what was accepted in `held`.
     """
 
-    def __init__(self, source: str, targets: list[Way], served: bool, pause: float = 0.01) -> None:
+    def __init__(self, source: str, targets: list[Target], served: bool, pause: float = 0.01) -> None:
         super().__init__(daemon=True)
         self.source, self.targets, self.served, self.pause = source, targets, served, pause
         self.patience = 5.0 if served else 0.3
         self.stopped = threading.Event()
         self.selector = selectors.DefaultSelector()
         self.begun = 0
-        self.failed: list[tuple[Way, str]] = []
-        self.reached: list[tuple[float, Way]] = []
-        self.held: list[tuple[Way, socket.socket]] = []
-        self.waiting: dict[socket.socket, tuple[float, Way]] = {}
+        self.failed: list[tuple[Target, str]] = []
+        self.reached: list[tuple[float, Target]] = []
+        self.held: list[tuple[Target, socket.socket]] = []
+        self.waiting: dict[socket.socket, tuple[float, Target]] = {}
 
     def __enter__(self) -> Traffic:
         self.first = time.monotonic()
@@ -567,35 +567,35 @@ class Traffic(threading.Thread):
                     due += self.pause
                     self.begin(now)
                 for key, event in self.selector.select(max(0.0, min(due - now, 0.02))):
-                    self.go_on(key.fileobj, event)
-                for client, (begun, way) in list(self.waiting.items()):
+                    self.proceed(key.fileobj, event)
+                for client, (begun, target) in list(self.waiting.items()):
                     if now - begun < self.patience:
                         break
-                    self.end(client, way, "no answer")
-        for client, (_, way) in list(self.waiting.items()):
-            self.end(client, way)
+                    self.end(client, target, "no answer")
+        for client, (_, target) in list(self.waiting.items()):
+            self.end(client, target)
         self.selector.close()
 
     def begin(self, now: float) -> None:
-        way = self.targets[self.begun % len(self.targets)]
+        target = self.targets[self.begun % len(self.targets)]
         self.begun += 1
-        client = socket.socket(family_of(way.target), socket.SOCK_STREAM)
+        client = socket.socket(family_of(target.address), socket.SOCK_STREAM)
         client.setblocking(False)
         # Ended with a reset: so many connections in TIME_WAIT would use up the ports.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.waiting[client] = (now, way)
+        self.waiting[client] = (now, target)
         self.selector.register(client, selectors.EVENT_WRITE)
-        error = client.connect_ex((way.target, way.port))
+        error = client.connect_ex((target.address, target.port))
         if error not in (0, errno.EINPROGRESS):
-            self.end(client, way, os.strerror(error))
+            self.end(client, target, os.strerror(error))
 
-    def go_on(self, client: socket.socket, event: int) -> None:
-        begun, way = self.waiting[client]
+    def proceed(self, client: socket.socket, event: int) -> None:
+        begun, target = self.waiting[client]
         try:
             if event & selectors.EVENT_READ:
                 data = client.recv(65535)
                 if not data or b"x" in data:
-                    self.end(client, way, "" if data else "closed")
+                    self.end(client, target, "" if data else "closed")
                 return
             error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
@@ -604,18 +604,18 @@ class Traffic(threading.Thread):
                 client.send(b"x")
                 self.selector.modify(client, selectors.EVENT_READ)
                 return
-            self.reached.append((begun, way))
-            self.held.append((way, client))
+            self.reached.append((begun, target))
+            self.held.append((target, client))
             self.selector.unregister(client)
             del self.waiting[client]
         except OSError as problem:
             if isinstance(problem, ConnectionRefusedError):
-                self.reached.append((begun, way))
-            self.end(client, way, str(problem))
+                self.reached.append((begun, target))
+            self.end(client, target, str(problem))
 
-    def end(self, client: socket.socket, way: Way, problem: str = "") -> None:
+    def end(self, client: socket.socket, target: Target, problem: str = "") -> None:
         if problem:
-            self.failed.append((way, problem))
+            self.failed.append((target, problem))
         self.selector.unregister(client)
         del self.waiting[client]
         client.close()
@@ -631,11 +631,11 @@ class Traffic(threading.Thread):
 
 
 @contextlib.contextmanager
-def load(served: list[Way]) -> Iterator[None]:
-    """Allow the stranger and the agent connect all through a block; the agent only is answered, each time."""
-    shut = ways("host", 7000, 8080, protocols=("tcp",)) + ways("broker", 8080, 8880, protocols=("tcp",))
+def load(served: list[Target]) -> Iterator[None]:
+    """Connect as the stranger and as the agent during the block, and assert that only the agent is answered."""
+    shut = targets_of("host", 7000, 8080, protocols=("tcp",)) + targets_of("broker", 8080, 8880, protocols=("tcp",))
     with Traffic("stranger", shut, served=False) as stranger, Traffic("agent", served, served=True) as agent:
-        # The block begins with attempts under way.
+        # The block begins with attempts in progress.
         time.sleep(0.1)
         yield
         time.sleep(0.1)
@@ -645,30 +645,30 @@ def load(served: list[Way]) -> Iterator[None]:
     assert stranger.rate() >= 50 and agent.rate() >= 50
 
 
-USERLAND = ways("host", 7000, protocols=("tcp",))
-TRANSLATED = ways("host", 8080, protocols=("tcp",))
+USERLAND = targets_of("host", 7000, protocols=("tcp",))
+TRANSLATED = targets_of("host", 8080, protocols=("tcp",))
 
 
 # Who reaches what
 
-# Ways to a port for which the source decides.
+# Targets that only certain sources may reach.
 AT_THE_HOST = [
-    *ways("host", 7000, 8080, 8082),
-    Way("10.66.0.1", 7000, "udp", 4000),
-    Way("fd66::1", 7000, "udp", 4000),
-    *(Way(target, 7000) for target in ELSEWHERE),
-    *(Way(target, 8080) for target in ELSEWHERE),
-    Way("10.67.0.1", 7000),
-    Way("10.68.0.1", 8080),
-    Way("10.66.0.255", 7000, "udp"),
-    Way("255.255.255.255", 7000, "udp"),
+    *targets_of("host", 7000, 8080, 8082),
+    Target("10.66.0.1", 7000, "udp", 4000),
+    Target("fd66::1", 7000, "udp", 4000),
+    *(Target(target, 7000) for target in ELSEWHERE),
+    *(Target(target, 8080) for target in ELSEWHERE),
+    Target("10.67.0.1", 7000),
+    Target("10.68.0.1", 8080),
+    Target("10.66.0.255", 7000, "udp"),
+    Target("255.255.255.255", 7000, "udp"),
 ]
 # Connections that are blocked from outside for all sources: no section lists 9000 and 40400.
 FOR_NO_SOURCE = [
-    *ways("broker", 8080, 8880, 9000),
-    *ways("node", 8081, 8880, 40400),
-    Way("10.67.0.2", 8080, "udp", 4000),
-    Way("fd67::2", 8080, "udp", 4000),
+    *targets_of("broker", 8080, 8880, 9000),
+    *targets_of("node", 8081, 8880, 40400),
+    Target("10.67.0.2", 8080, "udp", 4000),
+    Target("fd67::2", 8080, "udp", 4000),
 ]
 
 
@@ -695,7 +695,7 @@ def test_none_outside_reaches_a_container_by_a_route(host, daemon: Daemon) -> No
 
 def test_link_local_and_multicast_sources_are_strangers_until_they_are_listed(host) -> None:
     """The source of a packet to an IPv6 multicast address is link-local, the agent's too."""
-    wanted = [Way(link_local("host"), 7000, "udp"), Way("ff02::1", 7000, "udp")]
+    wanted = [Target(link_local("host"), 7000, "udp"), Target("ff02::1", 7000, "udp")]
     assert reached("stranger", wanted) == wanted
     host().apply(section(*ADDRESS["agent"]), present=True)
     assert reached("stranger", wanted) == []
@@ -713,10 +713,10 @@ def test_a_port_published_on_loopback_is_shut_to_neighbours(host) -> None:
 
 
 def test_at_other_addresses_than_the_listed_ones_a_port_is_not_touched(host) -> None:
-    listed = ways("host", 7000, 8080)
+    listed = targets_of("host", 7000, 8080)
     others = [
-        Way(target, port, protocol) for target in ELSEWHERE for port in (7000, 8080) for protocol in ("tcp", "udp")
-    ] + [Way("10.68.0.1", 7000), *ways("neighbour", 8080)]
+        Target(target, port, protocol) for target in ELSEWHERE for port in (7000, 8080) for protocol in ("tcp", "udp")
+    ] + [Target("10.68.0.1", 7000), *targets_of("neighbour", 8080)]
     host().apply(section(*ADDRESS["agent"], addresses=ADDRESS["host"]), present=True)
     assert reached("stranger", listed) == []
     assert reached("agent", listed) == listed
@@ -741,11 +741,11 @@ def test_at_other_addresses_than_the_listed_ones_a_port_is_not_touched(host) -> 
 )
 def test_other_traffic_passes(host, source: str, target: str, numbers: list[int]) -> None:
     host().apply(section(), present=True)
-    assert reached(source, ways(target, *numbers)) == ways(target, *numbers)
+    assert reached(source, targets_of(target, *numbers)) == targets_of(target, *numbers)
 
 
 def test_another_bridge_of_the_host_is_a_stranger(host) -> None:
-    wanted = [Way("10.68.0.1", 7000), Way("fd68::1", 7000), *ways("broker", 8080, 9000)]
+    wanted = [Target("10.68.0.1", 7000), Target("fd68::1", 7000), *targets_of("broker", 8080, 9000)]
     assert reached("neighbour", wanted) == wanted
     host().apply(section(), present=True)
     assert reached("neighbour", wanted) == []
@@ -764,7 +764,7 @@ def test_connections_that_containers_begin_work(host, daemon: Daemon) -> None:
     """Over IPv4 they are masqueraded, over IPv6 the broker's are too; the node's IPv6 address is routed."""
     host().apply(section(), present=True)
     for name in ("broker", "node"):
-        assert reached(name, ways("stranger", 8080)) == ways("stranger", 8080)
+        assert reached(name, targets_of("stranger", 8080)) == targets_of("stranger", 8080)
         for target in ADDRESS["stranger"]:
             with new_socket(name, family_of(target), socket.SOCK_DGRAM) as client:
                 client.settimeout(PATIENCE)
@@ -807,7 +807,7 @@ def test_a_removed_agents_connection_ends(host, port: int) -> None:
         assert at_once(answers, stay + go) == stay + go
         host().apply(section(*ADDRESS["agent"]), present=True)
         assert at_once(answers, stay + go) == stay
-    assert reached("stranger", ways("host", port)) == []
+    assert reached("stranger", targets_of("host", port)) == []
 
 
 @BOTH
@@ -821,14 +821,14 @@ def test_a_removed_agent_that_tries_is_named(host, daemon: Daemon) -> None:
 
     both = section(*ADDRESS["agent"], *ADDRESS["neighbour"], *ADDRESS["stranger"])
     host().apply(both, present=True)
-    assert reached("agent", ways("host", 8080, protocols=("tcp",)))
+    assert reached("agent", targets_of("host", 8080, protocols=("tcp",)))
     text, _names = host().apply(section(*ADDRESS["stranger"]), present=True)
     assert denied() == []
     again = host()
     assert (again.apply(section(*ADDRESS["stranger"]), present=True)[0], again.actions) == (text, [])
-    assert reached("agent", ways("host", 8080, protocols=("tcp",))) == []
+    assert reached("agent", targets_of("host", 8080, protocols=("tcp",))) == []
     assert denied() == sorted(ADDRESS["agent"])
-    assert reached("stranger", ways("host", 8080, protocols=("tcp",)))
+    assert reached("stranger", targets_of("host", 8080, protocols=("tcp",)))
     time.sleep(2 * guard_daemon._PAUSE)
     assert denied() == sorted(ADDRESS["agent"])
     assert daemon.keeps(text)
@@ -840,7 +840,7 @@ def test_a_removed_agent_that_tries_is_named(host, daemon: Daemon) -> None:
 def test_a_stranger_that_tries_is_not_named(host, daemon: Daemon) -> None:
     host().apply(section(*ADDRESS["agent"], *ADDRESS["neighbour"]), present=True)
     host().apply(section(*ADDRESS["agent"]), present=True)
-    assert reached("stranger", ways("host", 8080, protocols=("tcp",))) == []
+    assert reached("stranger", targets_of("host", 8080, protocols=("tcp",))) == []
     assert (daemon.state() or {})["denied"] == []
 
 
@@ -862,26 +862,26 @@ def test_sections_are_kept_apart_and_a_shared_port_is_open_to_both(host) -> None
 
 
 def detour(name: str) -> list[tuple[str, str]]:
-    """Return the commands (of ip, by namespace) that lead the broker's packets for the node another way."""
+    """Return the commands (of ip, by namespace) that reroute the broker's packets for the node."""
     targets = list(zip(ADDRESS["node"], ("10.67.0.1", "fd67::1")))
-    if name == "a_route_by_way_of_the_host":
+    if name == "a_route_through_the_host":
         return [("broker", f"route replace {target} via {gateway}") for target, gateway in targets]
     if name == "the_hosts_mac_address":
         mac = sh("cat /sys/class/net/aztec0/address", "host").strip()
         entries = [("broker", target, mac) for target, _ in targets]
-        # The broker's answer to the node's question for its MAC address would go the other way too, and be refused.
+        # The broker's reply to the node's ARP request would take the other route too, and be rejected.
         entries += [("node", target, MAC["broker"]) for target in ADDRESS["broker"]]
         return [(where, f"neigh replace {target} lladdr {to} dev eth0 nud permanent") for where, target, to in entries]
     return []
 
 
-@pytest.mark.parametrize("way", ["the_bridge", "a_route_by_way_of_the_host", "the_hosts_mac_address"])
-def test_a_container_does_not_reach_the_inside_ports_of_another(host, way: str) -> None:
-    shut = ways("node", 8081, 8880, protocols=("tcp",))
-    others = ways("node", 9000) + ways("node", 8081, protocols=("udp",))
-    back = ways("broker", 8880, protocols=("tcp",))
+@pytest.mark.parametrize("route", ["the_bridge", "a_route_through_the_host", "the_hosts_mac_address"])
+def test_a_container_does_not_reach_the_inside_ports_of_another(host, route: str) -> None:
+    shut = targets_of("node", 8081, 8880, protocols=("tcp",))
+    others = targets_of("node", 9000) + targets_of("node", 8081, protocols=("udp",))
+    back = targets_of("broker", 8880, protocols=("tcp",))
     try:
-        for name, command in detour(way):
+        for name, command in detour(route):
             sh(f"ip {command}", name)
         assert reached("broker", shut + others) == shut + others, "open without the guard, or the check proves nothing"
         assert reached("node", back) == back
@@ -890,11 +890,11 @@ def test_a_container_does_not_reach_the_inside_ports_of_another(host, way: str) 
             if on and not bridge_netfilter(True):
                 continue
             assert reached("broker", shut + others) == others
-            assert reached("node", back + ways("broker", 8080)) == ways("broker", 8080)
+            assert reached("node", back + targets_of("broker", 8080)) == targets_of("broker", 8080)
             assert reached("host", shut + others) == shut + others
     finally:
         bridge_netfilter(False)
-        for name, command in detour(way):
+        for name, command in detour(route):
             sh(f"ip {command.replace(' replace ', ' del ').replace(' nud permanent', '')}", name)
 
 
@@ -905,7 +905,7 @@ def checksum(data: bytes) -> int:
 
 
 def first_packet(source: str, target: str, from_port: int, port: int) -> bytes:
-    """Return the IPv4 packet that queries for a connection."""
+    """Return the IPv4 packet that requests a connection."""
     ends = socket.inet_aton(source) + socket.inet_aton(target)
     tcp = struct.pack("!HHIIBBHHH", from_port, port, 1, 0, 0x50, 2, 64000, 0, 0)
     tcp = tcp[:16] + struct.pack("!H", checksum(ends + struct.pack("!HH", 6, len(tcp)) + tcp)) + tcp[18:]
@@ -932,8 +932,8 @@ def accepts(port: int, tags: tuple[int, ...], from_port: int) -> bool:
     return False
 
 
-def test_frames_with_vlan_tags_are_not_way_round(host) -> None:
-    """The kernel takes a frame with tags of number 0 as one without; the rules see the first tag's content at most."""
+def test_vlan_tags_do_not_bypass_the_guard(host) -> None:
+    """The kernel treats a frame with tags of ID 0 as one without. The rules see at most what the first tag contains."""
     frames = [(), (0x8100,), (0x88A8,), (0x8100, 0x8100), (0x88A8, 0x8100), (0x88A8, 0x88A8), (0x8100,) * 3]
     open_to = [tags for number, tags in enumerate(frames) if accepts(8081, tags, 20000 + number)]
     assert {(), (0x8100,), (0x8100, 0x8100)} <= set(open_to), "open without the guard, or the check proves nothing"
@@ -942,12 +942,12 @@ def test_frames_with_vlan_tags_are_not_way_round(host) -> None:
     assert accepts(9000, (), 22000)
 
 
-# What others do to the tables
+# Changes of the tables by other programs
 
 
 @OWNER_ATTRIBUTES
 def test_nothing_that_others_do_opens_a_port(host, daemon: Daemon) -> None:
-    """With an owner the tables stay as they are, for a user with all rights."""
+    """With an owner, not even root can change the tables."""
     text, _ = host().apply(section(*ADDRESS["agent"]), present=True)
     before = shown()
     done = []
@@ -1046,8 +1046,8 @@ def test_a_saved_ruleset_with_the_tables_in_it(host, daemon: Daemon) -> None:
         daemon.start()
         assert daemon.keeps(text)
         assert shown() == before
-    assert reached("stranger", ways("host", 7000, 8080)) == []
-    assert reached("agent", ways("host", 7000, 8080)) == ways("host", 7000, 8080)
+    assert reached("stranger", targets_of("host", 7000, 8080)) == []
+    assert reached("agent", targets_of("host", 7000, 8080)) == targets_of("host", 7000, 8080)
 
 
 # Where the daemon watches, there is a gap
@@ -1066,7 +1066,7 @@ HARM = {
 def test_what_others_do_is_undone_within_a_second(host, daemon: Daemon) -> None:
     text, _ = host().apply(section(*ADDRESS["agent"]), present=True)
     before = shown()
-    targets = ways("host", 7001, 8083, protocols=("tcp",)) + ways("broker", 9001, protocols=("tcp",))
+    targets = targets_of("host", 7001, 8083, protocols=("tcp",)) + targets_of("broker", 9001, protocols=("tcp",))
     gaps: dict[str, list[float]] = {name: [] for name in HARM}
     with Traffic("stranger", targets, served=False, pause=0.002) as stranger:
         for name, (act, times) in HARM.items():
@@ -1124,7 +1124,7 @@ def test_a_change_right_after_the_daemons_own_is_undone_too(host, daemon: Daemon
 
 @contextlib.contextmanager
 def a_gap(daemon: Daemon, act: str) -> Iterator[None]:
-    """Do something to the tables and keep the daemon from seeing it before the end of the block."""
+    """Change the tables while the daemon is stopped, until the end of the block."""
     before = shown()
     daemon.process.send_signal(signal.SIGSTOP)
     try:
@@ -1142,20 +1142,20 @@ def test_a_connection_made_in_a_gap_ends(host, daemon: Daemon, act: str) -> None
 
     With an owner there is one gap, before the guard is installed.
     """
-    targets = ways("host", 7001, protocols=("tcp",)) + ways("broker", 9001, protocols=("tcp",))
+    targets = targets_of("host", 7001, protocols=("tcp",)) + targets_of("broker", 9001, protocols=("tcp",))
     if "imitated_docker" in act:
-        targets += ways("host", 8083, protocols=("tcp",))
+        targets += targets_of("host", 8083, protocols=("tcp",))
     with contextlib.ExitStack() as stack:
         if daemon.mechanism == WATCH:
             host().apply(section(*ADDRESS["agent"]), present=True)
             with a_gap(daemon, act):
-                made = [stack.enter_context(connection("stranger", way.target, way.port)) for way in targets]
-                admitted = [stack.enter_context(connection("agent", way.target, way.port)) for way in targets[:2]]
+                made = [stack.enter_context(connection("stranger", *target[:2])) for target in targets]
+                admitted = [stack.enter_context(connection("agent", *target[:2])) for target in targets[:2]]
                 assert at_once(answers, made) == made
         else:
             nft(act)
-            made = [stack.enter_context(connection("stranger", way.target, way.port)) for way in targets]
-            admitted = [stack.enter_context(connection("agent", way.target, way.port)) for way in targets[:2]]
+            made = [stack.enter_context(connection("stranger", *target[:2])) for target in targets]
+            admitted = [stack.enter_context(connection("agent", *target[:2])) for target in targets[:2]]
             assert at_once(answers, made) == made
             host().apply(section(*ADDRESS["agent"]), present=True)
         time.sleep(1)
@@ -1168,8 +1168,8 @@ def test_a_connection_made_in_a_gap_ends(host, daemon: Daemon, act: str) -> None
 
 def test_drops_are_counted(host) -> None:
     host().apply(section(*ADDRESS["agent"]), present=True)
-    assert not reached("stranger", [Way("10.66.0.1", 7000), Way("10.67.0.2", 8080)])
-    assert not reached("broker", [Way("10.67.0.3", 8081)])
+    assert not reached("stranger", [Target("10.66.0.1", 7000), Target("10.67.0.2", 8080)])
+    assert not reached("broker", [Target("10.67.0.3", 8081)])
     for chain, rule in (
         (f"inet {guard.TABLE} to_host", "tcp dport 7000 counter"),
         (f"inet {guard.TABLE} to_containers", '"aztec0" counter'),
@@ -1206,9 +1206,9 @@ def test_a_run_corrects_what_was_done_while_no_daemon_was_there(host, daemon: Da
     daemon.stop()
     nft(harm)
     assert reaches("stranger", "10.66.0.1", 7000)
-    look = host(check=True)
-    look.apply(section(*ADDRESS["agent"]), present=True)
-    assert look.actions == ["start the guard"]
+    checked = host(check=True)
+    checked.apply(section(*ADDRESS["agent"]), present=True)
+    assert checked.actions == ["start the guard"]
     assert reaches("stranger", "10.66.0.1", 7000), "check mode changes nothing"
     again = host()
     again.apply(section(*ADDRESS["agent"]), present=True)
@@ -1225,7 +1225,7 @@ def _applied(host, name: str = "prover_broker") -> list[str]:
     return one.actions
 
 
-def test_tables_of_somebody_else_are_refused(host) -> None:
+def test_tables_of_another_program_are_rejected(host) -> None:
     nft(f"add table inet {guard.TABLE}")
     with pytest.raises(Failed, match=f"table inet {guard.TABLE} exists and was not created by this module") as caught:
         host().apply(section(), present=True)
@@ -1235,7 +1235,7 @@ def test_tables_of_somebody_else_are_refused(host) -> None:
 
 
 @BOTH
-def test_the_last_section_takes_everything_away(host, daemon: Daemon) -> None:
+def test_the_last_section_removes_everything(host, daemon: Daemon) -> None:
     before = sh("nft --stateless list ruleset", "host")
     host().apply(section(), present=True)
     host().apply(section(name="prover_node"), present=True)
@@ -1252,9 +1252,9 @@ def test_the_last_section_takes_everything_away(host, daemon: Daemon) -> None:
 
 def test_check_mode_writes_nothing(host, tmp_path: Path) -> None:
     before = sh("nft --stateless list ruleset", "host")
-    look = host(check=True)
-    text, names = look.apply(section(*ADDRESS["agent"]), present=True)
-    assert look.actions and names == ["prover_broker"] and "10.66.0.2" in text
+    checked = host(check=True)
+    text, names = checked.apply(section(*ADDRESS["agent"]), present=True)
+    assert checked.actions and names == ["prover_broker"] and "10.66.0.2" in text
     assert sh("nft --stateless list ruleset", "host") == before
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -1,4 +1,4 @@
-"""Hosts that do not answer, through the real preflight.yml; the one that does is this machine with its engine."""
+"""Unreachable hosts with the real preflight.yml. The reachable host is this machine with its engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.bad_input.harness import Endpoint, play, write_inventory
 from tests.integration.machine import python_of_a_host
 
-# A host that is this machine itself: nothing on it is checked that this machine may lack.
+# A host that is this machine itself, without checks for which this machine may be insufficient.
 HERE = """\
 ansible_connection: local
 ansible_become: false
@@ -29,7 +29,7 @@ def lines_of(text: str) -> list:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def test_an_agent_that_does_not_answer_leaves_the_run_alone(tmp_path) -> None:
+def test_an_unreachable_agent_does_not_stop_the_run(tmp_path) -> None:
     shown = play(write_inventory(tmp_path, Endpoint(tmp_path), {"node-1": here(tmp_path)}), playbook="preflight.yml")
     assert shown.returncode == 4, shown.stdout
     line = "ansible_host (warning) is unreachable, or host_info failed on it"
@@ -37,7 +37,7 @@ def test_an_agent_that_does_not_answer_leaves_the_run_alone(tmp_path) -> None:
     assert re.search(r"^node-1 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
 
 
-def test_a_node_that_does_not_answer_stops_all(tmp_path) -> None:
+def test_an_unreachable_node_stops_the_run(tmp_path) -> None:
     shown = play(write_inventory(tmp_path, Endpoint(tmp_path), {"agent-1": here(tmp_path)}), playbook="preflight.yml")
     assert shown.returncode != 0
     line = "node-1 ansible_host is unreachable, or host_info failed"
@@ -46,7 +46,7 @@ def test_a_node_that_does_not_answer_stops_all(tmp_path) -> None:
     assert re.search(r"^agent-1 .*failed=1", shown.stdout, re.MULTILINE)
 
 
-def test_a_host_without_systemd_is_refused(tmp_path) -> None:
+def test_a_host_without_systemd_is_rejected(tmp_path) -> None:
     shown = play(
         write_inventory(tmp_path, Endpoint(tmp_path), {"node-1": here(tmp_path, False)}), playbook="preflight.yml"
     )

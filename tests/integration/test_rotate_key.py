@@ -1,4 +1,4 @@
-"""playbooks/rotate_key.yml on the controller: what becomes of the vault file, what is refused; no secret leaks."""
+"""playbooks/rotate_key.yml on the controller: how the vault file changes and what is rejected. No secret leaks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEXT, NEXT_WORDS = "prover_node_next_publisher_private_key", "prover_node_next_p
 PREVIOUS, PREVIOUS_WORDS = "prover_node_previous_publisher_private_key", "prover_node_previous_publisher_mnemonic"
 OLD = "0x" + "5ec2e7ab" * 8
 OWNER = ethereum_address(OLD)
-CLEAR = CONTENT.replace("aztec_l1_execution_urls", "my_urls") + f'# Ours.\n{KEY}: "{OLD}"\n# The end.\n'
+CLEAR = CONTENT.replace("aztec_l1_execution_urls", "my_urls") + f'# A comment.\n{KEY}: "{OLD}"\n# The end.\n'
 
 STAGE = """
 - hosts: prover_node
@@ -56,11 +56,11 @@ STEPS = f"""{STAGE}
     - aztec_ops.prover.rotate_key:
         step: finish
         staged: "{{{{ staged }}}}"
-      when: killed is not defined and staged.go
+      when: killed is not defined and staged.ready
 """
 
 # Up to the check of the accounts.
-LOOK = f"""{STAGE}
+CHECK = f"""{STAGE}
     - aztec_ops.prover.rotate_key:
         step: check_account
         staged: "{{{{ staged }}}}"
@@ -76,12 +76,12 @@ def groups_of(nodes: dict, agents: dict | None = None) -> dict:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """Return an inventory of one host, this machine, whose vault holds a key."""
+    """Return an inventory of one host, this machine, with a key in its vault."""
     made = Place(tmp_path)
     (made.inventory / "hosts.yml").write_text(json.dumps(groups_of({"node-1": FLEET})), encoding="utf-8")
     vaulted(made, made.vault, CLEAR, "prod")
     (tmp_path / "steps.yml").write_text(STEPS, encoding="utf-8")
-    (tmp_path / "look.yml").write_text(LOOK, encoding="utf-8")
+    (tmp_path / "check.yml").write_text(CHECK, encoding="utf-8")
     return made
 
 
@@ -97,7 +97,7 @@ def command(place: Place, options: dict, *arguments: str, book: str | Path = ROO
 
 
 def steps(place: Place, *arguments: str, **options: object) -> Run:
-    """Run the steps around the node's role, which counts as done; it has to end well."""
+    """Run the steps around the node's role, without the role. The run must succeed."""
     run = place.run(command(place, options, *arguments, book=place.folder / "steps.yml"))
     assert run.status == 0, run.output
     return run
@@ -111,7 +111,7 @@ def keys(place: Place) -> dict:
 
 
 def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
-    """New, staged, in use, back, in use again, and the old one out; all else in the vault stays as it is."""
+    """Stage a new key, use it, roll back, use it again and remove the old key. The rest of the vault never changes."""
     run = steps(place, "-vvvv", "--diff", killed=True)
     staged = keys(place)
     assert list(staged) == [KEY, NEXT, NEXT_WORDS] and staged[KEY] == OLD
@@ -123,7 +123,7 @@ def test_a_key_with_its_mnemonic_goes_round(place: Place) -> None:
     assert changes in run.output
     assert place.leaks(run, OLD, staged[NEXT], staged[NEXT_WORDS], PASSWORD) == []
 
-    # Killed there, and run again.
+    # Run again after an interruption.
     before = place.tree()
     again = steps(place, killed=True)
     assert place.tree() == before and "changed=0" in again.output
@@ -181,8 +181,8 @@ def place_of(text: str, name: str, new: str) -> str:
     return re.sub(rf"^{name}:", f"{new}:", text, flags=re.MULTILINE)
 
 
-def test_an_imported_key_and_a_comment_of_ours(place: Place) -> None:
-    """The comment that was written with a key goes with it."""
+def test_an_imported_key_and_the_comment_of_a_key(place: Place) -> None:
+    """The comment that was written with a key is removed with it."""
     file = place.give("key", FIRST_KEY)
     run = steps(place, "-vvvv", publisher_key_source="private_key", publisher_key_file=file)
     assert keys(place) == {PREVIOUS: OLD, KEY: FIRST_KEY}
@@ -194,9 +194,9 @@ def test_an_imported_key_and_a_comment_of_ours(place: Place) -> None:
     assert FIRST not in place.clear() and list(keys(place)) == [KEY, MNEMONIC]
 
 
-def test_the_look_ends_at_an_account_that_cannot_be_seen(place: Place) -> None:
-    """The new key is staged once, and nothing else is touched."""
-    before, book = place.clear(), place.folder / "look.yml"
+def test_an_account_that_cannot_be_queried_stops_the_run(place: Place) -> None:
+    """The new key is staged once, and nothing else changes."""
+    before, book = place.clear(), place.folder / "check.yml"
     run = place.run(command(place, {}, "-vvvv", "--diff", book=book))
     message = run.message()
     assert message.endswith(" of the L1, in the table above; nothing on the node's host was changed")
@@ -216,8 +216,8 @@ def test_check_mode_writes_nothing(place: Place) -> None:
     assert place.tree() == before
 
 
-def test_more_than_the_key_is_refused(place: Place) -> None:
-    """This machine has no prover node: its files are those of neither key."""
+def test_other_changes_than_the_key_are_rejected(place: Place) -> None:
+    """This machine does not have a prover node, so the files differ with both keys."""
     steps(place, killed=True)
     before, staged = place.tree(), keys(place)
     run = place.run(command(place, {}, "-vvvv", "--diff"), DOCKER_HOST=os.environ["DOCKER_HOST"])
@@ -230,8 +230,8 @@ def test_more_than_the_key_is_refused(place: Place) -> None:
     assert place.tree() == before
 
 
-def test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_spite_of_all(place: Place) -> None:
-    """The error has the reason. A forced removal of an old key needs neither host nor L1."""
+def test_engine_that_is_down_blocks_the_rotation_but_not_a_forced_removal(place: Place) -> None:
+    """The error contains the reason. A forced removal of an old key requires neither the host nor the L1."""
     vaulted(place, place.vault, f'{CLEAR}{PREVIOUS}: "{FIRST_KEY}"\n', "prod")
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     confirm = {"rotate_key_confirm": True}
@@ -261,7 +261,7 @@ def test_no_key_goes_unseen_to_the_node(place: Place, kept: str | None, options:
     """Without L1 checks, the operator confirms that the account can pay, but not in the run that makes it."""
     if kept:
         vaulted(place, place.vault, f'{CLEAR}{kept}: "{FIRST_KEY}"\n', "prod")
-    run = place.run(command(place, {"aztec_l1_checks": "ignore", **options}, book=place.folder / "look.yml"))
+    run = place.run(command(place, {"aztec_l1_checks": "ignore", **options}, book=place.folder / "check.yml"))
     if not again:
         assert run.status == 0, run.output
         assert "The accounts were not checked, because aztec_l1_checks is ignore." in run.lines
@@ -277,7 +277,7 @@ def test_no_key_goes_unseen_to_the_node(place: Place, kept: str | None, options:
 def test_a_vault_that_is_changed_while_a_run_waits(place: Place, then: str) -> None:
     """The node gets the key whose account was checked, or none."""
     steps(place, killed=True)
-    book = (place.folder / "look.yml").read_text(encoding="utf-8")
+    book = (place.folder / "check.yml").read_text(encoding="utf-8")
     shutil.copytree(ROOT / "playbooks/tasks", place.folder / "tasks")
     vaulted(place, place.folder / "other.yml", CLEAR.replace(OLD, FIRST_KEY) + then, "prod")
     more = f"""
@@ -286,15 +286,15 @@ def test_a_vault_that_is_changed_while_a_run_waits(place: Place, then: str) -> N
     - ansible.builtin.include_tasks: tasks/assert_only_key_changes.yml
 """
     book = book.replace("staged", "__rotate_key").replace("__rotate_key:", "staged:")
-    (place.folder / "look.yml").write_text(book + more, encoding="utf-8")
+    (place.folder / "check.yml").write_text(book + more, encoding="utf-8")
     options = {"aztec_l1_checks": "ignore", "rotate_key_force": True}
-    run = place.run(command(place, options, "-vvvv", "--diff", book=place.folder / "look.yml"))
+    run = place.run(command(place, options, "-vvvv", "--diff", book=place.folder / "check.yml"))
     assert run.message() == f"{place.vault} was changed during this run: run the same command again"
     assert place.leaks(run, OLD, FIRST_KEY, PASSWORD) == []
 
 
 def test_the_same_import_again_ends_the_rotation(place: Place) -> None:
-    """The options of a given key stay in the command line; another key than the staged one is refused."""
+    """The options of an imported key stay in the command. Another key than the staged one is rejected."""
     first = {"publisher_key_source": "private_key", "publisher_key_file": place.give("key", FIRST_KEY)}
     other = {**first, "publisher_key_file": place.give("other", "0x" + "1" * 64)}
     steps(place, killed=True, **first)
@@ -311,8 +311,8 @@ def test_the_same_import_again_ends_the_rotation(place: Place) -> None:
     assert place.tree() == before
 
 
-def test_values_that_agents_have_of_the_key_are_worked_out_for_those_who_read_them(place: Place) -> None:
-    """A lookup for the node's host only does not run for an agent."""
+def test_variables_are_resolved_only_for_the_hosts_that_use_them(place: Place) -> None:
+    """A lookup in a variable of the node does not run for an agent."""
     fleet = {name: value for name, value in FLEET.items() if name != "aztec_l1_consensus_urls"}
     groups = groups_of({"node-1": fleet}, {"agent-1": {**fleet, "ansible_host": "10.0.0.11"}})
     (place.inventory / "hosts.yml").write_text(json.dumps(groups), encoding="utf-8")
@@ -341,34 +341,34 @@ REFUSED = {
         {},
         "unknown variable publisher_key_sorce: did",
     ),
-    "no seconds": ({"rotate_key_wait": "S3cret"}, None, {}, "rotate_key_wait is not a whole number: give one from 0"),
-    "less than no seconds": ({"rotate_key_wait": -1}, None, {}, "rotate_key_wait is not a whole number"),
-    "no yes": ({"rotate_key_confirm": "S3cret"}, None, {}, "rotate_key_confirm is not a boolean: write true"),
-    "force alone": (
+    "not seconds": ({"rotate_key_wait": "S3cret"}, None, {}, "rotate_key_wait is not a whole number: give one from 0"),
+    "negative seconds": ({"rotate_key_wait": -1}, None, {}, "rotate_key_wait is not a whole number"),
+    "not a boolean": ({"rotate_key_confirm": "S3cret"}, None, {}, "rotate_key_confirm is not a boolean: write true"),
+    "force without confirm": (
         {"rotate_key_force": True},
         None,
         {},
         "rotate_key_force requires rotate_key_confirm, or aztec_l1_checks set to ignore: omit it",
     ),
-    "rewards alone": (
+    "rewards without confirm": (
         {"rotate_key_rewards_moved": True},
         None,
         {},
         "rotate_key_rewards_moved requires rotate_key_confirm: set that too",
     ),
-    "a new key to go back to": (
+    "a new key and a rollback": (
         {"rotate_key_rollback": True, "publisher_key_source": "private_key"},
         None,
         {},
         "publisher_key_source is for a new key, not for rotate_key_rollback: set only one of them",
     ),
-    "both ways": (
+    "confirm and rollback": (
         {"rotate_key_confirm": True, "rotate_key_rollback": True},
         None,
         {},
         "rotate_key_confirm and rotate_key_rollback are both set: set only one of them",
     ),
-    "nothing to go back to": (
+    "no previous key": (
         {"rotate_key_rollback": True},
         None,
         {},
@@ -404,13 +404,13 @@ REFUSED = {
         {},
         f"{{vault}} has both {NEXT} and {PREVIOUS}: remove the one that is not needed",
     ),
-    "not yet to be confirmed": (
+    "confirm before the change": (
         {"rotate_key_confirm": True},
         f'{KEY}: "{OLD}"\n{NEXT}: "{FIRST_KEY}"\n',
         {},
         f"the new key in {{vault}}, of {FIRST}, is not in use yet: run playbooks/rotate_key.yml first",
     ),
-    "a mnemonic alone": (
+    "a mnemonic without its key": (
         {},
         f'{KEY}: "{OLD}"\n{NEXT_WORDS}: "S3cret"\n',
         {},
@@ -456,7 +456,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_in_one_line_before_anything_is_written(place: Place, case: str) -> None:
+def test_rejected_in_one_line_before_anything_is_written(place: Place, case: str) -> None:
     options, text, files, line = REFUSED[case]
     for name, content in (("old", OLD), ("other", FIRST_KEY), ("short", FIRST_KEY[:-2])):
         place.give(name, content)

@@ -40,9 +40,9 @@ MAIN = {
     URLS: ["https://rpc.lan"],
     "aztec_l1_consensus_urls": ["https://rpc.lan"],
 }
-# Types what the page shows into the file that it is given to edit.
+# An editor that writes the content of the page into the file.
 EDITOR = '#!/bin/sh\nexec cp "$TYPED" "$1"\n'
-# What no run may print except for its table
+# Texts that no run may print
 NOISE = ("[WARNING]", "[DEPRECATION", "Traceback")
 
 
@@ -113,7 +113,7 @@ class Place:
         return run.replace(" --ask-vault-pass", "")
 
     def filled(self, text: str) -> str:
-        """Return a file of the page with the operator's own values in it."""
+        """Return a file of the page with the operator's own values."""
         own = {"0x...": KEY, "API_KEY": API_KEY, "rpc.example": "rpc.lan", "https://vault.example:8200": self.vault.url}
         for word, value in own.items():
             text = re.sub(rf"(?<![A-Z_]){re.escape(word)}", value, text)
@@ -134,17 +134,17 @@ class Place:
         )
 
     def run(self, command: str, **environment: str) -> str:
-        """Make the page's run and assert that it passed the check with no warning, and went on to the hosts."""
+        """Run the page's command and assert that it passed the check without a warning and contacted the hosts."""
         shown = self.shell(command, **environment)
         assert "TASK [aztec_ops.prover.preflight : Gather host info]" in shown.stdout, shown.stdout
-        looked = shown.stdout.partition("TASK [aztec_ops.prover.preflight : Gather host info]")[0]
-        assert not any(word in shown.stdout for word in NOISE) and "HOST " not in looked, shown.stdout
+        before = shown.stdout.partition("TASK [aztec_ops.prover.preflight : Gather host info]")[0]
+        assert not any(word in shown.stdout for word in NOISE) and "HOST " not in before, shown.stdout
         assert sorted(self.endpoint.connections) == ["127.0.0.10 22", "127.0.0.21 22"]
         assert_clean(shown.stdout, (*secrets_of_the_page(), PASSWORD))
         return shown.stdout
 
     def refused(self, command: str, *lines: str, **environment: str) -> None:
-        """Make the page's run and assert that it ends with these lines, no secret and no host touched."""
+        """Run the page's command and assert that it fails with these lines, shows no secret and contacts no host."""
         shown = self.shell(command, **environment)
         assert shown.returncode == 2, shown.stdout
         assert table_of(shown.stdout) == sorted(plain(line) for line in lines), shown.stdout
@@ -185,7 +185,7 @@ def vault(tmp_path_factory) -> Iterator[vault_server.Vault]:
 
 @pytest.fixture
 def place(tmp_path, vault) -> Place:
-    """Return a folder in which nobody has done anything yet."""
+    """Return a new folder."""
     need({"age-keygen": "age"})
     return Place(tmp_path, vault)
 
@@ -239,7 +239,7 @@ def test_every_section_with_a_run_is_tried() -> None:
     assert [title for title in titles if blocks(title) and f'"{title}"' not in source] == []
 
 
-# --- each failing ---
+# --- each method with an error ---
 
 
 def test_a_wrong_vault_password_is_refused(place, tmp_path) -> None:
@@ -269,7 +269,7 @@ def test_environment_variables_that_are_not_exported_are_named(place) -> None:
 
 
 def each(reason: str, remedy: str) -> list[str]:
-    """Return the lines of the two variables whose look-up failed."""
+    """Return the lines of the two variables whose lookup failed."""
     return [f"node-1 | {name} | its lookup {reason} | {remedy}" for name in (NAME, URLS)]
 
 
@@ -306,7 +306,7 @@ def test_a_server_that_refuses(place, vault) -> None:
     command = place.follow("A server")
     wrong = f"{LOOKUP} failed: the server rejects the token or the path"
     denied = each(wrong, "log in again, or let its policy read the path")
-    place.refused(command, *denied, VAULT_TOKEN="hvs.S3cret-that-nobody-made")
+    place.refused(command, *denied, VAULT_TOKEN="hvs.S3cret-that-does-not-exist")
     place.refused(command, *denied, VAULT_TOKEN=vault.token("other"))
     place.refused(
         command,
@@ -354,10 +354,10 @@ def test_a_collection_that_is_not_installed(place) -> None:
     place.run(command)
 
 
-# --- what it costs ---
+# --- costs ---
 
 
-def test_a_secret_is_looked_up_for_the_hosts_that_use_it_alone(place) -> None:
+def test_a_secret_is_looked_up_only_for_the_hosts_that_use_it(place) -> None:
     command = place.follow("A sops lookup")
     agents = {
         f"agent-{number}": {"ansible_host": f"127.0.1.{number}", "aztec_address": f"10.0.1.{number}"}

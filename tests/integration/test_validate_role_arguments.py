@@ -1,4 +1,4 @@
-"""Roles used alone with wrong settings, through the real ansible-playbook: one table, no host contacted, no secret."""
+"""Real runs of single roles with wrong settings: one table, no host contacted, no secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GIVEN = {
 
 
 def apply(role: str, changes: dict, where: Path, *arguments: str) -> str:
-    """Run a stranger's playbook that uses one role on a host where nobody listens; gives what it showed."""
+    """Run a user's playbook with one role on an unreachable host, and return its output."""
     play = {
         "hosts": "all",
         "gather_facts": False,
@@ -34,7 +34,7 @@ def apply(role: str, changes: dict, where: Path, *arguments: str) -> str:
         "vars": {"ansible_port": 1, "ansible_host": "127.0.0.1"},
     }
     (where / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
-    # As a file, not as extra variables, which nothing else could set.
+    # In a file, because nothing takes precedence over extra variables.
     (where / "host_vars").mkdir(exist_ok=True)
     (where / "host_vars" / "machine.json").write_text(json.dumps({**GIVEN, **changes}), encoding="utf-8")
     (where / "hosts").write_text("machine\n", encoding="utf-8")
@@ -71,13 +71,13 @@ WRONG = {
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["run", "check"])
-def test_all_faults_at_once_and_no_host_contacted(role: str, arguments: tuple, tmp_path) -> None:
+def test_all_problems_at_once_and_no_host_contacted(role: str, arguments: tuple, tmp_path) -> None:
     shown = apply(role, WRONG[role], tmp_path, *arguments)
     assert f"2 problems in the settings of {role}, in the table above; nothing was changed." in shown
     for variable in WRONG[role]:
         assert f"machine  {variable}" in shown
     assert "unreachable=0" in shown
-    assert "Look at the host" not in shown
+    assert "Gather host info" not in shown
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -87,7 +87,7 @@ def test_good_settings_get_to_the_host(role: str, tmp_path) -> None:
     assert "unreachable=1" in shown
 
 
-def test_what_the_fleet_s_check_has_checked_is_not_checked_again(tmp_path) -> None:
+def test_role_arguments_are_not_validated_again_after_the_inventory(tmp_path) -> None:
     fleet = {"preflight_fleet": {"hosts": {"machine": {}}, "broker": {"host": "machine"}}}
     shown = apply("prover_agent", {**WRONG["prover_agent"], **fleet}, tmp_path)
     assert "problems in the settings" not in shown

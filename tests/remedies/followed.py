@@ -19,7 +19,7 @@ FOLLOWED = [
     ("is kept there until you confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("is staged: run the command without options", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("force requires {}confirm", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
-    ("the new key is in the vault already", f"{_ROTATE}::test_an_imported_key_and_a_comment_of_ours"),
+    ("the new key is in the vault already", f"{_ROTATE}::test_an_imported_key_and_the_comment_of_a_key"),
     ("was changed during this run", f"{_ROTATE}::test_a_vault_that_is_changed_while_a_run_waits"),
     ("send ETH to it, then run the same command again with", f"{_ROTATE}::test_no_key_goes_unseen_to_the_node"),
     (
@@ -36,7 +36,7 @@ FOLLOWED = [
     ),
     (
         "Docker is not usable on this host: start it",
-        f"{_ROTATE}::test_an_engine_that_is_down_holds_the_rotation_up_and_not_what_is_done_in_spite_of_all",
+        f"{_ROTATE}::test_engine_that_is_down_blocks_the_rotation_but_not_a_forced_removal",
     ),
     (
         "rotate_key: step is not a valid choice",
@@ -80,11 +80,11 @@ FOLLOWED = [
     ("The inventory does not have a host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
     ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
     # engines, containers and the CRS
-    ("network {} has bridge {}, not {}", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
-    ("network {} has {}, not {}: on the host", f"{_COMPOSE}::test_network_is_made_and_a_wrong_one_refused"),
+    ("network {} has bridge {}, not {}", f"{_COMPOSE}::test_network_is_created_and_a_wrong_one_is_rejected"),
+    ("network {} has {}, not {}: on the host", f"{_COMPOSE}::test_network_is_created_and_a_wrong_one_is_rejected"),
     ("network {} has MTU {}, not {}: on the host", f"{_COMPOSE}::test_network_fits_the_host_and_the_fleet"),
-    ("to a subnet that is free", f"{_COMPOSE}::test_no_subnet_is_free_until_one_is_set"),
-    ("and if it hangs, run systemctl restart docker", f"{_HUNG}::test_what_is_said_of_an_engine_that_hangs_helps"),
+    ("to a subnet that is free", f"{_COMPOSE}::test_missing_free_subnet_is_reported"),
+    ("and if it hangs, run systemctl restart docker", f"{_HUNG}::test_remedy_for_a_hanging_engine_works"),
     (
         "ends with the login session",
         "tests/system/prover_agent/test_session.py::test_work_outlives_the_session_with_the_logind_setting",
@@ -99,30 +99,30 @@ FOLLOWED = [
     ),
     (
         "daemon.json was not changed",
-        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
+        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_succeeds",
     ),
     (
         "the engine did not start with the new daemon.json",
-        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_follows_at_once",
+        "tests/system/docker_engine/test_5_refused_settings.py::test_corrected_run_succeeds",
     ),
     (
         "did not start with the new settings of containerd",
-        "tests/system/docker_engine/test_5_roots.py::test_roots_that_hold_nothing_are_moved",
+        "tests/system/docker_engine/test_5_roots.py::test_empty_roots_are_changed",
     ),
-    ("would change the value of", f"{_COMPOSE}::test_any_value_is_read_by_compose_as_it_was"),
-    ("The previous version was not restored", f"{_COMPOSE}::test_not_going_back_once_the_data_was_opened"),
-    (": correct {}", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
-    ("Compose rejects the files of", f"{_COMPOSE}::test_wrong_keys_of_the_operator_are_named_by_the_option"),
+    ("would change the value of", f"{_COMPOSE}::test_compose_reads_any_value_unchanged"),
+    ("The previous version was not restored", f"{_COMPOSE}::test_no_rollback_after_the_data_was_changed"),
+    (": correct {}", f"{_COMPOSE}::test_rejected_keys_are_reported_with_their_variable"),
+    ("Compose rejects the files of", f"{_COMPOSE}::test_rejected_keys_are_reported_with_their_variable"),
     ("cannot be downloaded from", "tests/integration/test_crs.py::test_bad_mirror"),
     ("has another digest than in prover_agent_crs_digests", "tests/integration/test_crs.py::test_bad_mirror"),
     ("the CRS is incomplete", "tests/integration/test_crs.py::test_what_was_fetched_is_not_whole"),
     (
         "nothing was installed, because the key at",
-        "tests/system/docker_engine/test_3_found.py::test_another_fingerprint_is_refused",
+        "tests/system/docker_engine/test_3_found.py::test_another_fingerprint_is_rejected",
     ),
     (
         "containerd runs without the settings in",
-        "tests/system/docker_engine/test_4_settings.py::test_settings_that_are_overridden_are_told",
+        "tests/system/docker_engine/test_4_settings.py::test_overridden_settings_are_reported",
     ),
     ("install and start it first", "tests/system/docker_engine/test_1_runs.py::test_engine_of_the_repository_serves"),
     # the port guard
@@ -138,7 +138,7 @@ FOLLOWED = [
     ("the port guard's tables do not have an owner", f"{_GUARD}::test_remedies_of_verify_work"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
     ("does not start after a reboot: run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
-    ("not created by this module", "tests/integration/test_port_guard.py::test_tables_of_somebody_else_are_refused"),
+    ("not created by this module", "tests/integration/test_port_guard.py::test_tables_of_another_program_are_rejected"),
     (
         "delete it and run the role of",
         "tests/integration/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",

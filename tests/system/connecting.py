@@ -89,7 +89,7 @@ print(json.dumps(found))
 
 
 class Attempt(NamedTuple):
-    """One attempt: the time of its answer or timeout, its answer (in, refused, none), the time of its last byte."""
+    """One attempt: the time of its answer or timeout, its answer (open, refused, none), the time of its last byte."""
 
     at: float
     answer: str

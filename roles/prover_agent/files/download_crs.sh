@@ -5,7 +5,7 @@
 # CRS_DELIVERY       download (by Aztec), url (from CRS_SOURCE), or copy (the files are already there)
 # CRS_SOURCE         URL of a mirror
 # CRS_FILES          names of the files
-# CRS_OPTIONAL       those of them that CRS_SOURCE need not have
+# CRS_OPTIONAL       those of them that may be missing at CRS_SOURCE
 # CRS_DIGESTS        NAME=SHA256 of each file whose digest is checked
 # CRS_LEAST_BYTES    PATTERN=BYTES for each file that must exist in this size or larger
 set -ef

@@ -16,7 +16,7 @@ def test_agents_prove_an_epoch(fleet: Fleet) -> None:
     beyond, block = proof.proven_checkpoint(fleet.settings), proof.block_number(fleet.settings)
     proof.wait_for_proof(fleet.settings, beyond, block, WITHIN)
     on_l1 = {one.checkpoint: one for one in proof.proofs(fleet.settings, block)}
-    epochs = wait_for("the node's word on it", lambda: [e for e, last in submitted(fleet).items() if last in on_l1], 30)
+    epochs = wait_for("the node's log", lambda: [e for e, last in submitted(fleet).items() if last in on_l1], 30)
 
     epoch = epochs[-1]
     assert on_l1[submitted(fleet)[epoch]].prover == PROVER_ID

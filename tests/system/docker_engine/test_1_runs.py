@@ -21,7 +21,7 @@ def test_check_mode_and_second_run_change_nothing() -> None:
 
 @pytest.mark.parametrize("host", INSTALLED)
 def test_engine_of_the_repository_serves(fleet: Fleet, host: str) -> None:
-    """The packages are the signed repository's, the newest or the pinned ones, and run a container by Compose."""
+    """The packages are from the signed repository, the newest or the pinned ones. Compose runs a container."""
     shown = fleet.execute(host, ["dpkg-query", "-W", "-f", "${Package}=${Version}\n"]).out.splitlines()
     assert {f"docker-ce={INSTALLED[host]}", f"docker-ce-cli={INSTALLED[host]}"} <= set(shown)
     assert {"containerd.io=1.7.24-1", "docker-compose-plugin=2.26.1-1~debian.13~trixie"} <= set(shown)
@@ -34,7 +34,7 @@ def test_engine_of_the_repository_serves(fleet: Fleet, host: str) -> None:
 
 @pytest.mark.parametrize("host", INSTALLED)
 def test_settings_are_the_roles(fleet: Fleet, host: str) -> None:
-    """daemon.json is the role's with what was given on top, and the engine runs with it."""
+    """daemon.json contains the role's settings and the given ones, and the engine runs with it."""
     assert json.loads(fleet.execute(host, "cat /etc/docker/daemon.json").out) == {
         "live-restore": True,
         "log-driver": "json-file",
@@ -46,15 +46,15 @@ def test_settings_are_the_roles(fleet: Fleet, host: str) -> None:
     assert info["RegistryConfig"]["Mirrors"] == ["http://172.31.77.3:5000/"]
 
 
-def test_old_sources_made_way(fleet: Fleet) -> None:
-    """All three forms lie beside under another name, and apt says nothing at all."""
+def test_old_sources_are_disabled(fleet: Fleet) -> None:
+    """All three files have been renamed, and apt prints nothing."""
     listed = fleet.execute("engine-old-source", ["ls", "/etc/apt/sources.list.d"]).out.split()
     assert sorted(listed) == sorted([*(f"{name}.disabled" for name in SOURCES), "docker.sources"])
     updated = fleet.execute("engine-old-source", ["apt-get", "update", "-qq"])
     assert (updated.out, updated.err) == ("", "")
 
 
-# An entry without a key beside one with a key: an error up to Debian 12, depending on their order.
+# An entry without a key, in addition to one with a key, is an error up to Debian 12, depending on their order.
 @pytest.mark.parametrize(
     ("name", "code", "words"),
     [
@@ -63,8 +63,8 @@ def test_old_sources_made_way(fleet: Fleet) -> None:
         ("docker-apt-key.list", 0, "is configured multiple times"),
     ],
 )
-def test_apt_minds_what_made_way(fleet: Fleet, name: str, code: int, words: str) -> None:
-    """What the role moved aside keeps apt from working beside the role's own source, or from being quiet."""
+def test_old_sources_would_disturb_apt(fleet: Fleet, name: str, code: int, words: str) -> None:
+    """With an old source in addition to the role's own source, apt fails or prints a warning."""
     folder = "/etc/apt/sources.list.d"
     fleet.execute("engine-old-source", f"cp {folder}/{name}.disabled {folder}/{name}")
     try:

@@ -1,4 +1,4 @@
-"""A pinned version: nothing but another pin moves it, and an empty pin lets go."""
+"""A pinned version: only another pin changes it, and an empty pin releases it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def version(fleet: Fleet, package: str = "docker-ce") -> str:
 
 
 def downgrade_compose(fleet: Fleet) -> None:
-    """Take Compose back to its older version, for unattended upgrades to move."""
+    """Downgrade Compose, so that unattended upgrades have a package to upgrade."""
     older = f"{COMPOSE}=2.26.0-1~debian.13~trixie"
     fleet.execute(HOST, f"DEBIAN_FRONTEND=noninteractive apt-get install -yq --allow-downgrades {older}")
 
 
-def test_unattended_upgrades_do_not_move_it(fleet: Fleet) -> None:
-    """They move another package of the same repository, and leave the engine."""
+def test_unattended_upgrades_do_not_change_the_engine(fleet: Fleet) -> None:
+    """They upgrade another package of the same repository, but not the engine."""
     downgrade_compose(fleet)
     assert version(fleet) == OLDER
     output = fleet.execute(HOST, UNATTENDED).out
@@ -46,14 +46,14 @@ def test_unattended_upgrades_do_not_move_it(fleet: Fleet) -> None:
     ],
 )
 def test_another_pin(fleet: Fleet, engines: Engines, pin: str, wanted: str) -> None:
-    """The engine goes up and down with its pin, and stays with the one that it has when the pin goes."""
+    """The engine is upgraded and downgraded to its pin. Without a pin, the installed version stays."""
     assert engines.apply(HOST, docker_engine_version=pin, **GIVEN).changed(HOST) > 0
     assert (version(fleet), version(fleet, "docker-ce-cli")) == (wanted, wanted)
     assert fleet.execute(HOST, ["docker", "compose", "version", "--short"]).out.startswith("2.")
     assert engines.apply(HOST, docker_engine_version=pin, **GIVEN).changed(HOST) == 0
 
 
-def test_without_a_pin_unattended_upgrades_move_it(fleet: Fleet) -> None:
-    """It was the pin that held the engine."""
+def test_unattended_upgrades_change_the_engine_without_a_pin(fleet: Fleet) -> None:
+    """The pin was the reason why the version did not change."""
     output = fleet.execute(HOST, UNATTENDED).out
     assert (version(fleet), version(fleet, "docker-ce-cli")) == (NEWER, NEWER), output

@@ -1,4 +1,4 @@
-"""A host that somebody has prepared: what is there is named and stays, and what the line says helps."""
+"""A host with existing packages and settings: they are reported and kept, and the remedies work."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PREPARED = {"data-root": "/srv/docker", "registry-mirrors": ["http://172.31.77.3
 REMEDY = "apt-get remove containerd runc"
 
 
-def test_prepared_host_is_refused_as_it_is(fleet: Fleet, engines: Engines) -> None:
-    """All at once, and nothing is replaced or removed."""
+def test_prepared_host_is_rejected(fleet: Fleet, engines: Engines) -> None:
+    """All problems are reported, and nothing is replaced or removed."""
     write = ["sh", "-c", 'mkdir -p /etc/docker && printf %s "$1" > /etc/docker/daemon.json', "sh", json.dumps(PREPARED)]
     fleet.execute(BARE, write)
     fleet.execute(BARE, "apt-get update -qq && apt-get -yq --no-install-recommends install containerd")
@@ -30,13 +30,13 @@ def test_prepared_host_is_refused_as_it_is(fleet: Fleet, engines: Engines) -> No
     ) in applied.output
 
 
-def test_other_source_takes_what_is_there(engines: Engines) -> None:
-    """Both lines' remedies, without a change to the host."""
+def test_other_source_accepts_the_prepared_host(engines: Engines) -> None:
+    """The remedies of both lines work, without a change of the host."""
     given = {"docker_engine_source": "distribution", "docker_engine_daemon_options": PREPARED}
     assert engines.apply(BARE, check=True, **given).changed(BARE) > 0
 
 
-def test_removing_what_is_there_helps(fleet: Fleet, engines: Engines) -> None:
-    """The same manually."""
+def test_removal_of_packages_and_settings_works(fleet: Fleet, engines: Engines) -> None:
+    """The other remedies of both lines work too."""
     fleet.execute(BARE, f"{REMEDY} -yq && rm /etc/docker/daemon.json && rmdir /etc/docker")
     assert engines.apply(BARE, check=True).changed(BARE) > 0

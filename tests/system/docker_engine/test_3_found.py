@@ -1,4 +1,4 @@
-"""What is found on a host: an engine of somebody else is left, Compose is added to it, what cannot serve is refused."""
+"""Existing engines: one that the role does not manage is kept, Compose is added to it, unusable ones are rejected."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def engine_process(fleet: Fleet) -> str:
     return fleet.execute(THEIRS, ["systemctl", "show", "-P", "MainPID", "docker.service"]).out.strip()
 
 
-def test_the_distributions_engine_is_left(fleet: Fleet, engines: Engines) -> None:
-    """Other settings and another source are no reason to touch it."""
+def test_the_distributions_engine_is_kept(fleet: Fleet, engines: Engines) -> None:
+    """Other settings and another source do not change it."""
     before = traces(fleet, THEIRS)
     assert engines.apply(THEIRS, docker_engine_version="26.1.5").changed(THEIRS) == 0
     assert traces(fleet, THEIRS) == before
@@ -32,7 +32,7 @@ def test_the_distributions_engine_is_left(fleet: Fleet, engines: Engines) -> Non
 
 @pytest.mark.parametrize("missing", ["docker-compose", "docker-compose docker-cli"])
 def test_compose_is_added(fleet: Fleet, engines: Engines, missing: str) -> None:
-    """To an engine that serves without Compose, or without the docker command, which Debian has in a package apart."""
+    """Compose is added to an engine without Compose, or without the docker command, which is a separate package."""
     fleet.execute(THEIRS, f"{APT} remove {missing}")
     process = engine_process(fleet)
     assert engines.apply(THEIRS).changed(THEIRS) > 0
@@ -45,20 +45,20 @@ def test_compose_is_added(fleet: Fleet, engines: Engines, missing: str) -> None:
 
 @contextmanager
 def untouched(fleet: Fleet) -> Iterator[None]:
-    """Expect the bare host to be the same afterwards."""
+    """Assert that the block does not change the bare host."""
     before = traces(fleet, BARE)
     yield
     assert traces(fleet, BARE) == before
 
 
 def test_check_mode_leaves_a_bare_host_bare(fleet: Fleet, engines: Engines) -> None:
-    """It says what it would install."""
+    """It reports what it would install."""
     with untouched(fleet):
         assert engines.apply(BARE, check=True).changed(BARE) > 0
 
 
-def test_another_fingerprint_is_refused(fleet: Fleet, engines: Engines) -> None:
-    """The key of these packages is not Docker's: neither keyring nor source nor package comes to the host."""
+def test_another_fingerprint_is_rejected(fleet: Fleet, engines: Engines) -> None:
+    """The packages are signed with another key: neither keyring nor source nor package is written to the host."""
     with untouched(fleet):
         applied = engines.apply(BARE, docker_engine_apt_key_fingerprint=DOCKERS)
     assert applied.code == 2
@@ -84,8 +84,8 @@ def test_another_fingerprint_is_refused(fleet: Fleet, engines: Engines) -> None:
         ),
     ],
 )
-def test_a_source_among_others_is_refused(fleet: Fleet, engines: Engines, name: str, content: str) -> None:
-    """A file that holds other sources too is the operator's to mend."""
+def test_a_source_in_a_file_with_others_is_rejected(fleet: Fleet, engines: Engines, name: str, content: str) -> None:
+    """The operator has to correct a file that contains other sources too."""
     path = f"/etc/apt/sources.list.d/{name}"
     fleet.execute(BARE, ["sh", "-c", 'printf %s "$1" > "$2"', "sh", content, path])
     try:
@@ -100,8 +100,8 @@ def test_a_source_among_others_is_refused(fleet: Fleet, engines: Engines, name: 
     ) in applied.output
 
 
-def test_podman_in_dockers_place_is_refused(fleet: Fleet, engines: Engines) -> None:
-    """Debian's podman-docker has a docker command, and no engine behind it."""
+def test_podman_docker_is_rejected(fleet: Fleet, engines: Engines) -> None:
+    """Debian's podman-docker has a docker command without an engine."""
     fleet.execute(BARE, f"apt-get update -qq && {APT} install podman-docker")
     assert fleet.execute(BARE, ["docker", "--version"]).out.startswith("podman version")
     with untouched(fleet):

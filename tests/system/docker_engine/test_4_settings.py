@@ -1,4 +1,4 @@
-"""Settings that came with a later release reach an engine that an earlier one installed, and no container restarts."""
+"""New settings of the role are applied to an engine that an earlier release installed, and no container restarts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.system.fleet import Fleet, wait_for
 
 CONF = "/etc/systemd/system/containerd.service.d/aztec.conf"
 WANTED = "XDG_RUNTIME_DIR=/run/containerd"
-# An image with nothing in it, over the host's own programs.
+# A minimal image, with the host's own programs mounted.
 RUN = (
     "tar -C /usr/bin -c tini-static | docker import - tini > /dev/null && docker run --detach --name lasting "
     "--network none -v /usr:/usr:ro -v /usr/lib:/lib:ro -v /usr/lib64:/lib64:ro tini /usr/bin/sleep 3600"
@@ -37,13 +37,13 @@ def environment(fleet: Fleet) -> list[str]:
 
 
 def keeper(fleet: Fleet, seen: dict[str, Any]) -> list[str]:
-    """Return the environment of the process that keeps a container, and starts its health checks."""
+    """Return the environment of the process that supervises a container and starts its health checks."""
     return environment_of(fleet, fleet.execute(HOST, ["ps", "-o", "ppid=", "-p", str(seen["Pid"])]).out.strip())
 
 
 @pytest.fixture
 def container(fleet: Fleet) -> Iterator[Any]:
-    """Return the way to see a container that runs all the while: its id, process and start."""
+    """Return a function that returns id, process and start time of a container that always runs."""
     fleet.execute(HOST, RUN)
 
     def seen() -> dict[str, Any]:
@@ -84,8 +84,8 @@ def test_containerd_gets_its_settings(fleet: Fleet, engines: Engines, container:
     assert engines.apply(HOST, **GIVEN).changed(HOST) == 0
 
 
-def test_containerd_gets_its_settings_while_the_engine_is_away(fleet: Fleet, engines: Engines, container: Any) -> None:
-    """It runs on when the engine is stopped, and so do the containers."""
+def test_containerd_gets_its_settings_without_the_engine(fleet: Fleet, engines: Engines, container: Any) -> None:
+    """containerd and the containers continue to run when the engine is stopped."""
     fleet.execute(HOST, OLD)
     seen = container()
     fleet.execute(HOST, "systemctl stop docker.socket docker.service")
@@ -95,8 +95,8 @@ def test_containerd_gets_its_settings_while_the_engine_is_away(fleet: Fleet, eng
     assert engines.apply(HOST, **GIVEN).changed(HOST) == 0
 
 
-def test_container_of_before_gets_them_when_it_is_started_again(fleet: Fleet, engines: Engines, container: Any) -> None:
-    """What starts its health checks is a process of its own, which outlives containerd with the environment it had."""
+def test_existing_container_gets_the_settings_at_its_restart(fleet: Fleet, engines: Engines, container: Any) -> None:
+    """A separate process starts its health checks. It outlives containerd and keeps its environment."""
     fleet.execute(HOST, f"docker stop --time 1 lasting && {OLD}")
     wait_for("the engine to find containerd", lambda: fleet.execute(HOST, START, check=False).code == 0, 30)
     assert engines.apply(HOST, **GIVEN).changed(HOST) > 0
@@ -105,8 +105,8 @@ def test_container_of_before_gets_them_when_it_is_started_again(fleet: Fleet, en
     assert WANTED in keeper(fleet, container())
 
 
-def test_settings_that_are_overridden_are_told(fleet: Fleet, engines: Engines) -> None:
-    """Or each run would restart containerd, and say that all is well."""
+def test_overridden_settings_are_reported(fleet: Fleet, engines: Engines) -> None:
+    """Otherwise, each run would restart containerd and report success."""
     other = f"{CONF.rpartition('/')[0]}/zz.conf"
     given = f"printf '[Service]\\nEnvironment=XDG_RUNTIME_DIR=/tmp\\n' > {other}"
     fleet.execute(HOST, f"{given} && systemctl daemon-reload && systemctl restart containerd.service")

@@ -1,4 +1,4 @@
-"""Where the engine and containerd keep their data: moved while nothing is there, and refused once something is."""
+"""The data directories of the engine and containerd: a change is applied if they are empty, and rejected otherwise."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ STOP = "systemctl stop docker.socket docker.service containerd.service"
 
 
 def root(fleet: Fleet) -> str:
-    """Return where the engine keeps its data."""
+    """Return the data directory of the engine."""
     return fleet.execute(HOST, ["docker", "info", "-f", "{{.DockerRootDir}}"]).out.strip()
 
 
 def line(current: str, wanted: str) -> str:
-    """Return how the refusal of a move begins."""
+    """Return the beginning of the error for a change of the directory."""
     return f"{HOST}: {current} contains images, containers or volumes, which would not be found in {wanted}: set "
 
 
-def test_a_root_that_holds_an_image_is_not_moved(fleet: Fleet, engines: Engines) -> None:
-    """The engine runs on as it was, with its image."""
+def test_a_root_with_an_image_is_not_changed(fleet: Fleet, engines: Engines) -> None:
+    """The engine continues to run with its image."""
     fleet.execute(HOST, IMPORT)
     before = process(fleet, "docker.service")
     applied = engines.apply(HOST, docker_engine_data_root=NEW, **GIVEN)
@@ -35,8 +35,8 @@ def test_a_root_that_holds_an_image_is_not_moved(fleet: Fleet, engines: Engines)
     fleet.execute(HOST, ["docker", "image", "inspect", "kept"])
 
 
-def test_roots_that_hold_nothing_are_moved(fleet: Fleet, engines: Engines) -> None:
-    """Both programs run with their new roots, and run a container there; a second run changes nothing."""
+def test_empty_roots_are_changed(fleet: Fleet, engines: Engines) -> None:
+    """Both programs use their new roots and run a container. A second run changes nothing."""
     fleet.execute(HOST, EMPTY)
     wanted = {"docker_engine_data_root": NEW, "docker_engine_containerd_root": CONTAINERD, **GIVEN}
     assert engines.apply(HOST, **wanted).changed(HOST) > 0
@@ -48,16 +48,16 @@ def test_roots_that_hold_nothing_are_moved(fleet: Fleet, engines: Engines) -> No
     assert engines.apply(HOST, **wanted).changed(HOST) == 0
 
 
-def test_containerd_is_not_moved_below_a_container(fleet: Fleet, engines: Engines) -> None:
-    """Its container runs on."""
+def test_containerd_root_with_a_container_is_not_changed(fleet: Fleet, engines: Engines) -> None:
+    """The container continues to run."""
     applied = engines.apply(HOST, docker_engine_data_root=NEW, **GIVEN)
     assert applied.code == 2
     assert line(CONTAINERD, "/var/lib/containerd") in applied.output
     assert fleet.execute(HOST, ["docker", "inspect", "-f", "{{.State.Running}}", "lasting"]).out.strip() == "true"
 
 
-def test_what_the_line_says_works(fleet: Fleet, engines: Engines) -> None:
-    """Everything stopped and moved manually, the run goes on, and the image is there."""
+def test_the_remedy_works(fleet: Fleet, engines: Engines) -> None:
+    """After everything was stopped and moved manually, the run succeeds, and the image exists."""
     wanted = {"docker_engine_data_root": OTHER, "docker_engine_containerd_root": CONTAINERD, **GIVEN}
     assert line(NEW, OTHER) in engines.apply(HOST, **wanted).output
     fleet.execute(HOST, f"docker rm -f lasting && {STOP} && mv {NEW} {OTHER}")

@@ -100,7 +100,7 @@ def test_docker_starts_only_after_the_guard(fleet: Fleet) -> None:
         pytest.param(
             "echo >> /etc/aztec-port-guard/prover_node.json",
             "sed -i '$d' /etc/aztec-port-guard/prover_node.json",
-            "prover_node.json was changed by somebody else",
+            "prover_node.json was changed by another program",
             id="section_changed_manually",
         ),
         pytest.param(
@@ -142,7 +142,7 @@ def test_remedies_of_verify_work(fleet: Fleet) -> None:
     file = "/etc/aztec-port-guard/prover_node.json"
     fleet.execute(NODE, f"systemctl disable aztec-port-guard && echo >> {file}")
     code, output = verify(fleet)
-    assert code != 0 and f"{file} was changed by somebody else: delete the file, then run site.yml" in output
+    assert code != 0 and f"{file} was changed by another program: delete the file, then run site.yml" in output
     fleet.execute(NODE, ["rm", file])
     assert "run site.yml" in verify(fleet)[1]
     run = playbook("playbooks/site.yml")

@@ -1,4 +1,4 @@
-"""Wherever the publishers' keys stand, the L1 accepts proofs of one of them, in the name of the reward address."""
+"""With each source of the publishers' keys, the L1 accepts a proof of one of them, for the reward address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.system.fleet import ROOT, Fleet, playbook, wait_for
 
 NODE, SERVICE = "node-1", "prover-node"
 WITHIN = 300
-# Anvil's accounts: keys that everybody knows, with funds on the lab's L1 only.
+# Anvil's accounts: public keys, with funds only on the lab's L1.
 MNEMONIC = "test test test test test test test test test test test junk"
 
 
@@ -35,7 +35,7 @@ def digits(number: int) -> str:
     return account(number).key.hex().removeprefix("0x")
 
 
-# For each source its own publishers and its own reward address, so that a proof tells which source it comes from.
+# Each source has its own publishers and reward address, so that a proof identifies its source.
 PUBLISHERS = {"keystore": (3, 4), "env": (5, 6), "web3signer": (7, 8)}
 REWARDS = {source: f"0x{number:040x}" for number, source in enumerate(PUBLISHERS, 0xAA00)}
 
@@ -60,7 +60,7 @@ def fixture_signer(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(autouse=True, scope="module")
 def fixture_as_it_was() -> Iterator[None]:
-    """Bring the node back to what the inventory says."""
+    """Restore the node with the settings of the inventory."""
     yield
     run = playbook("playbooks/site.yml")
     assert run.returncode == 0, run.stdout
@@ -78,13 +78,13 @@ def variables(source: str, url: str) -> dict:
 
 
 def apply(folder: Path, values: dict, path: str = "playbooks/site.yml") -> subprocess.CompletedProcess[str]:
-    """Run a playbook with these variables, which stand in a file and not in a process's arguments."""
+    """Run a playbook with these variables, which are in a file and not in a process's arguments."""
     (folder / "given.json").write_text(json.dumps(values), encoding="utf-8")
     return playbook(path, "-e", f"@{folder / 'given.json'}")
 
 
-def test_a_signer_that_lacks_a_key_stops_the_run(fleet: Fleet, tmp_path: Path, signer: tuple[str, Path]) -> None:
-    """site.yml says which address the signer does not know, and the node goes on as it was."""
+def test_a_signer_without_a_key_stops_the_run(fleet: Fleet, tmp_path: Path, signer: tuple[str, Path]) -> None:
+    """site.yml reports the address that the signer does not know, and the node does not change."""
     values = variables("web3signer", signer[0])
     values["prover_node_publisher_addresses"].append(account(9).address)
     before = fleet.container(NODE, SERVICE)["Id"]
@@ -110,13 +110,13 @@ def test_a_proof_is_accepted(source: str, fleet: Fleet, tmp_path: Path, signer: 
     assert found.prover == REWARDS[source]
     output = signer[1].read_text(encoding="utf-8")
     assert (f"eth_signTransaction {sender} ok" in output) == (source == "web3signer")
-    # All of them are the node's, whichever of them had sent the proof.
+    # The node uses all of them, not only the one that sent the proof.
     log = fleet.log(NODE, SERVICE, "10m").lower()
     assert f"publishers {','.join(publishers)}" in log
 
 
 def test_with_a_signer_no_key_is_on_the_host(fleet: Fleet) -> None:
-    """Neither the keys that it signs with nor those that were there before stand in a file or in the container."""
+    """Neither the signer's keys nor previous keys are in a file or in the container's settings."""
     keys = [digits(number) for numbers in PUBLISHERS.values() for number in numbers]
     shown = json.dumps(fleet.container(NODE, SERVICE))
     assert fleet.environment(NODE, SERVICE)["PROVER_ID"].lower() == REWARDS["web3signer"]
@@ -124,7 +124,7 @@ def test_with_a_signer_no_key_is_on_the_host(fleet: Fleet) -> None:
     places = "/opt/aztec /var/lib/docker/containers /tmp /root /home /var/tmp"
     found = fleet.execute(NODE, f"grep -rilF {' '.join(f'-e {key}' for key in keys)} {places}", check=False)
     assert (found.code, found.out) == (1, ""), found
-    # The search finds what is there: the address, in the key store.
+    # The search works: it finds the address in the key store.
     address = account(PUBLISHERS["web3signer"][0]).address
     found = fleet.execute(NODE, f"grep -rlF -e {address} /opt/aztec/prover-node/keys")
     assert found.out.split() == ["/opt/aztec/prover-node/keys/prover.json"]

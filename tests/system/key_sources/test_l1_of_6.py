@@ -19,7 +19,7 @@ from tests.system.fleet import Fleet, playbook
 
 NODE = "node-1"
 TRACES = ("trace_transaction", "debug_traceTransaction")
-# Enough for no submission at the 1 gwei of priority fee that anvil asks for, and more than nothing.
+# More than nothing, but not enough for a submission with anvil's priority fee of 1 gwei.
 FUNDS = 10**15
 
 
@@ -46,7 +46,7 @@ def fixture_untracing(fleet: Fleet) -> Iterator[str]:
             self.wfile.write(answer)
 
         def log_message(self, *_arguments: object) -> None:
-            """Write no log."""
+            """Log nothing."""
 
     address = str(ipaddress.ip_network(fleet.settings.ipv4_network)[1])
     server = ThreadingHTTPServer((address, 0), Client)
@@ -57,7 +57,7 @@ def fixture_untracing(fleet: Fleet) -> Iterator[str]:
 
 
 def preflight(where: Path, values: dict) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """Run the preflight with these variables; return the run and the lines of its output with single spaces."""
+    """Run the preflight with these variables. Return the run, and the lines of its output with single spaces."""
     (where / "given.json").write_text(json.dumps(values))
     run = playbook("playbooks/preflight.yml", "-e", f"@{where / 'given.json'}")
     return run, [" ".join(line.split()) for line in run.stdout.splitlines()]

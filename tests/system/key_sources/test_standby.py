@@ -1,6 +1,6 @@
-"""A rollup that is not its own: verify.yml reports programs that run beside it, and those that wait in standby for it.
+"""A rollup of another version: verify.yml reports programs that still run, and programs that wait in standby.
 
-The rollup of the lab's L1 gets another VK tree root, as a hard fork gives it, and its own one back.
+The rollup of the lab's L1 gets another VK tree root, as with a hard fork, and gets its own one back at the end.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ NODE = "node-1"
 PORTS = {"prover-broker": 8080, "prover-node": 8081}
 HEADER = "x-aztec-l2circuitsvktreeroot"
 OTHER = "0x" + "11" * 32
-# The programs look at the rollup every 60 s while they wait; then the node syncs.
+# While the programs wait, they query the rollup every 60 s. Afterwards the node syncs.
 WITHIN = 150
 
 
 @contextmanager
 def another_rollup(fleet: Fleet) -> Iterator[str]:
-    """Return the rollup another VK tree root; the value is its own one, which it has again afterwards."""
+    """Set another VK tree root of the rollup during the block. Yield its own one, which is restored."""
     slot = release_of(fleet.settings.aztec_version).rollup_slots[HEADER]
     own = rpc(fleet.settings.l1_url, "eth_getStorageAt", fleet.settings.rollup, slot, "latest")
     assert own != OTHER
@@ -40,7 +40,7 @@ def another_rollup(fleet: Fleet) -> Iterator[str]:
 
 @contextmanager
 def another_canonical_rollup(fleet: Fleet) -> Iterator[str]:
-    """Let the registry name another rollup, of the same code and empty; the value is its address."""
+    """Set another, empty rollup of the same code in the registry during the block. Yield its address."""
     url, registry, other = fleet.settings.l1_url, L1_PARAMETERS["registryAddress"], "0x" + "99" * 20
     own = rpc(url, "eth_getCode", registry, "latest")
     rpc(url, "anvil_setCode", other, rpc(url, "eth_getCode", fleet.settings.rollup, "latest"))
@@ -55,8 +55,8 @@ def another_canonical_rollup(fleet: Fleet) -> Iterator[str]:
 
 def post(fleet: Fleet, service: str) -> str:
     """Return the status code of a POST to a service, 000 while it does not answer."""
-    asked = f"curl -s -o /dev/null -w '%{{http_code}}' -X POST http://127.0.0.1:{PORTS[service]}/"
-    return fleet.execute(NODE, asked, check=False).out
+    command = f"curl -s -o /dev/null -w '%{{http_code}}' -X POST http://127.0.0.1:{PORTS[service]}/"
+    return fleet.execute(NODE, command, check=False).out
 
 
 def rows(run: subprocess.CompletedProcess[str]) -> list[str]:
@@ -64,8 +64,8 @@ def rows(run: subprocess.CompletedProcess[str]) -> list[str]:
     return [" ".join(line.split()) for line in run.stdout.splitlines()]
 
 
-def test_a_node_that_follows_a_rollup_of_before(fleet: Fleet) -> None:
-    """A running node names the rollup that was the canonical one when it started; a broker names none."""
+def test_a_node_that_follows_a_previous_rollup(fleet: Fleet) -> None:
+    """A running node reports the rollup that was the canonical one at its start. A broker reports none."""
     with another_canonical_rollup(fleet) as other:
         run = playbook("playbooks/verify.yml")
     assert run.returncode == 2, run.stdout
@@ -78,7 +78,7 @@ def test_a_node_that_follows_a_rollup_of_before(fleet: Fleet) -> None:
 
 
 def test_a_rollup_that_is_not_its_own(fleet: Fleet, tmp_path: Path) -> None:
-    """Each stage of it is a failure with a line for node and broker; with its own rollup the fleet is well again."""
+    """Each state is an error with a line for node and broker. With its own rollup, the fleet is healthy again."""
     rollup = fleet.settings.rollup
     with another_rollup(fleet) as own:
         run = playbook("playbooks/verify.yml", report=tmp_path / "calls.jsonl")
@@ -102,10 +102,10 @@ def test_a_rollup_that_is_not_its_own(fleet: Fleet, tmp_path: Path) -> None:
             assert [row for row in rows(run) if row.startswith(f"{NODE} {component} {line}")], run.stdout
             assert [row for row in rows(run) if re.match(rf"{NODE} {component} \S+ \S+ STANDBY 0 \w+ - .* OTHER$", row)]
 
-    def well() -> bool:
+    def active() -> bool:
         return all(post(fleet, service) not in ("404", "000") for service in PORTS)
 
-    wait_for("node and broker to leave standby", well, WITHIN)
+    wait_for("node and broker to leave standby", active, WITHIN)
     fleet.wait_until_healthy(NODE, "prover-node")
     run = playbook("playbooks/verify.yml")
     assert run.returncode == 0, run.stdout

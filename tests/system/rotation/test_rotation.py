@@ -1,4 +1,4 @@
-"""A new user's key on the fleet: two commands to a funded one, and its way out: staged, funded, in use, confirmed."""
+"""The key of a new user: two commands to a funded key, and its rotation: stage, fund, use and confirm a new one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WITHIN = 420
 
 @dataclass
 class User:
-    """A new user: an inventory of the lab's hosts in a folder of its own, without a key, and a vault password."""
+    """A new user with a vault password and a separate inventory of the lab's hosts, without a key."""
 
     folder: Path
 
@@ -40,7 +40,7 @@ class User:
         return self.folder / "inventories/mine"
 
     def given(self) -> list[str]:
-        """Return what each command is given."""
+        """Return the options of each command."""
         return ["-i", str(self.inventory), "--vault-password-file", str(self.folder / "password")]
 
     def start(self, *command: str) -> subprocess.Popen[str]:
@@ -51,12 +51,12 @@ class User:
         return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
 
     def run(self, *command: str, code: int = 0) -> list[str]:
-        """Run a command of the checkout, which has to end like this; give the lines that it says."""
+        """Run a command of the checkout, assert its exit code, and return the lines of its output."""
         return self.end(self.start(*command, *self.given()), code)
 
     @staticmethod
     def end(process: subprocess.Popen[str], code: int = 0) -> list[str]:
-        """Wait for a command's end; give the lines that it says."""
+        """Wait for a command's end, assert its exit code, and return the lines of its output."""
         output, _none = process.communicate(timeout=600)
         assert process.returncode == code, output
         assert "WARNING]" not in output
@@ -92,13 +92,13 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
 
 
 def container(fleet: Fleet) -> tuple[str, str]:
-    """Return id and start of the node's container: both differ when one was made anew, the second after a restart."""
+    """Return id and start time of the node's container. A recreation changes both, a restart only the second."""
     found = fleet.container(NODE, SERVICE)
     return found["Id"], found["State"]["StartedAt"]
 
 
 def publishers(fleet: Fleet) -> list[str]:
-    """Return the accounts of the keys that the node's host has."""
+    """Return the accounts of the keys on the node's host."""
     store = json.loads(fleet.execute(NODE, "cat /opt/aztec/prover-node/keys/prover.json").out)
     return [Account.from_key(key).address for key in store["prover"]["publisher"]]
 
@@ -123,28 +123,28 @@ def error(lines: list[str]) -> str:
     return [line for line in lines if line.startswith("[ERROR]")][-1].split("Action failed: ")[-1]
 
 
-def said_by(check: Callable[[str], Any], lines: list[str]) -> None:
-    """Expect a line like this."""
+def assert_line(check: Callable[[str], Any], lines: list[str]) -> None:
+    """Assert that a function returns true for one of the lines."""
     assert any(check(line) for line in lines), "\n".join(lines)
 
 
 def test_two_commands_from_nothing_to_a_funded_key(user: User) -> None:
-    """The first makes the key and says what to do, the second funds it on the lab's L1 and shows its balance."""
+    """The first command creates the key and prints the next steps. The second one funds it and shows its balance."""
     made = user.playbook("keys.yml")
     address = user.addresses()[KEY]
     assert address in made
-    said_by(lambda line: "playbooks/preflight.yml shows its balance" in line, made)
+    assert_line(lambda line: "playbooks/preflight.yml shows its balance" in line, made)
 
     verified = user.run("lab/fund", address)
-    said_by(re.compile(rf"{NODE} {address} 1 ETH \d+ proofs$").match, verified)
+    assert_line(re.compile(rf"{NODE} {address} 1 ETH \d+ proofs$").match, verified)
     assert set(changed(verified)) == {NODE, "agent-1", "agent-2"} and set(changed(verified).values()) == {0}
     # The same without the address, which the inventory knows.
-    said_by(re.compile(rf"{NODE} {address} 1.5 ETH \d+ proofs$").match, user.run("lab/fund", "--ether", "0.5"))
+    assert_line(re.compile(rf"{NODE} {address} 1.5 ETH \d+ proofs$").match, user.run("lab/fund", "--ether", "0.5"))
 
 
 @pytest.fixture(scope="module")
 def old(fleet: Fleet, user: User) -> str:
-    """Have the fleet run with the user's key; give its address."""
+    """Run the fleet with the user's key, and return its address."""
     if not (user.inventory / VAULT).exists():
         user.playbook("keys.yml")
     address = user.addresses()[KEY]
@@ -157,7 +157,7 @@ def old(fleet: Fleet, user: User) -> str:
 
 @pytest.fixture(scope="module")
 def new(fleet: Fleet, user: User, old: str) -> str:
-    """Ask for a rotation, which ends at a new key that is not funded; give its address."""
+    """Start a rotation, which stops because the new key is not funded. Return its address."""
     before, keys = container(fleet), user.keys()
     lines = user.playbook("rotate_key.yml", code=2)
     assert user.keys() == {**keys, NEXT: user.keys()[NEXT]}
@@ -168,15 +168,15 @@ def new(fleet: Fleet, user: User, old: str) -> str:
     )
     assert f"next {address} 0 ETH 0" in lines
     remedy = f'prover_node_prover_id: "{old}"'
-    said_by(lambda line: f"changes from {old} to {address}; to keep it, set {remedy}." in line, lines)
+    assert_line(lambda line: f"changes from {old} to {address}; to keep it, set {remedy}." in line, lines)
     assert (container(fleet), publishers(fleet)) == (before, [old])
-    # The remedy that was named.
+    # The remedy in the message.
     (user.inventory / "group_vars/all/rewards.yml").write_text(f"---\n{remedy}\n")
     return address
 
 
-def test_more_than_the_key_is_left_to_site(fleet: Fleet, user: User, new: str) -> None:
-    """A setting that waits for site.yml does not come with the key; the run ends before it waits for anything."""
+def test_other_changes_than_the_key_are_rejected(fleet: Fleet, user: User, new: str) -> None:
+    """A pending change for site.yml is not applied with the key. The run stops before it waits for ETH."""
     vault, before = (user.inventory / VAULT).read_bytes(), container(fleet)
     pending = json.dumps({"prover_node_environment": {"NOT_YET": "there"}})
     lines = user.playbook("rotate_key.yml", "-e", pending, "-e", "rotate_key_wait=120", code=2)
@@ -187,7 +187,7 @@ def test_more_than_the_key_is_left_to_site(fleet: Fleet, user: User, new: str) -
 
 
 def kill_the_next_one(fleet: Fleet, process: subprocess.Popen[str]) -> None:
-    """Kill the container that a run starts in the place of the node's."""
+    """Kill the container with which a run replaces the node's."""
     before = container(fleet)[0]
     running = f"docker ps --quiet --no-trunc --filter label=com.docker.compose.service={SERVICE}"
 
@@ -199,7 +199,7 @@ def kill_the_next_one(fleet: Fleet, process: subprocess.Popen[str]) -> None:
 
 
 def test_a_node_that_does_not_start_gets_its_old_key_back(fleet: Fleet, user: User, old: str, new: str) -> None:
-    """The run waits for the ETH, fails at the node, which then runs as before, and leaves the vault as it was."""
+    """The run waits for the ETH and fails. The node runs with its old key, and the vault does not change."""
     vault = (user.inventory / VAULT).read_bytes()
     command = ["ansible-playbook", "playbooks/rotate_key.yml", *user.given(), "-e", "rotate_key_wait=120"]
     began = time.monotonic()
@@ -210,16 +210,18 @@ def test_a_node_that_does_not_start_gets_its_old_key_back(fleet: Fleet, user: Us
     kill_the_next_one(fleet, process)
     lines = user.end(process, code=2)
     assert time.monotonic() - began < 115
-    said_by(lambda line: line.startswith(f"{NODE}: {new} has 0 ETH and cannot pay") and line.endswith("s left"), lines)
-    said_by(lambda line: "The last good files and images are back and run" in line, lines)
+    assert_line(
+        lambda line: line.startswith(f"{NODE}: {new} has 0 ETH and cannot pay") and line.endswith("s left"), lines
+    )
+    assert_line(lambda line: "The last good files and images are back and run" in line, lines)
     assert error(lines).startswith(f"The node did not start with the key of {new}, see the error above.")
     assert (user.inventory / VAULT).read_bytes() == vault
     assert publishers(fleet) == [old]
     fleet.wait_until_healthy(NODE, SERVICE)
 
 
-def test_what_others_roll_out_while_a_run_waits_stays(fleet: Fleet, user: User, old: str, new: str) -> None:
-    """What is on the host when the waiting ends is not the inventory of its beginning."""
+def test_changes_of_others_during_the_wait_are_kept(fleet: Fleet, user: User, old: str, new: str) -> None:
+    """The run detects that the host changed during the wait, and stops."""
     rpc(fleet.settings.l1_url, "anvil_setBalance", new, "0x0")
     vault, before = (user.inventory / VAULT).read_bytes(), container(fleet)
     environment = "/opt/aztec/prover-node/.env"
@@ -239,13 +241,13 @@ def test_what_others_roll_out_while_a_run_waits_stays(fleet: Fleet, user: User, 
 
 @pytest.fixture(scope="module")
 def rotated(fleet: Fleet, user: User, old: str, new: str) -> int:
-    """Run the same command again; give the L1's block at its end."""
+    """Run the same command again, and return the L1's block at its end."""
     if int(rpc(fleet.settings.l1_url, "eth_getBalance", new, "latest"), 16) == 0:
         user.run("lab/fund", new)
     before, keys, began = container(fleet), user.keys(), time.time()
     lines = user.playbook("rotate_key.yml")
     assert user.keys() == {PREVIOUS: keys[KEY], KEY: keys[NEXT]}
-    said_by(
+    assert_line(
         lambda line: line.startswith(f"The node runs with the key of {new}, which is the publisher's key in "), lines
     )
     assert publishers(fleet) == [new]
@@ -257,7 +259,7 @@ def rotated(fleet: Fleet, user: User, old: str, new: str) -> int:
 
 
 def test_nothing_is_left_to_change(fleet: Fleet, user: User, rotated: int) -> None:
-    """Neither for site.yml nor for the same command."""
+    """Neither site.yml nor the same command changes anything."""
     before = container(fleet)
     assert changed(user.playbook("site.yml")) == {NODE: 0, "agent-1": 0, "agent-2": 0}
     assert changed(user.playbook("rotate_key.yml")) == {NODE: 0}
@@ -265,14 +267,14 @@ def test_nothing_is_left_to_change(fleet: Fleet, user: User, rotated: int) -> No
 
 
 def test_the_next_proof_is_the_new_publisher_s(fleet: Fleet, rotated: int, old: str, new: str) -> None:
-    """The L1 accepts an epoch that the new account has sent, for the reward address that was kept."""
+    """The L1 accepts an epoch that the new account has sent, for the unchanged reward address."""
     accepted = wait_for("a proof on the L1", lambda: proof.proofs(fleet.settings, rotated), WITHIN)[0]
     sender = rpc(fleet.settings.l1_url, "eth_getTransactionByHash", accepted.transaction)["from"]
     assert (sender, accepted.prover) == (new.lower(), old.lower())
 
 
 def test_a_run_that_is_killed_is_run_again(fleet: Fleet, user: User, rotated: int, old: str, new: str) -> None:
-    """Killed when the node has its key and the vault is as it was: the same command ends it, with no restart more."""
+    """After a kill between the changes of node and vault, the same command completes the run without a restart."""
     for options, before, after in ((["-e", "rotate_key_rollback=true"], new, old), ([], old, new)):
         keys, began = user.addresses(), time.time()
         process = user.start("ansible-playbook", "playbooks/rotate_key.yml", *user.given(), *options)
@@ -288,7 +290,7 @@ def test_a_run_that_is_killed_is_run_again(fleet: Fleet, user: User, rotated: in
 
 
 def send_away(fleet: Fleet, key: str) -> None:
-    """Send all that an account holds to somebody else."""
+    """Send the whole balance of an account to another one."""
     url, address = fleet.settings.l1_url, Account.from_key(key).address
     price = 2 * int(rpc(url, "eth_gasPrice"), 16)
     held = int(rpc(url, "eth_getBalance", address, "latest"), 16)
@@ -300,8 +302,8 @@ def send_away(fleet: Fleet, key: str) -> None:
 
 
 @pytest.mark.usefixtures("rotated")
-def test_the_old_key_goes_once_nobody_needs_it(fleet: Fleet, user: User, old: str, new: str) -> None:
-    """It stays while its account holds ETH or gets rewards, and until somebody says that none are left."""
+def test_the_old_key_is_removed_once_it_is_not_needed(fleet: Fleet, user: User, old: str, new: str) -> None:
+    """It is kept while its account has ETH or gets rewards, and until the user confirms that no rewards are left."""
     url, keys, confirm = fleet.settings.l1_url, user.keys(), ("-e", "rotate_key_confirm=true")
     wait_for("the new account to send", lambda: int(rpc(url, "eth_getTransactionCount", new, "latest"), 16), WITHIN)
     why = error(user.playbook("rotate_key.yml", *confirm, code=2))

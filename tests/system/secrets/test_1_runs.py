@@ -170,7 +170,7 @@ def rows(bench: Bench) -> dict[str, Row]:
         "image that does not exist": Row(
             "Pulling aztecprotocol/none:4.1.2 failed", "prover_node_image: aztecprotocol/none\n"
         ),
-        "service that Compose rejects": Row("Compose refuses", "prover_node_compose: {mem_limit: lots}\n"),
+        "service that Compose rejects": Row("Compose rejects", "prover_node_compose: {mem_limit: lots}\n"),
         "network with another bridge": Row("has bridge aztec0", "aztec_docker_bridge: other0\n"),
         "disk that is full": Row(
             "No space left",
