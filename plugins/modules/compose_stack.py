@@ -226,13 +226,14 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import containers as states
@@ -270,16 +271,8 @@ KEEP_USER_PROCESSES = (
 RESERVED_SECONDS = 300
 # Seconds to wait for the next exit of a container in a restart loop, to read its exit code.
 LOOP_PATIENCE = 20.0
-# What Docker prints for an image or a container that does not exist. After any other failure it may exist.
-MISSING = re.compile(r"no such (?:image|container|object)|not found", re.IGNORECASE)
-
-
-def seconds_since(stamp: str, now: float) -> float:
-    """Return the seconds from a time stamp of Docker to now, 0 if the stamp is not set."""
-    found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", stamp)
-    if not found or found.group(1) == "0001":
-        return 0.0
-    return now - datetime(*map(int, found.groups()), tzinfo=timezone.utc).timestamp()
+# What Docker prints for an object that does not exist. After any other failure it may exist.
+MISSING = re.compile(r"no such (?:image|container|object|network)|not found", re.IGNORECASE)
 
 
 class ComposeProject:
@@ -324,9 +317,14 @@ class ComposeProject:
         reserve = RESERVED_SECONDS + self.desired.timeout
         return max(RESERVED_SECONDS, self.end - time.monotonic() - reserve)
 
-    def run_checked(self, what: str, *arguments: str, seconds: float = 0) -> str:
-        """Run the docker command and return its output. Raise Problem if it fails. what: the action, for the error."""
+    def run_checked(self, what: str, *arguments: str, seconds: float = 0, missing: re.Pattern | None = None) -> str:
+        """Run the docker command and return its output. Raise Problem if it fails.
+
+        what: the action, for the error. missing: errors that mean that the object does not exist, which returns ''.
+        """
         code, out, err = self.run(*arguments, seconds=seconds)
+        if code and missing and missing.search(err):
+            return ""
         if code:
             raise Problem(f"{what} failed: {self.error_summary(err or out)}")
         return out
@@ -337,14 +335,18 @@ class ComposeProject:
         relevant = [line for line in lines if re.search(r"error|invalid|fail|denied|cannot|not |no ", line, re.I)]
         return printable("; ".join((relevant or lines)[-3:]), 400) or "no error output"
 
-    def compose(self, *arguments: str) -> tuple:
-        names = (files.COMPOSE_FILE, files.OVERRIDE_FILE)
-        paths = [self.storage.path(name) for name in names if os.path.exists(self.storage.path(name))]
-        return self.run(*self._compose_words(self.desired.directory, paths), *arguments, seconds=self.work_seconds())
-
-    def _compose_words(self, directory: str, paths: list) -> list:
+    def compose_words(self, directory: str) -> list:
+        """Return the compose command for the files in a directory."""
+        paths = [posixpath.join(directory, name) for name in (files.COMPOSE_FILE, files.OVERRIDE_FILE)]
         words = ["compose", "--project-name", self.desired.project, "--project-directory", directory]
-        return words + [word for path in paths for word in ("--file", path)]
+        return words + [word for path in paths if os.path.exists(path) for word in ("--file", path)]
+
+    def compose_up(self, *arguments: str) -> None:
+        """Create and start containers. Raise Problem if Compose fails."""
+        words = [*self.compose_words(self.desired.directory), "up", "--detach", *arguments]
+        code, out, err = self.run(*words, seconds=self.work_seconds())
+        if code:
+            raise Problem(self.error_summary(err or out))
 
     def engine_problem(self) -> str | None:
         """Return None if the engine replies, else why it does not."""
@@ -366,17 +368,10 @@ class ComposeProject:
 
     def containers(self) -> list:
         """Return the project's containers. Raise Problem if the engine does not reply."""
-        out = self.run_checked(
-            "Querying Docker for containers",
-            "ps",
-            "--all",
-            "--quiet",
-            "--no-trunc",
-            "--filter",
-            f"label={files.LABEL_PROJECT}={self.desired.project}",
-            "--filter",
-            "label=com.docker.compose.oneoff=False",
-        )
+        labels = (f"label={files.LABEL_PROJECT}={self.desired.project}", "label=com.docker.compose.oneoff=False")
+        filters = [word for label in labels for word in ("--filter", label)]
+        what = "Querying Docker for containers"
+        out = self.run_checked(what, "ps", "--all", "--quiet", "--no-trunc", *filters)
         healthy = self.storage.load("state.json").get("healthy", {})
         return [
             states.container(found, healthy.get(found["Id"]) == (found.get("State") or {}).get("StartedAt"))
@@ -387,37 +382,33 @@ class ComposeProject:
         """Return the ids of the images that exist, by reference. Raise Problem if Docker does not reply."""
         found = {}
         for reference in sorted(set(references)):
-            code, out, err = self.run("image", "inspect", "--format", "{{.Id}}", reference)
-            if code == 0:
-                found[reference] = out.strip()
-            elif not MISSING.search(err):
-                raise Problem(f"Querying Docker for image {reference} failed: {self.error_summary(err or out)}")
-        return found
+            words = ("image", "inspect", "--format", "{{.Id}}", reference)
+            found[reference] = self.run_checked(f"Querying Docker for image {reference}", *words, missing=MISSING)
+        return {reference: out.strip() for reference, out in found.items() if out}
 
     def network_problem(self) -> str | None:
         """Return None if the network is correct, or `missing`. Raise Problem if it has other settings."""
         desired = self.desired.network
         if not desired:
             return None
-        code, out, err = self.run("network", "inspect", desired["name"])
-        if code:
-            if "no such network" in err.lower() or "not found" in err.lower():
-                return "missing"
-            raise Problem(f"Querying Docker for network {desired['name']} failed: {self.error_summary(err)}")
+        what = f"Querying Docker for network {desired['name']}"
+        out = self.run_checked(what, "network", "inspect", desired["name"], missing=MISSING)
+        if not out:
+            return "missing"
         found = json.loads(out)[0]
-        bridge = (found.get("Options") or {}).get(files.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
-        remedy = docker_networks.recreation_steps(desired["name"])
-        if bridge != desired["bridge"]:
-            raise Problem(f"network {desired['name']} has bridge {bridge}, not {desired['bridge']}: {remedy}")
-        subnets = [item.get("Subnet") for item in (found.get("IPAM") or {}).get("Config") or []]
-        for key in ("ipv4_subnet", "ipv6_subnet"):
-            if desired[key] and desired[key] not in subnets:
-                raise Problem(
-                    f"network {desired['name']} has {', '.join(map(str, subnets))}, not {desired[key]}: {remedy}"
-                )
-        mtu = int((found.get("Options") or {}).get(docker_networks.OPTION_MTU) or docker_networks.DEFAULT_MTU)
-        if desired["mtu"] and desired["mtu"] != mtu:
-            raise Problem(f"network {desired['name']} has MTU {mtu}, not {desired['mtu']}: {remedy}")
+        options = found.get("Options") or {}
+        bridge = options.get(files.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
+        subnets = [str(item.get("Subnet")) for item in (found.get("IPAM") or {}).get("Config") or []]
+        mtu = int(options.get(docker_networks.OPTION_MTU) or docker_networks.DEFAULT_MTU)
+        for kind, seen, key in (
+            ("bridge ", [bridge], "bridge"),
+            ("", subnets, "ipv4_subnet"),
+            ("", subnets, "ipv6_subnet"),
+            ("MTU ", [mtu], "mtu"),
+        ):
+            if desired[key] and desired[key] not in seen:
+                wrong = f"network {desired['name']} has {kind}{', '.join(map(str, seen))}, not {desired[key]}"
+                raise Problem(f"{wrong}: {docker_networks.recreation_steps(desired['name'])}")
         return None
 
     # --- inspecting --------------------------------------------------------------------------------------------
@@ -428,17 +419,13 @@ class ComposeProject:
         engine_problem = None
         containers: list = []
         images: dict = {}
-        network = None
-        if self.docker_path:
-            try:
-                containers = self.containers() if desired.state != "pulled" else []
-                images = self.image_ids(list(desired.images.values()))
-            except Problem as problem:
-                engine_problem = self.engine_problem()
-                if engine_problem is None:
-                    raise problem
-        else:
-            engine_problem = "no docker command on this host"
+        try:
+            containers = self.containers() if desired.state != "pulled" else []
+            images = self.image_ids(list(desired.images.values()))
+        except Problem:
+            engine_problem = self.engine_problem()
+            if engine_problem is None:
+                raise
         if engine_problem and not self.module.check_mode:
             hangs = "did not end" in engine_problem
             remedy = RESTART_DOCKER if hangs else "install and start it first"
@@ -450,23 +437,16 @@ class ComposeProject:
             for reference in sorted(set(desired.images.values()) - set(images)):
                 actions.append({"do": "pull", "what": reference})
         if desired.state == "present":
-            network = "missing" if engine_problem and desired.network else None
-            if not engine_problem:
-                network = self.network_problem()
-            if network:
+            if desired.network and (engine_problem or self.network_problem()):
                 actions.append({"do": "network", "what": desired.network["name"]})
             actions += self._file_actions(state)
             if not engine_problem and self.storage.load("pending.json"):
                 actions.append({"do": "finish", "what": "an earlier run that was interrupted"})
             now = time.time()
-            running_for = {each.id: seconds_since(each.started_at, now) for each in containers}
-            actions += states.container_actions(
-                desired.project,
-                desired.model,
-                states.Engine(tuple(containers), images),
-                state.get("services", {}),
-                running_for,
-            )
+            running_for = {each.id: each.running_for(now) for each in containers}
+            engine = states.Engine(tuple(containers), images)
+            memory = state.get("services", {})
+            actions += states.container_actions(desired.project, desired.model, engine, memory, running_for)
         if self.storage.lock_descriptor is None and self.storage.busy():
             actions.append({"do": "wait", "service": desired.project, "why": "another run works on it"})
         return {"actions": actions, "containers": containers, "images": images, "engine": engine_problem is None}
@@ -509,49 +489,37 @@ class ComposeProject:
         ]
         before = self.storage.read(files.ENV_FILE) or ""
         after = desired.env_text if present else ""
-        secret = set(desired.secrets) | set(state.get("secret_keys", []))
         # A variable that was set manually may be secret, too.
-        secret |= set(dotenv.lines_by_key(before)) - set(desired.values)
-        shown.append(
-            (
-                files.ENV_FILE,
-                files.env_lines(before, "", secret, MASK),
-                files.env_lines(after, before, secret, MASK) if after else "",
-            )
-        )
-        names = dict.fromkeys([*desired.files, *state.get("files", [])])
-        for name in names:
+        manual = set(dotenv.lines_by_key(before)) - set(desired.values)
+        secret = {*desired.secrets, *state.get("secret_keys", []), *manual}
+        texts = [files.env_lines(text, other, secret, MASK) for text, other in ((before, ""), (after, before))]
+        shown.append((files.ENV_FILE, *texts))
+        for name in dict.fromkeys([*desired.files, *state.get("files", [])]):
             old, new = self.storage.read(name), desired.files.get(name)
             marked = f"{MASK} (changed)\n" if old is not None and old != new else f"{MASK}\n"
             shown.append((name, "" if old is None else f"{MASK}\n", "" if new is None else marked))
-        for name, old, new in shown:
-            if old != new:
+        for name, *texts in shown:
+            if texts[0] != texts[1]:
                 title = self.storage.path(name)
-                found.append(
-                    {
-                        "before_header": title,
-                        "after_header": title,
-                        "before": desired.redactor(printable_lines(desired.redactor(old))),
-                        "after": desired.redactor(printable_lines(desired.redactor(new))),
-                    }
-                )
+                old, new = (desired.redactor(printable_lines(desired.redactor(text))) for text in texts)
+                found.append({"before_header": title, "after_header": title, "before": old, "after": new})
         return found
 
     # --- applying ----------------------------------------------------------------------------------------------
 
-    def report_progress(self, text: str) -> None:
-        """Write what is in progress to the file that the controller reads."""
+    def report_progress(self, text: str, log: bool = False) -> None:
+        """Write what is in progress to the file that the controller reads. log: whether PULL_LOG has more."""
         if text != self._reported and os.path.isdir(self.storage.own):
             self._reported = text
-            found = {"job": self.job, "text": self.desired.redactor(text), "at": time.time()}
+            found = {"job": self.job, "text": self.desired.redactor(text), "log": log, "at": time.time()}
             # While this run waits, another one may remove the project.
             with suppress(FileNotFoundError):
                 self.storage.save("progress.json", found)
 
-    def record(self, text: str) -> None:
+    def record(self, text: str, log: bool = False) -> None:
         """Report an action that begins, and keep it for the result."""
         self.done.append(text)
-        self.report_progress(text)
+        self.report_progress(text, log)
 
     def validate(self) -> None:
         """Let Compose read the new files before they replace the current ones."""
@@ -559,11 +527,8 @@ class ComposeProject:
         # In memory, since they contain secrets. Ansible's own temporary directory causes a warning when it is created.
         with tempfile.TemporaryDirectory(prefix="compose_stack.", dir="/run") as staging:
             for name in files.PROJECT_FILES:
-                path = posixpath.join(staging, name)
-                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-                    handle.write(desired.contents[name].encode("utf-8", "surrogateescape"))
-            paths = [posixpath.join(staging, name) for name in (files.COMPOSE_FILE, files.OVERRIDE_FILE)]
-            code, out, err = self.run(*self._compose_words(staging, paths), "config", "--format", "json")
+                write_atomically(posixpath.join(staging, name), desired.contents[name])
+            code, out, err = self.run(*self.compose_words(staging), "config", "--format", "json")
         if code:
             error = self.error_summary(err or out).replace(staging, desired.directory)
             variable = self.module.params["override_variable"]
@@ -578,11 +543,8 @@ class ComposeProject:
 
     def pull(self, references: list) -> None:
         for reference in references:
-            self.record(f"pull {reference}")
+            self.record(f"pull {reference}", log=True)
             log = posixpath.join(self.storage.own, PULL_LOG)
-            self.storage.save(
-                "progress.json", {"job": self.job, "text": f"pull {reference}", "log": True, "at": time.time()}
-            )
             into = ("sh", "-c", 'umask 077; log=$1; shift; exec "$@" >"$log" 2>&1', "sh", log)
             code, dummy, dummy2 = self.run("pull", reference, seconds=self.work_seconds(), before=into)
             with open(log, encoding="utf-8", errors="replace") as handle:
@@ -643,22 +605,21 @@ class ComposeProject:
     def up(self, model: dict, force: list) -> None:
         """Create and start the containers that differ from the files. Raise Problem if Compose fails."""
         for each in self.containers():
-            known = each.service in model["services"]
-            if known and each.name not in files.names_of(
-                self.desired.project, each.service, model["services"][each.service]
-            ):
+            service = model["services"].get(each.service)
+            if service is not None and each.name not in files.names_of(self.desired.project, each.service, service):
                 # An interrupted recreation leaves it behind.
                 what = f"Removing container {each.name}"
                 self.run_checked(what, "rm", "--force", each.id, seconds=self.work_seconds())
-            elif each.status == "paused":
-                self.run_checked(f"Unpausing container {each.name}", "unpause", each.id)
+            else:
+                self.unpause(each)
         if force:
-            code, out, err = self.compose("up", "--detach", "--no-deps", "--force-recreate", *sorted(set(force)))
-            if code:
-                raise Problem(self.error_summary(err or out))
-        code, out, err = self.compose("up", "--detach", "--remove-orphans")
-        if code:
-            raise Problem(self.error_summary(err or out))
+            self.compose_up("--no-deps", "--force-recreate", *sorted(set(force)))
+        self.compose_up("--remove-orphans")
+
+    def unpause(self, each) -> None:
+        """Unpause a container that is paused."""
+        if each.status == "paused":
+            self.run_checked(f"Unpausing container {each.name}", "unpause", each.id)
 
     def watch(self, before: dict, timeout: float) -> tuple:
         """Wait for the containers. Return the verdict, the failed containers and all containers.
@@ -671,15 +632,13 @@ class ComposeProject:
         while True:
             now = time.time()
             waited = time.monotonic() - begun
-            containers = [self._recall(each, healthy) for each in self.containers()]
+            containers = self.containers()
+            healthy |= {(each.id, each.started_at) for each in containers if each.health == "healthy"}
+            recalled = [(each, (each.id, each.started_at) in healthy) for each in containers]
+            containers = [replace(each, was_healthy=each.was_healthy or seen) for each, seen in recalled]
             watched = [
-                states.Watched(
-                    each,
-                    before.get(each.id, 0),
-                    seconds_since(each.started_at, now),
-                    (each.id, each.started_at) in healthy,
-                )
-                for each in containers
+                states.Watched(each, before.get(each.id, 0), each.running_for(now), seen)
+                for each, (_each, seen) in zip(containers, recalled)
             ]
             found, failed = states.verdict(watched, waited, timeout)
             if found != "wait":
@@ -689,15 +648,6 @@ class ComposeProject:
             self.report_progress(f"waiting: {', '.join(waiting)}")
             time.sleep(min(pause, max(timeout - waited, 0.05)))
             pause = min(pause * 1.3, 2.0)
-
-    @staticmethod
-    def _recall(each, healthy: set):
-        key = (each.id, each.started_at)
-        if each.health == "healthy":
-            healthy.add(key)
-        if key in healthy and not each.was_healthy:
-            return replace(each, was_healthy=True)
-        return each
 
     # These three only report, and must not prevent a rollback: none of them raises Problem.
 
@@ -790,9 +740,8 @@ class ComposeProject:
         else:
             verdict, failed, containers = self.watch(before, desired.timeout)
         if verdict == "ok":
-            self.save_good_state(state, containers, images)
-            changed = not only_wait
-            return {"changed": changed, "actions": self.done, "status": states.status_of(containers)}
+            self.save_good_state(state, desired.contents, desired.secrets, containers)
+            return {"changed": not only_wait, "actions": self.done, "status": states.status_of(containers)}
         return self.failed(state, containers, failed, images, error, only_wait)
 
     def prepare(self, state: dict, containers: list, images: dict) -> None:
@@ -807,8 +756,7 @@ class ComposeProject:
             if any(each.status in ("running", "restarting", "paused") for each in containers):
                 self.report_progress(f"stopping the previous version of {self.desired.project}")
                 for each in containers:
-                    if each.status == "paused":
-                        self.run_checked(f"Unpausing container {each.name}", "unpause", each.id)
+                    self.unpause(each)
                 stop = ("compose", "--project-name", self.desired.project, "stop")
                 self.run_checked(f"Stopping {self.desired.project}", *stop, seconds=self.work_seconds())
             mark = fingerprint(self.desired.data_directory)
@@ -818,19 +766,16 @@ class ComposeProject:
         state["secret_keys"] = sorted({*state.get("secret_keys", []), *self.desired.secrets})
         self.storage.save("state.json", state)
 
-    def save_good_state(self, state: dict, containers: list, images: dict) -> None:
+    def save_good_state(self, state: dict, contents: dict, secret_keys: Iterable, containers: list) -> None:
         """Store the files and images that are running as the last good state."""
-        desired = self.desired
         current = state.get("good")
         good = f"good-{int((current or 'good-0').rpartition('-')[2]) + 1}"
-        if not current or any(
-            self.storage.read(f".stack/{current}/{name}") != text for name, text in desired.contents.items()
-        ):
-            shutil.rmtree(posixpath.join(self.storage.own, good), ignore_errors=True)
-            for name, text in desired.contents.items():
-                self.storage.write(f".stack/{good}/{name}", text)
-        else:
+        if current and all(self.storage.read(f".stack/{current}/{name}") == text for name, text in contents.items()):
             good = current
+        else:
+            shutil.rmtree(posixpath.join(self.storage.own, good), ignore_errors=True)
+            for name, text in contents.items():
+                self.storage.write(f".stack/{good}/{name}", text)
         services: dict = {}
         for each in containers:
             item = services.setdefault(each.service, {"hashes": [], "networks": list(each.networks)})
@@ -841,9 +786,9 @@ class ComposeProject:
             {
                 "good": good,
                 "services": services,
-                "files": sorted(desired.files),
-                "secret_keys": sorted(desired.secrets),
-                "healthy": {each.id: each.started_at for each in containers if each.was_healthy},
+                "files": sorted(set(contents).difference(files.PROJECT_FILES)),
+                "secret_keys": sorted(secret_keys),
+                "healthy": states.healthy_starts(containers),
             },
         )
         self.storage.forget("pending.json")
@@ -886,7 +831,8 @@ class ComposeProject:
         services = state.get("services", {})
         if not good or only_wait:
             return ("Nothing was changed: see its log" if only_wait else "There is no earlier state to restore"), False
-        names = self._good_names(good)
+        base = Path(self.storage.own, good)
+        names = [str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()]
         contents = {name: self.storage.read(f".stack/{good}/{name}") for name in names}
         good_images = {name: item.get("image_id") for name, item in services.items()}
         if contents == desired.contents and all(
@@ -911,53 +857,23 @@ class ComposeProject:
                 contents, [name for name in [*desired.contents, *state.get("files", [])] if name not in contents]
             )
             before = {each.id: each.restarts for each in self.containers()}
-            code, out, err = self.compose("up", "--detach", "--remove-orphans")
-            if code != 0:
-                raise Problem(self.error_summary(err or out))
+            self.compose_up("--remove-orphans")
             found, failed, now = self.watch(before, desired.timeout)
         except Problem as problem:
             return f"The rollback failed too: {problem}", False
         if found != "ok" or not now:
             stopped = ", ".join(f"{each.name} is {each.status}" for each in failed)
             return f"The rollback failed too: {stopped or 'no container started'}", False
-        self.save_restored_state(state, now, good)
+        self.save_good_state(state, contents, state.get("secret_keys", []), now)
         return "The last good files and images are back and run", True
-
-    def _good_names(self, good: str) -> list:
-        base = posixpath.join(self.storage.own, good)
-        return [
-            posixpath.relpath(posixpath.join(root, name), base)
-            for root, dummy, names in os.walk(base)
-            for name in names
-        ]
-
-    def save_restored_state(self, state: dict, containers: list, good: str) -> None:
-        """Store that the last good state runs again, in new containers."""
-        names = [name for name in self._good_names(good) if name not in files.PROJECT_FILES]
-        for each in containers:
-            item = state["services"].setdefault(each.service, {})
-            item.update(
-                hashes=[each.config_hash], networks=list(each.networks), image=each.image, image_id=each.image_id
-            )
-        state["files"] = sorted(names)
-        state["healthy"] = {each.id: each.started_at for each in containers if each.was_healthy}
-        self.storage.save("state.json", state)
-        self.storage.forget("pending.json")
 
     def absent(self, actions: list) -> dict:
         self.touched = True
         self.done += [describe(action) for action in actions]
         if any(action["do"] == "remove" for action in actions):
             self.report_progress(f"removing {self.desired.project}")
-            self.run_checked(
-                f"Removing {self.desired.project}",
-                "compose",
-                "--project-name",
-                self.desired.project,
-                "down",
-                "--remove-orphans",
-                seconds=self.work_seconds(),
-            )
+            down = ("compose", "--project-name", self.desired.project, "down", "--remove-orphans")
+            self.run_checked(f"Removing {self.desired.project}", *down, seconds=self.work_seconds())
         for action in actions:
             if action["do"] == "unlink" and action["what"] != ".stack":
                 self.storage.remove(action["what"], [])
@@ -981,7 +897,7 @@ class ComposeProject:
         state = self.storage.load("state.json")
         if not state or self.storage.busy():
             return
-        healthy = {each.id: each.started_at for each in containers if each.was_healthy}
+        healthy = states.healthy_starts(containers)
         if healthy != state.get("healthy"):
             state["healthy"] = healthy
             self.storage.save("state.json", state)
@@ -993,14 +909,6 @@ def describe(action: dict) -> str:
         return f"{action['do']} {action['service']}: {action['why']}"
     words = {"directory": "create directory", "unlink": "remove", "network": "create network"}
     return f"{words.get(action['do'], action['do'])} {action['what']}"
-
-
-def follow(module: AnsibleModule) -> dict:
-    """Return the result of a call that queries or removes a job."""
-    if module.params["_phase"] == "forget":
-        Job(module.params["_job"]).forget()
-        return {}
-    return progress(module.params["directory"], module.params["_job"])
 
 
 def main() -> None:
@@ -1045,8 +953,11 @@ def main() -> None:
     module.run_command_environ_update = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     phase = module.params["_phase"]
     try:
-        if phase in ("progress", "forget"):
-            module.exit_json(changed=False, **follow(module))
+        if phase == "progress":
+            module.exit_json(changed=False, **progress(module.params["directory"], module.params["_job"]))
+        if phase == "forget":
+            Job(module.params["_job"]).forget()
+            module.exit_json(changed=False)
         desired = DesiredState(module.params)
     except Problem as problem:
         module.fail_json(msg=str(problem))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import re
 import socket
@@ -298,6 +299,15 @@ def basic(name: str, parts: Any) -> dict[str, str]:
     return {name: "Basic " + b64encode(pair.encode()).decode()}
 
 
+def is_http_url(url: str) -> bool:
+    """Return whether a text is an http or https URL."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def environment_proxy(parts: Any) -> str:
     """Return the proxy that the environment sets for a split URL, '' for none and for hosts in NO_PROXY.
 
@@ -307,12 +317,7 @@ def environment_proxy(parts: Any) -> str:
     if not proxy or proxy_bypass_environment(parts.hostname or ""):
         return ""
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        found = urlsplit(proxy)
-        usable = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    if not is_http_url(proxy):
         # The lower-case variable has precedence.
         variable = max(name for name in os.environ if name.lower() == f"{parts.scheme}_proxy")
         raise InvalidProxy(f"the proxy in {variable} is not an http or https URL")
@@ -324,15 +329,11 @@ def connection_to(url: str, seconds: float, proxies: bool = False) -> Connection
 
     proxies: use the proxies of the environment; raise InvalidProxy where one is not valid.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise http.client.InvalidURL("not a URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_http_url(url):
         raise http.client.InvalidURL("not an http or https URL")
+    parts = urlsplit(url)
     proxy = environment_proxy(parts) if proxies else ""
-    return Connection(parts.hostname, port, seconds, parts.scheme == "https", proxy)
+    return Connection(parts.hostname, parts.port, seconds, parts.scheme == "https", proxy)
 
 
 def fetch(
@@ -377,16 +378,12 @@ def parse_json(body: str | bytes) -> Any:
         return int(text)
 
     def parse_float(text: str) -> float:
-        value = float(text) if len(text) <= MAX_DIGITS else float("inf")
-        if value in (float("inf"), float("-inf")):
+        if len(text) > MAX_DIGITS or not math.isfinite(float(text)):
             raise OverflowError
-        return value
-
-    def refuse_constant(_text: str) -> None:
-        raise OverflowError
+        return float(text)
 
     try:
-        return json.loads(body, parse_int=parse_integer, parse_float=parse_float, parse_constant=refuse_constant)
+        return json.loads(body, parse_int=parse_integer, parse_float=parse_float, parse_constant=parse_float)
     except OverflowError:
         raise ValueError("a number that is out of range") from None
     except RecursionError:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import LABEL_CONFIG, names_of
@@ -50,6 +52,15 @@ def meaning(exit_code: int, oom_killed: bool = False, error: str = "") -> str:
     return f"{text} ({printable(error, 400)})" if error else text
 
 
+def parse_time(text: str) -> float:
+    """Return the Unix time of the engine's RFC 3339 time, 0 for none."""
+    match = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", text)
+    if not match or match.group(1).startswith("0001"):
+        return 0.0
+    zone = (match.group(3) or "Z").replace("Z", "+00:00")
+    return datetime.fromisoformat(match.group(1) + zone).timestamp() + float("0." + (match.group(2) or "0"))
+
+
 @dataclass(frozen=True)
 class Container:
     """The state of one container."""
@@ -72,11 +83,16 @@ class Container:
     networks: tuple
     was_healthy: bool = False
 
+    def running_for(self, now: float) -> float:
+        """Return the seconds since the last start, 0 if the container was never started."""
+        started = parse_time(self.started_at)
+        return now - started if started else 0.0
+
     @property
     def state(self) -> str:
         """running, starting, failed, or exited (ended successfully, as intended)."""
         if self.status == "running":
-            if self.health == "healthy" or self.health == "none":
+            if self.health in ("healthy", "none"):
                 return "running"
             # Docker reports a node that still syncs as unhealthy, too: only health that is lost is a failure.
             return "failed" if self.health == "unhealthy" and self.was_healthy else "starting"
@@ -127,6 +143,11 @@ def container(found: dict, was_healthy: bool = False) -> Container:
         networks=tuple(sorted((found.get("NetworkSettings") or {}).get("Networks") or {})),
         was_healthy=was_healthy or any(check.get("ExitCode") == 0 for check in checks),
     )
+
+
+def healthy_starts(containers: list[Container]) -> dict[str, str]:
+    """Return when each container that was healthy was started, by id."""
+    return {each.id: each.started_at for each in containers if each.was_healthy}
 
 
 _ORDER = ("failed", "starting", "running", "exited")
@@ -224,11 +245,7 @@ def container_actions(project: str, model: dict, engine: Engine, memory: dict, r
                 actions.append({"do": "wait", "service": name, "why": f"it is {each.status}, {each.health}"})
             elif each.state == "starting" and each.restarts and running_for.get(each.id, 0.0) < LOOP_AGE:
                 actions.append({"do": "wait", "service": name, "why": f"it was restarted {each.restarts} times"})
-    unique = []
-    for action in actions:
-        if action not in unique:
-            unique.append(action)
-    return unique
+    return [action for number, action in enumerate(actions) if action not in actions[:number]]
 
 
 _IMAGE_CHANGED = "its image changed"
