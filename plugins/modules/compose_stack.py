@@ -198,10 +198,6 @@ status:
     - The state of each service. C(state) is V(running), V(starting), V(failed), or V(exited) (ended successfully).
   returned: always
   type: dict
-  sample:
-    prover-agent:
-      {state: running, health: healthy, image: "aztecprotocol/aztec:2.1.5", image_id: "sha256:0f3a", restarts: 0,
-       exit_code: null, meaning: ""}
 logs:
   description: Last log lines of the containers that failed, with secrets hidden.
   returned: on failure
@@ -444,9 +440,8 @@ class ComposeProject:
                 actions.append({"do": "finish", "what": "an earlier run that was interrupted"})
             now = time.time()
             running_for = {each.id: each.running_for(now) for each in containers}
-            engine = states.Engine(tuple(containers), images)
             memory = state.get("services", {})
-            actions += states.container_actions(desired.project, desired.model, engine, memory, running_for)
+            actions += states.container_actions(desired.project, desired.model, containers, images, memory, running_for)
         if self.storage.lock_descriptor is None and self.storage.busy():
             actions.append({"do": "wait", "service": desired.project, "why": "another run works on it"})
         return {"actions": actions, "containers": containers, "images": images, "engine": engine_problem is None}
@@ -561,10 +556,9 @@ class ComposeProject:
         networks = json.loads(self.run_checked(what, "network", "inspect", *names)) if names else []
         subnets = [one.get("Subnet", "") for net in networks for one in (net.get("IPAM") or {}).get("Config") or []]
         taken = [*subnets, *name_servers(Path("/"))]
+        available = docker_networks.pools_of(json.loads(pools))
         try:
-            return docker_networks.choose_subnet(
-                docker_networks.pools_of(json.loads(pools)), routes, self.desired.network["avoid"], taken
-            )
+            return docker_networks.choose_subnet(available, routes, self.desired.network["avoid"], taken)
         except ValueError as wrong:
             raise Problem(f"{wrong}: set aztec_docker_ipv4_subnet to a subnet that is free") from wrong
 
@@ -626,12 +620,9 @@ class ComposeProject:
 
         before: restarts at the start of the wait, by container.
         """
-        begun = time.monotonic()
-        pause = 0.3
-        healthy: set = set()
+        begun, pause, healthy = time.monotonic(), 0.3, set()
         while True:
-            now = time.time()
-            waited = time.monotonic() - begun
+            now, waited = time.time(), time.monotonic() - begun
             containers = self.containers()
             healthy |= {(each.id, each.started_at) for each in containers if each.health == "healthy"}
             recalled = [(each, (each.id, each.started_at) in healthy) for each in containers]
@@ -649,14 +640,7 @@ class ComposeProject:
             time.sleep(min(pause, max(timeout - waited, 0.05)))
             pause = min(pause * 1.3, 2.0)
 
-    # These three only report, and must not prevent a rollback: none of them raises Problem.
-
-    def containers_if_available(self) -> list:
-        """Return the project's containers, none if Docker does not reply."""
-        try:
-            return self.containers()
-        except Problem:
-            return []
+    # These two only report, and must not prevent a rollback: neither of them raises Problem.
 
     def after_exit(self, each):
         """Return a failed container after its next exit: in a restart loop, it may run at this moment."""
@@ -676,9 +660,8 @@ class ComposeProject:
             # One stream keeps the lines in order.
             together = ("sh", "-c", 'exec "$@" 2>&1', "sh")
             try:
-                code, out, dummy = self.run(
-                    "logs", "--tail", str(LOG_LINES), each.id, seconds=REPORT_TIMEOUT, before=together
-                )
+                words = ("logs", "--tail", str(LOG_LINES), each.id)
+                code, out, dummy = self.run(*words, seconds=REPORT_TIMEOUT, before=together)
             except Problem:
                 break
             if code == 0:
@@ -811,19 +794,23 @@ class ComposeProject:
         ]
         if error and not (failed and any(each.error for each in failed)):
             reasons.append(error)
-        status = states.status_of(containers)
-        result = {"changed": not only_wait, "actions": self.done, "status": status, "logs": logs, "rolled_back": False}
         printed = [line for line in logs if line.strip()]
         last = f"; last log line: {printable(printed[-1], 200)}" if printed else ""
         after, rolled_back = self.roll_back(state, containers, images, only_wait)
-        result["rolled_back"] = rolled_back
         if rolled_back:
-            result["status"] = states.status_of(self.containers_if_available())
-        result["msg"] = self.desired.redactor(
-            f"{self.desired.project} does not run: {'; '.join(reasons)}{last}. {after}"
-        )
-        result["failed"] = True
-        return result
+            containers = []
+            with suppress(Problem):
+                containers = self.containers()
+        message = f"{self.desired.project} does not run: {'; '.join(reasons)}{last}. {after}"
+        return {
+            "failed": True,
+            "changed": not only_wait,
+            "actions": self.done,
+            "status": states.status_of(containers),
+            "logs": logs,
+            "rolled_back": rolled_back,
+            "msg": self.desired.redactor(message),
+        }
 
     def roll_back(self, state: dict, containers: list, images: dict, only_wait: bool) -> tuple:
         """Roll back if possible. Return in words what was done, and whether the last good version runs."""
@@ -1003,9 +990,9 @@ def outcome(stack: ComposeProject, phase: str) -> dict:
         message = f"{desired.directory}: {wrong.strerror}{where}"
     message = desired.redactor(printable(desired.redactor(message)))
     result = {"failed": True, "changed": stack.touched, "msg": message, "actions": stack.done}
+    result.update(status={}, logs=[], rolled_back=False)
     # The work was interrupted after it had changed something.
-    known = {"known": False} if stack.touched else {}
-    return {**result, "status": {}, "logs": [], "rolled_back": False, **known}
+    return {**result, "known": False} if stack.touched else result
 
 
 def run(stack: ComposeProject, phase: str) -> dict:

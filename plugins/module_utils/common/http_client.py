@@ -36,7 +36,6 @@ MAX_REDIRECTS = 5
 USER_AGENT = "aztec-ops-prover"
 # Raised for a request that fails. ValueError: the URL or a header contains characters that are not allowed.
 REQUEST_ERRORS = (OSError, http.client.HTTPException, ValueError)
-_CHUNK = 2**16
 _NUMBER = re.compile(r"(?:0x[0-9a-fA-F]+|[0-9]+)\Z")
 
 
@@ -251,20 +250,6 @@ class Connection(http.client.HTTPConnection):
         sock.allowed = None
         return self.response
 
-    @staticmethod
-    def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
-        """Return the first bytes of a body."""
-        chunks, missing = [], limit
-        while missing:
-            chunk = response.read(min(_CHUNK, missing))
-            if not chunk and response.length:
-                raise http.client.IncompleteRead(b"", response.length)
-            if not chunk:
-                break
-            chunks.append(chunk)
-            missing -= len(chunk)
-        return b"".join(chunks)
-
     def request(
         self,
         method: str,
@@ -280,7 +265,10 @@ class Connection(http.client.HTTPConnection):
         """
         try:
             response = self._begin(method, path, body, headers or {})
-            content = self._read(response, limit if truncate else limit + 1)
+            wanted = limit if truncate else limit + 1
+            content = response.read(wanted)
+            if len(content) < wanted and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
             if len(content) > limit:
                 raise ResponseTooLong(f"more than {limit} bytes")
         except BaseException:

@@ -205,27 +205,22 @@ def verdict(watched: list[Watched], waited: float, timeout: float) -> tuple[str,
     return ("wait" if open_ and not over else "ok"), []
 
 
-@dataclass(frozen=True)
-class Engine:
-    """The containers of the project and the ids of the images that the engine has."""
+def container_actions(
+    project: str, model: dict, existing: list[Container], images: dict, memory: dict, running_for: dict
+) -> list[dict]:
+    """Return what has to be done about the existing containers, each as {do, service, why}.
 
-    containers: tuple
-    images: dict
-
-
-def container_actions(project: str, model: dict, engine: Engine, memory: dict, running_for: dict) -> list[dict]:
-    """Return what has to be done about the containers, each as {do, service, why}.
-
-    model: the merged model with labels. memory: {service: {hashes, networks}} from the last successful start.
+    model: the merged model with labels. images: the ids of the images that the engine has, by reference.
+    memory: {service: {hashes, networks}} from the last successful start.
     running_for: seconds since each container started, by id.
     """
     actions = []
     known = model["services"]
-    for each in engine.containers:
+    for each in existing:
         if each.service not in known:
             actions.append({"do": "remove", "service": each.service, "why": "it is no longer a service of the project"})
     for name, service in known.items():
-        containers = [each for each in engine.containers if each.service == name]
+        containers = [each for each in existing if each.service == name]
         wanted = names_of(project, name, service)
         if len(containers) < len(wanted):
             actions.append({"do": "create", "service": name, "why": "it does not exist"})
@@ -234,7 +229,7 @@ def container_actions(project: str, model: dict, engine: Engine, memory: dict, r
             actions.append({"do": "replace", "service": name, "why": f"{', '.join(misnamed)} is not its name"})
         last_good = memory.get(name) or {}
         for each in containers:
-            why = _why_recreate(each, service, engine, last_good)
+            why = _why_recreate(each, service, images, last_good)
             if why:
                 actions.append({"do": "recreate", "service": name, "why": why[0], "force": why[1]})
             elif each.status == "paused":
@@ -259,11 +254,11 @@ def differs(actions: list[dict]) -> bool:
     )
 
 
-def _why_recreate(each: Container, service: dict, engine: Engine, last_good: dict) -> tuple[str, bool] | None:
+def _why_recreate(each: Container, service: dict, images: dict, last_good: dict) -> tuple[str, bool] | None:
     """Return why a container must be recreated and whether Compose must be forced to do so, or None."""
     if each.config != service["labels"][LABEL_CONFIG]:
         return "its configuration changed", False
-    if each.image_id != engine.images.get(service["image"], each.image_id):
+    if each.image_id != images.get(service["image"], each.image_id):
         return _IMAGE_CHANGED, False
     if last_good.get("hashes") and each.config_hash not in last_good["hashes"]:
         return "it was created from other files", True

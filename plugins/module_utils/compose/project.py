@@ -33,12 +33,8 @@ class Problem(Exception):
 
 def digest(*parts: str) -> str:
     """Return a short digest of texts and of the length of each."""
-    whole = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogateescape")
-        whole.update(f"{len(data)}:".encode("ascii"))
-        whole.update(data)
-    return whole.hexdigest()[:32]
+    encoded = [part.encode("utf-8", "surrogateescape") for part in parts]
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(data), data) for data in encoded)).hexdigest()[:32]
 
 
 def file_problem(path: str) -> str | None:

@@ -230,10 +230,8 @@ def file_sizes(root: Path, directories: list[str]) -> dict[str, int]:
     """Return the size of each file in these directories, by path."""
     found = {}
     for directory in directories:
-        folder = root / directory.lstrip("/")
-        if folder.is_dir():
-            files = [entry for entry in folder.iterdir() if entry.is_file()]
-            found.update({f"{directory}/{entry.name}": entry.stat().st_size for entry in files})
+        files = [entry for entry in (root / directory.lstrip("/")).glob("*") if entry.is_file()]
+        found.update({f"{directory}/{entry.name}": entry.stat().st_size for entry in files})
     return found
 
 

@@ -223,12 +223,9 @@ def owner_attributes(table: str) -> bytes:
 
 def accepts_persist() -> bool:
     """Return whether the kernel supports persistent tables with an owner, by creating one and removing it."""
-    nftables = Nftables()
-    try:
-        name = f"{TABLE}_try_{os.getpid()}"
+    name = f"{TABLE}_try_{os.getpid()}"
+    with contextlib.closing(Nftables()) as nftables:
         refused = nftables.batch((_NEW_TABLE, "inet", owner_attributes(name)), (_DELETE_TABLE, "inet", _name(name)))
-    finally:
-        nftables.close()
     if refused in (errno.EPERM, errno.EACCES):
         raise Failed("the kernel denies this process access to nf_tables: run it as root with CAP_NET_ADMIN")
     return not refused
@@ -236,8 +233,7 @@ def accepts_persist() -> bool:
 
 def log(line: str) -> None:
     """Write a line to the journal."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    print(line, file=sys.stderr, flush=True)
 
 
 # A set that packets fill, in the output of nft: everything before its elements, and the elements.
