@@ -450,12 +450,8 @@ class ComposeProject:
         desired, actions = self.desired, []
         if not self.storage.is_secure("", 0o700):
             actions.append({"do": "directory", "what": desired.directory})
-        for path in desired.directories:
-            if not os.path.isdir(path):
-                actions.append({"do": "directory", "what": path})
-        for name, text in desired.contents.items():
-            if self.storage.read(name) != text or not self.storage.is_secure(name, 0o600):
-                actions.append({"do": "write", "what": name})
+        actions += [{"do": "directory", "what": path} for path in desired.directories if not os.path.isdir(path)]
+        actions += [{"do": "write", "what": name} for name in self.outdated_files(desired.contents)]
         for parent in sorted({posixpath.dirname(name) for name in desired.files} - {""}):
             if os.path.isdir(self.storage.path(parent)) and not self.storage.is_secure(parent, 0o700):
                 actions.append({"do": "directory", "what": self.storage.path(parent)})
@@ -583,16 +579,21 @@ class ComposeProject:
             what = f"Creating network {desired['name']} on bridge {desired['bridge']}"
             raise Problem(f"{what} failed: {self.error_summary(err or out)}")
 
+    def outdated_files(self, contents: dict) -> list:
+        """Return the names of the files that do not have this content or mode 0600."""
+        read, is_secure = self.storage.read, self.storage.is_secure
+        return [name for name, text in contents.items() if read(name) != text or not is_secure(name, 0o600)]
+
     def write_files(self, contents: dict, unlink: list) -> None:
         """Write files, by name, and remove others from the directory."""
         secure(self.storage.directory, 0o700)
         for parent in sorted({posixpath.dirname(name) for name in contents} - {""}):
             if os.path.isdir(self.storage.path(parent)):
                 secure(self.storage.path(parent), 0o700)
-        order = [name for name in contents if name not in files.PROJECT_FILES]
-        for name in [*order, *(name for name in files.PROJECT_FILES if name in contents)]:
-            if self.storage.read(name) != contents[name] or not self.storage.is_secure(name, 0o600):
-                self.storage.write(name, contents[name])
+        outdated = self.outdated_files(contents)
+        last = [name for name in files.PROJECT_FILES if name in outdated]
+        for name in [*(name for name in outdated if name not in last), *last]:
+            self.storage.write(name, contents[name])
         for name in unlink:
             self.storage.remove(name, self.desired.directories)
 
@@ -705,8 +706,7 @@ class ComposeProject:
             if action["do"] not in ("pull", "network", "directory"):
                 self.done.append(describe(action))
         only_wait = all(action["do"] == "wait" for action in actions)
-        before = {each.id: each.restarts for each in containers}
-        error = ""
+        before, error = {each.id: each.restarts for each in containers}, ""
         if not only_wait:
             self.prepare(state, containers, images)
             unlink = [action["what"] for action in actions if action["do"] == "unlink"]
@@ -881,13 +881,9 @@ class ComposeProject:
 
     def remember_health(self, containers: list) -> None:
         """Store which containers were healthy, which Docker does not keep: only health that is lost is a failure."""
-        state = self.storage.load("state.json")
-        if not state or self.storage.busy():
-            return
-        healthy = states.healthy_starts(containers)
-        if healthy != state.get("healthy"):
-            state["healthy"] = healthy
-            self.storage.save("state.json", state)
+        state, healthy = self.storage.load("state.json"), states.healthy_starts(containers)
+        if state and healthy != state.get("healthy") and not self.storage.busy():
+            self.storage.save("state.json", {**state, "healthy": healthy})
 
 
 def describe(action: dict) -> str:

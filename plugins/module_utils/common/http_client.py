@@ -43,12 +43,8 @@ class ResponseTooLong(http.client.HTTPException):
     """A response that is longer than its limit."""
 
 
-class InvalidProxy(http.client.InvalidURL):
-    """A proxy of the environment that is not supported. The text names its variable."""
-
-
-class RedirectRefused(http.client.HTTPException):
-    """A redirect that is not followed."""
+class FetchRefused(http.client.HTTPException):
+    """A redirect that is not followed, or a proxy of the environment that is not supported."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ def error_text(error: Exception) -> str:
         return "timed out"
     if isinstance(error, socket.gaierror):
         return "name does not resolve"
-    if isinstance(error, (InvalidProxy, RedirectRefused, ResponseTooLong)):
+    if isinstance(error, (FetchRefused, ResponseTooLong)):
         return str(error)
     if isinstance(error, (http.client.InvalidURL, ValueError)) and not isinstance(error, OSError):
         return "the URL or a header is not valid"
@@ -299,7 +295,7 @@ def is_http_url(url: str) -> bool:
 def environment_proxy(parts: Any) -> str:
     """Return the proxy that the environment sets for a split URL, '' for none and for hosts in NO_PROXY.
 
-    Raise InvalidProxy for a proxy that is not an http or https URL.
+    Raise FetchRefused for a proxy that is not an http or https URL.
     """
     proxy = getproxies_environment().get(parts.scheme, "")
     if not proxy or proxy_bypass_environment(parts.hostname or ""):
@@ -308,14 +304,14 @@ def environment_proxy(parts: Any) -> str:
     if not is_http_url(proxy):
         # The lower-case variable has precedence.
         variable = max(name for name in os.environ if name.lower() == f"{parts.scheme}_proxy")
-        raise InvalidProxy(f"the proxy in {variable} is not an http or https URL")
+        raise FetchRefused(f"the proxy in {variable} is not an http or https URL")
     return proxy
 
 
 def connection_to(url: str, seconds: float, proxies: bool = False) -> Connection:
     """Return a connection to the host of a URL. Raise http.client.InvalidURL where it is not an http or https URL.
 
-    proxies: use the proxies of the environment; raise InvalidProxy where one is not valid.
+    proxies: use the proxies of the environment; raise FetchRefused where one is not valid.
     """
     if not is_http_url(url):
         raise http.client.InvalidURL("not an http or https URL")
@@ -348,9 +344,9 @@ def fetch(
             break
         target = urljoin(url, location)
         if parts.scheme == "https" and urlsplit(target).scheme != "https":
-            raise RedirectRefused("a redirect from https to another scheme")
+            raise FetchRefused("a redirect from https to another scheme")
         url = target
-    raise RedirectRefused(f"more than {redirects} redirects")
+    raise FetchRefused(f"more than {redirects} redirects")
 
 
 def parse_json(body: str | bytes) -> Any:

@@ -200,12 +200,10 @@ def progress(directory: str, name: str) -> dict:
     # In this order: the result is written before the job ends.
     alive = job.alive()
     state = {"text": "", "alive": alive, "result": job.result()}
-    storage = ProjectDirectory(directory)
-    try:
+    storage, found = ProjectDirectory(directory), {}
+    # The job writes an invalid file again with its next step.
+    with suppress(Problem):
         found = storage.load("progress.json")
-    except Problem:
-        # The job writes the file again with its next step.
-        return state
     if found.get("job") != name:
         return state
     state["text"] = str(found.get("text", ""))

@@ -299,13 +299,10 @@ def garbled(resolved: dict, model: dict, values: dict[str, str], directory: str)
     """
     wrong = set()
     for name, service in model["services"].items():
-        if not reads_env(service, directory):
-            continue
-        overridden = mapping(service.get("environment"))
-        seen = (resolved.get("services", {}).get(name) or {}).get("environment") or {}
-        for key, value in values.items():
-            if key not in overridden and seen.get(key) != value.replace("$", "$$"):
-                wrong.add(key)
+        if reads_env(service, directory):
+            own = values.keys() - mapping(service.get("environment")).keys()
+            seen = (resolved.get("services", {}).get(name) or {}).get("environment") or {}
+            wrong |= {key for key in own if seen.get(key) != values[key].replace("$", "$$")}
     return sorted(wrong)
 
 

@@ -25,6 +25,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
     parse_json,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, redact_patterns
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import DEFAULT_MTU, OPTION_MTU
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
@@ -42,7 +43,6 @@ DATA_PATTERNS = ("image/*/imagedb/content/sha256/*", "containers/*", "volumes/*/
 CONTAINERD_PATTERNS = ("*.content.v1.content/blobs/sha256/*", "*.snapshotter.v1.*/snapshots/*", "*.runtime.v2.task/*/*")
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 PROJECT_LABEL = "com.docker.compose.project"
-SERVICE_LABEL = "com.docker.compose.service"
 PACKAGES = ("docker-ce", "docker-ce-cli", "docker.io", "docker-cli", "podman-docker", "containerd.io", "containerd",
             "runc", "docker-compose", "docker-compose-v2", "docker-compose-plugin", "nftables", "ca-certificates")
 PREFERENCES = "etc/apt/preferences.d/docker-engine"
@@ -457,22 +457,10 @@ def container_address(inspected: dict[str, Any]) -> str:
 
 def container_facts(inspected: dict[str, Any], digests: list[str]) -> dict[str, Any]:
     """Return the state of a container, without its environment."""
-    labels = (inspected.get("Config") or {}).get("Labels") or {}
-    state = inspected.get("State") or {}
-    return {
-        "service": labels.get(SERVICE_LABEL, ""),
-        "name": inspected.get("Name", "").lstrip("/"),
-        "id": inspected.get("Id", ""),
-        "image": (inspected.get("Config") or {}).get("Image", ""),
-        "image_id": inspected.get("Image", ""),
-        "image_digests": digests,
-        "state": state.get("Status", ""),
-        "health": (state.get("Health") or {}).get("Status", ""),
-        "restarts": inspected.get("RestartCount", 0),
-        "started_at": state.get("StartedAt", ""),
-        "exit_code": state.get("ExitCode", 0),
-        "oom_killed": bool(state.get("OOMKilled", False)),
-    }
+    found = container(inspected)
+    names = ("service", "name", "id", "image", "image_id", "restarts", "started_at", "exit_code", "oom_killed")
+    facts = {name: getattr(found, name) for name in names}
+    return {**facts, "image_digests": digests, "state": found.status, "health": found.health.replace("none", "")}
 
 
 def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:

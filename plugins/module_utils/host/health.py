@@ -216,13 +216,9 @@ def container_subnets(inspected: dict[str, Any]) -> list:
 
 def split_log(text: str) -> list[tuple[float, str]]:
     """Return (Unix time, printable line) of each line of an engine log with timestamps."""
-    rows = []
-    for line in text.split("\n"):
-        stamp, _sep, rest = line.partition(" ")
-        at = parse_time(stamp)
-        if at:
-            rows.append((at, printable(plain_line(printable(rest)))))
-    return rows
+    lines = (line.partition(" ") for line in text.split("\n"))
+    rows = ((parse_time(stamp), rest) for stamp, _sep, rest in lines)
+    return [(at, printable(plain_line(printable(rest)))) for at, rest in rows if at]
 
 
 def plain_line(text: str) -> str:
