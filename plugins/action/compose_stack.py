@@ -125,7 +125,10 @@ class ActionModule(PipelinedActionBase):
             failures = 0
             if now.get("result") or not now.get("alive"):
                 # Only after the job has ended: otherwise its result would be lost.
-                self._forget(here, arguments, job, task_vars)
+                wrong = trouble(self._query("forget", arguments, job, task_vars))
+                if wrong:
+                    left = "the state of its job stays on the host until a later run removes it"
+                    display.warning(f"{here}: {left}: {wrong}")
                 interrupted = f"the work on {project} was interrupted on the host: run the same command again"
                 return now.get("result") or unknown(interrupted)
             text = printable(str(now.get("text") or ""), 200)
@@ -134,12 +137,6 @@ class ActionModule(PipelinedActionBase):
                 display.display(f"  {here}: {shown}")
         hangs = f"the work on {project} continues after its limit of {limit} s"
         return unknown(f"{hangs}: check what hangs on the host, then run the same command again")
-
-    def _forget(self, here: str, arguments: dict, job: str, task_vars: dict | None) -> None:
-        """Remove the state of a job that has ended. A failure is only a warning, since the result is known."""
-        wrong = trouble(self._query("forget", arguments, job, task_vars))
-        if wrong:
-            display.warning(f"{here}: the state of its job stays on the host until a later run removes it: {wrong}")
 
 
 def trouble(answer: dict) -> str:

@@ -202,10 +202,6 @@ status:
     - The state of each service. C(state) is V(running), V(starting), V(failed), or V(exited) (ended successfully).
   returned: always
   type: dict
-  sample:
-    prover-agent:
-      {state: running, health: healthy, image: "aztecprotocol/aztec:2.1.5", image_id: "sha256:0f3a", restarts: 0,
-       exit_code: null, meaning: ""}
 logs:
   description: Last log lines of the containers that failed, with secrets hidden.
   returned: on failure
@@ -230,13 +226,14 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import containers as states
@@ -279,16 +276,8 @@ KEEP_USER_PROCESSES = (
 RESERVED_SECONDS = 300
 # Seconds to wait for the next exit of a container in a restart loop, to read its exit code.
 LOOP_PATIENCE = 20.0
-# What Docker prints for an image or a container that does not exist. After any other failure it may exist.
-MISSING = re.compile(r"no such (?:image|container|object)|not found", re.IGNORECASE)
-
-
-def seconds_since(stamp: str, now: float) -> float:
-    """Return the seconds from a time stamp of Docker to now, 0 if the stamp is not set."""
-    found = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", stamp)
-    if not found or found.group(1) == "0001":
-        return 0.0
-    return now - datetime(*map(int, found.groups()), tzinfo=timezone.utc).timestamp()
+# What Docker prints for an object that does not exist. After any other failure it may exist.
+MISSING = re.compile(r"no such (?:image|container|object|network)|not found", re.IGNORECASE)
 
 
 class ComposeProject:
@@ -333,9 +322,14 @@ class ComposeProject:
         reserve = RESERVED_SECONDS + self.desired.timeout
         return max(RESERVED_SECONDS, self.end - time.monotonic() - reserve)
 
-    def run_checked(self, what: str, *arguments: str, seconds: float = 0) -> str:
-        """Run the docker command and return its output. Raise Problem if it fails. what: the action, for the error."""
+    def run_checked(self, what: str, *arguments: str, seconds: float = 0, missing: re.Pattern | None = None) -> str:
+        """Run the docker command and return its output. Raise Problem if it fails.
+
+        what: the action, for the error. missing: errors that mean that the object does not exist, which returns ''.
+        """
         code, out, err = self.run(*arguments, seconds=seconds)
+        if code and missing and missing.search(err):
+            return ""
         if code:
             raise Problem(f"{what} failed: {self.error_summary(err or out)}")
         return out
@@ -346,14 +340,18 @@ class ComposeProject:
         relevant = [line for line in lines if re.search(r"error|invalid|fail|denied|cannot|not |no ", line, re.I)]
         return printable("; ".join((relevant or lines)[-3:]), 400) or "no error output"
 
-    def compose(self, *arguments: str) -> tuple:
-        names = (files.COMPOSE_FILE, files.OVERRIDE_FILE)
-        paths = [self.storage.path(name) for name in names if os.path.exists(self.storage.path(name))]
-        return self.run(*self._compose_words(self.desired.directory, paths), *arguments, seconds=self.work_seconds())
-
-    def _compose_words(self, directory: str, paths: list) -> list:
+    def compose_words(self, directory: str) -> list:
+        """Return the compose command for the files in a directory."""
+        paths = [posixpath.join(directory, name) for name in (files.COMPOSE_FILE, files.OVERRIDE_FILE)]
         words = ["compose", "--project-name", self.desired.project, "--project-directory", directory]
-        return words + [word for path in paths for word in ("--file", path)]
+        return words + [word for path in paths if os.path.exists(path) for word in ("--file", path)]
+
+    def compose_up(self, *arguments: str) -> None:
+        """Create and start containers. Raise Problem if Compose fails."""
+        words = [*self.compose_words(self.desired.directory), "up", "--detach", *arguments]
+        code, out, err = self.run(*words, seconds=self.work_seconds())
+        if code:
+            raise Problem(self.error_summary(err or out))
 
     def engine_problem(self) -> str | None:
         """Return None if the engine replies, else why it does not."""
@@ -375,17 +373,10 @@ class ComposeProject:
 
     def containers(self) -> list:
         """Return the project's containers. Raise Problem if the engine does not reply."""
-        out = self.run_checked(
-            "Querying Docker for containers",
-            "ps",
-            "--all",
-            "--quiet",
-            "--no-trunc",
-            "--filter",
-            f"label={files.LABEL_PROJECT}={self.desired.project}",
-            "--filter",
-            "label=com.docker.compose.oneoff=False",
-        )
+        labels = (f"label={files.LABEL_PROJECT}={self.desired.project}", "label=com.docker.compose.oneoff=False")
+        filters = [word for label in labels for word in ("--filter", label)]
+        what = "Querying Docker for containers"
+        out = self.run_checked(what, "ps", "--all", "--quiet", "--no-trunc", *filters)
         healthy = self.storage.load("state.json").get("healthy", {})
         return [
             states.container(found, healthy.get(found["Id"]) == (found.get("State") or {}).get("StartedAt"))
@@ -396,37 +387,33 @@ class ComposeProject:
         """Return the ids of the images that exist, by reference. Raise Problem if Docker does not reply."""
         found = {}
         for reference in sorted(set(references)):
-            code, out, err = self.run("image", "inspect", "--format", "{{.Id}}", reference)
-            if code == 0:
-                found[reference] = out.strip()
-            elif not MISSING.search(err):
-                raise Problem(f"Querying Docker for image {reference} failed: {self.error_summary(err or out)}")
-        return found
+            words = ("image", "inspect", "--format", "{{.Id}}", reference)
+            found[reference] = self.run_checked(f"Querying Docker for image {reference}", *words, missing=MISSING)
+        return {reference: out.strip() for reference, out in found.items() if out}
 
     def network_problem(self) -> str | None:
         """Return None if the network is correct, or `missing`. Raise Problem if it has other settings."""
         desired = self.desired.network
         if not desired:
             return None
-        code, out, err = self.run("network", "inspect", desired["name"])
-        if code:
-            if "no such network" in err.lower() or "not found" in err.lower():
-                return "missing"
-            raise Problem(f"Querying Docker for network {desired['name']} failed: {self.error_summary(err)}")
+        what = f"Querying Docker for network {desired['name']}"
+        out = self.run_checked(what, "network", "inspect", desired["name"], missing=MISSING)
+        if not out:
+            return "missing"
         found = json.loads(out)[0]
-        bridge = (found.get("Options") or {}).get(files.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
-        remedy = docker_networks.recreation_steps(desired["name"])
-        if bridge != desired["bridge"]:
-            raise Problem(f"network {desired['name']} has bridge {bridge}, not {desired['bridge']}: {remedy}")
-        subnets = [item.get("Subnet") for item in (found.get("IPAM") or {}).get("Config") or []]
-        for key in ("ipv4_subnet", "ipv6_subnet"):
-            if desired[key] and desired[key] not in subnets:
-                raise Problem(
-                    f"network {desired['name']} has {', '.join(map(str, subnets))}, not {desired[key]}: {remedy}"
-                )
-        mtu = int((found.get("Options") or {}).get(docker_networks.OPTION_MTU) or docker_networks.DEFAULT_MTU)
-        if desired["mtu"] and desired["mtu"] != mtu:
-            raise Problem(f"network {desired['name']} has MTU {mtu}, not {desired['mtu']}: {remedy}")
+        options = found.get("Options") or {}
+        bridge = options.get(files.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
+        subnets = [str(item.get("Subnet")) for item in (found.get("IPAM") or {}).get("Config") or []]
+        mtu = int(options.get(docker_networks.OPTION_MTU) or docker_networks.DEFAULT_MTU)
+        for kind, seen, key in (
+            ("bridge ", [bridge], "bridge"),
+            ("", subnets, "ipv4_subnet"),
+            ("", subnets, "ipv6_subnet"),
+            ("MTU ", [mtu], "mtu"),
+        ):
+            if desired[key] and desired[key] not in seen:
+                wrong = f"network {desired['name']} has {kind}{', '.join(map(str, seen))}, not {desired[key]}"
+                raise Problem(f"{wrong}: {docker_networks.recreation_steps(desired['name'])}")
         return None
 
     # --- inspecting --------------------------------------------------------------------------------------------
@@ -440,17 +427,13 @@ class ComposeProject:
         engine_problem = None
         containers: list = []
         images: dict = {}
-        network = None
-        if self.docker_path:
-            try:
-                containers = self.containers() if desired.state != "pulled" else []
-                images = self.image_ids(list(desired.images.values()))
-            except Problem as problem:
-                engine_problem = self.engine_problem()
-                if engine_problem is None:
-                    raise problem
-        else:
-            engine_problem = "no docker command on this host"
+        try:
+            containers = self.containers() if desired.state != "pulled" else []
+            images = self.image_ids(list(desired.images.values()))
+        except Problem:
+            engine_problem = self.engine_problem()
+            if engine_problem is None:
+                raise
         if engine_problem and not self.module.check_mode:
             hangs = "did not end" in engine_problem
             remedy = RESTART_DOCKER if hangs else "install and start it first"
@@ -462,23 +445,15 @@ class ComposeProject:
             for reference in sorted(set(desired.images.values()) - set(images)):
                 actions.append({"do": "pull", "what": reference})
         if desired.state == "present":
-            network = "missing" if engine_problem and desired.network else None
-            if not engine_problem:
-                network = self.network_problem()
-            if network:
+            if desired.network and (engine_problem or self.network_problem()):
                 actions.append({"do": "network", "what": desired.network["name"]})
             actions += self._file_actions(state)
             if not engine_problem and self.storage.load("pending.json"):
                 actions.append({"do": "finish", "what": "an earlier run that was interrupted"})
             now = time.time()
-            running_for = {each.id: seconds_since(each.started_at, now) for each in containers}
-            actions += states.container_actions(
-                desired.project,
-                desired.model,
-                states.Engine(tuple(containers), images),
-                state.get("services", {}),
-                running_for,
-            )
+            running_for = {each.id: each.running_for(now) for each in containers}
+            memory = state.get("services", {})
+            actions += states.container_actions(desired.project, desired.model, containers, images, memory, running_for)
         if self.storage.lock_descriptor is None and self.storage.busy():
             actions.append({"do": "wait", "service": desired.project, "why": "another run works on it"})
         return {"actions": actions, "containers": containers, "images": images, "engine": engine_problem is None}
@@ -487,13 +462,8 @@ class ComposeProject:
         desired, actions = self.desired, []
         if not self.storage.is_secure("", 0o700):
             actions.append({"do": "directory", "what": desired.directory})
-        for path in desired.directories:
-            if not os.path.isdir(path):
-                actions.append({"do": "directory", "what": path})
-        for name, text in desired.contents.items():
-            same = without_header(self.storage.read(name)) == without_header(text)
-            if not same or not self.storage.is_secure(name, 0o600):
-                actions.append({"do": "write", "what": name})
+        actions += [{"do": "directory", "what": path} for path in desired.directories if not os.path.isdir(path)]
+        actions += [{"do": "write", "what": name} for name in self.outdated_files(desired.contents, ignore_header=True)]
         for parent in sorted({posixpath.dirname(name) for name in desired.files} - {""}):
             if os.path.isdir(self.storage.path(parent)) and not self.storage.is_secure(parent, 0o700):
                 actions.append({"do": "directory", "what": self.storage.path(parent)})
@@ -522,49 +492,37 @@ class ComposeProject:
         ]
         before = self.storage.read(files.ENV_FILE) or ""
         after = desired.env_text if present else ""
-        secret = set(desired.secrets) | set(state.get("secret_keys", []))
         # A variable that was set manually may be secret, too.
-        secret |= set(dotenv.lines_by_key(before)) - set(desired.values)
-        shown.append(
-            (
-                files.ENV_FILE,
-                files.env_lines(before, "", secret, MASK),
-                files.env_lines(after, before, secret, MASK) if after else "",
-            )
-        )
-        names = dict.fromkeys([*desired.files, *state.get("files", [])])
-        for name in names:
+        manual = set(dotenv.lines_by_key(before)) - set(desired.values)
+        secret = {*desired.secrets, *state.get("secret_keys", []), *manual}
+        texts = [files.env_lines(text, other, secret, MASK) for text, other in ((before, ""), (after, before))]
+        shown.append((files.ENV_FILE, *texts))
+        for name in dict.fromkeys([*desired.files, *state.get("files", [])]):
             old, new = self.storage.read(name), desired.files.get(name)
             marked = f"{MASK} (changed)\n" if old is not None and old != new else f"{MASK}\n"
             shown.append((name, "" if old is None else f"{MASK}\n", "" if new is None else marked))
-        for name, old, new in shown:
-            if without_header(old) != without_header(new):
+        for name, *texts in shown:
+            if without_header(texts[0]) != without_header(texts[1]):
                 title = self.storage.path(name)
-                found.append(
-                    {
-                        "before_header": title,
-                        "after_header": title,
-                        "before": desired.redactor(printable_lines(desired.redactor(old))),
-                        "after": desired.redactor(printable_lines(desired.redactor(new))),
-                    }
-                )
+                old, new = (desired.redactor(printable_lines(desired.redactor(text))) for text in texts)
+                found.append({"before_header": title, "after_header": title, "before": old, "after": new})
         return found
 
     # --- applying ----------------------------------------------------------------------------------------------
 
-    def report_progress(self, text: str) -> None:
-        """Write what is in progress to the file that the controller reads."""
+    def report_progress(self, text: str, log: bool = False) -> None:
+        """Write what is in progress to the file that the controller reads. log: whether PULL_LOG has more."""
         if text != self._reported and os.path.isdir(self.storage.own):
             self._reported = text
-            found = {"job": self.job, "text": self.desired.redactor(text), "at": time.time()}
+            found = {"job": self.job, "text": self.desired.redactor(text), "log": log, "at": time.time()}
             # While this run waits, another one may remove the project.
             with suppress(FileNotFoundError):
                 self.storage.save("progress.json", found)
 
-    def record(self, text: str) -> None:
+    def record(self, text: str, log: bool = False) -> None:
         """Report an action that begins, and keep it for the result."""
         self.done.append(text)
-        self.report_progress(text)
+        self.report_progress(text, log)
 
     def validate(self) -> None:
         """Let Compose read the new files before they replace the current ones."""
@@ -572,11 +530,8 @@ class ComposeProject:
         # In memory, since they contain secrets. Ansible's own temporary directory causes a warning when it is created.
         with tempfile.TemporaryDirectory(prefix="compose_stack.", dir="/run") as staging:
             for name in files.PROJECT_FILES:
-                path = posixpath.join(staging, name)
-                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-                    handle.write(desired.contents[name].encode("utf-8", "surrogateescape"))
-            paths = [posixpath.join(staging, name) for name in (files.COMPOSE_FILE, files.OVERRIDE_FILE)]
-            code, out, err = self.run(*self._compose_words(staging, paths), "config", "--format", "json")
+                write_atomically(posixpath.join(staging, name), desired.contents[name])
+            code, out, err = self.run(*self.compose_words(staging), "config", "--format", "json")
         if code:
             error = self.error_summary(err or out).replace(staging, desired.directory)
             variable = self.module.params["override_variable"]
@@ -591,11 +546,8 @@ class ComposeProject:
 
     def pull(self, references: list) -> None:
         for reference in references:
-            self.record(f"pull {reference}")
+            self.record(f"pull {reference}", log=True)
             log = posixpath.join(self.storage.own, PULL_LOG)
-            self.storage.save(
-                "progress.json", {"job": self.job, "text": f"pull {reference}", "log": True, "at": time.time()}
-            )
             into = ("sh", "-c", 'umask 077; log=$1; shift; exec "$@" >"$log" 2>&1', "sh", log)
             code, dummy, dummy2 = self.run("pull", reference, seconds=self.work_seconds(), before=into)
             with open(log, encoding="utf-8", errors="replace") as handle:
@@ -612,10 +564,9 @@ class ComposeProject:
         networks = json.loads(self.run_checked(what, "network", "inspect", *names)) if names else []
         subnets = [one.get("Subnet", "") for net in networks for one in (net.get("IPAM") or {}).get("Config") or []]
         taken = [*subnets, *name_servers(Path("/"))]
+        available = docker_networks.pools_of(json.loads(pools))
         try:
-            return docker_networks.choose_subnet(
-                docker_networks.pools_of(json.loads(pools)), routes, self.desired.network["avoid"], taken
-            )
+            return docker_networks.choose_subnet(available, routes, self.desired.network["avoid"], taken)
         except ValueError as wrong:
             raise Problem(f"{wrong}: set aztec_docker_ipv4_subnet to a subnet that is free") from wrong
 
@@ -640,59 +591,60 @@ class ComposeProject:
             what = f"Creating network {desired['name']} on bridge {desired['bridge']}"
             raise Problem(f"{what} failed: {self.error_summary(err or out)}")
 
+    def outdated_files(self, contents: dict, ignore_header: bool = False) -> list:
+        """Return the names of the files that do not have this content or mode 0600."""
+        found = {name: self.storage.read(name) for name in contents}
+        if ignore_header:
+            found, contents = ({n: without_header(text) for n, text in one.items()} for one in (found, contents))
+        return [n for n, text in contents.items() if found[n] != text or not self.storage.is_secure(n, 0o600)]
+
     def write_files(self, contents: dict, unlink: list) -> None:
         """Write files, by name, and remove others from the directory."""
         secure(self.storage.directory, 0o700)
         for parent in sorted({posixpath.dirname(name) for name in contents} - {""}):
             if os.path.isdir(self.storage.path(parent)):
                 secure(self.storage.path(parent), 0o700)
-        order = [name for name in contents if name not in files.PROJECT_FILES]
-        for name in [*order, *(name for name in files.PROJECT_FILES if name in contents)]:
-            if self.storage.read(name) != contents[name] or not self.storage.is_secure(name, 0o600):
-                self.storage.write(name, contents[name])
+        outdated = self.outdated_files(contents)
+        last = [name for name in files.PROJECT_FILES if name in outdated]
+        for name in [*(name for name in outdated if name not in last), *last]:
+            self.storage.write(name, contents[name])
         for name in unlink:
             self.storage.remove(name, self.desired.directories)
 
     def up(self, model: dict, force: list) -> None:
         """Create and start the containers that differ from the files. Raise Problem if Compose fails."""
         for each in self.containers():
-            known = each.service in model["services"]
-            if known and each.name not in files.names_of(
-                self.desired.project, each.service, model["services"][each.service]
-            ):
+            service = model["services"].get(each.service)
+            if service is not None and each.name not in files.names_of(self.desired.project, each.service, service):
                 # An interrupted recreation leaves it behind.
                 what = f"Removing container {each.name}"
                 self.run_checked(what, "rm", "--force", each.id, seconds=self.work_seconds())
-            elif each.status == "paused":
-                self.run_checked(f"Unpausing container {each.name}", "unpause", each.id)
+            else:
+                self.unpause(each)
         if force:
-            code, out, err = self.compose("up", "--detach", "--no-deps", "--force-recreate", *sorted(set(force)))
-            if code:
-                raise Problem(self.error_summary(err or out))
-        code, out, err = self.compose("up", "--detach", "--remove-orphans")
-        if code:
-            raise Problem(self.error_summary(err or out))
+            self.compose_up("--no-deps", "--force-recreate", *sorted(set(force)))
+        self.compose_up("--remove-orphans")
+
+    def unpause(self, each) -> None:
+        """Unpause a container that is paused."""
+        if each.status == "paused":
+            self.run_checked(f"Unpausing container {each.name}", "unpause", each.id)
 
     def watch(self, before: dict, timeout: float) -> tuple:
         """Wait for the containers. Return the verdict, the failed containers and all containers.
 
         before: restarts at the start of the wait, by container.
         """
-        begun = time.monotonic()
-        pause = 0.3
-        healthy: set = set()
+        begun, pause, healthy = time.monotonic(), 0.3, set()
         while True:
-            now = time.time()
-            waited = time.monotonic() - begun
-            containers = [self._recall(each, healthy) for each in self.containers()]
+            now, waited = time.time(), time.monotonic() - begun
+            containers = self.containers()
+            healthy |= {(each.id, each.started_at) for each in containers if each.health == "healthy"}
+            recalled = [(each, (each.id, each.started_at) in healthy) for each in containers]
+            containers = [replace(each, was_healthy=each.was_healthy or seen) for each, seen in recalled]
             watched = [
-                states.Watched(
-                    each,
-                    before.get(each.id, 0),
-                    seconds_since(each.started_at, now),
-                    (each.id, each.started_at) in healthy,
-                )
-                for each in containers
+                states.Watched(each, before.get(each.id, 0), each.running_for(now), seen)
+                for each, (_each, seen) in zip(containers, recalled)
             ]
             found, failed = states.verdict(watched, waited, timeout)
             if found != "wait":
@@ -703,23 +655,7 @@ class ComposeProject:
             time.sleep(min(pause, max(timeout - waited, 0.05)))
             pause = min(pause * 1.3, 2.0)
 
-    @staticmethod
-    def _recall(each, healthy: set):
-        key = (each.id, each.started_at)
-        if each.health == "healthy":
-            healthy.add(key)
-        if key in healthy and not each.was_healthy:
-            return replace(each, was_healthy=True)
-        return each
-
-    # These three only report, and must not prevent a rollback: none of them raises Problem.
-
-    def containers_if_available(self) -> list:
-        """Return the project's containers, none if Docker does not reply."""
-        try:
-            return self.containers()
-        except Problem:
-            return []
+    # These two only report, and must not prevent a rollback: neither of them raises Problem.
 
     def after_exit(self, each):
         """Return a failed container after its next exit: in a restart loop, it may run at this moment."""
@@ -739,9 +675,8 @@ class ComposeProject:
             # One stream keeps the lines in order.
             together = ("sh", "-c", 'exec "$@" 2>&1', "sh")
             try:
-                code, out, dummy = self.run(
-                    "logs", "--tail", str(LOG_LINES), each.id, seconds=REPORT_TIMEOUT, before=together
-                )
+                words = ("logs", "--tail", str(LOG_LINES), each.id)
+                code, out, dummy = self.run(*words, seconds=REPORT_TIMEOUT, before=together)
             except Problem:
                 break
             if code == 0:
@@ -785,8 +720,7 @@ class ComposeProject:
             if action["do"] not in ("pull", "network", "directory"):
                 self.done.append(describe(action))
         only_wait = all(action["do"] == "wait" for action in actions)
-        before = {each.id: each.restarts for each in containers}
-        error = ""
+        before, error = {each.id: each.restarts for each in containers}, ""
         if not only_wait:
             self.prepare(state, containers, images)
             unlink = [action["what"] for action in actions if action["do"] == "unlink"]
@@ -803,9 +737,8 @@ class ComposeProject:
         else:
             verdict, failed, containers = self.watch(before, desired.timeout)
         if verdict == "ok":
-            self.save_good_state(state, containers, images)
-            changed = not only_wait
-            return {"changed": changed, "actions": self.done, "status": states.status_of(containers)}
+            self.save_good_state(state, desired.contents, desired.secrets, containers)
+            return {"changed": not only_wait, "actions": self.done, "status": states.status_of(containers)}
         return self.failed(state, containers, failed, images, error, only_wait)
 
     def prepare(self, state: dict, containers: list, images: dict) -> None:
@@ -820,8 +753,7 @@ class ComposeProject:
             if any(each.status in ("running", "restarting", "paused") for each in containers):
                 self.report_progress(f"stopping the previous version of {self.desired.project}")
                 for each in containers:
-                    if each.status == "paused":
-                        self.run_checked(f"Unpausing container {each.name}", "unpause", each.id)
+                    self.unpause(each)
                 stop = ("compose", "--project-name", self.desired.project, "stop")
                 self.run_checked(f"Stopping {self.desired.project}", *stop, seconds=self.work_seconds())
             mark = fingerprint(self.desired.data_directory)
@@ -831,19 +763,16 @@ class ComposeProject:
         state["secret_keys"] = sorted({*state.get("secret_keys", []), *self.desired.secrets})
         self.storage.save("state.json", state)
 
-    def save_good_state(self, state: dict, containers: list, images: dict) -> None:
+    def save_good_state(self, state: dict, contents: dict, secret_keys: Iterable, containers: list) -> None:
         """Store the files and images that are running as the last good state."""
-        desired = self.desired
         current = state.get("good")
         good = f"good-{int((current or 'good-0').rpartition('-')[2]) + 1}"
-        if not current or any(
-            self.storage.read(f".stack/{current}/{name}") != text for name, text in desired.contents.items()
-        ):
-            shutil.rmtree(posixpath.join(self.storage.own, good), ignore_errors=True)
-            for name, text in desired.contents.items():
-                self.storage.write(f".stack/{good}/{name}", text)
-        else:
+        if current and all(self.storage.read(f".stack/{current}/{name}") == text for name, text in contents.items()):
             good = current
+        else:
+            shutil.rmtree(posixpath.join(self.storage.own, good), ignore_errors=True)
+            for name, text in contents.items():
+                self.storage.write(f".stack/{good}/{name}", text)
         services: dict = {}
         for each in containers:
             item = services.setdefault(each.service, {"hashes": [], "networks": list(each.networks)})
@@ -854,9 +783,9 @@ class ComposeProject:
             {
                 "good": good,
                 "services": services,
-                "files": sorted(desired.files),
-                "secret_keys": sorted(desired.secrets),
-                "healthy": {each.id: each.started_at for each in containers if each.was_healthy},
+                "files": sorted(set(contents).difference(files.PROJECT_FILES)),
+                "secret_keys": sorted(secret_keys),
+                "healthy": states.healthy_starts(containers),
             },
         )
         self.storage.forget("pending.json")
@@ -879,19 +808,23 @@ class ComposeProject:
         ]
         if error and not (failed and any(each.error for each in failed)):
             reasons.append(error)
-        status = states.status_of(containers)
-        result = {"changed": not only_wait, "actions": self.done, "status": status, "logs": logs, "rolled_back": False}
         printed = [line for line in logs if line.strip()]
         last = f"; last log line: {printable(printed[-1], 200)}" if printed else ""
         after, rolled_back = self.roll_back(state, containers, images, only_wait)
-        result["rolled_back"] = rolled_back
         if rolled_back:
-            result["status"] = states.status_of(self.containers_if_available())
-        result["msg"] = self.desired.redactor(
-            f"{self.desired.project} does not run: {'; '.join(reasons)}{last}. {after}"
-        )
-        result["failed"] = True
-        return result
+            containers = []
+            with suppress(Problem):
+                containers = self.containers()
+        message = f"{self.desired.project} does not run: {'; '.join(reasons)}{last}. {after}"
+        return {
+            "failed": True,
+            "changed": not only_wait,
+            "actions": self.done,
+            "status": states.status_of(containers),
+            "logs": logs,
+            "rolled_back": rolled_back,
+            "msg": self.desired.redactor(message),
+        }
 
     def roll_back(self, state: dict, containers: list, images: dict, only_wait: bool) -> tuple:
         """Roll back if possible. Return in words what was done, and whether the last good version runs."""
@@ -899,7 +832,8 @@ class ComposeProject:
         services = state.get("services", {})
         if not good or only_wait:
             return ("Nothing was changed: see its log" if only_wait else "There is no earlier state to restore"), False
-        names = self._good_names(good)
+        base = Path(self.storage.own, good)
+        names = [str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()]
         contents = {name: self.storage.read(f".stack/{good}/{name}") for name in names}
         same = {name: without_header(text) for name, text in contents.items()} == {
             name: without_header(text) for name, text in desired.contents.items()
@@ -925,53 +859,23 @@ class ComposeProject:
                 contents, [name for name in [*desired.contents, *state.get("files", [])] if name not in contents]
             )
             before = {each.id: each.restarts for each in self.containers()}
-            code, out, err = self.compose("up", "--detach", "--remove-orphans")
-            if code != 0:
-                raise Problem(self.error_summary(err or out))
+            self.compose_up("--remove-orphans")
             found, failed, now = self.watch(before, desired.timeout)
         except Problem as problem:
             return f"The rollback failed too: {problem}", False
         if found != "ok" or not now:
             stopped = ", ".join(f"{each.name} is {each.status}" for each in failed)
             return f"The rollback failed too: {stopped or 'no container started'}", False
-        self.save_restored_state(state, now, good)
+        self.save_good_state(state, contents, state.get("secret_keys", []), now)
         return "The last good files and images are back and run", True
-
-    def _good_names(self, good: str) -> list:
-        base = posixpath.join(self.storage.own, good)
-        return [
-            posixpath.relpath(posixpath.join(root, name), base)
-            for root, dummy, names in os.walk(base)
-            for name in names
-        ]
-
-    def save_restored_state(self, state: dict, containers: list, good: str) -> None:
-        """Store that the last good state runs again, in new containers."""
-        names = [name for name in self._good_names(good) if name not in files.PROJECT_FILES]
-        for each in containers:
-            item = state["services"].setdefault(each.service, {})
-            item.update(
-                hashes=[each.config_hash], networks=list(each.networks), image=each.image, image_id=each.image_id
-            )
-        state["files"] = sorted(names)
-        state["healthy"] = {each.id: each.started_at for each in containers if each.was_healthy}
-        self.storage.save("state.json", state)
-        self.storage.forget("pending.json")
 
     def absent(self, actions: list) -> dict:
         self.touched = True
         self.done += [describe(action) for action in actions]
         if any(action["do"] == "remove" for action in actions):
             self.report_progress(f"removing {self.desired.project}")
-            self.run_checked(
-                f"Removing {self.desired.project}",
-                "compose",
-                "--project-name",
-                self.desired.project,
-                "down",
-                "--remove-orphans",
-                seconds=self.work_seconds(),
-            )
+            down = ("compose", "--project-name", self.desired.project, "down", "--remove-orphans")
+            self.run_checked(f"Removing {self.desired.project}", *down, seconds=self.work_seconds())
         for action in actions:
             if action["do"] == "unlink" and action["what"] != ".stack":
                 self.storage.remove(action["what"], [])
@@ -992,13 +896,9 @@ class ComposeProject:
 
     def remember_health(self, containers: list) -> None:
         """Store which containers were healthy, which Docker does not keep: only health that is lost is a failure."""
-        state = self.storage.load("state.json")
-        if not state or self.storage.busy():
-            return
-        healthy = {each.id: each.started_at for each in containers if each.was_healthy}
-        if healthy != state.get("healthy"):
-            state["healthy"] = healthy
-            self.storage.save("state.json", state)
+        state, healthy = self.storage.load("state.json"), states.healthy_starts(containers)
+        if state and healthy != state.get("healthy") and not self.storage.busy():
+            self.storage.save("state.json", {**state, "healthy": healthy})
 
 
 def describe(action: dict) -> str:
@@ -1007,14 +907,6 @@ def describe(action: dict) -> str:
         return f"{action['do']} {action['service']}: {action['why']}"
     words = {"directory": "create directory", "unlink": "remove", "network": "create network"}
     return f"{words.get(action['do'], action['do'])} {action['what']}"
-
-
-def follow(module: AnsibleModule) -> dict:
-    """Return the result of a call that queries or removes a job."""
-    if module.params["_phase"] == "forget":
-        Job(module.params["_job"]).forget()
-        return {}
-    return progress(module.params["directory"], module.params["_job"])
 
 
 def main() -> None:
@@ -1059,8 +951,11 @@ def main() -> None:
     module.run_command_environ_update = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     phase = module.params["_phase"]
     try:
-        if phase in ("progress", "forget"):
-            module.exit_json(changed=False, **follow(module))
+        if phase == "progress":
+            module.exit_json(changed=False, **progress(module.params["directory"], module.params["_job"]))
+        if phase == "forget":
+            Job(module.params["_job"]).forget()
+            module.exit_json(changed=False)
         desired = DesiredState(module.params)
     except Problem as problem:
         module.fail_json(msg=str(problem))
@@ -1106,9 +1001,9 @@ def outcome(stack: ComposeProject, phase: str) -> dict:
         message = f"{desired.directory}: {wrong.strerror}{where}"
     message = desired.redactor(printable(desired.redactor(message)))
     result = {"failed": True, "changed": stack.touched, "msg": message, "actions": stack.done}
+    result.update(status={}, logs=[], rolled_back=False)
     # The work was interrupted after it had changed something.
-    known = {"known": False} if stack.touched else {}
-    return {**result, "status": {}, "logs": [], "rolled_back": False, **known}
+    return {**result, "known": False} if stack.touched else result
 
 
 def run(stack: ComposeProject, phase: str) -> dict:

@@ -145,59 +145,37 @@ host_info:
       description: Time of the host's clock, in seconds since 1970.
       type: float
     addresses:
-      description: Addresses of the host, without loopback and link-local addresses.
+      description: Addresses of the host, without loopback and link-local ones. C(default_address) is the source address
+        of the default route.
       type: list
       elements: str
-    default_address:
-      description: Source address of the default route.
-      type: str
     os:
       description: C(id), C(version_id), C(codename), C(architecture), C(kernel), C(apt), C(apparmor).
       type: dict
     hardware:
       description:
-        - C(vcpus), C(cores), C(cpu_model), C(cpu_flags), C(memory_bytes), C(link_mbps), C(interface) (of the default
-          route).
-        - C(memory_limited) is whether C(memory_bytes) is a limit of the host's cgroups.
+        - C(vcpus), C(cores), C(cpu_model), C(cpu_flags), C(memory_bytes), C(memory_limited) (by the host's cgroups),
+          C(link_mbps) and C(interface) of the default route.
         - C(disks) by path, each with C(size_bytes), C(free_bytes), C(kind), C(device), C(filesystem).
       type: dict
     engine:
       description:
-        - C(serves) is whether the engine responds, C(error) why not. C(version), C(api), C(architecture), C(source),
-          C(compose), C(packages) and C(apt_sources) describe it. C(managed) is whether docker_engine manages it.
-        - C(root), C(data_root), C(containerd_root) and C(containerd_configured) are data directories.
-          C(data_root_holds) and C(containerd_root_holds) are whether they contain data. C(containerd_store) is whether
-          images are in containerd.
-        - C(command) of its service, without secrets. C(daemon_json), C(daemon_json_loaded), C(daemon_json_names),
-          C(containerd_conf) and C(containerd_environment) describe its configuration. C(address_pools), C(rules),
-          C(translates_ipv6) its networks.
-        - C(snap), C(desktop), C(security), C(selinux_enforcing) and C(systemd) show whether the engine can be used.
-      type: dict
-    nft:
-      description: C(installed) is whether nftables is installed. C(version).
+        - C(serves) is whether the engine responds, C(error) why not. C(managed) is whether docker_engine manages it.
+        - Its version and packages, data directories, configuration files, command without secrets, address pools, and
+          what can make it unusable.
       type: dict
     guard:
       description:
-        - State of the port guard. C(installed), C(enabled), C(loaded) and C(outdated), the C(owner) of its tables, its
-          C(sections), C(problems) with the files of sections, C(saved_rulesets) that contain its tables, and the
-          C(denied) addresses, which were removed from the sources and tried to connect. C(table_problem) is why the
-          tables cannot be read.
+        - C(installed), C(enabled), C(loaded), C(outdated), C(owner) of the tables, C(sections), C(problems) with their
+          files, C(saved_rulesets) that contain the tables, and C(denied) addresses, which were removed from the sources
+          and tried to connect. C(table_problem) is why the tables cannot be read. C(nft) describes nftables.
       type: dict
-    interfaces:
-      description: Names of the network interfaces.
-      type: list
-      elements: str
-    nonlocal_bind:
-      description: Whether sockets can bind to addresses that the host does not have, now and after a reboot.
-      type: bool
     networks:
-      description:
-        - Bridge networks of the engine, each with C(name), C(bridge) (empty where not set), C(interface) (the name of
-          the bridge in any case), C(subnets), C(mtu).
+      description: Bridge networks of the engine, each with C(name), C(bridge), C(interface), C(subnets), C(mtu).
       type: list
       elements: dict
     routes:
-      description: Routes of the host, each with C(network), C(gateway) (empty for none), C(interface), C(mtu).
+      description: Routes, each with C(network), C(gateway), C(interface), C(mtu). C(interfaces) are all interfaces.
       type: list
       elements: dict
     listening:
@@ -212,53 +190,29 @@ host_info:
       type: dict
     projects:
       description:
-        - Containers of each project, as C(containers). Each has C(service), C(name), C(id), C(image), C(image_id),
-          C(image_digests), C(state), C(health), C(restarts), C(started_at), C(exit_code), C(oom_killed).
-        - With O(probe), also C(status), C(rpc), C(log_error), and by the kind of service C(broker_contact), C(clients),
-          C(tips), C(l1), C(synced), C(pinned), C(waiting), C(network_version).
+        - C(containers) of each project, each with C(service), C(name), C(id), C(image), C(image_id), C(image_digests),
+          C(state), C(health), C(restarts), C(started_at), C(exit_code), C(oom_killed) and, with O(probe), the responses
+          to the queries.
         - C(inventories) are the names of the inventories that manage the project, by the first lines of its files.
+        - C(busy_projects) are those that a job of M(aztec_ops.prover.compose_stack) is changing.
       type: dict
-    busy_projects:
-      description: Names of the Compose projects that a job of M(aztec_ops.prover.compose_stack) is changing.
-      type: list
-      elements: str
     connect:
       description: C(host), C(port), C(ok), C(status), C(source), C(error) of each connection of O(connect).
       type: list
       elements: dict
     l1:
-      description: Results of the queries in O(l1), in the same order, without URLs. Null without queries.
+      description:
+        - Results of the queries in O(l1) without URLs, as C(execution), C(consensus), C(signer) and C(debug), in the
+          same order. C(fault) is why a client cannot be queried, C(refused) the reason of each missing value.
       type: dict
-      contains:
-        execution:
-          description:
-            - C(chain_id), C(head), C(timestamp), C(syncing), C(code_bytes), C(balances), C(fees), C(traces). C(fault)
-              where the client cannot be queried, C(refused) with the reason of each missing value.
-          type: list
-          elements: dict
-        debug:
-          description: C(chain_id), C(head), C(traces) of clients that are queried only for traces.
-          type: list
-          elements: dict
-        consensus:
-          description: C(chain_id), C(head), C(sync), C(blobs), C(custody_groups), C(fault), C(refused).
-          type: list
-          elements: dict
-        signer:
-          description: C(known) addresses, C(up), C(fault), C(refused).
-          type: list
-          elements: dict
     repository_key:
       description: Text of the key at O(repository_key_url), else empty.
       type: str
     network:
-      description:
-        - C(where), C(cached), C(version), C(registry), C(errors) of the network's C(network_config.json). Null where it
-          is not queried.
+      description: C(where), C(cached), C(version), C(registry), C(errors) of the C(network_config.json).
       type: dict
     registry:
-      description:
-        - C(image), C(found), C(missing_at), C(errors) for each image of O(registry) that is not on the host.
+      description: C(image), C(found), C(missing_at), C(errors) for each image of O(registry) that is not on the host.
       type: list
       elements: dict
 """
@@ -278,34 +232,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files impo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import inventory_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import working
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import (
-    Engine,
-    EngineError,
-    engine_facts,
-    fetch_key,
-    hub_mirrors,
-    image_facts,
-    network_facts,
-    project_containers,
-    project_directory,
-    published_ports,
-)
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.hardware import (
-    file_sizes,
-    hardware,
-    operating_system,
-)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine as docker
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import hardware, network
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import Prober
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.image_registry import find_images
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import (
-    addresses,
-    default_address,
-    interfaces,
-    listening,
-    nonlocal_bind,
-    routes,
-    try_connection,
-)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.port_guard import guard_facts, nft_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import origin, query_l1
 
@@ -348,14 +278,15 @@ def invalid_argument(params: dict) -> str | None:
     return None
 
 
-def search_registries(engine: Engine, query: dict, facts: dict) -> list:
+def search_registries(engine: docker.Engine, query: dict, facts: dict) -> list:
     """Return find_images for the images that are not on the host. facts: engine_facts."""
     missing, mirrors = query.get("images") or [], query.get("mirrors") or []
     if missing and facts["serves"]:
-        present = image_facts(engine, missing)
+        present = docker.image_facts(engine, missing)
         missing = [image for image in missing if image not in present]
         # Do not query an engine again that did not return its info in time.
-        mirrors = [*mirrors, *(hub_mirrors(engine) if missing and not facts["error"] else [])]
+        info = engine.json("/info") if missing and not facts["error"] else {}
+        mirrors = [*mirrors, *map(str, (info.get("RegistryConfig") or {}).get("Mirrors") or [])]
     return find_images(missing, mirrors) if missing else []
 
 
@@ -374,17 +305,17 @@ def limited_runner(module: AnsibleModule) -> Callable:
 def collect(module: AnsibleModule, root: Path) -> dict:
     """Return the information about the host."""
     params, run = module.params, limited_runner(module)
-    engine = Engine(os.environ.get("DOCKER_HOST", ""))
+    engine = docker.Engine(os.environ.get("DOCKER_HOST", ""))
     with ThreadPoolExecutor(max_workers=8) as pool:
         connections = [
-            pool.submit(try_connection, target["host"], target["port"], params["connect_timeout"])
+            pool.submit(network.try_connection, target["host"], target["port"], params["connect_timeout"])
             for target in params["connect"]
         ]
         queries = json.loads(params["l1"]) if params["l1"] else {}
         l1 = pool.submit(query_l1, queries) if queries else None
-        network = pool.submit(query_network, queries["network"]) if "network" in queries else None
-        key = pool.submit(fetch_key, params["repository_key_url"]) if params["repository_key_url"] else None
-        engine_found = pool.submit(engine_facts, engine, run, root)
+        config = pool.submit(query_network, queries["network"]) if "network" in queries else None
+        key = pool.submit(docker.fetch_key, params["repository_key_url"]) if params["repository_key_url"] else None
+        engine_found = pool.submit(docker.engine_facts, engine, run, root)
         nft = pool.submit(nft_facts, run, root)
         found = engine_found.result()
         # The disks of images and packages as well.
@@ -392,15 +323,15 @@ def collect(module: AnsibleModule, root: Path) -> dict:
         info = {
             "hostname": platform.node(),
             "time": time.time(),
-            "addresses": addresses(root),
-            "interfaces": interfaces(root),
-            "routes": routes(root),
-            "nonlocal_bind": nonlocal_bind(root),
-            "default_address": default_address(),
-            "os": operating_system(root),
-            "hardware": hardware(root, list(paths)),
-            "files": file_sizes(root, params["list_directories"]),
-            "listening": listening(root),
+            "addresses": network.addresses(root),
+            "interfaces": network.interfaces(root),
+            "routes": network.routes(root),
+            "nonlocal_bind": network.nonlocal_bind(root),
+            "default_address": network.default_address(),
+            "os": hardware.operating_system(root),
+            "hardware": hardware.hardware(root, list(paths)),
+            "files": hardware.file_sizes(root, params["list_directories"]),
+            "listening": network.listening(root),
             "nft": nft.result(),
             "engine": found,
             "images": {},
@@ -412,13 +343,13 @@ def collect(module: AnsibleModule, root: Path) -> dict:
         info["guard"] = guard_facts(root)
         directories = {name: {str(params["project_directories"].get(name, ""))} for name in params["projects"]}
         if info["engine"]["serves"]:
-            info["images"] = image_facts(engine, params["images"])
-            info["networks"] = network_facts(engine)
-            info["published"] = published_ports(engine)
+            info["images"] = docker.image_facts(engine, params["images"])
+            info["networks"] = docker.network_facts(engine)
+            info["published"] = docker.published_ports(engine)
             pairs = [
                 (name, shown, inspected)
                 for name in params["projects"]
-                for shown, inspected in project_containers(engine, name)
+                for shown, inspected in docker.project_containers(engine, name)
             ]
             if params["probe"]:
                 l1_urls = [url.strip() for url in params["l1_urls"].split(",") if url.strip()]
@@ -428,13 +359,13 @@ def collect(module: AnsibleModule, root: Path) -> dict:
                     shown.update(probe.result())
             for name, shown, inspected in pairs:
                 info["projects"][name]["containers"].append(shown)
-                directories[name].add(project_directory(inspected))
+                directories[name].add(docker.project_directory(inspected))
         for name, project in info["projects"].items():
             project["inventories"] = inventories(root, directories[name])
         info["connect"] = [connection.result() for connection in connections]
         info["l1"] = l1.result() if l1 else None
         info["registry"] = search_registries(engine, params["registry"], info["engine"])
-        info["network"] = network.result() if network else None
+        info["network"] = config.result() if config else None
         info["repository_key"] = key.result() if key else {"text": "", "error": ""}
     return info
 
@@ -475,7 +406,7 @@ def main() -> None:
             where = origin(module.params["repository_key_url"])
             module.fail_json(msg=f"the key at {where} cannot be read ({info['repository_key']['error']})")
         module.exit_json(changed=False, host_info={**info, "repository_key": info["repository_key"]["text"]})
-    except EngineError as error:
+    except docker.EngineError as error:
         module.fail_json(msg=f"the container engine stopped responding: {error.args[0]}; read its log and run again")
 
 

@@ -304,13 +304,11 @@ class Host:
             return False
         self.diff.append({"before_header": name, "after_header": name, "before": before, "after": text})
         self.act(f"{'write' if text else 'remove'} {name}")
-        if self.check:
-            return True
-        if not text:
+        if text and not self.check:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            write_atomically(path, text, 0o644)
+        elif not self.check:
             path.unlink()
-            return True
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_atomically(path, text, 0o644)
         return True
 
     def remove_directory(self, name: str) -> None:

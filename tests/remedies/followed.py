@@ -80,7 +80,6 @@ FOLLOWED = [
     ("The inventory does not have a host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
     ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
     # engines, containers and the CRS
-    ("network {} has bridge {}, not {}", f"{_COMPOSE}::test_network_is_created_and_a_wrong_one_is_rejected"),
     ("network {} has {}, not {}: on the host", f"{_COMPOSE}::test_network_is_created_and_a_wrong_one_is_rejected"),
     ("network {} has MTU {}, not {}: on the host", f"{_COMPOSE}::test_network_fits_the_host_and_the_fleet"),
     ("to a subnet that is free", f"{_COMPOSE}::test_missing_free_subnet_is_reported"),

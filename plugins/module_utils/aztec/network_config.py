@@ -7,15 +7,18 @@ The location of the file can contain a password: results contain only scheme, ho
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client import ApiClient, RequestError
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import error_text, parse_json
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
+    error_text,
+    is_http_url,
+    parse_json,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor, origin
 
 # What Aztec reads without NETWORK_CONFIG_LOCATION, in this order (cli/src/config/network_config.ts of 2.1 to 6).
@@ -40,12 +43,7 @@ def config_urls(location: str) -> list[str]:
     """
     if not location:
         return list(DEFAULT_URLS)
-    try:
-        parts = urlsplit(location)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    return [location] if usable else []
+    return [location] if is_http_url(location) else []
 
 
 def cached_path(data: str, network: str) -> str:
@@ -99,13 +97,11 @@ def read_cached(path: str) -> tuple[Any, float]:
 
     Raise ValueError where there is no file, where it is longer than MAX_FILE, or where it is not JSON.
     """
-    file = Path(path)
     try:
-        if not file.is_file():
+        if not os.path.isfile(path):
             raise ValueError("there is no cached copy")
-        with file.open("rb") as opened:
-            content = opened.read(MAX_FILE + 1)
-        changed = file.stat().st_mtime
+        with open(path, "rb") as file:
+            content, changed = file.read(MAX_FILE + 1), os.fstat(file.fileno()).st_mtime
     except OSError as error:
         raise ValueError(f"the cached copy cannot be read: {error_text(error)}") from None
     if len(content) > MAX_FILE:

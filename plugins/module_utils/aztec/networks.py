@@ -35,12 +35,8 @@ _MAINNET, _SEPOLIA = 1, 11155111
 
 # Registries: docs.aztec.network/networks, and network_config.json of AztecProtocol/networks.
 NETWORKS = {
-    "mainnet": Network(
-        _MAINNET, "0x35b22e09ee0390539439e24f06da43d83f90e298", {"L1_CHAIN_ID": _MAINNET, **_CONSENSUS}
-    ),
-    "testnet": Network(
-        _SEPOLIA, "0xa0bfb1b494fb49041e5c6e8c2c1be09cd171c6ba", {"L1_CHAIN_ID": _SEPOLIA, **_CONSENSUS}
-    ),
+    "mainnet": Network(_MAINNET, "0x35b22e09ee0390539439e24f06da43d83f90e298", {"L1_CHAIN_ID": _MAINNET, **_CONSENSUS}),
+    "testnet": Network(_SEPOLIA, "0xa0bfb1b494fb49041e5c6e8c2c1be09cd171c6ba", {"L1_CHAIN_ID": _SEPOLIA, **_CONSENSUS}),
     "devnet": Network(_SEPOLIA, "0x548ed380440c3eef42f222ceda1d6770b8999f8c", {"L1_CHAIN_ID": _SEPOLIA}),
     "staging-ignition": Network(_SEPOLIA, "0x1b3827e3ebe2a047c65432b1d117d1475eda7870"),
     "v4-devnet-1": Network(_SEPOLIA, "0x0049fad5be616aaf33c173b4c4c29b1c79f063f5"),

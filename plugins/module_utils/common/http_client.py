@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import re
 import socket
@@ -35,7 +36,6 @@ MAX_REDIRECTS = 5
 USER_AGENT = "aztec-ops-prover"
 # Raised for a request that fails. ValueError: the URL or a header contains characters that are not allowed.
 REQUEST_ERRORS = (OSError, http.client.HTTPException, ValueError)
-_CHUNK = 2**16
 _NUMBER = re.compile(r"(?:0x[0-9a-fA-F]+|[0-9]+)\Z")
 
 
@@ -43,12 +43,8 @@ class ResponseTooLong(http.client.HTTPException):
     """A response that is longer than its limit."""
 
 
-class InvalidProxy(http.client.InvalidURL):
-    """A proxy of the environment that is not supported. The text names its variable."""
-
-
-class RedirectRefused(http.client.HTTPException):
-    """A redirect that is not followed."""
+class FetchRefused(http.client.HTTPException):
+    """A redirect that is not followed, or a proxy of the environment that is not supported."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ def error_text(error: Exception) -> str:
         return "timed out"
     if isinstance(error, socket.gaierror):
         return "name does not resolve"
-    if isinstance(error, (InvalidProxy, RedirectRefused, ResponseTooLong)):
+    if isinstance(error, (FetchRefused, ResponseTooLong)):
         return str(error)
     if isinstance(error, (http.client.InvalidURL, ValueError)) and not isinstance(error, OSError):
         return "the URL or a header is not valid"
@@ -250,20 +246,6 @@ class Connection(http.client.HTTPConnection):
         sock.allowed = None
         return self.response
 
-    @staticmethod
-    def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
-        """Return the first bytes of a body."""
-        chunks, missing = [], limit
-        while missing:
-            chunk = response.read(min(_CHUNK, missing))
-            if not chunk and response.length:
-                raise http.client.IncompleteRead(b"", response.length)
-            if not chunk:
-                break
-            chunks.append(chunk)
-            missing -= len(chunk)
-        return b"".join(chunks)
-
     def request(
         self,
         method: str,
@@ -279,7 +261,10 @@ class Connection(http.client.HTTPConnection):
         """
         try:
             response = self._begin(method, path, body, headers or {})
-            content = self._read(response, limit if truncate else limit + 1)
+            wanted = limit if truncate else limit + 1
+            content = response.read(wanted)
+            if len(content) < wanted and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
             if len(content) > limit:
                 raise ResponseTooLong(f"more than {limit} bytes")
         except BaseException:
@@ -298,41 +283,41 @@ def basic(name: str, parts: Any) -> dict[str, str]:
     return {name: "Basic " + b64encode(pair.encode()).decode()}
 
 
+def is_http_url(url: str) -> bool:
+    """Return whether a text is an http or https URL."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def environment_proxy(parts: Any) -> str:
     """Return the proxy that the environment sets for a split URL, '' for none and for hosts in NO_PROXY.
 
-    Raise InvalidProxy for a proxy that is not an http or https URL.
+    Raise FetchRefused for a proxy that is not an http or https URL.
     """
     proxy = getproxies_environment().get(parts.scheme, "")
     if not proxy or proxy_bypass_environment(parts.hostname or ""):
         return ""
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        found = urlsplit(proxy)
-        usable = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    if not is_http_url(proxy):
         # The lower-case variable has precedence.
         variable = max(name for name in os.environ if name.lower() == f"{parts.scheme}_proxy")
-        raise InvalidProxy(f"the proxy in {variable} is not an http or https URL")
+        raise FetchRefused(f"the proxy in {variable} is not an http or https URL")
     return proxy
 
 
 def connection_to(url: str, seconds: float, proxies: bool = False) -> Connection:
     """Return a connection to the host of a URL. Raise http.client.InvalidURL where it is not an http or https URL.
 
-    proxies: use the proxies of the environment; raise InvalidProxy where one is not valid.
+    proxies: use the proxies of the environment; raise FetchRefused where one is not valid.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise http.client.InvalidURL("not a URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_http_url(url):
         raise http.client.InvalidURL("not an http or https URL")
+    parts = urlsplit(url)
     proxy = environment_proxy(parts) if proxies else ""
-    return Connection(parts.hostname, port, seconds, parts.scheme == "https", proxy)
+    return Connection(parts.hostname, parts.port, seconds, parts.scheme == "https", proxy)
 
 
 def fetch(
@@ -359,9 +344,9 @@ def fetch(
             break
         target = urljoin(url, location)
         if parts.scheme == "https" and urlsplit(target).scheme != "https":
-            raise RedirectRefused("a redirect from https to another scheme")
+            raise FetchRefused("a redirect from https to another scheme")
         url = target
-    raise RedirectRefused(f"more than {redirects} redirects")
+    raise FetchRefused(f"more than {redirects} redirects")
 
 
 def parse_json(body: str | bytes) -> Any:
@@ -377,16 +362,12 @@ def parse_json(body: str | bytes) -> Any:
         return int(text)
 
     def parse_float(text: str) -> float:
-        value = float(text) if len(text) <= MAX_DIGITS else float("inf")
-        if value in (float("inf"), float("-inf")):
+        if len(text) > MAX_DIGITS or not math.isfinite(float(text)):
             raise OverflowError
-        return value
-
-    def refuse_constant(_text: str) -> None:
-        raise OverflowError
+        return float(text)
 
     try:
-        return json.loads(body, parse_int=parse_integer, parse_float=parse_float, parse_constant=refuse_constant)
+        return json.loads(body, parse_int=parse_integer, parse_float=parse_float, parse_constant=parse_float)
     except OverflowError:
         raise ValueError("a number that is out of range") from None
     except RecursionError:

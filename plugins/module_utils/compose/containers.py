@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import LABEL_CONFIG, names_of
@@ -50,6 +52,15 @@ def meaning(exit_code: int, oom_killed: bool = False, error: str = "") -> str:
     return f"{text} ({printable(error, 400)})" if error else text
 
 
+def parse_time(text: str) -> float:
+    """Return the Unix time of the engine's RFC 3339 time, 0 for none."""
+    match = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", text)
+    if not match or match.group(1).startswith("0001"):
+        return 0.0
+    zone = (match.group(3) or "Z").replace("Z", "+00:00")
+    return datetime.fromisoformat(match.group(1) + zone).timestamp() + float("0." + (match.group(2) or "0"))
+
+
 @dataclass(frozen=True)
 class Container:
     """The state of one container."""
@@ -72,11 +83,16 @@ class Container:
     networks: tuple
     was_healthy: bool = False
 
+    def running_for(self, now: float) -> float:
+        """Return the seconds since the last start, 0 if the container was never started."""
+        started = parse_time(self.started_at)
+        return now - started if started else 0.0
+
     @property
     def state(self) -> str:
         """running, starting, failed, or exited (ended successfully, as intended)."""
         if self.status == "running":
-            if self.health == "healthy" or self.health == "none":
+            if self.health in ("healthy", "none"):
                 return "running"
             # Docker reports a node that still syncs as unhealthy, too: only health that is lost is a failure.
             return "failed" if self.health == "unhealthy" and self.was_healthy else "starting"
@@ -127,6 +143,11 @@ def container(found: dict, was_healthy: bool = False) -> Container:
         networks=tuple(sorted((found.get("NetworkSettings") or {}).get("Networks") or {})),
         was_healthy=was_healthy or any(check.get("ExitCode") == 0 for check in checks),
     )
+
+
+def healthy_starts(containers: list[Container]) -> dict[str, str]:
+    """Return when each container that was healthy was started, by id."""
+    return {each.id: each.started_at for each in containers if each.was_healthy}
 
 
 _ORDER = ("failed", "starting", "running", "exited")
@@ -184,27 +205,22 @@ def verdict(watched: list[Watched], waited: float, timeout: float) -> tuple[str,
     return ("wait" if open_ and not over else "ok"), []
 
 
-@dataclass(frozen=True)
-class Engine:
-    """The containers of the project and the ids of the images that the engine has."""
+def container_actions(
+    project: str, model: dict, existing: list[Container], images: dict, memory: dict, running_for: dict
+) -> list[dict]:
+    """Return what has to be done about the existing containers, each as {do, service, why}.
 
-    containers: tuple
-    images: dict
-
-
-def container_actions(project: str, model: dict, engine: Engine, memory: dict, running_for: dict) -> list[dict]:
-    """Return what has to be done about the containers, each as {do, service, why}.
-
-    model: the merged model with labels. memory: {service: {hashes, networks}} from the last successful start.
+    model: the merged model with labels. images: the ids of the images that the engine has, by reference.
+    memory: {service: {hashes, networks}} from the last successful start.
     running_for: seconds since each container started, by id.
     """
     actions = []
     known = model["services"]
-    for each in engine.containers:
+    for each in existing:
         if each.service not in known:
             actions.append({"do": "remove", "service": each.service, "why": "it is no longer a service of the project"})
     for name, service in known.items():
-        containers = [each for each in engine.containers if each.service == name]
+        containers = [each for each in existing if each.service == name]
         wanted = names_of(project, name, service)
         if len(containers) < len(wanted):
             actions.append({"do": "create", "service": name, "why": "it does not exist"})
@@ -213,7 +229,7 @@ def container_actions(project: str, model: dict, engine: Engine, memory: dict, r
             actions.append({"do": "replace", "service": name, "why": f"{', '.join(misnamed)} is not its name"})
         last_good = memory.get(name) or {}
         for each in containers:
-            why = _why_recreate(each, service, engine, last_good)
+            why = _why_recreate(each, service, images, last_good)
             if why:
                 actions.append({"do": "recreate", "service": name, "why": why[0], "force": why[1]})
             elif each.status == "paused":
@@ -224,11 +240,7 @@ def container_actions(project: str, model: dict, engine: Engine, memory: dict, r
                 actions.append({"do": "wait", "service": name, "why": f"it is {each.status}, {each.health}"})
             elif each.state == "starting" and each.restarts and running_for.get(each.id, 0.0) < LOOP_AGE:
                 actions.append({"do": "wait", "service": name, "why": f"it was restarted {each.restarts} times"})
-    unique = []
-    for action in actions:
-        if action not in unique:
-            unique.append(action)
-    return unique
+    return [action for number, action in enumerate(actions) if action not in actions[:number]]
 
 
 _IMAGE_CHANGED = "its image changed"
@@ -242,11 +254,11 @@ def differs(actions: list[dict]) -> bool:
     )
 
 
-def _why_recreate(each: Container, service: dict, engine: Engine, last_good: dict) -> tuple[str, bool] | None:
+def _why_recreate(each: Container, service: dict, images: dict, last_good: dict) -> tuple[str, bool] | None:
     """Return why a container must be recreated and whether Compose must be forced to do so, or None."""
     if each.config != service["labels"][LABEL_CONFIG]:
         return "its configuration changed", False
-    if each.image_id != engine.images.get(service["image"], each.image_id):
+    if each.image_id != images.get(service["image"], each.image_id):
         return _IMAGE_CHANGED, False
     if last_good.get("hashes") and each.config_hash not in last_good["hashes"]:
         return "it was created from other files", True

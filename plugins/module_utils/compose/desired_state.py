@@ -10,6 +10,7 @@ import posixpath
 import re
 from pathlib import Path
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as files
@@ -74,32 +75,18 @@ class DesiredState:
                 raise Problem(f"directory {path!r} contains a NUL character: remove it, a path cannot contain one")
         if params["wait_timeout"] < 0:
             raise Problem(f"wait_timeout {params['wait_timeout']} is below 0: use seconds from 0")
-        wrong = files.network_problem(self.network) if self.network else None
+        wrong = (self.network and files.network_problem(self.network)) or files.files_problem(self.files)
+        if not wrong and self.state != "absent":
+            base, override = params["_model"], params["override"]
+            wrong = files.model_problem(base) or (override and files.model_problem(override, "override"))
+            wrong = wrong or files.image_problem(files.merged_model(base, override))
         if wrong:
             raise Problem(wrong)
-        wrong = files.files_problem(list(self.files))
-        if wrong:
-            raise Problem(wrong)
-        for path, content in self.files.items():
-            if not isinstance(content, str):
-                raise Problem(f"files: the content of {path} must be a text")
-        if self.state != "absent":
-            wrong = files.model_problem(params["_model"])
-            if not wrong and params["override"]:
-                wrong = files.model_problem(params["override"], "override")
-            wrong = wrong or files.image_problem(files.merged_model(params["_model"], params["override"]))
-            if wrong:
-                raise Problem(wrong)
 
 
 def docker_config() -> str:
     """Return the text of the Docker CLI's config.json, '' if it cannot be read. The CLI continues without it, too."""
-    directory = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
-    try:
-        with open(os.path.join(directory, "config.json"), encoding="utf-8", errors="replace") as handle:
-            return handle.read()
-    except OSError:
-        return ""
+    return read_text(Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker", "config.json"))
 
 
 def key_files(text: str | None) -> dict:

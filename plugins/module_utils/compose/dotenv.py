@@ -72,9 +72,5 @@ def parse(text: str) -> dict[str, str]:
 
 def lines_by_key(text: str) -> dict[str, str]:
     """Return the line of each variable in a `.env` file, for comparisons."""
-    found = {}
-    for line in text.split("\n"):
-        key, equals, dummy = line.partition("=")
-        if equals and KEY.match(key.strip()):
-            found[key.strip()] = line
-    return found
+    pairs = ((line.partition("=")[0].strip(), line) for line in text.split("\n") if "=" in line)
+    return {key: line for key, line in pairs if KEY.match(key)}

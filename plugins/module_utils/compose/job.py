@@ -15,6 +15,7 @@ import subprocess
 import time
 from contextlib import suppress
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import (
@@ -87,7 +88,7 @@ class Job:
                 # Its text may contain anything, also a secret.
                 how = f"the work ended with an unexpected error ({type(wrong).__name__})"
                 result = {"failed": True, "changed": True, "known": False, "msg": how}
-            self._keep(result)
+            write_atomically(posixpath.join(self.directory, "result.json"), json.dumps(result))
         finally:
             # The normal exit of a module would remove its code and print a result.
             os._exit(0)
@@ -105,12 +106,6 @@ class Job:
             if int(name) > 2 and int(name) != alive:
                 with suppress(OSError):
                     os.close(int(name))
-
-    def _keep(self, result: dict) -> None:
-        writing, place = (posixpath.join(self.directory, name) for name in ("writing", "result.json"))
-        with os.fdopen(os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as handle:
-            json.dump(result, handle)
-        os.rename(writing, place)
 
     def alive(self) -> bool:
         """Return whether the job runs."""
@@ -205,12 +200,10 @@ def progress(directory: str, name: str) -> dict:
     # In this order: the result is written before the job ends.
     alive = job.alive()
     state = {"text": "", "alive": alive, "result": job.result()}
-    storage = ProjectDirectory(directory)
-    try:
+    storage, found = ProjectDirectory(directory), {}
+    # The job writes an invalid file again with its next step.
+    with suppress(Problem):
         found = storage.load("progress.json")
-    except Problem:
-        # The job writes the file again with its next step.
-        return state
     if found.get("job") != name:
         return state
     state["text"] = str(found.get("text", ""))

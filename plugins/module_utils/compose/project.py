@@ -33,17 +33,8 @@ class Problem(Exception):
 
 def digest(*parts: str) -> str:
     """Return a short digest of texts and of the length of each."""
-    whole = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogateescape")
-        whole.update(f"{len(data)}:".encode("ascii"))
-        whole.update(data)
-    return whole.hexdigest()[:32]
-
-
-def files_digest(files: dict[str, str]) -> str:
-    """Return the digest of key files, by path."""
-    return digest(*[part for path in sorted(files) for part in (path, files[path])])
+    encoded = [part.encode("utf-8", "surrogateescape") for part in parts]
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(data), data) for data in encoded)).hexdigest()[:32]
 
 
 def file_problem(path: str) -> str | None:
@@ -138,15 +129,17 @@ def _service_problem(service: dict) -> str | None:
     return None
 
 
-def files_problem(paths: list) -> str | None:
-    """Return why key files cannot have these paths, or None."""
-    for path in paths:
+def files_problem(contents: dict) -> str | None:
+    """Return what is wrong with key files, by path, or None."""
+    for path, content in contents.items():
         wrong = file_problem(path)
         if wrong:
             return wrong
-        above = [other for other in paths if path.startswith(f"{other}/")]
+        above = [other for other in contents if path.startswith(f"{other}/")]
         if above:
             return f"{above[0]!r} in files is a file, and {path!r} is below it: rename one of them"
+        if not isinstance(content, str):
+            return f"files: the content of {path} must be a text"
     return None
 
 
@@ -221,7 +214,7 @@ def label_digests(model: dict, values: dict[str, str], files: dict[str, str], di
     which Compose does not see. They also show on a container whether it was created from these files.
     """
     around = json.dumps({key: value for key, value in model.items() if key != "services"})
-    of_files = files_digest(files) if files else ""
+    of_files = digest(*[part for pair in sorted(files.items()) for part in pair]) if files else ""
     labels = {}
     for name, service in model["services"].items():
         inside = {key: value for key, value in service.items() if key not in _NOT_IN_THE_CONTAINER}
@@ -306,29 +299,20 @@ def garbled(resolved: dict, model: dict, values: dict[str, str], directory: str)
     """
     wrong = set()
     for name, service in model["services"].items():
-        if not reads_env(service, directory):
-            continue
-        overridden = mapping(service.get("environment"))
-        seen = (resolved.get("services", {}).get(name) or {}).get("environment") or {}
-        for key, value in values.items():
-            if key not in overridden and seen.get(key) != value.replace("$", "$$"):
-                wrong.add(key)
+        if reads_env(service, directory):
+            own = values.keys() - mapping(service.get("environment")).keys()
+            seen = (resolved.get("services", {}).get(name) or {}).get("environment") or {}
+            wrong |= {key for key in own if seen.get(key) != values[key].replace("$", "$$")}
     return sorted(wrong)
-
-
-def scale_of(service: dict) -> int:
-    """Return how many containers a service has."""
-    if service.get("scale") is not None:
-        return int(service["scale"])
-    replicas = (service.get("deploy") or {}).get("replicas")
-    return 1 if replicas is None else int(replicas)
 
 
 def names_of(project: str, name: str, service: dict) -> list[str]:
     """Return the names of a service's containers."""
     if service.get("container_name"):
         return [service["container_name"]]
-    return [f"{project}-{name}-{number}" for number in range(1, scale_of(service) + 1)]
+    counts = (service.get("scale"), (service.get("deploy") or {}).get("replicas"), 1)
+    count = next(count for count in counts if count is not None)
+    return [f"{project}-{name}-{number}" for number in range(1, int(count) + 1)]
 
 
 def env_lines(text: str, other: str, secret: set, mask: str) -> str:

@@ -14,6 +14,7 @@ import stat
 import time
 from contextlib import suppress
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem, state_problem
 
 # Seconds to wait for another run, which may pull several gigabytes.
@@ -58,35 +59,23 @@ class ProjectDirectory:
         os.makedirs(self.own, mode=0o700, exist_ok=True)
         secure(self.own, 0o700)
 
-    def write(self, name: str, text: str, mode: int = 0o600) -> None:
-        """Replace a file below the directory atomically."""
-        path = self.path(name)
-        parent = posixpath.dirname(path)
-        self._make_parents(posixpath.dirname(name))
-        if os.path.isdir(path) and not os.path.islink(path):
-            raise Problem(f"{path} is a directory and must be a file: move it away")
-        # Not in the directory of the file: a program that reads all keys of a directory would read an incomplete one.
-        temporary = posixpath.join(self.own, f"writing.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-        with os.fdopen(descriptor, "wb") as handle:
-            os.fchmod(handle.fileno(), mode)
-            handle.write(text.encode("utf-8", "surrogateescape"))
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.rename(temporary, path)
-        _sync(parent)
-
-    def _make_parents(self, relative: str) -> None:
+    def write(self, name: str, text: str) -> None:
+        """Replace a file below the directory atomically. Its mode is 0600."""
         path = self.directory
-        for part in [part for part in relative.split("/") if part]:
+        for part in filter(None, posixpath.dirname(name).split("/")):
             path = posixpath.join(path, part)
             if not os.path.isdir(path):
                 os.mkdir(path, 0o700)
+        path = self.path(name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise Problem(f"{path} is a directory and must be a file: move it away")
+        # Not in the directory of the file: a program that reads all keys of a directory would read an incomplete one.
+        write_atomically(path, text, directory=self.own, prefix=f"writing.{os.getpid()}.")
 
     def remove(self, name: str, keep: list) -> None:
         """Remove a file below the directory, and the directories that are empty then, except those to keep."""
         path = self.path(name)
-        if os.path.lexists(path):
+        with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)
         parent = posixpath.dirname(path)
         # A directory that is mounted into a container must stay the same.
@@ -116,9 +105,8 @@ class ProjectDirectory:
         self.write(f".stack/{name}", json.dumps(value, indent=1, sort_keys=True) + "\n")
 
     def forget(self, name: str) -> None:
-        path = posixpath.join(self.own, name)
-        if os.path.lexists(path):
-            os.unlink(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(posixpath.join(self.own, name))
 
     def busy(self) -> bool:
         """Return whether another run works on the project. Change nothing."""
@@ -144,7 +132,7 @@ class ProjectDirectory:
                 report_progress("waiting for another run that works on this project")
                 time.sleep(1)
         for name in os.listdir(self.own):
-            path, own = posixpath.join(self.own, name), re.fullmatch(r"writing\.([0-9]+)", name)
+            path, own = posixpath.join(self.own, name), re.fullmatch(r"writing\.([0-9]+)(\..*)?", name)
             # A running process is about to rename its file: a run that waits, or one that only inspects.
             if own and not os.path.isdir(path) and not os.path.exists(f"/proc/{own[1]}"):
                 # It may be renamed since the directory was read.
@@ -187,14 +175,6 @@ def secure(path: str, mode: int) -> None:
         os.chmod(path, mode)
     if found.st_uid != os.geteuid():
         os.chown(path, os.geteuid(), os.getegid())
-
-
-def _sync(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def fingerprint(path: str | None) -> str:

@@ -25,6 +25,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
     parse_json,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, redact_patterns
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import DEFAULT_MTU, OPTION_MTU
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
@@ -42,7 +43,6 @@ DATA_PATTERNS = ("image/*/imagedb/content/sha256/*", "containers/*", "volumes/*/
 CONTAINERD_PATTERNS = ("*.content.v1.content/blobs/sha256/*", "*.snapshotter.v1.*/snapshots/*", "*.runtime.v2.task/*/*")
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 PROJECT_LABEL = "com.docker.compose.project"
-SERVICE_LABEL = "com.docker.compose.service"
 DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
 PACKAGES = ("docker-ce", "docker-ce-cli", "docker.io", "docker-cli", "podman-docker", "containerd.io", "containerd",
             "runc", "docker-compose", "docker-compose-v2", "docker-compose-plugin", "nftables", "ca-certificates")
@@ -100,6 +100,15 @@ class Engine:
         except ValueError as error:
             raise EngineError("the engine returns a response that is not JSON", 0) from error
 
+    def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
+        """Return an object of a kind (images, containers), None where it does not exist. Raise EngineError."""
+        try:
+            return self.json(f"/{kind}/{quote(name, safe='/:@')}/json")
+        except EngineError as error:
+            if error.args[1] == 404:
+                return None
+            raise
+
 
 def fetch_key(url: str, seconds: float = KEY_SECONDS) -> dict[str, str]:
     """Return {text, error} of a repository key: the text at a URL, or why it cannot be read, without credentials.
@@ -130,12 +139,6 @@ def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:
 def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
     """Return file, URI, suite and key of each enabled entry of an apt source file (one-line or deb822 format)."""
     found = []
-
-    def add(uri: str, suite: str, key: str) -> None:
-        # The URI can contain a password. A key that is embedded in the file has several lines.
-        plain = re.sub(r"//[^/@]*@", "//", uri)
-        found.append({"path": path, "uri": plain, "suite": suite, "signed_by": "embedded" if "\n" in key else key})
-
     if path.endswith(".sources"):
         for stanza in re.split(r"\n\s*\n", text):
             plain = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
@@ -143,29 +146,25 @@ def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
                 name.lower(): value.strip()
                 for name, value in re.findall(r"^([A-Za-z-]+):((?:.*\n?)(?:[ \t].*\n?)*)", plain, re.MULTILINE)
             }
-            if fields.get("enabled", "yes").lower() in ("no", "false", "0"):
-                continue
-            for uri in fields.get("uris", "").split():
-                for suite in fields.get("suites", "").split():
-                    add(uri, suite, fields.get("signed-by", ""))
-        return found
-    for line in text.splitlines():
-        match = re.match(r"^\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)", line)
-        if match:
-            signed = re.search(r"signed-by=(\S+)", match.group(1) or "", re.IGNORECASE)
-            add(match.group(2), match.group(3), signed.group(1) if signed else "")
-    return found
+            if fields.get("enabled", "yes").lower() not in ("no", "false", "0"):
+                uris, suites = (fields.get(name, "").split() for name in ("uris", "suites"))
+                found += [(uri, suite, fields.get("signed-by", "")) for uri in uris for suite in suites]
+    else:
+        for line in text.splitlines():
+            match = re.match(r"^\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)", line)
+            if match:
+                signed = re.search(r"signed-by=(\S+)", match.group(1) or "", re.IGNORECASE)
+                found.append((match.group(2), match.group(3), signed.group(1) if signed else ""))
+    # The URI can contain a password. A key that is embedded in the file has several lines.
+    plain = [(re.sub(r"//[^/@]*@", "//", uri), suite, "embedded" if "\n" in key else key) for uri, suite, key in found]
+    return [dict(zip(("path", "uri", "suite", "signed_by"), (path, *one))) for one in plain]
 
 
 def apt_sources(root: Path) -> list[dict[str, str]]:
     """Return all apt sources of the host."""
-    files = [root / "etc/apt/sources.list"]
     folder = root / "etc/apt/sources.list.d"
-    if folder.is_dir():
-        files += sorted(entry for entry in folder.iterdir() if entry.suffix in (".list", ".sources"))
-    return [
-        source for entry in files for source in parse_apt_sources("/" + str(entry.relative_to(root)), read_text(entry))
-    ]
+    files = [root / "etc/apt/sources.list", *sorted([*folder.glob("*.list"), *folder.glob("*.sources")])]
+    return [one for file in files for one in parse_apt_sources(f"/{file.relative_to(root)}", read_text(file))]
 
 
 def engine_source(packages: dict[str, str], version: dict[str, Any], binary: bool) -> str:
@@ -269,11 +268,6 @@ def root_facts(info: dict[str, Any], root: Path) -> dict[str, Any]:
         "containerd_root_holds": has_match(root / running.lstrip("/"), CONTAINERD_PATTERNS),
         "containerd_store": ["driver-type", "io.containerd.snapshotter.v1"] in pairs if info else None,
     }
-
-
-def hub_mirrors(engine: Engine) -> list[str]:
-    """Return the mirrors of Docker Hub that the engine uses."""
-    return [str(one) for one in (engine.json("/info").get("RegistryConfig") or {}).get("Mirrors") or []]
 
 
 def unit_texts(root: Path, unit: str, default: str) -> list[str]:
@@ -405,11 +399,9 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
     if not references:
         found = {}
         for image in engine.json("/images/json"):
-            for tag in image.get("RepoTags") or []:
-                if tag == "<none>:<none>":
-                    continue
-                digests = image.get("RepoDigests") or []
-                shown = {"id": image["Id"], "digests": digests}
+            digests = image.get("RepoDigests") or []
+            shown = {"id": image["Id"], "digests": digests}
+            for tag in (tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"):
                 found[tag] = shown
                 for name, _sep, digest in (item.partition("@") for item in digests):
                     if tag.rpartition(":")[0] == name:
@@ -417,13 +409,9 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
         return found
     found = {}
     for reference in references:
-        try:
-            image = engine.json(f"/images/{quote(reference, safe='/:@')}/json")
-        except EngineError as error:
-            if error.args[1] == 404:
-                continue
-            raise
-        found[reference] = {"id": image["Id"], "digests": image.get("RepoDigests") or []}
+        image = engine.inspect("images", reference)
+        if image:
+            found[reference] = {"id": image["Id"], "digests": image.get("RepoDigests") or []}
     return found
 
 
@@ -470,22 +458,10 @@ def container_address(inspected: dict[str, Any]) -> str:
 
 def container_facts(inspected: dict[str, Any], digests: list[str]) -> dict[str, Any]:
     """Return the state of a container, without its environment."""
-    labels = (inspected.get("Config") or {}).get("Labels") or {}
-    state = inspected.get("State") or {}
-    return {
-        "service": labels.get(SERVICE_LABEL, ""),
-        "name": inspected.get("Name", "").lstrip("/"),
-        "id": inspected.get("Id", ""),
-        "image": (inspected.get("Config") or {}).get("Image", ""),
-        "image_id": inspected.get("Image", ""),
-        "image_digests": digests,
-        "state": state.get("Status", ""),
-        "health": (state.get("Health") or {}).get("Status", ""),
-        "restarts": inspected.get("RestartCount", 0),
-        "started_at": state.get("StartedAt", ""),
-        "exit_code": state.get("ExitCode", 0),
-        "oom_killed": bool(state.get("OOMKilled", False)),
-    }
+    found = container(inspected)
+    names = ("service", "name", "id", "image", "image_id", "restarts", "started_at", "exit_code", "oom_killed")
+    facts = {name: getattr(found, name) for name in names}
+    return {**facts, "image_digests": digests, "state": found.status, "health": found.health.replace("none", "")}
 
 
 def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -493,14 +469,11 @@ def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any
     filters = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
     found = []
     for summary in engine.json("/containers/json", all="1", filters=filters):
+        inspected = engine.inspect("containers", summary["Id"])
+        if inspected is None:
+            continue
         try:
-            inspected = engine.json(f"/containers/{summary['Id']}/json")
-        except EngineError as error:
-            if error.args[1] == 404:
-                continue
-            raise
-        try:
-            digests = engine.json(f"/images/{inspected['Image']}/json").get("RepoDigests") or []
+            digests = (engine.inspect("images", inspected["Image"]) or {}).get("RepoDigests") or []
         except EngineError:
             digests = []
         found.append((container_facts(inspected, digests), inspected))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import parse_ipv6_routes, parse_routes
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import routes
 
 # Processor features that Barretenberg has code paths for.
 CPU_FLAGS = ("adx", "asimd", "avx", "avx2", "avx512f", "avx512ifma", "bmi1", "bmi2", "sha_ni")
@@ -27,27 +27,22 @@ KIND_RANK = {"nvme": 0, "ssd": 1, "hdd": 2, "unknown": 3}
 
 def parse_os_release(text: str) -> dict[str, str]:
     """Return the settings in an os-release file, unquoted."""
-    values = {}
-    for line in text.splitlines():
-        name, sep, value = line.strip().partition("=")
-        if sep and not name.startswith("#"):
-            values[name] = value.strip().strip("\"'")
-    return values
-
-
-def architecture(machine: str, bits: int) -> str:
-    """Return the architecture of the host's programs: a 64-bit kernel can run a 32-bit distribution."""
-    return {"x86_64": "i686", "aarch64": "armv7l"}.get(machine, machine) if bits == 32 else machine
+    pairs = (line.strip().partition("=") for line in text.splitlines())
+    return {name: value.strip().strip("\"'") for name, sep, value in pairs if sep and not name.startswith("#")}
 
 
 def operating_system(root: Path) -> dict[str, Any]:
     """Return distribution, architecture and kernel of the host."""
+    machine = platform.machine()
+    if sys.maxsize < 2**32:
+        # A 64-bit kernel can run a 32-bit distribution.
+        machine = {"x86_64": "i686", "aarch64": "armv7l"}.get(machine, machine)
     release = parse_os_release(read_text(root / "etc/os-release") or read_text(root / "usr/lib/os-release"))
     return {
         "id": release.get("ID", ""),
         "version_id": release.get("VERSION_ID", ""),
         "codename": release.get("VERSION_CODENAME", ""),
-        "architecture": architecture(platform.machine(), 64 if sys.maxsize > 2**32 else 32),
+        "architecture": machine,
         "kernel": platform.release(),
         "apt": (root / "usr/bin/apt-get").exists(),
         "apparmor": read_text(root / "sys/module/apparmor/parameters/enabled").strip() == "Y",
@@ -81,7 +76,7 @@ def cgroup_directories(root: Path, controller: str) -> list[Path]:
             continue
         mounted, point = mount.root, root / mount.point.lstrip("/")
         inside = path.startswith(mounted.rstrip("/") + "/") and ".." not in path.split("/")
-        parts = [part for part in path[len(mounted.rstrip("/")):].split("/") if part] if inside else []
+        parts = [part for part in path[len(mounted.rstrip("/")) :].split("/") if part] if inside else []
         if parts and parts[-1] == "init.scope":
             parts.pop()
         found += [point.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
@@ -122,11 +117,8 @@ def parse_cpuinfo(text: str) -> dict[str, Any]:
     cores = set()
     model, flags = "", None
     for block in text.split("\n\n"):
-        values = {}
-        for line in block.splitlines():
-            name, sep, value = line.partition(":")
-            if sep:
-                values[name.strip()] = value.strip()
+        pairs = (line.partition(":") for line in block.splitlines())
+        values = {name.strip(): value.strip() for name, sep, value in pairs if sep}
         if "core id" in values:
             cores.add((values.get("physical id", "0"), values["core id"]))
         model = model or values.get("model name", "")
@@ -138,14 +130,6 @@ def parse_cpuinfo(text: str) -> dict[str, Any]:
         "cpu_model": model,
         "cpu_flags": None if flags is None else sorted(flags.intersection(CPU_FLAGS)),
     }
-
-
-def existing_parent(root: Path, path: str) -> Path:
-    """Return the path, or its nearest parent that exists."""
-    found = root / path.lstrip("/")
-    while not os.path.exists(found) and found != found.parent:
-        found = found.parent
-    return found
 
 
 class Mount(NamedTuple):
@@ -209,7 +193,9 @@ def disk(root: Path, path: str) -> dict[str, Any]:
     filesystem is equal for paths that share their free space. It is the name of the device, which subvolumes share, or
     the device number of a file system without a device, such as tmpfs.
     """
-    found = existing_parent(root, path)
+    found = root / path.lstrip("/")
+    while not os.path.exists(found) and found != found.parent:
+        found = found.parent
     space = os.statvfs(found)
     number = os.stat(found).st_dev
     device = root / f"sys/dev/block/{os.major(number)}:{os.minor(number)}"
@@ -230,17 +216,9 @@ def file_sizes(root: Path, directories: list[str]) -> dict[str, int]:
     """Return the size of each file in these directories, by path."""
     found = {}
     for directory in directories:
-        folder = root / directory.lstrip("/")
-        if folder.is_dir():
-            files = [entry for entry in folder.iterdir() if entry.is_file()]
-            found.update({f"{directory}/{entry.name}": entry.stat().st_size for entry in files})
+        files = [entry for entry in (root / directory.lstrip("/")).glob("*") if entry.is_file()]
+        found.update({f"{directory}/{entry.name}": entry.stat().st_size for entry in files})
     return found
-
-
-def default_interface(route: str, ipv6_route: str) -> str:
-    """Return the interface of the preferred default route, IPv4 before IPv6, '' for none."""
-    routes = [*parse_routes(route), *parse_ipv6_routes(ipv6_route)]
-    return next((one["interface"] for one in routes if one["network"] in ("0.0.0.0/0", "::/0")), "")
 
 
 def link_mbps(root: Path, interface: str) -> int | None:
@@ -255,16 +233,16 @@ def link_mbps(root: Path, interface: str) -> int | None:
 def hardware(root: Path, paths: list[str]) -> dict[str, Any]:
     """Return the hardware of a host."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    interface = default_interface(read_text(root / "proc/net/route"), read_text(root / "proc/net/ipv6_route"))
+    # That of the preferred default route, IPv4 before IPv6.
+    interface = next((one["interface"] for one in routes(root) if one["network"] in ("0.0.0.0/0", "::/0")), "")
     total, limit = memory_bytes(read_text(root / "proc/meminfo")), memory_limit(root)
     limited = limit is not None and limit < total
-    found = {
+    return {
         "vcpus": min(affinity, quota_cpus(root) or affinity),
         "memory_bytes": limit if limited else total,
         "memory_limited": limited,
         "interface": interface,
         "link_mbps": link_mbps(root, interface),
         "disks": {path: disk(root, path) for path in paths},
+        **parse_cpuinfo(read_text(root / "proc/cpuinfo")),
     }
-    found.update(parse_cpuinfo(read_text(root / "proc/cpuinfo")))
-    return found

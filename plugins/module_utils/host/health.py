@@ -8,7 +8,6 @@ import json
 import re
 import time
 from contextlib import closing
-from datetime import datetime, timezone
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Callable
@@ -31,6 +30,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor, redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import is_service_of
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import parse_time
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import (
     Engine,
     EngineError,
@@ -43,6 +43,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network impo
     parse_sockets,
     query_status,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import inside
 
 # Seconds. While an agent computes a proof it does not respond: the same thread does both.
 TIMEOUT = 10
@@ -73,16 +74,6 @@ MISMATCH = re.compile(
 # Levels of Aztec's logging library (pino).
 LEVELS = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
 SECRET_WORDS = ("KEY", "SECRET", "PASSWORD", "TOKEN", "MNEMONIC")
-
-
-def parse_time(text: str) -> float:
-    """Return the Unix time of the engine's RFC 3339 time, 0 for none."""
-    match = re.match(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", text)
-    if not match or match.group(1).startswith("0001"):
-        return 0.0
-    zone = (match.group(3) or "Z").replace("Z", "+00:00")
-    base = datetime.fromisoformat(match.group(1) + zone).astimezone(timezone.utc).timestamp()
-    return base + float("0." + (match.group(2) or "0"))
 
 
 def environment_redactor(env: dict[str, str]) -> Redactor:
@@ -225,13 +216,9 @@ def container_subnets(inspected: dict[str, Any]) -> list:
 
 def split_log(text: str) -> list[tuple[float, str]]:
     """Return (Unix time, printable line) of each line of an engine log with timestamps."""
-    rows = []
-    for line in text.split("\n"):
-        stamp, _sep, rest = line.partition(" ")
-        at = parse_time(stamp)
-        if at:
-            rows.append((at, printable(plain_line(printable(rest)))))
-    return rows
+    lines = (line.partition(" ") for line in text.split("\n"))
+    rows = ((parse_time(stamp), rest) for stamp, _sep, rest in lines)
+    return [(at, printable(plain_line(printable(rest)))) for at, rest in rows if at]
 
 
 def plain_line(text: str) -> str:
@@ -248,10 +235,7 @@ def plain_line(text: str) -> str:
 
 def last_match(log: list[tuple[float, str]], pattern: re.Pattern) -> tuple[float, str]:
     """Return (time, line) of the last line that matches a pattern, (0, '') for none."""
-    for at, line in reversed(log):
-        if pattern.search(line):
-            return at, line
-    return 0.0, ""
+    return next((row for row in reversed(log) if pattern.search(row[1])), (0.0, ""))
 
 
 def broker_contact(
@@ -293,9 +277,7 @@ def node_tips(result: Any) -> dict[str, Any]:
     """
 
     def at(*path: str) -> int | None:
-        value: Any = result
-        for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
+        value = inside(result, *path)
         if isinstance(value, int) and not isinstance(value, bool):
             return value if 0 <= value < 2**64 else None
         return number(value)
@@ -322,11 +304,11 @@ def network_name(env: dict[str, str], inspected: dict[str, Any]) -> str:
 def network_value(env: dict[str, str], inspected: dict[str, Any], root: Path, name: str) -> Any:
     """Return a value of the network configuration that a container has read, None for none."""
     network = network_name(env, inspected)
-    inside = root / "proc" / str((inspected.get("State") or {}).get("Pid", 0)) / "root"
+    container = root / "proc" / str((inspected.get("State") or {}).get("Pid", 0)) / "root"
     location = env.get("NETWORK_CONFIG_LOCATION", "")
-    files = [inside / env.get("DATA_DIRECTORY", "").lstrip("/") / "cache" / network / "network_config.json"]
+    files = [container / env.get("DATA_DIRECTORY", "").lstrip("/") / "cache" / network / "network_config.json"]
     if location and not location.startswith(("http://", "https://")):
-        files.insert(0, inside / location.replace("file://", "").lstrip("/"))
+        files.insert(0, container / location.replace("file://", "").lstrip("/"))
     for path in files:
         try:
             return read_cached(str(path))[0][network][name]

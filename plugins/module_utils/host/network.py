@@ -96,9 +96,7 @@ def listening(root: Path) -> list[dict[str, Any]]:
             if row["state"] == ("listen" if protocol == "tcp" else "close"):
                 found.append(dict(row, protocol=protocol))
     owners = socket_owners(root / "proc", {row["inode"] for row in found})
-    unique = {
-        (row["protocol"], row["port"], row["address"]): owners.get(row["inode"], "") for row in found
-    }
+    unique = {(row["protocol"], row["port"], row["address"]): owners.get(row["inode"], "") for row in found}
     return [
         {"protocol": key[0], "address": key[2], "port": key[1], "process": process}
         for key, process in sorted(unique.items())
@@ -185,8 +183,7 @@ def routes(root: Path) -> list[dict[str, Any]]:
     """Return the host's routes, IPv4 first: network, gateway ('' for none), interface and its mtu (0 for unknown)."""
     found = parse_routes(read_text(root / "proc/net/route"))
     found += parse_ipv6_routes(read_text(root / "proc/net/ipv6_route"))
-    mtus = {interface: interface_mtu(root, interface) for interface in {route["interface"] for route in found}}
-    return [{**route, "mtu": mtus[route["interface"]]} for route in found]
+    return [{**route, "mtu": interface_mtu(root, route["interface"])} for route in found]
 
 
 def name_servers(root: Path) -> list[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Callable
@@ -28,11 +29,8 @@ def nft_facts(run: Callable, root: Path) -> dict[str, Any]:
 def enabled(root: Path) -> bool:
     """Return whether another unit starts the guard's unit at boot."""
     folder = root / "etc/systemd/system"
-    return any(
-        (entry / nft.UNIT).is_symlink() or (entry / nft.UNIT).exists()
-        for kind in ("*.wants", "*.requires")
-        for entry in folder.glob(kind)
-    )
+    folders = [*folder.glob("*.wants"), *folder.glob("*.requires")]
+    return any(os.path.lexists(entry / nft.UNIT) for entry in folders)
 
 
 def saved_rulesets(root: Path) -> list[str]:

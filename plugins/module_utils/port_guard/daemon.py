@@ -69,26 +69,23 @@ def _message(kind: int, flags: int, sequence: int, family: int, resource: int, b
     return struct.pack("=IHHII", 16 + len(payload), kind, flags, sequence, 0) + payload
 
 
-def _messages(data: bytes) -> list[tuple[int, bytes]]:
-    """Return (type, payload) of the netlink messages in received data."""
+def _records(data: bytes, header: str, size: int) -> list[tuple[int, bytes]]:
+    """Return (type, content) of each netlink message or attribute in data. header: length and type. size: its bytes."""
     found = []
-    while len(data) >= 16:
-        length, kind = struct.unpack_from("=IH", data)
-        found.append((kind, data[16:length]))
+    while len(data) >= size:
+        length, kind = struct.unpack_from(header, data)
+        found.append((kind, data[size:length]))
         data = data[(length + 3) & ~3 :]
     return found
 
 
+def _messages(data: bytes) -> list[tuple[int, bytes]]:
+    return _records(data, "=IH", 16)
+
+
 def _numbers(payload: bytes) -> dict[int, int]:
     """Return the 32-bit attributes of an nf_tables message."""
-    found = {}
-    rest = payload[4:]
-    while len(rest) >= 4:
-        length, attribute = struct.unpack_from("=HH", rest)
-        if length == 8:
-            found[attribute] = struct.unpack_from(">I", rest, 4)[0]
-        rest = rest[(length + 3) & ~3 :]
-    return found
+    return {kind: int.from_bytes(one, "big") for kind, one in _records(payload[4:], "=HH", 4) if len(one) == 4}
 
 
 def _name(text: str) -> bytes:
@@ -223,12 +220,9 @@ def owner_attributes(table: str) -> bytes:
 
 def accepts_persist() -> bool:
     """Return whether the kernel supports persistent tables with an owner, by creating one and removing it."""
-    nftables = Nftables()
-    try:
-        name = f"{TABLE}_try_{os.getpid()}"
+    name = f"{TABLE}_try_{os.getpid()}"
+    with contextlib.closing(Nftables()) as nftables:
         refused = nftables.batch((_NEW_TABLE, "inet", owner_attributes(name)), (_DELETE_TABLE, "inet", _name(name)))
-    finally:
-        nftables.close()
     if refused in (errno.EPERM, errno.EACCES):
         raise Failed("the kernel denies this process access to nf_tables: run it as root with CAP_NET_ADMIN")
     return not refused
@@ -236,8 +230,7 @@ def accepts_persist() -> bool:
 
 def log(line: str) -> None:
     """Write a line to the journal."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    print(line, file=sys.stderr, flush=True)
 
 
 # A set that packets fill, in the output of nft: everything before its elements, and the elements.

@@ -36,9 +36,7 @@ SECTION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 BRIDGE = re.compile(r"(?!lo\Z)[A-Za-z0-9_.:@-]{1,15}")
 MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 
-_HEADER = """\
-# Managed by the Ansible module aztec_ops.prover.port_guard. Changes are overwritten.
-"""
+_HEADER = "# Managed by the Ansible module aztec_ops.prover.port_guard. Changes are overwritten.\n"
 
 
 @dataclass(frozen=True)
@@ -141,9 +139,7 @@ def section_of(
         problems.append(f"section {shown}: use lower-case letters, digits and _, a letter first, at most 40")
     for bridge in bridges:
         if not BRIDGE.fullmatch(bridge):
-            problems.append(
-                f"section {shown}: {bridge!r} is not a bridge name: use at most 15 characters, no *"
-            )
+            problems.append(f"section {shown}: {bridge!r} is not a bridge name: use at most 15 characters, no *")
     parsed = {}
     for entry in ports:
         number, protocol = entry["port"], entry.get("protocol") or "tcp"
@@ -244,14 +240,14 @@ def with_previous(section: Section, previous: Section | None, keep_sources: bool
 # daemon creates the tables first.
 
 
+def _added(what: str, name: str, lines: Iterable[str], family: str = "inet") -> list[str]:
+    """Return the lines that add a set or a chain."""
+    return [f"add {what} {family} {TABLE} {name} {{", *(f"\t{line}" for line in lines), "}", ""]
+
+
 def _set(name: str, kind: str, elements: Iterable[str]) -> list[str]:
     """Return the lines that add a set of networks."""
-    lines = [f"\ttype {kind};", "\tflags interval;", f"\telements = {{ {', '.join(elements)} }}"]
-    return [f"add set inet {TABLE} {name} {{", *lines, "}", ""]
-
-
-def _chain(name: str, rules: list[str], family: str = "inet") -> list[str]:
-    return [f"add chain {family} {TABLE} {name} {{", *(f"\t{rule}" for rule in rules), "}", ""]
+    return _added("set", name, (f"type {kind};", "flags interval;", f"elements = {{ {', '.join(elements)} }}"))
 
 
 def _quoted(names: list[str]) -> str:
@@ -278,12 +274,6 @@ def _merged(sections: list[Section]) -> list[tuple[Port, tuple[str, ...]]]:
 
 
 _FAMILIES = ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr"))
-
-
-def _denied_set(version: int, kind: str) -> list[str]:
-    """Return the lines that add the set of removed sources that try to connect. Packets fill it."""
-    lines = [f"\ttype {kind};", "\tsize 1024;", "\tflags dynamic, timeout;", "\ttimeout 2m;"]
-    return [f"add set inet {TABLE} {DENIED}{version} {{", *lines, "}", ""]
 
 
 def _port_lines(item: Port, bridges: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -335,56 +325,45 @@ def table(sections: list[Section]) -> str:
     lines: list[str] = []
     for version, _family, kind in _FAMILIES:
         if any(ipaddress.ip_network(one).version == version for item, _bridges in ports for one in item.removed):
-            lines += _denied_set(version, kind)
+            # Packets fill it with the removed sources that try to connect.
+            content = (f"type {kind};", "size 1024;", "flags dynamic, timeout;", "timeout 2m;")
+            lines += _added("set", f"{DENIED}{version}", content)
     to_host = []
     for item, admitted in ports:
         sets, rules = _port_lines(item, admitted)
         lines += sets
         to_host += rules
-    lines += _chain("to_host", to_host)
+    lines += _added("chain", "to_host", to_host)
 
     first = ["meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn return"]
     # For a guarded UDP port, a reply and a first packet look the same.
     first += [f"udp sport {item.port} return" for item, _bridges in ports if item.protocol == "udp"]
-    lines += _chain("initiated", [*first, f"ct label set {INITIATED}"])
+    lines += _added("chain", "initiated", [*first, f"ct label set {INITIATED}"])
 
     same = 'fib daddr . mark oifname "{0}" iifname "{0}" '
     to_containers = [same.format(bridge) + _drop_tcp(container_ports) for bridge in bridges if container_ports]
     to_containers += [same.format(bridge) + "accept" for bridge in bridges]
     to_containers += [f'fib daddr . mark oifname "{bridge}" counter drop' for bridge in bridges]
-    lines += _chain("to_containers", to_containers)
+    lines += _added("chain", "to_containers", to_containers)
 
+    begin = "ct state new ct direction original jump initiated"
     rules = [
         f"type filter hook prerouting priority {PRIORITY}; policy accept;",
         'iifname "lo" accept',
         f"ct label {INITIATED} ct direction reply accept",
-    ]
-    if bridges:
-        rules.append(f"iifname {{ {_quoted(bridges)} }} ct state new ct direction original jump initiated")
-    rules += [
+        *([f"iifname {{ {_quoted(bridges)} }} {begin}"] if bridges else []),
         "jump to_containers",
         "fib daddr . mark type { local, broadcast, anycast, multicast } jump to_host",
     ]
-    lines += _chain("prerouting", rules)
-    lines += _chain(
-        "output",
-        [
-            f"type filter hook output priority {PRIORITY}; policy accept;",
-            'oifname != "lo" ct state new ct direction original jump initiated',
-        ],
-    )
+    lines += _added("chain", "prerouting", rules)
+    hook = f"type filter hook output priority {PRIORITY}; policy accept;"
+    lines += _added("chain", "output", [hook, f'oifname != "lo" {begin}'])
     # The rules cannot see TCP after two VLAN tags with ID 0, but the container accepts such a frame as untagged.
     blocked = ", ".join(sorted({item.mac_address for item in containers if item.ports}))
-    tagged = [f"ether daddr {{ {blocked} }} meta protocol != {{ arp, ip, ip6 }} counter drop"] if blocked else []
-    lines += _chain(
-        "forward",
-        [
-            "type filter hook forward priority -200; policy accept;",
-            *tagged,
-            *(f"ether daddr {item.mac_address} {_drop_tcp(item.ports)}" for item in containers if item.ports),
-        ],
-        family="bridge",
-    )
+    rules = ["type filter hook forward priority -200; policy accept;"]
+    rules += [f"ether daddr {{ {blocked} }} meta protocol != {{ arp, ip, ip6 }} counter drop"] if blocked else []
+    rules += [f"ether daddr {item.mac_address} {_drop_tcp(item.ports)}" for item in containers if item.ports]
+    lines += _added("chain", "forward", rules, family="bridge")
     return _HEADER + "\n".join(lines[:-1]) + "\n"
 
 

@@ -130,9 +130,9 @@ NOTED = {"s": {"hashes": ["h"], "networks": ["n"]}}
 
 
 def actions(*existing, images=None, memory=None, model=None, running_for=None):
-    engine = containers.Engine(tuple(existing), {"i:1": "sha256:1"} if images is None else images)
+    known = {"i:1": "sha256:1"} if images is None else images
     noted = NOTED if memory is None else memory
-    done = containers.container_actions("p", model or LABELLED, engine, noted, running_for or {})
+    done = containers.container_actions("p", model or LABELLED, existing, known, noted, running_for or {})
     return [item["do"] for item in done]
 
 

@@ -36,19 +36,18 @@ def own_place(tmp_path) -> Path:
 
 def test_only_its_own_files_that_nobody_writes_any_more_are_removed(tmp_path) -> None:
     own = own_place(tmp_path)
-    for name in ("writing.old", "writing.99999999.d"):
+    for name in ("writing.old", "writing.99999998", "writing.99999998.d"):
         (own / name).mkdir()
-    (own / "writing.99999998").mkdir()
-    for name in ("writing.99999999", "writing.", "writing.x", f"writing.{os.getpid()}"):
+    for name in ("writing.99999999.a", "writing.99999999", "writing.", "writing.x.a", f"writing.{os.getpid()}.a"):
         (own / name).write_text("")
     before = set(os.listdir(own))
     stack_disk.ProjectDirectory(str(own.parent)).lock(print)
-    assert {*before, "lock"} - set(os.listdir(own)) == {"writing.99999999"}
+    assert {*before, "lock"} - set(os.listdir(own)) == {"writing.99999999.a", "writing.99999999"}
 
 
 def test_a_file_that_is_renamed_meanwhile(tmp_path, monkeypatch) -> None:
     own, listed = own_place(tmp_path), os.listdir
-    monkeypatch.setattr(os, "listdir", lambda path: [*listed(path), "writing.99999999"])
+    monkeypatch.setattr(os, "listdir", lambda path: [*listed(path), "writing.99999999.a"])
     stack_disk.ProjectDirectory(str(own.parent)).lock(print)
 
 

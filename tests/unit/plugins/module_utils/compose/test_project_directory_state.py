@@ -179,12 +179,12 @@ def test_a_file_that_another_run_is_writing_is_left(disk) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     for process in (other, gone):
-        Path(disk.own, f"writing.{process.pid}").write_text("half")
+        Path(disk.own, f"writing.{process.pid}.x").write_text("half")
     disk.lock(lambda _text: None)
     left = [path.name for path in Path(disk.own).glob("writing.*")]
     other.kill()
     other.wait()
-    assert left == [f"writing.{other.pid}"]
+    assert left == [f"writing.{other.pid}.x"]
 
 
 def test_a_lock_that_goes_with_its_directory_is_no_lock(disk, monkeypatch) -> None:

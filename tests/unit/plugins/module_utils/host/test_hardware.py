@@ -157,9 +157,11 @@ def test_disk_of_a_path_to_come(tmp_path):
         ("", "", ""),
     ],
 )
-def test_default_interface(route, ipv6_route, wanted):
+def test_default_interface(tmp_path, route, ipv6_route, wanted):
     """The default route with the lowest metric; half a default (0.0.0.0/1) is none."""
-    assert hw.default_interface(route, ipv6_route) == wanted
+    put(tmp_path, "proc/net/route", route)
+    put(tmp_path, "proc/net/ipv6_route", ipv6_route)
+    assert hw.hardware(tmp_path, [])["interface"] == wanted
 
 
 @pytest.mark.parametrize(("speed", "wanted"), [("10000\n", 10000), ("-1\n", None), ("", None), ("0", None)])
