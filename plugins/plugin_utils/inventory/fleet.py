@@ -137,8 +137,8 @@ def fleet_problem(found: Mapping) -> str | None:
 
 def fleet(
     hostvars: dict,
-    groups: dict,
-    group_names: dict | None = None,
+    groups: Mapping,
+    group_names: Mapping | None = None,
     resolved: dict | None = None,
     left_out: Mapping | None = None,
     without_address: Collection = (),

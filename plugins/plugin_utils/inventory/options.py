@@ -89,7 +89,7 @@ def environment_of(values: Mapping, component: str) -> dict:
     return merged
 
 
-def members_of(groups: dict, group_names: dict | None = None) -> dict:
+def members_of(groups: Mapping, group_names: Mapping | None = None) -> dict:
     """Return component -> its hosts. group_names: the names of the components' groups, where they differ."""
     names = group_names or {}
     return {component: list(groups.get(names.get(component, component)) or []) for component in COMPONENTS}

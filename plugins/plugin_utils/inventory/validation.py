@@ -97,8 +97,8 @@ def check_inventory(
     faulty = {problem.host: problem for problem in reversed(context.problems) if problem.level == "error"}
     values = fleet(
         {**hosts, **{host: context.usable(host) for host in faulty if host in context.hosts}},
-        dict(groups),
-        dict(group_names or {}),
+        groups,
+        group_names,
         context.resolved,
         {host: f"{one.variable} {one.wrong}" for host, one in faulty.items() if host not in context.core_hosts},
         context.without_address(),
