@@ -75,18 +75,16 @@ def image_of(variables: dict, component: str) -> str:
     return image_reference(image or release_on(variables, component).image, version, digest or "")
 
 
+def environment_names(component: str, values: Mapping) -> list[str]:
+    """Return the variables of the environment that the operator adds to a component. Later ones take precedence."""
+    names = [f"{component}_{layer}environment" for layer in ("fleet_", "", "secret_")]
+    return names if names[0] in values else ["aztec_environment", *names[1:]]
+
+
 def environment_of(values: Mapping, component: str) -> dict:
-    """Return the environment that the operator adds to a component. Later layers override earlier ones."""
-    fleet = f"{component}_fleet_environment"
-    merged: dict = {}
-    for name in (
-        fleet if fleet in values else "aztec_environment",
-        f"{component}_environment",
-        f"{component}_secret_environment",
-    ):
-        layer = values.get(name)
-        merged.update(layer if isinstance(layer, Mapping) else {})
-    return merged
+    """Return the environment that the operator adds to a component."""
+    layers = [values.get(name) for name in environment_names(component, values)]
+    return {name: value for layer in layers if isinstance(layer, Mapping) for name, value in layer.items()}
 
 
 def members_of(groups: Mapping, group_names: Mapping | None = None) -> dict:
