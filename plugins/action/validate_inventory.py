@@ -17,7 +17,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_va
     variable_texts,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Search
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import search_in
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_errors, problem_table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, precedence_notes
@@ -43,7 +43,7 @@ class ActionModule(CollectionActionBase):
         hosts, keys, written = resolve_inventory(task_vars["hostvars"], groups, names, specs)
         # A play on other hosts only, such as localhost, checks the whole fleet.
         run = [host for host in task_vars["ansible_play_hosts_all"] if host in hosts] or None
-        search = Search(variable_texts(task_vars))
+        search = search_in(variable_texts(task_vars))
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=search, run=run)
         members = members_of(groups, names)
         roles = {*FLEET_ROLES, *(component for component in COMPONENTS if members[component])}

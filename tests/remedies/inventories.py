@@ -13,8 +13,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import resolve_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
-    Search,
     read,
+    search_in,
     variable_files,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import problem_table
@@ -42,7 +42,7 @@ def problems(row: dict, folder: Path, resolve_one: Callable | None = None) -> li
     groups = inventory.get_groups_dict()
     names = {component: row.get("group_names", {}).get(component, component) for component in COMPONENTS}
     hosts, keys, _written = resolve_inventory(hostvars, groups, names, SPECS)
-    search = Search(read(variable_files([str(place)])))
+    search = search_in(read(variable_files([str(place)])))
     asked = {"resolve_one": resolve_one} if resolve_one else {}
     return check_inventory(hosts, groups, SPECS, names, keys=keys, search=search, **asked)[0]
 

@@ -28,7 +28,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
     NODE,
     agents_of,
     as_bool,
-    data_path,
+    directories,
     image_of,
     members_of,
     option_value,
@@ -79,16 +79,6 @@ def broker_addresses(hostvars: dict, members: dict, addresses: dict, resolved: d
     return list(dict.fromkeys(found))
 
 
-def no_proxy(variables: Mapping, names: list[str], addresses: list[str]) -> list[str]:
-    """Return what a host and its containers reach without a proxy, in addition to loopback.
-
-    names, addresses: those of node and broker, the only hosts of the fleet that others connect to. Agents are not
-    included, so a new agent changes no container of another host.
-    """
-    services = [service_name(NODE), service_name(BROKER)]
-    return list(dict.fromkeys([*services, *names, *addresses, *set_broker_hosts(variables)]))
-
-
 def admitted_networks(hostvars: dict, members: dict, addresses: dict) -> list[str]:
     """Return who may reach the broker: the addresses of node and agents and every aztec_admit, as sorted CIDRs.
 
@@ -101,21 +91,6 @@ def admitted_networks(hostvars: dict, members: dict, addresses: dict) -> list[st
         networks.update(map(network_of, hostvars[host].get("aztec_admit") or []))
     ordered = sorted(networks, key=lambda network: (network.version, network.network_address, network.prefixlen))
     return [str(network) for network in ordered]
-
-
-def broker_guard(variables: Mapping, port: int, sources: list, keep_existing: bool) -> dict:
-    """Return the broker's section of the port guard, which a run without the broker's host applies too.
-
-    keep_existing: not all sources are known, so those that the guard admits now stay admitted.
-    """
-    required = as_bool(variables.get("port_guard_required_by_docker", True))
-    return {
-        "section": BROKER,
-        **guard_section(BROKER, port, sources=sources),
-        "bridges": [option_value(variables, BROKER, "docker_bridge")],
-        "required_by_docker": required is not False,
-        "keep_existing": keep_existing,
-    }
 
 
 def p2p_address(host: str, variables: dict) -> str:
@@ -177,7 +152,10 @@ def fleet(
     else:
         sources = admitted_networks(hostvars, members, addresses)
     p2p_ip = resolved.get(announced)
-    direct = ([names[broker], names[node]], [*addresses[broker], *addresses[node]])
+    # What hosts and their containers reach without a proxy, in addition to loopback. Agents are not included, so a new
+    # agent changes no container of another host.
+    direct = [service_name(NODE), service_name(BROKER), names[broker], names[node]]
+    direct += [*addresses[broker], *addresses[node]]
     hosts = {}
     for host, components in running.items():
         values = hostvars[host]
@@ -199,11 +177,11 @@ def fleet(
             continue
         hosts[host].update(
             {
-                "no_proxy": no_proxy(values, *direct),
+                "no_proxy": list(dict.fromkeys([*direct, *set_broker_hosts(values)])),
                 "docker_ipv6_subnet": docker_ipv6_subnet(values, components, addresses[host], broker_host),
                 # What host_info has to inspect on the host.
                 "images": sorted({image_of(values, component) for component in components}),
-                "paths": {component: data_path(values, component) for component in components},
+                "paths": {component: list(directories(values, component).values())[-1] for component in components},
                 **({"agents": agents_of(values)} if AGENT in components else {}),
             }
         )
@@ -217,7 +195,14 @@ def fleet(
             "port": port,
             "admitted": sources,
             "publish": broker_addresses(hostvars, members, addresses, resolved),
-            "guard": broker_guard(hostvars[broker], port, sources, keep_existing),
+            # The broker's section of the port guard, which a run without the broker's host applies too.
+            "guard": {
+                "section": BROKER,
+                **guard_section(BROKER, port, sources=sources),
+                "bridges": [option_value(hostvars[broker], BROKER, "docker_bridge")],
+                "required_by_docker": as_bool(hostvars[broker].get("port_guard_required_by_docker", True)) is not False,
+                "keep_existing": keep_existing,
+            },
         },
         "node": {
             "host": node,

@@ -41,7 +41,7 @@ def option_value(variables: Mapping, component: str, option: str):
 
 
 def directories(variables: Mapping, component: str) -> dict:
-    """Return the directories of a component on a host by their variables: its own, then that of its data."""
+    """Return the directories of a component on a host by their variables: its own, then that of its data or CRS."""
     option, leaf = ("crs_directory", "crs") if component == AGENT else ("data_directory", "data")
     base = variables.get("aztec_directory", default_value("aztec_directory"))
     own = variables.get(f"{component}_directory", f"{base}/{service_name(component)}")
@@ -49,11 +49,6 @@ def directories(variables: Mapping, component: str) -> dict:
         f"{component}_directory": own,
         f"{component}_{option}": variables.get(f"{component}_{option}", f"{own}/{leaf}"),
     }
-
-
-def data_path(variables: Mapping, component: str) -> str:
-    """Return the directory of a component's data on a host; an agent's is that of the CRS."""
-    return list(directories(variables, component).values())[-1]
 
 
 def agents_of(variables: Mapping) -> dict:

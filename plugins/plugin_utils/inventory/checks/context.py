@@ -91,12 +91,14 @@ class Context:
             self.bad.add((host, variable))
         self.problems.append(Problem(host, variable, found[0], found[1], level, fleet))
 
-    def check_ethereum(self, host: str, name: str, function: Callable, value: object) -> None:
-        """Add a problem if a function rejects a key or an address."""
-        try:
-            function(value)
-        except ValueError as error:
-            self.add_ethereum(host, name, error, split_message(error))
+    def check_ethereum(self, host: str, name: str, function: Callable) -> None:
+        """Add a problem if a function rejects the key or the address that a variable sets."""
+        value = self.hosts[host].get(name)
+        if value not in (None, "") and not isinstance(value, UnresolvedValue):
+            try:
+                function(value)
+            except ValueError as error:
+                self.add_ethereum(host, name, error, split_message(error))
 
     def add_ethereum(self, host: str, name: str, error: ValueError, found: tuple) -> None:
         """Add a problem of a key or an address, or that the controller lacks the library to check it."""
