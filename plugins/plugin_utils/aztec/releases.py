@@ -9,6 +9,7 @@ documentation.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 
@@ -17,14 +18,6 @@ COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 # In a list of networks, the name that represents v1-devnet-1 and other numbers.
 NUMBERED_DEVNET = "vN-devnet-N"
 _NUMBERED_DEVNET = re.compile(r"v[0-9]+-devnet-[0-9]+")
-
-# Upstream's barretenberg/cpp/cmake/arch.cmake: on x86 programs are compiled with -march=skylake. On a CPU without these
-# features they end with an illegal instruction: upstream's issues 16365 (a node) and 24074 (Haswell, without ADX). A
-# virtual machine with a generic CPU type does not have them either.
-_SKYLAKE_FLAGS = ("adx", "avx2", "bmi2")
-
-# "Minimum Requirements" of every edition of the guide, for each component.
-_SINCE_2015 = "a processor released in 2015 or later"
 
 
 @dataclass(frozen=True)
@@ -41,8 +34,12 @@ class Requirements:
     disk_gb: int
     disk_kind: str
     link_mbps: int | None = None
-    cpu: str = _SINCE_2015
-    cpu_flags: tuple = _SKYLAKE_FLAGS
+    # "Minimum Requirements" of every edition of the guide, for each component.
+    cpu: str = "a processor released in 2015 or later"
+    # Upstream's barretenberg/cpp/cmake/arch.cmake: on x86 programs are compiled with -march=skylake. On a CPU without
+    # these features they end with an illegal instruction: upstream's issues 16365 (a node) and 24074 (Haswell, without
+    # ADX). A virtual machine with a generic CPU type does not have them either.
+    cpu_flags: tuple = ("adx", "avx2", "bmi2")
 
 
 @dataclass(frozen=True)
@@ -103,9 +100,7 @@ class Release:
 
     def as_dict(self) -> dict:
         """Return the release line as dicts and lists for templates."""
-        plain = asdict(self)
-        lists = ("entrypoint", "networks", "crs_files", "architectures")
-        return {**plain, **{name: list(plain[name]) for name in lists}}
+        return json.loads(json.dumps(asdict(self)))
 
 
 # From 4 on the default is 1mb, which makes epochs fail with entity.too.large; 2.1 has 50mb fixed.

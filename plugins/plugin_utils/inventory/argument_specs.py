@@ -36,10 +36,6 @@ class Specs:
         """Return the declared default of a component's option."""
         return self.options.get(component, {}).get(f"{component}_{option}", {}).get("default")
 
-    def nearest_role(self, name: str) -> str:
-        """Return the role whose documentation lists the variables with the prefix of this name."""
-        return next((role for role in self.options if name.startswith(role + "_")), "preflight")
-
     def prefixes(self) -> tuple:
         """Return the prefixes that the collection reserves for its variables."""
         own = {role + "_" for role in self.options}
@@ -76,11 +72,10 @@ def unknown_variables(names: Iterable, specs: Specs, prefixes: tuple | None = No
 
     prefixes: the reserved prefixes, by default all prefixes of the collection.
     """
-    known = specs.names()
-    known_set, prefixes = set(known), specs.prefixes() if prefixes is None else prefixes
+    known, prefixes = specs.names(), specs.prefixes() if prefixes is None else prefixes
     unknown: dict = {}
     for name in names:
-        if name in known_set or name in FACTS or name.startswith(("_", "ansible_")):
+        if specs.owner(name) or name in FACTS or name.startswith(("_", "ansible_")):
             continue
         if name.startswith(prefixes):
             unknown[name] = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)

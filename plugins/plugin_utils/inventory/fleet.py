@@ -62,23 +62,6 @@ def needs_ipv6(addresses: list[str], broker_names: Collection) -> bool:
     return families(addresses) == {6} or any(one is not None and one.version == 6 for one in found)
 
 
-def docker_ipv6_subnet(variables: Mapping, components: list, addresses: list[str], broker_host: str) -> str:
-    """Return the Docker network's IPv6 subnet if containers need one and no variable sets it, else ''."""
-    is_set = all(option_variable(variables, one, "docker_ipv6_subnet") for one in components)
-    needed = needs_ipv6(addresses, broker_hosts(variables, components, broker_host).values())
-    return DOCKER_IPV6_SUBNET if needed and not is_set else ""
-
-
-def broker_addresses(hostvars: dict, members: dict, addresses: dict, resolved: dict) -> list[str]:
-    """Return the addresses by which the fleet reaches the broker: those of its host, and those that variables set."""
-    broker = members[BROKER][0]
-    found = list(addresses[broker])
-    for host in dict.fromkeys([*members[NODE], *members[AGENT]]):
-        for name in set_broker_hosts(hostvars[host]) if host != broker else ():
-            found += resolved[name] if isinstance(resolved.get(name), list) else []
-    return list(dict.fromkeys(found))
-
-
 def admitted_networks(hostvars: dict, members: dict, addresses: dict) -> list[str]:
     """Return who may reach the broker: the addresses of node and agents and every aztec_admit, as sorted CIDRs.
 
@@ -139,8 +122,8 @@ def fleet(
     node, broker = members[NODE][0], members[BROKER][0]
     announced = p2p_address(node, hostvars[node])
     names = {host: address_name(host, hostvars[host]) for host in running if host not in without_address}
+    set_names = [name for host in running if host != broker for name in set_broker_hosts(hostvars[host])]
     if resolved is None:
-        set_names = [name for host in running if host != broker for name in set_broker_hosts(hostvars[host])]
         resolved = resolve_all([*names.values(), announced, *set_names])
     addresses = {host: addresses_of(host, hostvars[host], resolved) for host in names}
     for host, found in addresses.items():
@@ -152,6 +135,7 @@ def fleet(
     else:
         sources = admitted_networks(hostvars, members, addresses)
     p2p_ip = resolved.get(announced)
+    set_addresses = [one for name in set_names if isinstance(resolved.get(name), list) for one in resolved[name]]
     # What hosts and their containers reach without a proxy, in addition to loopback. Agents are not included, so a new
     # agent changes no container of another host.
     direct = [service_name(NODE), service_name(BROKER), names[broker], names[node]]
@@ -175,10 +159,12 @@ def fleet(
         if host in left_out:
             hosts[host]["left_out"] = left_out[host]
             continue
+        needs_subnet = needs_ipv6(addresses[host], broker_hosts(values, components, broker_host).values())
+        is_set = all(option_variable(values, one, "docker_ipv6_subnet") for one in components)
         hosts[host].update(
             {
                 "no_proxy": list(dict.fromkeys([*direct, *set_broker_hosts(values)])),
-                "docker_ipv6_subnet": docker_ipv6_subnet(values, components, addresses[host], broker_host),
+                "docker_ipv6_subnet": DOCKER_IPV6_SUBNET if needs_subnet and not is_set else "",
                 # What host_info has to inspect on the host.
                 "images": sorted({image_of(values, component) for component in components}),
                 "paths": {component: list(directories(values, component).values())[-1] for component in components},
@@ -194,7 +180,7 @@ def fleet(
             "host": broker,
             "port": port,
             "admitted": sources,
-            "publish": broker_addresses(hostvars, members, addresses, resolved),
+            "publish": list(dict.fromkeys([*addresses[broker], *set_addresses])),
             # The broker's section of the port guard, which a run without the broker's host applies too.
             "guard": {
                 "section": BROKER,
@@ -204,10 +190,7 @@ def fleet(
                 "keep_existing": keep_existing,
             },
         },
-        "node": {
-            "host": node,
-            "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced,
-        },
+        "node": {"host": node, "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced},
         "agents": [host for host in members[AGENT] if host not in left_out],
         "prover_id": node_prover_id(hostvars[node]),
         "publishers": publisher_addresses(hostvars[node]),

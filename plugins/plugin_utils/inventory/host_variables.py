@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +66,7 @@ _LOOKUP_FAULTS = {
         ({"VaultDown"}, "the server is sealed", "unseal it"),
         ({"SSLError"}, "the server's certificate is not trusted", "set VAULT_CACERT, or correct the URL"),
         ({"OSError"}, "the server does not answer", "start it, or correct ansible_hashi_vault_url (VAULT_ADDR)"),
-        (
-            {"HashiVaultValueError"},
-            "it has no credentials",
-            "set a token (VAULT_TOKEN) or another auth_method",
-        ),
+        ({"HashiVaultValueError"}, "it has no credentials", "set a token (VAULT_TOKEN) or another auth_method"),
     ),
 }
 
@@ -164,9 +160,7 @@ def unused_variables(written: Mapping, specs: Specs, components: Sequence) -> se
     return names
 
 
-def resolve_variables(
-    variables: Mapping, specs: Specs, left_out: Set = frozenset(), template: Callable = to_builtin
-) -> dict:
+def resolve_variables(variables: Mapping, specs: Specs, left_out: Set = frozenset(), template=to_builtin) -> dict:
     """Return a host's variables for the checks: the resolved ones of the collection, and the names of all others.
 
     template: resolves a value, for variables that are not resolved on access.

@@ -83,10 +83,8 @@ def check_inventory(
 ) -> tuple:
     """Check a whole inventory. Return (problems, the fleet's values or None if a problem is an error).
 
-    hosts: host -> its variables, templated, UnresolvedValue where that failed. groups: group -> hosts. group_names:
-    component -> the name of its group. resolve_one: returns the addresses of a host name or raises ValueError.
-    keys: host -> its variables that can contain a key, for every host of the inventory. search: returns where a secret
-    is in clear text, or None. run: the hosts of the run, by default all.
+    hosts, keys: from resolve_inventory. resolve_one: returns the addresses of a host name or raises ValueError.
+    search: returns where a secret is in clear text, or None. run: the hosts of the run, by default all.
 
     A problem of an agent leaves the agent out of the run, unless no agent would remain. A problem of a host outside the
     run counts only if values of the fleet depend on it: as an error for node and broker, as a warning for an agent.

@@ -21,9 +21,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of, is_numeric
 
 # The networks and domains of inventories/prod, which is an example.
-DUMMY_NETWORKS = tuple(
-    map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))
-)
+_EXAMPLES = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+DUMMY_NETWORKS = [ipaddress.ip_network(network) for network in _EXAMPLES]
 DUMMY_DOMAINS = re.compile(r"(\A|\.)(example|invalid|example\.(com|net|org))\.?\Z", re.IGNORECASE)
 
 # A number of this length in YAML is hexadecimal text without quotes.
@@ -86,10 +85,10 @@ def as_float(value: object) -> float | None:
     return float(number) if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", number) else None
 
 
-def is_dummy(address: object) -> bool:
-    """Return whether an address is one of those in examples."""
-    found = ip_of(address)
-    return found is not None and any(found in network for network in DUMMY_NETWORKS)
+def is_dummy(host: object) -> bool:
+    """Return whether an address or a host name is one of those in examples."""
+    found = ip_of(host)
+    return bool(DUMMY_DOMAINS.search(str(host)) or (found and any(found in network for network in DUMMY_NETWORKS)))
 
 
 def _is_subnet(text: str) -> bool:
@@ -114,10 +113,7 @@ def _never_an_address(value: object) -> tuple | None:
         return f"{describe_value(value)} has a prefix length", f"set only the address: {address}"
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and ":" not in host:
-        return (
-            f"{describe_value(value)} has a port",
-            "set only the address; ports have variables of their own",
-        )
+        return f"{describe_value(value)} has a port", "set only the address; ports have variables of their own"
     if re.fullmatch(r"(.*@)?[0-9]+(\.[0-9]+){3}", text) and ip_of(text.rpartition("@")[2]) is None:
         return f"{describe_value(value)} is neither an IP address nor a host name", "correct it"
     return None
@@ -166,7 +162,7 @@ def url_problem(url: object) -> tuple | None:
         return "has a scheme other than http and https", "begin it with http:// or https://"
     if not host:
         return "has no host", "write it as http://host:port or https://host"
-    if DUMMY_DOMAINS.search(host) or is_dummy(host):
+    if is_dummy(host):
         return "is still the example value", "set your own URL"
     if ip_of(host) is None and is_numeric(host):
         return "has a host that is neither an IP address nor a host name", "correct the host in it"
@@ -203,10 +199,8 @@ def environment_problem(value: object) -> tuple | None:
             if isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) >= TOO_LONG:
                 return f"{key} is written without quotes, which YAML makes a number", "put it in quotes"
             if isinstance(one, (Mapping, list)):
-                return (
-                    f"{key} is a {type_name(one)}, not text" if one is item else f"{key} contains a {type_name(one)}",
-                    ("set one text in quotes"),
-                )
+                wrong = f"is a {type_name(one)}, not text" if one is item else f"contains a {type_name(one)}"
+                return f"{key} {wrong}", "set one text in quotes"
             if "\0" in str(one):
                 return f"{key} contains a NUL character, which no environment variable can contain", "remove it"
     return None
@@ -304,10 +298,8 @@ def _ipv4_subnet(value: object) -> tuple | None:
     except ValueError:
         return f"{describe_value(value)} is not an IPv4 subnet", "set one in CIDR form, such as 10.201.0.0/24"
     if not 8 <= found.prefixlen <= 28:
-        return (
-            f"{describe_value(value)} is too {'large' if found.prefixlen < 8 else 'small'}",
-            "set a subnet from /8 to /28",
-        )
+        size = "large" if found.prefixlen < 8 else "small"
+        return f"{describe_value(value)} is too {size}", "set a subnet from /8 to /28"
     if found.is_loopback or found.is_multicast or found.is_link_local or found.is_unspecified:
         return f"{describe_value(value)} cannot be used for containers", "set a private subnet, such as 10.201.0.0/24"
     return None

@@ -183,9 +183,8 @@ def check_other_users(context: Context, keys: Mapping, groups: Mapping) -> None:
             or (node, publisher_variable(context.hosts[node])) in context.bad
         ):
             continue
-        for host, name in ((host, name) for host, values in keys.items() for name in values):
-            if not publishers.used_by(name, keys[host][name]):
-                continue
+        users = [(host, name) for host in keys for name, value in keys[host].items() if publishers.used_by(name, value)]
+        for host, name in users:
             inherited = any(
                 node in group and host in group and all(name in keys.get(one, {}) for one in group)
                 for group in groups.values()

@@ -104,9 +104,8 @@ def _instead(names: list) -> str:
 def reserved_environment_problem(components: tuple, environment: Mapping) -> tuple | None:
     """Return what is wrong if an environment of these components contains what their roles manage."""
     for name in environment:
-        owners = [component for component in components if name in ENVIRONMENT[component]]
-        if owners:
-            options = [(component, ENVIRONMENT[component][name]) for component in owners]
+        options = [(one, ENVIRONMENT[one][name]) for one in components if name in ENVIRONMENT[one]]
+        if options:
             wide = len(options) > 1 and {option for _component, option in options} <= set(FLEET_WIDE)
             names = [f"aztec_{options[0][1]}"] if wide else [f"{one}_{option}" for one, option in options if option]
             return f"contains {name}, which the role manages", _instead(names)
@@ -131,9 +130,8 @@ def reserved_service_problem(component: str, extra: Mapping) -> tuple | None:
         if name == "deploy" and not (isinstance(extra[name], Mapping) and "replicas" in extra[name]):
             continue
         if name in SERVICE:
-            return f"contains {name}, which the role manages", _instead(
-                [f"{component}_{SERVICE[name]}"] if SERVICE[name] else []
-            )
+            names = [f"{component}_{SERVICE[name]}"] if SERVICE[name] else []
+            return f"contains {name}, which the role manages", _instead(names)
     return None
 
 
