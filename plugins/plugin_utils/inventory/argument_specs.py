@@ -52,11 +52,9 @@ def read_specs(roles: Path) -> Specs:
     options, defaults = {}, {}
     for path in sorted(roles.glob("*/meta/argument_specs.yml")):
         role = path.parents[1]
-        specs = yaml_load(path.read_text(encoding="utf-8")) or {}
-        options[role.name] = ((specs.get("argument_specs") or {}).get("main") or {}).get("options") or {}
-        default_file = role / "defaults" / "main.yml"
-        found = yaml_load(default_file.read_text(encoding="utf-8")) if default_file.is_file() else {}
-        defaults[role.name] = found or {}
+        specs = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]
+        options[role.name] = specs.get("options") or {}
+        defaults[role.name] = yaml_load((role / "defaults" / "main.yml").read_text(encoding="utf-8")) or {}
     return Specs(options, defaults)
 
 

@@ -110,10 +110,9 @@ def fleet(
     """
     members = members_of(groups, group_names)
     for component in (NODE, BROKER):
-        if len(members[component]) != 1:
-            raise ValueError(
-                f"the group of {component} has {len(members[component])} hosts: put exactly one host in it"
-            )
+        count = len(members[component])
+        if count != 1:
+            raise ValueError(f"the group of {component} has {count} hosts: put exactly one host in it")
     left_out = left_out or {}
     running: dict = {}
     for component, hosts in members.items():

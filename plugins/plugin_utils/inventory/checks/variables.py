@@ -27,10 +27,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
 )
 
 # Endings of options whose values are text that can look like a number without quotes.
-_QUOTED = (
-    *("_version", "_private_key", "_prover_id", "_digest", "_address", "_addresses", "_ip"),
-    *("_fingerprint", "_registry"),
-)
+_QUOTED = ("_private_key", "_prover_id", "_digest", "_address", "_addresses", "_ip", "_fingerprint", "_registry")
 
 
 def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
