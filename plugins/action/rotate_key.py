@@ -17,15 +17,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
-    key_variables,
-    resolve_fleet_variables,
+    resolve_inventory,
     resolve_variables,
     to_builtin,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    count_errors,
     count_problems,
-    merge_problems,
     problem_table,
     table,
 )
@@ -175,11 +173,10 @@ class ActionModule(publisher_key.ActionModule):
         secrets = publisher_key.vault_secrets()
         path, layer = self._vault_path(request, task_vars)
         vault = open_keys(path, secrets)
-        written = {one: task_vars["hostvars"].raw_get(one) for one in task_vars["groups"]["all"]}
         sources, folder = task_vars["ansible_inventory_sources"], task_vars["playbook_dir"]
         layers = Places(self._loader, sources, folder, KEYS[CURRENT].__eq__).layers(host)
         layers.append(Layer("the command line (-e)", 0, load_extra_vars(self._loader)))
-        check_single_source(host, written[host].get(KEYS[CURRENT]), vault, layer, layers)
+        check_single_source(host, task_vars["hostvars"].raw_get(host).get(KEYS[CURRENT]), vault, layer, layers)
         plan = rotation.plan_of(vault.addresses, vault.file, request.confirm, request.rollback)
         new = None
         if plan.action == "stage":
@@ -192,7 +189,7 @@ class ActionModule(publisher_key.ActionModule):
                 raise ValueError(problem)
         key = new.key if new else vault.keys.get(plan.slot)
         before = to_builtin(arguments["fleet"])
-        fleet = self._fleet_with(key, task_vars, before, written) if key else {}
+        fleet = self._fleet_with(key, task_vars, before) if key else {}
         if request.force and not request.confirm and fleet and l1_queries(task_vars, fleet)[1]:
             raise ValueError(f"{PREFIX}force requires {PREFIX}confirm, or aztec_l1_checks set to ignore: omit it")
         if new and not self._task.check_mode:
@@ -258,32 +255,29 @@ class ActionModule(publisher_key.ActionModule):
                 )
         return path, layer
 
-    def _fleet_with(self, key: str, task_vars: Mapping, before: Mapping, written: dict) -> dict:
+    def _fleet_with(self, key: str, task_vars: Mapping, before: Mapping) -> dict:
         """Return the fleet's values with this publisher's key. Raise ValueError if the inventory is wrong with it.
 
-        before: the fleet's values with the old key. written: host -> its raw variables.
+        before: the fleet's values with the old key.
         """
         problem = fleet_problem(before)
         if problem:
             raise ValueError(problem)
-        host, specs = task_vars["inventory_hostname"], read_specs(ROLES)
-        groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
+        host, groups, specs = task_vars["inventory_hostname"], task_vars["groups"], read_specs(ROLES)
         names = {
             component: str(task_vars.get(f"preflight_{component.removeprefix('prover_')}_group", component))
             for component in COMPONENTS
         }
-        hosts = resolve_fleet_variables(task_vars["hostvars"], written, members_of(groups, names), specs)
+        hosts, keys, _written = resolve_inventory(task_vars["hostvars"], groups, names, specs)
         # No warnings about the keys of this rotation.
         for values in hosts.values():
             for slot in (NEXT, PREVIOUS):
                 values.pop(KEYS[slot], None)
         hosts[host] = {**hosts[host], KEYS[CURRENT]: key}
-        keys = {one: key_variables(variables) for one, variables in written.items()}
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, run=[host])
         if fleet is None:
             self._display.display(problem_table(problems, list(hosts)), color="red")
-            errors = count_problems(sum(one.level == "error" for one in merge_problems(problems, list(hosts))))
-            raise ValueError(f"{errors} with the new key, in the table above")
+            raise ValueError(f"{count_errors(problems, list(hosts))} with the new key, in the table above")
         return fleet
 
     @staticmethod

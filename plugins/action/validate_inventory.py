@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import (
     FLEET_ROLES,
@@ -13,32 +13,23 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argumen
     read_specs,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
-    key_variables,
-    resolve_fleet_variables,
+    resolve_inventory,
     variable_texts,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Search
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
-    count_problems,
-    merge_problems,
-    problem_table,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import search_in
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_errors, problem_table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, precedence_notes
 
 
-class ActionModule(ActionBase):
+class ActionModule(CollectionActionBase):
     """Run once for all hosts. Show all problems as one table and fail with one line."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = {"groups": {"type": "dict", "default": {}}}
 
-    def run(self, tmp=None, task_vars=None):
+    def execute(self, arguments: dict, task_vars: dict) -> dict:
         """Check the inventory and return the values of the fleet."""
-        result = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec({"groups": {"type": "dict", "default": {}}})
         for component, name in arguments["groups"].items():
             if component not in COMPONENTS:
                 raise AnsibleError(
@@ -48,30 +39,21 @@ class ActionModule(ActionBase):
                 raise AnsibleError(
                     f"validate_inventory: groups.{component} is not the name of a group: set one text in quotes"
                 )
-        groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
-        names = {**dict(zip(COMPONENTS, COMPONENTS)), **arguments["groups"]}
-        specs = read_specs(ROLES)
-        hostvars = task_vars["hostvars"]
-        written = {host: hostvars.raw_get(host) for host in groups["all"]}
-        members = members_of(groups, names)
-        hosts = resolve_fleet_variables(hostvars, written, members, specs)
-        keys = {host: key_variables(variables) for host, variables in written.items()}
-
+        groups, names, specs = task_vars["groups"], arguments["groups"], read_specs(ROLES)
+        hosts, keys, written = resolve_inventory(task_vars["hostvars"], groups, names, specs)
         # A play on other hosts only, such as localhost, checks the whole fleet.
         run = [host for host in task_vars["ansible_play_hosts_all"] if host in hosts] or None
-        search = Search(variable_texts(task_vars))
+        search = search_in(variable_texts(task_vars))
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=search, run=run)
+        members = members_of(groups, names)
         roles = {*FLEET_ROLES, *(component for component in COMPONENTS if members[component])}
         options = {name: one for role in specs.options if role in roles for name, one in specs.options[role].items()}
         sources = task_vars.get("ansible_inventory_sources") or ()
         places = Places(self._loader, sources, task_vars["playbook_dir"], options.__contains__)
         problems += precedence_notes(places, run or list(hosts), written, options)
-        result["changed"] = False
         if problems:
             self._display.display(problem_table(problems, list(hosts)), color="red" if fleet is None else "yellow")
         if fleet is None:
-            what = count_problems(sum(one.level == "error" for one in merge_problems(problems, list(hosts))))
-            result.update(failed=True, msg=f"{what} in the inventory, in the table above; no host was contacted.")
-        else:
-            result["fleet"] = fleet
-        return result
+            what = count_errors(problems, list(hosts))
+            return {"failed": True, "msg": f"{what} in the inventory, in the table above; no host was contacted."}
+        return {"fleet": fleet}

@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     UnresolvedValue,
@@ -17,33 +15,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_role_arguments
 
 
-class TemplatedVariables(Mapping):
-    """The variables of a task, each templated on access."""
-
-    def __init__(self, variables: Mapping, templar) -> None:
-        self._variables, self._templar = variables, templar
-
-    def __getitem__(self, name: str):
-        return self._templar.template(self._variables[name])
-
-    def __iter__(self) -> Iterator:
-        return iter(self._variables)
-
-    def __len__(self) -> int:
-        return len(self._variables)
-
-
-class ActionModule(ActionBase):
+class ActionModule(CollectionActionBase):
     """The first step of a role. Show all problems as one table and fail with one line."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    argument_spec = {"role": {"type": "str", "required": True}}
 
-    def run(self, tmp=None, task_vars=None):
+    def execute(self, arguments: dict, task_vars: dict) -> dict:
         """Check the arguments of the role on the host of the task."""
-        result = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec({"role": {"type": "str", "required": True}})
         role, specs = arguments["role"], read_specs(ROLES)
         if role not in specs.options:
             roles = ", ".join(specs.options)
@@ -54,15 +32,12 @@ class ActionModule(ActionBase):
         defaults = specs.defaults[role]
         values = {
             name: value
-            for name, value in resolve_variables(TemplatedVariables(task_vars, self._templar), specs).items()
+            for name, value in resolve_variables(task_vars, specs, template=self._templar.template).items()
             if name not in defaults or isinstance(value, UnresolvedValue) or task_vars[name] != defaults[name]
         }
         problems = check_role_arguments(role, task_vars["inventory_hostname"], values, specs)
-        result["changed"] = False
-        if problems:
-            self._display.display(problem_table(problems), color="red")
-            result["failed"] = True
-            result["msg"] = (
-                f"{count_problems(len(problems))} in the settings of {role}, in the table above; nothing was changed."
-            )
-        return result
+        if not problems:
+            return {}
+        self._display.display(problem_table(problems), color="red")
+        what = f"{count_problems(len(problems))} in the settings of {role}"
+        return {"failed": True, "msg": f"{what}, in the table above; nothing was changed."}

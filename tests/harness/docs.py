@@ -103,7 +103,7 @@ def settings() -> str:
             wanted = range_of(name)
             does = [text for text in option["description"] if wanted is None or text != wanted.sentence]
             test = tests[name.partition(".")[0]].get("test", RENDERED)
-            takes = markdown(wanted.words) if wanted else ""
+            takes = markdown(wanted.sentence.removeprefix("Takes ").removesuffix(".")) if wanted else ""
             default = default_of(option, specs.defaults[role].get(name, ""))
             rows.append([code(name), type_of(option), default, takes, sentences(does), code(test)])
         lines += [f"## {role}", "", f"{markdown(main['short_description'])}. {sentences(main['description'])}", ""]

@@ -11,14 +11,10 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
-    key_variables,
-    resolve_fleet_variables,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import resolve_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
-    Search,
     read,
+    search_in,
     variable_files,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import problem_table
@@ -43,12 +39,10 @@ def problems(row: dict, folder: Path, resolve_one: Callable | None = None) -> li
     inventory = InventoryManager(loader=loader, sources=[str(place)])
     manager = VariableManager(loader=loader, inventory=inventory)
     hostvars = HostVars(inventory, manager, loader)
-    groups = {name: list(hosts) for name, hosts in inventory.get_groups_dict().items()}
+    groups = inventory.get_groups_dict()
     names = {component: row.get("group_names", {}).get(component, component) for component in COMPONENTS}
-    written = {host: hostvars.raw_get(host) for host in groups["all"]}
-    hosts = resolve_fleet_variables(hostvars, written, members_of(groups, names), SPECS)
-    keys = {host: key_variables(variables) for host, variables in written.items()}
-    search = Search(read(variable_files([str(place)])))
+    hosts, keys, _written = resolve_inventory(hostvars, groups, names, SPECS)
+    search = search_in(read(variable_files([str(place)])))
     asked = {"resolve_one": resolve_one} if resolve_one else {}
     return check_inventory(hosts, groups, SPECS, names, keys=keys, search=search, **asked)[0]
 

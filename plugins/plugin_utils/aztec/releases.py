@@ -9,33 +9,15 @@ documentation.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 
 COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 
-ENTRYPOINT = ("node", "--no-warnings", "/usr/src/yarn-project/aztec/dest/bin/index.js", "start")
-
 # In a list of networks, the name that represents v1-devnet-1 and other numbers.
 NUMBERED_DEVNET = "vN-devnet-N"
 _NUMBERED_DEVNET = re.compile(r"v[0-9]+-devnet-[0-9]+")
-
-
-# An estimate for every line, because no figure is published or was measured. The npm packages of 4.1.2 are 1.0 GB
-# (measured). The Dockerfile of release-image adds Ubuntu, Node.js, Foundry, bb and nargo. The total is 3 GB unpacked
-# and 1 GB of compressed layers, which containerd keeps and other image stores require during a pull.
-_IMAGE_GB = 4.0
-
-# Upstream's release-image/bootstrap.sh: each tag is a manifest list of -amd64 and -arm64, for both images.
-_ARCHITECTURES = ("amd64", "arm64")
-
-# Upstream's barretenberg/cpp/cmake/arch.cmake: on x86 programs are compiled with -march=skylake. On a CPU without these
-# features they end with an illegal instruction: upstream's issues 16365 (a node) and 24074 (Haswell, without ADX). A
-# virtual machine with a generic CPU type does not have them either.
-_SKYLAKE_FLAGS = ("adx", "avx2", "bmi2")
-
-# "Minimum Requirements" of every edition of the guide, for each component.
-_SINCE_2015 = "a processor released in 2015 or later"
 
 
 @dataclass(frozen=True)
@@ -52,8 +34,12 @@ class Requirements:
     disk_gb: int
     disk_kind: str
     link_mbps: int | None = None
-    cpu: str = _SINCE_2015
-    cpu_flags: tuple = _SKYLAKE_FLAGS
+    # "Minimum Requirements" of every edition of the guide, for each component.
+    cpu: str = "a processor released in 2015 or later"
+    # Upstream's barretenberg/cpp/cmake/arch.cmake: on x86 programs are compiled with -march=skylake. On a CPU without
+    # these features they end with an illegal instruction: upstream's issues 16365 (a node) and 24074 (Haswell, without
+    # ADX). A virtual machine with a generic CPU type does not have them either.
+    cpu_flags: tuple = ("adx", "avx2", "bmi2")
 
 
 @dataclass(frozen=True)
@@ -98,44 +84,31 @@ class Release:
     stop_grace_period: dict
     renamed_environment: dict
     crs_image: str = ""
-    image_gb: float = _IMAGE_GB
-    architectures: tuple = _ARCHITECTURES
+    # An estimate for every line, because no figure is published or was measured. The npm packages of 4.1.2 are 1.0 GB
+    # (measured). The Dockerfile of release-image adds Ubuntu, Node.js, Foundry, bb and nargo. The total is 3 GB
+    # unpacked and 1 GB of compressed layers, which containerd keeps and other image stores require during a pull.
+    image_gb: float = 4.0
+    # Upstream's release-image/bootstrap.sh: each tag is a manifest list of -amd64 and -arm64, for both images.
+    architectures: tuple = ("amd64", "arm64")
     standby: bool = True
     rollup_slots: dict = field(default_factory=dict)
     numbered_devnets_since: tuple | None = None
     checks_consensus_environment: bool = False
     debug_hosts_required: bool = False
     balance_required: bool = False
-    entrypoint: tuple = field(default=ENTRYPOINT)
+    entrypoint: tuple = ("node", "--no-warnings", "/usr/src/yarn-project/aztec/dest/bin/index.js", "start")
 
     def as_dict(self) -> dict:
         """Return the release line as dicts and lists for templates."""
-        plain = asdict(self)
-        lists = ("entrypoint", "networks", "crs_files", "architectures")
-        return {**plain, **{name: list(plain[name]) for name in lists}}
+        return json.loads(json.dumps(asdict(self)))
 
-
-# Agents' methods have the same names in every line (5 and 6: from source code, not run).
-_COMMON_RPC = {"agent_status": "agent_getStatus"}
 
 # From 4 on the default is 1mb, which makes epochs fail with entity.too.large; 2.1 has 50mb fixed.
 _BODY_SIZE = {"RPC_MAX_BODY_SIZE": "50mb"}
 
 # A pinned image that exits when a newer one is published would restart in a loop (exit codes 78 and 79). 2.1 exits on
-# testnet, 5 and 6 with ENABLE_AUTO_SHUTDOWN. 4 only warns about a newer version (ENABLE_VERSION_CHECK).
-_NO_UPDATE = {"AUTO_UPDATE": "disabled"}
+# testnet (AUTO_UPDATE), 5 and 6 with ENABLE_AUTO_SHUTDOWN. 4 only warns about a newer version (ENABLE_VERSION_CHECK).
 _NO_SHUTDOWN = {"ENABLE_AUTO_SHUTDOWN": "false"}
-
-# Up to 5 Docker Hub's organization is aztecprotocol, from 6 azteclabs (upstream's changelog of v6). The image with the
-# CRS has the same tag and sets CRS_PATH itself (release-image/Dockerfile.prover-agent).
-_OLD_IMAGES = {"image": "aztecprotocol/aztec", "crs_image": "aztecprotocol/aztec-prover-agent"}
-_NEW_IMAGES = {"image": "azteclabs/aztec", "crs_image": "azteclabs/aztec-prover-agent"}
-
-_START_FLAGS = {
-    "prover_node": ["--prover-node"],
-    "prover_broker": ["--prover-broker"],
-    "prover_agent": ["--prover-agent"],
-}
 
 # "Running a Prover" of 2.1.5.
 _GUIDE = {
@@ -152,9 +125,6 @@ _LATER = {
     "prover_agent": _GUIDE["prover_agent"],
 }
 
-# The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents.
-_SKYLAKE = {**_LATER, "prover_agent": replace(_LATER["prover_agent"], cpu="Skylake or newer")}
-
 # @aztec/bb.js 4.1.2, crs/node: 2^25 + 1 points of 64 bytes, 32 where they are compressed; one point of G2; 2^18 + 1
 # points of Grumpkin.
 _CRS_FOUR = (
@@ -169,98 +139,96 @@ _CRS_FIVE = (
     CrsFile("bn254_g2.dat", 128),
     CrsFile("grumpkin_g1_v2.flat.dat", 64 * 2**18),
 )
-# Sources newer than 5.0.0 contain the point of G2 and do not download it: a directory without it can be complete.
-_CRS_SIX = tuple(
-    CrsFile(file.name, file.least_bytes, file.pattern, required=file.name != "bn254_g2.dat") for file in _CRS_FIVE
-)
-
-# An agent takes 31 s to stop while its broker is unreachable (4.1.2, run).
-_GRACE = dict.fromkeys(COMPONENTS, "60s")
 
 # 6 executes circuits with noir-execute. Upstream's changelog of v6: there is no fallback to the old names.
 _RENAMED = {
     "ACVM_BINARY_PATH": "NOIR_EXECUTE_BINARY_PATH",
     "ACVM_WORKING_DIRECTORY": "NOIR_EXECUTE_WORKING_DIRECTORY",
 }
-_NOT_YET_RENAMED = {new: old for old, new in _RENAMED.items()}
 
-# foundation/src/config/network_name.ts of 5 and 6.
-_NETWORKS_FIVE = ("testnet", "mainnet", "staging", "next-net", "devnet")
-
-# keccak256("aztec.stf.storage") + 3 and + 4 (ethereum/src/contracts/rollup.ts of 4.1.2). Newer rollups may have
-# another storage layout: the source of 6 calls getVkTreeRoot() and getProtocolContractsHash() instead.
-_ROLLUP_SLOTS = {
-    "x-aztec-l2circuitsvktreeroot": "0x958201b72d64259285941dffd868dac55267471fcc73e8a06e1fd9cf8706364",
-    "x-aztec-l2protocolcontractshash": "0x958201b72d64259285941dffd868dac55267471fcc73e8a06e1fd9cf8706365",
-}
-
-RELEASES = {
-    "2.1": Release(
-        line="2.1",
-        image=_OLD_IMAGES["image"],
-        # --archiver has no effect in 2.1 (the first flag decides the mode). It is in Aztec's guide.
-        start_flags={**_START_FLAGS, "prover_node": ["--prover-node", "--archiver"]},
-        environment=dict.fromkeys(COMPONENTS, _NO_UPDATE),
-        rpc={**_COMMON_RPC, "l2_tips": "proverNode_getL2Tips"},
-        networks=("testnet", "mainnet", "staging-public", "staging-ignition"),
-        requirements=_GUIDE,
-        crs_files=_CRS_FOUR,
-        stop_grace_period=_GRACE,
-        renamed_environment=_NOT_YET_RENAMED,
-        # It ends with an error if the rollup is incompatible.
-        standby=False,
-    ),
-    "4": Release(
-        line="4",
-        **_OLD_IMAGES,
-        # 4.1.2 accepts --archiver, 4.3 is not known to. --prover-node is sufficient to start the node.
-        start_flags=_START_FLAGS,
-        environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
-        rpc={**_COMMON_RPC, "l2_tips": "node_getL2Tips"},
-        networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
-        numbered_devnets_since=(4, 2),
-        requirements=_LATER,
-        crs_files=_CRS_FOUR,
-        stop_grace_period=_GRACE,
-        renamed_environment=_NOT_YET_RENAMED,
-        rollup_slots=_ROLLUP_SLOTS,
-    ),
-    "5": Release(
-        line="5",
-        **_OLD_IMAGES,
-        # --archiver is an unknown option from 5 on, which ends the process with exit code 1.
-        start_flags=_START_FLAGS,
-        environment={
-            "prover_node": _NO_SHUTDOWN,
-            "prover_broker": {**_BODY_SIZE, **_NO_SHUTDOWN},
-            "prover_agent": _NO_SHUTDOWN,
-        },
-        # From 5 on getChainTips, of the same shape, replaces getL2Tips (upstream's migration notes).
-        rpc={**_COMMON_RPC, "l2_tips": "aztec_getChainTips"},
-        networks=_NETWORKS_FIVE,
-        numbered_devnets_since=(5, 0),
-        requirements=_SKYLAKE,
-        crs_files=_CRS_FIVE,
-        stop_grace_period=_GRACE,
-        renamed_environment=_NOT_YET_RENAMED,
-        checks_consensus_environment=True,
-    ),
-}
+_FOUR = Release(
+    line="4",
+    # Up to 5 Docker Hub's organization is aztecprotocol, from 6 azteclabs (upstream's changelog of v6). The image with
+    # the CRS has the same tag and sets CRS_PATH itself (release-image/Dockerfile.prover-agent).
+    image="aztecprotocol/aztec",
+    crs_image="aztecprotocol/aztec-prover-agent",
+    # 4.1.2 accepts --archiver, 4.3 is not known to. --prover-node is sufficient to start the node.
+    start_flags={
+        "prover_node": ["--prover-node"],
+        "prover_broker": ["--prover-broker"],
+        "prover_agent": ["--prover-agent"],
+    },
+    environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
+    # Agents' methods have the same names in every line (5 and 6: from source code, not run).
+    rpc={"agent_status": "agent_getStatus", "l2_tips": "node_getL2Tips"},
+    networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
+    numbered_devnets_since=(4, 2),
+    requirements=_LATER,
+    crs_files=_CRS_FOUR,
+    # An agent takes 31 s to stop while its broker is unreachable (4.1.2, run).
+    stop_grace_period=dict.fromkeys(COMPONENTS, "60s"),
+    renamed_environment={new: old for old, new in _RENAMED.items()},
+    # keccak256("aztec.stf.storage") + 3 and + 4 (ethereum/src/contracts/rollup.ts of 4.1.2). Newer rollups may have
+    # another storage layout: the source of 6 calls getVkTreeRoot() and getProtocolContractsHash() instead.
+    rollup_slots={
+        "x-aztec-l2circuitsvktreeroot": "0x958201b72d64259285941dffd868dac55267471fcc73e8a06e1fd9cf8706364",
+        "x-aztec-l2protocolcontractshash": "0x958201b72d64259285941dffd868dac55267471fcc73e8a06e1fd9cf8706365",
+    },
+)
+# The differences from 4.
+_TWO = replace(
+    _FOUR,
+    line="2.1",
+    crs_image="",
+    # --archiver has no effect in 2.1 (the first flag decides the mode). It is in Aztec's guide.
+    start_flags={**_FOUR.start_flags, "prover_node": ["--prover-node", "--archiver"]},
+    environment={component: {"AUTO_UPDATE": "disabled"} for component in COMPONENTS},
+    rpc={**_FOUR.rpc, "l2_tips": "proverNode_getL2Tips"},
+    networks=("testnet", "mainnet", "staging-public", "staging-ignition"),
+    numbered_devnets_since=None,
+    requirements=_GUIDE,
+    rollup_slots={},
+    # It ends with an error if the rollup is incompatible.
+    standby=False,
+)
+# The differences from 4. --archiver is an unknown option from 5 on, which ends the process with exit code 1.
+_FIVE = replace(
+    _FOUR,
+    line="5",
+    environment={
+        "prover_node": _NO_SHUTDOWN,
+        "prover_broker": {**_BODY_SIZE, **_NO_SHUTDOWN},
+        "prover_agent": _NO_SHUTDOWN,
+    },
+    # From 5 on getChainTips, of the same shape, replaces getL2Tips (upstream's migration notes).
+    rpc={**_FOUR.rpc, "l2_tips": "aztec_getChainTips"},
+    # foundation/src/config/network_name.ts of 5 and 6.
+    networks=("testnet", "mainnet", "staging", "next-net", "devnet"),
+    numbered_devnets_since=(5, 0),
+    # The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents.
+    requirements={**_LATER, "prover_agent": replace(_LATER["prover_agent"], cpu="Skylake or newer")},
+    crs_files=_CRS_FIVE,
+    checks_consensus_environment=True,
+    rollup_slots={},
+)
 # The differences from 5.
-RELEASES["6"] = replace(
-    RELEASES["5"],
+_SIX = replace(
+    _FIVE,
     line="6",
-    **_NEW_IMAGES,
+    image="azteclabs/aztec",
+    crs_image="azteclabs/aztec-prover-agent",
     numbered_devnets_since=(6, 0),
-    crs_files=_CRS_SIX,
+    # Sources newer than 5.0.0 contain the point of G2 and do not download it: a directory without it can be complete.
+    crs_files=tuple(replace(file, required=file.name != "bn254_g2.dat") for file in _CRS_FIVE),
     # Upstream's chart gives agents of 6 300 s instead of 180 s.
-    stop_grace_period={**_GRACE, "prover_agent": "300s"},
+    stop_grace_period={**_FIVE.stop_grace_period, "prover_agent": "300s"},
     renamed_environment=_RENAMED,
     # Upstream's release notes of v6.0.0: ETHEREUM_ALLOW_NO_DEBUG_HOSTS is false by default.
     debug_hosts_required=True,
     # Upstream's changelog of v6, "Publishers must afford the L1 transaction before work starts".
     balance_required=True,
 )
+RELEASES = {one.line: one for one in (_TWO, _FOUR, _FIVE, _SIX)}
 
 # Environment variables that have the same value in every program of a network: NETWORK_CONSENSUS_ENV_VARS of upstream's
 # stdlib/src/config/network-consensus-config.ts. From 5 on a program fails to start if one differs from the

@@ -58,17 +58,15 @@ def resolve_all(names: list, resolve_one=resolve) -> dict:
     """Resolve names in parallel. Return name -> its addresses, or the ValueError of its resolution."""
 
     def attempt(name: str):
+        found = ip_of(name)
         try:
-            return resolve_one(name)
+            return [str(found)] if found else resolve_one(name)
         except ValueError as error:
             return error
 
-    answers = {name: [str(ip_of(name))] for name in names if ip_of(name) is not None}
-    host_names = list(dict.fromkeys(name for name in names if name not in answers))
-    if host_names:
-        with ThreadPoolExecutor(max_workers=min(32, len(host_names))) as pool:
-            answers.update(zip(host_names, pool.map(attempt, host_names)))
-    return answers
+    names = list(dict.fromkeys(names))
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        return dict(zip(names, pool.map(attempt, names)))
 
 
 def address_name(host: str, variables: dict) -> str:

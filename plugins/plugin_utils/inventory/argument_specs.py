@@ -36,10 +36,6 @@ class Specs:
         """Return the declared default of a component's option."""
         return self.options.get(component, {}).get(f"{component}_{option}", {}).get("default")
 
-    def nearest_role(self, name: str) -> str:
-        """Return the role whose documentation lists the variables with the prefix of this name."""
-        return next((role for role in self.options if name.startswith(role + "_")), "preflight")
-
     def prefixes(self) -> tuple:
         """Return the prefixes that the collection reserves for its variables."""
         own = {role + "_" for role in self.options}
@@ -56,11 +52,9 @@ def read_specs(roles: Path) -> Specs:
     options, defaults = {}, {}
     for path in sorted(roles.glob("*/meta/argument_specs.yml")):
         role = path.parents[1]
-        specs = yaml_load(path.read_text(encoding="utf-8")) or {}
-        options[role.name] = ((specs.get("argument_specs") or {}).get("main") or {}).get("options") or {}
-        default_file = role / "defaults" / "main.yml"
-        found = yaml_load(default_file.read_text(encoding="utf-8")) if default_file.is_file() else {}
-        defaults[role.name] = found or {}
+        specs = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]
+        options[role.name] = specs.get("options") or {}
+        defaults[role.name] = yaml_load((role / "defaults" / "main.yml").read_text(encoding="utf-8")) or {}
     return Specs(options, defaults)
 
 
@@ -76,11 +70,10 @@ def unknown_variables(names: Iterable, specs: Specs, prefixes: tuple | None = No
 
     prefixes: the reserved prefixes, by default all prefixes of the collection.
     """
-    known = specs.names()
-    known_set, prefixes = set(known), specs.prefixes() if prefixes is None else prefixes
+    known, prefixes = specs.names(), specs.prefixes() if prefixes is None else prefixes
     unknown: dict = {}
     for name in names:
-        if name in known_set or name in FACTS or name.startswith(("_", "ansible_")):
+        if specs.owner(name) or name in FACTS or name.startswith(("_", "ansible_")):
             continue
         if name.startswith(prefixes):
             unknown[name] = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)

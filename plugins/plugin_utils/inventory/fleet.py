@@ -29,7 +29,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
     NODE,
     agents_of,
     as_bool,
-    data_path,
     directories,
     image_of,
     members_of,
@@ -65,35 +64,10 @@ def needs_ipv6(addresses: list[str], broker_names: Collection) -> bool:
     return families(addresses) == {6} or any(one is not None and one.version == 6 for one in found)
 
 
-def docker_ipv6_subnet(variables: Mapping, components: list, addresses: list[str], broker_host: str) -> str:
-    """Return the Docker network's IPv6 subnet if containers need one and no variable sets it, else ''."""
-    is_set = all(option_variable(variables, one, "docker_ipv6_subnet") for one in components)
-    needed = needs_ipv6(addresses, broker_hosts(variables, components, broker_host).values())
-    if not needed or is_set:
-        return ""
-    instance = str(variables.get("aztec_instance") or "")
+def docker_ipv6_subnet(instance: str) -> str:
+    """Return the default IPv6 subnet of an instance's Docker network."""
     number = f":{zlib.crc32(instance.encode()) % 0xFFFF + 1:x}" if instance else ""
     return DOCKER_IPV6_SUBNET.replace("::", f"{number}::")
-
-
-def broker_addresses(hostvars: dict, members: dict, addresses: dict, resolved: dict) -> list[str]:
-    """Return the addresses by which the fleet reaches the broker: those of its host, and those that variables set."""
-    broker = members[BROKER][0]
-    found = list(addresses[broker])
-    for host in dict.fromkeys([*members[NODE], *members[AGENT]]):
-        for name in set_broker_hosts(hostvars[host]) if host != broker else ():
-            found += resolved[name] if isinstance(resolved.get(name), list) else []
-    return list(dict.fromkeys(found))
-
-
-def no_proxy(variables: Mapping, names: list[str], addresses: list[str]) -> list[str]:
-    """Return what a host and its containers reach without a proxy, in addition to loopback.
-
-    names, addresses: those of node and broker, the only hosts of the fleet that others connect to. Agents are not
-    included, so a new agent changes no container of another host.
-    """
-    services = [service_name(NODE), service_name(BROKER)]
-    return list(dict.fromkeys([*services, *names, *addresses, *set_broker_hosts(variables)]))
 
 
 def admitted_networks(hostvars: dict, members: dict, addresses: dict) -> list[str]:
@@ -108,21 +82,6 @@ def admitted_networks(hostvars: dict, members: dict, addresses: dict) -> list[st
         networks.update(map(network_of, hostvars[host].get("aztec_admit") or []))
     ordered = sorted(networks, key=lambda network: (network.version, network.network_address, network.prefixlen))
     return [str(network) for network in ordered]
-
-
-def broker_guard(variables: Mapping, port: int, sources: list, keep_existing: bool) -> dict:
-    """Return the broker's section of the port guard, which a run without the broker's host applies too.
-
-    keep_existing: not all sources are known, so those that the guard admits now stay admitted.
-    """
-    required = as_bool(variables.get("port_guard_required_by_docker", True))
-    return {
-        "section": names_of(variables, BROKER)["guard_section"],
-        **guard_section(BROKER, port, sources=sources),
-        "bridges": [option_value(variables, BROKER, "docker_bridge")],
-        "required_by_docker": required is not False,
-        "keep_existing": keep_existing,
-    }
 
 
 def p2p_address(host: str, variables: dict) -> str:
@@ -144,8 +103,8 @@ def fleet_problem(found: Mapping) -> str | None:
 
 def fleet(
     hostvars: dict,
-    groups: dict,
-    group_names: dict | None = None,
+    groups: Mapping,
+    group_names: Mapping | None = None,
     resolved: dict | None = None,
     left_out: Mapping | None = None,
     without_address: Collection = (),
@@ -159,10 +118,9 @@ def fleet(
     """
     members = members_of(groups, group_names)
     for component in (NODE, BROKER):
-        if len(members[component]) != 1:
-            raise ValueError(
-                f"the group of {component} has {len(members[component])} hosts: put exactly one host in it"
-            )
+        count = len(members[component])
+        if count != 1:
+            raise ValueError(f"the group of {component} has {count} hosts: put exactly one host in it")
     left_out = left_out or {}
     running: dict = {}
     for component, hosts in members.items():
@@ -171,20 +129,24 @@ def fleet(
     node, broker = members[NODE][0], members[BROKER][0]
     announced = p2p_address(node, hostvars[node])
     names = {host: address_name(host, hostvars[host]) for host in running if host not in without_address}
+    set_names = [name for host in running if host != broker for name in set_broker_hosts(hostvars[host])]
     if resolved is None:
-        set_names = [name for host in running if host != broker for name in set_broker_hosts(hostvars[host])]
         resolved = resolve_all([*names.values(), announced, *set_names])
     addresses = {host: addresses_of(host, hostvars[host], resolved) for host in names}
     for host, found in addresses.items():
         if found is None:
             raise ValueError(f"{host}: the address {names[host]} does not resolve: set aztec_address")
-    port = int(option_value(hostvars[broker], BROKER, "port"))
+    port, instance = int(option_value(hostvars[broker], BROKER, "port")), hostvars[node].get("aztec_instance", "")
     if "prover_broker_admitted" in hostvars[broker]:
         sources = [str(source) for source in hostvars[broker]["prover_broker_admitted"]]
     else:
         sources = admitted_networks(hostvars, members, addresses)
     p2p_ip = resolved.get(announced)
-    direct = ([names[broker], names[node]], [*addresses[broker], *addresses[node]])
+    set_addresses = [one for name in set_names if isinstance(resolved.get(name), list) for one in resolved[name]]
+    # What hosts and their containers reach without a proxy, in addition to loopback. Agents are not included, so a new
+    # agent changes no container of another host.
+    direct = [service_name(NODE), service_name(BROKER), names[broker], names[node]]
+    direct += [*addresses[broker], *addresses[node]]
     hosts = {}
     for host, components in running.items():
         values = hostvars[host]
@@ -205,13 +167,15 @@ def fleet(
         if host in left_out:
             hosts[host]["left_out"] = left_out[host]
             continue
+        needs_subnet = needs_ipv6(addresses[host], broker_hosts(values, components, broker_host).values())
+        is_set = all(option_variable(values, one, "docker_ipv6_subnet") for one in components)
         hosts[host].update(
             {
-                "no_proxy": no_proxy(values, *direct),
-                "docker_ipv6_subnet": docker_ipv6_subnet(values, components, addresses[host], broker_host),
+                "no_proxy": list(dict.fromkeys([*direct, *set_broker_hosts(values)])),
+                "docker_ipv6_subnet": docker_ipv6_subnet(instance) if needs_subnet and not is_set else "",
                 # What host_info has to inspect on the host.
                 "images": sorted({image_of(values, component) for component in components}),
-                "paths": {component: data_path(values, component) for component in components},
+                "paths": {component: list(directories(values, component).values())[-1] for component in components},
                 "project_directories": {
                     names_of(values, component)["project"]: directories(values, component)[f"{component}_directory"]
                     for component in components
@@ -224,19 +188,23 @@ def fleet(
         "network": option_value(hostvars[broker], BROKER, "network"),
         "line": release_on(hostvars[broker], BROKER).line,
         "inventory": inventory_name(hostvars[node].get("aztec_inventory_name"), hostvars[node].get("inventory_dir")),
-        "instance": hostvars[node].get("aztec_instance", ""),
+        "instance": instance,
         "projects": [names_of(hostvars[node], component)["project"] for component in COMPONENTS],
         "broker": {
             "host": broker,
             "port": port,
             "admitted": sources,
-            "publish": broker_addresses(hostvars, members, addresses, resolved),
-            "guard": broker_guard(hostvars[broker], port, sources, keep_existing),
+            "publish": list(dict.fromkeys([*addresses[broker], *set_addresses])),
+            # The broker's section of the port guard, which a run without the broker's host applies too.
+            "guard": {
+                "section": names_of(hostvars[broker], BROKER)["guard_section"],
+                **guard_section(BROKER, port, sources=sources),
+                "bridges": [option_value(hostvars[broker], BROKER, "docker_bridge")],
+                "required_by_docker": as_bool(hostvars[broker].get("port_guard_required_by_docker", True)) is not False,
+                "keep_existing": keep_existing,
+            },
         },
-        "node": {
-            "host": node,
-            "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced,
-        },
+        "node": {"host": node, "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced},
         "agents": [host for host in members[AGENT] if host not in left_out],
         "prover_id": node_prover_id(hostvars[node]),
         "publishers": publisher_addresses(hostvars[node]),

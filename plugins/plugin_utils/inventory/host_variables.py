@@ -15,7 +15,7 @@ from ansible import context
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, Specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE, members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
     Text,
     holds_secret,
@@ -66,11 +66,7 @@ _LOOKUP_FAULTS = {
         ({"VaultDown"}, "the server is sealed", "unseal it"),
         ({"SSLError"}, "the server's certificate is not trusted", "set VAULT_CACERT, or correct the URL"),
         ({"OSError"}, "the server does not answer", "start it, or correct ansible_hashi_vault_url (VAULT_ADDR)"),
-        (
-            {"HashiVaultValueError"},
-            "it has no credentials",
-            "set a token (VAULT_TOKEN) or another auth_method",
-        ),
+        ({"HashiVaultValueError"}, "it has no credentials", "set a token (VAULT_TOKEN) or another auth_method"),
     ),
 }
 
@@ -164,8 +160,11 @@ def unused_variables(written: Mapping, specs: Specs, components: Sequence) -> se
     return names
 
 
-def resolve_variables(variables: Mapping, specs: Specs, left_out: Set = frozenset()) -> dict:
-    """Return a host's variables for the checks: the resolved ones of the collection, and the names of all others."""
+def resolve_variables(variables: Mapping, specs: Specs, left_out: Set = frozenset(), template=to_builtin) -> dict:
+    """Return a host's variables for the checks: the resolved ones of the collection, and the names of all others.
+
+    template: resolves a value, for variables that are not resolved on access.
+    """
     prefixes, values = specs.prefixes(), {}
     for name in variables:
         if name.startswith("_") or name in FACTS or name in left_out:
@@ -175,7 +174,7 @@ def resolve_variables(variables: Mapping, specs: Specs, left_out: Set = frozense
             values[name] = ""
             continue
         try:
-            values[name] = to_builtin(variables[name])
+            values[name] = to_builtin(template(variables[name]))
         except Exception as error:  # lookups raise any exception
             values[name] = unresolved_value(error)
     return values
@@ -204,12 +203,16 @@ def variable_texts(task_vars: Mapping) -> list:
     return [Text("", one) for one in given if not one.startswith("@")] + read(files)
 
 
-def resolve_fleet_variables(hostvars, written: dict, members: dict, specs: Specs) -> dict:
-    """Return host -> its resolved variables, for the hosts of members, without those that the host does not use."""
-    hosts: dict = {}
+def resolve_inventory(hostvars, groups: Mapping, group_names: Mapping, specs: Specs) -> tuple:
+    """Return three dicts by host: resolved variables, variables that can contain a key, and variables as written.
+
+    The first contains only the hosts of the fleet, each without the variables that it does not use.
+    """
+    written = {host: hostvars.raw_get(host) for host in groups["all"]}
+    members, hosts = members_of(groups, group_names), {}
     for host in dict.fromkeys(host for some in members.values() for host in some):
         unused = unused_variables(written[host], specs, [one for one in COMPONENTS if host in members[one]])
         missing = missing_environment(written[host], specs)
         hosts[host] = resolve_variables(hostvars[host], specs, unused)
         hosts[host].update({name: missing[name] for name in missing if name not in unused})
-    return hosts
+    return hosts, {host: key_variables(variables) for host, variables in written.items()}, written

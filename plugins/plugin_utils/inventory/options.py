@@ -57,7 +57,7 @@ def option_default(variables: Mapping, component: str, option: str):
 
 
 def directories(variables: Mapping, component: str) -> dict:
-    """Return the directories of a component on a host by their variables: its own, then that of its data."""
+    """Return the directories of a component on a host by their variables: its own, then that of its data or CRS."""
     option, leaf = ("crs_directory", "crs") if component == AGENT else ("data_directory", "data")
     base = variables.get("aztec_directory", default_value("aztec_directory"))
     own = variables.get(f"{component}_directory", f"{base}/{names_of(variables, component)['directory']}")
@@ -65,11 +65,6 @@ def directories(variables: Mapping, component: str) -> dict:
         f"{component}_directory": own,
         f"{component}_{option}": variables.get(f"{component}_{option}", f"{own}/{leaf}"),
     }
-
-
-def data_path(variables: Mapping, component: str) -> str:
-    """Return the directory of a component's data on a host; an agent's is that of the CRS."""
-    return list(directories(variables, component).values())[-1]
 
 
 def agents_of(variables: Mapping) -> dict:
@@ -91,21 +86,19 @@ def image_of(variables: dict, component: str) -> str:
     return image_reference(image or release_on(variables, component).image, version, digest or "")
 
 
+def environment_names(component: str, values: Mapping) -> list[str]:
+    """Return the variables of the environment that the operator adds to a component. Later ones take precedence."""
+    names = [f"{component}_{layer}environment" for layer in ("fleet_", "", "secret_")]
+    return names if names[0] in values else ["aztec_environment", *names[1:]]
+
+
 def environment_of(values: Mapping, component: str) -> dict:
-    """Return the environment that the operator adds to a component. Later layers override earlier ones."""
-    fleet = f"{component}_fleet_environment"
-    merged: dict = {}
-    for name in (
-        fleet if fleet in values else "aztec_environment",
-        f"{component}_environment",
-        f"{component}_secret_environment",
-    ):
-        layer = values.get(name)
-        merged.update(layer if isinstance(layer, Mapping) else {})
-    return merged
+    """Return the environment that the operator adds to a component."""
+    layers = [values.get(name) for name in environment_names(component, values)]
+    return {name: value for layer in layers if isinstance(layer, Mapping) for name, value in layer.items()}
 
 
-def members_of(groups: dict, group_names: dict | None = None) -> dict:
+def members_of(groups: Mapping, group_names: Mapping | None = None) -> dict:
     """Return component -> its hosts. group_names: the names of the components' groups, where they differ."""
     names = group_names or {}
     return {component: list(groups.get(names.get(component, component)) or []) for component in COMPONENTS}

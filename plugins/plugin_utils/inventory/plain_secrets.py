@@ -12,8 +12,9 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -160,31 +161,23 @@ def _pattern(secret: Secret) -> re.Pattern:
     return re.compile(rf"\b{re.escape(secret.name)}[\"']?\s*[:=]\s*[\"']?(?:{written})(?![A-Za-z0-9])")
 
 
-class Search:
-    """A search for secrets in texts, which searches once for a secret of several hosts."""
+COMMAND_LINE = "on the command line, which every user of this machine can read"
 
-    def __init__(self, texts: Sequence[Text]) -> None:
-        self._texts = texts
-        self._found: dict = {}
 
-    def __call__(self, secret: Secret) -> str | None:
-        """Return where a secret is in clear text, for a message, or None."""
-        if secret not in self._found:
-            self._found[secret] = self._where(_pattern(secret))
-        return self._found[secret]
+def search_in(texts: Sequence[Text]) -> Callable[[Secret], str | None]:
+    """Return a function that returns where a secret is in clear text, for a message, or None."""
 
-    def _where(self, pattern: re.Pattern) -> str | None:
-        for text in self._texts:
+    @cache
+    def search(secret: Secret) -> str | None:
+        pattern = _pattern(secret)
+        for text in texts:
             match = pattern.search(text.content)
-            if match and not text.name:
-                return COMMAND_LINE
             if match:
                 line = text.content.count("\n", 0, match.start()) + 1
-                return f"in clear text in {text.name}, line {line}"
+                return f"in clear text in {text.name}, line {line}" if text.name else COMMAND_LINE
         return None
 
-
-COMMAND_LINE = "on the command line, which every user of this machine can read"
+    return search
 
 
 def plain_problem(secrets: Iterable[Secret], search) -> tuple | None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
@@ -11,18 +12,15 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.address
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FLEET_ROLES, Specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     addresses,
-    environment,
     host_resources,
     publishers,
     releases,
+    reserved_settings,
     variables,
-)
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
-    groups as group_checks,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.context import Context
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, members_of
 
 # The checks of a fleet and of a single role, in the order in which they add problems.
 COMMON_CHECKS = (
@@ -31,10 +29,10 @@ COMMON_CHECKS = (
     host_resources.check_ports,
     host_resources.check_directories,
     host_resources.check_engine,
-    environment.check_reserved,
-    environment.check_environments,
+    reserved_settings.check_reserved,
+    releases.check_environments,
     host_resources.check_networks,
-    environment.check_snapshots,
+    releases.check_snapshots,
     publishers.check_publisher,
     publishers.check_funding,
     addresses.check_urls,
@@ -55,6 +53,25 @@ FLEET_CHECKS = (
 )
 
 
+def check_groups(context: Context, groups: Mapping, group_names: Mapping) -> None:
+    """Check that the inventory has exactly one node and one broker, and that no misspelled group hides hosts."""
+    wanted = {component: group_names.get(component, component) for component in COMPONENTS}
+    others = [name for name in groups if groups[name] and name not in wanted.values()]
+    for component, group in wanted.items():
+        found = len(context.members[component])
+        near = difflib.get_close_matches(group, others, n=1, cutoff=0.9)
+        # A group of the operator may have any name if its hosts are in the fleet anyway.
+        if near and (found == 0 or not set(groups[near[0]]) <= set(context.hosts)):
+            wrong = "is not a group of the fleet, so its hosts are ignored"
+            context.add("the inventory", near[0], (wrong, f"did you mean {group}?"))
+        elif component != AGENT and found == 0:
+            context.add("the inventory", group, ("this group has no host", "put one host in it"))
+        elif component == AGENT and group != component and group not in groups:
+            context.add("the inventory", group, ("this group does not exist", "correct preflight_agent_group"))
+        elif component != AGENT and found > 1:
+            context.add("the inventory", group, (f"this group has {found} hosts", "keep one host in it"))
+
+
 def check_inventory(
     hosts: Mapping,
     groups: Mapping,
@@ -67,10 +84,8 @@ def check_inventory(
 ) -> tuple:
     """Check a whole inventory. Return (problems, the fleet's values or None if a problem is an error).
 
-    hosts: host -> its variables, templated, UnresolvedValue where that failed. groups: group -> hosts. group_names:
-    component -> the name of its group. resolve_one: returns the addresses of a host name or raises ValueError.
-    keys: host -> its variables that can contain a key, for every host of the inventory. search: returns where a secret
-    is in clear text, or None. run: the hosts of the run, by default all.
+    hosts, keys: from resolve_inventory. resolve_one: returns the addresses of a host name or raises ValueError.
+    search: returns where a secret is in clear text, or None. run: the hosts of the run, by default all.
 
     A problem of an agent leaves the agent out of the run, unless no agent would remain. A problem of a host outside the
     run counts only if values of the fleet depend on it: as an error for node and broker, as a warning for an agent.
@@ -83,7 +98,7 @@ def check_inventory(
         fleet_hosts.sort(key=lambda host: host not in core_hosts and host not in run)
     context = Context({host: hosts[host] for host in fleet_hosts}, members, specs, run=run)
     context.resolve(resolve_one)
-    group_checks.check_groups(context, groups, group_names or {})
+    check_groups(context, groups, group_names or {})
     variables.check_names(context)
     for check in COMMON_CHECKS:
         check(context)
@@ -98,8 +113,8 @@ def check_inventory(
     faulty = {problem.host: problem for problem in reversed(context.problems) if problem.level == "error"}
     values = fleet(
         {**hosts, **{host: context.usable(host) for host in faulty if host in context.hosts}},
-        dict(groups),
-        dict(group_names or {}),
+        groups,
+        group_names,
         context.resolved,
         {host: f"{one.variable} {one.wrong}" for host, one in faulty.items() if host not in context.core_hosts},
         context.without_address(),

@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
@@ -20,9 +21,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of, is_numeric
 
 # The networks and domains of inventories/prod, which is an example.
-DUMMY_NETWORKS = tuple(
-    map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))
-)
+_EXAMPLES = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+DUMMY_NETWORKS = [ipaddress.ip_network(network) for network in _EXAMPLES]
 DUMMY_DOMAINS = re.compile(r"(\A|\.)(example|invalid|example\.(com|net|org))\.?\Z", re.IGNORECASE)
 
 # A number of this length in YAML is hexadecimal text without quotes.
@@ -85,10 +85,10 @@ def as_float(value: object) -> float | None:
     return float(number) if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", number) else None
 
 
-def is_dummy(address: object) -> bool:
-    """Return whether an address is one of those in examples."""
-    found = ip_of(address)
-    return found is not None and any(found in network for network in DUMMY_NETWORKS)
+def is_dummy(host: object) -> bool:
+    """Return whether an address or a host name is one of those in examples."""
+    found = ip_of(host)
+    return bool(DUMMY_DOMAINS.search(str(host)) or (found and any(found in network for network in DUMMY_NETWORKS)))
 
 
 def _is_subnet(text: str) -> bool:
@@ -113,10 +113,7 @@ def _never_an_address(value: object) -> tuple | None:
         return f"{describe_value(value)} has a prefix length", f"set only the address: {address}"
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and ":" not in host:
-        return (
-            f"{describe_value(value)} has a port",
-            "set only the address; ports have variables of their own",
-        )
+        return f"{describe_value(value)} has a port", "set only the address; ports have variables of their own"
     if re.fullmatch(r"(.*@)?[0-9]+(\.[0-9]+){3}", text) and ip_of(text.rpartition("@")[2]) is None:
         return f"{describe_value(value)} is neither an IP address nor a host name", "correct it"
     return None
@@ -165,17 +162,14 @@ def url_problem(url: object) -> tuple | None:
         return "has a scheme other than http and https", "begin it with http:// or https://"
     if not host:
         return "has no host", "write it as http://host:port or https://host"
-    if DUMMY_DOMAINS.search(host) or is_dummy(host):
+    if is_dummy(host):
         return "is still the example value", "set your own URL"
     if ip_of(host) is None and is_numeric(host):
         return "has a host that is neither an IP address nor a host name", "correct the host in it"
     return None
 
 
-STORE_SCHEMES = ("http", "https", "s3", "gs", "file")
-
-
-def store_problem(url: object, schemes: Sequence = STORE_SCHEMES) -> tuple | None:
+def store_problem(url: object, schemes: Sequence = ("http", "https", "s3", "gs", "file")) -> tuple | None:
     """Return what is wrong with the URL of a file store, without quoting it, because it can contain a key."""
     scheme, separator, rest = str(url).partition("://")
     if not isinstance(url, str) or (scheme in ("http", "https") and scheme in schemes):
@@ -205,10 +199,8 @@ def environment_problem(value: object) -> tuple | None:
             if isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) >= TOO_LONG:
                 return f"{key} is written without quotes, which YAML makes a number", "put it in quotes"
             if isinstance(one, (Mapping, list)):
-                return (
-                    f"{key} is a {type_name(one)}, not text" if one is item else f"{key} contains a {type_name(one)}",
-                    ("set one text in quotes"),
-                )
+                wrong = f"is a {type_name(one)}, not text" if one is item else f"contains a {type_name(one)}"
+                return f"{key} {wrong}", "set one text in quotes"
             if "\0" in str(one):
                 return f"{key} contains a NUL character, which no environment variable can contain", "remove it"
     return None
@@ -245,7 +237,6 @@ _PORT = _number(1, 65535, "is not a port", "set a number from 1 to 65535")
 _FROM_ZERO = _number(0, math.inf, "is below 0", "set a number from 0")
 _FROM_ONE = _number(1, math.inf, "is not a number from 1", "set a number from 1")
 _AMOUNT = _number(0, math.inf, "is not an amount of ETH", "set a number from 0, without a unit", parse=as_float)
-_COUNT = _number(1, math.inf, "is neither auto nor a number from 1", "set a number from 1, or auto")
 _POLL_INTERVAL = _number(
     1, JOB_TIMEOUT_MS - 1, "is out of range", "set milliseconds below 30000, when the broker reassigns a job"
 )
@@ -265,14 +256,6 @@ _MTU = _number(
 )
 
 
-def _auto_or_number(value: object) -> tuple | None:
-    return None if value == "auto" else _COUNT(value)
-
-
-def _proof_store(value: object) -> tuple | None:
-    return store_problem(value, ("s3", "gs", "file"))
-
-
 def _crs_source(value: object) -> tuple | None:
     text = str(value)
     if text == "image" or (text.startswith("/") and text.strip("/")):
@@ -289,12 +272,6 @@ def _crs_digests(value: object) -> tuple | None:
             return f"the name of entry {number} is not a file name", "set one such as bn254_g1.dat"
         if not _DIGEST.fullmatch(str(digest)):
             return f"{name} is not a digest", "set sha256: and 64 hex digits"
-    return None
-
-
-def _release_line(value: object) -> tuple | None:
-    if str(value) not in RELEASES:
-        return f"{describe_value(value)} is not a known release line", f"choose one of {', '.join(RELEASES)}"
     return None
 
 
@@ -321,10 +298,8 @@ def _ipv4_subnet(value: object) -> tuple | None:
     except ValueError:
         return f"{describe_value(value)} is not an IPv4 subnet", "set one in CIDR form, such as 10.201.0.0/24"
     if not 8 <= found.prefixlen <= 28:
-        return (
-            f"{describe_value(value)} is too {'large' if found.prefixlen < 8 else 'small'}",
-            "set a subnet from /8 to /28",
-        )
+        size = "large" if found.prefixlen < 8 else "small"
+        return f"{describe_value(value)} is too {size}", "set a subnet from /8 to /28"
     if found.is_loopback or found.is_multicast or found.is_link_local or found.is_unspecified:
         return f"{describe_value(value)} cannot be used for containers", "set a private subnet, such as 10.201.0.0/24"
     return None
@@ -431,43 +406,28 @@ class Range:
     each: bool = False
 
     @property
-    def words(self) -> str:
-        """Return range and unit in words."""
-        one = f"{self.unit} {self.form}".strip()
-        return f"{'a list, each entry ' if self.each else ''}{one}{', or nothing' if self.empty else ''}"
-
-    @property
     def sentence(self) -> str:
         """Return the sentence that ends the description of an option."""
-        return f"Takes {self.words}."
-
-
-def _fingerprint(value: object) -> tuple | None:
-    if not re.fullmatch("[0-9A-Fa-f]{40}", re.sub(r"\s", "", str(value))):
-        return "is not a fingerprint", "set 40 hex digits"
-    return None
+        one = f"{self.unit} {self.form}".strip()
+        return f"Takes {'a list, each entry ' if self.each else ''}{one}{', or nothing' if self.empty else ''}."
 
 
 _BRIDGE = "is not a name of a bridge"
 _SIZE = _matches("[1-9][0-9]*[kmgKMG][bB]?", "is not a size", "set a number with its unit, such as 500m or 16g")
 _HTTP_URL = "a URL of http or https"
-_STORES = Range("a URL of http, https, C(s3), C(gs) or C(file)", store_problem, each=True)
-_L1_URLS = Range(_HTTP_URL, each=True)
-_KEY = Range("C(0x) and 64 hex digits", empty=True)
-_ADDRESS = Range("C(0x) and 40 hex digits", empty=True)
-_MNEMONIC = Range("12, 15, 18, 21 or 24 words of BIP-39", empty=True)
-_ETH = Range("from 0", _AMOUNT, unit="ETH")
-_SECONDS = Range("from 1", _FROM_ONE, unit="seconds")
-_AUTO_OR_NUMBER = Range("C(auto) or a number from 1", _auto_or_number)
-_SOURCES = Range("an address or a CIDR", _source, each=True)
-_ADMITTED = Range("an address or a CIDR", _admitted, each=True)
-_ENGINE_ROOT = Range("an absolute path without spaces", _engine_root, empty=True)
 
 # By the name of an option or by its end. The longest match applies.
 RANGES = {
     "port": Range("a number from 1 to 65535", _PORT),
-    "prover_agent_count": _AUTO_OR_NUMBER,
-    "hardware_concurrency": _AUTO_OR_NUMBER,
+    **dict.fromkeys(
+        ("prover_agent_count", "hardware_concurrency"),
+        Range(
+            "C(auto) or a number from 1",
+            _matches(
+                r"auto|\s*0*[1-9][0-9]{0,14}\s*", "is neither auto nor a number from 1", "set a number from 1, or auto"
+            ),
+        ),
+    ),
     "poll_interval_ms": Range("from 1 to 29999", _POLL_INTERVAL, unit="milliseconds"),
     "timeout": Range("from 0", _FROM_ZERO, unit="seconds"),
     "memory_limit": Range("a size in C(k), C(m) or C(g), such as C(16g)", _SIZE, empty=True),
@@ -486,7 +446,13 @@ RANGES = {
         empty=True,
     ),
     "version": Range("a whole version, such as C(6.0.0)", _version),
-    "release_line": Range(f"one of {', '.join(RELEASES)}", _release_line, empty=True),
+    "release_line": Range(
+        f"one of {', '.join(RELEASES)}",
+        _matches(
+            "|".join(map(re.escape, RELEASES)), "is not a known release line", f"choose one of {', '.join(RELEASES)}"
+        ),
+        empty=True,
+    ),
     "network": Range("a network that the release line knows"),
     "aztec_instance": Range(
         "1 to 9 lower-case letters and digits, a letter first",
@@ -530,25 +496,28 @@ RANGES = {
     "docker_ipv4_subnet": Range("an IPv4 network from /8 to /28, such as C(10.201.0.0/24)", _ipv4_subnet, empty=True),
     "docker_mtu": Range("from 1280 to 65535, or 0 for what fits the host", _MTU, unit="bytes"),
     "docker_ipv6_subnet": Range("an IPv6 network in CIDR form, such as C(fd00:1::/64)", _ipv6_subnet, empty=True),
-    "l1_execution_urls": _L1_URLS,
-    "l1_consensus_urls": _L1_URLS,
-    "l1_debug_urls": _L1_URLS,
+    **dict.fromkeys(("l1_execution_urls", "l1_consensus_urls", "l1_debug_urls"), Range(_HTTP_URL, each=True)),
     "l1_chain_id": Range("from 1, or 0 for the network's own", _FROM_ZERO),
-    "l1_registry": _ADDRESS,
-    "l1_max_head_age": _SECONDS,
-    "l1_timeout": _SECONDS,
-    "l1_balance_warn": _ETH,
-    "l1_balance_fail": _ETH,
+    **dict.fromkeys(
+        ("l1_registry", "prover_id", "funding_account_address"), Range("C(0x) and 40 hex digits", empty=True)
+    ),
+    **dict.fromkeys(("l1_max_head_age", "l1_timeout"), Range("from 1", _FROM_ONE, unit="seconds")),
+    **dict.fromkeys(
+        ("l1_balance_warn", "l1_balance_fail", "funding_threshold", "funding_amount"),
+        Range("from 0", _AMOUNT, unit="ETH"),
+    ),
     "l1_submission_gas": Range("a number from 1", _FROM_ONE),
     "max_fee_gwei": Range("above 0", _FEE_CAP, unit="gwei", empty=True),
-    "snapshot_urls": _STORES,
-    "blob_file_store_urls": _STORES,
-    "tx_file_store_urls": _STORES,
-    "proof_store": Range("a URL of C(s3), C(gs) or C(file)", _proof_store, empty=True),
-    "funding_account_private_key": _KEY,
-    "funding_account_address": _ADDRESS,
-    "funding_threshold": _ETH,
-    "funding_amount": _ETH,
+    **dict.fromkeys(
+        ("snapshot_urls", "blob_file_store_urls", "tx_file_store_urls"),
+        Range("a URL of http, https, C(s3), C(gs) or C(file)", store_problem, each=True),
+    ),
+    "proof_store": Range(
+        "a URL of C(s3), C(gs) or C(file)", partial(store_problem, schemes=("s3", "gs", "file")), empty=True
+    ),
+    **dict.fromkeys(
+        ("funding_account_private_key", "publisher_private_key"), Range("C(0x) and 64 hex digits", empty=True)
+    ),
     "priority_fee_bump_percentage": Range("from 1 to 1000, or 0 for Aztec's own", _BUMP, unit="percent"),
     "priority_fee_retry_bump_percentage": Range("from 10 to 1000, or 0 for Aztec's own", _RETRY_BUMP, unit="percent"),
     "admin_api_key_hash": Range(
@@ -557,23 +526,23 @@ RANGES = {
         empty=True,
     ),
     "broker_host": Range("an IP address or a host name", _broker_host),
-    "publisher_private_key": _KEY,
     "publisher_private_keys": Range("C(0x) and 64 hex digits", each=True),
     "publisher_addresses": Range("C(0x) and 40 hex digits", each=True),
     "web3signer_url": Range(_HTTP_URL, empty=True),
-    "publisher_mnemonic": _MNEMONIC,
-    "prover_id": _ADDRESS,
+    "publisher_mnemonic": Range("12, 15, 18, 21 or 24 words of BIP-39", empty=True),
     "p2p_ip": Range("an IP address"),
     "address": Range("an IP address or a host name", address_problem),
     "address6": Range("an IPv6 address", _ipv6_address, empty=True),
-    "admit": _ADMITTED,
-    "admitted": _ADMITTED,
+    **dict.fromkeys(("admit", "admitted"), Range("an address or a CIDR", _admitted, each=True)),
     "publish_addresses": Range("an IP address or a host name that the controller resolves", address_problem, each=True),
-    "admits": _SOURCES,
-    "sources": _SOURCES,
+    **dict.fromkeys(
+        ("admits", "sources", "port_guard_ports.addresses"), Range("an address or a CIDR", _source, each=True)
+    ),
     "group": Range("the name of a group of the inventory"),
-    "docker_engine_data_root": _ENGINE_ROOT,
-    "docker_engine_containerd_root": _ENGINE_ROOT,
+    **dict.fromkeys(
+        ("docker_engine_data_root", "docker_engine_containerd_root"),
+        Range("an absolute path without spaces", _engine_root, empty=True),
+    ),
     "docker_engine_version": Range(
         "a whole version such as C(28.5.2)",
         _matches(
@@ -584,7 +553,10 @@ RANGES = {
         empty=True,
     ),
     "docker_engine_apt_url": Range(_HTTP_URL, url_problem),
-    "docker_engine_apt_key_fingerprint": Range("40 hex digits", _fingerprint),
+    "docker_engine_apt_key_fingerprint": Range(
+        "40 hex digits",
+        _matches(r"\s*([0-9A-Fa-f]\s*){40}", "is not a fingerprint", "set 40 hex digits", quoted=False),
+    ),
     "docker_engine_registry_mirrors": Range(_HTTP_URL, url_problem, each=True),
     "port_guard_section": Range(
         "up to 40 lower-case letters, digits and C(_), a letter first",
@@ -594,7 +566,6 @@ RANGES = {
             "use lower-case letters, digits and _, a letter first, at most 40",
         ),
     ),
-    "port_guard_ports.addresses": _SOURCES,
     "port_guard_containers.mac_address": Range(
         "six pairs of hexadecimal digits with colons between them",
         _matches(nft.MAC, "is not a MAC address", "use six pairs of hexadecimal digits with colons between them"),

@@ -56,9 +56,8 @@ class Places:
         self.inventory = InventoryManager(loader=loader, sources=static, parse=bool(static))
         self.plugin = vars_loader.get("host_group_vars")
         folders = [one if os.path.isdir(one) else os.path.dirname(one) for one in sources if os.path.exists(one)]
-        next_to_inventory = {os.path.realpath(one): "" for one in folders}
-        self.folders = {**{os.path.realpath(playbook_dir): " next to the playbook"}, **next_to_inventory}
-        self.folders = dict(sorted(self.folders.items(), key=lambda item: bool(item[1])))
+        self.folders = {os.path.realpath(one): "" for one in folders}
+        self.folders.setdefault(os.path.realpath(playbook_dir), " next to the playbook")
         self.known: dict = {}
 
     def _of_files(self, entity, kind: str, name: str, rank: int) -> list[Layer]:
@@ -105,11 +104,6 @@ def same(one: object, other: object) -> bool:
         return True
 
 
-def is_exception(winner: Layer, layer: Layer) -> bool:
-    """Return whether a place usually overrides another: that of a host, or of a group for the group all."""
-    return winner.rank > layer.rank and (winner.rank == HOST or layer.rank == ALL)
-
-
 def overridden_settings(host: str, layers: Sequence[Layer], applied: Mapping, options: Mapping) -> list[Problem]:
     """Return a note for each setting of a host for which another place has a different value than the one that applies.
 
@@ -117,15 +111,18 @@ def overridden_settings(host: str, layers: Sequence[Layer], applied: Mapping, op
     Usual exceptions are not reported, nor are variables to which none of the layers applies, as with -e.
     """
     problems = []
-    names = dict.fromkeys(name for layer in layers for name in layer.values)
-    for name in names:
+    for name in dict.fromkeys(name for layer in layers for name in layer.values):
         setting = [layer for layer in layers if name in layer.values]
         winner = setting[-1]
         value = winner.values[name]
         if len(setting) < 2 or name not in applied or not same(applied[name], value):
             continue
         overridden = [
-            layer for layer in setting[:-1] if not same(layer.values[name], value) and not is_exception(winner, layer)
+            layer
+            for layer in setting[:-1]
+            # A place of a host usually overrides others, and a group the group all.
+            if not (winner.rank > layer.rank and (winner.rank == HOST or layer.rank == ALL))
+            and not same(layer.values[name], value)
         ]
         if not overridden:
             continue
@@ -138,9 +135,8 @@ def overridden_settings(host: str, layers: Sequence[Layer], applied: Mapping, op
         others = " and ".join(places[1:])
         remedy = "set it in one of these places only"
         if winner.rank == ALL and overridden[-1].stronger:
-            remedy = (
-                f"set it in {overridden[-1].stronger}, which takes precedence over {winner.place}, or in one place only"
-            )
+            stronger = f"{overridden[-1].stronger}, which takes precedence over {winner.place}"
+            remedy = f"set it in {stronger}, or in one place only"
         wrong = f"is set in several places: {places[0]} applies, and not {others}"
         problems.append(Problem(host, name, wrong, remedy, "note"))
     return problems

@@ -16,11 +16,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
     needs_ipv6,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE, as_bool
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
-    DUMMY_DOMAINS,
-    is_dummy,
-    url_problem,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import is_dummy, url_problem
 
 L1_URLS = {NODE: ("l1_execution_urls", "l1_consensus_urls", "l1_debug_urls"), BROKER: ("l1_execution_urls",)}
 
@@ -48,10 +44,6 @@ def _settable(name: str) -> str:
     return "aztec_address" if name == "ansible_host" else name
 
 
-def _is_example(value: object) -> bool:
-    return is_dummy(value) or bool(DUMMY_DOMAINS.search(str(value or "")))
-
-
 def check_urls(context: Context) -> None:
     """Check the L1 URLs of node and broker."""
     for host, component in context.host_components():
@@ -77,7 +69,7 @@ def check_broker_hosts(context: Context) -> None:
             context.add(host, name, ("is empty", "set a value, or remove the line"))
         elif value and context.is_usable(host, name, value):
             example = "is still the example value", "set the address of your broker"
-            found = example if _is_example(value) else own_host_problem(value)
+            found = example if is_dummy(value) else own_host_problem(value)
             if found:
                 context.add(host, name, found)
 
@@ -87,7 +79,7 @@ def check_addresses(context: Context) -> None:
     taken: dict = {}
     for host, values in context.hosts.items():
         for name in ("ansible_host", "aztec_address", "aztec_address6", "aztec_public_address", "prover_node_p2p_ip"):
-            if _is_example(values.get(name)):
+            if is_dummy(values.get(name)):
                 context.add(host, name, ("is still the example value", "set the address of your host"))
         source = next((name for name in ("aztec_address", "ansible_host") if values.get(name)), None)
         if source and not context.is_usable(host, source, values[source]):

@@ -8,7 +8,7 @@ Any variable can contain a key by mistake. So messages quote a value only throug
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, Release, release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (
@@ -51,30 +51,26 @@ def split_message(error: ValueError) -> tuple:
     return wrong, remedy
 
 
+@dataclass
 class Context:
     """The inventory under check, and its problems so far.
 
     standalone: the check is of one role on one host, without a fleet. run: the hosts of the run, by default all.
+    bad: (host, variable) that has an error. core_hosts: those of node and broker, without which no run makes sense.
     """
 
-    def __init__(
-        self,
-        hosts: Mapping,
-        members: Mapping,
-        specs: Specs,
-        standalone: bool = False,
-        run: Collection | None = None,
-    ) -> None:
-        self.hosts = hosts
-        self.members = members
-        self.specs = specs
-        self.standalone = standalone
-        self.run = set(hosts if run is None else run)
-        # The hosts of node and broker, without which no run makes sense.
-        self.core_hosts = {*members[NODE], *members[BROKER]}
-        self.problems: list = []
-        self.bad: set = set()  # (host, variable) that has an error
-        self.resolved: dict = {}
+    hosts: Mapping
+    members: Mapping
+    specs: Specs
+    standalone: bool = False
+    run: Collection | None = None
+    problems: list = field(default_factory=list)
+    bad: set = field(default_factory=set)
+    resolved: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.run = set(self.hosts if self.run is None else self.run)
+        self.core_hosts = {*self.members[NODE], *self.members[BROKER]}
 
     def resolve(self, resolve_one: Callable) -> None:
         """Resolve the hosts' addresses, the announced address of the node, and the names of the broker."""
@@ -92,12 +88,14 @@ class Context:
             self.bad.add((host, variable))
         self.problems.append(Problem(host, variable, found[0], found[1], level, fleet))
 
-    def check_ethereum(self, host: str, name: str, function: Callable, value: object) -> None:
-        """Add a problem if a function rejects a key or an address."""
-        try:
-            function(value)
-        except ValueError as error:
-            self.add_ethereum(host, name, error, split_message(error))
+    def check_ethereum(self, host: str, name: str, function: Callable) -> None:
+        """Add a problem if a function rejects the key or the address that a variable sets."""
+        value = self.hosts[host].get(name)
+        if value not in (None, "") and not isinstance(value, UnresolvedValue):
+            try:
+                function(value)
+            except ValueError as error:
+                self.add_ethereum(host, name, error, split_message(error))
 
     def add_ethereum(self, host: str, name: str, error: ValueError, found: tuple) -> None:
         """Add a problem of a key or an address, or that the controller lacks the library to check it."""
@@ -138,10 +136,8 @@ class Context:
 
     def release(self, host: str, component: str) -> Release | None:
         """Return the release line of a component, or None if its version has an error."""
-        settings = [self.setting(host, component, option) for option in ("version", "release_line")]
-        if any((host, name) in self.bad for name, _value in settings):
-            return None
-        return release_of(*(value for _name, value in settings))
+        settings = [self.usable_setting(host, component, option) for option in ("version", "release_line")]
+        return None if None in settings else release_of(*(value for _name, value in settings))
 
     def _scalars(self, host: str) -> dict:
         return {name: value for name, value in self.hosts[host].items() if isinstance(value, (str, int))}

@@ -76,11 +76,9 @@ def check_publisher(context: Context) -> None:
             _check_private_keys(context, host)
     for host, component in context.host_components():
         name = f"{component}_prover_id"
-        value = context.hosts[host].get(name)
-        if value == ZERO_ADDRESS:
+        if context.hosts[host].get(name) == ZERO_ADDRESS:
             context.add(host, name, ("is the zero address, whose rewards are lost", "set an address of yours"))
-        elif value not in (None, "") and not isinstance(value, UnresolvedValue):
-            context.check_ethereum(host, name, ethereum_checksum, value)
+        context.check_ethereum(host, name, ethereum_checksum)
 
 
 def _check_private_keys(context: Context, host: str) -> None:
@@ -101,7 +99,7 @@ def _check_private_keys(context: Context, host: str) -> None:
         elif isinstance(one, str) and one.lower().replace("0x", "", 1) in DUMMY_KEYS:
             context.add(host, ONE_KEY, ("is still the example value", "put your publisher's key into the vault file"))
         else:
-            context.check_ethereum(host, ONE_KEY, ethereum_address, one)
+            context.check_ethereum(host, ONE_KEY, ethereum_address)
 
 
 def _check_remote_signer(context: Context, host: str) -> None:
@@ -164,7 +162,7 @@ def check_funding(context: Context) -> None:
                 remedy = f"set all three or none: {', '.join(names)}"
                 context.add(host, name, (f"is not set, but {given[0]} is", remedy))
         if values.get(account):
-            context.check_ethereum(host, account, ethereum_checksum if remote else ethereum_address, values[account])
+            context.check_ethereum(host, account, ethereum_checksum if remote else ethereum_address)
             if Publishers(context.hosts[host]).used_by("publisher_addresses", values[account]):
                 wrong = "is one of the publishers, which cannot top itself up"
                 context.add(host, account, (wrong, "set a separate account"))
@@ -185,9 +183,8 @@ def check_other_users(context: Context, keys: Mapping, groups: Mapping) -> None:
             or (node, publisher_variable(context.hosts[node])) in context.bad
         ):
             continue
-        for host, name in ((host, name) for host, values in keys.items() for name in values):
-            if not publishers.used_by(name, keys[host][name]):
-                continue
+        users = [(host, name) for host in keys for name, value in keys[host].items() if publishers.used_by(name, value)]
+        for host, name in users:
             inherited = any(
                 node in group and host in group and all(name in keys.get(one, {}) for one in group)
                 for group in groups.values()
@@ -202,10 +199,8 @@ def check_other_users(context: Context, keys: Mapping, groups: Mapping) -> None:
 
 def check_registry(context: Context) -> None:
     """Check the address of the L1 registry contract, where it is set."""
-    for host, values in context.hosts.items():
-        value = values.get("aztec_l1_registry")
-        if value not in (None, "") and not isinstance(value, UnresolvedValue):
-            context.check_ethereum(host, "aztec_l1_registry", ethereum_checksum, value)
+    for host in context.hosts:
+        context.check_ethereum(host, "aztec_l1_registry", ethereum_checksum)
 
 
 def check_rotation(context: Context) -> None:
@@ -223,5 +218,5 @@ def check_rotation(context: Context) -> None:
             name = f"prover_node_{place}_publisher_private_key"
             key = context.hosts[host].get(name)
             if key not in (None, "") and context.is_usable(host, name, key):
-                context.check_ethereum(host, name, ethereum_address, key)
+                context.check_ethereum(host, name, ethereum_address)
                 context.add(host, name, found, "warning")

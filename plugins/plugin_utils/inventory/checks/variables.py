@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import (
     FLEET_ROLES,
@@ -27,10 +27,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
 )
 
 # Endings of options whose values are text that can look like a number without quotes.
-_QUOTED = (
-    *("_version", "_private_key", "_prover_id", "_digest", "_address", "_addresses", "_ip"),
-    *("_fingerprint", "_registry"),
-)
+_QUOTED = ("_private_key", "_prover_id", "_digest", "_address", "_addresses", "_ip", "_fingerprint", "_registry")
 
 
 def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
@@ -51,15 +48,12 @@ def type_problem(name: str, option: Mapping, value: object) -> tuple | None:
         found = _list_problem(name, option, value)
     elif wanted == "dict":
         found = _dict_problem(name, option, value)
-    if found is None and option.get("choices") and not _is_choice(value, option["choices"]):
-        choices = ", ".join(str(choice) or '""' for choice in option["choices"])
-        found = f"{describe_value(value, option)} is not a choice", f"choose one of {choices}"
-    return found
-
-
-def _is_choice(value: object, choices: Iterable) -> bool:
+    choices = [str(choice) for choice in option.get("choices") or ()]
     values = value if isinstance(value, list) else [value]
-    return {str(one) for one in values} <= {str(choice) for choice in choices}
+    if found is None and choices and not {str(one) for one in values} <= set(choices):
+        listed = ", ".join(choice or '""' for choice in choices)
+        found = f"{describe_value(value, option)} is not a choice", f"choose one of {listed}"
+    return found
 
 
 def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
@@ -116,9 +110,9 @@ def check_names(context: Context, prefixes: tuple | None = None) -> None:
     )
     for host, values in context.hosts.items():
         for name in (one for one in values if one in unknown):
-            manual = f"ansible-doc -t role aztec_ops.prover.{context.specs.nearest_role(name)}"
-            near = unknown[name]
-            remedy = f"did you mean {near}?" if near else f"remove it; {manual} lists all variables"
+            role = next((one for one in context.specs.options if name.startswith(f"{one}_")), "preflight")
+            manual = f"ansible-doc -t role aztec_ops.prover.{role}"
+            remedy = f"did you mean {unknown[name]}?" if unknown[name] else f"remove it; {manual} lists all variables"
             context.add(host, name, ("is an unknown variable", remedy))
 
 

@@ -196,8 +196,10 @@ def test_container_environment_rejects(layer: dict, words: str) -> None:
         (
             "prover_broker",
             "main2",
-            ["aztec-main2-prover-broker", "main2-", "main2/prover-broker", "aztec-prover-main2", "aztec-main2"]
-            + ["main2_prover_broker"],
+            [
+                *("aztec-main2-prover-broker", "main2-", "main2/prover-broker"),
+                *("aztec-prover-main2", "aztec-main2", "main2_prover_broker"),
+            ],
         ),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.filter.fleet import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.filter.filters import FilterModule
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import addresses
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import fleet as fleet_module
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
     COMMAND_LINE,
-    Search,
     Secret,
     Text,
     plain_problem,
     read,
+    search_in,
     secrets_of,
     url_keys,
     variable_files,
@@ -83,36 +83,36 @@ def test_what_of_a_value_is_secret(name: str, option: dict, value: object, found
     ],
 )
 def test_a_secret_is_found_as_it_is_written(text: str, content: str) -> None:
-    found = Search([Text("other.yml", "a: b"), Text("main.yml", content)])(Secret("", "key", text))
+    found = search_in([Text("other.yml", "a: b"), Text("main.yml", content)])(Secret("", "key", text))
     assert found is not None and found.startswith("in clear text in main.yml, line ")
     assert found[-1] in "234"
 
 
 def test_a_short_secret_is_found_behind_its_name_alone() -> None:
-    search = Search([Text("main.yml", "port: 8080\nOTHER: pass1\nPASSWORD: 'pass1'\nLONGER: 80801\n")])
+    search = search_in([Text("main.yml", "port: 8080\nOTHER: pass1\nPASSWORD: 'pass1'\nLONGER: 80801\n")])
     assert search(Secret("PASSWORD", "PASSWORD", "pass1")) == "in clear text in main.yml, line 3"
     assert search(Secret("PIN", "PIN", "8080")) is None
     assert search(Secret("LONGER", "LONGER", "8080")) is None
 
 
 def test_what_is_in_no_text_is_not_found() -> None:
-    search = Search([Text("main.yml", 'key: "{{ vault_key }}"'), Text("", "a=b")])
+    search = search_in([Text("main.yml", 'key: "{{ vault_key }}"'), Text("", "a=b")])
     assert search(Secret("", "key", KEY)) is None
-    assert Search([])(Secret("", "key", KEY)) is None
+    assert search_in([])(Secret("", "key", KEY)) is None
 
 
 def test_the_command_line_is_named_first() -> None:
-    search = Search([Text("", f"key={KEY}"), Text("main.yml", KEY)])
+    search = search_in([Text("", f"key={KEY}"), Text("main.yml", KEY)])
     assert search(Secret("", "key", KEY)) == COMMAND_LINE
 
 
 def test_what_is_said_of_several_secrets_of_a_variable() -> None:
     secrets = [Secret("A", "A", "S3cret-one"), Secret("B", "B", "S3cret-two"), Secret("C", "C", "S3cret-three")]
-    search = Search([Text("one.yml", "S3cret-one S3cret-two"), Text("two.yml", "\nS3cret-three")])
+    search = search_in([Text("one.yml", "S3cret-one S3cret-two"), Text("two.yml", "\nS3cret-three")])
     assert plain_problem(secrets, search)[0] == (
         "A, B are in clear text in one.yml, line 1, and C is in clear text in two.yml, line 2"
     )
-    assert plain_problem(secrets, Search([])) is None
+    assert plain_problem(secrets, search_in([])) is None
     assert plain_problem([], search) is None
 
 
@@ -163,7 +163,7 @@ def test_the_search_in_a_large_inventory_takes_no_time(tmp_path) -> None:
         put(tmp_path / f"host_vars/agent-{number}.yml", "aztec_address: 10.0.0.1\n" * 20)
     put(tmp_path / "hosts.yml", "agent-1:\n  ansible_host: 10.0.0.21\n" * 200)
     started = time.perf_counter()
-    search = Search(read(variable_files([tmp_path])))
+    search = search_in(read(variable_files([tmp_path])))
     for _host in range(200):
         for number in range(5):
             assert search(Secret("", "key", f"{KEY}{number}")) is None

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.filter.preflight import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.filter.filters import FilterModule
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
     agent_count,

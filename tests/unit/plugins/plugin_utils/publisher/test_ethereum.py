@@ -8,7 +8,7 @@ import json
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.filter.ethereum import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.filter.filters import FilterModule
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 
 FILTERS = FilterModule().filters()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.aztec_ops.prover.plugins.filter.fleet import FilterModule
+from ansible_collections.aztec_ops.prover.plugins.filter.filters import FilterModule
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_id import node_prover_id, prover_id
 
 ONE, TWO = "0x" + "ab" * 32, "0x" + "cd" * 32

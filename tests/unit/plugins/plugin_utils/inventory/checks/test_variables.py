@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Search, Text
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Text, search_in
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     problem_table,
 )
@@ -23,7 +23,7 @@ def plain(node: dict) -> list:
     """Give the lines for the good inventory whose key and URL are in clear text, with these changes to node-1."""
     hosts, groups = good()
     hosts["node-1"].update(node)
-    search = Search([Text("main.yml", f"key: {KEY}\nurl: https://user:S3cretPass@rpc.mine.net\n")])
+    search = search_in([Text("main.yml", f"key: {KEY}\nurl: https://user:S3cretPass@rpc.mine.net\n")])
     problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one, search=search)
     assert (fleet is None) == any(problem.level == "error" for problem in problems)
     # The agents have the URL too, and the key is not theirs.
@@ -52,7 +52,7 @@ def test_after_a_warning_a_variable_is_still_checked() -> None:
         values.update(aztec_version="6.0.0", aztec_plain_secrets="fail")
     secret = {"SLASH_UNKNOWN_PENALTY": 0, "L1_CONSENSUS_HOST_API_KEYS": "S3cretHeader"}
     hosts["node-1"]["prover_node_secret_environment"] = secret
-    search = Search([Text("main.yml", "L1_CONSENSUS_HOST_API_KEYS: S3cretHeader\n")])
+    search = search_in([Text("main.yml", "L1_CONSENSUS_HOST_API_KEYS: S3cretHeader\n")])
     problems, _fleet = check_inventory(hosts, groups, SPECS, None, resolve_one, search=search)
     assert [one.level for one in problems if one.variable == "prover_node_secret_environment"] == ["warning", "error"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.reserved_settings import (
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.reserved_settings import (
     ENVIRONMENT,
     FREE,
     SERVICE,
@@ -22,7 +22,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.reserve
 # store in place of Aztec's own two variables.
 PUBLISHERS = {f"PROVER_PUBLISHER_{what}" for what in ("PRIVATE_KEY", "PRIVATE_KEYS", "ADDRESSES")} | {"WEB3_SIGNER_URL"}
 
-ROLES = Path(__file__).resolve().parents[5] / "roles"
+ROLES = Path(__file__).resolve().parents[6] / "roles"
 
 
 def names_set(value: object) -> set:

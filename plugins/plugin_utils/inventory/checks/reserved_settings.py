@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Environment variables and Compose keys that the roles manage, and which variable to set instead.
+"""Reject environment variables and Compose keys that the roles manage, and name the variable to set instead.
 
 Port guard, health checks, host_info, and other components rely on the values that the roles set.
 """
@@ -10,7 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.context import Context
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    AGENT,
+    BROKER,
+    NODE,
+    as_bool,
+    environment_names,
+)
 
 # Name in the environment -> the option that manages it, empty for none.
 ENVIRONMENT = {
@@ -96,13 +104,11 @@ def _instead(names: list) -> str:
 def reserved_environment_problem(components: tuple, environment: Mapping) -> tuple | None:
     """Return what is wrong if an environment of these components contains what their roles manage."""
     for name in environment:
-        owners = [component for component in components if name in ENVIRONMENT[component]]
-        if owners:
-            options = [(component, ENVIRONMENT[component][name]) for component in owners]
+        options = [(one, ENVIRONMENT[one][name]) for one in components if name in ENVIRONMENT[one]]
+        if options:
             wide = len(options) > 1 and {option for _component, option in options} <= set(FLEET_WIDE)
             names = [f"aztec_{options[0][1]}"] if wide else [f"{one}_{option}" for one, option in options if option]
-            remedy = _instead(names)
-            return f"contains {name}, which the role manages", remedy
+            return f"contains {name}, which the role manages", _instead(names)
     return None
 
 
@@ -124,7 +130,38 @@ def reserved_service_problem(component: str, extra: Mapping) -> tuple | None:
         if name == "deploy" and not (isinstance(extra[name], Mapping) and "replicas" in extra[name]):
             continue
         if name in SERVICE:
-            return f"contains {name}, which the role manages", _instead(
-                [f"{component}_{SERVICE[name]}"] if SERVICE[name] else []
-            )
+            names = [f"{component}_{SERVICE[name]}"] if SERVICE[name] else []
+            return f"contains {name}, which the role manages", _instead(names)
     return None
+
+
+def check_reserved(context: Context) -> None:
+    """Check that no environment or Compose key overrides what the roles manage, and that no secret is public."""
+    for host in context.hosts:
+        values = context.usable(host)
+        components = context.components(host)
+        layers = {"aztec_environment": COMPONENTS}
+        for component in components:
+            for name in environment_names(component, values):
+                layers.setdefault(name, (component,))
+        for name, readers in layers.items():
+            environment = values.get(name)
+            if not isinstance(environment, Mapping):
+                continue
+            wrong = reserved_environment_problem(readers, environment)
+            if wrong is None and NODE in readers and not name.endswith("_secret_environment"):
+                wrong = public_secret_problem(environment)
+            if wrong:
+                context.add(host, name, wrong)
+        for component in components:
+            extra = values.get(f"{component}_compose")
+            wrong = reserved_service_problem(component, extra) if isinstance(extra, Mapping) else None
+            if wrong:
+                context.add(host, f"{component}_compose", wrong)
+        if NODE in components:
+            name = "prover_node_secret_environment"
+            for public in ("aztec_environment", "prover_node_environment"):
+                both = sorted(set(values.get(name) or {}) & set(values.get(public) or {}))
+                if both:
+                    wrong = f"contains {both[0]}, and so does {public}"
+                    context.add(host, name, (wrong, "keep it in only one of them"))
