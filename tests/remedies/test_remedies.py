@@ -46,7 +46,7 @@ def followed_rows(*tables: str) -> list:
 def texts_of(table: str, number: int) -> list[str]:
     """Return the lines of a row as "what is wrong: what to do"; those of an inventory have host and variable before."""
     row = yaml.safe_load((BAD_INPUT / f"{table}.yml").read_text(encoding="utf-8"))[number - 1]
-    found = row["says"] if isinstance(row["says"], list) else [row["says"]]
+    found = row["expected"] if isinstance(row["expected"], list) else [row["expected"]]
     cells = [" ".join(said.removesuffix("...").split()).split(" | ") for said in found]
     return [": ".join(one[2:] if len(one) > 2 else one).removeprefix("(warning) ") for one in cells]
 
@@ -62,7 +62,7 @@ def covered() -> dict[str, str]:
     for name, table in TABLES.items():
         for case in table:
             for said in case.wrong():
-                if case.says in said:
+                if case.expected in said:
                     found.update(dict.fromkeys(_parts_of(said), f"{name}: {case}"))
     for part, test in [*FOLLOWED, *((part, "leads on") for part in LEADS_ON)]:
         fitting = [line for line in known() if part in line.text]
@@ -109,15 +109,15 @@ def test_inventory(row: dict, tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         found.append(inventories.shown(way, folder))
-    assert found[0] == sorted(line.replace("INVENTORY", str(tmp_path / "0/inventory")) for line in row["says"])
+    assert found[0] == sorted(line.replace("INVENTORY", str(tmp_path / "0/inventory")) for line in row["expected"])
     for way, left in zip(row["then"], found[1:]):
         assert left == [], way
 
 
 @pytest.mark.parametrize("row", followed_rows("modules", "filters"))
 def test_arguments(row: dict) -> None:
-    (wanted,) = row["says"]
-    (name,) = set(row) - {"says", "then"}
+    (wanted,) = row["expected"]
+    (name,) = set(row) - {"expected", "then"}
     assert wanted in [modules.problem(name, row[name])], row
     for way in row["then"]:
         assert modules.problem(name, way) == "", way
@@ -128,7 +128,7 @@ def test_arguments(row: dict) -> None:
 )
 def test_case(case: Case) -> None:
     before = list(case.wrong())
-    assert sum(case.says in line for line in before) == 1, before
+    assert sum(case.expected in line for line in before) == 1, before
     for line in before:
         _line(line)
     for number, cured in enumerate(case.cured):

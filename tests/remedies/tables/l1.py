@@ -85,9 +85,9 @@ def network(own: str, runs: str | None = None, registry: str | None = None, **va
     return lambda: told(check_network("node-1", {**NETWORK_VALUES, **values}, fleet(own), found)[0])
 
 
-def both(says: str, kind: str, text: str) -> tuple:
+def both(expected: str, kind: str, text: str) -> tuple:
     """Return the row of a fault in an execution client's answer that another URL or a way there takes away."""
-    return says, el(**fault(kind, text)), el()
+    return expected, el(**fault(kind, text)), el()
 
 
 L1 = cases(

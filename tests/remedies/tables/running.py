@@ -109,9 +109,9 @@ GUARD = agent_host()
 RUNNING = cases(
     # standby and other rollups
     *(
-        (says, seen(node=waits(runs, known=known)), WELL)
+        (expected, seen(node=waits(runs, known=known)), WELL)
         for known, what in ((True, "differs in VK tree root"), (False, "its log no longer says why"))
-        for runs, says in (
+        for runs, expected in (
             ("4.1.1", "wait until the network, which runs 4.1.1"),
             ("4.1.2", "compare 4.1.2 with docs"),
             ("6.0.0", "set aztec_version to 6.0.0"),
