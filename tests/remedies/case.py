@@ -1,4 +1,4 @@
-"""A remedy that is followed: what is wrong, the line that reports it, and what is left once each thing in it is done."""
+"""A remedy that is followed: what is wrong, the line that reports it, and what is left after each action."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Lines = Callable[[], Iterable[str]]
 
 @dataclass(frozen=True)
 class Case:
-    """One row: `expected` is a part of the line that `wrong` gives; each of `cured` follows the line in one of its ways.
+    """One row: `expected` is a part of the line that `wrong` gives; each of `cured` applies one of its remedies.
 
     `wrong` and each of `cured` are called without arguments and return the lines that there are, each as
     "what is wrong: what to do".
@@ -31,7 +31,7 @@ def cases(*rows: tuple) -> list[Case]:
     return [Case(expected, wrong, tuple(cured)) for expected, wrong, *cured in rows]
 
 
-def told(problems: Iterable) -> list[str]:
+def problem_lines(problems: Iterable) -> list[str]:
     """Return problems as lines, each once: those that several hosts have alike are one line of the table."""
     return list(dict.fromkeys(f"{one.wrong}: {one.remedy}" for one in problems))
 

@@ -1,4 +1,4 @@
-"""Remedies that are followed elsewhere: on real machines, or by a test that goes on where the line has ended a run."""
+"""Remedies that are followed elsewhere: on real machines, or by a test that continues where the line ended a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TARGETS = "tests/bad_input/test_targets.py"
 _HUNG = "tests/integration/test_hung_engine.py"
 _GUARD = "tests/system/guard/test_3_recovery.py"
 
-# A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that does what the line says.
+# A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that applies the remedy.
 FOLLOWED = [
     # a publisher's key and its rotation
     ("a new publisher's key is staged but not used yet", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
@@ -130,7 +130,7 @@ FOLLOWED = [
         "port guard is not loaded, so Docker does not start",
         f"{_GUARD}::test_docker_starts_only_after_the_guard",
     ),
-    # The same again on a real machine: the rows of tables/running.py have the facts alone.
+    # The same again on a real machine: the rows of tables/running.py only have the facts.
     (
         "the port guard's tables are missing",
         "tests/system/guard/test_2_fallback.py::test_missing_tables_of_a_unit_that_is_active",

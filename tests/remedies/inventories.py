@@ -49,14 +49,14 @@ def problems(row: dict, folder: Path, resolve_one: Callable | None = None) -> li
     hosts = resolve_fleet_variables(hostvars, written, members_of(groups, names), SPECS)
     keys = {host: key_variables(variables) for host, variables in written.items()}
     search = Search(read(variable_files([str(place)])))
-    asked = {"resolve_one": resolve_one} if resolve_one else {}
-    return check_inventory(hosts, groups, SPECS, names, keys=keys, search=search, **asked)[0]
+    resolver = {"resolve_one": resolve_one} if resolve_one else {}
+    return check_inventory(hosts, groups, SPECS, names, keys=keys, search=search, **resolver)[0]
 
 
 def shown(row: dict, folder: Path) -> list[str]:
     """Return the lines of the table that the operator sees of a row's inventory, sorted, with single spaces."""
     if "lookup(" in str(row):
-        # Look-ups are found in a process of Ansible's own alone.
+        # Lookup plugins are only found in a process of Ansible itself.
         text = play(write_inventory(folder, Endpoint(folder), row), playbook="preflight.yml", THE_KEY=KEY).stdout
         return table_of(text) if " WHAT IS WRONG" in text else []
     table = problem_table(problems(row, folder), ["node-1", "agent-1", "agent-2"]).splitlines()[2:]

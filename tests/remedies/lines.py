@@ -63,15 +63,15 @@ def _pattern(text: str) -> re.Pattern:
     return re.compile(".*?" + ".*".join(re.escape(part) for part in text.split("{}")), re.DOTALL)
 
 
-_NOTE = "a note of what is going on or was seen, with nothing to do"
-_OTHERS = "passes on what another program says"
-_PART = "stands inside of another line"
+_NOTE = "a note on progress or a finding, with nothing to do"
+_OTHERS = "passes on the output of another program"
+_PART = "is a part of another line"
 _NOT_TEXT = "not shown to anybody"
 _WHOLE = "passes on a whole line, whose own remedy is followed"
 # Texts that look like a line and are not one, with the reason.
 NO_LINES = {
     "update needed: the network has a new rollup ({})": _PART,
-    "update needed: the network wants a newer version ({})": _PART,
+    "update needed: the network requires a newer version ({})": _PART,
     "it was killed (SIGKILL): memory ran out on the host, or it did not stop in time ({})": _PART,
     "reading {} from the kernel failed: {}": _OTHERS,
     "the kernel returns no generation of the ruleset": _OTHERS,
@@ -104,7 +104,7 @@ NO_LINES = {
 
 
 class _Module:
-    """One module of the product: its functions, its constants, and the texts that expressions come to."""
+    """One module of the product: its functions, its constants, and the possible texts of its expressions."""
 
     def __init__(self, path: Path, modules: dict, calls: dict) -> None:
         self.name = path.stem
@@ -139,7 +139,7 @@ class _Module:
         return self.tree
 
     def texts(self, node: ast.AST, scope: ast.AST, seen: tuple = ()) -> list[str]:
-        """Return the texts that an expression can come to, GAP for what is not known before run time."""
+        """Return the possible texts of an expression, with GAP for parts that are not known before run time."""
         found = list(dict.fromkeys(self._texts(node, scope, seen)))
         return found[:MOST_ALTERNATIVES] or [GAP]
 
@@ -152,10 +152,10 @@ class _Module:
         if isinstance(node, ast.FormattedValue):
             before = set(self.touched)
             texts = [GAP] if node.format_spec else self.texts(node.value, scope, seen)
-            # Words that are filled in are no part of the line's identity, what to do is.
+            # Words that are filled in are not part of the line's identity. The remedy is.
             if all(" " in text and len(text.replace(GAP, "")) > 9 for text in texts):
                 return texts
-            # What is no part of this line may be one of its own.
+            # A text that is not part of this line may be a line itself.
             self.touched = before
             return [GAP]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -217,7 +217,7 @@ class _Module:
         return texts
 
     def _assigned(self, use: ast.Name) -> list[tuple]:
-        """Return (value, what is added to it) for each way on which a name can have come to its use."""
+        """Return (value, what is added to it) for each path on which a name can get its value."""
         node: ast.AST = use
         ways = [_OPEN]
         while not isinstance(node, (ast.FunctionDef, ast.Module)) and _OPEN[0] in [value for value, _added in ways]:
@@ -245,8 +245,8 @@ class _Module:
             return [GAP]
         returned = [one.value for one in _own(function) if isinstance(one, ast.Return) and one.value is not None]
         # Nothing is returned where nothing is wrong.
-        said = [value for value in returned if not isinstance(value, ast.Constant) or value.value]
-        return [text for value in said for text in module.texts(value, function, (*seen, function))] or [GAP]
+        results = [value for value in returned if not isinstance(value, ast.Constant) or value.value]
+        return [text for value in results for text in module.texts(value, function, (*seen, function))] or [GAP]
 
     def _home(self, called: ast.AST) -> _Module | None:
         """Return the module that a called function is of."""
@@ -318,7 +318,7 @@ class _Module:
         return raised and getattr(call.func, "id", "") in RAISED
 
     def _combined(self, wrong: ast.AST, remedy: ast.AST, scope: ast.AST) -> Iterator[tuple]:
-        """Return the texts that a pair can come to; two names that are assigned in the same branches go together."""
+        """Return the possible texts of a pair. Two names that are assigned in the same branches go together."""
         if isinstance(wrong, ast.Name) and isinstance(remedy, ast.Name):
             ways = [self._assigned(name) for name in (wrong, remedy)]
             blocks = [[self._block(value) for value, added in each if value is not None] for each in ways]
@@ -385,10 +385,10 @@ def _own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def _lines_in(text: str) -> list[str]:
-    """Return the lines in a text: the whole, or what a shell script says in it."""
+    """Return the lines in a text: the whole, or what a shell script prints."""
     if "\n" in text.strip():
-        said = re.findall(r'echo "([^"]*)"', text)
-        return [line for one in said for line in _lines_in(re.sub(r"\$\{[^}]*\}|\$\w+", GAP, one))]
+        echoed = re.findall(r'echo "([^"]*)"', text)
+        return [line for one in echoed for line in _lines_in(re.sub(r"\$\{[^}]*\}|\$\w+", GAP, one))]
     behind = text.partition(": ")[2]
     return [text] if " " in behind and _words(behind) else []
 
@@ -403,7 +403,7 @@ _OPEN: tuple = ("open", [])
 
 
 def _ways(statements: list, name: str, ways: list) -> list[tuple]:
-    """Return the ways behind statements: those that are still open go on backwards through them."""
+    """Return the paths behind statements: those that are still open continue backwards through them."""
     for before in reversed(statements):
         if not any(value == _OPEN[0] for value, _added in ways):
             break

@@ -139,6 +139,6 @@ LOOK: dict[str, Any] = {
 
 
 def host_of(fleet: str, component: str) -> str:
-    """Give the one host of a component."""
+    """Return the one host of a component."""
     (host,) = FLEETS[fleet]["groups"][component]
     return host

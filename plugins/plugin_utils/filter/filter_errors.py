@@ -12,7 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable 
 def filter_errors(function, error_class: type):
     """Wrap a filter: its ValueError becomes error_class with that line, anything else one that names only the type.
 
-    The message of an unforeseen error may hold the value, and with it a secret; so does its traceback.
+    The message of an unexpected error may hold the value, and with it a secret; so does its traceback.
     """
 
     @functools.wraps(function)

@@ -156,7 +156,7 @@ MISSING = {"image": IMAGE, "found": False, "missing_at": ["registry-1.docker.io"
 
 
 def problems(answer: dict, here: tuple = (), settings: tuple = ()) -> list[str]:
-    """Return the lines where the node's host asked; here: the hosts that have the image."""
+    """Return the lines if the node's host queried the registry. here: the hosts that have the image."""
     host_infos = {host: {"images": {IMAGE: {}} if host in here else {}, "registry": []} for host in FLEET["hosts"]}
     host_infos["node-1"]["registry"] = [answer]
     found = registry_problems({**host_infos, "agent-2": None}, FLEET, settings)

@@ -108,8 +108,8 @@ SAME = {
 
 
 @pytest.mark.parametrize("text", SAME.values(), ids=SAME)
-def test_what_comes_out_is_the_key_alone(text: str) -> None:
-    """However it is written and whatever comes with it: byte for byte what GnuPG writes of the key alone."""
+def test_the_result_is_only_the_key(text: str) -> None:
+    """In any form and with anything next to it: byte for byte what GnuPG exports of only this key."""
     assert trusted_key(text, ONE) == ONE_KEY
 
 
@@ -167,7 +167,7 @@ REFUSED = {
     "one byte of partial length": (armor(bytes([0xC6, 224]) + b"\x04"), "partial length"),
     "unknown length": (armor(bytes([0x9B]) + b"\x04"), "unknown length"),
     "empty block": (armor(b""), NOT_PRIMARY),
-    "user ID alone": (armor(packet(13, b"somebody")), NOT_PRIMARY),
+    "only a user ID": (armor(packet(13, b"somebody")), NOT_PRIMARY),
     "user ID before the key": (armor(packet(13, b"somebody") + ONE_DATA), NOT_PRIMARY),
     "second primary key": (armor(ONE_DATA + TWO_DATA), NOT_PRIMARY),
     "second primary key before": (armor(TWO_DATA + ONE_DATA), NOT_PRIMARY),

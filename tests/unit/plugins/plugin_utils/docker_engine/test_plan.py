@@ -75,7 +75,7 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         ),
         (look(source="docker-ce", managed=True, pin="5:28.5.1-*", **SERVES), "docker", "", "install", DOCKER),
         (look(source="docker.io", managed=True, **SERVES), "docker", "28.5.2", "leave", []),
-        # the same source's package that is there and stands still
+        # the same source's package that is installed but not running
         (look(source="docker.io"), "distribution", "", "install", DEBIAN),
     ],
 )
@@ -107,7 +107,7 @@ def test_plan(seen, source, version, action, packages):
     ],
 )
 def test_refused(seen, source, words):
-    """What cannot be made to serve is told in one line with what to do."""
+    """Report a host that cannot get an engine in one line, with the remedy."""
     plan = engine_plan(seen, source, "", APT_URL)
     assert plan["action"] == "refuse"
     (problem,) = plan["problems"]
@@ -134,7 +134,7 @@ def entry(path=LIST, uri=URL, suite="any", signed_by=""):
         ([entry(), entry(suite="older")], [LIST]),
         ([entry(), entry()], [LIST]),
         ([entry(), entry("/etc/apt/sources.list")], ["/etc/apt/sources.list", LIST]),
-        # the role's own file, another suite, another repository, and the same key beside other sources
+        # the role's own file, another suite, another repository, and the same key next to other sources
         ([entry(DEB822, signed_by="/elsewhere.gpg")], []),
         ([entry(suite="older")], []),
         ([entry(uri=URL.replace("debian", "ubuntu"))], []),
@@ -142,14 +142,14 @@ def entry(path=LIST, uri=URL, suite="any", signed_by=""):
     ],
 )
 def test_sources_of_the_same_repository(entries, old_sources):
-    """A file that names nothing else makes way; one that stands in nobody's way stays."""
+    """A file with only the same entry is replaced. One that does not conflict stays."""
     plan = engine_plan(look(apt_sources=entries), "docker", "", APT_URL)
     assert (plan["action"], plan["old_sources"]) == ("install", old_sources)
 
 
 @pytest.mark.parametrize("key", ["", "/usr/share/keyrings/docker-archive-keyring.gpg", "embedded"])
 def test_source_among_others(key):
-    """What else a file holds is not taken away: the operator is asked."""
+    """Other contents of a file are not removed: the operator must change it."""
     seen = look(apt_sources=[entry(uri="https://other.example"), entry(signed_by=key)])
     plan = engine_plan(seen, "docker", "", APT_URL)
     assert (plan["action"], plan["old_sources"]) == ("refuse", [])

@@ -115,7 +115,7 @@ def test_image_store_of_a_new_engine(source: str, version: str, options: dict, s
 
 
 def seen(**engine) -> dict:
-    """Return the look at a host with an engine of the role's that serves, with these changes."""
+    """Return the info of a host with a running engine that the role manages, with these changes."""
     bare = {
         "serves": True, "error": "", "source": "docker-ce", "compose": "2.40.0", "managed": True, "pin": "",
         "apt_sources": [], "data_root": DATA, "data_root_holds": True, "containerd_root": CONTAINERD,
@@ -142,8 +142,8 @@ MOVES = [
     ),
     # What an engine that was removed has left behind.
     pytest.param({"serves": False, "managed": False, "source": "none"}, "/d", "", "docker_engine_data_root", id="left"),
-    # The role leaves somebody else's engine alone.
-    pytest.param({"managed": False}, "/d", "/c", "", id="not ours"),
+    # The role does not change an engine that it does not manage.
+    pytest.param({"managed": False}, "/d", "/c", "", id="not managed"),
 ]
 
 
@@ -170,7 +170,7 @@ def test_each_remedy_works(tmp_path: Path, data: str, containerd: str) -> None:
     assert changed_root_problem({"engine": root_facts({}, tmp_path)}, data, containerd) == ""
 
 
-def test_what_has_no_drive_is_told_apart_by_its_number(tmp_path: Path) -> None:
+def test_file_systems_without_a_drive_are_distinguished_by_number(tmp_path: Path) -> None:
     """tmpfs and overlay are names that many file systems share."""
     found = disk(put(tmp_path, {"proc/self/mountinfo": "1 0 0:9 / / rw - tmpfs tmpfs rw\n"}), "/any")
     assert found["device"] == "tmpfs"

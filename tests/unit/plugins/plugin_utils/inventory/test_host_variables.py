@@ -88,12 +88,12 @@ SOPS, HASHI = "community.sops.sops", "community.hashi_vault.vault_kv2_get"
         ("pipe", OSError("S3cret"), "its lookup pipe failed (OSError)"),
     ],
 )
-def test_why_a_look_up_failed(plugin: str, cause: Exception, reason: str) -> None:
+def test_why_a_lookup_failed(plugin: str, cause: Exception, reason: str) -> None:
     failed = AnsibleError(f"The lookup plugin '{plugin}' failed: S3cret")
     assert unresolved_value(caused(failed, caused(AnsibleError("S3cret"), cause))).reason == reason
 
 
-def test_a_look_up_that_is_not_installed() -> None:
+def test_a_lookup_that_is_not_installed() -> None:
     found = unresolved_value(AnsibleError(f"The lookup plugin '{SOPS}' was not found."))
     assert (found.reason, found.remedy) == (
         f"its lookup {SOPS} is not installed",
@@ -130,7 +130,7 @@ def test_a_secret_from_an_environment_variable_that_is_not_there(
     assert {name: one.reason for name, one in missing_environment({name: value}, SPECS).items()} == wanted
 
 
-def test_what_no_component_of_a_host_reads_is_not_worked_out() -> None:
+def test_variables_that_no_component_of_a_host_reads_are_not_resolved() -> None:
     looked_up = "{{ lookup('env', 'HERE') }}"
     written = {
         NAME: looked_up,
@@ -151,7 +151,7 @@ def test_an_error_that_causes_itself_ends() -> None:
     assert unresolved_value(error).reason == "cannot be resolved (AnsibleError)"
 
 
-def test_only_the_collection_s_variables_are_worked_out() -> None:
+def test_only_the_collection_s_variables_are_resolved() -> None:
     found = resolve_variables(
         Variables(
             aztec_version="4.1.2",

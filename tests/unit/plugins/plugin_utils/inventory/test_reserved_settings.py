@@ -26,7 +26,7 @@ ROLES = Path(__file__).resolve().parents[5] / "roles"
 
 
 def names_set(value: object) -> set:
-    """Give the names of environment variables in a role's variables."""
+    """Return the names of environment variables in a role's variables."""
     if isinstance(value, list):
         return set().union(*map(names_set, value))
     if not isinstance(value, dict):
@@ -35,7 +35,7 @@ def names_set(value: object) -> set:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_every_name_that_a_role_sets_is_owned_or_free(component: str) -> None:
+def test_every_name_that_a_role_sets_is_reserved_or_free(component: str) -> None:
     variables = yaml.safe_load((ROLES / component / "vars/main.yml").read_text(encoding="utf-8"))
     # Read by the script that downloads the CRS, not by Aztec.
     variables.pop("__prover_agent_crs_environment", None)
@@ -47,7 +47,7 @@ def test_every_name_that_a_role_sets_is_owned_or_free(component: str) -> None:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_what_is_to_be_set_instead_is_there(component: str) -> None:
+def test_the_options_to_set_instead_exist(component: str) -> None:
     specs = yaml.safe_load((ROLES / component / "meta/argument_specs.yml").read_text(encoding="utf-8"))
     options = set(specs["argument_specs"]["main"]["options"])
     wanted = {option for option in ENVIRONMENT[component].values() if option}

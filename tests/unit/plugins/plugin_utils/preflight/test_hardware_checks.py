@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is said of hosts without room for images, with a processor that cannot prove, or without images for them."""
+"""Problems of hosts without space for images, with a processor that cannot prove, or without an image for it."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_space_is_checked_where_it_is_used(disks: dict, engine: dict, images: di
         ({"docker_engine_containerd_root": "/full"}, "/full"),
         ({"docker_engine_version": "28.5.2", "docker_engine_data_root": "/full"}, "/full"),
         ({"docker_engine_version": "28.5.2", "docker_engine_daemon_options": {"data-root": "/full"}}, "/full"),
-        # A larger disk, as the remedy says.
+        # A larger disk, as in the remedy.
         ({"docker_engine_data_root": "/opt/docker", "docker_engine_containerd_root": "/opt/containerd"}, None),
     ],
 )
@@ -175,7 +175,7 @@ def test_space_of_an_engine_that_is_not_there_yet(settings: dict, where: str | N
         ("ignore", []),
     ],
 )
-def test_the_remedy_lowers_what_is_said(requirements: str, found: list) -> None:
+def test_the_remedy_lowers_the_level(requirements: str, found: list) -> None:
     assert lines(host_info(full(DATA), LEGACY), requirements=requirements) == found
 
 
@@ -231,7 +231,7 @@ OWN = "registry.lan:5000/aztec:6.0.0"
         ("armv7l", "", (IMAGE,), {}, [PUBLISHED.format("arm")]),
         ("aarch64", "arm", (IMAGE,), {}, [PUBLISHED.format("arm")]),
         ("i686", "", (IMAGE,), {}, [PUBLISHED.format("386")]),
-        # As the remedy says: an image of one's own, that is pulled or there.
+        # As in the remedy: a custom image that is pulled or present.
         (
             "riscv64", "", (OWN,), {},
             [

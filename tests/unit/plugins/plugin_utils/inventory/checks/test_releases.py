@@ -22,7 +22,12 @@ def test_a_later_release_line() -> None:
         ("error", "aztec_release_line", "'8' is not a known release line", "choose one of 2.1, 4, 5, 6")
     ]
     assert everywhere(aztec_version="6.0.0", aztec_release_line="5") == [
-        ("error", "aztec_release_line", "the version 6.0.0 belongs to the release line 6, not 5", "remove aztec_release_line")
+        (
+            "error",
+            "aztec_release_line",
+            "the version 6.0.0 belongs to the release line 6, not 5",
+            "remove aztec_release_line",
+        )
     ]
 
 
