@@ -182,7 +182,7 @@ class _Module:
         return ["".join(one) for one in itertools.islice(itertools.product(*parts), MOST_ALTERNATIVES)]
 
     def _named(self, use: ast.Name, scope: ast.AST, seen: tuple) -> list[str]:
-        """Return what a name stands for where it is used: what was assigned last before, on each way there."""
+        """Return what a name stands for where it is used: what was assigned last before, on each path there."""
         found: list = []
         for value, added in self._assigned(use):
             found += self._with(value, added, scope, seen)
@@ -219,18 +219,18 @@ class _Module:
     def _assigned(self, use: ast.Name) -> list[tuple]:
         """Return (value, what is added to it) for each path on which a name can get its value."""
         node: ast.AST = use
-        ways = [_OPEN]
-        while not isinstance(node, (ast.FunctionDef, ast.Module)) and _OPEN[0] in [value for value, _added in ways]:
+        paths = [_OPEN]
+        while not isinstance(node, (ast.FunctionDef, ast.Module)) and _OPEN[0] in [value for value, _added in paths]:
             block, node = node, self.parents[node]
             parts = [part for _name, part in ast.iter_fields(node) if isinstance(part, list) and block in part]
             if parts and isinstance(block, ast.stmt):
-                ways = _ways(parts[0][: parts[0].index(block)], use.id, ways)
+                paths = _paths(parts[0][: parts[0].index(block)], use.id, paths)
             if isinstance(node, ast.For):
-                ways = [
+                paths = [
                     (None, added) if value is None and _has(node.target, use.id) else (value, added)
-                    for value, added in ways
+                    for value, added in paths
                 ]
-        return [(value if value != _OPEN[0] else None, added) for value, added in ways if value != _OPEN[0] or added]
+        return [(value if value != _OPEN[0] else None, added) for value, added in paths if value != _OPEN[0] or added]
 
     def _called(self, node: ast.Call, scope: ast.AST, seen: tuple) -> list[str]:
         if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
@@ -320,10 +320,10 @@ class _Module:
     def _combined(self, wrong: ast.AST, remedy: ast.AST, scope: ast.AST) -> Iterator[tuple]:
         """Return the possible texts of a pair. Two names that are assigned in the same branches go together."""
         if isinstance(wrong, ast.Name) and isinstance(remedy, ast.Name):
-            ways = [self._assigned(name) for name in (wrong, remedy)]
-            blocks = [[self._block(value) for value, added in each if value is not None] for each in ways]
-            if len(blocks[0]) > 1 and blocks[0] == blocks[1] and len(blocks[0]) == len(ways[0]) == len(ways[1]):
-                for (one, more), (other, further) in zip(*ways):
+            paths = [self._assigned(name) for name in (wrong, remedy)]
+            blocks = [[self._block(value) for value, added in each if value is not None] for each in paths]
+            if len(blocks[0]) > 1 and blocks[0] == blocks[1] and len(blocks[0]) == len(paths[0]) == len(paths[1]):
+                for (one, more), (other, further) in zip(*paths):
                     yield from itertools.product(
                         self._with(one, more, scope, ((scope, wrong.id),)),
                         self._with(other, further, scope, ((scope, remedy.id),)),
@@ -398,27 +398,27 @@ def _words(text: str) -> bool:
     return bool(re.search("[a-z]{2}", text.replace(GAP, "")))
 
 
-# A way on which nothing was assigned yet; a value of None stands for what is not a text of the code.
+# A path on which nothing was assigned yet; a value of None stands for what is not a text of the code.
 _OPEN: tuple = ("open", [])
 
 
-def _ways(statements: list, name: str, ways: list) -> list[tuple]:
+def _paths(statements: list, name: str, paths: list) -> list[tuple]:
     """Return the paths behind statements: those that are still open continue backwards through them."""
     for before in reversed(statements):
-        if not any(value == _OPEN[0] for value, _added in ways):
+        if not any(value == _OPEN[0] for value, _added in paths):
             break
-        through = _ways_of(before, name)
+        through = _paths_of(before, name)
         further = [
             (value, [*more, *added]) if at == _OPEN[0] else (at, added)
-            for at, added in ways
+            for at, added in paths
             for value, more in (through if at == _OPEN[0] else [(at, [])])
         ]
-        ways = list({(id(value), *map(id, added)): (value, added) for value, added in further}.values())
-    return ways
+        paths = list({(id(value), *map(id, added)): (value, added) for value, added in further}.values())
+    return paths
 
 
-def _ways_of(statement: ast.AST, name: str) -> list[tuple]:
-    """Return the ways through one statement; none where each of them leaves the block."""
+def _paths_of(statement: ast.AST, name: str) -> list[tuple]:
+    """Return the paths through one statement; none where each of them leaves the block."""
     if isinstance(statement, ast.Assign):
         for target in statement.targets:
             if isinstance(target, ast.Name) and target.id == name:
@@ -432,14 +432,14 @@ def _ways_of(statement: ast.AST, name: str) -> list[tuple]:
     if isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
         return []
     if isinstance(statement, ast.If):
-        return [way for branch in (statement.body, statement.orelse) for way in _ways(branch, name, [_OPEN])]
+        return [path for branch in (statement.body, statement.orelse) for path in _paths(branch, name, [_OPEN])]
     if isinstance(statement, (ast.For, ast.While)):
-        return [*_ways(statement.body, name, [_OPEN]), _OPEN]
+        return [*_paths(statement.body, name, [_OPEN]), _OPEN]
     if isinstance(statement, ast.With):
-        return _ways(statement.body, name, [_OPEN])
+        return _paths(statement.body, name, [_OPEN])
     if isinstance(statement, ast.Try):
         blocks = [[*statement.body, *statement.orelse], *(handler.body for handler in statement.handlers)]
-        return [way for block in blocks for way in _ways(block, name, [_OPEN])]
+        return [path for block in blocks for path in _paths(block, name, [_OPEN])]
     return [_OPEN]
 
 

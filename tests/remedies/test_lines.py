@@ -29,7 +29,7 @@ from tests.remedies.lines import Line, line_of, lines, module_lines
         ('def f(x):\n    module.fail_json(msg=f"{x} is gone: run it again")', ["{} is gone: run it again"]),
         ('NONE = "it is gone: run it again"\ndef f():\n    raise ValueError(NONE)', ["it is gone: run it again"]),
         ('def f(x):\n    """Report what is wrong: and what to do."""\n    return x', []),
-        # What a name stands for is what was assigned last, on each way there.
+        # What a name stands for is what was assigned last, on each path there.
         (
             'def f(x):\n    if x:\n        why, how = "is a", "do b now"\n'
             '    else:\n        why, how = "is c", "do d now"\n    return Problem(x, x, why, how)',

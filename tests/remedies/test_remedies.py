@@ -103,15 +103,15 @@ def test_a_test_that_is_named_exists(part: str, test: str) -> None:
 
 @pytest.mark.parametrize("row", followed_rows(*INVENTORIES))
 def test_inventory(row: dict, tmp_path: Path) -> None:
-    ways = [row, *({**row, **way} for way in row["then"])]
+    variants = [row, *({**row, **fix} for fix in row["then"])]
     found = []
-    for number, way in enumerate(ways):
+    for number, variant in enumerate(variants):
         folder = tmp_path / str(number)
         folder.mkdir()
-        found.append(inventories.shown(way, folder))
+        found.append(inventories.shown(variant, folder))
     assert found[0] == sorted(line.replace("INVENTORY", str(tmp_path / "0/inventory")) for line in row["expected"])
-    for way, left in zip(row["then"], found[1:]):
-        assert left == [], way
+    for fix, left in zip(row["then"], found[1:]):
+        assert left == [], fix
 
 
 @pytest.mark.parametrize("row", followed_rows("modules", "filters"))
@@ -119,8 +119,8 @@ def test_arguments(row: dict) -> None:
     (wanted,) = row["expected"]
     (name,) = set(row) - {"expected", "then"}
     assert wanted in [modules.problem(name, row[name])], row
-    for way in row["then"]:
-        assert modules.problem(name, way) == "", way
+    for fix in row["then"]:
+        assert modules.problem(name, fix) == "", fix
 
 
 @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ def test_case(case: Case) -> None:
     for line in before:
         _line(line)
     for number, cured in enumerate(case.cured):
-        assert list(cured()) == [], f"way {number}"
+        assert list(cured()) == [], f"remedy {number}"
     assert case.cured

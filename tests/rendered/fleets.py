@@ -119,7 +119,7 @@ FLEETS: dict[str, dict[str, Any]] = {
 }
 
 # What a machine that carries two agents tells of itself
-LOOK: dict[str, Any] = {
+HOST_INFO: dict[str, Any] = {
     "addresses": ["10.0.0.10", "fd00::11"],
     "nonlocal_bind": False,
     "interfaces": ["eth0", "lo"],

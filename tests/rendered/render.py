@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.rendered.fleets import COMPONENTS, FLEETS, LOOK, host_of
+from tests.rendered.fleets import COMPONENTS, FLEETS, HOST_INFO, host_of
 
 ROOT = Path(__file__).parents[2]
 MODULE = "aztec_ops.prover.compose_stack"
@@ -64,7 +64,7 @@ def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:
     inventory, playbook = where / "inventory.json", where / "play.json"
     inventory.write_text(json.dumps({"all": {"children": groups, "vars": chosen["vars"]}}))
     facts = {
-        "preflight_host_info": LOOK,
+        "preflight_host_info": HOST_INFO,
         "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}",
         "ansible_python_interpreter": sys.executable,
     }

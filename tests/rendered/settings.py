@@ -14,7 +14,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import do
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.openpgp import PUBLIC_KEY, armor, packet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 
-from tests.rendered.fleets import KEY, LOOK
+from tests.rendered.fleets import HOST_INFO, KEY
 from tests.rendered.render import ansible_playbook
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ GIVEN: dict[str, Any] = {
 # The host info of a bare machine, and what the roles' tasks would have registered.
 FACTS: dict[str, Any] = {
     "preflight_host_info": {
-        **LOOK,
+        **HOST_INFO,
         "connect": [],
         "os": {"id": "debian", "codename": "trixie", "version_id": "13", "apt": True},
         "engine": {
