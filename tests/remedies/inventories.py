@@ -1,4 +1,4 @@
-"""Check a wrong inventory of tests/bad_input/tables as site.yml would, in this process and with no host contacted."""
+"""Check a wrong inventory of tests/bad_input/tables as site.yml would, in this process and without hosts."""
 
 from __future__ import annotations
 

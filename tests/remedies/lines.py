@@ -108,7 +108,7 @@ class _Module:
 
     def __init__(self, path: Path, modules: dict, calls: dict) -> None:
         self.name = path.stem
-        # As imports name it, without the collection's own name.
+        # As in imports, without the name of the collection.
         self.dotted = ".".join(path.with_suffix("").parts).rpartition("plugins.")[2]
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
         self.modules = modules

@@ -1,4 +1,4 @@
-"""Which lines are read from code, shape by shape: a line that is not listed would need no test of its remedy."""
+"""Which lines are read from code, by form: a line that is not found would need no test of its remedy."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_most_fixed_line_is_that_of_a_text() -> None:
 
 
 def test_the_product_has_lines() -> None:
-    """Fewer than there were when this was written means that a shape is no longer read."""
+    """A lower number of lines means that a form of code is no longer recognized."""
     found = lines()
     assert len(found) > 400
     assert {line.place.partition(".")[0] for line in found} >= {

@@ -22,7 +22,7 @@ ROLES = ("preflight", "docker_engine", "port_guard", "prover_node", "prover_brok
 COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 HOST = "machine"
 
-# A host that is node, broker and agent, with nothing set but what must be.
+# A host that is node, broker and agent, with only the required settings.
 GIVEN: dict[str, Any] = {
     "ansible_host": "9.9.9.10",
     "aztec_address": "10.0.0.10",
@@ -57,7 +57,7 @@ FACTS: dict[str, Any] = {
 def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
     """Yield the tasks of a role's file, and those of the files that it includes at that position."""
     tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / file).read_text())
-    # What rescues a block has no arguments before something failed.
+    # The tasks in rescue have no arguments before a failure.
     for task in (one for given in tasks for one in given.get("block", [given])):
         (module,) = (key for key in task if "." in key)
         if module.endswith("include_role") and task[module]["name"].endswith(".component"):

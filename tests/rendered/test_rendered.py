@@ -1,4 +1,4 @@
-"""The files that each component's role writes, held by golden files and taken by the real Docker Compose.
+"""The files that each component's role writes, compared with golden files and read by the real Docker Compose.
 
 `pytest tests/rendered --update-golden` writes the golden files again; read the difference before it is committed.
 """
@@ -71,7 +71,7 @@ def resolved(arguments: dict[str, Any], where: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("fleet", "component"), CASES)
 def test_files_are_the_golden_ones(fleet: str, component: str, request: pytest.FixtureRequest) -> None:
-    """Each file is byte for byte what was read and committed."""
+    """Each file is byte for byte the committed one."""
     directory = GOLDEN / fleet / component
     files = files_of(rendered(fleet)[component])
     if request.config.getoption("--update-golden"):
@@ -212,7 +212,7 @@ def test_threads_are_shared_either_way() -> None:
 
 
 def test_where_the_crs_comes_from() -> None:
-    """By default a service fetches it first; an image that carries it gets neither service nor directory."""
+    """By default a service downloads it first. An image that contains it gets neither service nor directory."""
     agents = {fleet: rendered(fleet)["prover_agent"] for fleet in ("4.1.2", "carried")}
     services = {fleet: services_of(found) for fleet, found in agents.items()}
     assert list(services["4.1.2"]) == ["prover-agent-crs", "prover-agent"]

@@ -40,7 +40,7 @@ def test_every_option_has_a_row() -> None:
 
 @pytest.mark.parametrize("option", VALUES)
 def test_the_value_is_not_the_default(option: str) -> None:
-    """What is tried differs from what is there anyway; of an option with parts, every part is tried."""
+    """The tested value differs from the default. Every part of an option with parts is tested."""
     spec = SPECS.options[SPECS.owner(option)][option]
     assert spec.get("default") != VALUES[option]
     if "options" in spec:
@@ -48,7 +48,7 @@ def test_the_value_is_not_the_default(option: str) -> None:
 
 
 def test_each_setting_changes_what_it_is_for_and_nothing_else(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """What modules and other roles are handed differs in just the places of the golden file."""
+    """The arguments for modules and other roles differ only as in the golden file."""
     seen = render({"": {}, **{option: {option: value} for option, value in VALUES.items()}}, tmp_path)
     changes = {option: changed(seen[""], seen[option]) for option in VALUES}
     assert [option for option, found in changes.items() if not found] == []

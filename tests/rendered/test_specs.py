@@ -65,13 +65,13 @@ def test_a_description_ends_with_the_range(name: str, option: dict[str, Any]) ->
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_a_type_is_exact_or_there_is_a_range(name: str, option: dict[str, Any]) -> None:
-    """Any number, text or path has a range or choices; dicts of foreign settings and booleans need none."""
+    """Any number, text or path has a range or choices. Dictionaries of settings and booleans do not need one."""
     free = option["type"] in ("bool", "dict") or option.get("elements") == "dict"
     assert (range_of(name) is not None) or free or "choices" in option
 
 
 def test_every_range_has_an_option() -> None:
-    """No line of the table is left over."""
+    """Every line of the table belongs to an option."""
     used = {id(range_of(name)) for name, _option in options()}
     assert [key for key, one in RANGES.items() if id(one) not in used] == []
 
@@ -169,7 +169,7 @@ def test_what_is_read_or_set_is_declared(role: str) -> None:
     assert sorted(name for name in used if COLLECTION_NAME.fullmatch(name) and name not in DECLARED) == []
 
 
-# Names of Docker's and nftables' things that begin as variables do.
+# Names of Docker and nftables objects with the prefix of variables.
 NO_VARIABLES = {"aztec_prover"}
 
 

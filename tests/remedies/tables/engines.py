@@ -77,7 +77,7 @@ ENGINES = cases(
         planned(bare_host("debian 12", packages={"containerd": "1.6.20"})),
         planned(bare_host("debian 12")),
     ),
-    # a daemon.json that was there first
+    # a daemon.json from before the engine
     (
         "sets data-root: set the same in docker_engine_daemon_options, or remove the file",
         planned(bare_host(daemon_json_names=["data-root"])),

@@ -29,7 +29,7 @@ from tests.unit.plugins.plugin_utils.status.test_fleet_status import ADMITTING, 
 
 
 def resolve(name: str) -> list:
-    """Answer as a resolver that knows two names."""
+    """Resolve two known names."""
     known = {"agent.lan": ["10.0.0.21"], "node.lan": ["10.0.0.10"]}
     if name not in known:
         raise ValueError("does not resolve")
@@ -38,7 +38,7 @@ def resolve(name: str) -> list:
 
 @contextmanager
 def served():
-    """Serve a registry that has azteclabs/aztec:6.0.0; its URL."""
+    """Serve a registry that has azteclabs/aztec:6.0.0, and yield its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -407,7 +407,7 @@ KEYS_AND_VAULTS = cases(
     (
         "is a template or an encrypted value of its own",
         placed(all=KEYS[CURRENT] + ": \"{{ lookup('ansible.builtin.env', 'A') }}\"\n"),
-        # Changed where it comes from: this playbook has nothing to do.
+        # Changed at its source: this playbook has nothing to do.
         placed(all=KEY_LINE),
     ),
     # plans
@@ -432,7 +432,7 @@ KEYS_AND_VAULTS = cases(
     (
         "the rotation to " + A + " is not confirmed yet",
         given_key(C, KEPT),
-        # Confirmed, or gone back: a new key is the next one then.
+        # Confirmed, or rolled back: then a new key is the next one.
         lambda: given_key(C, {CURRENT: A, NEXT: C})(),
         lambda: given_key(C, {CURRENT: B, NEXT: C})(),
     ),
@@ -443,7 +443,7 @@ KEYS_AND_VAULTS = cases(
         planned({CURRENT: A}),
         planned(BOTH),
     ),
-    # what accounts hold
+    # balances of accounts
     (
         "and cannot pay for submitting proofs: send ETH to it",
         returned(rotation.insufficient_balance, A, {A: 0}, SETTINGS),

@@ -155,7 +155,7 @@ L1 = cases(
         cl(),
     ),
     ("serves blobs only at /eth/v1/beacon/blobs", cl(blobs={"route": "blobs", "seen": True}), cl()),
-    # URLs that Aztec takes in another way
+    # URLs that Aztec interprets differently
     (
         "has a user in its URL",
         l1(aztec_l1_execution_urls=["https://me:secret@rpc.lan"]),

@@ -117,7 +117,7 @@ NETWORKS = cases(
         theirs(DOCKER0, fleet=AT_18),
         theirs(DOCKER0, fleet=AT_18, pools=[{"Base": "10.201.0.0/16", "Size": 24}]),
     ),
-    # a network of somebody else
+    # an unmanaged network
     (
         "or create it with another --subnet",
         agent(DOCKER0, OTHER, fleet=AT_19),

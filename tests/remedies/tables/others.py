@@ -137,7 +137,7 @@ def unreadable_section(keep_existing: bool) -> Lines:
 
 
 def nothing(machine: Machine) -> None:
-    """Leave a host as it is."""
+    """Do not change a host."""
 
 
 def foreign(pid: int) -> Callable:
@@ -414,7 +414,7 @@ OTHERS = cases(
         raised(nft.section_of, "a", [{"port": 1, "sources": ["0.0.0.0/0"]}], []),
     ),
     ("_job is set by the action plugin", raised(stack_job.Job, "mine"), raised(stack_job.Job, "0" * 16)),
-    # work on a host that cannot be seen to its end
+    # work on a host whose end is not visible
     ("it is unknown whether the work on", applied(LOST_ANSWER), applied(STARTED, ENDED, {})),
     (
         "was interrupted on the host",

@@ -147,7 +147,7 @@ RUNNING = cases(
     ("Docker's firewall rules are missing", agent_host(engine={"rules": False}), seen()),
     ("is unreachable: see the error above", lambda: problems_of({**fleet(), "agent-1": UNREACHABLE}, FLEET), seen()),
     ("failed earlier in this run", lambda: problems_of({**fleet(), "agent-1": FAILED_EARLIER}, FLEET), seen()),
-    # the port guard; what the kernel holds after these acts is tried in tests/system and by test_port_guard.py
+    # the port guard; tests/system and test_port_guard.py check the kernel's state after these actions
     ("is not installed: run site.yml", agent_host(guard={"installed": False, "loaded": False, "owner": ""}), GUARD),
     ("tables are missing: run systemctl", agent_host(guard={"loaded": False, "owner": ""}), GUARD),
     ("the port guard's tables do not have an owner", agent_host(guard={"owner": "none"}), GUARD),

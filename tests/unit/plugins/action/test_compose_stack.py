@@ -34,7 +34,7 @@ def plugin(answers, check_mode=False):
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """A clock that only advances in sleep()."""
 
     def __init__(self):
         self.now = 0.0

@@ -157,7 +157,7 @@ def test_one_fault_gives_one_line(role: str, changes: dict, line: str) -> None:
 
 
 FINE = [
-    # The rest of the host's variables is the stranger's own, or for another role.
+    # The other variables of the host belong to the operator, or to another role.
     ("prover_agent", {"aztec_data_root": "/x", "prover_host": "y", "prover_node_port": "x", "prover_broker_x": 1}),
     ("docker_engine", {"prover_node_port": "x", "port_guard_section": "X", "aztec_version": "latest"}),
     ("prover_node", {"prover_node_p2p_ip": GONE, "aztec_public_address": "9.9.9.9"}),

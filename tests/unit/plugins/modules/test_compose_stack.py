@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What compose_stack makes of answers of the docker command that are late, missing or errors."""
+"""How compose_stack handles answers of the docker command that are late, missing or errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Module:
 
 
 class Stack(compose_stack.ComposeProject):
-    """A stack that goes back at once."""
+    """A stack that rolls back at once."""
 
     def roll_back(self, *_words) -> tuple:
         return "The last good files and images are back and run", True

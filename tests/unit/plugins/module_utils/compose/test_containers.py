@@ -1,4 +1,4 @@
-"""The states of containers, and what has to be done about them."""
+"""The states of containers, and the remedies."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def job(tmp_path, monkeypatch):
     return stack_job.Job(JOB)
 
 
-# What its directory holds, how long its limit is over (without a sign of life: how old it is), whether it is swept.
+# Content of its directory, seconds since its limit (without a sign of life: its age), whether it is swept.
 OVER = [
     (["alive", "result.json"], -7200, False),
     (["alive", "result.json"], 0, False),
@@ -36,7 +36,7 @@ def test_over(tmp_path, job, holds, since, over):
     place.mkdir()
     for name in holds:
         (place / name).touch()
-    # The directory and its result are as old as what else happened in it.
+    # The directory and its result have the time of other changes in it.
     os.utime(place, (NOW, NOW - since if not holds else NOW))
     if "alive" in holds:
         os.utime(place / "alive", (NOW, NOW - since))

@@ -1,4 +1,4 @@
-"""What compose_stack makes of state files that are not its own work, and of other runs at the same moment."""
+"""How compose_stack handles foreign state files, and other runs at the same moment."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ BAD = [
     ("state.json", '{"services": {"s": {"image": 1}}}', "services has an unexpected type"),
     ("state.json", '{"files": {}}', "files has an unexpected type"),
     ("state.json", '{"files": [1]}', "files has an unexpected type"),
-    # What it names is removed one day.
+    # The directory that it names is removed later.
     ("state.json", '{"files": ["../../etc/passwd"]}', "files has an unexpected type"),
     ("state.json", '{"files": ["/etc/passwd"]}', "files has an unexpected type"),
     ("state.json", '{"secret_keys": "URL"}', "secret_keys has an unexpected type"),
@@ -174,7 +174,7 @@ def test_projects_that_jobs_work_on(jobs) -> None:
 
 
 def test_a_file_that_another_run_is_writing_is_left(disk) -> None:
-    """That of a run that waits for the lock, or of one that only looks; what a dead one has left is removed."""
+    """Keep files of a run that waits for the lock, or of one that only reads. Remove those of a dead run."""
     other = subprocess.Popen(["sleep", "60"])
     gone = subprocess.Popen(["true"])
     gone.wait()

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Engines that answer and cannot be used, hosts that are prepared for one, and settings that no engine starts with."""
+"""Engines that respond but cannot be used, prepared hosts, and settings with which no engine starts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bare_host(system="debian 13", **engine):
 
 def plan(seen, source="docker", options=None, mirrors=None):
     """Return what is done, and why not."""
-    # What was there before these settings were looked at took no more than this.
+    # Callers without these settings do not pass them.
     more = [mirrors or [], options or {}] if mirrors or options else []
     found = engine_plan(seen, source, "", "https://download.docker.com/linux", *more)
     return found["action"], found.get("problems") or [found.get("problem")]
@@ -89,7 +89,7 @@ def test_unusable(seen, remedy, after):
 @pytest.mark.parametrize(
     "seen",
     [
-        # What the role's own engine runs with, the role changes: or the remedy could never be followed.
+        # The role changes the settings of its own engine. Otherwise the remedy could not be applied.
         bare_host(**MANAGED, security=["userns"]),
         bare_host(**MANAGED, security=["selinux"], selinux_enforcing=True),
         bare_host(**SERVES, security=["selinux"]),
@@ -114,7 +114,7 @@ def test_an_engine_that_does_not_report_its_state_is_not_changed(engine):
 
 
 def test_all_problems_are_reported_at_once():
-    """An operator corrects a host once."""
+    """An operator corrects a host only once."""
     action, problems = plan(bare_host(systemd=False, snap=True))
     assert (action, len(problems)) == ("refuse", 2)
     names = ["data-root"]
@@ -134,7 +134,7 @@ def test_all_problems_are_reported_at_once():
     ],
 )
 def test_packages_in_the_way(source, packages, named, instead):
-    """They are named and stay; removing them, or the other source, is what helps."""
+    """They are named and not removed. Removing them or setting the other source is the remedy."""
     action, problems = plan(bare_host(packages=packages), source)
     assert action == "refuse"
     (problem,) = problems
@@ -175,7 +175,7 @@ def test_packages_that_do_not_conflict(source, packages):
     ],
 )
 def test_prepared_daemon_json(names, options, lost):
-    """Settings that would be lost are named; the same ones given, or no file, is what helps."""
+    """Settings that would be lost are named. The remedy is to set the same ones, or to remove the file."""
     action, (problem,) = plan(bare_host(daemon_json_names=names), options=options)
     assert action == "refuse"
     assert problem == (
@@ -193,7 +193,7 @@ def test_prepared_daemon_json_that_is_none():
 
 
 def test_daemon_json_of_an_engine_is_not_prepared():
-    """The role's own is written again, and that of somebody else's engine is left."""
+    """The role's file is written again. That of an unmanaged engine is not changed."""
     assert plan(bare_host(**MANAGED, daemon_json_names=["data-root"]))[0] == "leave"
     assert plan(bare_host(**SERVES, daemon_json_names=["data-root"]))[0] == "leave"
     assert plan(bare_host(source="docker-ce", daemon_json_names=["data-root"]))[0] == "install"
@@ -219,7 +219,7 @@ def test_daemon_json_of_an_engine_is_not_prepared():
     ],
 )
 def test_settings_that_the_engine_would_not_start_with(seen, options, flags, words):
-    """They are refused before anything is touched, and taking them or the flag out helps."""
+    """They are rejected before any change. Removing them or the flag is the remedy."""
     options = {"mtu": 1400, **options}
     conflicting = {**seen, "engine": {**seen["engine"], "command": ["/usr/bin/dockerd", *flags]}}
     action, problems = plan(conflicting, options=options)
@@ -248,17 +248,17 @@ def test_settings_that_the_engine_would_not_start_with(seen, options, flags, wor
     ],
 )
 def test_settings_and_flags_that_go_together(options, flags):
-    """What dockerd takes is not refused."""
+    """Settings that dockerd accepts are accepted."""
     assert plan(bare_host(**MANAGED, command=["/usr/bin/dockerd", *flags]), options=options)[0] == "leave"
 
 
 def test_somebody_else_s_engine_has_its_own_settings():
-    """None are written to it, so that none are judged."""
+    """No options are written to it, so none are checked."""
     assert plan(bare_host(**SERVES), options={"hosts": ["tcp://127.0.0.1:2375"]})[0] == "leave"
 
 
 def test_selinux_enabled_is_refused_where_it_is_enforcing():
-    """Elsewhere it means nothing."""
+    """It has no meaning elsewhere."""
     options = {"selinux-enabled": True}
     assert plan(bare_host(), options=options)[0] == "install"
     action, (problem,) = plan(bare_host(selinux_enforcing=True), options=options)
@@ -277,7 +277,7 @@ def test_selinux_enabled_is_refused_where_it_is_enforcing():
     ],
 )
 def test_another_log_driver_has_its_own_options(options, log_opts):
-    """json-file's are none of journald's, and an engine with them does not start."""
+    """Options of json-file are not valid for journald, and an engine with them does not start."""
     daemon = daemon_settings([], options)
     assert daemon["log-driver"] == options["log-driver"]
     assert daemon.get("log-opts") == log_opts
@@ -295,7 +295,7 @@ def test_another_log_driver_has_its_own_options(options, log_opts):
     ],
 )
 def test_only_dockerd_checks_settings(command, check):
-    """Another program that a unit runs may do anything with the flag of the check."""
+    """Other programs that a unit runs may interpret the flag of the check differently."""
     assert validation_command(bare_host(command=command)) == f"{check} --validate --config-file %s"
 
 
@@ -364,7 +364,7 @@ DROP_INS = "etc/systemd/system/docker.service.d"
     ],
 )
 def test_command_of_the_unit(tmp_path, files, wanted):
-    """As systemd would start it."""
+    """Start it as systemd does."""
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -389,7 +389,7 @@ def test_masked_unit(tmp_path):
     ],
 )
 def test_command_without_secrets(word, shown):
-    """Host info contains none."""
+    """Host info does not contain them."""
     assert he.redact_argument(word) == shown
 
 
@@ -405,7 +405,7 @@ def test_options_of_the_daemon(text, options):
 
 
 class Answers(he.Engine):
-    """An engine whose answers are given by path."""
+    """An engine with given answers by path."""
 
     def __init__(self, info):
         """Store its answer at /info."""

@@ -54,17 +54,17 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         (look("debian 13", apparmor=True), "distribution", "", "install", [*DEBIAN, "apparmor"]),
         (look(), "docker", "28.5.2", "install", ["docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *DOCKER[2:]]),
         (look(), "distribution", "26.1.5", "install", ["docker.io=26.1.5*", *DEBIAN[1:]]),
-        # engines that serve
+        # running engines
         (look(source="docker-ce", **SERVES), "docker", "", "leave", []),
         (look(source="docker.io", **SERVES), "docker", "", "leave", []),
         (look("fedora 42", source="other", **SERVES), "docker", "", "leave", []),
         (look(source="docker-ce", **SERVES), "docker", "27.0.0", "leave", []),
         (look("debian 12", source="docker-ce", **{**SERVES, "compose": "v2.20.0"}), "docker", "", "leave", []),
-        # engines that serve without a Compose that is new enough
+        # running engines without a recent Compose
         (look(source="docker-ce", **{**SERVES, "compose": "2.19.1"}), "docker", "", "compose", DOCKER[3:]),
         (look(source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", DEBIAN[1:]),
         (look("ubuntu 24.04", source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", UBUNTU[1:]),
-        # this role's own
+        # engines that the role manages
         (look(source="docker-ce", managed=True, **SERVES), "docker", "", "leave", []),
         (look(source="docker-ce", managed=True), "docker", "", "install", DOCKER),
         (look(source="none", managed=True), "distribution", "", "install", DEBIAN),
@@ -80,7 +80,7 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
     ],
 )
 def test_plan(seen, source, version, action, packages):
-    """What serves is left; what is missing is installed."""
+    """A running engine is not changed. A missing one is installed."""
     plan = engine_plan(seen, source, version, APT_URL)
     assert (plan["action"], plan["packages"], plan["problems"]) == (action, packages, [])
 
@@ -172,7 +172,7 @@ def test_source_among_others(key):
     ],
 )
 def test_daemon(mirrors, options, wanted):
-    """The role's own settings, with what is given on top."""
+    """Return the role's settings, with these changes."""
     base = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-size": "100m", "max-file": "3"}}
     assert daemon_settings(mirrors, options) == {**base, **wanted}
 

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where an engine and its containerd keep images and data, and that what they hold is not left behind silently."""
+"""Where an engine and its containerd keep images and data, and that these are not abandoned silently."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_root_without_the_role_s_drop_in(tmp_path: Path, unit: str, configured: 
     ],
 )
 def test_what_a_root_holds(tmp_path: Path, path: str, holds: tuple) -> None:
-    """An engine makes directories and databases at its first start: they hold nothing of anybody's yet."""
+    """Directories and databases of an engine's first start do not count as data."""
     found = root_facts({}, put(tmp_path, {path: ""}))
     assert (found["data_root_holds"], found["containerd_root_holds"]) == holds
 
@@ -140,7 +140,7 @@ MOVES = [
     pytest.param(
         {"containerd_configured": "/c", "containerd_root": "/c"}, "", "", "", id="config.toml of somebody else's"
     ),
-    # What an engine that was removed has left behind.
+    # Files of an engine that was removed.
     pytest.param({"serves": False, "managed": False, "source": "none"}, "/d", "", "docker_engine_data_root", id="left"),
     # The role does not change an engine that it does not manage.
     pytest.param({"managed": False}, "/d", "/c", "", id="not managed"),
@@ -159,7 +159,7 @@ def test_no_root_that_holds_something_is_moved(engine: dict, data: str, containe
 
 @pytest.mark.parametrize(("data", "containerd"), [("/d", ""), ("", "/c")])
 def test_each_remedy_works(tmp_path: Path, data: str, containerd: str) -> None:
-    """The option set back, or everything moved: either way the run is not refused any more."""
+    """With the option restored, or with the data moved, the run is accepted."""
     put(tmp_path, {"var/lib/docker/containers/0a/x": "", "var/lib/containerd/x.content.v1.content/blobs/sha256/0a": ""})
     look = {"engine": root_facts({}, tmp_path)}
     problem = changed_root_problem(look, data, containerd)

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A good inventory over the real specifications of the roles, and what the checks find after changes to it."""
+"""A correct inventory with the real specifications of the roles, and the problems after changes to it."""
 
 from __future__ import annotations
 

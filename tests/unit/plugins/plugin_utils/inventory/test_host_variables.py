@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How variables of hosts are resolved, and the reasons why some cannot be."""
+"""How variables of hosts are resolved, and why some cannot be resolved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPECS = read_specs(ROLES)
 
 
 class AnsibleVaultError(AnsibleError):
-    """Stands for the vault's errors, which are known by their name."""
+    """Replace the vault's errors, which are recognized by name."""
 
 
 class Variables(dict):
@@ -57,15 +57,15 @@ def test_why_a_value_cannot_be_had(error: Exception, reason: str) -> None:
 
 
 class Forbidden(Exception):
-    """Stands for hvac's errors, which are known by their name."""
+    """Replace hvac's errors, which are recognized by name."""
 
 
 class SopsError(Exception):
-    """Stands for that of community.sops."""
+    """Replace that of community.sops."""
 
 
 class HashiVaultValueError(ValueError):
-    """Stands for that of community.hashi_vault, in whose name nothing is vaulted."""
+    """Replace that of community.hashi_vault, whose name does not contain Vault errors."""
 
 
 SOPS, HASHI = "community.sops.sops", "community.hashi_vault.vault_kv2_get"
@@ -171,7 +171,7 @@ def test_only_the_collection_s_variables_are_resolved() -> None:
 
 
 class Shut(str):
-    """A text that no password opens."""
+    """A text that no password decrypts."""
 
     def __str__(self) -> str:
         raise AnsibleVaultError("S3cret")

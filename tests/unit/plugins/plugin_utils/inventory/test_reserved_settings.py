@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the roles own, held against what the roles set and against the variables that there are."""
+"""The reserved settings of roles, compared with what the roles set and with their variables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_name_that_a_role_sets_is_reserved_or_free(component: str) -> None
     found = names_set(variables)
     assert "AZTEC_PORT" in found
     assert found - set(FREE) <= set(ENVIRONMENT[component])
-    # The admin port is shut on every host, whoever serves it.
+    # The admin port is closed on every host and for every component.
     assert set(ENVIRONMENT[component]) - found - PUBLISHERS <= {"AZTEC_ADMIN_PORT"}
 
 

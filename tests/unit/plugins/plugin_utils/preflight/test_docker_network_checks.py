@@ -85,7 +85,7 @@ def test_nothing_overlaps(host_info: dict) -> None:
 
 @pytest.mark.parametrize("fleet", [fleet_of("172.31.77.11", "172.31.77.21"), fleet_of("192.168.1.10", "192.168.1.21")])
 def test_hosts_of_one_subnet_that_docker_sees(fleet: dict) -> None:
-    """Docker takes nothing from a network that the host itself is in."""
+    """Docker does not use a network that the host is in."""
     near = fleet["hosts"]["broker-1"]["addresses"][0].rpartition(".")[0]
     assert lines(serves(DOCKER0, FLEET, routes=(DEFAULT, route(f"{near}.0/24"))), fleet) == []
 
@@ -191,7 +191,7 @@ def test_an_ipv6_subnet() -> None:
 
 @pytest.mark.parametrize("name", ["bridge", "x", "aztec-prover"])
 def test_a_network_over_a_route(name: str) -> None:
-    """A VPN's or another bridge's range, in which Docker's network takes a part."""
+    """The range of a VPN or of another bridge that contains Docker's network."""
     bridge = {"bridge": "docker0", "aztec-prover": "aztec0"}.get(name, "")
     seen = serves(network(name, "10.8.0.0/16", bridge=bridge), routes=(DEFAULT, route("10.8.3.0/24", "wg0")))
     (line,) = lines(seen, AWAY)
@@ -252,7 +252,7 @@ ANOTHER = "set aztec_docker_ipv4_subnet to another subnet, such as {}"
     ],
 )  # fmt: skip
 def test_a_subnet_that_is_set_over_routes_by_gateways(routes: tuple, subnet: str, found: tuple | None) -> None:
-    """A warning at most, and what it proposes ends it."""
+    """Expect at most a warning, whose proposal is a working remedy."""
     seen = serves(routes=routes, pools=[{"base": "198.18.0.0/16", "size": 24}])
     reported = lines(seen, AWAY, docker_ipv4_subnet=subnet)
     if found is None:
@@ -308,7 +308,7 @@ def test_a_small_pool_where_there_is_no_room_for_a_large_one() -> None:
 
 
 def test_what_is_proposed_for_the_bridge_and_for_the_network_go_together() -> None:
-    """Docker creates no network in the subnet of docker0, also where that is set and not there yet."""
+    """Docker does not create a network in the subnet of docker0, even if docker0 does not exist yet."""
     both = fleet_of("172.17.0.10", "10.0.0.21", "172.18.0.22")
     seen = serves(DOCKER0, FLEET)
     bridge, network_line = lines(seen, both, docker_ipv4_subnet="172.18.0.0/16")

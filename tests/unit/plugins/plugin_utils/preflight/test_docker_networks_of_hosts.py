@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The preflight compares Docker's networks with the fleet: one line for each that does not fit."""
+"""The preflight compares Docker's networks with the fleet: one line for each problem."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def full(*paths: str, free: float = 0.4 * GB) -> dict:
             short(CONTAINERD, "0.4 GB", "4.0 GB"),
             id="full containerd with the image store",
         ),
-        # Nothing is written to the other one of the two.
+        # Nothing is written to the other directory.
         pytest.param(full(CONTAINERD), LEGACY, {}, [], id="containerd without the store"),
         pytest.param(full(DATA, free=3 * GB), STORE, {}, [], id="data root with the store"),
         # A root that was moved by its own settings.
@@ -267,7 +267,7 @@ SINCE = "a processor released in 2015 or later"
         (["avx"], "2.1", ("prover_node",), cpu("adx, avx2, bmi2", "prover_node", SINCE, "prover_node_requirements")),
         (["adx", "avx2"], "6", ("prover_broker", "prover_node"), cpu(
             "bmi2", "prover_node", SINCE, "aztec_requirements")),
-        # A virtual machine with a generic processor has none of the features that are looked for.
+        # A virtual machine with a generic processor has none of the required features.
         ([], "6", ("prover_agent",), cpu(
             "adx, avx2, bmi2", "prover_agent", "Skylake or newer", "prover_agent_requirements")),
         (None, "6", ("prover_agent",), []),

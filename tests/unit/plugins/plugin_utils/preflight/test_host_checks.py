@@ -273,7 +273,7 @@ def test_ports_that_are_free_or_our_own(changes: dict) -> None:
 
 
 def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
-    """The container that has it may not be running at this moment; the other component's port counts all the same."""
+    """Its container may not be running at this moment. The port of the other component counts anyway."""
     seen = {"listening": listens(8080, "docker-proxy")["listening"] + listens(8081, "nginx")["listening"]}
     assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 2
     seen["busy_projects"] = ["aztec-prover-broker"]
@@ -399,7 +399,7 @@ BY_OPTIONS = "set docker_engine_daemon_options: {experimental: true, ip6tables: 
     ],
 )
 def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: EngineSettings, remedy: str) -> None:
-    """What is edited on the host does not stay there; what is set comes with the run that the check lets on."""
+    """Edits on the host do not remain. Settings are applied by the run that passes the check."""
     seen = {**SERVES, "version": "26.1.5", "source": source, "managed": True, "translates_ipv6": False}
     found = ipv6_problems("agent-1", {"engine": engine(**seen)}, "fd00::/64", wanted)
     assert [one.remedy for one in found] == ([remedy] if remedy else [])

@@ -404,7 +404,7 @@ BROKEN = execution(**fault("connect", "cannot be reached: x"))
         ("all", [execution(), BROKEN], ["error"]),
         ("one", [execution(), BROKEN], ["warning"]),
         ("one", [BROKEN, execution(syncing={"current": 1, "highest": 2})], ["error", "error"]),
-        # Another chain's is taken up as soon as the first one fails.
+        # That of another chain is used as soon as the first one fails.
         ("one", [execution(), execution(chain_id=1)], ["error"]),
     ],
 )
@@ -624,7 +624,7 @@ TWO = {"aztec_l1_debug_urls": [DEBUG, "https://other.lan"]}
         ({**TWO, "aztec_l1_needed": "one"}, [debug(**GONE, traces=None), debug()], ["warning"], ["warning"]),
         (TWO, [debug(chain_id=None, traces=None), debug()], ["warning"], ["error"]),
         (TWO, [debug(head=None, traces=None), debug()], ["warning"], ["error"]),
-        # Another chain's trace is none at all.
+        # A trace of another chain does not count.
         (TWO, [debug(chain_id=1), debug(**untraced())], ["error", "warning"], ["error", "error"]),
         (TWO, [debug(**untraced(chain_id=1)), debug()], ["error"], ["error"]),
         (
@@ -685,7 +685,7 @@ def fees(base: object, priority: object = None, *rewards: int) -> dict:
         (fees(1000, 100, 400, 100, 200, 300), {}, 1125 + 300),
         (fees(1000, None, 300), {}, 1125 + 360),
         (fees(1000, 0, 300), {}, 1125 + 360),
-        # What is over a hundred estimates is taken for a mistake.
+        # A fee above a hundred estimates is treated as an error.
         (fees(1000, 2, 1000), {}, 1125 + 240),
         (fees(1000, 2, 200), {}, 1125 + 240),
         # The operator's cap.

@@ -22,7 +22,7 @@ NODE, FIRST, SECOND = "10.0.0.10/32", "10.0.0.21/32", "10.0.0.22/32"
 
 
 def resolve_one(name: str) -> list:
-    """Answer as DNS would that knows no name."""
+    """Raise ValueError, as for a name without a DNS record."""
     raise ValueError("does not resolve")
 
 
@@ -110,7 +110,7 @@ def test_an_agent_outside_the_run_is_admitted() -> None:
 
 
 def test_two_agents_with_one_address() -> None:
-    """The second is left out; one that is outside the run takes nothing from one that is in it."""
+    """The second is left out. One outside of the run does not affect one in it."""
     same = {"agent-2": {"aztec_address": "10.0.0.21"}}
     problems, fleet = found(same)
     assert problems == [("agent-2", LEFT_OUT)]
@@ -126,7 +126,7 @@ def test_two_agents_with_one_address() -> None:
     [
         {"agent-1": {"aztec_address": "10.0.0.10"}},
         {"agent-1": {"prover_agent_count": 0}, "agent-2": {"prover_agent_count": 0}},
-        # Whatever the faults are, no agent would remain.
+        # With all faults, no agent would remain.
         {"agent-1": {"prover_agent_count": 0}, "agent-2": {"prover_agent_count": -1}},
         {"agent-1": {"aztec_address": "gone.lan"}, "agent-2": {"aztec_netwrok": "x"}},
         {"node-1": {"aztec_address": "gone.lan"}},

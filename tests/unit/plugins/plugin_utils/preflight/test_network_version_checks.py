@@ -112,7 +112,7 @@ def test_versions(own: str, runs: str, state: str, problem: tuple | None) -> Non
 
 @pytest.mark.parametrize("own", ["6.0.0-" + "a" * 70, "1234567.0.0"])
 def test_versions_that_cannot_be_compared(own: str) -> None:
-    """What parse_version takes and semver's order does not: a row, and no exception."""
+    """A version that parse_version accepts and semver's order does not: a row, and no exception."""
     problems, rows = checked(own, answer("6.0.0"))
     assert problems == []
     assert rows[0][-1] == "not checked: the versions cannot be compared"

@@ -63,7 +63,7 @@ BOTH = {**NODE, **BROKER}
         (host_info(2, 2), BROKER, ["vCPUs: found 2 (2 cores), needed 4 (2 cores)"]),
         (host_info(3, None), BROKER, ["vCPUs: found 3 (unknown cores), needed 4 (2 cores)"]),
         (host_info(63, 63), AGENT, ["vCPUs: found 63 (63 cores), needed 64 (32 cores)"]),
-        # node and broker on one host want the sum
+        # node and broker on one host need the sum
         (host_info(4, 2, 32 * GIB), BOTH, ["vCPUs: found 4 (2 cores), needed 8 (4 cores)"]),
         (host_info(8, 4, 16 * GIB), BOTH, ["memory: found 17.2 GB, needed 32 GB"]),
         (host_info(8, 4, 32 * GIB), BOTH, []),
@@ -162,7 +162,7 @@ def test_later_lines_require_more(line: str, node: tuple, broker: tuple) -> None
         ("5", ["avx2", "bmi2"], "x86_64", ["adx"]),
         ("4", ["avx"], "x86_64", ["adx", "avx2", "bmi2"]),
         ("2.1", ["avx2", "bmi2"], "x86_64", ["adx"]),
-        # A virtual machine with a generic processor type shows none of those that are looked for.
+        # A virtual machine with a generic processor type has none of the required features.
         ("6", [], "x86_64", ["adx", "avx2", "bmi2"]),
         # Not known: /proc/cpuinfo shows no features, or those of another architecture.
         ("6", None, "x86_64", []),

@@ -30,7 +30,7 @@ ADDED = '# A key.\nthe_key: "0xabc"\n# Its words.\nthe_words: "one two"\n'
         ("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3031\n", None),
         ("z: 1\na: &x {q: '1'}\nb: *x\n", None),
         ("a: |\n  text\n\n", None),
-        # A line's end would become part of the value.
+        # The end of the line would become a part of the value.
         ("a: |\n  text", ValueError),
         ("ü: 'ß'\n", None),
         ("- a: 1\n", ValueError),

@@ -219,7 +219,7 @@ def test_no_problems(changes, note):
 
 @pytest.mark.parametrize("name", sorted(HEADERS))
 def test_versions_differ(name):
-    """An agent of other versions than the broker is the one that is wrong."""
+    """If the versions of an agent and the broker differ, report the agent."""
     headers = {**HEADERS, name: "0x9"}
     report = fleet_report(fleet(agent={"status": {"code": 200, "body": "OK", "headers": headers, "error": ""}}), FLEET)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent")]
@@ -292,7 +292,7 @@ SAVED = {"saved_rulesets": ["/etc/nftables.conf"]}
     ],
 )
 def test_guard(guard, problem, cell):
-    """Each way in which ports stand open, now or after a reboot, and the word for it in the table."""
+    """Each reason why ports are open, now or after a reboot, and its word in the table."""
     host_infos = fleet()
     host_infos["agent-1"]["guard"].update(guard)
     report = fleet_report(host_infos, FLEET)
@@ -310,7 +310,7 @@ def test_an_engine_without_its_rules():
 
 
 def test_lost_host():
-    """A host that could not be looked at is a line and a problem."""
+    """A host without host info has a row and a problem."""
     host_infos = {**fleet(), "agent-1": "could not be reached"}
     report = fleet_report(host_infos, FLEET)
     assert report.problems == [("agent-1", "prover_agent", "could not be reached")]
@@ -332,7 +332,7 @@ def test_missing(serves, words):
 
 
 def test_left_over():
-    """A component that runs where the inventory no longer puts it is named, with the way out."""
+    """Name a component that runs on a host where the inventory no longer has it, with the remedy."""
     host_infos = fleet()
     host_infos["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
     report = fleet_report(host_infos, FLEET)
@@ -382,7 +382,7 @@ def test_agents_in_containers_of_their_own(count, services, problems):
     ],
 )
 def test_seed(state, notes, problem):
-    """The container that fetches the CRS has no row; it is named where it hinders the agents."""
+    """The container that downloads the CRS does not have a row. It is named if it blocks the agents."""
     host_infos = fleet()
     seed = container("prover-agent-crs", health="", **state)
     host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"].append(seed)
@@ -411,7 +411,7 @@ def test_versions_differ_in_one_of_several_containers():
 
 
 def test_part_of_the_fleet():
-    """With a limit, what is in the run is compared among itself."""
+    """With a limit, only hosts of the run are compared."""
     host_infos = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
     assert fleet_report(host_infos, FLEET).problems == []
 
@@ -622,7 +622,7 @@ def test_soft_shutdown(runs, wanted):
 
 
 def test_slots_of_the_rollup():
-    """The slots are those that 4.1.2 itself reads; no other line has any."""
+    """The slots are those that 4.1.2 reads. Other lines do not have any."""
     first = int.from_bytes(keccak(b"aztec.stf.storage"), "big")
     assert RELEASES["4"].rollup_slots == {
         "x-aztec-l2circuitsvktreeroot": hex(first + 3),
@@ -695,7 +695,7 @@ ADMITTING = {
             "",
             id="many",
         ),
-        # An address that the inventory does not know, and the host has.
+        # An address of the host that is not in the inventory.
         pytest.param(["10.0.0.8"], [], "", "", id="another address of a host"),
     ],
 )

@@ -52,7 +52,7 @@ OVERRIDE = "ALLOW_OVERRIDING_NETWORK_CONFIG: true next to it overrides this chec
             {"SLASH_UNKNOWN_PENALTY": 0},
             [("warning", f"contains SLASH_UNKNOWN_PENALTY, and {ENDS} from the value of mainnet")],
         ),
-        # A warning hides no error, in whatever order they are written.
+        # A warning does not hide an error, in any order.
         (
             "mainnet",
             {"L1_CHAIN_ID": 5, "SEQ_BLOCK_DURATION_MS": 1},
