@@ -98,8 +98,8 @@ class ActionModule(PipelinedActionBase):
 
     def _query(self, phase: str, arguments: dict, job: str, task_vars: dict | None) -> dict:
         """Call the module for a running job. These calls do not contain secrets."""
-        asked = {key: arguments[key] for key in ("project", "directory")}
-        return self._call({**asked, "state": "absent", "_phase": phase, "_job": job}, task_vars)
+        project = {key: arguments[key] for key in ("project", "directory")}
+        return self._call({**project, "state": "absent", "_phase": phase, "_job": job}, task_vars)
 
     def _follow(self, arguments: dict, job: str, task_vars: dict | None) -> dict:
         """Show the progress of a job until it ends, and return its result."""

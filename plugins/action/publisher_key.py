@@ -282,7 +282,7 @@ class ActionModule(CollectionActionBase):
                 if found:
                     yield Path(file), layer, found
 
-    def _ask(self, question: str, without: str) -> str:
+    def _prompt(self, question: str, without: str) -> str:
         """Prompt on the terminal without an echo. without: the remedy if there is no terminal."""
         try:
             answer = self._display.prompt_until(f"{question} (input is hidden):", private=True)
@@ -296,7 +296,7 @@ class ActionModule(CollectionActionBase):
         """Prompt again for a typed password of a new file: with a typing error the key would be lost."""
         if not isinstance(secret, PromptVaultSecret):
             return
-        again = self._ask(f"Confirm the vault password for the new file {shown(path)}", "use --vault-password-file")
+        again = self._prompt(f"Confirm the vault password for the new file {shown(path)}", "use --vault-password-file")
         if again.strip().encode("utf-8", "surrogateescape") != secret.bytes:
             raise ValueError("the vault passwords do not match: run the command again")
 
@@ -311,7 +311,7 @@ class ActionModule(CollectionActionBase):
             text = read(request, "file" if request.file else "environment").decode("utf-8", "replace")
         else:
             what = request.source.replace("_", " ")
-            text = self._ask(f"The publisher's {what}", f"set {PREFIX}file or {PREFIX}environment")
+            text = self._prompt(f"The publisher's {what}", f"set {PREFIX}file or {PREFIX}environment")
         if request.source == "private_key":
             return wallet.from_private_key(text)
         return wallet.from_mnemonic(text, request.index)
@@ -323,7 +323,7 @@ class ActionModule(CollectionActionBase):
         if request.password_environment:
             return read(request, "password_environment")
         without = f"set {PREFIX}password_file or {PREFIX}password_environment"
-        return self._ask("The key store's password", without).encode("utf-8", "surrogateescape")
+        return self._prompt("The key store's password", without).encode("utf-8", "surrogateescape")
 
     def _show(self, request: Request, account: wallet.Account, file: str) -> None:
         """Show the address and the next steps, and the mnemonic if requested."""

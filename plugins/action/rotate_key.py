@@ -345,7 +345,7 @@ class ActionModule(publisher_key.ActionModule):
         return {"balances": {one: ether(amount) for one, amount in seen["balances"].items()}}
 
     def _unchecked(self, request: Request, staged: Mapping) -> dict:
-        """Return the result without L1 checks. Raise ValueError unless the run may go on without them."""
+        """Return the result without L1 checks. Raise ValueError unless the run may continue without them."""
         action, addresses = staged["action"], staged["addresses"]
         if action == "confirm":
             raise ValueError(self._kept("aztec_l1_checks is ignore, so the balance of the old account is not checked"))

@@ -11,8 +11,8 @@ description:
   - Makes one remote call when nothing has to be changed. Otherwise the work runs as a job on the host, and its progress
     is shown. A run that was interrupted and is run again ends in the same state as an uninterrupted one.
   - Secrets are written only to files of mode 0600, and hidden in messages, logs and differences. They are not written
-    to a file on their way to the host. A connection or a become method that cannot pass a module through its input,
-    such as C(su), is therefore rejected where there are secrets.
+    to a file during the transfer to the host. A connection or a become method that cannot pass a module through its
+    input, such as C(su), is therefore rejected if there are secrets.
 author:
   - Aztec Ops (@aztec-ops)
 options:
@@ -525,7 +525,7 @@ class ComposeProject:
         self.report_progress(text, log)
 
     def validate(self) -> None:
-        """Let Compose read the new files before they replace the current ones."""
+        """Check the new files with Compose before they replace the current ones."""
         desired = self.desired
         # In memory, since they contain secrets. Ansible's own temporary directory causes a warning when it is created.
         with tempfile.TemporaryDirectory(prefix="compose_stack.", dir="/run") as staging:

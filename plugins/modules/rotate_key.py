@@ -32,8 +32,8 @@ options:
     default: 0
   confirm:
     description:
-      - Remove the previous key from the vault. Fails while the new account has not sent a transaction, while the old
-        account still has 0.001 ETH or more, while rewards go to it, and without O(rewards_moved).
+      - Remove the previous key from the vault. Fails while the new account did not send a transaction yet, while the
+        old account still has 0.001 ETH or more, while rewards go to it, and without O(rewards_moved).
     type: bool
     default: false
   rewards_moved:
@@ -48,7 +48,7 @@ options:
     default: false
   force:
     description:
-      - Remove the previous key even if O(confirm) alone fails. If C(aztec_l1_checks) is V(ignore), use the key
+      - Remove the previous key even if O(confirm) by itself fails. If C(aztec_l1_checks) is V(ignore), use the key
         without a check of its account's balance, but never in the run that makes the key.
     type: bool
     default: false

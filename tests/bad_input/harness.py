@@ -63,14 +63,14 @@ class Endpoint:
 
 
 def rows(table: str) -> list[dict]:
-    """Return the rows of a table, with `says` as a list of lines, each as the run shows it.
+    """Return the rows of a table, with `expected` as a list of lines, each as the run shows it.
 
     then: replacements for the row's other keys, one for each remedy in the lines. tests/remedies uses them.
     """
     found = yaml.safe_load((TABLES / f"{table}.yml").read_text(encoding="utf-8"))
     for row in found:
-        lines = row["says"] if isinstance(row["says"], list) else [row["says"]]
-        row["says"] = [plain(line) for line in lines]
+        lines = row["expected"] if isinstance(row["expected"], list) else [row["expected"]]
+        row["expected"] = [plain(line) for line in lines]
     return found
 
 
@@ -85,7 +85,7 @@ def parameters(*tables: str) -> list:
 
 def row_name(row: dict) -> str:
     """Return a row's wrong input on one short line."""
-    given = row.get("name") or next(value for key, value in row.items() if key != "says")
+    given = row.get("name") or next(value for key, value in row.items() if key != "expected")
     text = given if isinstance(given, str) else json.dumps(given)
     return re.sub(r"[^A-Za-z0-9_.:/@{} -]", "", " ".join(text.split()))[:60]
 

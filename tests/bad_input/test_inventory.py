@@ -30,6 +30,6 @@ TABLES = (
 def test_refused(table: str, row: dict, tmp_path: Path, endpoint: Endpoint, record_property) -> None:
     record_property("table", table)
     shown = play(write_inventory(tmp_path, endpoint, row), "-vvv", *row.get("arguments", ()), THE_KEY=KEY)
-    lines = [line.replace("INVENTORY", str(tmp_path / "inventory")) for line in row["says"]]
+    lines = [line.replace("INVENTORY", str(tmp_path / "inventory")) for line in row["expected"]]
     left_out = all(LEFT_OUT in line for line in lines)
     (assert_left_out if left_out else assert_refused)(shown, endpoint, lines)

@@ -32,7 +32,7 @@ def call(row: dict, folder: Path) -> subprocess.CompletedProcess:
     if "filter" in row:
         module, arguments = "ansible.builtin.debug", {"msg": "{{ " + row["filter"] + " }}"}
     else:
-        (name,) = set(row) - {"says", "then"}
+        (name,) = set(row) - {"expected", "then"}
         module, arguments = f"aztec_ops.prover.{name}", row[name]
     return run(
         "ansible",
@@ -62,7 +62,7 @@ def test_refused(table: str, row: dict, tmp_path: Path, record_property) -> None
     assert_clean(found, ("S3cret",))
     assert "\n" not in found
     # Ansible's own message about an argument's type differs between its releases.
-    (wanted,) = row["says"]
+    (wanted,) = row["expected"]
     assert found.endswith(wanted) or (wanted.endswith("...") and wanted[:-3] in found), found
     assert not (tmp_path / "connections").exists()
     assert not Path("/nowhere").exists()

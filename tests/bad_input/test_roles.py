@@ -14,7 +14,7 @@ from tests.bad_input.harness import Endpoint, assert_clean, parameters, table_of
 
 def apply(row: dict, folder: Path, endpoint: Endpoint) -> tuple[str, subprocess.CompletedProcess]:
     """Apply a row's role on the host `machine`, whose settings are in a file. Return the role and the run."""
-    (role,) = set(row) - {"says"}
+    (role,) = set(row) - {"expected"}
     (folder / "host_vars/machine").mkdir(parents=True)
     (folder / "host_vars/machine/1.json").write_text(json.dumps(endpoint.variables()), encoding="utf-8")
     (folder / "host_vars/machine/2.yml").write_text(row[role], encoding="utf-8")
@@ -32,6 +32,6 @@ def test_refused(table: str, row: dict, tmp_path: Path, endpoint: Endpoint, reco
     assert_clean(shown.stdout)
     assert '"how": "failed"' in shown.stderr
     assert_clean(shown.stderr)
-    assert table_of(shown.stdout) == sorted(row["says"]), shown.stdout
+    assert table_of(shown.stdout) == sorted(row["expected"]), shown.stdout
     assert f"in the settings of {role}, in the table above; nothing was changed." in shown.stdout
     assert endpoint.connections == []

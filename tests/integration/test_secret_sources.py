@@ -18,7 +18,7 @@ from lab.fleet.system import need
 from tests.bad_input.harness import Endpoint, assert_clean, plain, table_of
 from tests.harness import vault_server
 from tests.harness.parts import galaxy
-from tests.rendered.fleets import LOOK
+from tests.rendered.fleets import HOST_INFO
 from tests.rendered.render import project_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,7 +158,7 @@ class Place:
         defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
         # An inventory's variables of all hosts rank below those of its group_vars, as a role's defaults do.
         (self.folder / "defaults.json").write_text(json.dumps({"all": {"vars": defaults}}))
-        facts = {"preflight_host_info": LOOK, "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}"}
+        facts = {"preflight_host_info": HOST_INFO, "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}"}
         given = {"vars": {**variables, **facts}}
         write = {"write_arguments": {**arguments, "__file": str(self.folder / "arguments.json")}}
         play = {"hosts": "node-1", "gather_facts": False, "vars_files": [str(role / "vars/main.yml")], **given}

@@ -1,4 +1,4 @@
-"""A remedy that is followed: what is wrong, the line that says so, and what is left once each thing in it is done."""
+"""A remedy that is followed: what is wrong, the line that reports it, and what is left after each action."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ Lines = Callable[[], Iterable[str]]
 
 @dataclass(frozen=True)
 class Case:
-    """One row: says is a part of the line that `wrong` gives; each of `cured` follows the line in one of its ways.
+    """One row: `expected` is a part of the line that `wrong` gives; each of `cured` applies one of its remedies.
 
     `wrong` and each of `cured` are called without arguments and return the lines that there are, each as
     "what is wrong: what to do".
     """
 
-    says: str
+    expected: str
     wrong: Lines
     cured: tuple
 
     def __str__(self) -> str:
-        return self.says[:60]
+        return self.expected[:60]
 
 
 def cases(*rows: tuple) -> list[Case]:
-    """Return rows (says, wrong, *cured) as cases."""
-    return [Case(says, wrong, tuple(cured)) for says, wrong, *cured in rows]
+    """Return rows (expected, wrong, *cured) as cases."""
+    return [Case(expected, wrong, tuple(cured)) for expected, wrong, *cured in rows]
 
 
-def told(problems: Iterable) -> list[str]:
+def problem_lines(problems: Iterable) -> list[str]:
     """Return problems as lines, each once: those that several hosts have alike are one line of the table."""
     return list(dict.fromkeys(f"{one.wrong}: {one.remedy}" for one in problems))
 

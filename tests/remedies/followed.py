@@ -1,4 +1,4 @@
-"""Remedies that are followed elsewhere: on real machines, or by a test that goes on where the line has ended a run."""
+"""Remedies that are followed elsewhere: on real machines, or by a test that continues where the line ended a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TARGETS = "tests/bad_input/test_targets.py"
 _HUNG = "tests/integration/test_hung_engine.py"
 _GUARD = "tests/system/guard/test_3_recovery.py"
 
-# A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that does what the line says.
+# A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that applies the remedy.
 FOLLOWED = [
     # a publisher's key and its rotation
     ("a new publisher's key is staged but not used yet", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
@@ -63,7 +63,7 @@ FOLLOWED = [
     ("the server does not answer: start it", f"{_SECRETS}::test_a_server_that_has_nothing_there_or_is_down"),
     ("the server is sealed", f"{_SECRETS}::test_a_server_with_a_token"),
     ("the server's certificate is not trusted", f"{_SECRETS}::test_a_server_with_a_token"),
-    # what the actions are given
+    # arguments of the actions
     (
         "validate_inventory: groups",
         "tests/bad_input/test_preflight.py::test_a_good_inventory_gets_to_the_hosts_and_shows_no_secret",
@@ -76,7 +76,7 @@ FOLLOWED = [
         "is not a role of this collection",
         "tests/integration/test_validate_role_arguments.py::test_good_settings_get_to_the_host",
     ),
-    # what a run has hosts of
+    # hosts of a run
     ("The inventory does not have a host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
     ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
     # engines, containers and the CRS
@@ -129,7 +129,7 @@ FOLLOWED = [
         "port guard is not loaded, so Docker does not start",
         f"{_GUARD}::test_docker_starts_only_after_the_guard",
     ),
-    # The same again on a real machine: the rows of tables/running.py have the facts alone.
+    # The same again on a real machine: the rows of tables/running.py only have the facts.
     (
         "the port guard's tables are missing",
         "tests/system/guard/test_2_fallback.py::test_missing_tables_of_a_unit_that_is_active",
@@ -148,7 +148,7 @@ FOLLOWED = [
     ),
 ]
 
-# Lines that name no act of their own: they lead to the log, the unit or the line that has the reason.
+# Lines without an action of their own: they refer to the log, the unit or the line with the reason.
 LEADS_ON = (
     "the daemon does not respond: see systemctl status aztec-port-guard",
     "the engine was installed but is not usable",

@@ -1,4 +1,4 @@
-"""Check a wrong inventory of tests/bad_input/tables as site.yml would, in this process and with no host contacted."""
+"""Check a wrong inventory of tests/bad_input/tables as site.yml would, in this process and without hosts."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def problems(row: dict, folder: Path, resolve_one: Callable | None = None) -> li
     names = {component: row.get("group_names", {}).get(component, component) for component in COMPONENTS}
     hosts, keys, _written = resolve_inventory(hostvars, groups, names, SPECS)
     search = search_in(read(variable_files([str(place)])))
-    asked = {"resolve_one": resolve_one} if resolve_one else {}
-    return check_inventory(hosts, groups, SPECS, names, keys=keys, search=search, **asked)[0]
+    resolver = {"resolve_one": resolve_one} if resolve_one else {}
+    return check_inventory(hosts, groups, SPECS, names, keys=keys, search=search, **resolver)[0]
 
 
 def shown(row: dict, folder: Path) -> list[str]:
     """Return the lines of the table that the operator sees of a row's inventory, sorted, with single spaces."""
     if "lookup(" in str(row):
-        # Look-ups are found in a process of Ansible's own alone.
+        # Lookup plugins are only found in a process of Ansible itself.
         text = play(write_inventory(folder, Endpoint(folder), row), playbook="preflight.yml", THE_KEY=KEY).stdout
         return table_of(text) if " WHAT IS WRONG" in text else []
     table = problem_table(problems(row, folder), ["node-1", "agent-1", "agent-2"]).splitlines()[2:]

@@ -63,15 +63,15 @@ def _pattern(text: str) -> re.Pattern:
     return re.compile(".*?" + ".*".join(re.escape(part) for part in text.split("{}")), re.DOTALL)
 
 
-_NOTE = "a note of what is going on or was seen, with nothing to do"
-_OTHERS = "passes on what another program says"
-_PART = "stands inside of another line"
+_NOTE = "a note on progress or a finding, with nothing to do"
+_OTHERS = "passes on the output of another program"
+_PART = "is a part of another line"
 _NOT_TEXT = "not shown to anybody"
 _WHOLE = "passes on a whole line, whose own remedy is followed"
 # Texts that look like a line and are not one, with the reason.
 NO_LINES = {
     "update needed: the network has a new rollup ({})": _PART,
-    "update needed: the network wants a newer version ({})": _PART,
+    "update needed: the network requires a newer version ({})": _PART,
     "it was killed (SIGKILL): memory ran out on the host, or it did not stop in time ({})": _PART,
     "reading {} from the kernel failed: {}": _OTHERS,
     "the kernel returns no generation of the ruleset": _OTHERS,
@@ -103,11 +103,11 @@ NO_LINES = {
 
 
 class _Module:
-    """One module of the product: its functions, its constants, and the texts that expressions come to."""
+    """One module of the product: its functions, its constants, and the possible texts of its expressions."""
 
     def __init__(self, path: Path, modules: dict, calls: dict) -> None:
         self.name = path.stem
-        # As imports name it, without the collection's own name.
+        # As in imports, without the name of the collection.
         self.dotted = ".".join(path.with_suffix("").parts).rpartition("plugins.")[2]
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
         self.modules = modules
@@ -138,7 +138,7 @@ class _Module:
         return self.tree
 
     def texts(self, node: ast.AST, scope: ast.AST, seen: tuple = ()) -> list[str]:
-        """Return the texts that an expression can come to, GAP for what is not known before run time."""
+        """Return the possible texts of an expression, with GAP for parts that are not known before run time."""
         found = list(dict.fromkeys(self._texts(node, scope, seen)))
         return found[:MOST_ALTERNATIVES] or [GAP]
 
@@ -151,10 +151,10 @@ class _Module:
         if isinstance(node, ast.FormattedValue):
             before = set(self.touched)
             texts = [GAP] if node.format_spec else self.texts(node.value, scope, seen)
-            # Words that are filled in are no part of the line's identity, what to do is.
+            # Words that are filled in are not part of the line's identity. The remedy is.
             if all(" " in text and len(text.replace(GAP, "")) > 9 for text in texts):
                 return texts
-            # What is no part of this line may be one of its own.
+            # A text that is not part of this line may be a line itself.
             self.touched = before
             return [GAP]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -181,7 +181,7 @@ class _Module:
         return ["".join(one) for one in itertools.islice(itertools.product(*parts), MOST_ALTERNATIVES)]
 
     def _named(self, use: ast.Name, scope: ast.AST, seen: tuple) -> list[str]:
-        """Return what a name stands for where it is used: what was assigned last before, on each way there."""
+        """Return what a name stands for where it is used: what was assigned last before, on each path there."""
         found: list = []
         for value, added in self._assigned(use):
             found += self._with(value, added, scope, seen)
@@ -216,20 +216,20 @@ class _Module:
         return texts
 
     def _assigned(self, use: ast.Name) -> list[tuple]:
-        """Return (value, what is added to it) for each way on which a name can have come to its use."""
+        """Return (value, what is added to it) for each path on which a name can get its value."""
         node: ast.AST = use
-        ways = [_OPEN]
-        while not isinstance(node, (ast.FunctionDef, ast.Module)) and _OPEN[0] in [value for value, _added in ways]:
+        paths = [_OPEN]
+        while not isinstance(node, (ast.FunctionDef, ast.Module)) and _OPEN[0] in [value for value, _added in paths]:
             block, node = node, self.parents[node]
             parts = [part for _name, part in ast.iter_fields(node) if isinstance(part, list) and block in part]
             if parts and isinstance(block, ast.stmt):
-                ways = _ways(parts[0][: parts[0].index(block)], use.id, ways)
+                paths = _paths(parts[0][: parts[0].index(block)], use.id, paths)
             if isinstance(node, ast.For):
-                ways = [
+                paths = [
                     (None, added) if value is None and _has(node.target, use.id) else (value, added)
-                    for value, added in ways
+                    for value, added in paths
                 ]
-        return [(value if value != _OPEN[0] else None, added) for value, added in ways if value != _OPEN[0] or added]
+        return [(value if value != _OPEN[0] else None, added) for value, added in paths if value != _OPEN[0] or added]
 
     def _called(self, node: ast.Call, scope: ast.AST, seen: tuple) -> list[str]:
         if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
@@ -244,8 +244,8 @@ class _Module:
             return [GAP]
         returned = [one.value for one in _own(function) if isinstance(one, ast.Return) and one.value is not None]
         # Nothing is returned where nothing is wrong.
-        said = [value for value in returned if not isinstance(value, ast.Constant) or value.value]
-        return [text for value in said for text in module.texts(value, function, (*seen, function))] or [GAP]
+        results = [value for value in returned if not isinstance(value, ast.Constant) or value.value]
+        return [text for value in results for text in module.texts(value, function, (*seen, function))] or [GAP]
 
     def _home(self, called: ast.AST) -> _Module | None:
         """Return the module that a called function is of."""
@@ -317,12 +317,12 @@ class _Module:
         return raised and getattr(call.func, "id", "") in RAISED
 
     def _combined(self, wrong: ast.AST, remedy: ast.AST, scope: ast.AST) -> Iterator[tuple]:
-        """Return the texts that a pair can come to; two names that are assigned in the same branches go together."""
+        """Return the possible texts of a pair. Two names that are assigned in the same branches go together."""
         if isinstance(wrong, ast.Name) and isinstance(remedy, ast.Name):
-            ways = [self._assigned(name) for name in (wrong, remedy)]
-            blocks = [[self._block(value) for value, added in each if value is not None] for each in ways]
-            if len(blocks[0]) > 1 and blocks[0] == blocks[1] and len(blocks[0]) == len(ways[0]) == len(ways[1]):
-                for (one, more), (other, further) in zip(*ways):
+            paths = [self._assigned(name) for name in (wrong, remedy)]
+            blocks = [[self._block(value) for value, added in each if value is not None] for each in paths]
+            if len(blocks[0]) > 1 and blocks[0] == blocks[1] and len(blocks[0]) == len(paths[0]) == len(paths[1]):
+                for (one, more), (other, further) in zip(*paths):
                     yield from itertools.product(
                         self._with(one, more, scope, ((scope, wrong.id),)),
                         self._with(other, further, scope, ((scope, remedy.id),)),
@@ -384,10 +384,10 @@ def _own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def _lines_in(text: str) -> list[str]:
-    """Return the lines in a text: the whole, or what a shell script says in it."""
+    """Return the lines in a text: the whole, or what a shell script prints."""
     if "\n" in text.strip():
-        said = re.findall(r'echo "([^"]*)"', text)
-        return [line for one in said for line in _lines_in(re.sub(r"\$\{[^}]*\}|\$\w+", GAP, one))]
+        echoed = re.findall(r'echo "([^"]*)"', text)
+        return [line for one in echoed for line in _lines_in(re.sub(r"\$\{[^}]*\}|\$\w+", GAP, one))]
     behind = text.partition(": ")[2]
     return [text] if " " in behind and _words(behind) else []
 
@@ -397,27 +397,27 @@ def _words(text: str) -> bool:
     return bool(re.search("[a-z]{2}", text.replace(GAP, "")))
 
 
-# A way on which nothing was assigned yet; a value of None stands for what is not a text of the code.
+# A path on which nothing was assigned yet; a value of None stands for what is not a text of the code.
 _OPEN: tuple = ("open", [])
 
 
-def _ways(statements: list, name: str, ways: list) -> list[tuple]:
-    """Return the ways behind statements: those that are still open go on backwards through them."""
+def _paths(statements: list, name: str, paths: list) -> list[tuple]:
+    """Return the paths behind statements: those that are still open continue backwards through them."""
     for before in reversed(statements):
-        if not any(value == _OPEN[0] for value, _added in ways):
+        if not any(value == _OPEN[0] for value, _added in paths):
             break
-        through = _ways_of(before, name)
+        through = _paths_of(before, name)
         further = [
             (value, [*more, *added]) if at == _OPEN[0] else (at, added)
-            for at, added in ways
+            for at, added in paths
             for value, more in (through if at == _OPEN[0] else [(at, [])])
         ]
-        ways = list({(id(value), *map(id, added)): (value, added) for value, added in further}.values())
-    return ways
+        paths = list({(id(value), *map(id, added)): (value, added) for value, added in further}.values())
+    return paths
 
 
-def _ways_of(statement: ast.AST, name: str) -> list[tuple]:
-    """Return the ways through one statement; none where each of them leaves the block."""
+def _paths_of(statement: ast.AST, name: str) -> list[tuple]:
+    """Return the paths through one statement; none where each of them leaves the block."""
     if isinstance(statement, ast.Assign):
         for target in statement.targets:
             if isinstance(target, ast.Name) and target.id == name:
@@ -431,14 +431,14 @@ def _ways_of(statement: ast.AST, name: str) -> list[tuple]:
     if isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
         return []
     if isinstance(statement, ast.If):
-        return [way for branch in (statement.body, statement.orelse) for way in _ways(branch, name, [_OPEN])]
+        return [path for branch in (statement.body, statement.orelse) for path in _paths(branch, name, [_OPEN])]
     if isinstance(statement, (ast.For, ast.While)):
-        return [*_ways(statement.body, name, [_OPEN]), _OPEN]
+        return [*_paths(statement.body, name, [_OPEN]), _OPEN]
     if isinstance(statement, ast.With):
-        return _ways(statement.body, name, [_OPEN])
+        return _paths(statement.body, name, [_OPEN])
     if isinstance(statement, ast.Try):
         blocks = [[*statement.body, *statement.orelse], *(handler.body for handler in statement.handlers)]
-        return [way for block in blocks for way in _ways(block, name, [_OPEN])]
+        return [path for block in blocks for path in _paths(block, name, [_OPEN])]
     return [_OPEN]
 
 

@@ -1,4 +1,4 @@
-"""Which lines are read from code, shape by shape: a line that is not listed would need no test of its remedy."""
+"""Which lines are read from code, by form: a line that is not found would need no test of its remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.remedies.lines import Line, line_of, lines, module_lines
 @pytest.mark.parametrize(
     ("code", "found"),
     [
-        ('def f(x):\n    return f"{x} is no port", "give a number"', ["{} is no port: give a number"]),
+        ('def f(x):\n    return f"{x} is not a port", "give a number"', ["{} is not a port: give a number"]),
         ('def f(x):\n    return (f"{x} is" if x else "is so"), "do it so"', ["{} is: do it so", "is so: do it so"]),
         (
             'def f(self, x):\n    wrong = "is not set"\n    self.add(x, "name", (wrong, "set it now"))',
@@ -28,8 +28,8 @@ from tests.remedies.lines import Line, line_of, lines, module_lines
         ('def f(x):\n    raise ValueError("there must be one of them")', []),
         ('def f(x):\n    module.fail_json(msg=f"{x} is gone: run it again")', ["{} is gone: run it again"]),
         ('NONE = "it is gone: run it again"\ndef f():\n    raise ValueError(NONE)', ["it is gone: run it again"]),
-        ('def f(x):\n    """Say what is wrong: and what to do."""\n    return x', []),
-        # What a name stands for is what was assigned last, on each way there.
+        ('def f(x):\n    """Report what is wrong: and what to do."""\n    return x', []),
+        # What a name stands for is what was assigned last, on each path there.
         (
             'def f(x):\n    if x:\n        why, how = "is a", "do b now"\n'
             '    else:\n        why, how = "is c", "do d now"\n    return Problem(x, x, why, how)',
@@ -60,7 +60,7 @@ from tests.remedies.lines import Line, line_of, lines, module_lines
             'def f(x):\n    return x.add(("is wrong", module.HOW), ("is so", x.how))',
             ["is wrong: put it right"],
         ),
-        ("RUN = 'x\\necho \"$one is wrong: mend the source\" >&2\\n'", ["{} is wrong: mend the source"]),
+        ("RUN = 'x\\necho \"$one is wrong: fix the source\" >&2\\n'", ["{} is wrong: fix the source"]),
     ],
 )
 def test_shapes(code: str, found: list[str], tmp_path: Path) -> None:
@@ -71,14 +71,18 @@ def test_shapes(code: str, found: list[str], tmp_path: Path) -> None:
 
 
 def test_the_most_fixed_line_is_that_of_a_text() -> None:
-    known = [Line("{}: {}", "a"), Line("{} is no port: give a number", "b"), Line("is no port: give a number", "c")]
-    found = line_of("node-1 x is no port: give a number", known)
+    known = [
+        Line("{}: {}", "a"),
+        Line("{} is not a port: give a number", "b"),
+        Line("is not a port: give a number", "c"),
+    ]
+    found = line_of("node-1 x is not a port: give a number", known)
     assert found and found.place == "b"
     assert line_of("something else", known) is None
 
 
 def test_the_product_has_lines() -> None:
-    """Fewer than there were when this was written means that a shape is no longer read."""
+    """A lower number of lines means that a form of code is no longer recognized."""
     found = lines()
     assert len(found) > 400
     assert {line.place.partition(".")[0] for line in found} >= {

@@ -1,7 +1,7 @@
-"""Every remedy that the product can print is followed, and what it is for is gone then, with nothing new in its place.
+"""Every remedy that the product can print is followed. After that its problem is gone, and there is no new one.
 
 A new line needs one row: `then` in the row of tests/bad_input/tables that has the wrong input already, or a row in one
-of the tables beside this file, each of which says at its top how.
+of the tables next to this file, each of which describes its rows at its top.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def followed_rows(*tables: str) -> list:
 def texts_of(table: str, number: int) -> list[str]:
     """Return the lines of a row as "what is wrong: what to do"; those of an inventory have host and variable before."""
     row = yaml.safe_load((BAD_INPUT / f"{table}.yml").read_text(encoding="utf-8"))[number - 1]
-    found = row["says"] if isinstance(row["says"], list) else [row["says"]]
-    cells = [" ".join(said.removesuffix("...").split()).split(" | ") for said in found]
+    found = row["expected"] if isinstance(row["expected"], list) else [row["expected"]]
+    cells = [" ".join(printed.removesuffix("...").split()).split(" | ") for printed in found]
     return [": ".join(one[2:] if len(one) > 2 else one).removeprefix("(warning) ") for one in cells]
 
 
@@ -57,13 +57,13 @@ def covered() -> dict[str, str]:
     for table in (*INVENTORIES, "modules", "filters"):
         for number, row in enumerate(rows(table), 1):
             if "then" in row:
-                for said in texts_of(table, number):
-                    found.update(dict.fromkeys(_parts_of(said), f"{table}.yml, row {number}"))
+                for printed in texts_of(table, number):
+                    found.update(dict.fromkeys(_parts_of(printed), f"{table}.yml, row {number}"))
     for name, table in TABLES.items():
         for case in table:
-            for said in case.wrong():
-                if case.says in said:
-                    found.update(dict.fromkeys(_parts_of(said), f"{name}: {case}"))
+            for printed in case.wrong():
+                if case.expected in printed:
+                    found.update(dict.fromkeys(_parts_of(printed), f"{name}: {case}"))
     for part, test in [*FOLLOWED, *((part, "leads on") for part in LEADS_ON)]:
         fitting = [line for line in known() if part in line.text]
         assert fitting, f"no line of the product has {part!r} in it any more: remove it from followed.py"
@@ -71,15 +71,15 @@ def covered() -> dict[str, str]:
     return found
 
 
-def _parts_of(said: str) -> list[str]:
+def _parts_of(printed: str) -> list[str]:
     """Return the texts of the line that was printed, and of the one that it passes on behind words of its own."""
-    own = _line(said).text
+    own = _line(printed).text
     return [line.text for line in known() if own.endswith(line.text)]
 
 
-def _line(said: str) -> Line:
-    line = line_of(said, known())
-    assert line, f"this is no line of the product's code: {said}"
+def _line(printed: str) -> Line:
+    line = line_of(printed, known())
+    assert line, f"this is not a line of the product's code: {printed}"
     return line
 
 
@@ -103,24 +103,24 @@ def test_a_test_that_is_named_exists(part: str, test: str) -> None:
 
 @pytest.mark.parametrize("row", followed_rows(*INVENTORIES))
 def test_inventory(row: dict, tmp_path: Path) -> None:
-    ways = [row, *({**row, **way} for way in row["then"])]
+    variants = [row, *({**row, **fix} for fix in row["then"])]
     found = []
-    for number, way in enumerate(ways):
+    for number, variant in enumerate(variants):
         folder = tmp_path / str(number)
         folder.mkdir()
-        found.append(inventories.shown(way, folder))
-    assert found[0] == sorted(line.replace("INVENTORY", str(tmp_path / "0/inventory")) for line in row["says"])
-    for way, left in zip(row["then"], found[1:]):
-        assert left == [], way
+        found.append(inventories.shown(variant, folder))
+    assert found[0] == sorted(line.replace("INVENTORY", str(tmp_path / "0/inventory")) for line in row["expected"])
+    for fix, left in zip(row["then"], found[1:]):
+        assert left == [], fix
 
 
 @pytest.mark.parametrize("row", followed_rows("modules", "filters"))
 def test_arguments(row: dict) -> None:
-    (wanted,) = row["says"]
-    (name,) = set(row) - {"says", "then"}
+    (wanted,) = row["expected"]
+    (name,) = set(row) - {"expected", "then"}
     assert wanted in [modules.problem(name, row[name])], row
-    for way in row["then"]:
-        assert modules.problem(name, way) == "", way
+    for fix in row["then"]:
+        assert modules.problem(name, fix) == "", fix
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_arguments(row: dict) -> None:
 )
 def test_case(case: Case) -> None:
     before = list(case.wrong())
-    assert sum(case.says in line for line in before) == 1, before
+    assert sum(case.expected in line for line in before) == 1, before
     for line in before:
         _line(line)
     for number, cured in enumerate(case.cured):
-        assert list(cured()) == [], f"way {number}"
+        assert list(cured()) == [], f"remedy {number}"
     assert case.cured

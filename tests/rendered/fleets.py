@@ -1,4 +1,4 @@
-"""The fleets whose files are rendered: one of each release line, and one where everything that can differ does."""
+"""The fleets whose files are rendered: one of each release line, and one with all other settings."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ FLEETS: dict[str, dict[str, Any]] = {
     },
 }
 
-# What a machine that carries two agents tells of itself
-LOOK: dict[str, Any] = {
+# The host info of a machine with two agents
+HOST_INFO: dict[str, Any] = {
     "addresses": ["10.0.0.10", "fd00::11"],
     "nonlocal_bind": False,
     "interfaces": ["eth0", "lo"],
@@ -149,6 +149,6 @@ LOOK: dict[str, Any] = {
 
 
 def host_of(fleet: str, component: str) -> str:
-    """Give the one host of a component."""
+    """Return the one host of a component."""
     (host,) = FLEETS[fleet]["groups"][component]
     return host

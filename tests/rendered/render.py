@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.rendered.fleets import COMPONENTS, FLEETS, LOOK, host_of
+from tests.rendered.fleets import COMPONENTS, FLEETS, HOST_INFO, host_of
 
 ROOT = Path(__file__).parents[2]
 MODULE = "aztec_ops.prover.compose_stack"
@@ -56,15 +56,15 @@ def ansible_playbook(playbook: Path, *arguments: str) -> None:
 
 
 def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:
-    """Give the arguments of compose_stack for each component of a fleet; `where` is a scratch directory."""
+    """Return the arguments of compose_stack for each component of a fleet; `where` is a scratch directory."""
     chosen = FLEETS[fleet]
     groups = {name: {"hosts": hosts} for name, hosts in chosen["groups"].items()}
-    # What is given beats a role's defaults, as an inventory does; extra files stand last for that.
+    # What is given beats a role's defaults, as an inventory does; so its file is last.
     (where / "given.json").write_text(json.dumps(chosen["vars"]))
     inventory, playbook = where / "inventory.json", where / "play.json"
     inventory.write_text(json.dumps({"all": {"children": groups, "vars": chosen["vars"]}}))
     facts = {
-        "preflight_host_info": LOOK,
+        "preflight_host_info": HOST_INFO,
         "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}",
         "ansible_python_interpreter": sys.executable,
     }

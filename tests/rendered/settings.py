@@ -14,7 +14,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import do
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.openpgp import PUBLIC_KEY, armor, packet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 
-from tests.rendered.fleets import KEY, LOOK
+from tests.rendered.fleets import HOST_INFO, KEY
 from tests.rendered.render import ansible_playbook
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ ROLES = ("preflight", "docker_engine", "port_guard", "prover_node", "prover_brok
 COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 HOST = "machine"
 
-# A host that is node, broker and agent, with nothing set but what must be.
+# A host that is node, broker and agent, with only the required settings.
 GIVEN: dict[str, Any] = {
     "ansible_host": "9.9.9.10",
     "aztec_address": "10.0.0.10",
@@ -32,10 +32,10 @@ GIVEN: dict[str, Any] = {
     "port_guard_section": "mine",
 }
 
-# What a bare machine tells of itself, and what the roles' tasks would have registered.
+# The host info of a bare machine, and what the roles' tasks would have registered.
 FACTS: dict[str, Any] = {
     "preflight_host_info": {
-        **LOOK,
+        **HOST_INFO,
         "connect": [],
         "os": {"id": "debian", "codename": "trixie", "version_id": "13", "apt": True},
         "engine": {
@@ -55,9 +55,9 @@ FACTS: dict[str, Any] = {
 
 
 def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
-    """Give the tasks of a role's file, those of the files that it includes in their place."""
+    """Yield the tasks of a role's file, and those of the files that it includes at that position."""
     tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / file).read_text())
-    # What rescues a block has no arguments before something failed.
+    # The tasks in rescue have no arguments before a failure.
     for task in (one for given in tasks for one in given.get("block", [given])):
         (module,) = (key for key in task if "." in key)
         if module.endswith("include_role") and task[module]["name"].endswith(".component"):
@@ -69,32 +69,32 @@ def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
             for one in tasks_of(role, inner):
                 yield {**one, "vars": {**task.get("vars", {}), **one["vars"]}}
         else:
-            # What a loop goes over says all that its turns do.
+            # The list of a loop stands for all of its iterations.
             arguments = {"loop": task["loop"]} if "loop" in task else task[module]
             yield {"name": task["name"], "module": module, "arguments": arguments, "vars": task.get("vars", {})}
 
 
-def asked_of(role: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give what a role's tasks hand over, by the task's name, and the variables that stand at the tasks."""
-    asked, scope = {}, {}
+def arguments_of(role: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of a role's tasks, by task name, and the variables of the tasks."""
+    arguments, scope = {}, {}
     for task in tasks_of(role, "validate_inventory.yml" if role == "preflight" else "main.yml"):
         if task["module"].endswith("include_role"):
-            # To another role of the collection a task hands variables; which role that is, is no setting.
+            # The arguments for another role of the collection are variables. The name of that role is not a setting.
             if task["arguments"]["name"].endswith(".port_guard"):
                 handed = {name for name in task["vars"] if name.startswith("port_guard_")}
-                asked[task["name"]] = {name: task["vars"][name] for name in sorted(handed)}
+                arguments[task["name"]] = {name: task["vars"][name] for name in sorted(handed)}
                 scope.update({name: task["vars"][name] for name in task["vars"].keys() - handed})
         else:
-            asked[task["name"]] = task["arguments"]
+            arguments[task["name"]] = task["arguments"]
             scope.update(task["vars"])
-    return asked, scope
+    return arguments, scope
 
 
 def render(cases: dict[str, dict[str, Any]], where: Path) -> dict[str, dict[str, Any]]:
-    """Give what the roles hand over, case -> path -> value. cases: case -> variables; where: a scratch directory."""
-    asked, scopes_of_roles, defaults, fixed = {}, {}, {}, {}
+    """Return what the roles hand over, case -> path -> value. cases: case -> variables; where: a scratch directory."""
+    arguments, scopes_of_roles, defaults, fixed = {}, {}, {}, {}
     for role in ROLES:
-        asked[role], scopes_of_roles[role] = asked_of(role)
+        arguments[role], scopes_of_roles[role] = arguments_of(role)
         for part, together in (("defaults", defaults), ("vars", fixed)):
             file = ROOT / "roles" / role / part / "main.yml"
             together.update(yaml.safe_load(file.read_text()) if file.is_file() else {})
@@ -104,8 +104,8 @@ def render(cases: dict[str, dict[str, Any]], where: Path) -> dict[str, dict[str,
         facts = {**FACTS, "preflight_fleet": fleet({HOST: given}, {component: [HOST] for component in COMPONENTS})}
         # As Ansible ranks them: a role's variables over those of the inventory over the role's defaults.
         scopes[case] = {**defaults, **given, **fixed, **facts}
-    files = {name: str(where / f"{name}.json") for name in ("asked", "scopes", "cases", "to")}
-    Path(files["asked"]).write_text(json.dumps(asked))
+    files = {name: str(where / f"{name}.json") for name in ("arguments", "scopes", "cases", "to")}
+    Path(files["arguments"]).write_text(json.dumps(arguments))
     Path(files["scopes"]).write_text(json.dumps(scopes_of_roles))
     Path(files["cases"]).write_text(json.dumps(scopes))
     play = {"hosts": HOST, "gather_facts": False, "tasks": [{"name": "Render", "render_cases": files}]}
@@ -115,7 +115,7 @@ def render(cases: dict[str, dict[str, Any]], where: Path) -> dict[str, dict[str,
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Give each value inside of a value by its path; texts that hold JSON are looked into."""
+    """Yield each value inside of a value by its path; texts that contain JSON are parsed."""
     if isinstance(value, str) and value.startswith(("{", "[")):
         with contextlib.suppress(ValueError):
             value = json.loads(value)
@@ -131,7 +131,7 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Give what differs: path -> the new value, None where there is none any more."""
+    """Return what differs: path -> the new value, None if it was removed."""
     return {
         path: after.get(path) for path in sorted({**before, **after}) if before.get(path, ...) != after.get(path, ...)
     }

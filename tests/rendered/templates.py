@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import compose_model
 
-from tests.rendered.fleets import KEY, LOOK
+from tests.rendered.fleets import HOST_INFO, KEY
 from tests.rendered.render import ROOT, ansible_playbook
 
 
@@ -19,7 +19,7 @@ def variables_of(component: str, given: dict[str, Any]) -> dict[str, Any]:
     found = {
         "prover_node_publisher_private_key": KEY,
         "prover_agent_broker_host": "10.0.0.10",
-        "preflight_host_info": LOOK,
+        "preflight_host_info": HOST_INFO,
         "component_header": "A header",
         "component_project": f"aztec-{component.replace('_', '-')}",
         "component_role_path": str(role),

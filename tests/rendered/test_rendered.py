@@ -1,6 +1,6 @@
-"""The files that each component's role writes, held by golden files and taken by the real Docker Compose.
+"""The files that each component's role writes, compared with golden files and read by the real Docker Compose.
 
-`pytest tests/rendered --update-golden` writes the golden files anew; read the difference before it is committed.
+`pytest tests/rendered --update-golden` writes the golden files again; read the difference before it is committed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CASES = [pytest.param(fleet, component, id=f"{fleet}-{component}") for fleet in 
 
 @functools.cache
 def rendered(fleet: str) -> dict[str, dict[str, Any]]:
-    """Give the arguments of compose_stack by component, rendered once for each fleet."""
+    """Return the arguments of compose_stack by component, rendered once for each fleet."""
     with tempfile.TemporaryDirectory() as where:
         return render(fleet, Path(where))
 
@@ -74,7 +74,7 @@ def resolved(arguments: dict[str, Any], where: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("fleet", "component"), CASES)
 def test_files_are_the_golden_ones(fleet: str, component: str, request: pytest.FixtureRequest) -> None:
-    """Each file is byte for byte what was read and committed."""
+    """Each file is byte for byte the committed one."""
     directory = GOLDEN / fleet / component
     files = files_of(rendered(fleet)[component])
     if request.config.getoption("--update-golden"):
@@ -119,13 +119,13 @@ def test_compose_takes_them(fleet: str, component: str, tmp_path: Path) -> None:
     services = resolved(arguments, tmp_path)["services"]
     assert services.keys() == services_of(arguments).keys()
     for name, service in services.items():
-        # What Compose prints is a Compose file again, in which every $ stands doubled.
+        # What Compose prints is a Compose file again, in which every $ is doubled.
         seen = {variable: value.replace("$$", "$") for variable, value in service["environment"].items()}
         assert seen == {**values_of(arguments), **services_of(arguments)[name].get("environment", {})}
 
 
 @pytest.mark.parametrize("fleet", FLEETS)
-def test_key_stands_in_one_place(fleet: str) -> None:
+def test_key_is_in_one_place(fleet: str) -> None:
     """The publisher's key is in the node's key file or in its .env, and in nothing else."""
     places = [
         (component, name)
@@ -139,7 +139,7 @@ def test_key_stands_in_one_place(fleet: str) -> None:
 
 
 def test_several_publishers() -> None:
-    """prover_node_publisher_private_keys: all of them reach Aztec, and PROVER_ID, without which it takes one alone."""
+    """prover_node_publisher_private_keys: all of them reach Aztec, and PROVER_ID, without which it uses only one."""
     values = values_of(rendered("apart")["prover_node"])
     assert values["PROVER_PUBLISHER_PRIVATE_KEYS"] == f"{KEY},{OTHER_KEY}"
     assert "PROVER_PUBLISHER_PRIVATE_KEY" not in values
@@ -168,8 +168,8 @@ def test_an_account_that_tops_up() -> None:
     funders = {fleet: store.get("fundingAccount") for fleet, store in stores.items()}
     assert funders == {"operated": OTHER_KEY, "carried": OTHER_ADDRESS, "6.0.0": None}
     amounts = ("PUBLISHER_FUNDING_THRESHOLD", "PUBLISHER_FUNDING_AMOUNT")
-    told = {fleet: [values_of(arguments).get(name) for name in amounts] for fleet, arguments in seen.items()}
-    assert told == {"operated": ["0.5", "1.0"], "carried": ["0.00002", "2.5"], "6.0.0": [None, None]}
+    found = {fleet: [values_of(arguments).get(name) for name in amounts] for fleet, arguments in seen.items()}
+    assert found == {"operated": ["0.5", "1.0"], "carried": ["0.00002", "2.5"], "6.0.0": [None, None]}
 
 
 @pytest.mark.parametrize("fleet", FLEETS)
@@ -207,7 +207,7 @@ def test_mac_addresses(fleet: str) -> None:
 
 
 def test_limits_and_rotation() -> None:
-    """What is set of them stands in the service, what is not stands nowhere."""
+    """Limits that are set are in the service. Others are not."""
     keys = ("mem_limit", "cpus", "logging")
     found = {
         name: [service.get(key) for key in keys]
@@ -238,7 +238,7 @@ def test_threads_are_shared_either_way() -> None:
 
 
 def test_where_the_crs_comes_from() -> None:
-    """By default a service fetches it first; an image that carries it gets neither service nor directory."""
+    """By default a service downloads it first. An image that contains it gets neither service nor directory."""
     agents = {fleet: rendered(fleet)["prover_agent"] for fleet in ("4.1.2", "carried")}
     services = {fleet: services_of(found) for fleet, found in agents.items()}
     assert list(services["4.1.2"]) == ["prover-agent-crs", "prover-agent"]

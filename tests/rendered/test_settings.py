@@ -1,7 +1,7 @@
-"""No setting without a test: each changes exactly the arguments that the golden file says, or has a test elsewhere.
+"""No setting without a test: each changes exactly the arguments in the golden file, or has a test elsewhere.
 
 settings.yml gives for each option a value other than its default, or the test that covers it. All values are rendered
-in one run. `pytest tests/rendered --update-golden` writes golden/settings.txt anew; read the difference before it is
+in one run. `pytest tests/rendered --update-golden` writes golden/settings.txt again; read the difference before it is
 committed.
 """
 
@@ -27,20 +27,20 @@ VALUES = {name: row["value"] for name, row in SETTINGS.items() if "value" in row
 
 
 def as_text(option: str, value: object, changes: dict[str, Any]) -> str:
-    """Give what a setting changes as lines."""
+    """Return what a setting changes as lines."""
     lines = [f"{path} = {json.dumps(new) if new is not None else 'gone'}" for path, new in changes.items()]
     return "\n    ".join([f"{option}: {json.dumps(value)}", *lines]) + "\n"
 
 
 def test_every_option_has_a_row() -> None:
-    """There is a row for each option of each role, and none for what is no option."""
+    """There is a row for each option of each role, and no other row."""
     assert list(SETTINGS) == [name for options in SPECS.options.values() for name in options]
     assert [name for name in SETTINGS if (name in VALUES) == (name in ELSEWHERE)] == []
 
 
 @pytest.mark.parametrize("option", VALUES)
 def test_the_value_is_not_the_default(option: str) -> None:
-    """What is tried differs from what is there anyway; of an option with parts, every part is tried."""
+    """The tested value differs from the default. Every part of an option with parts is tested."""
     spec = SPECS.options[SPECS.owner(option)][option]
     assert spec.get("default") != VALUES[option]
     if "options" in spec:
@@ -48,7 +48,7 @@ def test_the_value_is_not_the_default(option: str) -> None:
 
 
 def test_each_setting_changes_what_it_is_for_and_nothing_else(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """What modules and other roles are handed differs in just the places of the golden file."""
+    """The arguments for modules and other roles differ only as in the golden file."""
     seen = render({"": {}, **{option: {option: value} for option, value in VALUES.items()}}, tmp_path)
     changes = {option: changed(seen[""], seen[option]) for option in VALUES}
     assert [option for option, found in changes.items() if not found] == []
@@ -59,8 +59,8 @@ def test_each_setting_changes_what_it_is_for_and_nothing_else(tmp_path: Path, re
 
 
 @pytest.mark.parametrize(("option", "test"), ELSEWHERE.items())
-def test_the_test_that_stands_elsewhere_is_there_and_names_the_option(option: str, test: str) -> None:
-    """The named test exists, and the option's name stands in its file."""
+def test_the_test_elsewhere_exists_and_names_the_option(option: str, test: str) -> None:
+    """The named test exists, and its file contains the option's name."""
     file, _colons, function = test.partition("::")
     text = (ROOT / file).read_text(encoding="utf-8")
     assert option in text

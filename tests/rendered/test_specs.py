@@ -1,4 +1,4 @@
-"""Defaults, argument_specs, ranges and use say the same, in both directions."""
+"""Defaults, argument_specs, ranges and use agree, in both directions."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
 ROOT = Path(__file__).parents[2]
 SPECS = read_specs(ROLES)
 DECLARED = {*SPECS.names(), *FACTS}
-OURS = re.compile(rf"(?:aztec|{'|'.join(SPECS.options)})_[a-z0-9_]+")
+COLLECTION_NAME = re.compile(rf"(?:aztec|{'|'.join(SPECS.options)})_[a-z0-9_]+")
 
 # Keys of a task whose value is an expression by itself.
 CONDITIONS = ("when", "until", "changed_when", "failed_when")
 
 
 def options() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give all options by name, and the parts of those that have parts."""
+    """Yield all options by name, and the parts of those that have parts."""
     for role in SPECS.options.values():
         for name, option in role.items():
             yield name, option
@@ -43,7 +43,7 @@ OPTIONS = [pytest.param(name, option, id=name) for name, option in options()]
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
-def test_an_option_says_all_of_itself(name: str, option: dict[str, Any]) -> None:
+def test_an_option_is_complete(name: str, option: dict[str, Any]) -> None:
     """It has a type, one good sentence or more, and a default that it would take itself, or is required."""
     assert option["type"] in ("str", "int", "bool", "path", "list", "dict", "float", "raw")
     assert (option["type"] == "list") == ("elements" in option)
@@ -58,28 +58,28 @@ def test_an_option_says_all_of_itself(name: str, option: dict[str, Any]) -> None
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_a_description_ends_with_the_range(name: str, option: dict[str, Any]) -> None:
-    """What the table of ranges says of an option stands at the end of its description, and nowhere else."""
+    """The sentence of the table of ranges is at the end of the option's description, and nowhere else."""
     wanted = range_of(name)
-    said = [sentence for sentence in option["description"] if sentence.startswith("Takes ")]
-    assert said == ([wanted.sentence] if wanted else [])
+    sentences = [sentence for sentence in option["description"] if sentence.startswith("Takes ")]
+    assert sentences == ([wanted.sentence] if wanted else [])
     assert wanted is None or option["description"][-1] == wanted.sentence
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
-def test_a_type_says_all_or_there_is_a_range(name: str, option: dict[str, Any]) -> None:
-    """Any number, text or path has a range or choices; dicts of foreign settings and booleans need none."""
+def test_a_type_is_exact_or_there_is_a_range(name: str, option: dict[str, Any]) -> None:
+    """Any number, text or path has a range or choices. Dictionaries of settings and booleans do not need one."""
     free = option["type"] in ("bool", "dict") or option.get("elements") == "dict"
     assert (range_of(name) is not None) or free or "choices" in option
 
 
 def test_every_range_has_an_option() -> None:
-    """No line of the table is left over."""
+    """Every line of the table belongs to an option."""
     used = {id(range_of(name)) for name, _option in options()}
     assert [key for key, one in RANGES.items() if id(one) not in used] == []
 
 
-def worked_out(role: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Give a role's defaults, templated by Ansible, on a host that has nothing but the given variables."""
+def templated_defaults(role: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a role's defaults, templated by Ansible, on a host that has nothing but the given variables."""
     names = {f"__{role}_names": component_names(role)} if role in COMPONENTS else {}
     raw = {**SPECS.defaults[role], **given, **names}
     variables = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in raw.items()}
@@ -89,8 +89,8 @@ def worked_out(role: str, given: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("role", SPECS.options)
 def test_defaults_are_those_of_the_specification(role: str) -> None:
-    """Each default stands in defaults and specification alike; what is required is empty in the defaults, if there."""
-    found = worked_out(role, {})
+    """Each default is the same in defaults and specification. Required options are empty or missing in the defaults."""
+    found = templated_defaults(role, {})
     declared = {name: option for name, option in SPECS.options[role].items() if name.startswith(f"{role}_")}
     assert {name: value for name, value in found.items() if not declared[name].get("required")} == {
         name: option["default"] for name, option in declared.items() if not option.get("required")
@@ -103,11 +103,11 @@ def test_fleet_wide_defaults_are_those_that_the_roles_have_without_them(role: st
     """An aztec_ variable that is set to its declared default changes nothing."""
     declared = {name: option["default"] for name, option in SPECS.options["preflight"].items() if "default" in option}
     wide = {name: value for name, value in declared.items() if name.startswith("aztec_")}
-    assert worked_out(role, wide) == worked_out(role, {})
+    assert templated_defaults(role, wide) == templated_defaults(role, {})
 
 
 def texts(value: Any, condition: bool = False) -> Iterator[str]:
-    """Give each template inside of YAML, conditions as templates too."""
+    """Yield each template inside of YAML, conditions as templates too."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from texts(item, key in CONDITIONS)
@@ -119,7 +119,7 @@ def texts(value: Any, condition: bool = False) -> Iterator[str]:
 
 
 def read_by(role: str) -> set[str]:
-    """Give the variables that a role's tasks, variables and defaults read."""
+    """Return the variables that a role's tasks, variables and defaults read."""
     found = set()
     for path in [
         *(ROLES / role).glob("tasks/*.yml"),
@@ -140,7 +140,7 @@ def names_in(template: str) -> set[str]:
 
 
 def handed_over(role: str) -> Iterator[str]:
-    """Give the variables that a role's tasks set for other roles."""
+    """Yield the variables that a role's tasks set for other roles."""
     for path in (ROLES / role).glob("tasks/*.yml"):
         for task in yaml.safe_load(path.read_text(encoding="utf-8")):
             yield from task.get("vars", {})
@@ -150,7 +150,7 @@ PLUGINS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / 
 
 
 def read_in_plugins(name: str) -> bool:
-    """Tell whether a plugin reads a variable: by its name, or by what follows the component's."""
+    """Return whether a plugin reads a variable: by its name, or by the part after the component's name."""
     component = next((one for one in SPECS.options if name.startswith(f"{one}_")), "aztec")
     tail = name[len(component) + 1 :]
     by_tail = rf'\b(?:value|setting|option_value|option_variable)\([^()]*"{tail}"\)'
@@ -159,7 +159,7 @@ def read_in_plugins(name: str) -> bool:
 
 @pytest.mark.parametrize("role", SPECS.options)
 def test_every_option_is_read(role: str) -> None:
-    """No option stands in a specification that nothing reads."""
+    """Every option of a specification is read."""
     # The fleet's variables are declared in preflight and read by the roles' defaults.
     read = set().union(*(read_by(one) for one in SPECS.options)) if role == "preflight" else read_by(role)
     assert [name for name in SPECS.options[role] if name not in read and not read_in_plugins(name)] == []
@@ -169,14 +169,14 @@ def test_every_option_is_read(role: str) -> None:
 def test_what_is_read_or_set_is_declared(role: str) -> None:
     """No variable with a name of the collection's is read, set or given a default that no specification declares."""
     used = read_by(role) | set(handed_over(role)) | set(SPECS.defaults[role])
-    assert sorted(name for name in used if OURS.fullmatch(name) and name not in DECLARED) == []
+    assert sorted(name for name in used if COLLECTION_NAME.fullmatch(name) and name not in DECLARED) == []
 
 
-# Names of Docker's and nftables' things that begin as variables do.
+# Names of Docker and nftables objects with the prefix of variables.
 NO_VARIABLES = {"aztec_prover"}
 
 
 def test_what_plugins_read_is_declared() -> None:
-    """No plugin asks for a variable of the collection that no specification declares."""
-    named = set(re.findall(rf'"({OURS.pattern})"', PLUGINS)) - set(SPECS.options) - {*FACTS} - NO_VARIABLES
+    """No plugin reads a variable of the collection that no specification declares."""
+    named = set(re.findall(rf'"({COLLECTION_NAME.pattern})"', PLUGINS)) - set(SPECS.options) - {*FACTS} - NO_VARIABLES
     assert sorted(named - DECLARED) == []

@@ -1,4 +1,4 @@
-"""What the Compose templates make of single settings. The golden files show whole ones."""
+"""How the Compose templates render single settings. The golden files contain complete ones."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def fixture_port() -> Iterator[int]:
 @pytest.mark.parametrize("no_proxy", ["", "other.lan"])
 @pytest.mark.parametrize("name", ["http_proxy", "all_proxy", "ALL_PROXY"])
 def test_the_health_check_bypasses_every_proxy(component: str, port: int, name: str, no_proxy: str) -> None:
-    """The health check's own command, run with a proxy at which nothing listens."""
+    """Run the command of the health check with a proxy where nothing listens."""
     service = services_of(("log", component, 0))[component.replace("_", "-")]
     (kind, *command) = service["healthcheck"]["test"]
     assert (kind, shutil.which(command[0]) is not None) == ("CMD", True)
@@ -146,7 +146,7 @@ def test_the_health_check_bypasses_every_proxy(component: str, port: int, name: 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("delivery", [source[0] for source in SOURCES])
 def test_agents_wait_for_the_service_that_fills_the_crs_directory(delivery: str, version: str) -> None:
-    """Where there is one. It is like an agent, but has no MAC address and no restarts."""
+    """Check it if there is one. It is like an agent, but without a MAC address and without restarts."""
     services = services_of((delivery, version))
     seed = services.pop(SEED, None)
     assert list(services) == ["prover-agent-1", "prover-agent-2"]

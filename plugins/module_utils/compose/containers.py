@@ -24,7 +24,7 @@ _MEANINGS = {
     1: "the program gave up, see its last log lines",
     2: "the program was called with wrong arguments",
     78: "update needed: the network has a new rollup",
-    79: "update needed: the network wants a newer version",
+    79: "update needed: the network requires a newer version",
     125: "Docker could not start the container",
     126: "the entrypoint exists but cannot be run",
     127: "the entrypoint is not in the image",

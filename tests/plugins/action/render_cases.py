@@ -12,7 +12,7 @@ from ansible.template import trust_as_template
 
 
 def trusted(value: Any) -> Any:
-    """Give a value read from JSON as if it had been read from a playbook, where texts are templates."""
+    """Return a value read from JSON as if it had been read from a playbook, where texts are templates."""
     if isinstance(value, dict):
         return {key: trusted(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -21,20 +21,20 @@ def trusted(value: Any) -> Any:
 
 
 class ActionModule(ActionBase):
-    """Takes the paths of `asked` arguments and `scopes` by role, of `cases` with variables, and of the output, `to`."""
+    """Render `arguments` with `scopes`, both by role, for `cases` of variables, into the file `to`. All are paths."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write the arguments of each case, templated by Ansible as they are for any module."""
-        asked = trusted(json.loads(Path(self._task.args["asked"]).read_text(encoding="utf-8")))
+        arguments = trusted(json.loads(Path(self._task.args["arguments"]).read_text(encoding="utf-8")))
         cases = json.loads(Path(self._task.args["cases"]).read_text(encoding="utf-8"))
         scopes = trusted(json.loads(Path(self._task.args["scopes"]).read_text(encoding="utf-8")))
         found: dict[str, Any] = {}
         for case, variables in cases.items():
             scope = {**(task_vars or {}), **trusted(variables)}
-            for role, arguments in asked.items():
+            for role, given in arguments.items():
                 templar = self._templar.copy_with_new_env(available_variables={**scope, **scopes[role]})
-                found.setdefault(case, {})[role] = templar.template(arguments)
+                found.setdefault(case, {})[role] = templar.template(given)
         Path(self._task.args["to"]).write_text(json.dumps(found), encoding="utf-8")
         return {"changed": False}

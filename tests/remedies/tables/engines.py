@@ -1,6 +1,7 @@
-"""What is said of a host's container engine: a row is (a part of the line, the host with it, the host after it).
+"""Problems of a host's container engine: a row is (a part of the line, the host with it, the host after it).
 
-`planned(look(**engine))` is what docker_engine says of a host, `agent(...)` what the preflight says of an agent's host.
+`planned(bare_host(**engine))` is what docker_engine reports on a host, `agent(...)` what the preflight reports on an
+agent's host.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_se
 
 from tests.remedies.case import Lines, cases, returned
 from tests.remedies.tables.hosts import but_for, host
-from tests.unit.plugins.module_utils.host.test_docker_engine_usable import COMMAND, OURS, look
+from tests.unit.plugins.module_utils.host.test_docker_engine_usable import COMMAND, MANAGED, bare_host
 from tests.unit.plugins.module_utils.host.test_docker_engine_usable import SERVES as THEIRS
 from tests.unit.plugins.plugin_utils.docker_engine.test_plan_roots import CONTAINERD, DATA
 from tests.unit.plugins.plugin_utils.preflight.test_hardware_checks import BIG, IMAGE, LEGACY, OWN
@@ -44,11 +45,13 @@ def agent(*images: str, present: tuple = (), machine: str = "riscv64") -> Lines:
     return lines
 
 
-def rooted(current: str, wanted: str = "", containerd: str = "/var/lib/containerd", ask: str = "") -> Lines:
-    """Return what checks a host whose engine, somebody else's, has these roots. wanted, ask: those that are set."""
+def rooted(
+    current: str, wanted: str = "", containerd: str = "/var/lib/containerd", containerd_wanted: str = ""
+) -> Lines:
+    """Return what checks a host with these roots of an unmanaged engine. wanted, containerd_wanted: as set."""
     options = {"data-root": wanted} if wanted else {}
     there = engine(**SERVES, root=current, containerd_root=containerd)
-    return host(wanted=EngineSettings(options=options, containerd_root=ask), engine=there)
+    return host(wanted=EngineSettings(options=options, containerd_root=containerd_wanted), engine=there)
 
 
 REMOVE = "remove those that nothing else needs"
@@ -59,81 +62,90 @@ ENGINES = cases(
     # packages that conflict
     (
         f"{REMOVE} (apt-get remove containerd runc), or set docker_engine_source to distribution",
-        planned(look(packages={"containerd": "1.7.24", "runc": "1.1.15"})),
-        planned(look()),
-        planned(look(packages={"containerd": "1.7.24", "runc": "1.1.15"}), "distribution"),
+        planned(bare_host(packages={"containerd": "1.7.24", "runc": "1.1.15"})),
+        planned(bare_host()),
+        planned(bare_host(packages={"containerd": "1.7.24", "runc": "1.1.15"}), "distribution"),
     ),
     (
         f"{REMOVE} (apt-get remove containerd.io), or set docker_engine_source to docker",
-        planned(look(packages={"containerd.io": "1.7.24"}), "distribution"),
-        planned(look(), "distribution"),
-        planned(look(packages={"containerd.io": "1.7.24"})),
+        planned(bare_host(packages={"containerd.io": "1.7.24"}), "distribution"),
+        planned(bare_host(), "distribution"),
+        planned(bare_host(packages={"containerd.io": "1.7.24"})),
     ),
     (
         f"{REMOVE} (apt-get remove containerd)",
-        planned(look("debian 12", packages={"containerd": "1.6.20"})),
-        planned(look("debian 12")),
+        planned(bare_host("debian 12", packages={"containerd": "1.6.20"})),
+        planned(bare_host("debian 12")),
     ),
-    # a daemon.json that was there first
+    # a daemon.json from before the engine
     (
         "sets data-root: set the same in docker_engine_daemon_options, or remove the file",
-        planned(look(daemon_json_names=["data-root"])),
-        planned(look(daemon_json_names=["data-root"]), **{"data-root": "/srv/docker"}),
-        planned(look()),
+        planned(bare_host(daemon_json_names=["data-root"])),
+        planned(bare_host(daemon_json_names=["data-root"]), **{"data-root": "/srv/docker"}),
+        planned(bare_host()),
     ),
     (
         "is not a JSON object, and no engine is installed yet: correct it, or remove it",
-        planned(look(daemon_json_names=None)),
-        planned(look(daemon_json_names=["mtu"]), mtu=1400),
-        planned(look()),
+        planned(bare_host(daemon_json_names=None)),
+        planned(bare_host(daemon_json_names=["mtu"]), mtu=1400),
+        planned(bare_host()),
     ),
     # engines that cannot be used
     (
         "the engine responds but does not return its state (docker info: timed out): see systemctl status docker",
-        planned(look(**{**THEIRS, "error": "timed out"})),
-        planned(look(**THEIRS)),
+        planned(bare_host(**{**THEIRS, "error": "timed out"})),
+        planned(bare_host(**THEIRS)),
     ),
-    ("boot it with systemd", planned(look(systemd=False)), planned(look())),
+    ("boot it with systemd", planned(bare_host(systemd=False)), planned(bare_host())),
     (
         "(snap remove docker) and run again",
-        planned(look(**{**THEIRS, "source": "other"}, snap=True)),
-        planned(look()),
+        planned(bare_host(**{**THEIRS, "source": "other"}, snap=True)),
+        planned(bare_host()),
     ),
-    ("Docker Desktop runs", planned(look(**THEIRS, desktop=True)), planned(look(**THEIRS)), planned(look())),
-    ("the engine is rootless", planned(look(**THEIRS, security=["rootless"])), planned(look(**THEIRS))),
+    (
+        "Docker Desktop runs",
+        planned(bare_host(**THEIRS, desktop=True)),
+        planned(bare_host(**THEIRS)),
+        planned(bare_host()),
+    ),
+    ("the engine is rootless", planned(bare_host(**THEIRS, security=["rootless"])), planned(bare_host(**THEIRS))),
     (
         "the engine maps the users of containers",
-        planned(look(**THEIRS, security=["seccomp", "userns"])),
-        planned(look(**THEIRS, security=["seccomp"])),
+        planned(bare_host(**THEIRS, security=["seccomp", "userns"])),
+        planned(bare_host(**THEIRS, security=["seccomp"])),
     ),
     (
         "the engine labels containers for SELinux",
-        planned(look(**THEIRS, security=["selinux"], selinux_enforcing=True)),
-        planned(look(**THEIRS, selinux_enforcing=True)),
+        planned(bare_host(**THEIRS, security=["selinux"], selinux_enforcing=True)),
+        planned(bare_host(**THEIRS, selinux_enforcing=True)),
     ),
     # settings that no engine starts with, or with which it cannot be used
     (
         "userns-remap maps the users of containers",
-        planned(look(**OURS), **{"userns-remap": "default"}),
-        planned(look(**OURS)),
+        planned(bare_host(**MANAGED), **{"userns-remap": "default"}),
+        planned(bare_host(**MANAGED)),
     ),
     (
         "with selinux-enabled containers cannot read",
-        planned(look(**OURS, selinux_enforcing=True), **{"selinux-enabled": True}),
-        planned(look(**OURS, selinux_enforcing=True)),
+        planned(bare_host(**MANAGED, selinux_enforcing=True), **{"selinux-enabled": True}),
+        planned(bare_host(**MANAGED, selinux_enforcing=True)),
     ),
     (
         "sets dns too: remove dns from docker_engine_daemon_options, or the flag from its unit",
-        planned(look(**OURS, command=[*COMMAND, "--dns=9.9.9.9"]), dns=["9.9.9.9"]),
-        planned(look(**OURS, command=[*COMMAND, "--dns=9.9.9.9"])),
-        planned(look(**OURS, command=COMMAND), dns=["9.9.9.9"]),
+        planned(bare_host(**MANAGED, command=[*COMMAND, "--dns=9.9.9.9"]), dns=["9.9.9.9"]),
+        planned(bare_host(**MANAGED, command=[*COMMAND, "--dns=9.9.9.9"])),
+        planned(bare_host(**MANAGED, command=COMMAND), dns=["9.9.9.9"]),
     ),
     (
         "sets log-driver too: remove the flag from its unit",
-        planned(look(**OURS, **FLAG)),
-        planned(look(**OURS, command=COMMAND)),
+        planned(bare_host(**MANAGED, **FLAG)),
+        planned(bare_host(**MANAGED, command=COMMAND)),
     ),
-    ("reads another file than", planned(look(**OURS, **OTHER_FILE)), planned(look(**OURS, command=COMMAND))),
+    (
+        "reads another file than",
+        planned(bare_host(**MANAGED, **OTHER_FILE)),
+        planned(bare_host(**MANAGED, command=COMMAND)),
+    ),
     # roots
     (
         "set docker_engine_data_root to /var/lib/docker, or stop all containers",
@@ -155,9 +167,9 @@ ENGINES = cases(
     ),
     (
         "set docker_engine_containerd_root to /there for this host, or set it in",
-        rooted(DATA, containerd="/there", ask="/c"),
-        rooted(DATA, containerd="/there", ask="/there"),
-        rooted(DATA, containerd="/c", ask="/c"),
+        rooted(DATA, containerd="/there", containerd_wanted="/c"),
+        rooted(DATA, containerd="/there", containerd_wanted="/there"),
+        rooted(DATA, containerd="/c", containerd_wanted="/c"),
     ),
     # SELinux and architecture
     (
@@ -170,7 +182,7 @@ ENGINES = cases(
         agent(IMAGE),
         agent(IMAGE, machine="amd64"),
         agent(IMAGE, machine="arm64"),
-        # It was built for this host: nobody knows before it is there.
+        # It was built for this host, which is unknown before it is present.
         but_for(agent(OWN), "may not be built for the host's architecture"),
         agent(OWN, present=(OWN,)),
     ),

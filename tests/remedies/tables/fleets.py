@@ -1,6 +1,6 @@
-"""What is said of names, registries, places of variables, and fleets in `verify.yml` beyond the rows of other tables.
+"""Problems of names, registries, places of variables, and fleets in `verify.yml` that other tables do not contain.
 
-A row is (a part of the line, what is wrong, that put right). Give each thing that the line says to do
+A row is (a part of the line, what is wrong, that put right). Give each action of the remedy
 a column of its own.
 """
 
@@ -21,7 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
-from tests.remedies.case import Lines, cases, in_folder, told
+from tests.remedies.case import Lines, cases, in_folder, problem_lines
 from tests.remedies.tables.others import row
 from tests.unit.plugins.module_utils.host.test_image_registry import Server
 from tests.unit.plugins.plugin_utils.inventory import test_variable_places as places
@@ -29,7 +29,7 @@ from tests.unit.plugins.plugin_utils.status.test_fleet_status import ADMITTING, 
 
 
 def resolve(name: str) -> list:
-    """Answer as a resolver that knows two names."""
+    """Resolve two known names."""
     known = {"agent.lan": ["10.0.0.21"], "node.lan": ["10.0.0.10"]}
     if name not in known:
         raise ValueError("does not resolve")
@@ -38,7 +38,7 @@ def resolve(name: str) -> list:
 
 @contextmanager
 def served():
-    """Serve a registry that has azteclabs/aztec:6.0.0; its URL."""
+    """Serve a registry that has azteclabs/aztec:6.0.0, and yield its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -49,14 +49,14 @@ def served():
 
 
 def image(name: str) -> Lines:
-    """Return what is said of an image of Docker Hub."""
+    """Return what checks an image of Docker Hub."""
 
     def lines() -> list[str]:
         with served() as here, mock.patch.object(registry, "HUB_ORIGIN", here):
             host_info = {"images": {}, "registry": registry.find_images([name], [])}
         fleet_of_one = {"hosts": {"node-1": {"images": [name]}}}
         settings = [] if name.startswith("azteclabs/aztec:") else ["aztec_image"]
-        return told(registry_problems({"node-1": host_info}, fleet_of_one, settings))
+        return problem_lines(registry_problems({"node-1": host_info}, fleet_of_one, settings))
 
     return lines
 
@@ -66,7 +66,7 @@ def variables(groups: tuple = ("", "", ""), **files: str) -> Lines:
 
     def lines(folder: Path) -> list[str]:
         texts = {f"inventory/group_vars/{name}.yml": text for name, text in files.items()}
-        found = [line.split(" | ") for line in places.told(folder, places.HOSTS % groups, texts)]
+        found = [line.split(" | ") for line in places.notes(folder, places.HOSTS % groups, texts)]
         return [": ".join(one[2:]) for one in found if one[0] == "agent-1"]
 
     return in_folder(lines)
@@ -85,7 +85,7 @@ def noted(change: Callable) -> Lines:
 
 
 def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
-    """Return what is said where these addresses use the broker or try to; stopped: the agents there are."""
+    """Return what checks a broker that these addresses use or try to use. stopped: the agents there are stopped."""
 
     def change(host_infos: dict, _wanted: dict) -> None:
         broker = host_infos["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
@@ -96,7 +96,7 @@ def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
 
 
 def misplaced(admitted: tuple = (), address: str = "10.0.0.2") -> Lines:
-    """Return what is said where agent-1 comes from 10.8.0.2; address: its aztec_address."""
+    """Return what checks a fleet where agent-1 connects from 10.8.0.2. address: its aztec_address."""
 
     def change(host_infos: dict, wanted: dict) -> None:
         wanted["hosts"]["agent-1"]["addresses"] = [address]
@@ -108,9 +108,9 @@ def misplaced(admitted: tuple = (), address: str = "10.0.0.2") -> Lines:
 
 
 def without_address(*addresses: str, stopped: bool = False, tried: bool = False) -> Lines:
-    """Return what is said of 10.0.0.7 where agent-1 has these addresses; stopped: the agent there is.
+    """Return what checks clients at 10.0.0.7 where agent-1 has these addresses. stopped: the agent there is stopped.
 
-    tried: it is not admitted by then, and tries.
+    tried: it is not admitted any more, and tries to connect.
     """
 
     def change(host_infos: dict, wanted: dict) -> None:
@@ -125,7 +125,7 @@ def without_address(*addresses: str, stopped: bool = False, tried: bool = False)
 
 
 def replaced(working: bool) -> Lines:
-    """Return what is said of an agent that another run restarts; working: that run has not ended."""
+    """Return what checks an agent that another run restarts. working: that run has not ended."""
 
     def change(host_infos: dict, _wanted: dict) -> None:
         agent = host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"][0]
@@ -136,7 +136,7 @@ def replaced(working: bool) -> Lines:
 
 
 def left_out(address: str) -> Lines:
-    """Return what verify.yml says of an agent with this address, which a run leaves out where it is wrong."""
+    """Return what verify.yml reports on an agent with this address, which is left out of a run if it is wrong."""
 
     def lines() -> list[str]:
         wrong = row(resolve, agent=f"aztec_address: {address}\n")()

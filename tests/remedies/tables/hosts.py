@@ -17,7 +17,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_se
     EngineSettings,
 )
 
-from tests.remedies.case import Lines, cases, returned, told
+from tests.remedies.case import Lines, cases, problem_lines, returned
 from tests.unit.plugins.plugin_utils.preflight.test_host_checks import (
     FLEET,
     GIB,
@@ -43,7 +43,7 @@ def host(
         fleet = {**FLEET, "hosts": {"node-1": here}}
         seen = host_info("node-1", "10.0.0.10", **changes)
         own = {"node-1": {**SETTINGS["node-1"], **(settings or {})}}
-        return told(check_hosts({"node-1": seen}, fleet, own, {"node-1": wanted or EngineSettings()}).problems)
+        return problem_lines(check_hosts({"node-1": seen}, fleet, own, {"node-1": wanted or EngineSettings()}).problems)
 
     return lines
 
@@ -54,7 +54,7 @@ def agent(settings: ComponentSettings | None = None, **changes: object) -> Lines
     def lines() -> list[str]:
         fleet = {**FLEET, "line": "6", "hosts": {"agent-1": FLEET["hosts"]["agent-1"]}}
         own = {"agent-1": {"prover_agent": settings or ComponentSettings()}}
-        return told(
+        return problem_lines(
             check_hosts(
                 {"agent-1": host_info("agent-1", "10.0.0.21", **changes)}, fleet, own, {"agent-1": EngineSettings()}
             ).problems
@@ -69,13 +69,13 @@ def fleet_of(host_infos: dict) -> Lines:
     def lines() -> list[str]:
         good = {"node-1": host_info("node-1", "10.0.0.10"), "agent-1": host_info("agent-1", "10.0.0.21")}
         engines = {"node-1": EngineSettings(), "agent-1": EngineSettings()}
-        return told(check_hosts({**good, **host_infos}, FLEET, SETTINGS, engines).problems)
+        return problem_lines(check_hosts({**good, **host_infos}, FLEET, SETTINGS, engines).problems)
 
     return lines
 
 
 def but_for(lines: Lines, part: str) -> Lines:
-    """Return the same without one line that stays as long as somebody lives with what it says."""
+    """Return the same without one line, on a problem that the operator may accept."""
 
     def others() -> list[str]:
         found = list(lines())
@@ -123,21 +123,25 @@ def sources(*entries: tuple) -> Lines:
 
 
 def broker(error: str, source: str | None, *admits: str) -> Lines:
-    """Return what an agent's run says of its way to the broker; none where there was no error."""
+    """Return what an agent's run reports on the connection to the broker, and nothing without an error."""
     attempt = {"host": "10.0.0.10", "port": 8080, "source": source, "error": error}
     return returned(unreachable_broker, attempt, list(admits)) if error else list
 
 
-def published(by_hand: tuple | None) -> Lines:
+def published(configured: tuple | None) -> Lines:
     """Return what checks the addresses of a broker behind a router that translates 9.9.9.9."""
     own = {"addresses": ["192.168.1.4"]}
-    return lambda: told(publish_problems("node-1", own, ComponentSettings(publish_addresses=by_hand), ["9.9.9.9"]))
+    return lambda: problem_lines(
+        publish_problems("node-1", own, ComponentSettings(publish_addresses=configured), ["9.9.9.9"])
+    )
 
 
 def ipv6(wanted: EngineSettings | None = None, **seen: object) -> Lines:
     """Return what checks a host whose containers need IPv6."""
     good = {"serves": True, "version": "26.1.5", "translates_ipv6": False, "managed": False, "source": "docker-ce"}
-    return lambda: told(ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or EngineSettings()))
+    return lambda: problem_lines(
+        ipv6_problems("node-1", {"engine": {**good, **seen}}, "fd00::/64", wanted or EngineSettings())
+    )
 
 
 URL = "https://download.docker.com/linux/debian"
@@ -353,7 +357,7 @@ HOSTS = cases(
     ("belongs to process 9 (x)", guarded(owner="process 9 (x)"), guarded(owner="")),
     ("the port guard did not create it", guarded(owner="none", installed=False), guarded(owner="", installed=False)),
     ("contains the port guard's table", guarded(saved_rulesets=["/etc/nftables.conf"]), guarded()),
-    # the way to the broker
+    # the connection to the broker
     ("run site.yml for the broker's host", broker("Connection refused", "10.0.0.9", "10.0.0.9/32"), broker("", None)),
     ("see docker logs prover-broker", broker("answers 503 at /status", "10.0.0.9"), broker("", "10.0.0.9")),
     ("correct prover_agent_broker_host, or aztec", broker("name does not resolve", ""), broker("", "10.0.0.9")),

@@ -1,7 +1,7 @@
-"""What is said of keys, vault files and their rotation: a row is (a part of the line, what is wrong, that put right).
+"""Problems of keys, vault files and their rotation: a row is (a part of the line, what is wrong, that put right).
 
 `raised(function, arguments...)` is the line that a function raises, `returned` one that it returns. `vault(text)` opens
-a vault file with that text. Give each thing that the line says to do a column of its own.
+a vault file with that text. Give each action of the remedy a column of its own.
 """
 
 from __future__ import annotations
@@ -123,11 +123,11 @@ def added(text: str) -> Lines:
 
 
 def changed(text: str) -> Lines:
-    """Return what takes a key out of a vault file's text."""
+    """Return what removes a key from a vault file's text."""
     return raised(vault_file.with_renamed, text, {KEYS[NEXT]: None})
 
 
-def asked(**options: object) -> Lines:
+def requested(**options: object) -> Lines:
     """Return what takes the options of playbooks/keys.yml."""
     return raised(publisher_key.request_of, options)
 
@@ -143,7 +143,7 @@ def planned(addresses: dict, **options: bool) -> Lines:
 
 
 def given_key(key: str, addresses: dict) -> Lines:
-    """Return what takes a key that is given while a rotation goes on."""
+    """Return what takes a key that is given during a rotation."""
     return lambda: returned(
         rotation.key_mismatch, key, rotation.plan_of(addresses, "vault.yml"), addresses, "vault.yml"
     )()
@@ -205,7 +205,7 @@ def written(folder_is_there: bool) -> Lines:
 
 
 def given(**options: str) -> Lines:
-    """Return what takes the account of these options where nobody sits at a terminal."""
+    """Return what reads the account of these options without a terminal."""
 
     def tried(folder: Path) -> list[str]:
         store = create_keyfile_json(bytes.fromhex(OLD[2:]), PASSWORD, kdf="pbkdf2", iterations=1)
@@ -213,18 +213,18 @@ def given(**options: str) -> Lines:
             (folder / name).write_text(text, encoding="utf-8")
         named = {key: str(folder / value) if key.endswith("file") else value for key, value in options.items()}
         with mock.patch.dict(os.environ, A_KEY=OLD, A_WORD=PASSWORD.decode()):
-            return raised(_nobody_there()._account, publisher_key.Request(**named))()
+            return raised(_action_without_terminal()._account, publisher_key.Request(**named))()
 
     return in_folder(tried)
 
 
 def confirmed(secret: VaultSecret) -> Lines:
-    """Return what has a vault password confirmed where nobody sits at a terminal."""
-    return lambda: raised(_nobody_there()._confirm, secret, Path("vault.yml"))()
+    """Return what has a vault password confirmed without a terminal."""
+    return lambda: raised(_action_without_terminal()._confirm, secret, Path("vault.yml"))()
 
 
-def _nobody_there() -> publisher_key.ActionModule:
-    """Return the action with no terminal to ask on."""
+def _action_without_terminal() -> publisher_key.ActionModule:
+    """Return the action without a terminal for a prompt."""
     action = publisher_key.ActionModule.__new__(publisher_key.ActionModule)
     action._display = mock.Mock(prompt_until=mock.Mock(side_effect=AnsiblePromptNoninteractive("no terminal")))
     return action
@@ -357,20 +357,25 @@ KEYS_AND_VAULTS = cases(
     ),
     (
         "file is not set: set it to the path of the key store",
-        asked(source="keystore"),
-        asked(source="keystore", file="k"),
+        requested(source="keystore"),
+        requested(source="keystore", file="k"),
     ),
-    ("index is not a whole number", asked(source="mnemonic", index="x"), asked(source="mnemonic", index=0)),
-    ("show_mnemonic is not a boolean", asked(show_mnemonic="x"), asked(show_mnemonic=True), asked(show_mnemonic=False)),
-    ("file is not text", asked(vault_file=7), asked(vault_file="7")),
-    ("file requires publisher_key_source", asked(file="k"), asked(file="k", source="private_key")),
+    ("index is not a whole number", requested(source="mnemonic", index="x"), requested(source="mnemonic", index=0)),
+    (
+        "show_mnemonic is not a boolean",
+        requested(show_mnemonic="x"),
+        requested(show_mnemonic=True),
+        requested(show_mnemonic=False),
+    ),
+    ("file is not text", requested(vault_file=7), requested(vault_file="7")),
+    ("file requires publisher_key_source", requested(file="k"), requested(file="k", source="private_key")),
     (
         "are both set: set only one",
-        asked(source="private_key", file="k", environment="K"),
-        asked(source="private_key", file="k"),
-        asked(source="private_key", environment="K"),
+        requested(source="private_key", file="k", environment="K"),
+        requested(source="private_key", file="k"),
+        requested(source="private_key", environment="K"),
     ),
-    ("source is not a valid choice", asked(source="x"), asked(source="new")),
+    ("source is not a valid choice", requested(source="x"), requested(source="new")),
     # options of rotate_key.yml
     ("wait is not a whole number", turn(wait="soon"), turn(wait=0), turn(wait=1800)),
     ("confirm is not a boolean", turn(confirm="perhaps"), turn(confirm=True), turn(confirm=False)),
@@ -402,7 +407,7 @@ KEYS_AND_VAULTS = cases(
     (
         "is a template or an encrypted value of its own",
         placed(all=KEYS[CURRENT] + ": \"{{ lookup('ansible.builtin.env', 'A') }}\"\n"),
-        # Changed where it comes from: this playbook has nothing to do.
+        # Changed at its source: this playbook has nothing to do.
         placed(all=KEY_LINE),
     ),
     # plans
@@ -427,7 +432,7 @@ KEYS_AND_VAULTS = cases(
     (
         "the rotation to " + A + " is not confirmed yet",
         given_key(C, KEPT),
-        # Confirmed, or gone back: a new key is the next one then.
+        # Confirmed, or rolled back: then a new key is the next one.
         lambda: given_key(C, {CURRENT: A, NEXT: C})(),
         lambda: given_key(C, {CURRENT: B, NEXT: C})(),
     ),
@@ -438,7 +443,7 @@ KEYS_AND_VAULTS = cases(
         planned({CURRENT: A}),
         planned(BOTH),
     ),
-    # what accounts hold
+    # balances of accounts
     (
         "and cannot pay for submitting proofs: send ETH to it",
         returned(rotation.insufficient_balance, A, {A: 0}, SETTINGS),

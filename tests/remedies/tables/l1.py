@@ -1,8 +1,8 @@
-"""What is said of the L1's clients, the signer, accounts and the network's version.
+"""Problems of the L1's clients, the signer, accounts and the network's version.
 
-A row is (a part of the line, the answers with it, the answers after it). `l1(answers, **variables)` judges what clients
-have answered; answers that are not given are those of good ones. `network` does so for the network's own configuration.
-Give each thing that the line says to do a column of its own.
+A row is (a part of the line, the answers with it, the answers after it). `l1(answers, **variables)` checks the
+answers of clients. Answers that are not given are those of good ones. `network` does so for the network's own
+configuration. Give each action of the remedy a column of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network
     check_network,
 )
 
-from tests.remedies.case import Lines, cases, told
+from tests.remedies.case import Lines, cases, problem_lines
 from tests.unit.plugins.plugin_utils.preflight.test_l1_checks import (
     AMOUNT,
     COST,
@@ -45,33 +45,33 @@ DEBUG = {"aztec_l1_debug_urls": ["https://trace.lan"]}
 
 
 def l1(answers: dict | None = None, fleet: dict | None = None, **values: object) -> Lines:
-    """Return what judges these answers of clients on the node's host."""
+    """Return what checks these answers of clients on the node's host."""
 
     def lines() -> list[str]:
         given = {"execution": [execution()], "consensus": [consensus()], **(answers or {})}
         whole = {**FLEET, "line": "6", **(fleet or {})}
-        return told(check_l1("node-2", {**VALUES, **values}, whole, given, True).problems)
+        return problem_lines(check_l1("node-2", {**VALUES, **values}, whole, given, True).problems)
 
     return lines
 
 
 def el(**changes: object) -> Lines:
-    """Return what judges an execution client."""
+    """Return what checks an execution client."""
     return l1({"execution": [execution(**changes)]})
 
 
 def cl(**changes: object) -> Lines:
-    """Return what judges a consensus client."""
+    """Return what checks a consensus client."""
     return l1({"consensus": [consensus(**changes)]})
 
 
 def signs(**changes: object) -> Lines:
-    """Return what judges a signer."""
+    """Return what checks a signer."""
     return l1({"signer": [signer(**changes)]}, **SIGNED)
 
 
 def holds(wei: int | None, funder: int | None = None, **values: object) -> Lines:
-    """Return what judges a publisher's balance, and that of an account that tops it up."""
+    """Return what checks a publisher's balance, and that of an account that tops it up."""
     balances = {PUBLISHER: wei, OTHER: funder}
     held = {address: str(amount) for address, amount in balances.items() if amount is not None}
     topped = {"prover_node_funding_amount": "0.5", **values} if funder is not None else values
@@ -80,14 +80,14 @@ def holds(wei: int | None, funder: int | None = None, **values: object) -> Lines
 
 
 def network(own: str, runs: str | None = None, registry: str | None = None, **values: object) -> Lines:
-    """Return what judges aztec_version by the version that the network runs, and the registry that it names."""
+    """Return what checks aztec_version by the version that the network runs, and the registry that it names."""
     found = answer(runs or own, **({"registry": registry} if registry else {}))
-    return lambda: told(check_network("node-1", {**NETWORK_VALUES, **values}, fleet(own), found)[0])
+    return lambda: problem_lines(check_network("node-1", {**NETWORK_VALUES, **values}, fleet(own), found)[0])
 
 
-def both(says: str, kind: str, text: str) -> tuple:
-    """Return the row of a fault in an execution client's answer that another URL or a way there takes away."""
-    return says, el(**fault(kind, text)), el()
+def both(expected: str, kind: str, text: str) -> tuple:
+    """Return the row of a fault in an execution client's answer that another URL or a network path corrects."""
+    return expected, el(**fault(kind, text)), el()
 
 
 L1 = cases(
@@ -98,8 +98,10 @@ L1 = cases(
     both("correct the API key", "key", "answers 401 Unauthorized"),
     both("raise the limit of your plan", "limit", "answers 429 Too Many Requests"),
     both("set the URL to the target of the redirect", "redirect", "answers 301, a redirect to https://b.lan"),
-    both("correct this variable in the host's environment", "proxy", "cannot be asked: the proxy in https_proxy is x"),
-    both("percent-encode the special characters", "url", "cannot be asked"),
+    both(
+        "correct this variable in the host's environment", "proxy", "cannot be queried: the proxy in https_proxy is x"
+    ),
+    both("percent-encode the special characters", "url", "cannot be queried"),
     both(
         "answers with HTML and not with JSON: set the URL of an execution client",
         "other",
@@ -153,7 +155,7 @@ L1 = cases(
         cl(),
     ),
     ("serves blobs only at /eth/v1/beacon/blobs", cl(blobs={"route": "blobs", "seen": True}), cl()),
-    # URLs that Aztec takes in another way
+    # URLs that Aztec interprets differently
     (
         "has a user in its URL",
         l1(aztec_l1_execution_urls=["https://me:secret@rpc.lan"]),
@@ -203,16 +205,16 @@ L1 = cases(
             **SIGNED,
         ),
     ),
-    # what nobody has said
+    # what is not configured
     (
         "the L1's chain was not checked",
-        l1(fleet={"network": "ours"}, aztec_l1_registry=REGISTRY),
-        l1(fleet={"network": "ours"}, aztec_l1_registry=REGISTRY, aztec_l1_chain_id=11155111),
+        l1(fleet={"network": "own"}, aztec_l1_registry=REGISTRY),
+        l1(fleet={"network": "own"}, aztec_l1_registry=REGISTRY, aztec_l1_chain_id=11155111),
     ),
     (
         "the L1's registry was not checked",
-        l1(fleet={"network": "ours"}, aztec_l1_chain_id=11155111),
-        l1(fleet={"network": "ours"}, aztec_l1_chain_id=11155111, aztec_l1_registry=REGISTRY),
+        l1(fleet={"network": "own"}, aztec_l1_chain_id=11155111),
+        l1(fleet={"network": "own"}, aztec_l1_chain_id=11155111, aztec_l1_registry=REGISTRY),
     ),
     # accounts
     ("see the lines on the execution clients", holds(None), holds(ETH)),

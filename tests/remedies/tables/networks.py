@@ -1,4 +1,4 @@
-"""What is said of Docker's networks on a host: a row is (a part of the line, the host with it, the host after it).
+"""Problems of Docker's networks on a host: a row is (a part of the line, the host with it, the host after it).
 
 `agent(networks...)` is the host agent-1 with these Docker networks, `bare()` the same without an engine. The
 fleet's addresses, the options of daemon.json and the component's settings are named.
@@ -14,7 +14,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_se
     EngineSettings,
 )
 
-from tests.remedies.case import Lines, cases, told
+from tests.remedies.case import Lines, cases, problem_lines
 from tests.remedies.tables.hosts import but_for
 from tests.unit.plugins.plugin_utils.preflight.test_docker_network_checks import (
     AT_17,
@@ -35,7 +35,7 @@ from tests.unit.plugins.plugin_utils.preflight.test_docker_network_checks import
 def seen(host_info: dict, fleet: dict, options: dict | None = None, **setting: object) -> Lines:
     """Return what checks the networks of agent-1. options: of daemon.json; setting: of its component."""
     settings = {"prover_agent": ComponentSettings(docker_network="aztec-prover", docker_bridge="aztec0", **setting)}
-    return lambda: told(
+    return lambda: problem_lines(
         docker_network_problems("agent-1", host_info, settings, EngineSettings(options=options or {}), fleet)
     )
 
@@ -61,7 +61,7 @@ def with_mtu(mtu: int, wanted: int = 0) -> Lines:
     return seen(serves(*there, routes=(NARROW,)), AWAY, docker_mtu=wanted)
 
 
-def pools_alone(lines: Lines) -> Lines:
+def without_pools(lines: Lines) -> Lines:
     """Return the same without the warning on Docker's address pools, which has a remedy of its own."""
     return but_for(lines, "Docker's address pools contain")
 
@@ -88,22 +88,22 @@ NETWORKS = cases(
     (
         "docker0 gets 172.17.0.0/16, which contains 172.17.0.10 (broker-1): set docker_engine_daemon_options",
         bare(AT_17),
-        pools_alone(bare(AT_17, BIP)),
+        without_pools(bare(AT_17, BIP)),
     ),
     (
         'set docker_engine_daemon_options: {bip: "10.200.0.1/24"}, and stop the host\'s containers',
         agent(DOCKER0, FLEET, fleet=AT_17),
-        pools_alone(agent(MOVED, FLEET, fleet=AT_17, options=BIP)),
+        without_pools(agent(MOVED, FLEET, fleet=AT_17, options=BIP)),
     ),
     (
         "this run then restarts Docker with the bip that is set",
         agent(DOCKER0, FLEET, fleet=AT_17, options=BIP),
-        pools_alone(agent(MOVED, FLEET, fleet=AT_17, options=BIP)),
+        without_pools(agent(MOVED, FLEET, fleet=AT_17, options=BIP)),
     ),
     (
         'set "bip": "10.200.0.1/24" in /etc/docker/daemon.json',
         theirs(DOCKER0, FLEET, fleet=AT_17),
-        pools_alone(theirs(MOVED, FLEET, fleet=AT_17)),
+        without_pools(theirs(MOVED, FLEET, fleet=AT_17)),
     ),
     # what a network that is created later can get
     (
@@ -117,12 +117,12 @@ NETWORKS = cases(
         theirs(DOCKER0, fleet=AT_18),
         theirs(DOCKER0, fleet=AT_18, pools=[{"Base": "10.201.0.0/16", "Size": 24}]),
     ),
-    # a network of somebody else
+    # an unmanaged network
     (
         "or create it with another --subnet",
         agent(DOCKER0, OTHER, fleet=AT_19),
-        pools_alone(agent(DOCKER0, fleet=AT_19)),
-        pools_alone(agent(DOCKER0, network("x", "10.202.0.0/24"), fleet=AT_19)),
+        without_pools(agent(DOCKER0, fleet=AT_19)),
+        without_pools(agent(DOCKER0, network("x", "10.202.0.0/24"), fleet=AT_19)),
     ),
     # the fleet's network; tests/integration/test_compose_stack.py runs the commands of these lines
     (
@@ -134,14 +134,14 @@ NETWORKS = cases(
     (
         "which contains 172.18.0.10 (broker-1): on the host, run docker ps",
         agent(DOCKER0, FLEET, fleet=AT_18),
-        pools_alone(agent(DOCKER0, fleet=AT_18)),
-        pools_alone(agent(DOCKER0, network("aztec-prover", "172.19.0.0/16", bridge="aztec0"), fleet=AT_18)),
+        without_pools(agent(DOCKER0, fleet=AT_18)),
+        without_pools(agent(DOCKER0, network("aztec-prover", "172.19.0.0/16", bridge="aztec0"), fleet=AT_18)),
     ),
     (
         "set aztec_docker_ipv4_subnet to 10.201.0.0/24; on the host, run docker ps",
         agent(DOCKER0, FLEET, fleet=AT_18, **ON_18),
-        pools_alone(agent(DOCKER0, fleet=AT_18, **SET)),
-        pools_alone(agent(DOCKER0, MADE_AGAIN, fleet=AT_18, **SET)),
+        without_pools(agent(DOCKER0, fleet=AT_18, **SET)),
+        without_pools(agent(DOCKER0, MADE_AGAIN, fleet=AT_18, **SET)),
     ),
     (
         "10.0.0.0/24 contains 10.0.0.10 (broker-1), 10.0.0.22 (agent-2): set aztec_docker_ipv4_subnet to another",
@@ -161,7 +161,7 @@ NETWORKS = cases(
     (
         "set aztec_docker_ipv4_subnet to a free subnet, such as 10.201.0.0/24",
         bare(TAKEN, NO_POOL),
-        pools_alone(bare(TAKEN, NO_POOL, docker_ipv4_subnet="10.202.0.0/24")),
+        without_pools(bare(TAKEN, NO_POOL, docker_ipv4_subnet="10.202.0.0/24")),
     ),
     # summary routes of a private network
     (

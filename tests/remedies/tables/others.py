@@ -2,7 +2,7 @@
 
 A row is (a part of the line, what is wrong, that put right). `row(...)` checks an inventory as a row of
 tests/bad_input/tables describes it, `raised(function, arguments...)` gives the line that a function raises, `returned`
-one that it returns. Give each thing that the line says to do a column of its own.
+one that it returns. Give each action of the remedy a column of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validat
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 
 from tests.remedies import inventories, modules
-from tests.remedies.case import Lines, cases, in_folder, raised, returned, told
+from tests.remedies.case import Lines, cases, in_folder, problem_lines, raised, returned
 from tests.remedies.inventories import SPECS
 from tests.unit.plugins.action.test_compose_stack import ARGUMENTS, ENDED, LOST, STARTED, become, plugin, run
 from tests.unit.plugins.modules.test_port_guard import BROKER, NODE, Machine
@@ -44,19 +44,19 @@ SIX = {"all": "aztec_version: 6.0.0\n"}
 def row(resolve_one: Callable | None = None, **given: object) -> Lines:
     """Return what checks the inventory of such a row. node, agent: variables of node-1 and agent-1."""
     named = {{"node": "node-1", "agent": "agent-1"}.get(key, key): value for key, value in given.items()}
-    return in_folder(lambda folder: told(inventories.problems(named, folder, resolve_one)))
+    return in_folder(lambda folder: problem_lines(inventories.problems(named, folder, resolve_one)))
 
 
-def alone(role: str, **values: object) -> Lines:
-    """Return what checks the settings of a role that is used alone."""
-    return lambda: told(check_role_arguments(role, "h", values, SPECS))
+def role_only(role: str, **values: object) -> Lines:
+    """Return what checks the settings of a role that is used by itself."""
+    return lambda: problem_lines(check_role_arguments(role, "h", values, SPECS))
 
 
-def node_alone(**values: object) -> Lines:
-    """Return what checks the settings of a node that is used alone."""
+def node_only(**values: object) -> Lines:
+    """Return what checks the settings of a node that is used by itself."""
     urls = {"prover_node_l1_execution_urls": ["https://rpc.lan"], "prover_node_l1_consensus_urls": ["https://b.lan"]}
     own = {"prover_node_version": "4.1.2", "prover_node_network": "testnet", "prover_node_broker_host": "b"}
-    return alone("prover_node", prover_node_publisher_private_key="0x" + "1" * 64, **urls, **own, **values)
+    return role_only("prover_node", prover_node_publisher_private_key="0x" + "1" * 64, **urls, **own, **values)
 
 
 def row_without_eth() -> Lines:
@@ -138,7 +138,7 @@ def unreadable_section(keep_existing: bool) -> Lines:
 
 
 def nothing(machine: Machine) -> None:
-    """Leave a host as it is."""
+    """Do not change a host."""
 
 
 def foreign(pid: int) -> Callable:
@@ -146,14 +146,14 @@ def foreign(pid: int) -> Callable:
     return lambda machine: machine.owners.update(dict.fromkeys(guard_daemon.FAMILIES, pid))
 
 
-def damaged(mended: bool) -> Callable:
-    """Return what damages the section of the node; mended: and then does as the line says."""
+def damaged(corrected: bool) -> Callable:
+    """Return what damages the section of the node; corrected: and then applies the remedy."""
 
     def harm(machine: Machine) -> None:
         machine.host().apply(NODE, present=True)
         path = machine.file(f"{nft.DIRECTORY}/prover_node.json")
         path.write_text("{", encoding="utf-8")
-        if mended:
+        if corrected:
             path.unlink()
             machine.host().apply(NODE, present=True)
 
@@ -161,11 +161,11 @@ def damaged(mended: bool) -> Callable:
 
 
 def silent(machine: Machine) -> None:
-    """Have the daemon load nothing, as where its journal says why."""
+    """Have the daemon load nothing, and report the reason in its journal."""
     machine.loads = False
 
 
-def asks_daemon(*owners: int) -> Lines:
+def owners_of_tables(*owners: int) -> Lines:
     """Return what takes the tables, of which each family has one of these owners, for the daemon."""
 
     def lines() -> list[str]:
@@ -191,7 +191,7 @@ def privileged(number: int) -> Lines:
 
 
 def written(prepare: Callable) -> Lines:
-    """Return what writes a project's file where something stands already."""
+    """Return what writes a project's file where something exists already."""
 
     def tried(folder: Path) -> list[str]:
         disk = stack_disk.ProjectDirectory(str(folder))
@@ -221,7 +221,7 @@ def locked(held: bool) -> Lines:
 
 
 def broken(error: BaseException) -> Lines:
-    """Return what is said of a variable whose template raises an error; none where it raises none."""
+    """Return what reports a variable whose template raises an error."""
     return lambda: [f"{one.reason}: {one.remedy}" for one in [host_variables.unresolved_value(error)]]
 
 
@@ -283,9 +283,9 @@ OTHERS = cases(
     ),
     (
         "set the address at which peers reach the node",
-        node_alone(),
-        node_alone(prover_node_p2p_ip="9.9.9.9"),
-        node_alone(prover_node_p2p_query_for_ip=True),
+        node_only(),
+        node_only(prover_node_p2p_ip="9.9.9.9"),
+        node_only(prover_node_p2p_query_for_ip=True),
     ),
     (
         "set ansible_host or aztec_address",
@@ -293,7 +293,7 @@ OTHERS = cases(
         row(groups=GROUP_OF_BOTH + "prover_agent: {hosts: {a.invalid: {ansible_host: 10.0.0.23}}}\n"),
         row(groups=GROUP_OF_BOTH + "prover_agent: {hosts: {a.invalid: {aztec_address: 10.0.0.23}}}\n"),
     ),
-    ("is not set: set it", alone("port_guard"), alone("port_guard", port_guard_section="own")),
+    ("is not set: set it", role_only("port_guard"), role_only("port_guard", port_guard_section="own")),
     (
         "correct preflight_agent_group",
         row(
@@ -307,13 +307,13 @@ OTHERS = cases(
     ),
     (
         "use its exact name, 15 characters",
-        alone("port_guard", port_guard_section="a", port_guard_bridges=["br-*"]),
-        alone("port_guard", port_guard_section="a", port_guard_bridges=["br-1"]),
+        role_only("port_guard", port_guard_section="a", port_guard_bridges=["br-*"]),
+        role_only("port_guard", port_guard_section="a", port_guard_bridges=["br-1"]),
     ),
     (
         "is not a MAC address",
-        alone("port_guard", port_guard_section="a", port_guard_containers=[{"mac_address": "x", "ports": [1]}]),
-        alone(
+        role_only("port_guard", port_guard_section="a", port_guard_containers=[{"mac_address": "x", "ports": [1]}]),
+        role_only(
             "port_guard",
             port_guard_section="a",
             port_guard_containers=[{"mac_address": "02:a2:7e:00:00:01", "ports": [1]}],
@@ -321,8 +321,8 @@ OTHERS = cases(
     ),
     (
         "is not a name of a section",
-        alone("port_guard", port_guard_section="A"),
-        alone("port_guard", port_guard_section="a"),
+        role_only("port_guard", port_guard_section="A"),
+        role_only("port_guard", port_guard_section="a"),
     ),
     (
         "is a number, not a URL",
@@ -419,7 +419,7 @@ OTHERS = cases(
         raised(nft.section_of, "a", [{"port": 1, "sources": ["0.0.0.0/0"]}], []),
     ),
     ("_job is set by the action plugin", raised(stack_job.Job, "mine"), raised(stack_job.Job, "0" * 16)),
-    # work on a host that cannot be seen to its end
+    # work on a host whose end is not visible
     ("it is unknown whether the work on", applied(LOST_ANSWER), applied(STARTED, ENDED, {})),
     (
         "was interrupted on the host",
@@ -451,6 +451,6 @@ OTHERS = cases(
     ("delete it and run the role of prover_node again", on_machine(damaged(False)), on_machine(damaged(True))),
     ("correct the agents' addresses that the preflight", unreadable_section(True), unreadable_section(False)),
     ("see journalctl -u", on_machine(silent), on_machine(nothing)),
-    ("belongs to process 9: end that process", asks_daemon(9, 9), asks_daemon(0, 0)),
+    ("belongs to process 9: end that process", owners_of_tables(9, 9), owners_of_tables(0, 0)),
     ("run it as root with CAP_NET_ADMIN", privileged(1), privileged(0)),
 )

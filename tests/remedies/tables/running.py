@@ -27,35 +27,35 @@ from tests.unit.plugins.plugin_utils.status.test_fleet_status import (
 )
 
 
-def judged(host_infos: dict, wanted: dict) -> list[str]:
+def problems_of(host_infos: dict, wanted: dict) -> list[str]:
     """Return the problems of a fleet without the names of host and component."""
     return list(dict.fromkeys(line for _host, _component, line in fleet_report(host_infos, wanted).problems))
 
 
 def seen(wanted: dict | None = None, **parts: dict) -> Lines:
-    """Return what judges a fleet with these changes to its containers."""
-    return lambda: judged(fleet(**parts), {**FLEET, **(wanted or {})})
+    """Return what checks a fleet with these changes to its containers."""
+    return lambda: problems_of(fleet(**parts), {**FLEET, **(wanted or {})})
 
 
 def agent_host(**changes: dict) -> Lines:
-    """Return what judges a fleet with these changes to parts of the host info of the agent."""
+    """Return what checks a fleet with these changes to parts of the host info of the agent."""
 
     def lines() -> list[str]:
         host_infos = fleet()
         for part, values in changes.items():
             host_infos["agent-1"][part] = {**host_infos["agent-1"][part], **values}
-        return judged(host_infos, FLEET)
+        return problems_of(host_infos, FLEET)
 
     return lines
 
 
 def at_agent(*services: str, count: int = 1, components: tuple = ("prover_agent",)) -> Lines:
-    """Return what judges an agent's host with containers of these services, of which the inventory wants count."""
+    """Return what checks an agent's host with containers of these services, of which count are in the inventory."""
 
     def lines() -> list[str]:
         wanted = copy.deepcopy(FLEET)
         wanted["hosts"]["agent-1"].update(components=list(components), agents={"count": count, "separate": count > 1})
-        return judged({"agent-1": host_info(components, *(container(service) for service in services))}, wanted)
+        return problems_of({"agent-1": host_info(components, *(container(service) for service in services))}, wanted)
 
     return lines
 
@@ -80,18 +80,18 @@ def differs(runs: str = "", own: str = "0x9") -> dict:
     return {"status": answers({**HEADERS, root: own if own != "0x9" else "0x8"}), "l1": l1, "network_version": runs}
 
 
-# What a node of the version that the network runs is like, and one that the network has come to.
+# A node of the version that the network runs, and of the current rollup.
 WELL = seen(node={"status": answers(dict(NAMED)), "l1": L1})
 FIVE = {"line": "5"}
 RUNS = ("6.0.0", "4.1.1", "4.1.2")
 
 
 def node(**changes: object) -> Lines:
-    """Return what judges the node's host alone, for a node like this."""
+    """Return what checks only the node's host, for a node like this."""
 
     def lines() -> list[str]:
         host_infos = fleet(node=changes)
-        return judged(
+        return problems_of(
             {
                 "node-1": host_info(
                     ["prover_node"], host_infos["node-1"]["projects"]["aztec-prover-node"]["containers"][0]
@@ -109,9 +109,9 @@ GUARD = agent_host()
 RUNNING = cases(
     # standby and other rollups
     *(
-        (says, seen(node=waits(runs, known=known)), WELL)
-        for known, what in ((True, "differs in VK tree root"), (False, "its log no longer says why"))
-        for runs, says in (
+        (expected, seen(node=waits(runs, known=known)), WELL)
+        for known, what in ((True, "differs in VK tree root"), (False, "its log no longer shows why"))
+        for runs, expected in (
             ("4.1.1", "wait until the network, which runs 4.1.1"),
             ("4.1.2", "compare 4.1.2 with docs"),
             ("6.0.0", "set aztec_version to 6.0.0"),
@@ -145,9 +145,9 @@ RUNNING = cases(
         at_agent("prover-agent"),
     ),
     ("Docker's firewall rules are missing", agent_host(engine={"rules": False}), seen()),
-    ("is unreachable: see the error above", lambda: judged({**fleet(), "agent-1": UNREACHABLE}, FLEET), seen()),
-    ("failed earlier in this run", lambda: judged({**fleet(), "agent-1": FAILED_EARLIER}, FLEET), seen()),
-    # the port guard; what the kernel holds after these acts is tried in tests/system and by test_port_guard.py
+    ("is unreachable: see the error above", lambda: problems_of({**fleet(), "agent-1": UNREACHABLE}, FLEET), seen()),
+    ("failed earlier in this run", lambda: problems_of({**fleet(), "agent-1": FAILED_EARLIER}, FLEET), seen()),
+    # the port guard; tests/system and test_port_guard.py check the kernel's state after these actions
     ("is not installed: run site.yml", agent_host(guard={"installed": False, "loaded": False, "owner": ""}), GUARD),
     ("tables are missing: run systemctl", agent_host(guard={"loaded": False, "owner": ""}), GUARD),
     ("the port guard's tables do not have an owner", agent_host(guard={"owner": "none"}), GUARD),

@@ -66,7 +66,7 @@ def _text_problem(name: str, wanted: str, value: object) -> tuple | None:
         return "is written without quotes, which YAML makes true or false", "put it in quotes"
     number = "is written without quotes, which YAML makes a number"
     if name.endswith("_version"):
-        # Quotes alone would leave an incomplete version.
+        # Quotes by themselves would leave an incomplete version.
         return number, 'write the whole version in quotes, such as "1.2.3"'
     if isinstance(value, float) or abs(value) >= TOO_LONG or name.endswith(_QUOTED):
         return number, "put it in quotes"

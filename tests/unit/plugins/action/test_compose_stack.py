@@ -14,7 +14,7 @@ ARGUMENTS = {"project": "p", "directory": "/d", "env": "A=S3cret\n", "secret_var
 
 
 def plugin(answers, check_mode=False):
-    """Take what the calls answer, give a plugin and the list of its calls, each by its phase."""
+    """Return a plugin whose calls return the given answers, and the list of its calls, each by its phase."""
     made = compose_stack.ActionModule.__new__(compose_stack.ActionModule)
     made._task = SimpleNamespace(args=dict(ARGUMENTS), check_mode=check_mode, action="aztec_ops.prover.compose_stack")
     made._connection = SimpleNamespace(has_pipelining=True, become=None, transport="ssh")
@@ -34,7 +34,7 @@ def plugin(answers, check_mode=False):
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """A clock that only advances in sleep()."""
 
     def __init__(self):
         self.now = 0.0
@@ -46,10 +46,10 @@ class Clock:
         self.now += seconds
 
 
-def run(made, said=None):
-    """Run the plugin, give its result; what it says to the person is added to a list."""
-    said = [] if said is None else said
-    display = mock.Mock(display=said.append, warning=said.append)
+def run(made, output=None):
+    """Run the plugin and return its result. Add what it prints to a list."""
+    output = [] if output is None else output
+    display = mock.Mock(display=output.append, warning=output.append)
     with (
         mock.patch.object(compose_stack, "time", Clock()),
         mock.patch.object(compose_stack, "display", display),
@@ -106,7 +106,7 @@ def test_job_that_never_ends_is_given_up_and_not_forgotten():
     assert calls.count("progress") > 1000 and "forget" not in calls
 
 
-# What a call for a job may come to when the connection is lost, and what is said of it: (answer, why, way).
+# Results of a call for a job when the connection is lost: (answer, reason that is printed, key of the result).
 LOST = {
     "ssh cannot connect": (AnsibleConnectionFailure("no route\nto host"), "no route to host", "unreachable"),
     "a transfer fails": (AnsibleError("failed to transfer file"), "failed to transfer file", "failed"),
@@ -115,7 +115,7 @@ LOST = {
         "Connection closed.",
         "failed",
     ),
-    "Python breaks off": (
+    "Python raises an error": (
         {"failed": True, "msg": "MODULE FAILURE", "module_stderr": "Traceback ...\nKeyError: 'x'"},
         "MODULE FAILURE",
         "failed",
@@ -127,23 +127,23 @@ ENDED = {"alive": False, "result": {"changed": True}}
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_connection_that_comes_back_within_a_minute_is_borne(lost):
+def test_connection_that_comes_back_within_a_minute_is_tolerated(lost):
     answer, why, dummy = LOST[lost]
-    vain = [answer] * 11
-    made, calls = plugin([{"_todo": True}, STARTED, BUSY, *vain, BUSY, *vain, ENDED, {}])
-    said = []
-    assert run(made, said) == {"changed": True}
+    lost_calls = [answer] * 11
+    made, calls = plugin([{"_todo": True}, STARTED, BUSY, *lost_calls, BUSY, *lost_calls, ENDED, {}])
+    output = []
+    assert run(made, output) == {"changed": True}
     away = f"  h: p: no progress for now: {why}"
-    assert said == ["  h: p: pull x", away, "  h: p: pull x", away]
+    assert output == ["  h: p: pull x", away, "  h: p: pull x", away]
     assert calls[-1] == "forget"
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_connection_that_stays_away_leaves_the_job_to_itself_and_says_so(lost):
-    answer, why, way = LOST[lost]
+def test_job_continues_and_is_reported_when_the_connection_stays_away(lost):
+    answer, why, key = LOST[lost]
     made, calls = plugin([{"_todo": True}, STARTED, BUSY, *[answer] * 12])
     assert run(made) == {
-        way: True,
+        key: True,
         "changed": True,
         "known": False,
         "msg": f"the result of the work on p is unknown, as the host does not respond ({why}): "
@@ -163,17 +163,17 @@ def test_run_that_is_interrupted_leaves_the_job_to_itself():
 def test_result_is_kept_when_the_job_cannot_be_forgotten(lost):
     answer, why, dummy = LOST[lost]
     made, dummy = plugin([{"_todo": True}, STARTED, ENDED, answer])
-    said = []
-    assert run(made, said) == {"changed": True}
-    assert said == [f"h: p: the state of its job stays on the host until a later run removes it: {why}"]
+    output = []
+    assert run(made, output) == {"changed": True}
+    assert output == [f"h: p: the state of its job stays on the host until a later run removes it: {why}"]
 
 
 @pytest.mark.parametrize("lost", LOST)
 def test_start_whose_answer_is_lost_is_not_known(lost):
-    answer, why, way = LOST[lost]
+    answer, why, key = LOST[lost]
     made, calls = plugin([{"_todo": True}, answer])
     result = run(made)
-    assert (result.pop(way), result.pop("known"), result.pop("changed")) == (True, False, True)
+    assert (result.pop(key), result.pop("known"), result.pop("changed")) == (True, False, True)
     assert result == {"msg": f"it is unknown whether the work on p has begun ({why}): run the same command again"}
     assert calls == ["inspect", "start"]
 
@@ -204,21 +204,21 @@ def become(name, pipelining):
 
 
 @pytest.mark.parametrize(
-    ("connection", "said"),
+    ("connection", "expected"),
     [
         ({"become": become("sudo", True)}, None),
         ({"become": become("su", False)}, "the become method su would leave secrets in a file on the host"),
         ({"has_pipelining": False, "transport": "paramiko_ssh"}, "the connection paramiko_ssh would leave secrets"),
     ],
 )
-def test_secrets_go_only_where_no_file_is_written(connection, said):
+def test_secrets_go_only_where_no_file_is_written(connection, expected):
     made, calls = plugin([{"changed": False, "_todo": False}])
     vars(made._connection).update(connection)
-    assert made._is_pipelining_enabled("new") is (said is None)
+    assert made._is_pipelining_enabled("new") is (expected is None)
     result = run(made)
-    assert calls == (["inspect"] if said is None else [])
-    if said:
-        assert result["failed"] and result["msg"].startswith(f"compose_stack: {said}") and "\n" not in result["msg"]
+    assert calls == (["inspect"] if expected is None else [])
+    if expected:
+        assert result["failed"] and result["msg"].startswith(f"compose_stack: {expected}") and "\n" not in result["msg"]
 
 
 def test_without_secrets_any_connection_will_do():

@@ -32,7 +32,7 @@ def test_a_code_is_read_back(text: str) -> None:
     assert all(len(line) == len(lines[0]) <= 79 for line in lines)
 
 
-def test_another_picture_is_no_code() -> None:
+def test_another_picture_is_not_a_code() -> None:
     assert scanned([line[::-1].replace("█", " ") for line in publisher_key.qr_lines(ADDRESS)]) == []
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a role is used with alone, with no fleet around it: wrong settings, each with the line that it gets."""
+"""Wrong settings of a role that is used by itself, without a fleet: each with the line that it gets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validat
 
 SPECS = read_specs(ROLES)
 KEY = "0x" + "ab" * 32
-GONE = object()  # as a value: the variable is taken out
+GONE = object()  # as a value: the variable is removed
 
 GOOD = {
     "docker_engine": {},
@@ -29,7 +29,7 @@ GOOD = {
 
 
 def lines(role: str, changes: dict) -> list:
-    """Give the lines for a role with good settings and these changes."""
+    """Return the lines for a role with good settings and these changes."""
     values = {name: value for name, value in {**GOOD[role], **changes}.items() if value is not GONE}
     found = [
         " | ".join((one.host, one.variable, one.wrong, one.remedy))
@@ -157,7 +157,7 @@ def test_one_fault_gives_one_line(role: str, changes: dict, line: str) -> None:
 
 
 FINE = [
-    # The rest of the host's variables is the stranger's own, or for another role.
+    # The other variables of the host belong to the operator, or to another role.
     ("prover_agent", {"aztec_data_root": "/x", "prover_host": "y", "prover_node_port": "x", "prover_broker_x": 1}),
     ("docker_engine", {"prover_node_port": "x", "port_guard_section": "X", "aztec_version": "latest"}),
     ("prover_node", {"prover_node_p2p_ip": GONE, "aztec_public_address": "9.9.9.9"}),

@@ -15,16 +15,18 @@ FLEET = {
     "publishers": [],
     "hosts": {"broker-1": {"components": ["prover_broker"]}, "agent-1": {"components": ["prover_agent"]}},
 }
-ask = FilterModule().filters()["l1_queries"]
+l1_queries = FilterModule().filters()["l1_queries"]
 
 
 def test_questions_are_text() -> None:
     values = {"aztec_l1_execution_urls": ["https://rpc.lan/S3cret"]}
-    assert json.loads(ask(values, FLEET, "broker-1"))["execution"] == [{"url": "https://rpc.lan/S3cret", "headers": {}}]
-    assert ask(values, FLEET, "agent-1") == ""
+    assert json.loads(l1_queries(values, FLEET, "broker-1"))["execution"] == [
+        {"url": "https://rpc.lan/S3cret", "headers": {}}
+    ]
+    assert l1_queries(values, FLEET, "agent-1") == ""
 
 
 def test_errors_are_one_line_without_values() -> None:
     with pytest.raises(AnsibleFilterError, match="l1_queries: cannot work with what it was given") as error:
-        ask({"aztec_l1_execution_urls": ["S3cret"], "aztec_l1_timeout": ["S3cret"]}, FLEET, "broker-1")
+        l1_queries({"aztec_l1_execution_urls": ["S3cret"], "aztec_l1_timeout": ["S3cret"]}, FLEET, "broker-1")
     assert "S3cret" not in str(error.value)

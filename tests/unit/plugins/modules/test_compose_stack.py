@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What compose_stack makes of answers of the docker command that are late, missing or errors."""
+"""How compose_stack handles answers of the docker command that are late, missing or errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Module:
 
 
 class Stack(compose_stack.ComposeProject):
-    """A stack that goes back at once."""
+    """A stack that rolls back at once."""
 
     def roll_back(self, *_words) -> tuple:
         return "The last good files and images are back and run", True
@@ -98,7 +98,7 @@ def test_each_code_of_a_command_that_took_too_long(stack, monkeypatch, code: int
         ([], "", -9, None),
     ],
 )
-def test_containers_are_gone_only_where_docker_says_so(
+def test_containers_are_gone_only_if_docker_reports_it(
     stack, tmp_path, out: list, err: str, code: int, found: list | None
 ) -> None:
     (tmp_path / "out").write_text(json.dumps(out))
@@ -121,7 +121,7 @@ def test_containers_are_gone_only_where_docker_says_so(
         ("exit 1", None),
     ],
 )
-def test_images_are_missing_only_where_docker_says_so(stack, text: str, found: dict | None) -> None:
+def test_images_are_missing_only_if_docker_reports_it(stack, text: str, found: dict | None) -> None:
     if found is None:
         with pytest.raises(Problem, match=r"^Querying Docker for image a:1 failed: "):
             stack(text).image_ids(["a:1"])

@@ -20,7 +20,7 @@ PID = 7
 
 
 class Machine:
-    """Answers commands as a host does on which systemd starts the daemon and the daemon loads what the file holds."""
+    """Respond to commands as a host where systemd starts the daemon and the daemon loads the file."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -95,7 +95,7 @@ class Machine:
 
 
 class Local(Service):
-    """The unit by the machine's systemctl, daemon and kernel by what the machine states of them."""
+    """Return the unit from the machine's systemctl, and daemon and kernel from the machine's state."""
 
     def __init__(self, command, machine: Machine) -> None:
         super().__init__(command)

@@ -1,4 +1,4 @@
-"""The HTTP client: redirects, proxies, numbers, JSON, and what becomes of text that controls a terminal."""
+"""The HTTP client: redirects, proxies, numbers, JSON, and text that controls a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engin
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/loop leads to itself, /N to /N-1, /long and /slow never end; what was queried is kept."""
+    """/loop redirects to itself, /N to /N-1, /long and /slow never end. The requests are recorded."""
 
     protocol_version = "HTTP/1.1"
     queried: list
@@ -81,7 +81,7 @@ def usual_recursion():
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch):
-    """Start without the proxies of whoever runs the tests."""
+    """Start without the proxies of the user who runs the tests."""
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -118,7 +118,7 @@ def test_user_and_password_are_a_header(server) -> None:
 
 
 def test_proxies_are_used_where_they_are_queried_for(server, monkeypatch) -> None:
-    """By default none is; NO_PROXY counts."""
+    """By default no proxy is used. NO_PROXY applies."""
     monkeypatch.setenv("http_proxy", server.url.replace("//", "//me:S3cret@"))
     monkeypatch.setenv("https_proxy", server.url)
     assert client.fetch("GET", "http://key.lan:81/key?a", 1, proxies=True).body == b"OK"
@@ -144,7 +144,7 @@ def through(server, monkeypatch, url: str, **variables: str) -> tuple:
 
 @pytest.mark.parametrize("scheme", ["http://", "https://", "HTTPS://", ""])
 def test_a_proxy_s_own_scheme_does_not_matter_for_a_tunnel(server, monkeypatch, scheme: str) -> None:
-    """As with urllib, which queries a proxy of either for a tunnel without TLS."""
+    """As with urllib, which requests a tunnel from either proxy without TLS."""
     reported = through(server, monkeypatch, "https://key.lan/key", https_proxy=scheme + server.url[7:])
     assert reported == ("Tunnel connection failed: 403 Forbidden", [("key.lan:443", None, None)])
 

@@ -23,7 +23,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host import healt
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import network as net
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client as l1
 
-# Seconds that a question may take, and those after which the test gives it up.
+# Seconds that a query may take, and those after which the test ends it.
 LIMIT, GIVEN_UP = 0.4, 2.0
 PACE = 0.05
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -78,7 +78,7 @@ def fixture_serve():
                     peer.settimeout(20)
                     peer.recv(65536)
                     treat(peer)
-                    # What is closed with something unread is reset, and takes back what it has sent.
+                    # A socket that is closed with unread data is reset, which discards the data that it has sent.
                     peer.shutdown(socket.SHUT_WR)
                     while peer.recv(65536):
                         pass
@@ -187,7 +187,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("body", NUMBERS)
 def test_numbers_of_l1_clients_are_bounded(serve, body: str) -> None:
-    """What comes back can be written as JSON by any Python, and read again."""
+    """The result can be written as JSON by any Python, and read again."""
     found = l1.query_l1(l1_questions(serve(answers(NUMBERS[body])), seconds=5))
     assert len(json.dumps(found, allow_nan=False)) < 5000
     assert not any(digits in json.dumps(found) for digits in ("7" * 100, "f" * 100))
@@ -240,7 +240,7 @@ def test_a_url_that_is_not_one_is_not_shown(url: str) -> None:
         hp.call(url, "m")
 
 
-# Colours, a title, a return to the line's beginning, reversed and hidden text.
+# Colors, a title, a carriage return, reversed and hidden text.
 CONTROLS = "a\x1b[31mred\x1b]0;title\x07\rb\u202ec\u2066d\u200be\x9b2Jf"
 
 

@@ -1,4 +1,4 @@
-"""What a person may read."""
+"""Return only readable characters."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_unreachable_broker_names_source_and_admitted(source, admits, parts):
         ("name does not resolve", "correct prover_agent_broker_host, or aztec_address of the broker's host"),
     ],
 )
-def test_a_broker_is_reached_by_admitting_somebody_only_where_nobody_answers(error, remedy):
+def test_aztec_admit_is_proposed_only_if_the_broker_does_not_respond(error, remedy):
     line = unreachable_broker({"host": "10.0.0.10", "port": 8080, "source": "10.0.9.9", "error": error}, [])
     assert f": {remedy}" in line and "aztec_admit" not in line
 

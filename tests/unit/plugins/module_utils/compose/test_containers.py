@@ -1,4 +1,4 @@
-"""The states of containers, and what has to be done about them."""
+"""The states of containers, and the remedies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
 
 
 @pytest.mark.parametrize(
-    ("code", "oom", "said"),
+    ("code", "oom", "expected"),
     [
         (0, False, "ended by itself"),
         (1, False, "gave up"),
         (78, False, "update needed: the network has a new rollup"),
-        (79, False, "update needed: the network wants a newer version"),
+        (79, False, "update needed: the network requires a newer version"),
         (125, False, "could not start"),
         (126, False, "cannot be run"),
         (127, False, "not in the image"),
@@ -28,8 +28,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
         (255, False, "failed"),
     ],
 )
-def test_meaning(code, oom, said):
-    assert said in containers.meaning(code, oom)
+def test_meaning(code, oom, expected):
+    assert expected in containers.meaning(code, oom)
 
 
 def test_meaning_carries_the_engine_s_error_on_one_line():
@@ -88,7 +88,7 @@ def watched(item, before=0, running_for=60.0, seen=False):
 
 
 @pytest.mark.parametrize(
-    ("each", "waited", "said"),
+    ("each", "waited", "expected"),
     [
         (watched(found(health="healthy")), 0, "ok"),
         (watched(found(health="healthy", restarts=1)), 0, "ok"),
@@ -116,8 +116,8 @@ def watched(item, before=0, running_for=60.0, seen=False):
         (watched(found("exited", code=0, policy="no")), 0, "ok"),
     ],
 )
-def test_verdict(each, waited, said):
-    assert containers.verdict([each], waited, 100)[0] == said
+def test_verdict(each, waited, expected):
+    assert containers.verdict([each], waited, 100)[0] == expected
 
 
 def test_one_that_failed_decides():
@@ -160,7 +160,7 @@ def test_what_is_wanted_differs_from_what_is_there(action: dict, more: bool) -> 
     assert containers.differs([{"do": "wait", "service": "s", "why": ""}, action]) is more
 
 
-def test_nothing_to_do_is_no_difference() -> None:
+def test_nothing_to_do_is_not_a_difference() -> None:
     assert containers.differs([]) is False
 
 

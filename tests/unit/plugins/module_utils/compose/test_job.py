@@ -1,4 +1,4 @@
-"""When nobody can come any more for what came of a job."""
+"""When the result of a job can no longer be fetched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def job(tmp_path, monkeypatch):
     return stack_job.Job(JOB)
 
 
-# What its directory holds, how long its limit is over (without a sign of life: how old it is), whether it is swept.
+# Content of its directory, seconds since its limit (without a sign of life: its age), whether it is swept.
 OVER = [
     (["alive", "result.json"], -7200, False),
     (["alive", "result.json"], 0, False),
@@ -36,7 +36,7 @@ def test_over(tmp_path, job, holds, since, over):
     place.mkdir()
     for name in holds:
         (place / name).touch()
-    # The directory and its result are as old as what else happened in it.
+    # The directory and its result have the time of other changes in it.
     os.utime(place, (NOW, NOW - since if not holds else NOW))
     if "alive" in holds:
         os.utime(place / "alive", (NOW, NOW - since))
@@ -53,7 +53,7 @@ def test_one_at_work_is_never_over(tmp_path, job):
     assert job.over(NOW) is True
 
 
-def test_one_that_another_run_takes_away_meanwhile_is_not_swept(job):
+def test_one_that_another_run_removes_meanwhile_is_not_swept(job):
     assert job.over(NOW) is False
 
 
@@ -64,7 +64,7 @@ def test_limit_is_noted_for_those_who_sweep(tmp_path, job):
     assert begun + 4321 <= noted + 0.01 and noted <= stack_job.time.time() + 4321
 
 
-def test_work_that_breaks_off_is_a_failure_of_which_nobody_knows(job):
+def test_work_that_raises_an_error_is_a_failure_with_an_unknown_result(job):
     def work():
         raise KeyError("hunter2secret")
 

@@ -56,7 +56,7 @@ def test_merged_model(base, override, wanted):
 
 
 def with_t(**keys):
-    """Give the model with another service t."""
+    """Return the model with another service t."""
     return {**MODEL, "services": {**MODEL["services"], "t": {**MODEL["services"]["t"], **keys}}}
 
 

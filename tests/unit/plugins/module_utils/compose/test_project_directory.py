@@ -1,4 +1,4 @@
-"""Who holds a lock, as compose_stack asks it of a run and of a job alike, and its own place on the disk."""
+"""Whether a lock is held, which compose_stack checks for runs and for jobs, and its own directory on the disk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def own_place(tmp_path) -> Path:
     return own
 
 
-def test_only_its_own_files_that_nobody_writes_any_more_are_removed(tmp_path) -> None:
+def test_only_its_own_files_that_no_process_writes_any_more_are_removed(tmp_path) -> None:
     own = own_place(tmp_path)
     for name in ("writing.old", "writing.99999998", "writing.99999998.d"):
         (own / name).mkdir()
@@ -52,7 +52,7 @@ def test_a_file_that_is_renamed_meanwhile(tmp_path, monkeypatch) -> None:
 
 
 def test_two_first_runs_at_once(tmp_path, monkeypatch) -> None:
-    """The directory is not there when one looks, and the other has made it before it does."""
+    """The directory does not exist when a run checks, and the other run creates it first."""
     real = os.mkdir
 
     def mkdir(path, mode: int = 0o777) -> None:
@@ -65,8 +65,8 @@ def test_two_first_runs_at_once(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 3, 4])
-def test_a_project_that_is_taken_away_meanwhile(tmp_path, monkeypatch, times: int) -> None:
-    """The run that waits begins anew; where something else is missing, it says so and does not wait an hour."""
+def test_a_project_that_is_removed_meanwhile(tmp_path, monkeypatch, times: int) -> None:
+    """The run that waits starts again. If something else is missing, it fails at once instead of waiting an hour."""
     disk, left, real = stack_disk.ProjectDirectory(str(tmp_path / "stack")), [times], stack_disk.secure
 
     def secure(path: str, mode: int) -> None:

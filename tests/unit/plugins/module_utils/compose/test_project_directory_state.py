@@ -1,4 +1,4 @@
-"""What compose_stack makes of state files that are not its own work, and of other runs at the same moment."""
+"""How compose_stack handles foreign state files, and other runs at the same moment."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ BAD = [
     ("state.json", '{"services": {"s": {"image": 1}}}', "services has an unexpected type"),
     ("state.json", '{"files": {}}', "files has an unexpected type"),
     ("state.json", '{"files": [1]}', "files has an unexpected type"),
-    # What it names is removed one day.
+    # The directory that it names is removed later.
     ("state.json", '{"files": ["../../etc/passwd"]}', "files has an unexpected type"),
     ("state.json", '{"files": ["/etc/passwd"]}', "files has an unexpected type"),
     ("state.json", '{"secret_keys": "URL"}', "secret_keys has an unexpected type"),
@@ -93,7 +93,7 @@ def test_own_state_is_read(disk, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "text", "wrong"), BAD, ids=range(len(BAD)))
 def test_state_of_another_form_is_named(disk, name: str, text: str, wrong: str) -> None:
-    """And what the line says to do helps."""
+    """The remedy in the line works."""
     path = Path(disk.own, name)
     path.write_text(text)
     with pytest.raises(Problem) as problem:
@@ -106,11 +106,11 @@ def test_state_of_another_form_is_named(disk, name: str, text: str, wrong: str) 
 
 
 @pytest.mark.parametrize("text", ["[]", "x", '{"text": 3}', '{"job": "0123456789abcdef", "text": ["x"], "log": ["x"]}'])
-def test_progress_of_another_form_stops_nobody(disk, jobs, text: str) -> None:
-    """The job writes it anew with its next step."""
+def test_progress_of_another_form_does_not_stop_a_run(disk, jobs, text: str) -> None:
+    """The job writes it again with its next step."""
     Path(disk.own, "progress.json").write_text(text)
-    said = stack_job.progress(disk.directory, JOB)
-    assert (said["alive"], said["result"]) == (False, None) and isinstance(said["text"], str)
+    found = stack_job.progress(disk.directory, JOB)
+    assert (found["alive"], found["result"]) == (False, None) and isinstance(found["text"], str)
 
 
 @pytest.mark.parametrize("text", ["[]", "", "{", "7"])
@@ -128,7 +128,7 @@ def test_result_of_another_form_is_named(disk, jobs, text: str) -> None:
 
 
 def done(job: stack_job.Job) -> dict | None:
-    """Wait for a job's end, give what came of it."""
+    """Wait for a job to end and return its result."""
     end = time.monotonic() + 10
     while job.alive() and time.monotonic() < end:
         time.sleep(0.02)
@@ -137,7 +137,7 @@ def done(job: stack_job.Job) -> dict | None:
 
 @pytest.mark.parametrize("stray", ["lost+found", ".nfs0001", "0123456789ABCDEF", "fedcba9876543210", "a\nb"])
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
-def test_stray_names_beside_the_jobs_stop_nobody(jobs, stray: str, kind: str) -> None:
+def test_stray_names_next_to_the_jobs_do_not_stop_a_run(jobs, stray: str, kind: str) -> None:
     path = jobs / stray
     if kind == "file":
         path.touch()
@@ -152,20 +152,20 @@ def test_stray_names_beside_the_jobs_stop_nobody(jobs, stray: str, kind: str) ->
 
 
 def test_projects_that_jobs_work_on(jobs) -> None:
-    go_on = jobs / "go on"
+    released = jobs / "released"
     (jobs / "stray").touch()
     (jobs / "fedcba9876543210").touch()
     assert stack_job.working() == []
 
     def work() -> dict:
-        while not go_on.exists():
+        while not released.exists():
             time.sleep(0.02)
         return {}
 
     job = stack_job.Job(JOB)
     job.start(work, 60, "aztec-prover-node")
     assert stack_job.working() == ["aztec-prover-node"]
-    go_on.touch()
+    released.touch()
     done(job)
     assert stack_job.working() == []
 
@@ -174,7 +174,7 @@ def test_projects_that_jobs_work_on(jobs) -> None:
 
 
 def test_a_file_that_another_run_is_writing_is_left(disk) -> None:
-    """That of a run that waits for the lock, or of one that only looks; what a dead one has left is removed."""
+    """Keep files of a run that waits for the lock, or of one that only reads. Remove those of a dead run."""
     other = subprocess.Popen(["sleep", "60"])
     gone = subprocess.Popen(["true"])
     gone.wait()
@@ -187,14 +187,14 @@ def test_a_file_that_another_run_is_writing_is_left(disk) -> None:
     assert left == [f"writing.{other.pid}.x"]
 
 
-def test_a_lock_that_goes_with_its_directory_is_no_lock(disk, monkeypatch) -> None:
-    """A run that waits for one that takes the project away has the lock that the next run finds."""
+def test_a_lock_that_is_removed_with_its_directory_is_not_a_lock(disk, monkeypatch) -> None:
+    """A run that waits for one that removes the project holds the lock that the next run finds."""
     monkeypatch.setattr(stack_disk.time, "sleep", lambda _seconds: threading.Event().wait(0.02))
     disk.lock(lambda _text: None)
-    second, told = ProjectDirectory(disk.directory), threading.Event()
-    waiting = threading.Thread(target=second.lock, args=(lambda _text: told.set(),), daemon=True)
+    second, reported = ProjectDirectory(disk.directory), threading.Event()
+    waiting = threading.Thread(target=second.lock, args=(lambda _text: reported.set(),), daemon=True)
     waiting.start()
-    assert told.wait(5)
+    assert reported.wait(5)
     shutil.rmtree(disk.own)
     os.close(disk.lock_descriptor)
     waiting.join(5)
@@ -224,7 +224,7 @@ def test_login_sessions(cgroups: str, inside: bool) -> None:
 
 
 def test_a_job_outside_of_a_session_stays_where_it_is(jobs, tmp_path) -> None:
-    """Nothing is asked of systemd, which may not be there."""
+    """systemd, which may not be installed, is not queried."""
     job = stack_job.Job(JOB)
     assert job.start(lambda: {"cgroup": Path("/proc/self/cgroup").read_text()}, 60) == ""
     assert done(job) == {"cgroup": Path("/proc/self/cgroup").read_text()}

@@ -58,7 +58,7 @@ def after(model: dict, values: dict, client: dict, names: list) -> dict:
         pytest.param(
             f'{{"proxies": {{"default": {{"httpProxy": "p"}}, "{SOCKET}": {{"allProxy": "q"}}}}}}',
             {"all_proxy": "q"},
-            id="those of the engine win",
+            id="those of the engine take precedence",
         ),
     ],
 )
@@ -106,7 +106,7 @@ def test_no_proxy_is_filled_wherever_a_proxy_is_set(name: str, place: str) -> No
     [
         pytest.param(None, {"A": "1"}, {}, None, id="no proxy"),
         pytest.param({"A": "1"}, {"NO_PROXY": "a"}, {"no_proxy": "b"}, {"A": "1"}, id="an exception without a proxy"),
-        pytest.param({"HTTP_PROXY": ""}, {"HTTP_PROXY": PROXY}, {}, {"HTTP_PROXY": ""}, id="taken away by hand"),
+        pytest.param({"HTTP_PROXY": ""}, {"HTTP_PROXY": PROXY}, {}, {"HTTP_PROXY": ""}, id="removed manually"),
         pytest.param(
             None,
             {"NO_PROXY": "corp.lan"},
@@ -119,7 +119,7 @@ def test_no_proxy_is_filled_wherever_a_proxy_is_set(name: str, place: str) -> No
             {"https_proxy": "p", "no_proxy": "corp.lan"},
             {},
             dict.fromkeys(("no_proxy", "NO_PROXY"), f"own.lan,{ADDED}"),
-            id="Compose's own wins over .env",
+            id="Compose's own takes precedence over .env",
         ),
         pytest.param(
             None,
@@ -134,7 +134,7 @@ def test_what_is_there_already(environment: object, values: dict, client: dict, 
     assert seen(service(environment), values, client) == wanted
 
 
-def test_a_service_that_does_not_read_the_env_file_is_left_alone() -> None:
+def test_a_service_that_does_not_read_the_env_file_is_not_changed() -> None:
     assert seen(service(env_file=["other.env"]), {"HTTP_PROXY": PROXY}) is None
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is read out of the engine's answers and of dpkg's and apt's files."""
+"""Facts from the engine's answers, and from files of dpkg and apt."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ INSPECTED = {
 
 
 class Answers(he.Engine):
-    """An engine whose answers are given by path."""
+    """An engine with given answers by path."""
 
     def __init__(self, answers):
         """Keep the answers."""
@@ -65,12 +65,12 @@ RUNTIME = {"XDG_RUNTIME_DIR": "/run/containerd"}
 
 
 def run_nothing(_command):
-    """A runner where nothing is installed."""
+    """Return what a host without installed programs returns for commands."""
     return 127, "", "not found"
 
 
 def test_dpkg():
-    """Packages that are installed, held ones too, but not those of which settings only are left."""
+    """Return installed packages, including held ones, but not those with only configuration left."""
     names = ("docker-ce", "docker.io", "docker-cli", "nftables")
     assert he.parse_dpkg_status(DPKG, names) == {
         "docker-cli": "26.1.5+dfsg1-9+deb13u1", "docker-ce": "5:28.5.2-1~debian.13~trixie",
@@ -103,7 +103,7 @@ def test_dpkg():
     ],
 )
 def test_apt_sources(name, text, wanted):
-    """Both forms of apt's sources; what is switched off does not count, and no mirror's password leaves the host."""
+    """Read both forms of apt's sources, without disabled entries and without passwords of mirrors."""
     found = he.parse_apt_sources(name, text)
     assert [(entry["uri"], entry["suite"], entry["signed_by"]) for entry in found] == wanted
 
@@ -134,12 +134,12 @@ def test_apt_source_files(tmp_path):
     ],
 )
 def test_source(packages, version, binary, wanted):
-    """By package, and by what the engine calls itself."""
+    """Recognize the source by package, and by the name that the engine reports."""
     assert he.engine_source(packages, version, binary) == wanted
 
 
 def test_bare_host(tmp_path):
-    """Without Docker all is notified as missing, and nothing fails."""
+    """Without Docker, everything is reported as missing, and nothing fails."""
     found = he.engine_facts(he.Engine("unix://" + str(tmp_path / "none.sock")), run_nothing, tmp_path)
     assert (found["serves"], found["source"], found["compose"], found["managed"]) == (False, "none", None, False)
     assert (found["daemon_json"], found["containerd_conf"], found["containerd_environment"]) == ("", "", None)
@@ -147,7 +147,7 @@ def test_bare_host(tmp_path):
 
 
 def test_engine_of_the_role(tmp_path):
-    """Marker, settings' digests and pin are notified."""
+    """Report marker, digests of settings and pin."""
     for path, text in (
         ("etc/docker/.aztec_ops_prover", "abc\n"),
         ("etc/docker/daemon.json", "{}"),
@@ -176,7 +176,7 @@ class SlowInfo(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def address_string(self):
-        """A Unix socket has none."""
+        """A Unix socket does not have a host."""
         return ""
 
     def do_GET(self):
@@ -200,7 +200,7 @@ class SlowInfo(BaseHTTPRequestHandler):
     ],
 )
 def test_an_engine_that_takes_long_to_tell_of_itself_serves(tmp_path, monkeypatch, share, seen):
-    """/info has a share of its own, and an engine that answers is never taken as one that is down."""
+    """/info has its own share of the time, and an engine that responds is never reported as down."""
     monkeypatch.setattr(he, "INFO_TIMEOUT_FACTOR", share, raising=False)
 
     class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -224,7 +224,7 @@ def test_an_engine_that_takes_long_to_tell_of_itself_serves(tmp_path, monkeypatc
     ],
 )
 def test_rules_of_the_engine(tmp_path, folder, there, wanted):
-    """By the chain or the table that Docker makes, and in doubt as if they were there."""
+    """Check the chain or the table that Docker creates. In doubt, assume that they exist."""
     engine = Answers({"/version": {"Version": "28.5.2", "ApiVersion": "1.51"}, "/info": {}})
 
     def run(command):
@@ -243,7 +243,7 @@ def test_rules_of_the_engine(tmp_path, folder, there, wanted):
 
 
 def test_networks():
-    """Bridge networks only, with the bridge's name where it is set, and in any case that of its interface."""
+    """Return only bridge networks, with the bridge's name if it is set, and always that of its interface."""
     option = "com.docker.network.bridge.name"
     networks = [
         {"Name": "bridge", "Driver": "bridge", "Options": {option: "docker0", "com.docker.network.driver.mtu": "1400"},
@@ -275,7 +275,7 @@ def test_networks():
     ],
 )
 def test_containerd_environment(tmp_path, main_pid, environment, wanted):
-    """Of the unit's process, and of that what the role sets; {} where it is stopped, None where it is not seen."""
+    """Read what the role sets from the unit's process: {} if it is stopped, None if it is not visible."""
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     (tmp_path / "proc/42").mkdir(parents=True)
     if environment is not None:
@@ -284,7 +284,7 @@ def test_containerd_environment(tmp_path, main_pid, environment, wanted):
 
 
 def test_containerd_without_systemd(tmp_path):
-    """systemctl is not called where it may be missing: a module would end there."""
+    """systemctl is not called if it may be missing, because that would end the module."""
     called = []
     assert he.containerd_environment(lambda command: (called.append(command), "", ""), tmp_path) is None
     assert called == []
@@ -307,7 +307,7 @@ def test_translates_ipv6(version, daemon, wanted):
 
 
 def test_images():
-    """All that have a tag, by tag and by tag with digest; or those queried for that are here."""
+    """Return all images with a tag, by tag and by tag with digest, or the present ones of those in the query."""
     digests = ["a/b@sha256:dd", "c/d@sha256:ee"]
     image = {"Id": "sha256:aa", "RepoTags": ["a/b:1", "<none>:<none>"], "RepoDigests": digests}
     shown = {"id": "sha256:aa", "digests": digests}
@@ -317,7 +317,7 @@ def test_images():
 
 
 def test_container():
-    """What is shown holds nothing of the environment."""
+    """The output does not contain the environment."""
     shown = he.container_facts(INSPECTED, [])
     assert (shown["service"], shown["name"]) == ("prover-agent", "aztec-prover-agent-prover-agent-1")
     assert (shown["state"], shown["health"], shown["restarts"]) == ("running", "healthy", 2)
@@ -336,7 +336,7 @@ def test_container():
     ],
 )
 def test_container_address(networks, mode, wanted):
-    """The first address that there is."""
+    """Return the first address."""
     inspected = {"HostConfig": {"NetworkMode": mode}, "NetworkSettings": {"Networks": networks}}
     assert he.container_address(inspected) == wanted
 

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Engines that answer and cannot be used, hosts that are prepared for one, and settings that no engine starts with."""
+"""Engines that respond but cannot be used, prepared hosts, and settings with which no engine starts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
 
 COMMAND = ["/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
 SERVES = {"serves": True, "error": "", "compose": "2.26.1-4", "source": "docker-ce"}
-OURS = {**SERVES, "managed": True}
+MANAGED = {**SERVES, "managed": True}
 
 
-def look(system="debian 13", **engine):
-    """Return the look at a bare host, with these changes to what is said of its engine."""
+def bare_host(system="debian 13", **engine):
+    """Return the host info of a bare host, with these changes to its engine."""
     name, _sep, version = system.partition(" ")
     bare = {
         "serves": False, "error": "no such file or directory", "source": "none", "compose": None, "managed": False,
@@ -34,45 +34,50 @@ def look(system="debian 13", **engine):
 
 def plan(seen, source="docker", options=None, mirrors=None):
     """Return what is done, and why not."""
-    # What was there before these settings were looked at took no more than this.
+    # Callers without these settings do not pass them.
     more = [mirrors or [], options or {}] if mirrors or options else []
     found = engine_plan(seen, source, "", "https://download.docker.com/linux", *more)
     return found["action"], found.get("problems") or [found.get("problem")]
 
 
-# Each host, what is said of it, and the same host after somebody followed the remedy.
+# Each host, a part of its problem, and the same host after the remedy was applied.
 UNUSABLE = [
     pytest.param(
-        look(**{**SERVES, "source": "other"}, snap=True), "remove it with its containers (snap remove docker)", look(),
+        bare_host(**{**SERVES, "source": "other"}, snap=True),
+        "remove it with its containers (snap remove docker)",
+        bare_host(),
         id="snap",
     ),
-    pytest.param(look(snap=True), "snap remove docker", look(), id="snap that does not answer"),
+    pytest.param(bare_host(snap=True), "snap remove docker", bare_host(), id="snap that does not answer"),
     pytest.param(
-        look(**SERVES, desktop=True), "install Docker Engine instead", look(**SERVES), id="Docker Desktop"
+        bare_host(**SERVES, desktop=True), "install Docker Engine instead", bare_host(**SERVES), id="Docker Desktop"
     ),
     pytest.param(
-        look(**SERVES, security=["seccomp", "userns"]),
+        bare_host(**SERVES, security=["seccomp", "userns"]),
         "from /etc/docker/daemon.json or the unit's flags, and run systemctl restart docker.service",
-        look(**SERVES, security=["seccomp"]),
+        bare_host(**SERVES, security=["seccomp"]),
         id="userns-remap",
     ),
     pytest.param(
-        look(**SERVES, security=["rootless"]), "systemctl enable --now docker.service", look(**SERVES), id="rootless"
+        bare_host(**SERVES, security=["rootless"]),
+        "systemctl enable --now docker.service",
+        bare_host(**SERVES),
+        id="rootless",
     ),
     pytest.param(
-        look(**SERVES, security=["selinux"], selinux_enforcing=True),
+        bare_host(**SERVES, security=["selinux"], selinux_enforcing=True),
         "set selinux-enabled to false in /etc/docker/daemon.json",
-        look(**SERVES, selinux_enforcing=True),
+        bare_host(**SERVES, selinux_enforcing=True),
         id="SELinux",
     ),
-    pytest.param(look(**SERVES, systemd=False), "boot it with systemd", look(**SERVES), id="no systemd"),
-    pytest.param(look(systemd=False), "boot it with systemd", look(), id="no systemd and no engine"),
+    pytest.param(bare_host(**SERVES, systemd=False), "boot it with systemd", bare_host(**SERVES), id="no systemd"),
+    pytest.param(bare_host(systemd=False), "boot it with systemd", bare_host(), id="no systemd and no engine"),
 ]
 
 
 @pytest.mark.parametrize(("seen", "remedy", "after"), UNUSABLE)
 def test_unusable(seen, remedy, after):
-    """One line says what to do, and a host where that was done is taken."""
+    """One line contains the remedy, and a host where it was applied is accepted."""
     action, problems = plan(seen)
     assert action == "refuse"
     (problem,) = problems
@@ -84,36 +89,36 @@ def test_unusable(seen, remedy, after):
 @pytest.mark.parametrize(
     "seen",
     [
-        # What the role's own engine runs with, the role changes: or the remedy could never be followed.
-        look(**OURS, security=["userns"]),
-        look(**OURS, security=["selinux"], selinux_enforcing=True),
-        look(**SERVES, security=["selinux"]),
-        look(**SERVES, security=["apparmor", "seccomp", "cgroupns"]),
+        # The role changes the settings of its own engine. Otherwise the remedy could not be applied.
+        bare_host(**MANAGED, security=["userns"]),
+        bare_host(**MANAGED, security=["selinux"], selinux_enforcing=True),
+        bare_host(**SERVES, security=["selinux"]),
+        bare_host(**SERVES, security=["apparmor", "seccomp", "cgroupns"]),
     ],
 )
 def test_usable(seen):
-    """What is no hindrance is not refused."""
+    """A host without an obstacle is not refused."""
     assert plan(seen)[0] == "leave"
 
 
-@pytest.mark.parametrize("engine", [SERVES, OURS])
-def test_an_engine_that_tells_nothing_of_itself_is_left_as_it_is(engine):
-    """It is not installed again, and what it does not tell is not taken as not there."""
-    action, problems = plan(look(**{**engine, "error": "timed out"}, snap=True))
+@pytest.mark.parametrize("engine", [SERVES, MANAGED])
+def test_an_engine_that_does_not_report_its_state_is_not_changed(engine):
+    """It is not installed again, and what it does not report is not treated as missing."""
+    action, problems = plan(bare_host(**{**engine, "error": "timed out"}, snap=True))
     assert action == "refuse"
     assert problems == [
         "the engine responds but does not return its state (docker info: timed out): see systemctl status docker, and "
         "if it hangs, run systemctl restart docker on the host"
     ]
-    assert plan(look(**engine))[0] == "leave"
+    assert plan(bare_host(**engine))[0] == "leave"
 
 
-def test_all_that_is_wrong_is_said_at_once():
-    """An operator corrects a host once."""
-    action, problems = plan(look(systemd=False, snap=True))
+def test_all_problems_are_reported_at_once():
+    """An operator corrects a host only once."""
+    action, problems = plan(bare_host(systemd=False, snap=True))
     assert (action, len(problems)) == ("refuse", 2)
     names = ["data-root"]
-    action, problems = plan(look(packages={"runc": "1.1"}, daemon_json_names=names), options={"hosts": ["fd://"]})
+    action, problems = plan(bare_host(packages={"runc": "1.1"}, daemon_json_names=names), options={"hosts": ["fd://"]})
     assert (action, len(problems)) == ("refuse", 3)
 
 
@@ -129,19 +134,19 @@ def test_all_that_is_wrong_is_said_at_once():
     ],
 )
 def test_packages_in_the_way(source, packages, named, instead):
-    """They are named and stay; removing them, or the other source, is what helps."""
-    action, problems = plan(look(packages=packages), source)
+    """They are named and not removed. Removing them or setting the other source is the remedy."""
+    action, problems = plan(bare_host(packages=packages), source)
     assert action == "refuse"
     (problem,) = problems
     assert f"(apt-get remove {named}), or set " in problem
     assert instead in problem
-    assert plan(look(), source)[0] == "install"
-    assert plan(look(packages=packages), "distribution" if source == "docker" else "docker")[0] == "install"
+    assert plan(bare_host(), source)[0] == "install"
+    assert plan(bare_host(packages=packages), "distribution" if source == "docker" else "docker")[0] == "install"
 
 
 def test_packages_in_the_way_where_no_other_source_helps():
-    """Debian 12 has no Compose v2, so that its packages are no remedy."""
-    action, (problem,) = plan(look("debian 12", packages={"containerd": "1.6.20"}))
+    """Debian 12 has no Compose v2, so its packages are not a remedy."""
+    action, (problem,) = plan(bare_host("debian 12", packages={"containerd": "1.6.20"}))
     assert action == "refuse"
     assert problem.endswith("(apt-get remove containerd)")
 
@@ -149,16 +154,16 @@ def test_packages_in_the_way_where_no_other_source_helps():
 @pytest.mark.parametrize(
     ("source", "packages"),
     [
-        # Compose v1 is a program apart, and what the source's own packages brought is not in their way.
+        # Compose v1 is a separate program, and the source's own packages do not conflict.
         ("docker", {"docker-compose": "1.29.2-3"}),
         ("docker", {"containerd.io": "1.7.24-1", "runc": "1.1.15"}),
         ("distribution", {"containerd": "1.7.24", "runc": "1.1.15", "docker-compose": "2.26.1"}),
         ("distribution", {"docker.io": "26.1.5", "containerd": "1.7.24"}),
     ],
 )
-def test_packages_in_nobody_s_way(source, packages):
-    """They are no reason to refuse."""
-    assert plan(look(packages=packages), source)[0] == "install"
+def test_packages_that_do_not_conflict(source, packages):
+    """They are not a reason to refuse the host."""
+    assert plan(bare_host(packages=packages), source)[0] == "install"
 
 
 @pytest.mark.parametrize(
@@ -170,32 +175,32 @@ def test_packages_in_nobody_s_way(source, packages):
     ],
 )
 def test_prepared_daemon_json(names, options, lost):
-    """Settings that would be lost are named; the same ones given, or no file, is what helps."""
-    action, (problem,) = plan(look(daemon_json_names=names), options=options)
+    """Settings that would be lost are named. The remedy is to set the same ones, or to remove the file."""
+    action, (problem,) = plan(bare_host(daemon_json_names=names), options=options)
     assert action == "refuse"
     assert problem == (
         f"/etc/docker/daemon.json was there before the engine and sets {lost}: set the same in "
         "docker_engine_daemon_options, or remove the file"
     )
-    assert plan(look(daemon_json_names=names), options={**options, lost: "x"})[0] == "install"
-    assert plan(look(), options=options)[0] == "install"
+    assert plan(bare_host(daemon_json_names=names), options={**options, lost: "x"})[0] == "install"
+    assert plan(bare_host(), options=options)[0] == "install"
 
 
 def test_prepared_daemon_json_that_is_none():
     """A file that no engine could read is the operator's."""
-    action, (problem,) = plan(look(daemon_json_names=None))
+    action, (problem,) = plan(bare_host(daemon_json_names=None))
     assert (action, problem.rpartition(": ")[2]) == ("refuse", "correct it, or remove it")
 
 
 def test_daemon_json_of_an_engine_is_not_prepared():
-    """The role's own is written again, and that of somebody else's engine is left."""
-    assert plan(look(**OURS, daemon_json_names=["data-root"]))[0] == "leave"
-    assert plan(look(**SERVES, daemon_json_names=["data-root"]))[0] == "leave"
-    assert plan(look(source="docker-ce", daemon_json_names=["data-root"]))[0] == "install"
-    assert plan(look(daemon_json_names=["registry-mirrors"]), mirrors=["http://a"])[0] == "install"
+    """The role's file is written again. That of an unmanaged engine is not changed."""
+    assert plan(bare_host(**MANAGED, daemon_json_names=["data-root"]))[0] == "leave"
+    assert plan(bare_host(**SERVES, daemon_json_names=["data-root"]))[0] == "leave"
+    assert plan(bare_host(source="docker-ce", daemon_json_names=["data-root"]))[0] == "install"
+    assert plan(bare_host(daemon_json_names=["registry-mirrors"]), mirrors=["http://a"])[0] == "install"
 
 
-@pytest.mark.parametrize("seen", [look(), look(**OURS)], ids=["new", "ours"])
+@pytest.mark.parametrize("seen", [bare_host(), bare_host(**MANAGED)], ids=["new", "managed"])
 @pytest.mark.parametrize(
     ("options", "flags", "words"),
     [
@@ -214,7 +219,7 @@ def test_daemon_json_of_an_engine_is_not_prepared():
     ],
 )
 def test_settings_that_the_engine_would_not_start_with(seen, options, flags, words):
-    """They are refused before anything is touched, and taking them or the flag out helps."""
+    """They are rejected before any change. Removing them or the flag is the remedy."""
     options = {"mtu": 1400, **options}
     conflicting = {**seen, "engine": {**seen["engine"], "command": ["/usr/bin/dockerd", *flags]}}
     action, problems = plan(conflicting, options=options)
@@ -243,20 +248,20 @@ def test_settings_that_the_engine_would_not_start_with(seen, options, flags, wor
     ],
 )
 def test_settings_and_flags_that_go_together(options, flags):
-    """What dockerd takes is not refused."""
-    assert plan(look(**OURS, command=["/usr/bin/dockerd", *flags]), options=options)[0] == "leave"
+    """Settings that dockerd accepts are accepted."""
+    assert plan(bare_host(**MANAGED, command=["/usr/bin/dockerd", *flags]), options=options)[0] == "leave"
 
 
 def test_somebody_else_s_engine_has_its_own_settings():
-    """None are written to it, so that none are judged."""
-    assert plan(look(**SERVES), options={"hosts": ["tcp://127.0.0.1:2375"]})[0] == "leave"
+    """No options are written to it, so none are checked."""
+    assert plan(bare_host(**SERVES), options={"hosts": ["tcp://127.0.0.1:2375"]})[0] == "leave"
 
 
 def test_selinux_enabled_is_refused_where_it_is_enforcing():
-    """Elsewhere it means nothing."""
+    """It has no meaning elsewhere."""
     options = {"selinux-enabled": True}
-    assert plan(look(), options=options)[0] == "install"
-    action, (problem,) = plan(look(selinux_enforcing=True), options=options)
+    assert plan(bare_host(), options=options)[0] == "install"
+    action, (problem,) = plan(bare_host(selinux_enforcing=True), options=options)
     assert (action, problem.rpartition(": ")[2]) == ("refuse", "remove it from docker_engine_daemon_options")
 
 
@@ -272,7 +277,7 @@ def test_selinux_enabled_is_refused_where_it_is_enforcing():
     ],
 )
 def test_another_log_driver_has_its_own_options(options, log_opts):
-    """json-file's are none of journald's, and an engine with them does not start."""
+    """Options of json-file are not valid for journald, and an engine with them does not start."""
     daemon = daemon_settings([], options)
     assert daemon["log-driver"] == options["log-driver"]
     assert daemon.get("log-opts") == log_opts
@@ -290,12 +295,12 @@ def test_another_log_driver_has_its_own_options(options, log_opts):
     ],
 )
 def test_only_dockerd_checks_settings(command, check):
-    """Another program that a unit runs may do anything with the flag of the check."""
-    assert validation_command(look(command=command)) == f"{check} --validate --config-file %s"
+    """Other programs that a unit runs may interpret the flag of the check differently."""
+    assert validation_command(bare_host(command=command)) == f"{check} --validate --config-file %s"
 
 
 def test_flags():
-    """Of words alone that are flags."""
+    """Only words that are flags count."""
     found = flags_of([*COMMAND, "-H", "tcp://127.0.0.1:2375", "-D", "--label=a=--b", "--mtu", "1400"])
     assert found == ["host", "containerd", "debug", "label", "mtu"]
 
@@ -359,7 +364,7 @@ DROP_INS = "etc/systemd/system/docker.service.d"
     ],
 )
 def test_command_of_the_unit(tmp_path, files, wanted):
-    """As systemd would start it."""
+    """Start it as systemd does."""
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -384,7 +389,7 @@ def test_masked_unit(tmp_path):
     ],
 )
 def test_command_without_secrets(word, shown):
-    """Host info contains none."""
+    """Host info does not contain them."""
     assert he.redact_argument(word) == shown
 
 
@@ -400,10 +405,10 @@ def test_options_of_the_daemon(text, options):
 
 
 class Answers(he.Engine):
-    """An engine whose answers are given by path."""
+    """An engine with given answers by path."""
 
     def __init__(self, info):
-        """Keep what it says of itself."""
+        """Store its answer at /info."""
         super().__init__()
         self.info = info
 
@@ -413,12 +418,12 @@ class Answers(he.Engine):
 
 
 def facts(engine, tmp_path):
-    """Return all that is told of an engine."""
+    """Return the facts of an engine."""
     return he.engine_facts(engine, lambda _command: (127, "", ""), tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("info", "told"),
+    ("info", "expected"),
     [
         ({"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}, {"snap": True}),
         ({"OperatingSystem": "Docker Desktop"}, {"desktop": True}),
@@ -427,16 +432,16 @@ def facts(engine, tmp_path):
         ({"SecurityOptions": None, "DockerRootDir": "/var/lib/docker"}, {"security": [], "snap": False}),
     ],
 )
-def test_what_an_engine_says_of_itself(tmp_path, info, told):
-    """Each kind that cannot be used by what the engine's API says."""
+def test_what_an_engine_reports(tmp_path, info, expected):
+    """Recognize each kind that cannot be used by the answers of the engine's API."""
     found = facts(Answers(info), tmp_path)
-    assert {name: found[name] for name in told} == told
+    assert {name: found[name] for name in expected} == expected
 
 
-def test_what_a_host_says(tmp_path):
-    """Its files say it where no engine answers."""
-    nobody = he.Engine("unix://" + str(tmp_path / "none.sock"))
-    found = facts(nobody, tmp_path)
+def test_what_the_files_of_a_host_show(tmp_path):
+    """Read it from files if no engine responds."""
+    no_engine = he.Engine("unix://" + str(tmp_path / "none.sock"))
+    found = facts(no_engine, tmp_path)
     assert (found["snap"], found["systemd"], found["selinux_enforcing"]) == (False, False, False)
     assert (found["daemon_json_names"], found["command"]) == ([], COMMAND)
     for path, text in (
@@ -445,6 +450,6 @@ def test_what_a_host_says(tmp_path):
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
-    found = facts(nobody, tmp_path)
+    found = facts(no_engine, tmp_path)
     assert (found["snap"], found["systemd"], found["selinux_enforcing"]) == (True, True, True)
     assert found["daemon_json_names"] == ["mtu"]

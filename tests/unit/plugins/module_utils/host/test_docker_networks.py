@@ -135,7 +135,7 @@ NEAR = ["10.9.0.0", "10.9.0.4/30", "10.9.0.5", "10.9.0.8/29", "10.9.4.0/25", "10
 
 @pytest.mark.parametrize("count", range(len(NEAR) + 1))
 def test_free_subnet_is_the_first_that_overlaps_nothing(count: int) -> None:
-    """In whatever order, with networks in each other, and at the end of all addresses."""
+    """In any order, with nested networks, and at the end of the address space."""
     subnets = [one for base, size in POOLS for one in ip_network(base).subnets(new_prefix=size)]
     for taken in itertools.combinations([*NEAR, "255.255.255.0/25", "255.255.255.255"], count):
         used = [ip_network(one) for one in taken]

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is read of a host's processors, memory, disks and link, from recorded and made-up kernel files."""
+"""Processors, memory, disks and link of a host, from recorded and made-up kernel files."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_memory(meminfo, wanted):
     ],
 )
 def test_cpuinfo(text, cores, flags):
-    """Cores are notified apart by socket and number, features are every processor's; what is not named is unknown."""
+    """Distinguish cores by socket and number. Features are those of all processors. Missing names are unknown."""
     found = hw.parse_cpuinfo(text)
     assert found["cores"] == cores
     assert found["cpu_flags"] == flags
@@ -137,12 +137,12 @@ def disk_tree(root: Path) -> Path:
     ],
 )
 def test_block_kind(tmp_path, device, wanted):
-    """The kind of a disk is that of real hardware. Of several disks, the slowest counts, and unknown before all."""
+    """The kind of a disk is that of its hardware. Of several disks, the slowest counts, and unknown first."""
     assert hw.block_kind(disk_tree(tmp_path) / device) == wanted
 
 
 def test_disk_of_a_path_to_come(tmp_path):
-    """A path that is not there yet has the disk of the nearest directory above."""
+    """A path that does not exist yet has the disk of the nearest directory above."""
     found = hw.disk(tmp_path, "/opt/aztec/prover-node/data")
     assert found["size_bytes"] >= found["free_bytes"] > 0
     assert found["kind"] in hw.KIND_RANK
@@ -182,7 +182,7 @@ def test_link(tmp_path, speed, wanted):
     ],
 )
 def test_operating_system(tmp_path, text, wanted):
-    """os-release with quotes of either kind; Debian's testing has no number."""
+    """Read os-release with both kinds of quotes. Debian's testing does not have a number."""
     put(tmp_path, "etc/os-release", text)
     found = hw.operating_system(tmp_path)
     assert (found["id"], found["version_id"], found["codename"]) == wanted

@@ -79,7 +79,7 @@ def host(root: Path, cgroup: str, mounts: str, limits: dict[str, object]) -> Pat
             8,
             id="v2 nested, own",
         ),
-        # v1 tells a limit from above that cannot be seen from inside.
+        # v1 reports a limit of a parent that is not visible from inside.
         pytest.param(
             ON_V1.format(path="/"),
             V1.format(root="/"),
@@ -101,7 +101,7 @@ def host(root: Path, cgroup: str, mounts: str, limits: dict[str, object]) -> Pat
         # Outside of the namespace, or hidden: what is at the mount counts.
         pytest.param("0::/../..\n", V2.format(root="/"), {"memory.max": 16 * GIB}, 16, id="outside"),
         pytest.param("", "", {"memory.max": 16 * GIB}, 16, id="nothing shown"),
-        # More than there is limits nothing.
+        # A limit above the machine's memory has no effect.
         pytest.param("0::/\n", V2.format(root="/"), {"memory.max": 128 * GIB}, 64, id="above the memory"),
     ],
 )

@@ -80,12 +80,12 @@ def test_parse_time(text, wanted):
     ],
 )
 def test_contact_by_ss(host, wanted):
-    """The kernel's own word on when data last came; a connection that never brought any proves nothing."""
+    """Use the kernel's time of the last data. A connection without data does not prove anything."""
     assert hp.latest_connection(SS, host, PORT, NOW)[0] == pytest.approx(wanted)
 
 
 def test_contact_by_table():
-    """A connection closed 12 s ago; those that hang, and those to somebody else, do not count."""
+    """Count a connection that closed 12 s ago, but not those that hang or go to other peers."""
     at, source = hp.latest_table_entry(parse_sockets(TABLE), HOST, PORT, NOW)
     assert at == pytest.approx(NOW - 60 + 47.91)
     assert source == "connection"
@@ -123,7 +123,7 @@ def test_is_broker(address, host, wanted):
     ],
 )
 def test_broker_contact(connection_age, log, poll, state, error):
-    """Lost is what was not seen for long, or what failed after it was seen."""
+    """A broker is lost if it was not seen for long, or failed after it was seen."""
     seen = (0.0, "") if connection_age is None else (NOW - connection_age, "connection")
     found = hp.broker_contact(seen, hp.split_log(log), PORT, {"PROVER_AGENT_POLL_INTERVAL_MS": poll}, NOW)
     assert (found["state"], found["error"]) == (state, error)
@@ -189,7 +189,7 @@ def test_agent_methods(method, count, wanted):
     ],
 )
 def test_mask(text, secrets, wanted):
-    """Nothing of a URL but its host, and of an L1's URL not even that."""
+    """Show only the host of a URL, and nothing of an L1 URL."""
     redactor = hp.environment_redactor({f"API_KEY_{number}": secret for number, secret in enumerate(secrets)})
     assert redact_patterns(redactor(text)) == wanted
 
@@ -224,7 +224,7 @@ def test_secrets_of_an_environment():
     ],
 )
 def test_registry(tmp_path, env, arguments, files, wanted):
-    """As the node itself finds it."""
+    """Find it as the node does."""
     for path, content in files.items():
         target = tmp_path / "proc/42/root" / path
         target.parent.mkdir(parents=True)
@@ -235,7 +235,7 @@ def test_registry(tmp_path, env, arguments, files, wanted):
 
 @pytest.fixture(name="rpc_server")
 def fixture_rpc_server():
-    """A JSON-RPC server of this test; gives a starter that takes answers by method and gives a URL."""
+    """Return a function that starts a JSON-RPC server with answers by method and returns its URL."""
     servers = []
 
     def start(answers: dict) -> str:
@@ -286,7 +286,7 @@ ROLLUP = {"eth_blockNumber": "0x7b", hp.CANONICAL_ROLLUP: word(0x322813FD9A801C5
     ],
 )
 def test_l1_tips(rpc_server, answers, registry, wanted):
-    """Checkpoints where the rollup counts in them, blocks for 2.1; an error contains no part of the URL."""
+    """Return checkpoints if the rollup has them, and blocks for 2.1. An error contains no part of the URL."""
     found = hp.l1_tips([rpc_server(answers) + "S3cretPath"], registry)
     assert (found["block"], found["unit"], found["pending"], found["proven"], found["error"]) == wanted
 
@@ -426,7 +426,7 @@ def test_roots_of_the_rollup(rpc_server, answers: dict, wanted: list) -> None:
 
 
 def test_l1_tips_name_the_rollup(rpc_server) -> None:
-    """Its address and its roots stand next to the tips, also where it does not tell its blocks."""
+    """Its address and its roots are next to the tips, even if it does not report its blocks."""
     answers = {**ROLLUP, "0x93": word(5)}
     found = hp.l1_tips([rpc_server(answers)], "0x1", SLOTS)
     assert found["rollup"] == "0x322813fd9a801c5507c9de605d63cea4f2ce6c44"
@@ -515,7 +515,7 @@ class LogEngine:
         ("prover-node", {}, {}, "standby", 404),
         # A program that answers as one that works is not queried anything more, and its log is not searched.
         ("prover-broker", {"x_aztec_packageversion": "4.1.2"}, {}, None, None),
-        # A node whose questions are refused: its log states whether it has stopped its work.
+        # A node that rejects queries: its log shows whether it has stopped its work.
         ("prover-node", {"x_aztec_packageversion": "4.1.2"}, {"l2_tips": "node_getL2Tips"}, "standby", None),
     ],
 )
@@ -564,7 +564,7 @@ INSPECTED = {
 
 
 def test_clients_of_a_broker(tmp_path) -> None:
-    """Those from outside that have or had a connection, once each, without its neighbours and its own servers."""
+    """Return each outside address with a connection once, without neighbours and its own servers."""
     folder = tmp_path / "proc/7/net"
     folder.mkdir(parents=True)
     (folder / "tcp").write_text(CLIENTS)
@@ -575,6 +575,6 @@ def test_clients_of_a_broker(tmp_path) -> None:
 
 
 def test_subnets_of_a_container() -> None:
-    """Both families; a network without an address of a family has none."""
+    """Return both families. A network without an address of a family has none."""
     assert [str(one) for one in hp.container_subnets(INSPECTED)] == ["172.18.0.0/16", "fd31::/64"]
     assert hp.container_subnets({}) == []

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Querying registries for images over HTTP, with and without a token, and what becomes of the answers."""
+"""Querying registries for images over HTTP, with and without a token, and processing the answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANSWERS = {"/v2/azteclabs/aztec/manifests/6.0.0": 200, "/v2/busy/aztec/manifests
 
 
 class Server(BaseHTTPRequestHandler):
-    """A registry: below /token/ it requires a token for all that it tells, below /login/ a login."""
+    """A registry. Paths below /token/ require a token, and paths below /login/ a login."""
 
     def do_GET(self) -> None:
         """Return a token to everybody."""
@@ -124,7 +124,7 @@ def test_one_place_that_has_it_is_enough_and_silence_is_not_answer(served: str, 
     [
         ([], "", False),
         (["/empty"], "/token", False),
-        # As on a host that has no engine yet, and will reach Docker Hub by the engine's proxy only.
+        # As on a host without an engine, which can only reach Docker Hub by the engine's proxy.
         (["/empty"], None, None),
         (["/empty"], "/login", None),
         (["/login", None], "/token", None),
@@ -156,7 +156,7 @@ MISSING = {"image": IMAGE, "found": False, "missing_at": ["registry-1.docker.io"
 
 
 def problems(answer: dict, here: tuple = (), settings: tuple = ()) -> list[str]:
-    """Return the lines where the node's host asked; here: the hosts that have the image."""
+    """Return the lines if the node's host queried the registry. here: the hosts that have the image."""
     host_infos = {host: {"images": {IMAGE: {}} if host in here else {}, "registry": []} for host in FLEET["hosts"]}
     host_infos["node-1"]["registry"] = [answer]
     found = registry_problems({**host_infos, "agent-2": None}, FLEET, settings)

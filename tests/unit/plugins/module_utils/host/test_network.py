@@ -57,7 +57,7 @@ def test_parse_sockets():
 
 
 def test_listening(tmp_path):
-    """TCP that listens and UDP that takes from anybody, with the process that holds it."""
+    """Return listening TCP and unconnected UDP sockets, with their process."""
     folder = tmp_path / "proc/net"
     folder.mkdir(parents=True)
     (folder / "tcp6").write_text(TCP6)
@@ -75,7 +75,7 @@ def test_listening(tmp_path):
 
 
 def test_parse_if_inet6():
-    """Global addresses; neither lo, link-local, tentative nor failed ones."""
+    """Return global addresses, without lo, link-local, tentative and failed ones."""
     text = (
         "fd310000007700000000000000000011 02 40 00 80     eth0\n"
         "fe800000000000000042acfffe110002 02 40 20 80     eth0\n"
@@ -104,7 +104,7 @@ def test_interfaces(tmp_path):
     ],
 )
 def test_nonlocal_bind(tmp_path, settings, file, wanted):
-    """Both families now, and the file that makes it last."""
+    """Set both families now, and write the file that keeps it after a reboot."""
     for family, text in settings.items():
         (tmp_path / f"proc/sys/net/{family}").mkdir(parents=True)
         (tmp_path / f"proc/sys/net/{family}/ip_nonlocal_bind").write_text(text)
@@ -116,7 +116,7 @@ def test_nonlocal_bind(tmp_path, settings, file, wanted):
 
 @pytest.fixture(name="server")
 def fixture_server():
-    """A server on loopback that answers each connection with the bytes given; gives its port."""
+    """Return the port of a server on loopback that answers each connection with the given bytes."""
     sockets = []
 
     def start(answer: bytes) -> int:
@@ -142,26 +142,26 @@ def fixture_server():
 
 
 def test_connection_that_answers(server):
-    """The answer's status, and the address that was spoken from."""
+    """Return the status of the answer, and the source address."""
     found = net.try_connection("127.0.0.1", server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"), 2)
     assert (found["ok"], found["status"], found["source"], found["error"]) == (True, 200, "127.0.0.1", "")
 
 
 def test_a_server_that_is_not_broker_does_not_count(server):
-    """The guide's own call gets a 405 and exits with 0; here it counts for nothing."""
+    """The command in the guide gets a 405 and exits with 0, which does not count here."""
     found = net.try_connection("127.0.0.1", server(b"HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"), 2)
     assert (found["ok"], found["status"], found["error"]) == (False, 405, "returns 405 for /status")
 
 
 def test_connection_to_no_http(server):
-    """A server that speaks something else is not ok."""
+    """A server of another protocol is not ok."""
     found = net.try_connection("127.0.0.1", server(b"SSH-2.0-OpenSSH\r\n"), 2)
     assert not found["ok"]
     assert found["error"]
 
 
 def test_connection_refused():
-    """A refused one still tells where it would have come from."""
+    """A rejected one still reports its source."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     found = net.try_connection("[127.0.0.1]", port, 2)

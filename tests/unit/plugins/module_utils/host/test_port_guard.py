@@ -213,5 +213,5 @@ def test_nft_and_its_version(tmp_path: Path, folder: str) -> None:
 
 def test_those_who_try_are_named(root: Path) -> None:
     assert facts(root, {**STATE, "denied": ["10.0.0.9"]}) == {**WELL, "denied": ["10.0.0.9"]}
-    # The daemon of an earlier version does not say.
+    # The daemon of an earlier version does not report it.
     assert facts(root)["denied"] == []

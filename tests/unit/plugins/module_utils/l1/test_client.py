@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How L1 clients are queried, what of their answers is understood, and what of it is shown."""
+"""How L1 clients are queried, how their answers are parsed, and what is shown."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def test_an_answer_without_a_trace_is_not_taken_for_one(scripted) -> None:
         returns_trace(client(scripted((403, b"<html>"))), "trace_transaction", "0x7")
     with pytest.raises(RequestError, match="returns 500 Internal Server Error"):
         returns_trace(client(scripted((500, CALLS[:-1]))), "trace_transaction", "0x7")
-    # Whatever a body is that comes with another status.
+    # Any body with another status.
     assert returns_trace(client(scripted((500, CALLS))), "trace_transaction", "0x7") is False
     with pytest.raises(RequestError, match="returns HTML instead of JSON"):
         returns_trace(client(scripted((200, b"<html>"))), "trace_transaction", "0x7")
@@ -394,7 +394,7 @@ NO_DEBUG = "rejects debug_traceTransaction: no such method S3cretPath"
         ({"head": 24, "full": (7, 20), "traced": (BY_TRACE,)}, 7, "trace_transaction", "", None, 8),
         ({"head": 500, "full": (200, 495), "traced": (BY_TRACE,)}, 495, "trace_transaction", "", None, 17),
         ({"head": 1, "full": (1,), "traced": (BY_TRACE,)}, 1, "trace_transaction", "", None, 2),
-        # What is the oldest and the newest at once is tried once.
+        # A block that is both the oldest and the newest is tried once.
         ({"head": 1, "full": (1,)}, 1, "", "", f"{NO_TRACE}; {NO_DEBUG}", 4),
         ({"head": 0}, None, "", "", None, 0),
         ({"head": 500, "full": (200,), "traced": (BY_TRACE,)}, None, "", "", None, 2 * TRACE_SEARCH),
@@ -412,7 +412,7 @@ def test_an_old_transaction_is_looked_for(scripted, chain: dict, block, method, 
 
 
 def test_a_client_that_stops_answering_is_not_seen_to_trace(scripted) -> None:
-    """Earlier results count, also of an execution client."""
+    """Earlier results count, including those of an execution client."""
     chain, head = (200, b'{"result": "0x1"}'), (200, b'{"result": {"number": "0x5", "timestamp": "0x1"}}')
     gone = (200, b"<html>")
     no_targets = {"consensus": [], "signer": [], "registry": "", "addresses": [], "seconds": 5}

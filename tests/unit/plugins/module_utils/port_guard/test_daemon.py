@@ -186,7 +186,7 @@ def nftables(*answers: bytes) -> tuple[daemon.Nftables, Netlink]:
 
 
 class Shared:
-    """libnftables.so as far as a context is made: it opens one socket, next to those that are there."""
+    """libnftables.so up to the creation of a context: it opens one socket, in addition to the existing ones."""
 
     def __init__(self, name: str) -> None:
         assert name == "libnftables.so.1"
@@ -227,7 +227,7 @@ def test_the_library_s_socket_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Opened:
-    """A socket that notes how it was made."""
+    """A socket that records its arguments."""
 
     def __init__(self, *kind: int) -> None:
         self.did: list[tuple] = [kind]
@@ -284,7 +284,7 @@ def test_first_error_of_a_batch(answers: list[bytes], number: int) -> None:
 
 
 class Library:
-    """libnftables.so with its answers given."""
+    """libnftables.so with given answers."""
 
     def __init__(self, code: int, output: bytes | None = None, errors: bytes | None = None) -> None:
         self.code, self.output, self.errors, self.commands = code, output, errors, []
@@ -337,7 +337,7 @@ def test_attributes_of_an_has_owner_table() -> None:
 
 
 class Tried:
-    """Answers one batch and notes that it was closed."""
+    """Answer one batch and record that it was closed."""
 
     def __init__(self, number: int) -> None:
         self.number, self.closed, self.messages = number, False, ()
@@ -372,7 +372,7 @@ def test_a_process_that_may_not_speak_to_nf_tables(monkeypatch: pytest.MonkeyPat
 
 
 class Kernel:
-    """Holds the two tables as listings, takes commands as Nftables does."""
+    """Keep the two tables as listings, and accept commands as Nftables does."""
 
     def __init__(self) -> None:
         self.tables: dict[str, str] = {}
@@ -537,7 +537,7 @@ def test_restore(kernel: Kernel, rules: Path, capsys: pytest.CaptureFixture, har
 
 
 class Log:
-    """A stream that gives on only what was flushed, as a pipe to the journal does."""
+    """A stream that only passes on flushed text, as a pipe to the journal does."""
 
     def __init__(self) -> None:
         self.waits, self.text = "", ""
@@ -662,7 +662,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class Answers:
-    """A guard that states which command it was queried."""
+    """A guard that returns the command it received."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -773,7 +773,7 @@ class Ended(Exception):
 
 
 class Serving:
-    """What serve() does, with the sockets and what is ready on them given."""
+    """What serve() does with given sockets and given events."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, kernel: Kernel, persists: bool, *ready: tuple[str, ...]

@@ -565,7 +565,7 @@ def test_drop_in_stops_no_running_docker() -> None:
     assert {"Wants=aztec-port-guard.service", "After=aztec-port-guard.service"} <= set(text.splitlines())
 
 
-# Sources that were taken off a list
+# Sources that were removed from a list
 
 REMOVED = guard.section_of("a", [{"port": 1, "sources": ["10.0.0.2"], "removed": ["10.0.0.3", "fd00::3"]}], [])
 

@@ -110,7 +110,7 @@ def test_the_networks_of_a_version(version: str, line: str, accepted: list, refu
 
 
 @pytest.mark.parametrize("line", RELEASES)
-def test_every_line_says_everything(line: str) -> None:
+def test_every_line_has_all_values(line: str) -> None:
     release = FilterModule().filters()["release"](f"{line}.0" if line.count(".") else f"{line}.0.0")
     assert set(release) == {
         "line",
@@ -169,7 +169,7 @@ def test_what_the_lines_differ_in() -> None:
 
 
 def test_the_files_of_the_crs() -> None:
-    """Sizes as the program asks for them: bb.js 4.1.2 wants one point more than 5.0.0."""
+    """Check the sizes that the program reads: bb.js 4.1.2 reads one point more than 5.0.0."""
     sizes = {line: {file.name: file.least_bytes for file in release.crs_files} for line, release in RELEASES.items()}
     four = {"bn254_g1.dat": 1073741856, "bn254_g2.dat": 128, "grumpkin_g1.flat.dat": 16777280}
     five = {"bn254_g1_compressed.dat": 1073741824, "bn254_g2.dat": 128, "grumpkin_g1_v2.flat.dat": 16777216}

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Keys that GnuPG made come out as they went in, and a second key in no form of armor or packet comes along."""
+"""Keys of GnuPG stay as they are, and no form of armor or packet adds a second key."""
 
 from __future__ import annotations
 
@@ -108,14 +108,14 @@ SAME = {
 
 
 @pytest.mark.parametrize("text", SAME.values(), ids=SAME)
-def test_what_comes_out_is_the_key_alone(text: str) -> None:
-    """However it is written and whatever comes with it: byte for byte what GnuPG writes of the key alone."""
+def test_the_result_is_only_the_key(text: str) -> None:
+    """In any form and with anything next to it: byte for byte what GnuPG exports of only this key."""
     assert trusted_key(text, ONE) == ONE_KEY
 
 
 @pytest.mark.parametrize("length", [191, 192, 255, 256, 8383, 8384, 65535, 65536])
 def test_packets_of_all_lengths(length: int) -> None:
-    """User attributes, which may be pictures, come out whole from each form of header."""
+    """User attributes, which may be pictures, are complete with each form of header."""
     for tag, writes in ((17, (new_packet, five_octets)), (13, (packet, new_packet, five_octets))):
         for write in writes:
             text = trusted_key(armor(packet(6, ONE_BODY) + write(tag, b"x" * length)), ONE)
@@ -134,7 +134,7 @@ def test_packets_of_all_lengths(length: int) -> None:
     ],
 )
 def test_headers(tag: int, length: int, header: bytes) -> None:
-    """Of the old format with as few bytes as possible; of the new one if the old one has no such tag."""
+    """Use the shortest old format, or the new one if the old one does not have the tag."""
     assert packet(tag, bytes(length)) == header + bytes(length)
 
 
@@ -167,7 +167,7 @@ REFUSED = {
     "one byte of partial length": (armor(bytes([0xC6, 224]) + b"\x04"), "partial length"),
     "unknown length": (armor(bytes([0x9B]) + b"\x04"), "unknown length"),
     "empty block": (armor(b""), NOT_PRIMARY),
-    "user ID alone": (armor(packet(13, b"somebody")), NOT_PRIMARY),
+    "only a user ID": (armor(packet(13, b"somebody")), NOT_PRIMARY),
     "user ID before the key": (armor(packet(13, b"somebody") + ONE_DATA), NOT_PRIMARY),
     "second primary key": (armor(ONE_DATA + TWO_DATA), NOT_PRIMARY),
     "second primary key before": (armor(TWO_DATA + ONE_DATA), NOT_PRIMARY),
@@ -185,7 +185,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("text", "word"), REFUSED.values(), ids=REFUSED)
 def test_refused(text: str, word: str) -> None:
-    """Anything else is refused in one line, and nothing comes out."""
+    """Anything else is rejected with one line, without a result."""
     with pytest.raises(ValueError, match=word):
         trusted_key(text, ONE)
     checked = checked_key(text, ONE)
@@ -194,7 +194,7 @@ def test_refused(text: str, word: str) -> None:
     assert "\n" not in checked["problem"]
 
 
-# Forms of a block that some verifier of apt reads, as the real test of apt shows.
+# Forms of a block that some verifiers of apt read, as the test with the real apt shows.
 HIDDEN = {
     "blank behind the dashes": TWO_KEY.replace(BEGIN, f"{BEGIN} "),
     "tab behind the dashes": TWO_KEY.replace(BEGIN, f"{BEGIN}\t"),
@@ -215,7 +215,7 @@ HIDDEN = {
 @pytest.mark.parametrize("hidden", HIDDEN.values(), ids=HIDDEN)
 @pytest.mark.parametrize("place", ["before", "after", "inside"])
 def test_hidden_second_key(hidden: str, place: str) -> None:
-    """A second key before, behind or inside the right one's block is refused in each of these forms."""
+    """Reject a second key before, after or inside the block of the right one, in each of these forms."""
     text = {
         "before": hidden + ONE_KEY,
         "after": ONE_KEY + hidden,

@@ -54,17 +54,17 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         (look("debian 13", apparmor=True), "distribution", "", "install", [*DEBIAN, "apparmor"]),
         (look(), "docker", "28.5.2", "install", ["docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *DOCKER[2:]]),
         (look(), "distribution", "26.1.5", "install", ["docker.io=26.1.5*", *DEBIAN[1:]]),
-        # engines that serve
+        # running engines
         (look(source="docker-ce", **SERVES), "docker", "", "leave", []),
         (look(source="docker.io", **SERVES), "docker", "", "leave", []),
         (look("fedora 42", source="other", **SERVES), "docker", "", "leave", []),
         (look(source="docker-ce", **SERVES), "docker", "27.0.0", "leave", []),
         (look("debian 12", source="docker-ce", **{**SERVES, "compose": "v2.20.0"}), "docker", "", "leave", []),
-        # engines that serve without a Compose that is new enough
+        # running engines without a recent Compose
         (look(source="docker-ce", **{**SERVES, "compose": "2.19.1"}), "docker", "", "compose", DOCKER[3:]),
         (look(source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", DEBIAN[1:]),
         (look("ubuntu 24.04", source="docker.io", **{**SERVES, "compose": None}), "docker", "", "compose", UBUNTU[1:]),
-        # this role's own
+        # engines that the role manages
         (look(source="docker-ce", managed=True, **SERVES), "docker", "", "leave", []),
         (look(source="docker-ce", managed=True), "docker", "", "install", DOCKER),
         (look(source="none", managed=True), "distribution", "", "install", DEBIAN),
@@ -75,12 +75,12 @@ SERVES = {"serves": True, "error": "", "compose": "2.26.1-4"}
         ),
         (look(source="docker-ce", managed=True, pin="5:28.5.1-*", **SERVES), "docker", "", "install", DOCKER),
         (look(source="docker.io", managed=True, **SERVES), "docker", "28.5.2", "leave", []),
-        # the same source's package that is there and stands still
+        # the same source's package that is installed but not running
         (look(source="docker.io"), "distribution", "", "install", DEBIAN),
     ],
 )
 def test_plan(seen, source, version, action, packages):
-    """What serves is left; what is missing is installed."""
+    """A running engine is not changed. A missing one is installed."""
     plan = engine_plan(seen, source, version, APT_URL)
     assert (plan["action"], plan["packages"], plan["problems"]) == (action, packages, [])
 
@@ -107,7 +107,7 @@ def test_plan(seen, source, version, action, packages):
     ],
 )
 def test_refused(seen, source, words):
-    """What cannot be made to serve is told in one line with what to do."""
+    """Report a host that cannot get an engine in one line, with the remedy."""
     plan = engine_plan(seen, source, "", APT_URL)
     assert plan["action"] == "refuse"
     (problem,) = plan["problems"]
@@ -134,7 +134,7 @@ def entry(path=LIST, uri=URL, suite="any", signed_by=""):
         ([entry(), entry(suite="older")], [LIST]),
         ([entry(), entry()], [LIST]),
         ([entry(), entry("/etc/apt/sources.list")], ["/etc/apt/sources.list", LIST]),
-        # the role's own file, another suite, another repository, and the same key beside other sources
+        # the role's own file, another suite, another repository, and the same key next to other sources
         ([entry(DEB822, signed_by="/elsewhere.gpg")], []),
         ([entry(suite="older")], []),
         ([entry(uri=URL.replace("debian", "ubuntu"))], []),
@@ -142,14 +142,14 @@ def entry(path=LIST, uri=URL, suite="any", signed_by=""):
     ],
 )
 def test_sources_of_the_same_repository(entries, old_sources):
-    """A file that names nothing else makes way; one that stands in nobody's way stays."""
+    """A file with only the same entry is replaced. One that does not conflict stays."""
     plan = engine_plan(look(apt_sources=entries), "docker", "", APT_URL)
     assert (plan["action"], plan["old_sources"]) == ("install", old_sources)
 
 
 @pytest.mark.parametrize("key", ["", "/usr/share/keyrings/docker-archive-keyring.gpg", "embedded"])
 def test_source_among_others(key):
-    """What else a file holds is not taken away: the operator is asked."""
+    """Other contents of a file are not removed: the operator must change it."""
     seen = look(apt_sources=[entry(uri="https://other.example"), entry(signed_by=key)])
     plan = engine_plan(seen, "docker", "", APT_URL)
     assert (plan["action"], plan["old_sources"]) == ("refuse", [])
@@ -172,7 +172,7 @@ def test_source_among_others(key):
     ],
 )
 def test_daemon(mirrors, options, wanted):
-    """The role's own settings, with what is given on top."""
+    """Return the role's settings, with these changes."""
     base = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-size": "100m", "max-file": "3"}}
     assert daemon_settings(mirrors, options) == {**base, **wanted}
 

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where an engine and its containerd keep images and data, and that what they hold is not left behind silently."""
+"""Where an engine and its containerd keep images and data, and that these are not abandoned silently."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_root_without_the_role_s_drop_in(tmp_path: Path, unit: str, configured: 
     ],
 )
 def test_what_a_root_holds(tmp_path: Path, path: str, holds: tuple) -> None:
-    """An engine makes directories and databases at its first start: they hold nothing of anybody's yet."""
+    """Directories and databases of an engine's first start do not count as data."""
     found = root_facts({}, put(tmp_path, {path: ""}))
     assert (found["data_root_holds"], found["containerd_root_holds"]) == holds
 
@@ -115,7 +115,7 @@ def test_image_store_of_a_new_engine(source: str, version: str, options: dict, s
 
 
 def seen(**engine) -> dict:
-    """Return the look at a host with an engine of the role's that serves, with these changes."""
+    """Return the info of a host with a running engine that the role manages, with these changes."""
     bare = {
         "serves": True, "error": "", "source": "docker-ce", "compose": "2.40.0", "managed": True, "pin": "",
         "apt_sources": [], "data_root": DATA, "data_root_holds": True, "containerd_root": CONTAINERD,
@@ -140,10 +140,10 @@ MOVES = [
     pytest.param(
         {"containerd_configured": "/c", "containerd_root": "/c"}, "", "", "", id="config.toml of somebody else's"
     ),
-    # What an engine that was removed has left behind.
+    # Files of an engine that was removed.
     pytest.param({"serves": False, "managed": False, "source": "none"}, "/d", "", "docker_engine_data_root", id="left"),
-    # The role leaves somebody else's engine alone.
-    pytest.param({"managed": False}, "/d", "/c", "", id="not ours"),
+    # The role does not change an engine that it does not manage.
+    pytest.param({"managed": False}, "/d", "/c", "", id="not managed"),
 ]
 
 
@@ -159,7 +159,7 @@ def test_no_root_that_holds_something_is_moved(engine: dict, data: str, containe
 
 @pytest.mark.parametrize(("data", "containerd"), [("/d", ""), ("", "/c")])
 def test_each_remedy_works(tmp_path: Path, data: str, containerd: str) -> None:
-    """The option set back, or everything moved: either way the run is not refused any more."""
+    """With the option restored, or with the data moved, the run is accepted."""
     put(tmp_path, {"var/lib/docker/containers/0a/x": "", "var/lib/containerd/x.content.v1.content/blobs/sha256/0a": ""})
     look = {"engine": root_facts({}, tmp_path)}
     problem = changed_root_problem(look, data, containerd)
@@ -170,7 +170,7 @@ def test_each_remedy_works(tmp_path: Path, data: str, containerd: str) -> None:
     assert changed_root_problem({"engine": root_facts({}, tmp_path)}, data, containerd) == ""
 
 
-def test_what_has_no_drive_is_told_apart_by_its_number(tmp_path: Path) -> None:
+def test_file_systems_without_a_drive_are_distinguished_by_number(tmp_path: Path) -> None:
     """tmpfs and overlay are names that many file systems share."""
     found = disk(put(tmp_path, {"proc/self/mountinfo": "1 0 0:9 / / rw - tmpfs tmpfs rw\n"}), "/any")
     assert found["device"] == "tmpfs"

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A good inventory over the real specifications of the roles, and what the checks find after changes to it."""
+"""A correct inventory with the real specifications of the roles, and the problems after changes to it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ KEY = "0x" + "ab" * 32
 OWNER = "0xe239cdc5fbe977a8a141B72194D3CF8c41bC5BC6"
 
 
-GONE = object()  # as a value: the variable is taken out
+GONE = object()  # as a value: the variable is removed
 
 
 NAMES = {"node.lan": ["10.0.0.10"], "both.lan": ["10.0.0.21", "fd00::21"], "loop.lan": ["127.0.0.1"]}
 
 
 def resolve_one(name: str) -> list:
-    """Answer as DNS would, without asking any."""
+    """Return what DNS would, without a query."""
     if name not in NAMES:
         raise ValueError("does not resolve")
     return NAMES[name]
 
 
 def good() -> tuple:
-    """Give an inventory with nothing wrong: node and broker on one host, two agents."""
+    """Return an inventory with nothing wrong: node and broker on one host, two agents."""
     wide = {
         "aztec_version": "4.1.2",
         "aztec_network": "testnet",
@@ -57,7 +57,7 @@ def good() -> tuple:
 
 
 def checked(node: dict | None = None, agent: dict | None = None, groups: dict | None = None) -> list:
-    """Give the lines for the good inventory with these changes to node-1, to agent-1 and to the groups."""
+    """Return the lines for the good inventory with these changes to node-1, to agent-1 and to the groups."""
     hosts, inventory_groups = good()
     for host, changes in (("node-1", node), ("agent-1", agent)):
         hosts[host].update(changes or {})
@@ -88,7 +88,7 @@ EVERYBODY = ["node-1", "agent-1", "agent-2", "guest"]
 
 
 def other_users(keys: dict, node: dict | None = None, groups: dict | None = None) -> tuple:
-    """Give (problems, fleet) where these hosts of the inventory have these variables with names of keys."""
+    """Return (problems, fleet) where these hosts of the inventory have these variables with names of keys."""
     hosts, inventory_groups = good()
     hosts["node-1"].update(node or {})
     every = {**inventory_groups, "all": EVERYBODY, "guests": ["guest"], **(groups or {})}

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The fleet's derived values, from the inventory alone."""
+"""The fleet's values, derived only from the inventory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROLES = Path(__file__).resolve().parents[5] / "roles"
 
 
 def inventory(node: dict | None = None, agents: dict | None = None, broker: dict | None = None, **everywhere) -> tuple:
-    """Give hostvars and groups; a broker of its own where one is given."""
+    """Return hostvars and groups; a broker of its own where one is given."""
     hosts = {"node-1": {"aztec_address": "10.0.0.10", "prover_node_publisher_private_key": KEY, **(node or {})}}
     hosts.update(agents if agents is not None else {"agent-1": {"aztec_address": "10.0.0.21"}})
     groups = {"prover_node": ["node-1"], "prover_broker": ["node-1"]}
@@ -103,7 +103,7 @@ def test_broker_on_its_own_host_and_another_port() -> None:
     assert found["broker"]["admitted"] == ["10.0.0.10/32", "10.0.0.21/32"]
 
 
-def test_an_agent_beside_the_broker_takes_the_docker_network() -> None:
+def test_an_agent_on_the_broker_s_host_uses_the_docker_network() -> None:
     hosts, groups = inventory(agents={})
     groups["prover_agent"] = ["node-1"]
     assert fleet(hosts, groups)["hosts"]["node-1"]["broker_host"] == "prover-broker"
@@ -137,7 +137,7 @@ BOTH = {"dual.lan": ["10.0.0.11", "fd00::11"]}
     [
         pytest.param({"aztec_address": "10.0.0.11", "aztec_address6": "fd00::11"}, id="two addresses"),
         pytest.param({"aztec_address": "dual.lan"}, id="a name with both"),
-        pytest.param({"ansible_host": "10.0.0.11", "aztec_address6": "[FD00::11]"}, id="beside ansible_host"),
+        pytest.param({"ansible_host": "10.0.0.11", "aztec_address6": "[FD00::11]"}, id="with ansible_host"),
     ],
 )
 def test_each_host_reaches_the_broker_by_a_family_that_it_has(broker: dict) -> None:
@@ -168,12 +168,12 @@ def test_each_host_reaches_the_broker_by_a_family_that_it_has(broker: dict) -> N
     [
         pytest.param({}, {}, [], id="IPv4"),
         pytest.param({"aztec_address": "fd00::10"}, {"aztec_address": "fd00::21"}, ["node-1", "agent-1"], id="IPv6"),
-        pytest.param({}, {"prover_agent_broker_host": "fd00::10"}, ["agent-1"], id="a URL set by hand"),
+        pytest.param({}, {"prover_agent_broker_host": "fd00::10"}, ["agent-1"], id="a URL in the inventory"),
         pytest.param(
             {"aztec_address": "fd00::10", "aztec_docker_ipv6_subnet": "fd01::/64"},
             {"aztec_address": "fd00::21", "prover_agent_docker_ipv6_subnet": ""},
             [],
-            id="subnets set by hand",
+            id="subnets in the inventory",
         ),
     ],
 )
@@ -216,7 +216,7 @@ def test_announced_address(node: dict, announced: str) -> None:
     assert fleet(*inventory(node))["node"]["p2p_ip"] == announced
 
 
-def test_what_is_set_by_hand_wins() -> None:
+def test_inventory_values_take_precedence() -> None:
     cold = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"
     hosts, groups = inventory(
         {"prover_node_prover_id": cold.lower(), "prover_broker_version": "5.2.0"}, aztec_version="4.1.2"
@@ -229,7 +229,7 @@ def test_what_is_set_by_hand_wins() -> None:
 @pytest.mark.parametrize(
     ("given", "required"), [(False, False), ("false", False), ("no", False), (True, True), ("true", True)]
 )
-def test_the_guard_is_what_the_broker_s_role_asks_for(given: object, required: bool) -> None:
+def test_the_guard_is_required_as_the_broker_s_role_sets(given: object, required: bool) -> None:
     broker = {
         "aztec_address": "10.0.0.11",
         "prover_broker_admitted": ["10.9.0.0/16"],
@@ -251,7 +251,7 @@ def test_the_guard_is_what_the_broker_s_role_asks_for(given: object, required: b
             {},
             {"prover_agent_broker_host": "192.168.0.11"},
             ["10.0.0.11", "192.168.0.11"],
-            id="a_URL_set_by_hand",
+            id="a_URL_in_the_inventory",
         ),
         pytest.param(
             {},
@@ -287,13 +287,13 @@ def test_a_host_of_two_components_is_read_once() -> None:
     assert fleet(hosts, groups)["broker"]["publish"] == ["10.0.0.11", "10.0.0.12"]
 
 
-def test_names_that_are_known_already_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_known_already_are_not_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"10.0.0.10": ["10.0.0.10"], "10.0.0.21": ["10.0.0.21"], "a.lan": ["10.0.0.10"]}
-    asked = []
-    monkeypatch.setattr(fleet_module, "resolve_all", lambda names: asked.extend(names) or {})
+    queried = []
+    monkeypatch.setattr(fleet_module, "resolve_all", lambda names: queried.extend(names) or {})
     agents = {"agent-1": {"aztec_address": "10.0.0.21", "prover_agent_broker_host": "a.lan"}}
     fleet(*inventory(None, agents), None, known)
-    assert (asked, sorted(known)) == ([], ["10.0.0.10", "10.0.0.21", "a.lan"])
+    assert (queried, sorted(known)) == ([], ["10.0.0.10", "10.0.0.21", "a.lan"])
 
 
 @pytest.mark.parametrize(
@@ -344,17 +344,17 @@ def test_a_publish_address_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch
         FilterModule().filters()["publications"](80, ["broker.lan"], OWN)
 
 
-def test_nobody_may_be_admitted_by_hand() -> None:
+def test_an_empty_list_in_the_inventory_admits_no_source() -> None:
     found = fleet(*inventory({"prover_broker_admitted": []}))["broker"]
     assert found["admitted"] == found["guard"]["ports"][0]["sources"] == []
 
 
-def test_what_is_empty_by_hand_wins_too() -> None:
+def test_empty_inventory_values_take_precedence_too() -> None:
     found = fleet(*inventory({"prover_broker_image_digest": ""}, aztec_image_digest="sha256:1"))["hosts"]
     assert found["node-1"]["images"] == ["azteclabs/aztec:6.0.0", "azteclabs/aztec:6.0.0@sha256:1"]
 
 
-def test_what_the_look_is_asked_for() -> None:
+def test_what_the_host_info_queries() -> None:
     node = {
         "prover_node_data_directory": "/data",
         "prover_broker_directory": "/srv/b",
@@ -407,15 +407,15 @@ def test_url_host(address: str, text: str) -> None:
     assert url_host(address) == text
 
 
-def test_names_are_asked_for_once() -> None:
-    asked = []
+def test_names_are_resolved_once() -> None:
+    queried = []
 
     def one(name: str) -> list:
-        asked.append(name)
+        queried.append(name)
         return ["10.0.0.1"]
 
     assert resolve_all(["a.lan", "b.lan", "a.lan"], one) == {"a.lan": ["10.0.0.1"], "b.lan": ["10.0.0.1"]}
-    assert sorted(asked) == ["a.lan", "b.lan"]
+    assert sorted(queried) == ["a.lan", "b.lan"]
 
 
 def test_defaults_come_from_the_argument_specs() -> None:

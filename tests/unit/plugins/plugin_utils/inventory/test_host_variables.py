@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How variables of hosts are resolved, and the reasons why some cannot be."""
+"""How variables of hosts are resolved, and why some cannot be resolved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPECS = read_specs(ROLES)
 
 
 class AnsibleVaultError(AnsibleError):
-    """Stands for the vault's errors, which are known by their name."""
+    """Replace the vault's errors, which are recognized by name."""
 
 
 class Variables(dict):
@@ -57,15 +57,15 @@ def test_why_a_value_cannot_be_had(error: Exception, reason: str) -> None:
 
 
 class Forbidden(Exception):
-    """Stands for hvac's errors, which are known by their name."""
+    """Replace hvac's errors, which are recognized by name."""
 
 
 class SopsError(Exception):
-    """Stands for that of community.sops."""
+    """Replace that of community.sops."""
 
 
 class HashiVaultValueError(ValueError):
-    """Stands for that of community.hashi_vault, in whose name nothing is vaulted."""
+    """Replace that of community.hashi_vault, whose name does not contain Vault errors."""
 
 
 SOPS, HASHI = "community.sops.sops", "community.hashi_vault.vault_kv2_get"
@@ -88,12 +88,12 @@ SOPS, HASHI = "community.sops.sops", "community.hashi_vault.vault_kv2_get"
         ("pipe", OSError("S3cret"), "its lookup pipe failed (OSError)"),
     ],
 )
-def test_why_a_look_up_failed(plugin: str, cause: Exception, reason: str) -> None:
+def test_why_a_lookup_failed(plugin: str, cause: Exception, reason: str) -> None:
     failed = AnsibleError(f"The lookup plugin '{plugin}' failed: S3cret")
     assert unresolved_value(caused(failed, caused(AnsibleError("S3cret"), cause))).reason == reason
 
 
-def test_a_look_up_that_is_not_installed() -> None:
+def test_a_lookup_that_is_not_installed() -> None:
     found = unresolved_value(AnsibleError(f"The lookup plugin '{SOPS}' was not found."))
     assert (found.reason, found.remedy) == (
         f"its lookup {SOPS} is not installed",
@@ -130,7 +130,7 @@ def test_a_secret_from_an_environment_variable_that_is_not_there(
     assert {name: one.reason for name, one in missing_environment({name: value}, SPECS).items()} == wanted
 
 
-def test_what_no_component_of_a_host_reads_is_not_worked_out() -> None:
+def test_variables_that_no_component_of_a_host_reads_are_not_resolved() -> None:
     looked_up = "{{ lookup('env', 'HERE') }}"
     written = {
         NAME: looked_up,
@@ -151,7 +151,7 @@ def test_an_error_that_causes_itself_ends() -> None:
     assert unresolved_value(error).reason == "cannot be resolved (AnsibleError)"
 
 
-def test_only_the_collection_s_variables_are_worked_out() -> None:
+def test_only_the_collection_s_variables_are_resolved() -> None:
     found = resolve_variables(
         Variables(
             aztec_version="4.1.2",
@@ -171,7 +171,7 @@ def test_only_the_collection_s_variables_are_worked_out() -> None:
 
 
 class Shut(str):
-    """A text that no password opens."""
+    """A text that no password decrypts."""
 
     def __str__(self) -> str:
         raise AnsibleVaultError("S3cret")

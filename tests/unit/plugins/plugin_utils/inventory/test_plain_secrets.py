@@ -88,7 +88,7 @@ def test_a_secret_is_found_as_it_is_written(text: str, content: str) -> None:
     assert found[-1] in "234"
 
 
-def test_a_short_secret_is_found_behind_its_name_alone() -> None:
+def test_a_short_secret_is_found_only_after_its_name() -> None:
     search = search_in([Text("main.yml", "port: 8080\nOTHER: pass1\nPASSWORD: 'pass1'\nLONGER: 80801\n")])
     assert search(Secret("PASSWORD", "PASSWORD", "pass1")) == "in clear text in main.yml, line 3"
     assert search(Secret("PIN", "PIN", "8080")) is None
@@ -106,7 +106,7 @@ def test_the_command_line_is_named_first() -> None:
     assert search(Secret("", "key", KEY)) == COMMAND_LINE
 
 
-def test_what_is_said_of_several_secrets_of_a_variable() -> None:
+def test_the_line_on_several_secrets_of_a_variable() -> None:
     secrets = [Secret("A", "A", "S3cret-one"), Secret("B", "B", "S3cret-two"), Secret("C", "C", "S3cret-three")]
     search = search_in([Text("one.yml", "S3cret-one S3cret-two"), Text("two.yml", "\nS3cret-three")])
     assert plain_problem(secrets, search)[0] == (
@@ -122,21 +122,21 @@ def put(path: Path, text: str = "x") -> Path:
     return path
 
 
-def test_the_files_of_an_inventory_and_beside_it(tmp_path) -> None:
-    folder, alone, books = tmp_path / "prod", tmp_path / "alone", tmp_path / "books"
+def test_the_files_of_an_inventory_and_next_to_it(tmp_path) -> None:
+    folder, single, books = tmp_path / "prod", tmp_path / "single", tmp_path / "books"
     wanted = [
         put(folder / "group_vars/all/deep/main.yml"),
         put(folder / "group_vars/all/vault.yml"),
         put(folder / "host_vars/node-1"),
         put(folder / "hosts.yml"),
-        put(alone / "hosts.ini"),
-        put(alone / "group_vars/all.yml"),
+        put(single / "hosts.ini"),
+        put(single / "group_vars/all.yml"),
         put(books / "host_vars/node-1.yml"),
     ]
-    for other in (folder / ".git/config", folder / "group_vars/.all.swp", alone / "notes", books / "site.yml"):
+    for other in (folder / ".git/config", folder / "group_vars/.all.swp", single / "notes", books / "site.yml"):
         put(other)
     (folder / "group_vars/all/again").symlink_to(folder / "group_vars")
-    found = variable_files([str(folder), str(alone / "hosts.ini"), "a,b,", str(tmp_path / "gone")], [books])
+    found = variable_files([str(folder), str(single / "hosts.ini"), "a,b,", str(tmp_path / "gone")], [books])
     assert sorted(map(os.path.realpath, found)) == sorted(map(str, wanted))
 
 
@@ -170,5 +170,5 @@ def test_the_search_in_a_large_inventory_takes_no_time(tmp_path) -> None:
     assert time.perf_counter() - started < 0.5
 
 
-def test_no_secret_is_in_what_an_object_says_of_itself() -> None:
+def test_no_secret_is_in_the_repr_of_an_object() -> None:
     assert "S3cret" not in repr([Secret("", "key", "S3cret"), Text("main.yml", "S3cret")])

@@ -29,7 +29,7 @@ dc2: {hosts: {agent-1: }, vars: {%s}}
 """
 
 
-def told(folder: Path, hosts: str, files: dict, extra: dict | None = None) -> list[str]:
+def notes(folder: Path, hosts: str, files: dict, extra: dict | None = None) -> list[str]:
     """Return the notes on agent-1 and agent-2 of an inventory, with the values that Ansible gives the hosts."""
     inventory, playbooks = folder / "inventory", folder / "playbooks"
     playbooks.mkdir()
@@ -131,38 +131,42 @@ TABLE = [
         id="the same value",
     ),
     pytest.param(
-        HOSTS % ("", "my_own: 4", ""), {"inventory/group_vars/all.yml": "my_own: 1"}, None, None, id="not ours"
+        HOSTS % ("", "my_own: 4", ""),
+        {"inventory/group_vars/all.yml": "my_own: 1"},
+        None,
+        None,
+        id="not of the collection",
     ),
 ]
 
 
 @pytest.mark.parametrize(("hosts", "files", "wrong", "remedy"), TABLE)
 def test_places(hosts: str, files: dict, wrong: str | None, remedy: str | None, tmp_path: Path) -> None:
-    found = [line for line in told(tmp_path, hosts, files) if line.startswith("agent-1")]
+    found = [line for line in notes(tmp_path, hosts, files) if line.startswith("agent-1")]
     assert found == ([SEVERAL.format("prover_agent_count", wrong, remedy)] if wrong else [])
 
 
 def test_the_place_that_is_named_comes_after(tmp_path: Path) -> None:
     files = {"inventory/group_vars/all.yml": ONE, "inventory/group_vars/dc1.yml": FOUR}
-    assert told(tmp_path, HOSTS % ("", "", ""), files) == []
+    assert notes(tmp_path, HOSTS % ("", "", ""), files) == []
 
 
-def test_a_value_of_the_command_line_is_not_told(tmp_path: Path) -> None:
+def test_a_value_of_the_command_line_has_no_note(tmp_path: Path) -> None:
     files = {"inventory/group_vars/all.yml": "prover_agent_count: 1"}
     hosts = HOSTS % ("", "prover_agent_count: 4", "")
-    assert told(tmp_path, hosts, files, {"prover_agent_count": 9}) == []
+    assert notes(tmp_path, hosts, files, {"prover_agent_count": 9}) == []
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     files = {"inventory/group_vars/all.yml": f"{KEY}: S3cret\naztec_l1_execution_urls: [http://S3cret]"}
     hosts = HOSTS % ("", f"{KEY}: S3cret2, aztec_l1_execution_urls: [http://x]", "")
-    found = told(tmp_path, hosts, files)
+    found = notes(tmp_path, hosts, files)
     assert len(found) == 2
     assert "S3cret" not in "".join(found)
     assert f"{KEY} | is set in several places: group_vars/all applies, and not the inventory's group dc1 |" in found[0]
 
 
-def test_sources_that_run_programs_are_left_alone(tmp_path: Path) -> None:
+def test_sources_that_run_programs_are_not_read(tmp_path: Path) -> None:
     script, plugin, plain = tmp_path / "a.py", tmp_path / "b.yml", tmp_path / "c.yml"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
@@ -185,5 +189,5 @@ def test_two_hundred_hosts_take_a_moment(tmp_path: Path) -> None:
     files = {"inventory/group_vars/all.yml": "prover_agent_count: 1"}
     files.update({f"inventory/host_vars/agent-{number}.yml": "aztec_log_level: debug" for number in range(0, 200, 4)})
     start = time.process_time()
-    assert len(told(tmp_path, hosts, files)) == 200
+    assert len(notes(tmp_path, hosts, files)) == 200
     assert time.process_time() - start < 4

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the preflight says of Docker's networks on a host, beside the fleet's addresses and the host's routes."""
+"""What the preflight reports on Docker's networks of a host that overlap addresses of the fleet or routes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_nothing_overlaps(host_info: dict) -> None:
 
 @pytest.mark.parametrize("fleet", [fleet_of("172.31.77.11", "172.31.77.21"), fleet_of("192.168.1.10", "192.168.1.21")])
 def test_hosts_of_one_subnet_that_docker_sees(fleet: dict) -> None:
-    """Docker takes nothing from a network that the host itself is in."""
+    """Docker does not use a network that the host is in."""
     near = fleet["hosts"]["broker-1"]["addresses"][0].rpartition(".")[0]
     assert lines(serves(DOCKER0, FLEET, routes=(DEFAULT, route(f"{near}.0/24"))), fleet) == []
 
@@ -100,7 +100,7 @@ def test_an_address_in_docker_s_pools(fleet: dict, named: str) -> None:
     other = 'set "default-address-pools": [{"base": "10.201.0.0/16", "size": 24}] in /etc/docker/daemon.json'
     (line,) = lines(serves(DOCKER0, managed=False), fleet)
     assert line.endswith(f"{other} and run systemctl restart docker")
-    # What the line says to do.
+    # The remedy of the line.
     pools = [{"base": "10.201.0.0/16", "size": 24}]
     assert lines(BARE, fleet, options={"default-address-pools": pools}) == []
     assert lines(serves(DOCKER0), fleet, options={"default-address-pools": pools}) == []
@@ -143,8 +143,8 @@ def test_the_default_bridge_that_a_bare_host_would_get() -> None:
 
 def test_the_default_bridge_that_is_there() -> None:
     wrong = "Docker's default bridge docker0 has 172.17.0.0/16, which contains 172.17.0.10 (broker-1)"
-    ours, foreign = serves(DOCKER0, FLEET), serves(DOCKER0, FLEET, managed=False)
-    assert lines(ours, AT_17) == [
+    managed, foreign = serves(DOCKER0, FLEET), serves(DOCKER0, FLEET, managed=False)
+    assert lines(managed, AT_17) == [
         f'error | container engine | {wrong} | set docker_engine_daemon_options: {{bip: "10.200.0.1/24"}}, and {STOP}'
     ]
     assert lines(foreign, AT_17) == [
@@ -152,10 +152,10 @@ def test_the_default_bridge_that_is_there() -> None:
         "systemctl restart docker"
     ]
     # bip is set, and this run restarts the engine with it.
-    assert lines(ours, AT_17, options={"bip": "10.200.0.1/24"}) == [
+    assert lines(managed, AT_17, options={"bip": "10.200.0.1/24"}) == [
         f"warning | container engine | {wrong} | {STOP}; this run then restarts Docker with the bip that is set"
     ]
-    assert lines(ours, AT_17, options={"bip": "172.17.128.1/16"})[0].startswith("error")
+    assert lines(managed, AT_17, options={"bip": "172.17.128.1/16"})[0].startswith("error")
     moved = network("bridge", "10.201.0.0/24", bridge="docker0")
     assert [line.split(" | ")[0] for line in lines(serves(moved, FLEET), AT_17)] == ["warning"]
 
@@ -177,7 +177,7 @@ def test_the_fleet_s_network() -> None:
     ]
     (line,) = lines(serves(DOCKER0, FLEET), AT_18, docker_ipv4_subnet="172.18.0.0/16")
     assert line.endswith(f"| set aztec_docker_ipv4_subnet to 10.201.0.0/24; {recreation_steps('aztec-prover')}")
-    # With the network removed, as the line says, the next one avoids the address: a warning on the pools is left.
+    # With the network removed, as in the remedy, the next one avoids the address. A warning on the pools remains.
     assert [line.split(" | ")[0] for line in lines(serves(DOCKER0), AT_18)] == ["warning"]
 
 
@@ -191,7 +191,7 @@ def test_an_ipv6_subnet() -> None:
 
 @pytest.mark.parametrize("name", ["bridge", "x", "aztec-prover"])
 def test_a_network_over_a_route(name: str) -> None:
-    """A VPN's or another bridge's range, in which Docker's network takes a part."""
+    """The range of a VPN or of another bridge that contains Docker's network."""
     bridge = {"bridge": "docker0", "aztec-prover": "aztec0"}.get(name, "")
     seen = serves(network(name, "10.8.0.0/16", bridge=bridge), routes=(DEFAULT, route("10.8.3.0/24", "wg0")))
     (line,) = lines(seen, AWAY)
@@ -229,7 +229,7 @@ def test_a_subnet_that_is_set(host_info: dict, subnet: str, wrong: str) -> None:
 
 
 def behind(*networks: str) -> tuple:
-    """Return routes to networks by a gateway, beside the default route."""
+    """Return the default route and routes to networks by a gateway."""
     return (DEFAULT, *(route(one, "eth1", "192.0.2.9") for one in networks))
 
 
@@ -242,7 +242,7 @@ ANOTHER = "set aztec_docker_ipv4_subnet to another subnet, such as {}"
     [
         pytest.param(behind(*PRIVATE), "10.202.0.0/24", None, id="all private networks"),
         pytest.param(behind(*PRIVATE, "10.202.0.0/20"), "10.202.0.0/24", ("warning", "10.201.0.0/24"), id="and one"),
-        pytest.param(behind(*PRIVATE), "172.30.0.0/24", ("warning", "10.201.0.0/24"), id="beside the widest"),
+        pytest.param(behind(*PRIVATE), "172.30.0.0/24", ("warning", "10.201.0.0/24"), id="overlaps the widest"),
         pytest.param(behind("10.0.0.0/8"), "10.202.0.0/24", ("warning", "192.168.0.0/24"), id="room elsewhere"),
         pytest.param(behind("10.202.0.0/16"), "10.202.0.0/24", ("warning", "10.201.0.0/24"), id="one network"),
         pytest.param(behind("10.202.0.16/28"), "10.202.0.0/24", ("warning", "10.201.0.0/24"), id="inside"),
@@ -252,14 +252,14 @@ ANOTHER = "set aztec_docker_ipv4_subnet to another subnet, such as {}"
     ],
 )  # fmt: skip
 def test_a_subnet_that_is_set_over_routes_by_gateways(routes: tuple, subnet: str, found: tuple | None) -> None:
-    """A warning at most, and what it proposes ends it."""
+    """Expect at most a warning, whose proposal is a working remedy."""
     seen = serves(routes=routes, pools=[{"base": "198.18.0.0/16", "size": 24}])
-    told = lines(seen, AWAY, docker_ipv4_subnet=subnet)
+    reported = lines(seen, AWAY, docker_ipv4_subnet=subnet)
     if found is None:
-        assert told == []
+        assert reported == []
         return
     level, other = found
-    (line,) = told
+    (line,) = reported
     assert line.startswith(f"{level} | prover_agent_docker_ipv4_subnet | {subnet} overlaps the route ")
     assert line.endswith(f"| {ANOTHER.format(other)}")
     assert lines(seen, AWAY, docker_ipv4_subnet=other) == []
@@ -272,14 +272,14 @@ def test_a_subnet_that_is_set_over_an_address(host: str, level: str) -> None:
 
 
 def test_a_subnet_that_is_set_over_an_address_and_a_route_of_the_host() -> None:
-    """The error is told and not the warning."""
+    """The error is reported and not the warning."""
     seen = serves(routes=(DEFAULT, route("10.202.0.0/16")))
     (line,) = lines(seen, fleet_of(other="10.202.0.22"), docker_ipv4_subnet="10.202.0.0/24")
     assert line.startswith("error | ") and "10.202.0.0/24 overlaps the route 10.202.0.0/16 by eth0 | " in line
 
 
-def test_what_is_said_beside_summary_routes_can_be_followed() -> None:
-    """Of Docker's own bridge, its pools and the fleet's network, all at a time."""
+def test_the_remedies_with_summary_routes_work() -> None:
+    """Those on Docker's own bridge, its pools and the fleet's network together."""
     routes = behind(*PRIVATE)
     found = lines(serves(DOCKER0, FLEET, routes=routes), AWAY)
     assert [line.split(" | ")[0] for line in found] == ["warning"] * 3
@@ -294,7 +294,7 @@ def test_what_is_said_beside_summary_routes_can_be_followed() -> None:
         assert lines(serves(*there, routes=routes), AWAY, options=options, docker_ipv4_subnet="10.201.0.0/24") == []
 
 
-def test_proposals_beside_a_summary_route_of_one_private_network_do_not_meet() -> None:
+def test_proposals_with_a_summary_route_of_one_private_network_do_not_overlap() -> None:
     both = fleet_of("172.17.0.10", "10.0.0.21", "172.18.0.22")
     seen = serves(DOCKER0, FLEET, routes=behind("10.0.0.0/8"))
     bridge, own = lines(seen, both, docker_ipv4_subnet="172.18.0.0/16")
@@ -308,7 +308,7 @@ def test_a_small_pool_where_there_is_no_room_for_a_large_one() -> None:
 
 
 def test_what_is_proposed_for_the_bridge_and_for_the_network_go_together() -> None:
-    """Docker creates no network in the subnet of docker0, also where that is set and not there yet."""
+    """Docker does not create a network in the subnet of docker0, even if docker0 does not exist yet."""
     both = fleet_of("172.17.0.10", "10.0.0.21", "172.18.0.22")
     seen = serves(DOCKER0, FLEET)
     bridge, network_line = lines(seen, both, docker_ipv4_subnet="172.18.0.0/16")

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The preflight compares Docker's networks with the fleet: one line for each that does not fit."""
+"""The preflight compares Docker's networks with the fleet: one line for each problem."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ ENGINE.update(systemd=True, snap=False, desktop=False, security=[], selinux_enfo
 ENGINE.update(command=["/usr/bin/dockerd", "-H", "fd://"], daemon_json_names=[])
 DEFAULT = {"network": "0.0.0.0/0", "gateway": "192.0.2.1", "interface": "eth0", "mtu": 1500}
 DOCKER0 = {"name": "bridge", "bridge": "docker0", "interface": "docker0", "subnets": ["172.17.0.0/16"], "mtu": 1500}
-OURS = {"name": "aztec-prover", "bridge": "aztec0", "interface": "aztec0", "subnets": ["172.18.0.0/16"], "mtu": 1500}
+PROVER_NETWORK = {
+    "name": "aztec-prover",
+    "bridge": "aztec0",
+    "interface": "aztec0",
+    "subnets": ["172.18.0.0/16"],
+    "mtu": 1500,
+}
 
 
 def host_info(name: str, address: str, **changes: object) -> dict:
@@ -47,7 +53,7 @@ def host_info(name: str, address: str, **changes: object) -> dict:
 
 
 def lines(broker: str, changes: dict, variables: dict | None = None) -> list[str]:
-    """Return what is said of an agent's host beside a broker at this address."""
+    """Return the problems of an agent's host with a broker at this address."""
     hosts = {
         name: {"components": [component], "addresses": [address], "paths": {}, "docker_ipv6_subnet": ""}
         for (component, name), address in zip(NAMES.items(), (broker, "10.0.0.21"))
@@ -79,7 +85,7 @@ BROKER = "contains 172.18.0.10 (broker-1)"
         ),
         pytest.param(
             "172.18.0.10",
-            {"networks": [DOCKER0, OURS]},
+            {"networks": [DOCKER0, PROVER_NETWORK]},
             {},
             [f"error | the Docker network aztec-prover has 172.18.0.0/16, which {BROKER}"],
             id="the broker in the fleet's network",
@@ -103,14 +109,14 @@ BROKER = "contains 172.18.0.10 (broker-1)"
         ),
         pytest.param(
             "10.0.0.10",
-            {"networks": [DOCKER0, OURS], "routes": [{**DEFAULT, "mtu": 1400}]},
+            {"networks": [DOCKER0, PROVER_NETWORK], "routes": [{**DEFAULT, "mtu": 1400}]},
             {},
             ["warning | the Docker network aztec-prover has MTU 1500 and eth0 has 1400: large packets can be lost"],
             id="a specific_routes uplink",
         ),
         pytest.param(
             "10.0.0.10",
-            {"networks": [DOCKER0, OURS]},
+            {"networks": [DOCKER0, PROVER_NETWORK]},
             {"aztec_docker_mtu": 1400, "aztec_docker_ipv4_subnet": "10.201.0.0/24"},
             [
                 "error | the Docker network aztec-prover has 172.18.0.0/16, not 10.201.0.0/24",

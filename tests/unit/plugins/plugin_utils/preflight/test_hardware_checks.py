@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is said of hosts without room for images, with a processor that cannot prove, or without images for them."""
+"""Problems of hosts without space for images, with a processor that cannot prove, or without an image for it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def full(*paths: str, free: float = 0.4 * GB) -> dict:
             short(CONTAINERD, "0.4 GB", "4.0 GB"),
             id="full containerd with the image store",
         ),
-        # Nothing is written to the other one of the two.
+        # Nothing is written to the other directory.
         pytest.param(full(CONTAINERD), LEGACY, {}, [], id="containerd without the store"),
         pytest.param(full(DATA, free=3 * GB), STORE, {}, [], id="data root with the store"),
         # A root that was moved by its own settings.
@@ -155,7 +155,7 @@ def test_space_is_checked_where_it_is_used(disks: dict, engine: dict, images: di
         ({"docker_engine_containerd_root": "/full"}, "/full"),
         ({"docker_engine_version": "28.5.2", "docker_engine_data_root": "/full"}, "/full"),
         ({"docker_engine_version": "28.5.2", "docker_engine_daemon_options": {"data-root": "/full"}}, "/full"),
-        # A larger disk, as the remedy says.
+        # A larger disk, as in the remedy.
         ({"docker_engine_data_root": "/opt/docker", "docker_engine_containerd_root": "/opt/containerd"}, None),
     ],
 )
@@ -175,7 +175,7 @@ def test_space_of_an_engine_that_is_not_there_yet(settings: dict, where: str | N
         ("ignore", []),
     ],
 )
-def test_the_remedy_lowers_what_is_said(requirements: str, found: list) -> None:
+def test_the_remedy_lowers_the_level(requirements: str, found: list) -> None:
     assert lines(host_info(full(DATA), LEGACY), requirements=requirements) == found
 
 
@@ -231,7 +231,7 @@ OWN = "registry.lan:5000/aztec:6.0.0"
         ("armv7l", "", (IMAGE,), {}, [PUBLISHED.format("arm")]),
         ("aarch64", "arm", (IMAGE,), {}, [PUBLISHED.format("arm")]),
         ("i686", "", (IMAGE,), {}, [PUBLISHED.format("386")]),
-        # As the remedy says: an image of one's own, that is pulled or there.
+        # As in the remedy: a custom image that is pulled or present.
         (
             "riscv64", "", (OWN,), {},
             [
@@ -267,7 +267,7 @@ SINCE = "a processor released in 2015 or later"
         (["avx"], "2.1", ("prover_node",), cpu("adx, avx2, bmi2", "prover_node", SINCE, "prover_node_requirements")),
         (["adx", "avx2"], "6", ("prover_broker", "prover_node"), cpu(
             "bmi2", "prover_node", SINCE, "aztec_requirements")),
-        # A virtual machine with a generic processor has none of the features that are looked for.
+        # A virtual machine with a generic processor has none of the required features.
         ([], "6", ("prover_agent",), cpu(
             "adx, avx2, bmi2", "prover_agent", "Skylake or newer", "prover_agent_requirements")),
         (None, "6", ("prover_agent",), []),

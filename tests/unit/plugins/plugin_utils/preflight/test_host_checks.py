@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is said of hosts that were looked at."""
+"""Problems of hosts, by their host info."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_one_thing_wrong_with_the_node(changes: dict, line: str) -> None:
     assert found[0].startswith(line)
 
 
-def test_an_address_that_is_translated_is_said_for_fleet_and_broker() -> None:
+def test_a_translated_address_is_reported_for_fleet_and_broker() -> None:
     found = lines({"node-1": host_info("node-1", "10.0.0.11")})
     assert [line.split(" (")[0] for line in found] == [
         "warning | node-1 | prover_broker_publish_addresses | no interface has 10.0.0.10",
@@ -315,7 +315,7 @@ def test_a_project_of_another_inventory_ends_the_run(host: str, project: str, in
 
 
 def test_a_port_of_a_container_that_another_run_replaces_is_not_taken() -> None:
-    """The container that has it may not be running at this moment; the other component's port counts all the same."""
+    """Its container may not be running at this moment. The port of the other component counts anyway."""
     seen = {"listening": listens(8080, "docker-proxy")["listening"] + listens(8081, "nginx")["listening"]}
     assert len(port_problems("node-1", seen, SETTINGS["node-1"])) == 2
     seen["busy_projects"] = ["aztec-prover-broker"]
@@ -441,7 +441,7 @@ BY_OPTIONS = "set docker_engine_daemon_options: {experimental: true, ip6tables: 
     ],
 )
 def test_ipv6_of_an_engine_whose_settings_the_role_writes(source: str, wanted: EngineSettings, remedy: str) -> None:
-    """What is edited on the host does not stay there; what is set comes with the run that the check lets on."""
+    """Edits on the host do not remain. Settings are applied by the run that passes the check."""
     seen = {**SERVES, "version": "26.1.5", "source": source, "managed": True, "translates_ipv6": False}
     found = ipv6_problems("agent-1", {"engine": engine(**seen)}, "fd00::/64", wanted)
     assert [one.remedy for one in found] == ([remedy] if remedy else [])
@@ -472,7 +472,7 @@ def test_settings_have_the_docker_network(values: dict, network: str, bridge: st
     ("value", "found"),
     [(["10.0.0.9", "a.lan"], ("10.0.0.9", "a.lan")), ([], ()), (None, None), ("{{ some_template }}", None)],
 )
-def test_publish_addresses_are_the_broker_s_alone(value: object, found: tuple | None) -> None:
+def test_only_the_broker_has_publish_addresses(value: object, found: tuple | None) -> None:
     values = {"prover_broker_publish_addresses": value}
     settings = component_settings(values, ["prover_node", "prover_broker", "prover_agent"], read_specs(ROLES))
     assert {name: setting.publish_addresses for name, setting in settings.items()} == {
@@ -517,7 +517,7 @@ FILE = "/etc/aztec-port-guard/x.json was changed by somebody else"
                 "error | node-1 | port guard | /etc/aztec-port-guard/y.json was changed by somebody else | "
                 "delete it (rm /etc/aztec-port-guard/y.json); the run writes it again",
             ],
-            id="files_that_are_no_section",
+            id="files_that_are_not_a_section",
         ),
         pytest.param(
             {"installed": True, "owner": "guard", "saved_rulesets": ["/etc/nftables.conf"]},
@@ -541,7 +541,7 @@ def test_port_guard_of_a_host(guard: dict, found: list[str]) -> None:
     assert [line[: len(start)] for line, start in zip(lines, found)] == found
 
 
-OURS = ComponentSettings(docker_network="aztec-prover", docker_bridge="aztec0")
+PROVER_BRIDGE = ComponentSettings(docker_network="aztec-prover", docker_bridge="aztec0")
 TAKEN = (
     "error | node-1 | prover_node_docker_bridge | aztec0 is the bridge of the Docker network other | set "
     "aztec_docker_bridge, or prover_node_docker_bridge where that is set, to another name"
@@ -562,7 +562,7 @@ INTERFACE = (
         pytest.param([("bridge", "docker0"), ("other", "")], [], True, [], id="other_networks"),
         pytest.param([], ["lo", "aztec0"], True, [INTERFACE], id="of_the_host"),
         pytest.param([], ["lo", "aztec0"], False, [], id="the_engine_does_not_say"),
-        pytest.param([("aztec-prover", "older0")], ["older0"], True, [], id="ours_has_another_bridge"),
+        pytest.param([("aztec-prover", "older0")], ["older0"], True, [], id="the_prover_network_has_another_bridge"),
     ],
 )
 def test_bridge_of_a_host(networks: list, interfaces: list, serves: bool, found: list[str]) -> None:
@@ -572,7 +572,7 @@ def test_bridge_of_a_host(networks: list, interfaces: list, serves: bool, found:
         "engine": engine(serves=serves),
     }
     # Both components have the bridge, which is one problem.
-    lines = shown(bridge_problems("node-1", seen, {"prover_node": OURS, "prover_broker": OURS}))
+    lines = shown(bridge_problems("node-1", seen, {"prover_node": PROVER_BRIDGE, "prover_broker": PROVER_BRIDGE}))
     assert [line[: len(start)] for line, start in zip(lines, found)] == found
     assert len(lines) == len(found)
 
@@ -591,8 +591,8 @@ def test_components_with_bridges_of_their_own() -> None:
     ]
 
 
-def test_a_look_without_networks_has_no_bridge_problem() -> None:
-    assert bridge_problems("node-1", {"engine": engine(serves=True)}, {"prover_node": OURS}) == []
+def test_host_info_without_networks_has_no_bridge_problem() -> None:
+    assert bridge_problems("node-1", {"engine": engine(serves=True)}, {"prover_node": PROVER_BRIDGE}) == []
 
 
 OWN = ["127.0.0.1", "10.0.0.10", "192.168.1.4", "fd00::10", "172.17.0.1"]
@@ -602,7 +602,7 @@ CHOOSE = (
 
 
 @pytest.mark.parametrize(
-    ("by_hand", "derived", "own", "found"),
+    ("configured", "derived", "own", "found"),
     [
         pytest.param(None, ["10.0.0.10"], OWN, [], id="derived"),
         pytest.param(None, ["fd00::10", "9.9.9.9"], OWN, [], id="one_derived"),
@@ -619,7 +619,7 @@ CHOOSE = (
         ),
         pytest.param(None, ["9.9.9.9"], [], [], id="addresses_are_not_known"),
         pytest.param((), ["9.9.9.9"], OWN, [], id="empty"),
-        pytest.param(("10.0.0.10", "fd00::10"), [], OWN, [], id="by_hand"),
+        pytest.param(("10.0.0.10", "fd00::10"), [], OWN, [], id="configured"),
         pytest.param(("127.0.0.1", "127.0.0.9", "::1"), [], OWN, [], id="loopback"),
         pytest.param(("0.0.0.0",), [], OWN, [], id="all_IPv4"),
         pytest.param(("9.9.9.9", "::"), [], OWN, [], id="all_IPv6"),
@@ -633,11 +633,11 @@ CHOOSE = (
             ],
             id="on_no_interface",
         ),
-        pytest.param(("10.0.0.11",), [], [], [], id="by_hand_and_addresses_are_not_known"),
+        pytest.param(("10.0.0.11",), [], [], [], id="configured_and_addresses_are_not_known"),
     ],
 )
-def test_addresses_of_the_broker(by_hand: tuple | None, derived: list, own: list, found: list[str]) -> None:
-    setting = ComponentSettings(publish_addresses=by_hand)
+def test_addresses_of_the_broker(configured: tuple | None, derived: list, own: list, found: list[str]) -> None:
+    setting = ComponentSettings(publish_addresses=configured)
     assert shown(publish_problems("node-1", {"addresses": own}, setting, derived)) == found
 
 
@@ -651,7 +651,7 @@ def test_publish_addresses_are_part_of_the_check() -> None:
 
 def test_bridges_are_part_of_the_check() -> None:
     node = host_info("node-1", "10.0.0.10", networks=[{"name": "other", "bridge": "aztec0"}])
-    assert lines({"node-1": node}, {"node-1": {"prover_node": OURS}}) == [TAKEN]
+    assert lines({"node-1": node}, {"node-1": {"prover_node": PROVER_BRIDGE}}) == [TAKEN]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host asks of the L1, and what is said of the answers."""
+"""The queries of a host to the L1, and the problems in the answers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FLEET = {
 
 
 def execution(**changes) -> dict:
-    """Give the answer of an execution client with which nothing is wrong, with these changes."""
+    """Return the answer of an execution client with which nothing is wrong, with these changes."""
     good = {
         "where": "https://rpc.lan:8545",
         "fault": None,
@@ -69,12 +69,12 @@ def execution(**changes) -> dict:
         "fees": None,
         "traces": {"block": 880, "method": "trace_transaction", "recent": ""},
     }
-    # Of a client without a head no trace is asked for.
+    # A trace is not queried from a client without a head.
     return {**good, **({"traces": None} if changes.get("head", 1) is None else {}), **changes}
 
 
 def consensus(**changes) -> dict:
-    """Give the answer of a consensus client with which nothing is wrong, with these changes."""
+    """Return the answer of a consensus client with which nothing is wrong, with these changes."""
     sync = {"distance": 0, "is_syncing": False, "is_optimistic": False, "el_offline": False}
     good = {
         "where": "https://beacon.lan",
@@ -102,7 +102,7 @@ def tables(found) -> str:
 
 
 def verdict(execution_answers: list, consensus_answers: list, host: str = "node-2", **values):
-    """Judge these answers."""
+    """Check these answers."""
     answers = {"execution": execution_answers, "consensus": consensus_answers}
     found = check_l1(host, {**VALUES, **values}, FLEET, answers)
     shown = tables(found) + repr(found.problems)
@@ -111,7 +111,7 @@ def verdict(execution_answers: list, consensus_answers: list, host: str = "node-
 
 
 def lines(execution_answers: list, consensus_answers: list, host: str = "node-2", **values) -> list:
-    """Give the problems of these answers as texts, without those on the URL itself."""
+    """Return the problems of these answers as texts, without those on the URL itself."""
     problems = verdict(execution_answers, consensus_answers, host, **values).problems
     return [
         " | ".join((one.level, one.variable, one.wrong, one.remedy))
@@ -140,7 +140,7 @@ EXECUTION = [
         execution(**fault("redirect", "answers 301, a redirect to https://b.lan")),
         "to https://b.lan | set the URL to the target",
     ),
-    (execution(**fault("url", "cannot be asked")), "cannot be asked | percent-encode the special characters"),
+    (execution(**fault("url", "cannot be queried")), "cannot be queried | percent-encode the special characters"),
     (
         execution(**fault("other", "answers with HTML and not with JSON")),
         "answers with HTML and not with JSON | set the URL of an execution client (JSON-RPC)",
@@ -199,7 +199,7 @@ def test_what_an_execution_client_does_not_say_is_a_warning() -> None:
     ]
 
 
-def test_a_head_within_its_age_is_well() -> None:
+def test_a_head_within_its_age_is_accepted() -> None:
     assert lines([execution(timestamp=NOW - 299)], [consensus()]) == []
     assert lines([execution(timestamp=NOW + 29)], [consensus()]) == []
     assert lines([execution(timestamp=NOW - 299)], [consensus()], aztec_l1_max_head_age=298) != []
@@ -271,7 +271,7 @@ def test_one_thing_wrong_with_a_consensus_client(answer: dict, level: str, line:
         consensus(blobs={"route": "blob_sidecars", "seen": False}, custody_groups=None),
     ],
 )
-def test_consensus_clients_that_are_well(answer: dict) -> None:
+def test_healthy_consensus_clients(answer: dict) -> None:
     assert lines([execution()], [answer]) == []
 
 
@@ -311,7 +311,7 @@ def test_the_balance_is_that_of_the_client_that_is_furthest_on_the_right_chain()
     assert [one for one in found if "cannot pay" in one]
 
 
-def test_a_balance_that_nobody_tells_is_said_so() -> None:
+def test_a_balance_that_no_client_returns_is_reported() -> None:
     found = lines([execution(balances={}, refused={"balance": "refuses eth_getBalance"})], [consensus()])
     assert found == [
         f"warning | prover_node_publisher_private_key | the balance of the publisher {PUBLISHER} was not checked: "
@@ -319,15 +319,15 @@ def test_a_balance_that_nobody_tells_is_said_so() -> None:
     ]
 
 
-def test_a_broker_s_host_asks_its_execution_clients_and_no_balance() -> None:
-    asked = client_queries(VALUES, FLEET, "broker-1")
-    assert [one["url"] for one in asked["execution"]] == [RPC]
-    assert asked["consensus"] == asked["addresses"] == []
+def test_a_broker_s_host_queries_its_execution_clients_and_no_balance() -> None:
+    queries = client_queries(VALUES, FLEET, "broker-1")
+    assert [one["url"] for one in queries["execution"]] == [RPC]
+    assert queries["consensus"] == queries["addresses"] == []
     assert verdict([execution(balances={})], [], "broker-1").publishers == []
     assert lines([execution(balances={})], [], "broker-1") == []
 
 
-def test_nothing_is_asked_from_an_agent_s_host_nor_when_it_is_ignored() -> None:
+def test_an_agent_s_host_queries_nothing_nor_does_any_with_checks_ignored() -> None:
     assert client_queries(VALUES, FLEET, "agent-1") == {}
     assert client_queries({**VALUES, "aztec_l1_checks": "ignore"}, FLEET, "node-1") == {}
     assert check_l1("node-1", {**VALUES, "aztec_l1_checks": "ignore"}, FLEET, None).problems == []
@@ -335,8 +335,8 @@ def test_nothing_is_asked_from_an_agent_s_host_nor_when_it_is_ignored() -> None:
 
 
 def test_questions_of_node_and_broker_on_one_host() -> None:
-    asked = client_queries(VALUES, FLEET, "node-1")
-    assert asked == {
+    queries = client_queries(VALUES, FLEET, "node-1")
+    assert queries == {
         "execution": [{"url": RPC, "headers": {}, "traces": True}],
         "consensus": [{"url": BEACON, "headers": {}}],
         "signer": [],
@@ -409,7 +409,7 @@ BROKEN = execution(**fault("connect", "cannot be reached: x"))
         ("all", [execution(), BROKEN], ["error"]),
         ("one", [execution(), BROKEN], ["warning"]),
         ("one", [BROKEN, execution(syncing={"current": 1, "highest": 2})], ["error", "error"]),
-        # Another chain's is taken up as soon as the first one fails.
+        # That of another chain is used as soon as the first one fails.
         ("one", [execution(), execution(chain_id=1)], ["error"]),
     ],
 )
@@ -430,7 +430,7 @@ def test_warn_makes_warnings_of_all() -> None:
     assert len(found) == 3
 
 
-def test_what_is_not_known_is_not_guessed_and_said_so() -> None:
+def test_unknown_values_are_reported_and_not_guessed() -> None:
     elsewhere = {**FLEET, "network": "staging"}
     answers = {"execution": [execution(chain_id=77, code_bytes=None)], "consensus": [consensus(chain_id=77)]}
     problems = [one for one in check_l1("node-2", VALUES, elsewhere, answers).problems if "in its URL" not in one.wrong]
@@ -462,7 +462,7 @@ OWN = {"NETWORK_CONFIG_LOCATION": "http://x/config.json"}
         ({}, "devnet", 11155111, NETWORKS["devnet"].registry),
         ({}, "v4-devnet-2", 11155111, NETWORKS["v4-devnet-2"].registry),
         ({"aztec_l1_chain_id": "31337", "aztec_l1_registry": OTHER}, "testnet", 31337, OTHER),
-        # The known registry is on the known chain alone.
+        # The known registry is only on the known chain.
         ({"aztec_l1_chain_id": 31337}, "testnet", 31337, ""),
         ({"aztec_l1_registry": OTHER}, "testnet", 11155111, OTHER),
         ({"aztec_environment": OWN}, "testnet", None, ""),
@@ -481,7 +481,7 @@ def test_what_the_l1_has_to_be(values: dict, network: str, chain: int | None, re
     assert (found.chain_id, found.registry) == (chain, registry)
 
 
-def test_settings_by_default_and_by_hand() -> None:
+def test_default_and_configured_settings() -> None:
     found = l1_settings({}, "testnet", [NODE])
     assert (found.checks, found.needed, found.seconds, found.max_head_age) == ("fail", "all", 10, 300)
     assert (found.balance_warn, found.balance_fail) == (Decimal("0.1"), 0)
@@ -543,26 +543,26 @@ def fixture_six() -> dict:
 
 
 def debug(**changes) -> dict:
-    """Return the answer of a client that is asked for traces alone and gives them, with these changes."""
+    """Return the answer of a client that is queried only for traces and returns them, with these changes."""
     good = {"fault": None, "refused": {}, "seconds": 0.3, "time": NOW, "chain_id": 11155111, "head": 900}
     return {**good, "traces": {"block": 880, "method": "debug_traceTransaction", "recent": ""}, **changes}
 
 
 def untraced(recent: str = "", **changes) -> dict:
     """Return what differs in the answer of a client that does not trace an old transaction."""
-    said = {"traces": "refuses trace_transaction: no; refuses debug_traceTransaction: no"}
-    return {"traces": {"block": 880, "method": "", "recent": recent}, "refused": said, **changes}
+    refused = {"traces": "refuses trace_transaction: no; refuses debug_traceTransaction: no"}
+    return {"traces": {"block": 880, "method": "", "recent": recent}, "refused": refused, **changes}
 
 
-def test_clients_for_traces_are_asked_once() -> None:
-    """An execution client that is named for traces too is one client; one that is not named for them is not asked."""
-    asked = client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1")
-    assert asked["execution"] == [{"url": RPC, "headers": {}, "traces": True}]
-    assert asked["debug"] == [{"url": DEBUG, "headers": {}}]
-    asked = client_queries({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2")
-    assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [{"url": DEBUG, "headers": {}}])
-    asked = client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1")
-    assert (asked["execution"], asked["debug"]) == ([{"url": RPC, "headers": {}}], [])
+def test_clients_for_traces_are_queried_once() -> None:
+    """Query an execution client that is also set for traces once, and one that is not set for them for no trace."""
+    queries = client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG, RPC]}, FLEET, "node-1")
+    assert queries["execution"] == [{"url": RPC, "headers": {}, "traces": True}]
+    assert queries["debug"] == [{"url": DEBUG, "headers": {}}]
+    queries = client_queries({**VALUES, "prover_node_l1_debug_urls": [DEBUG]}, FLEET, "node-2")
+    assert (queries["execution"], queries["debug"]) == ([{"url": RPC, "headers": {}}], [{"url": DEBUG, "headers": {}}])
+    queries = client_queries({**VALUES, "aztec_l1_debug_urls": [DEBUG]}, FLEET, "broker-1")
+    assert (queries["execution"], queries["debug"]) == ([{"url": RPC, "headers": {}}], [])
 
 
 @pytest.mark.parametrize(
@@ -578,7 +578,7 @@ def test_clients_for_traces_are_asked_once() -> None:
         (untraced(), {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": True}, ["", ""], "NO TRACES"),
         (untraced(), {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": "1"}, ["", ""], "NO TRACES"),
         (untraced(), {"ETHEREUM_ALLOW_NO_DEBUG_HOSTS": "false"}, ["warning", "error"], "NO TRACES"),
-        # Nothing is said of traces that were not asked for, for the client has another fault.
+        # Traces that were not queried are not reported, as the client has another fault.
         ({"traces": None, "head": None, "timestamp": None}, {}, ["error", "error"], "registry"),
     ],
 )
@@ -620,7 +620,7 @@ TWO = {"aztec_l1_debug_urls": [DEBUG, "https://other.lan"]}
     ("values", "answers", "before", "in_six"),
     [
         (TWO, [debug(), debug()], [], []),
-        # Aztec asks the second where the first gives no trace.
+        # Aztec queries the second if the first returns no trace.
         (TWO, [debug(**untraced()), debug()], ["warning"], ["warning"]),
         (TWO, [debug(**untraced()), debug(**untraced())], ["warning"] * 2, ["error"] * 2),
         (TWO, [debug(**untraced("trace_transaction")), debug(**untraced())], ["warning"] * 2, ["warning", "error"]),
@@ -628,7 +628,7 @@ TWO = {"aztec_l1_debug_urls": [DEBUG, "https://other.lan"]}
         ({**TWO, "aztec_l1_needed": "one"}, [debug(**GONE, traces=None), debug()], ["warning"], ["warning"]),
         (TWO, [debug(chain_id=None, traces=None), debug()], ["warning"], ["error"]),
         (TWO, [debug(head=None, traces=None), debug()], ["warning"], ["error"]),
-        # Another chain's trace is none at all.
+        # A trace of another chain does not count.
         (TWO, [debug(chain_id=1), debug(**untraced())], ["error", "warning"], ["error", "error"]),
         (TWO, [debug(**untraced(chain_id=1)), debug()], ["error"], ["error"]),
         (
@@ -640,9 +640,9 @@ TWO = {"aztec_l1_debug_urls": [DEBUG, "https://other.lan"]}
     ],
 )
 def test_one_client_that_traces_is_enough(six: dict, values: dict, answers: list, before: list, in_six: list) -> None:
-    told = {"execution": [execution(traces=None)], "consensus": [consensus()], "debug": answers}
+    returned = {"execution": [execution(traces=None)], "consensus": [consensus()], "debug": answers}
     for fleet, levels in ((FLEET, before), (six, in_six)):
-        found = check_l1("node-2", {**VALUES, **values}, fleet, told)
+        found = check_l1("node-2", {**VALUES, **values}, fleet, returned)
         problems = [one for one in found.problems if "in its URL" not in one.wrong]
         assert [one.level for one in problems] == levels
         assert {one.variable for one in problems} <= {"aztec_l1_debug_urls"}
@@ -662,13 +662,13 @@ def test_what_a_client_for_traces_is_shown_with() -> None:
 
 
 def fees(base: object, priority: object = None, *rewards: int) -> dict:
-    """Return fees in wei as a look has them."""
+    """Return fees in wei as host_info returns them."""
     known = {"base": None if base is None else str(base), "priority": None if priority is None else str(priority)}
     return {**known, "rewards": [str(one) for one in rewards]}
 
 
 @pytest.mark.parametrize(
-    ("told", "changes", "wei"),
+    ("returned", "changes", "wei"),
     [
         (None, {}, 0),
         (fees(0), {}, 0),
@@ -689,7 +689,7 @@ def fees(base: object, priority: object = None, *rewards: int) -> dict:
         (fees(1000, 100, 400, 100, 200, 300), {}, 1125 + 300),
         (fees(1000, None, 300), {}, 1125 + 360),
         (fees(1000, 0, 300), {}, 1125 + 360),
-        # What is over a hundred estimates is taken for a mistake.
+        # A fee above a hundred estimates is treated as an error.
         (fees(1000, 2, 1000), {}, 1125 + 240),
         (fees(1000, 2, 200), {}, 1125 + 240),
         # The operator's cap.
@@ -698,10 +698,10 @@ def fees(base: object, priority: object = None, *rewards: int) -> dict:
         (fees(3000 * GWEI), {}, 2000 * GWEI),
     ],
 )
-def test_the_fee_that_is_offered(told: dict | None, changes: dict, wei: int) -> None:
+def test_the_fee_that_is_offered(returned: dict | None, changes: dict, wei: int) -> None:
     settings = replace(L1Settings(), **changes)
-    assert max_fee_per_gas(told, settings) == wei
-    assert submission_cost(told, replace(settings, submission_gas=7)) == 7 * wei
+    assert max_fee_per_gas(returned, settings) == wei
+    assert submission_cost(returned, replace(settings, submission_gas=7)) == 7 * wei
 
 
 def test_settings_of_the_submission(six: dict) -> None:
@@ -738,7 +738,7 @@ ONE_GWEI = fees(GWEI)
         ([2 * COST - 1], True, ["warning"], ["1 proof"]),
         ([COST], True, ["warning"], ["1 proof"]),
         ([COST - 1], True, ["error"], ["0 proofs"]),
-        # A rise of fees does not end a run that leaves the node alone.
+        # Higher fees do not fail a run that does not change the node.
         ([COST - 1], False, ["warning"], ["0 proofs"]),
         # Aztec starts to prove when one of several can pay.
         ([COST - 1, COST], True, ["warning", "warning"], ["0 proofs", "1 proof"]),
@@ -779,9 +779,9 @@ def test_the_lines_on_what_a_balance_pays_for() -> None:
     )
 
 
-@pytest.mark.parametrize("told", [None, fees(None, GWEI), fees(0), fees(0, 0)])
-def test_fees_that_are_not_known_are_not_reckoned_with(told: dict | None) -> None:
-    answers = {"execution": [execution(fees=told)], "consensus": [consensus()]}
+@pytest.mark.parametrize("returned", [None, fees(None, GWEI), fees(0), fees(0, 0)])
+def test_unknown_fees_are_ignored(returned: dict | None) -> None:
+    answers = {"execution": [execution(fees=returned)], "consensus": [consensus()]}
     found = check_l1("node-2", VALUES, FLEET, answers)
     assert [one for one in found.problems if "in its URL" not in one.wrong] == []
     assert found.publishers == [("node-2", PUBLISHER, "2 ETH", "not checked")]
@@ -790,14 +790,14 @@ def test_fees_that_are_not_known_are_not_reckoned_with(told: dict | None) -> Non
 
 def test_the_fees_are_those_of_the_client_that_is_furthest_on_the_right_chain() -> None:
     urls = {"aztec_l1_execution_urls": [f"https://{one}.lan" for one in "abcd"], "aztec_l1_balance_warn": 0}
-    told = [
+    returned = [
         execution(head=10, fees=fees(10**6 * GWEI)),
         execution(balances={PUBLISHER: str(5 * COST)}, fees=ONE_GWEI),
         execution(head=10**7, chain_id=1, fees=fees(10**6 * GWEI)),
         execution(head=10**6, balances={}, fees=fees(None)),
     ]
     answers = {"consensus": [consensus()]}
-    found = check_l1("node-2", {**VALUES, **urls}, FLEET, {**answers, "execution": told})
+    found = check_l1("node-2", {**VALUES, **urls}, FLEET, {**answers, "execution": returned})
     assert found.publishers[0][3] == "5 proofs"
     assert found.cost == COST
 
@@ -823,7 +823,7 @@ AMOUNT = ETH // 2
 @pytest.mark.parametrize(
     ("publisher", "funder", "levels", "shown"),
     [
-        # While the account can pay for one top-up, an empty publisher is no reason to stop.
+        # While the account can pay for one top-up, an empty publisher is not a reason to stop.
         (0, AMOUNT, ["warning"], "1 top-up"),
         (COST - 1, 10 * AMOUNT, ["warning"], "10 top-ups"),
         (0, AMOUNT - 1, ["error", "warning"], "0 top-ups"),
@@ -842,8 +842,8 @@ def test_an_account_that_tops_publishers_up(
     assert [one.level for one in found.problems if "in its URL" not in one.wrong] == levels
     assert found.publishers[-1][1] == f"{OTHER} (funding account)"
     assert found.publishers[-1][3] == shown
-    asked = client_queries(values, {**six, "funder": OTHER}, "node-2")
-    assert asked["addresses"] == [PUBLISHER, OTHER]
+    queries = client_queries(values, {**six, "funder": OTHER}, "node-2")
+    assert queries["addresses"] == [PUBLISHER, OTHER]
 
 
 def test_the_lines_on_an_account_that_tops_publishers_up(six: dict) -> None:
@@ -873,12 +873,12 @@ SIGNED = {
 
 
 def signer(**changes) -> dict:
-    """Give the answer of a signer with which nothing is wrong, with these changes."""
+    """Return the answer of a signer with which nothing is wrong, with these changes."""
     return {"fault": None, "refused": {}, "seconds": 0.01, "time": NOW, "known": [PUBLISHER], "up": None, **changes}
 
 
 def signed(answer: dict, **values):
-    """Judge the answer of a signer beside those of good clients."""
+    """Check the answer of a signer together with those of good clients."""
     answers = {"execution": [execution()], "consensus": [consensus()], "signer": [answer]}
     found = check_l1("node-2", {**VALUES, **SIGNED, **values}, FLEET, answers)
     assert "S3cret" not in tables(found) + repr(found.problems)
@@ -940,7 +940,7 @@ def test_a_signer_that_does_not_know_the_account_that_tops_up() -> None:
     assert found.clients[-1][-3] == "1 of 2 accounts"
 
 
-def test_the_signer_is_asked_by_the_node_s_host_alone_and_only_where_it_signs() -> None:
+def test_only_the_node_s_host_queries_the_signer_and_only_if_it_signs() -> None:
     url = SIGNED["prover_node_web3signer_url"]
     assert client_queries({**VALUES, **SIGNED}, FLEET, "node-1")["signer"] == [{"url": url, "headers": {}}]
     assert client_queries({**VALUES, **SIGNED}, FLEET, "broker-1")["signer"] == []

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whose fault a fault is: an agent's alone, the fleet's, or that of a host outside the run."""
+"""What a fault affects: only an agent, the fleet, or a host outside the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NODE, FIRST, SECOND = "10.0.0.10/32", "10.0.0.21/32", "10.0.0.22/32"
 
 
 def resolve_one(name: str) -> list:
-    """Answer as DNS would that knows no name."""
+    """Raise ValueError, as for a name without a DNS record."""
     raise ValueError("does not resolve")
 
 
@@ -51,7 +51,7 @@ def found(changes: dict, run: list | None = None, keys: dict | None = None) -> t
     return [(one.host, one.level) for one in problems], fleet
 
 
-# Of agent-1: its variables, whether the broker is told to admit it, and whether it keeps what it admits for its sake.
+# Variables of agent-1, whether its address is admitted by the broker, and whether the broker keeps its current list.
 OWN = [
     ({"aztec_address": "gone.lan"}, False, True),
     ({"aztec_address": "10.0.0.21/24"}, False, True),
@@ -92,7 +92,7 @@ def test_an_agent_s_own_fault_outside_the_run(variables: dict, admitted: bool, k
 
 
 def test_no_agent_outside_the_run_resolves() -> None:
-    """Nothing is told anew to the broker, which keeps what it has; with a list by hand nothing is unknown."""
+    """The broker gets no new list and keeps its current one. With a list in the inventory nothing is unknown."""
     gone = {host: {"aztec_address": f"{host}.lan"} for host in ("agent-1", "agent-2")}
     problems, fleet = found(gone, ["node-1"])
     assert problems == [("agent-1", "warning"), ("agent-2", "warning")]
@@ -110,7 +110,7 @@ def test_an_agent_outside_the_run_is_admitted() -> None:
 
 
 def test_two_agents_with_one_address() -> None:
-    """The second is left out; one that is outside the run takes nothing from one that is in it."""
+    """The second is left out. One outside of the run does not affect one in it."""
     same = {"agent-2": {"aztec_address": "10.0.0.21"}}
     problems, fleet = found(same)
     assert problems == [("agent-2", LEFT_OUT)]
@@ -126,7 +126,7 @@ def test_two_agents_with_one_address() -> None:
     [
         {"agent-1": {"aztec_address": "10.0.0.10"}},
         {"agent-1": {"prover_agent_count": 0}, "agent-2": {"prover_agent_count": 0}},
-        # Whatever the faults are, no agent would remain.
+        # With all faults, no agent would remain.
         {"agent-1": {"prover_agent_count": 0}, "agent-2": {"prover_agent_count": -1}},
         {"agent-1": {"aztec_address": "gone.lan"}, "agent-2": {"aztec_netwrok": "x"}},
         {"node-1": {"aztec_address": "gone.lan"}},
@@ -145,7 +145,7 @@ def test_a_run_whose_only_agent_has_a_fault(variables: dict, run: list) -> None:
     assert found({"agent-1": variables}, run) == ([("agent-1", "error")], None)
 
 
-def test_an_agent_beside_the_node_remains() -> None:
+def test_an_agent_on_the_node_s_host_remains() -> None:
     hosts, groups = good()
     hosts["agent-2"]["prover_agent_count"] = 0
     groups["prover_agent"] = ["node-1", "agent-2"]
@@ -180,7 +180,7 @@ def test_a_key_on_a_second_host_is_the_fleet_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "reported"),
     [
         ({"prover_node_port": 99999}, False),
         ({"aztec_docker_network": "host"}, False),
@@ -192,28 +192,28 @@ def test_a_key_on_a_second_host_is_the_fleet_s() -> None:
         ({"prover_node_publisher_private_key": UnresolvedValue("cannot be decrypted")}, True),
     ],
 )
-def test_node_and_broker_outside_the_run(variables: dict, told: bool) -> None:
+def test_node_and_broker_outside_the_run(variables: dict, reported: bool) -> None:
     problems, fleet = found({"node-1": variables}, ["agent-1"])
-    assert (fleet is None) == told
+    assert (fleet is None) == reported
     assert {host for host, level in problems if level == "error"} <= {"node-1"}
-    if not told:
+    if not reported:
         assert problems == []
         assert fleet["broker"]["admitted"] == [NODE, FIRST, SECOND]
 
 
 @pytest.mark.parametrize(
-    ("run", "changes", "asker"),
+    ("run", "changes", "querier"),
     [
         (None, {}, "node-1"),
         (["agent-1", "agent-2"], {}, "agent-1"),
         (["agent-1", "agent-2"], {"agent-1": {"prover_agent_count": 0}}, "agent-2"),
     ],
 )
-def test_one_host_asks_the_registry(run: list | None, changes: dict, asker: str) -> None:
+def test_one_host_queries_the_registry(run: list | None, changes: dict, querier: str) -> None:
     mirrors = {host: {"docker_engine_registry_mirrors": ["http://m.lan"]} for host in ("node-1", "agent-1", "agent-2")}
     question = found({host: {**mirrors[host], **changes.get(host, {})} for host in mirrors}, run)[1]["registry"]
-    assert question["host"] == asker
-    assert bool(question["images"]) == bool(question["mirrors"]) == bool(asker)
+    assert question["host"] == querier
+    assert bool(question["images"]) == bool(question["mirrors"]) == bool(querier)
 
 
 SHORT, FEW, WARNING, NODES = (
@@ -229,7 +229,7 @@ SHORT, FEW, WARNING, NODES = (
     [
         ([SHORT], ["agent-1", "agent-2"], [LEFT_OUT]),
         ([SHORT, FEW, WARNING], ["agent-1", "agent-2", "agent-3"], [LEFT_OUT, LEFT_OUT, "warning"]),
-        # An agent beside the node remains.
+        # An agent on the node's host remains.
         ([SHORT, FEW], ["agent-1", "agent-2", "node-1"], [LEFT_OUT, LEFT_OUT]),
         ([SHORT, NODES], ["agent-1", "agent-2"], [LEFT_OUT, "error"]),
         # No agent would remain.

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What aztec_version gets for the version that the network runs, and what is asked to find out."""
+"""Problems of aztec_version, by the version that the network runs, and the queries for that version."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def answer(version: str | None = "5.2.0", **changes) -> dict:
     return {"where": RAW, "cached": None, "version": version, "registry": REGISTRY, "errors": [], **changes}
 
 
-def judged(version: str, found: dict | None, **values) -> tuple:
+def checked(version: str, found: dict | None, **values) -> tuple:
     """Return ([(level, variable, wrong, remedy)], rows) of the node's host."""
     problems, rows = check_network("node-1", {**VALUES, **values}, fleet(version), found)
     assert {one.host for one in problems} <= {"node-1"}
@@ -106,24 +106,24 @@ DATA = "with new data directories (prover_node_data_directory, prover_broker_dat
     ],
 )
 def test_versions(own: str, runs: str, state: str, problem: tuple | None) -> None:
-    problems, rows = judged(own, answer(runs))
+    problems, rows = checked(own, answer(runs))
     assert problems == ([problem] if problem else [])
     assert rows == [("node-1", "mainnet", own.removeprefix("v"), runs, RAW, state)]
 
 
 @pytest.mark.parametrize("own", ["6.0.0-" + "a" * 70, "1234567.0.0"])
 def test_versions_that_cannot_be_compared(own: str) -> None:
-    """What parse_version takes and semver's order does not: a row, and no exception."""
-    problems, rows = judged(own, answer("6.0.0"))
+    """A version that parse_version accepts and semver's order does not: a row, and no exception."""
+    problems, rows = checked(own, answer("6.0.0"))
     assert problems == []
     assert rows[0][-1] == "not checked: the versions cannot be compared"
 
 
 def test_the_error_can_be_overridden() -> None:
-    assert judged("5.2.0", answer("6.0.0"), aztec_l1_checks="warn")[0][0][0] == "warning"
-    assert judged("5.2.0", answer("6.0.0"), aztec_l1_checks="ignore") == ([], [])
+    assert checked("5.2.0", answer("6.0.0"), aztec_l1_checks="warn")[0][0][0] == "warning"
+    assert checked("5.2.0", answer("6.0.0"), aztec_l1_checks="ignore") == ([], [])
     pinned = {"prover_node_environment": {"ROLLUP_VERSION": "2521180740"}}
-    assert judged("5.2.0", answer("6.0.0"), **pinned)[0][0][0] == "warning"
+    assert checked("5.2.0", answer("6.0.0"), **pinned)[0][0][0] == "warning"
 
 
 @pytest.mark.parametrize(
@@ -144,18 +144,18 @@ def test_the_error_can_be_overridden() -> None:
         ),
     ],
 )
-def test_what_was_not_checked_is_no_problem(found: dict | None, values: dict, place: str, state: str) -> None:
-    problems, rows = judged("5.2.0", found, **values)
+def test_what_was_not_checked_is_not_a_problem(found: dict | None, values: dict, place: str, state: str) -> None:
+    problems, rows = checked("5.2.0", found, **values)
     assert problems == []
     assert rows == [("node-1", "mainnet", "5.2.0", "-", place, state)]
 
 
-def test_a_look_without_the_question_has_no_row() -> None:
-    assert judged("5.2.0", None) == ([], [])
+def test_host_info_without_an_answer_has_no_row() -> None:
+    assert checked("5.2.0", None) == ([], [])
 
 
 def test_the_cached_copy_has_a_date() -> None:
-    problems, rows = judged("5.2.0", answer("6.0.0", where="", cached=1795405649.0, errors=[f"{RAW} is down"]))
+    problems, rows = checked("5.2.0", answer("6.0.0", where="", cached=1795405649.0, errors=[f"{RAW} is down"]))
     assert problems[0][0] == "error"
     assert rows[0][3:] == ("6.0.0", "copy of 2026-11-23 in the data directory", "INCOMPATIBLE")
 
@@ -177,7 +177,7 @@ OTHER = "0x" + "ab" * 20
     ],
 )
 def test_registries(registry: str | None, values: dict, wanted: str | None) -> None:
-    problems, _rows = judged("5.2.0", answer(registry=registry), **values)
+    problems, _rows = checked("5.2.0", answer(registry=registry), **values)
     assert [one[:3] for one in problems] == (
         [
             (
@@ -193,23 +193,23 @@ def test_registries(registry: str | None, values: dict, wanted: str | None) -> N
 
 
 @pytest.mark.parametrize("host", ["broker-1", "agent-1"])
-def test_the_node_s_host_alone_is_judged(host: str) -> None:
+def test_only_the_node_s_host_is_checked(host: str) -> None:
     assert check_network(host, VALUES, fleet(), None) == ([], [])
     assert check_network(host, VALUES, fleet(), answer("6.0.0")) == ([], [])
 
 
-def test_what_is_asked() -> None:
-    asked = json.loads(l1_queries(VALUES, fleet(), "node-1"))
-    assert asked["network"] == {
+def test_queries() -> None:
+    queries = json.loads(l1_queries(VALUES, fleet(), "node-1"))
+    assert queries["network"] == {
         "name": "mainnet",
         "urls": list(DEFAULT_URLS),
         "cache": "/data/node/cache/mainnet/network_config.json",
         "seconds": 10,
     }
-    assert [one["url"] for one in asked["execution"]] == ["https://rpc.lan"]
+    assert [one["url"] for one in queries["execution"]] == ["https://rpc.lan"]
     own = {"prover_node_environment": {"NETWORK_CONFIG_LOCATION": "https://lan/x.json"}, "aztec_l1_timeout": 2}
-    asked = json.loads(l1_queries({**VALUES, **own}, fleet(), "node-1"))
-    assert (asked["network"]["urls"], asked["network"]["seconds"]) == (["https://lan/x.json"], 2)
+    queries = json.loads(l1_queries({**VALUES, **own}, fleet(), "node-1"))
+    assert (queries["network"]["urls"], queries["network"]["seconds"]) == (["https://lan/x.json"], 2)
 
 
 @pytest.mark.parametrize(
@@ -219,16 +219,16 @@ def test_what_is_asked() -> None:
         ("node-1", {"aztec_environment": {"NETWORK_CONFIG_LOCATION": "file:///x.json"}}),
     ],
 )
-def test_who_is_not_asked(host: str, values: dict) -> None:
+def test_hosts_without_a_query(host: str, values: dict) -> None:
     assert "network" not in json.loads(l1_queries({**VALUES, **values}, fleet(), host))
 
 
-def test_nothing_is_asked_where_l1_checks_are_off() -> None:
+def test_no_queries_if_l1_checks_are_off() -> None:
     assert l1_queries({**VALUES, "aztec_l1_checks": "ignore"}, fleet(), "node-1") == ""
     assert l1_queries(VALUES, fleet(), "agent-1") == ""
 
 
 def test_table() -> None:
-    text = table(judged("5.2.0", answer("6.0.0"))[1], NETWORK_HEADS)
+    text = table(checked("5.2.0", answer("6.0.0"))[1], NETWORK_HEADS)
     row = ["node-1", "mainnet", "5.2.0", "6.0.0", RAW, "INCOMPATIBLE"]
     assert [line.split() for line in text.splitlines()][2] == row

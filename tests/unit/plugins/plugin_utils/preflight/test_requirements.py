@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The minimum requirements: the guide's figures, tolerances, sums, and what cannot be told."""
+"""The minimum requirements: the guide's figures, tolerances, sums, and unknown values."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ BOTH = {**NODE, **BROKER}
         (host_info(2, 2), BROKER, ["vCPUs: found 2 (2 cores), needed 4 (2 cores)"]),
         (host_info(3, None), BROKER, ["vCPUs: found 3 (unknown cores), needed 4 (2 cores)"]),
         (host_info(63, 63), AGENT, ["vCPUs: found 63 (63 cores), needed 64 (32 cores)"]),
-        # node and broker on one host want the sum
+        # node and broker on one host need the sum
         (host_info(4, 2, 32 * GIB), BOTH, ["vCPUs: found 4 (2 cores), needed 8 (4 cores)"]),
         (host_info(8, 4, 16 * GIB), BOTH, ["memory: found 17.2 GB, needed 32 GB"]),
         (host_info(8, 4, 32 * GIB), BOTH, []),
@@ -77,10 +77,10 @@ BOTH = {**NODE, **BROKER}
         (host_info(disks=disk(kind="ssd")), NODE, ["disk of /, kind: found ssd, needed nvme"]),
         (host_info(disks=disk(kind="ssd")), BROKER, []),
         (host_info(disks=disk(kind="hdd")), AGENT, ["disk of /, kind: found hdd, needed ssd"]),
-        # the network of the node alone counts
+        # only the network of the node counts
         (host_info(link=10), NODE, ["link: found 10 Mbps, needed 25 Mbps"]),
         (host_info(link=10), AGENT, []),
-        # what cannot be told is no shortfall
+        # an unknown value is not a shortfall
         (host_info(link=None, disks=disk(kind="unknown")), NODE, []),
         (host_info(link=-1), NODE, []),
         ({"hardware": {}}, NODE, []),
@@ -92,7 +92,7 @@ def test_shortfalls(seen: dict, counts: dict, lines: list) -> None:
     assert shortfalls(seen, counts) == lines
 
 
-def test_what_cannot_be_told_is_shown() -> None:
+def test_unknown_values_are_shown() -> None:
     rows = {row.what: row for row in compare(host_info(link=None, disks=disk(kind="unknown")), NODE, "2.1")}
     assert (rows["link"].state, rows["link"].found) == ("unknown", "unknown")
     assert rows["disk of /, kind"].state == "unknown"
@@ -114,7 +114,7 @@ def test_components_on_one_device_want_the_sum_and_on_two_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vcpus", "memory_gib", "wanted", "beside", "count"),
+    ("vcpus", "memory_gib", "wanted", "others", "count"),
     [
         (64, 128, "auto", [], 1),
         (128, 256, "auto", [], 2),
@@ -128,8 +128,8 @@ def test_components_on_one_device_want_the_sum_and_on_two_their_own() -> None:
         (2, 4, "3", [], 3),
     ],
 )
-def test_agent_count(vcpus: int, memory_gib: int, wanted: object, beside: list, count: int) -> None:
-    assert agent_count(host_info(vcpus, memory=memory_gib * GIB), wanted, "2.1", beside) == count
+def test_agent_count(vcpus: int, memory_gib: int, wanted: object, others: list, count: int) -> None:
+    assert agent_count(host_info(vcpus, memory=memory_gib * GIB), wanted, "2.1", others) == count
 
 
 @pytest.mark.parametrize("wanted", [0, -1, "0", "many", None])
@@ -147,7 +147,7 @@ def test_filters() -> None:
     ("line", "node", "broker"),
     [("2.1", (2, 4), (2, 4)), *((line, (16, 32), (8, 16)) for line in ("4", "5", "6"))],
 )
-def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None:
+def test_later_lines_require_more(line: str, node: tuple, broker: tuple) -> None:
     needs = RELEASES[line].requirements
     assert (needs["prover_node"].cores, needs["prover_node"].vcpus) == node
     assert (needs["prover_broker"].cores, needs["prover_broker"].vcpus) == broker
@@ -162,7 +162,7 @@ def test_later_lines_ask_for_more(line: str, node: tuple, broker: tuple) -> None
         ("5", ["avx2", "bmi2"], "x86_64", ["adx"]),
         ("4", ["avx"], "x86_64", ["adx", "avx2", "bmi2"]),
         ("2.1", ["avx2", "bmi2"], "x86_64", ["adx"]),
-        # A virtual machine with a generic processor type shows none of those that are looked for.
+        # A virtual machine with a generic processor type has none of the required features.
         ("6", [], "x86_64", ["adx", "avx2", "bmi2"]),
         # Not known: /proc/cpuinfo shows no features, or those of another architecture.
         ("6", None, "x86_64", []),

@@ -133,7 +133,7 @@ def test_whether_an_account_can_pay_for_one_proof(balance: int, cost: int, needs
 
 
 @pytest.mark.parametrize(
-    ("balance", "warn", "said"),
+    ("balance", "warn", "expected"),
     [
         (1, "0.1", "0xA has less than 0.000001 ETH, below aztec_l1_balance_warn, 0.1: send more"),
         (ETHER // 10 - 1, "0.1", "0xA has "),
@@ -141,9 +141,9 @@ def test_whether_an_account_can_pay_for_one_proof(balance: int, cost: int, needs
         (1, "0", ""),
     ],
 )
-def test_whether_an_account_can_pay_for_long(balance: int, warn: str, said: str) -> None:
+def test_whether_an_account_can_pay_for_long(balance: int, warn: str, expected: str) -> None:
     found = rotation.low_balance(A, {A: str(balance)}, L1Settings(balance_warn=Decimal(warn)))
-    assert found.startswith(said) and bool(found) == bool(said)
+    assert found.startswith(expected) and bool(found) == bool(expected)
 
 
 GO_TO_OLD = (

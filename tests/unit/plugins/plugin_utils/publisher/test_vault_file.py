@@ -30,7 +30,7 @@ ADDED = '# A key.\nthe_key: "0xabc"\n# Its words.\nthe_words: "one two"\n'
         ("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3031\n", None),
         ("z: 1\na: &x {q: '1'}\nb: *x\n", None),
         ("a: |\n  text\n\n", None),
-        # A line's end would become part of the value.
+        # The end of the line would become a part of the value.
         ("a: |\n  text", ValueError),
         ("ü: 'ß'\n", None),
         ("- a: 1\n", ValueError),
@@ -70,7 +70,7 @@ def test_what_is_added_is_read_back() -> None:
 
 
 def test_a_text_that_would_be_changed_by_what_is_added_is_refused() -> None:
-    # Without its last line's end the value would go on.
+    # Without the end of its last line the value would continue.
     with pytest.raises(ValueError, match="nothing can be added at its end"):
         vault_file.with_added("a: |+\n  text\n ", VARIABLES)
 
@@ -141,10 +141,10 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "beside", "message"), PLACES)
-def test_a_vault_file_is_one_that_ansible_reads(tmp_path, name: str, beside: list, message: str | None) -> None:
+@pytest.mark.parametrize(("name", "others", "message"), PLACES)
+def test_a_vault_file_is_one_that_ansible_reads(tmp_path, name: str, others: list, message: str | None) -> None:
     """Ansible's loader finds each accepted file, and all files that it found before."""
-    tree(tmp_path, *beside)
+    tree(tmp_path, *others)
     groups, hosts = ["all", "prover_node"], ["node-1.lan"]
 
     def read() -> set:
@@ -226,7 +226,7 @@ a: 1   # one
 # A key, of account 1.
 key: "0xabc"
 # Its words.
-words: "one two"   # beside
+words: "one two"   # a comment
   # indented
 z: &x {q: '1'}
 y: *x
@@ -244,9 +244,9 @@ new_key: '0xdef'
             THREE.replace("\nkey:", "\nold_key:").replace("words:", "old_words:").replace("new_key:", "key:"),
         ),
         (THREE, {}, THREE),
-        (THREE, {"nobody": "somebody", "none": None}, THREE),
+        (THREE, {"missing": "renamed", "none": None}, THREE),
         (THREE, {"key": None}, THREE.replace('# A key, of account 1.\nkey: "0xabc"\n', "")),
-        (THREE, {"words": None}, THREE.replace('words: "one two"   # beside\n', "")),
+        (THREE, {"words": None}, THREE.replace('words: "one two"   # a comment\n', "")),
         (
             THREE,
             {"key": None, "new_key": "key"},
@@ -267,7 +267,7 @@ new_key: '0xdef'
         ("- S3cret\n", {"b": "c"}, ValueError),
     ],
 )
-def test_variables_are_renamed_or_taken_out_and_all_else_stays(text: str, names: dict, changed: object) -> None:
+def test_variables_are_renamed_or_removed_and_all_else_stays(text: str, names: dict, changed: object) -> None:
     if changed is ValueError:
         with pytest.raises(ValueError, match="NAME: value lines") as caught:
             vault_file.with_renamed(text, names, ("A key, of account ",))

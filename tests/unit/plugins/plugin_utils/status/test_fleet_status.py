@@ -38,7 +38,7 @@ FLEET = {
 
 
 def container(service, **more):
-    """Give a container of a service as host_info returns a healthy one."""
+    """Return a container of a service as host_info returns a healthy one."""
     shown = {
         "service": service,
         "name": service,
@@ -110,8 +110,8 @@ OLD = "2026-11-22T03:46:29Z"
 JUST_NOW = "2026-11-23T03:46:29Z"
 
 
-def test_well():
-    """A fleet that is well has neither problems nor notes, and its table names all."""
+def test_healthy_fleet():
+    """A healthy fleet has neither problems nor notes, and its table names all components."""
     report = fleet_report(fleet(), FLEET)
     assert (report.problems, report.notes) == ([], [])
     text = report_table(report)
@@ -163,7 +163,7 @@ PLACES = {
     ],
 )
 def test_problems(part, changes, words):
-    """One fault is told where it is, in a line, and nobody else is blamed."""
+    """Report one fault where it is, in one line, and nothing on other components."""
     report = fleet_report(fleet(**{part: changes}), FLEET)
     assert {item[:2] for item in report.problems} == {PLACES[part]}
     assert any(words in item[2] for item in report.problems), report.problems
@@ -211,7 +211,7 @@ def test_problems(part, changes, words):
     ],
 )
 def test_no_problems(changes, note):
-    """What takes its time, or was got over, is no fault."""
+    """Work that takes time, or a fault that is over, is not a problem."""
     report = fleet_report(fleet(**changes), FLEET)
     assert report.problems == []
     assert [item[2] for item in report.notes] == ([note] if note else [])
@@ -219,7 +219,7 @@ def test_no_problems(changes, note):
 
 @pytest.mark.parametrize("name", sorted(HEADERS))
 def test_versions_differ(name):
-    """An agent of other versions than the broker is the one that is wrong."""
+    """If the versions of an agent and the broker differ, report the agent."""
     headers = {**HEADERS, name: "0x9"}
     report = fleet_report(fleet(agent={"status": {"code": 200, "body": "OK", "headers": headers, "error": ""}}), FLEET)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_agent")]
@@ -237,7 +237,7 @@ SAVED = {"saved_rulesets": ["/etc/nftables.conf"]}
         pytest.param({}, "", "owned", id="owned"),
         pytest.param({"owner": "watch"}, "", "watched", id="watched"),
         pytest.param(SAVED, "", "owned", id="in_a_saved_ruleset"),
-        pytest.param({"sections": ["other", "prover_agent"]}, "", "owned", id="another_section_besides"),
+        pytest.param({"sections": ["other", "prover_agent"]}, "", "owned", id="with_another_section"),
         pytest.param(
             {"installed": False, "loaded": False, "enabled": False, "sections": [], "owner": ""},
             "the port guard is not installed: run site.yml",
@@ -292,7 +292,7 @@ SAVED = {"saved_rulesets": ["/etc/nftables.conf"]}
     ],
 )
 def test_guard(guard, problem, cell):
-    """Each way in which ports stand open, now or after a reboot, and the word for it in the table."""
+    """Each reason why ports are open, now or after a reboot, and its word in the table."""
     host_infos = fleet()
     host_infos["agent-1"]["guard"].update(guard)
     report = fleet_report(host_infos, FLEET)
@@ -301,7 +301,7 @@ def test_guard(guard, problem, cell):
 
 
 def test_an_engine_without_its_rules():
-    """Containers of an engine whose rules were flushed reach nothing, and are well otherwise."""
+    """Containers of an engine whose rules were flushed reach nothing, and are healthy otherwise."""
     host_infos = fleet()
     host_infos["agent-1"]["engine"]["rules"] = False
     (problem,) = fleet_report(host_infos, FLEET).problems
@@ -310,7 +310,7 @@ def test_an_engine_without_its_rules():
 
 
 def test_lost_host():
-    """A host that could not be looked at is a line and a problem."""
+    """A host without host info has a row and a problem."""
     host_infos = {**fleet(), "agent-1": "could not be reached"}
     report = fleet_report(host_infos, FLEET)
     assert report.problems == [("agent-1", "prover_agent", "could not be reached")]
@@ -332,7 +332,7 @@ def test_missing(serves, words):
 
 
 def test_left_over():
-    """A component that runs where the inventory no longer puts it is named, with the way out."""
+    """Name a component that runs on a host where the inventory no longer has it, with the remedy."""
     host_infos = fleet()
     host_infos["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
     report = fleet_report(host_infos, FLEET)
@@ -362,7 +362,7 @@ def test_left_over():
     ],
 )
 def test_agents_in_containers_of_their_own(count, services, problems):
-    """Each has a row of its own, and the inventory says which there must be."""
+    """Each has a row of its own, and the inventory defines the expected ones."""
     wanted = copy.deepcopy(FLEET)
     wanted["hosts"]["agent-1"]["agents"] = {"count": count, "separate": True}
     host_infos = {"agent-1": host_info(["prover_agent"], *(container(service) for service in services))}
@@ -382,7 +382,7 @@ def test_agents_in_containers_of_their_own(count, services, problems):
     ],
 )
 def test_seed(state, notes, problem):
-    """The container that fetches the CRS has no row; it is named where it hinders the agents."""
+    """The container that downloads the CRS does not have a row. It is named if it blocks the agents."""
     host_infos = fleet()
     seed = container("prover-agent-crs", health="", **state)
     host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"].append(seed)
@@ -393,8 +393,8 @@ def test_seed(state, notes, problem):
 
 
 @pytest.mark.parametrize("body", ["OK", '{"status":"ok","checks":{}}', ""])
-def test_any_body_of_a_status_is_well(body):
-    """Release lines differ in what /status says beside 200."""
+def test_any_body_of_a_status_is_accepted(body):
+    """Release lines differ in what /status returns with 200."""
     status = {"code": 200, "body": body, "headers": dict(HEADERS), "error": ""}
     report = fleet_report(fleet(broker={"status": status}), FLEET)
     assert (report.problems, report.notes) == ([], [])
@@ -411,7 +411,7 @@ def test_versions_differ_in_one_of_several_containers():
 
 
 def test_part_of_the_fleet():
-    """With a limit, what is in the run is compared among itself."""
+    """With a limit, only hosts of the run are compared."""
     host_infos = {"agent-1": copy.deepcopy(fleet()["agent-1"])}
     assert fleet_report(host_infos, FLEET).problems == []
 
@@ -471,7 +471,7 @@ def rollup_cells(report) -> dict:
     ],
 )
 def test_rollup_is_the_canonical_one(node, l1, cells):
-    """The table says what was checked; what was not is no problem."""
+    """The table shows what was checked. What was not checked is not a problem."""
     report = fleet_report(fleet(node={"status": answers(dict(node)), "l1": l1}), FLEET)
     assert (report.problems, report.notes) == ([], [])
     assert rollup_cells(report) == {"prover_node": cells[0], "prover_broker": cells[1], "prover_agent": "-"}
@@ -504,7 +504,7 @@ def test_running_program_does_not_match_the_storage(name):
 
 
 def test_broker_on_a_host_of_its_own():
-    """What the L1 says is asked beside the node; with a limit to the broker's host nobody has asked."""
+    """The node's host queries the L1. With a limit to the broker's host it is not queried."""
     host_infos = fleet(node={"status": answers(dict(NAMED)), "l1": L1}, broker={"status": answers({**HEADERS})})
     broker = host_infos["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
     apart = {
@@ -516,12 +516,12 @@ def test_broker_on_a_host_of_its_own():
     wanted["hosts"]["broker-1"] = {"components": ["prover_broker"], "images": ["aztecprotocol/aztec:4.1.2"]}
     report = fleet_report(apart, wanted)
     assert (report.problems, rollup_cells(report)["prover_broker"]) == ([], "ok")
-    alone = fleet_report({"broker-1": apart["broker-1"], "node-1": "could not be reached"}, wanted)
-    assert rollup_cells(alone)["prover_broker"] == "not checked"
+    limited = fleet_report({"broker-1": apart["broker-1"], "node-1": "could not be reached"}, wanted)
+    assert rollup_cells(limited)["prover_broker"] == "not checked"
 
 
 def test_pinned_to_a_rollup():
-    """Who keeps a node at a rollup by hand wants another one than the canonical."""
+    """A node that is pinned to a rollup follows another one than the canonical."""
     changes = {"status": answers({**NAMED, "x-aztec-l1rollupaddress": NEXT}), "l1": L1, "pinned": True}
     report = fleet_report(fleet(node=changes), FLEET)
     assert (report.problems, rollup_cells(report)["prover_node"]) == ([], "pinned")
@@ -531,7 +531,7 @@ MISMATCH = {"what": "VK tree root", "expected": "0x" + "1d" * 32, "got": "0x" + 
 STANDBY = {
     "status": answers(post=404),
     "waiting": {"kind": "standby", "rollup": ROLLUP, "mismatches": [MISMATCH]},
-    "rpc": {"node_getL2Tips": {"error": "the answer is no JSON"}},
+    "rpc": {"node_getL2Tips": {"error": "the answer is not JSON"}},
     "tips": {},
     "l1": L1,
 }
@@ -592,7 +592,7 @@ def test_standby(part, changes, line):
     ],
 )
 def test_what_is_not_standby(status, line):
-    """2.1 has no standby; in the others all signs have to be there, whatever the log says."""
+    """2.1 has no standby. In the other lines all signs must be there, whatever the log contains."""
     report = fleet_report(fleet(broker={**STANDBY, "status": status}), {**FLEET, "line": line})
     assert [item for item in report.problems if "standby" in item[2]] == []
     assert "STANDBY" not in report_table(report)
@@ -611,7 +611,7 @@ def test_a_container_that_has_ended_is_not_in_standby():
 
 @pytest.mark.parametrize(("runs", "wanted"), [("", "what the network runs"), ("6.0.0", "6.0.0"), ("4.1.0", None)])
 def test_soft_shutdown(runs, wanted):
-    """The status and its headers are those of a node that works; its log says that it has stopped."""
+    """The status and its headers are those of a node that works. Its log shows that it has stopped."""
     waiting = {"kind": "soft shutdown", "rollup": "", "mismatches": []}
     changes = {"status": answers(dict(NAMED)), "waiting": waiting, "network_version": runs, "l1": L1}
     report = fleet_report(fleet(node=changes), {**FLEET, "line": "5"})
@@ -622,7 +622,7 @@ def test_soft_shutdown(runs, wanted):
 
 
 def test_slots_of_the_rollup():
-    """The slots are those that 4.1.2 itself reads; no other line has any."""
+    """The slots are those that 4.1.2 reads. Other lines do not have any."""
     first = int.from_bytes(keccak(b"aztec.stf.storage"), "big")
     assert RELEASES["4"].rollup_slots == {
         "x-aztec-l2circuitsvktreeroot": hex(first + 3),
@@ -644,8 +644,8 @@ def test_slots_of_the_rollup():
     ],
     ids=range(6),
 )
-def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
-    """It is a note, of that component alone; without the run it is a problem."""
+def test_a_container_that_another_run_replaces_is_not_a_problem(agent) -> None:
+    """It is a note, and only on that component. Without the run it is a problem."""
     host_infos = fleet(agent=agent)
     if agent is None:
         host_infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
@@ -660,8 +660,8 @@ def test_a_container_that_another_run_replaces_is_no_problem(agent) -> None:
 
 
 @pytest.mark.parametrize("status", ["\x1b[31mproving\x1b[0m", "proving\r", "proving\n"])
-def test_what_an_agent_says_is_printable(status: str) -> None:
-    """And in the width of a table."""
+def test_the_status_of_an_agent_is_printable(status: str) -> None:
+    """It also fits the width of a table."""
     text = report_table(fleet_report(fleet(agent={"rpc": {"agent_getStatus": {"status": status}}}), FLEET))
     assert "proving" in text and "\x1b" not in text and "\r" not in text
     text = report_table(fleet_report(fleet(agent={"rpc": {"agent_getStatus": {"status": "x" * 5000}}}), FLEET))
@@ -695,12 +695,12 @@ ADMITTING = {
             "",
             id="many",
         ),
-        # An address that the inventory does not know, and the host has.
+        # An address of the host that is not in the inventory.
         pytest.param(["10.0.0.8"], [], "", "", id="another address of a host"),
     ],
 )
 def test_agents_that_were_removed(clients, tried, gone, used):
-    """Who is in no inventory and uses the broker or tries to is named, with what to do; it is no fault of the fleet."""
+    """Name addresses outside of the inventory that use the broker or try to, with a remedy. They are not a problem."""
     host_infos = fleet(broker={"clients": clients})
     host_infos["node-1"]["guard"]["tried"] = tried
     host_infos["agent-1"]["addresses"] = ["10.0.0.8"]
@@ -727,7 +727,7 @@ def test_agents_that_were_removed(clients, tried, gone, used):
     ],
 )
 def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: list, named: list) -> None:
-    """They are told how they are admitted, and not to be stopped."""
+    """The remedy is to admit them, and not to stop them."""
     host_infos = fleet()
     host_infos["node-1"]["guard"]["tried"] = tried
     host_infos["node-1"]["addresses"] = ["10.0.0.1", "10.8.0.1"]
@@ -754,7 +754,7 @@ def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: lis
         ),
     ],
 )
-def test_of_an_unknown_address_nobody_is_called_removed(clients: list, tried: list, lines: list) -> None:
+def test_an_unknown_address_is_not_called_removed(clients: list, tried: list, lines: list) -> None:
     host_infos = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
     host_infos["node-1"]["guard"]["tried"] = tried
     unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}

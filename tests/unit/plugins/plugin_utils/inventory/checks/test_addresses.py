@@ -10,8 +10,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validat
 from tests.unit.plugins.plugin_utils.inventory.inventories import P2P, SPECS, checked, good, resolve_one
 
 
-def test_a_broker_of_ipv6_alone() -> None:
-    """Agents with IPv4 alone do not reach it."""
+def test_a_broker_with_only_ipv6() -> None:
+    """Agents with only IPv4 do not reach it."""
     found = checked(node={"aztec_address": "fd00::10"})
     assert [line.split(" | ")[0] for line in found] == ["agent-1", "agent-2"]
     wrong, remedy = found[0].split(" | ")[2:]
@@ -25,7 +25,7 @@ def test_a_broker_of_ipv6_alone() -> None:
         ([], None),
         (["10.0.0.10", "fd00::10", "0.0.0.0", "both.lan"], None),
         (["node.lan", "nowhere.lan"], "the host name nowhere.lan does not resolve on the controller"),
-        (["nowhere.lan", "neither.lan"], "the host name nowhere.lan does not resolve on the controller"),
+        (["nowhere.lan", "unknown.lan"], "the host name nowhere.lan does not resolve on the controller"),
         ([10], "entry 1 is written without quotes, which YAML makes a number"),
         ("10.0.0.10", "is a text, not a list"),
     ],
@@ -41,22 +41,22 @@ def test_a_host_without_the_broker_publishes_nothing() -> None:
 
 
 def test_a_broker_s_url_of_a_name_is_resolved_once() -> None:
-    asked = []
+    queried = []
 
     def resolve_and_note(name: str) -> list:
-        asked.append(name)
+        queried.append(name)
         return resolve_one(name)
 
     hosts, groups = good()
     hosts["agent-1"]["prover_agent_broker_host"] = hosts["agent-2"]["prover_agent_broker_host"] = "node.lan"
     hosts["node-1"]["prover_broker_publish_addresses"] = ["node.lan", "10.0.0.10"]
     problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_and_note)
-    assert (problems, asked) == ([], ["node.lan"])
+    assert (problems, queried) == ([], ["node.lan"])
     assert fleet["broker"]["publish"] == ["10.0.0.10"]
 
 
-def test_a_node_that_asks_for_its_address() -> None:
-    """Its private address is not announced; one that is set by hand contradicts."""
+def test_a_node_that_queries_its_address() -> None:
+    """Its private address is not announced. An address in the inventory contradicts the option."""
     hosts, groups = good()
     hosts["node-1"].update(ansible_host="10.0.0.10", prover_node_p2p_query_for_ip=True)
     assert check_inventory(hosts, groups, SPECS, None, resolve_one)[0] == []
@@ -69,7 +69,7 @@ NO_NAME = "is neither an IP address nor a host name"
 
 
 @pytest.mark.parametrize(
-    ("value", "beside", "by_itself"),
+    ("value", "with_address", "without_address"),
     [
         ("root@203.0.113.7", None, "'root@203.0.113.7' contains a user"),
         ("me@spot.lan", None, "'me@spot.lan' contains a user"),
@@ -87,9 +87,9 @@ NO_NAME = "is neither an IP address nor a host name"
         ("http://10.0.0.21", "is a URL", "is a URL"),
     ],
 )
-def test_what_ansible_connects_to(value: str, beside: str | None, by_itself: str | None) -> None:
-    """beside: what is wrong with it where aztec_address is set. by_itself: where the fleet comes to it by that too."""
-    for address, wrong in (("10.0.0.9", beside), ("", by_itself)):
+def test_what_ansible_connects_to(value: str, with_address: str | None, without_address: str | None) -> None:
+    """Check ansible_host with aztec_address set, and without it, where the fleet uses ansible_host itself."""
+    for address, wrong in (("10.0.0.9", with_address), ("", without_address)):
         hosts, groups = good()
         hosts["agent-1"].update(ansible_host=value, aztec_address=address)
         # The node has that name.

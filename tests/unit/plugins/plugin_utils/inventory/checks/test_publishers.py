@@ -120,7 +120,7 @@ def test_another_host_with_the_publisher_s_key(keys: dict) -> None:
         {"node-1": {"vault_key": KEY}},
     ],
 )
-def test_the_publisher_s_key_where_nobody_else_uses_it(keys: dict) -> None:
+def test_the_publisher_s_key_that_nothing_else_uses(keys: dict) -> None:
     problems, fleet = other_users(keys)
     assert problems == []
     assert fleet is not None
@@ -160,7 +160,7 @@ def test_a_key_that_a_shared_group_has_is_inherited() -> None:
 
 
 def test_an_unfinished_rotation() -> None:
-    """The run goes on with a warning; with what is no key it does not."""
+    """The run continues with a warning, but not if the value is not a key."""
     for name, command in (
         (
             "prover_node_next_publisher_private_key",

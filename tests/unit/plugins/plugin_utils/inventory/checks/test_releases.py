@@ -10,7 +10,7 @@ from tests.unit.plugins.plugin_utils.inventory.inventories import everywhere
 
 
 def test_a_later_release_line() -> None:
-    """aztec_release_line, and a component's own, say which known line an unknown one is treated as."""
+    """aztec_release_line, and that of a component, set which known line an unknown one is treated as."""
     unknown = "the release line 7.0 is not known: choose a version of 2.1.x, 4.x, 5.x, 6.x, or set aztec_release"
     ((level, variable, wrong, remedy),) = everywhere(aztec_version="7.0.0")
     assert (level, variable) == ("error", "aztec_version")

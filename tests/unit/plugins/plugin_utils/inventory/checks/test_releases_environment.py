@@ -52,7 +52,7 @@ OVERRIDE = "ALLOW_OVERRIDING_NETWORK_CONFIG: true next to it overrides this chec
             {"SLASH_UNKNOWN_PENALTY": 0},
             [("warning", f"contains SLASH_UNKNOWN_PENALTY, and {ENDS} from the value of mainnet")],
         ),
-        # A warning hides no error, in whatever order they are written.
+        # A warning does not hide an error, in any order.
         (
             "mainnet",
             {"L1_CHAIN_ID": 5, "SEQ_BLOCK_DURATION_MS": 1},
@@ -100,7 +100,7 @@ def test_consensus_settings(network: str, environment: dict, lines: list) -> Non
         ("devnet", "https://snapshots.lan/v4-devnet-2/", "v4-devnet-2"),
         ("v6-devnet-1", "https://snapshots.lan/v6-devnet-2/", "v6-devnet-2"),
         ("v6-devnet-1", "https://snapshots.lan/v6-devnet-1/", None),
-        # What is in no name of a host, a bucket or a folder says nothing.
+        # A word outside of the names of hosts, buckets and folders has no meaning.
         ("mainnet", "https://files.staging.mine.net/aztec", None),
         ("mainnet", "https://user:testnet@mine.net/aztec", None),
         ("mainnet", "https://mine.net/aztec?of=testnet", None),

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the roles own, held against what the roles set and against the variables that there are."""
+"""The reserved settings of roles, compared with what the roles set and with their variables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROLES = Path(__file__).resolve().parents[6] / "roles"
 
 
 def names_set(value: object) -> set:
-    """Give the names of environment variables in a role's variables."""
+    """Return the names of environment variables in a role's variables."""
     if isinstance(value, list):
         return set().union(*map(names_set, value))
     if not isinstance(value, dict):
@@ -35,19 +35,19 @@ def names_set(value: object) -> set:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_every_name_that_a_role_sets_is_owned_or_free(component: str) -> None:
+def test_every_name_that_a_role_sets_is_reserved_or_free(component: str) -> None:
     variables = yaml.safe_load((ROLES / component / "vars/main.yml").read_text(encoding="utf-8"))
     # Read by the script that downloads the CRS, not by Aztec.
     variables.pop("__prover_agent_crs_environment", None)
     found = names_set(variables)
     assert "AZTEC_PORT" in found
     assert found - set(FREE) <= set(ENVIRONMENT[component])
-    # The admin port is shut on every host, whoever serves it.
+    # The admin port is closed on every host and for every component.
     assert set(ENVIRONMENT[component]) - found - PUBLISHERS <= {"AZTEC_ADMIN_PORT"}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_what_is_to_be_set_instead_is_there(component: str) -> None:
+def test_the_options_to_set_instead_exist(component: str) -> None:
     specs = yaml.safe_load((ROLES / component / "meta/argument_specs.yml").read_text(encoding="utf-8"))
     options = set(specs["argument_specs"]["main"]["options"])
     wanted = {option for option in ENVIRONMENT[component].values() if option}

@@ -20,7 +20,7 @@ def test_the_mnemonic_that_is_kept_for_backup_is_known() -> None:
 
 
 def plain(node: dict) -> list:
-    """Give the lines for the good inventory whose key and URL are in clear text, with these changes to node-1."""
+    """Return the lines for the good inventory whose key and URL are in clear text, with these changes to node-1."""
     hosts, groups = good()
     hosts["node-1"].update(node)
     search = search_in([Text("main.yml", f"key: {KEY}\nurl: https://user:S3cretPass@rpc.mine.net\n")])
@@ -46,7 +46,7 @@ OTHER = "0x" + "cd" * 32
 
 
 def test_after_a_warning_a_variable_is_still_checked() -> None:
-    """A secret in clear text is reported besides the consensus setting in the same variable."""
+    """A secret in clear text is reported in addition to the consensus setting in the same variable."""
     hosts, groups = good()
     for values in hosts.values():
         values.update(aztec_version="6.0.0", aztec_plain_secrets="fail")
