@@ -420,7 +420,7 @@ def check_broker_clients(report: Report, host: str, clients: list, host_infos: M
 
     others = {one for one in clients if ip_of(one) not in hosts}
     rejected = set()
-    for address in host_infos[host]["guard"].get("tried", []):
+    for address in host_infos[host]["guard"].get("denied", []):
         if not is_admitted(address) and ip_of(address) not in hosts:
             rejected.add(address)
         elif not is_admitted(address):

@@ -90,7 +90,7 @@ def clients(*addresses: str, tried: tuple = (), stopped: bool = False) -> Lines:
     def change(host_infos: dict, _wanted: dict) -> None:
         broker = host_infos["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
         broker["clients"] = [] if stopped else list(addresses)
-        host_infos["node-1"]["guard"]["tried"] = [] if stopped else list(tried)
+        host_infos["node-1"]["guard"]["denied"] = [] if stopped else list(tried)
 
     return noted(change)
 
@@ -102,7 +102,7 @@ def misplaced(admitted: tuple = (), address: str = "10.0.0.2") -> Lines:
         wanted["hosts"]["agent-1"]["addresses"] = [address]
         wanted["broker"]["admitted"] = ["10.0.0.1/32", f"{address}/32", *admitted]
         host_infos["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
-        host_infos["node-1"]["guard"]["tried"] = ["10.8.0.2"]
+        host_infos["node-1"]["guard"]["denied"] = ["10.8.0.2"]
 
     return noted(change)
 
@@ -117,7 +117,7 @@ def without_address(*addresses: str, stopped: bool = False, tried: bool = False)
         wanted["hosts"]["agent-1"]["addresses"] = list(addresses)
         broker = host_infos["node-1"]["projects"]["aztec-prover-broker"]["containers"][0]
         broker["clients"] = [] if stopped or tried else ["10.0.0.7"]
-        host_infos["node-1"]["guard"]["tried"] = ["10.0.0.7"] if tried and not stopped else []
+        host_infos["node-1"]["guard"]["denied"] = ["10.0.0.7"] if tried and not stopped else []
         # With the address corrected, site.yml admits it.
         wanted["broker"]["admitted"] = ["10.0.0.1/32", *(f"{one}/32" for one in addresses)]
 

@@ -103,7 +103,7 @@ def managed(by: str, inventory: str = "prod", instance: str = "") -> Lines:
     def lines() -> list[str]:
         seen = host_info("node-1", "10.0.0.10", projects={"aztec-prover-node": {"containers": [], "inventories": [by]}})
         fleet = {**FLEET, "hosts": {"node-1": FLEET["hosts"]["node-1"]}, "inventory": inventory, "instance": instance}
-        return told(check_hosts({"node-1": seen}, fleet, SETTINGS, {"node-1": EngineSettings()}).problems)
+        return problem_lines(check_hosts({"node-1": seen}, fleet, SETTINGS, {"node-1": EngineSettings()}).problems)
 
     return lines
 

@@ -702,7 +702,7 @@ ADMITTING = {
 def test_agents_that_were_removed(clients, tried, gone, used):
     """Name addresses outside of the inventory that use the broker or try to, with a remedy. They are not a problem."""
     host_infos = fleet(broker={"clients": clients})
-    host_infos["node-1"]["guard"]["tried"] = tried
+    host_infos["node-1"]["guard"]["denied"] = tried
     host_infos["agent-1"]["addresses"] = ["10.0.0.8"]
     report = fleet_report(host_infos, ADMITTING)
     stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
@@ -729,7 +729,7 @@ def test_agents_that_were_removed(clients, tried, gone, used):
 def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: list, named: list) -> None:
     """The remedy is to admit them, and not to stop them."""
     host_infos = fleet()
-    host_infos["node-1"]["guard"]["tried"] = tried
+    host_infos["node-1"]["guard"]["denied"] = tried
     host_infos["node-1"]["addresses"] = ["10.0.0.1", "10.8.0.1"]
     host_infos["agent-1"]["addresses"] = ["10.0.0.2", "10.8.0.2"]
     wanted = {**ADMITTING, "broker": {"host": "node-1", "admitted": admitted or ["10.0.0.0/24"]}}
@@ -756,7 +756,7 @@ def test_hosts_of_the_inventory_that_are_not_admitted(tried: list, admitted: lis
 )
 def test_an_unknown_address_is_not_called_removed(clients: list, tried: list, lines: list) -> None:
     host_infos = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
-    host_infos["node-1"]["guard"]["tried"] = tried
+    host_infos["node-1"]["guard"]["denied"] = tried
     unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}
     remedy = "correct the address of agent-1 if it is there, otherwise stop the agent there, with docker compose down "
     remedy += "in its directory, /opt/aztec/prover-agent by default"
