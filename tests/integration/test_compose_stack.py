@@ -407,7 +407,7 @@ def headed(arguments: dict, inventory: str) -> dict:
 
 
 def test_a_header_of_the_roles_comes_with_the_next_change(project):
-    """By itself it is no change, neither for a run nor for what would differ."""
+    """By itself it is not a change, neither for a run nor for `differs`."""
     good(project.run(headed(project.arguments(), "")))
     first, before = project.container()["Id"], project.tree()
     named = headed(project.arguments(), ", inventory lab")

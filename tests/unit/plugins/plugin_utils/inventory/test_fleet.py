@@ -74,9 +74,9 @@ def test_an_instance_is_part_of_all_names() -> None:
 
 
 def test_names_that_are_set_are_not_those_of_the_instance() -> None:
-    own = {"aztec_docker_bridge": "own0", "prover_node_directory": "/srv/node", "aztec_inventory_name": "ours"}
+    own = {"aztec_docker_bridge": "own0", "prover_node_directory": "/srv/node", "aztec_inventory_name": "mainnet"}
     found = fleet(*inventory(aztec_instance="main2", inventory_dir="/ops/inventories/prod", **own))
-    assert (found["inventory"], found["broker"]["guard"]["bridges"]) == ("ours", ["own0"])
+    assert (found["inventory"], found["broker"]["guard"]["bridges"]) == ("mainnet", ["own0"])
     assert found["hosts"]["node-1"]["project_directories"]["aztec-main2-prover-node"] == "/srv/node"
 
 

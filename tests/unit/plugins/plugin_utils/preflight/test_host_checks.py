@@ -295,7 +295,7 @@ def test_a_port_of_another_instance_is_taken_by_a_container_with_a_name() -> Non
     [
         ("node-1", "aztec-prover-broker", "", True),
         ("agent-1", "aztec-prover-agent", "", True),
-        # Another component of the same host is no concern of this run.
+        # A component that is not part of this run is not checked.
         ("agent-1", "aztec-prover-node", "", False),
         ("node-1", "aztec-prover-broker", "main2", False),
         ("node-1", "aztec-main2-prover-node", "main2", True),
