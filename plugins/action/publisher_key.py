@@ -93,7 +93,7 @@ def typed_options(prefix: str, arguments: Mapping, defaults: Mapping) -> dict:
         if arguments.get(name) not in (None, ""):
             convert, problem = TYPES[type(default)]
             given[name] = convert(arguments[name])
-            if given[name] is None or (type(default) is int and given[name] < 0):
+            if given[name] is None or (convert is as_int and given[name] < 0):
                 raise ValueError(f"{prefix}{name} {problem}")
     return given
 

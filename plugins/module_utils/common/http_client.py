@@ -249,18 +249,18 @@ class Connection(http.client.HTTPConnection):
     def request(
         self,
         method: str,
-        path: str,
+        url: str,
         body: str | bytes | None = None,
         headers: dict | None = None,
         limit: int = MAX_BODY,
         truncate: bool = False,
     ) -> Response:
-        """Return the response to a request. A redirect is returned, not followed.
+        """Return the response to a request. A redirect is returned, not followed. url: the path on the server.
 
         limit: bytes of the body. truncate: cut off a longer body instead of raising ResponseTooLong.
         """
         try:
-            response = self._begin(method, path, body, headers or {})
+            response = self._begin(method, url, body, headers or {})
             wanted = limit if truncate else limit + 1
             content = response.read(wanted)
             if len(content) < wanted and response.length:

@@ -230,7 +230,8 @@ def accepts_persist() -> bool:
 
 def log(line: str) -> None:
     """Write a line to the journal."""
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 # A set that packets fill, in the output of nft: everything before its elements, and the elements.
