@@ -119,7 +119,7 @@ def test_plain_secrets_are_reported_and_the_run_continues(tmp_path, endpoint) ->
     assert shown.returncode != 0 and endpoint.connections == ["127.0.0.10 22"], shown.stdout
     assert_clean(shown.stdout)
     line = (
-        f"node-1 {NAME} (warning) is in clear text in {given}, line 2 encrypt it with ansible-vault, or look it up:"
+        f"node-1 {NAME} (warning) is in clear text in {given}, line 2 encrypt it with ansible-vault, or use a lookup:"
     )
     assert table_of(shown.stdout) == [f"{line} docs/secrets.md"]
 
