@@ -94,7 +94,7 @@ LEFT_OUT = """\
   tasks:
     - ansible.builtin.import_role:
         name: aztec_ops.prover.preflight
-        tasks_from: fleet
+        tasks_from: validate_inventory
     - ansible.builtin.set_fact:
         __preflight_hosts: {left_out: {agent-1: vCPUs found 2}}
     - ansible.builtin.fail:
