@@ -172,10 +172,8 @@ def engine_source(packages: dict[str, str], version: dict[str, Any], binary: boo
     components = [str(item.get("Name", "")) for item in version.get("Components") or []]
     if "podman-docker" in packages or any("Podman" in name for name in components):
         return "podman-docker"
-    for name in ("docker-ce", "docker.io"):
-        if name in packages:
-            return name
-    return "other" if version or binary else "none"
+    other = "other" if version or binary else "none"
+    return next((name for name in ("docker-ce", "docker.io") if name in packages), other)
 
 
 def compose_version(run: Runner, root: Path) -> str | None:
@@ -324,28 +322,12 @@ def redact_argument(word: str) -> str:
     return re.sub(r"((?:token|secret|password|key)[\w-]*=).*", rf"\1{MASK}", word, flags=re.IGNORECASE)
 
 
-def engine_kind(info: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Return what can make an engine unusable: its packaging, its security options, and properties of the host."""
-    options = [str(option).partition("name=")[2].partition(",")[0] for option in info.get("SecurityOptions") or []]
-    # A stopped snap daemon would take over the socket when it starts.
-    snap = (root / "snap/bin/docker").exists() if not info else str(info.get("DockerRootDir")).startswith("/var/snap/")
-    return {
-        "snap": snap,
-        "desktop": info.get("OperatingSystem") == "Docker Desktop",
-        "security": options,
-        "selinux_enforcing": read_text(root / "sys/fs/selinux/enforce").strip() == "1",
-        "systemd": (root / "run/systemd/system").is_dir(),
-    }
-
-
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """Return the state of the engine: whether it responds, version, settings, and whether docker_engine manages it.
 
     error: why it does not respond, or why it responds without /info.
     """
-    version: dict[str, Any] = {}
-    info: dict[str, Any] = {}
-    error = ""
+    version, info, error = {}, {}, ""
     try:
         version = engine.json("/version")
         info = engine.json("/info")
@@ -358,8 +340,14 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     daemon = read_text(root / DAEMON_JSON)
     options = daemon_options(daemon)
     command = unit_command(unit_texts(root, "docker.service", UNIT), root)
+    # A stopped snap daemon would take over the socket when it starts.
+    snap = (root / "snap/bin/docker").exists() if not info else str(info.get("DockerRootDir")).startswith("/var/snap/")
     return {
-        **engine_kind(info, root),
+        "snap": snap,
+        "desktop": info.get("OperatingSystem") == "Docker Desktop",
+        "security": [str(one).partition("name=")[2].partition(",")[0] for one in info.get("SecurityOptions") or []],
+        "selinux_enforcing": read_text(root / "sys/fs/selinux/enforce").strip() == "1",
+        "systemd": (root / "run/systemd/system").is_dir(),
         "serves": bool(version),
         "error": error,
         "version": version.get("Version", ""),
@@ -386,9 +374,8 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
 
 def has_rules(run: Runner, root: Path) -> bool:
     """Return whether the kernel has the engine's rules for published ports and masquerading, or cannot be queried."""
-    if "nat" in read_text(root / "proc/net/ip_tables_names").split():
-        return True
-    if not any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin")):
+    nft = any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin"))
+    if "nat" in read_text(root / "proc/net/ip_tables_names").split() or not nft:
         return True
     places = (["chain", "ip", "nat", "DOCKER"], ["table", "ip", "docker-bridges"])
     return any(run(["nft", "list", *place])[0] == 0 for place in places)
@@ -407,12 +394,8 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
                     if tag.rpartition(":")[0] == name:
                         found[f"{tag}@{digest}"] = shown
         return found
-    found = {}
-    for reference in references:
-        image = engine.inspect("images", reference)
-        if image:
-            found[reference] = {"id": image["Id"], "digests": image.get("RepoDigests") or []}
-    return found
+    found = {reference: engine.inspect("images", reference) for reference in references}
+    return {name: {"id": one["Id"], "digests": one.get("RepoDigests") or []} for name, one in found.items() if one}
 
 
 def network_facts(engine: Engine) -> list[dict[str, Any]]:
@@ -449,11 +432,8 @@ def container_address(inspected: dict[str, Any]) -> str:
     if (inspected.get("HostConfig") or {}).get("NetworkMode") == "host":
         return "127.0.0.1"
     networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
-    for field in ("IPAddress", "GlobalIPv6Address"):
-        for network in networks.values():
-            if network.get(field):
-                return network[field]
-    return ""
+    found = (network.get(name) for name in ("IPAddress", "GlobalIPv6Address") for network in networks.values())
+    return next(filter(None, found), "")
 
 
 def container_facts(inspected: dict[str, Any], digests: list[str]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Callable
@@ -310,10 +311,8 @@ def network_value(env: dict[str, str], inspected: dict[str, Any], root: Path, na
     if location and not location.startswith(("http://", "https://")):
         files.insert(0, container / location.replace("file://", "").lstrip("/"))
     for path in files:
-        try:
+        with suppress(ValueError, KeyError, TypeError):
             return read_cached(str(path))[0][network][name]
-        except (ValueError, KeyError, TypeError):
-            continue
     return None
 
 
@@ -333,13 +332,9 @@ def rollup_roots(url: str, rollup: str, slots: dict[str, str], deadline: float) 
     """
     found = {}
     for name, slot in slots.items():
-        try:
-            value = call_for_number(url, "eth_getStorageAt", rollup, slot, "latest", deadline=deadline)
-        except (RequestError, ErrorResponse):
-            continue
-        if value:
-            found[name] = f"0x{value:064x}"
-    return found
+        with suppress(RequestError, ErrorResponse):
+            found[name] = call_for_number(url, "eth_getStorageAt", rollup, slot, "latest", deadline=deadline)
+    return {name: f"0x{value:064x}" for name, value in found.items() if value}
 
 
 def l1_tips(urls: list[str], registry: str, slots: dict[str, str] | None = None) -> dict[str, Any]:
@@ -363,11 +358,9 @@ def l1_tips(urls: list[str], registry: str, slots: dict[str, str] | None = None)
             rollup = f"0x{eth_call(registry, CANONICAL_ROLLUP) % 2**160:040x}"
             result.update(rollup=rollup, roots=rollup_roots(url, rollup, slots or {}, deadline))
             for unit, selectors in TIP_SELECTORS.items():
-                try:
+                with suppress(RequestError, ErrorResponse):
                     pending, proven = (eth_call(rollup, data) for data in selectors)
-                except (RequestError, ErrorResponse):
-                    continue
-                return {**result, "unit": unit, "pending": pending, "proven": proven, "error": ""}
+                    return {**result, "unit": unit, "pending": pending, "proven": proven, "error": ""}
             result["error"] = "the rollup does not return its tips"
         except (RequestError, ErrorResponse) as error:
             result["error"] = f"L1 URL {position} {error}"
@@ -380,24 +373,20 @@ def sync_progress(log: list[tuple[float, str]]) -> int | None:
     return number(match.group(1) or match.group(2)) if match else None
 
 
+@dataclass
 class Prober:
-    """Queries the state of containers."""
+    """Queries the state of containers.
 
-    def __init__(
-        self,
-        engine: Engine,
-        run: Callable,
-        rpc: dict[str, str],
-        l1_urls: list[str],
-        root: Path,
-        now: float,
-        slots: dict[str, str] | None = None,
-    ) -> None:
-        """Set the engine, a runner of commands, RPC methods, L1 URLs (default: the container's own), the time, and the
-        storage slots of the rollup by header.
-        """
-        self.engine, self.run, self.rpc, self.l1_urls, self.root, self.now = engine, run, rpc, l1_urls, root, now
-        self.slots = slots or {}
+    run: runs commands. rpc: RPC methods. l1_urls: the container's own if empty. slots: the rollup's storage, by header.
+    """
+
+    engine: Engine
+    run: Callable
+    rpc: dict[str, str]
+    l1_urls: list[str]
+    root: Path
+    now: float
+    slots: dict[str, str] = field(default_factory=dict)
 
     def log(self, inspected: dict[str, Any], seconds: float = LOG_SECONDS) -> list[tuple[float, str]]:
         """Return a container's last log lines of so many seconds, none where the engine keeps no log."""
@@ -484,11 +473,10 @@ class Prober:
 
     def probe_node(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
         """Add the tips of the node and those of the L1."""
-        result = None
-        if found["status"]["code"] is not None and self.rpc.get("l2_tips"):
-            result = self.rpc_result(url, self.rpc["l2_tips"])
-            found["rpc"][self.rpc["l2_tips"]] = result
-        found["tips"] = node_tips(result)
+        method = self.rpc.get("l2_tips")
+        if found["status"]["code"] is not None and method:
+            found["rpc"][method] = self.rpc_result(url, method)
+        found["tips"] = node_tips(found["rpc"].get(method))
         found["synced"] = sync_progress(log)
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
         found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)
