@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shlex
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlencode
@@ -389,10 +389,8 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
             digests = image.get("RepoDigests") or []
             shown = {"id": image["Id"], "digests": digests}
             for tag in (tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"):
-                found[tag] = shown
-                for name, _sep, digest in (item.partition("@") for item in digests):
-                    if tag.rpartition(":")[0] == name:
-                        found[f"{tag}@{digest}"] = shown
+                own = [item.partition("@")[2] for item in digests if item.partition("@")[0] == tag.rpartition(":")[0]]
+                found.update(dict.fromkeys([tag, *(f"{tag}@{digest}" for digest in own)], shown))
         return found
     found = {reference: engine.inspect("images", reference) for reference in references}
     return {name: {"id": one["Id"], "digests": one.get("RepoDigests") or []} for name, one in found.items() if one}
@@ -452,10 +450,9 @@ def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any
         inspected = engine.inspect("containers", summary["Id"])
         if inspected is None:
             continue
-        try:
+        digests: list[str] = []
+        with suppress(EngineError):
             digests = (engine.inspect("images", inspected["Image"]) or {}).get("RepoDigests") or []
-        except EngineError:
-            digests = []
         found.append((container_facts(inspected, digests), inspected))
     return sorted(found, key=lambda pair: (pair[0]["service"], pair[0]["name"]))
 

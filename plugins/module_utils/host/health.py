@@ -196,23 +196,18 @@ def remote_clients(rows: list[dict[str, Any]], port: int, own_subnets: list) -> 
 
     rows: from parse_sockets. own_subnets: the container's networks, whose addresses do not count.
     """
-    found = set()
-    for row in rows:
-        address = ip_address(row["remote_address"])
-        used = row["port"] == port and row["state"] in ("established", "time_wait")
-        if used and not address.is_loopback and not any(address in network for network in own_subnets):
-            found.add(str(address))
-    return sorted(found)
+    used = [row for row in rows if row["port"] == port and row["state"] in ("established", "time_wait")]
+    found = {ip_address(row["remote_address"]) for row in used}
+    own = {one for one in found if one.is_loopback or any(one in network for network in own_subnets)}
+    return sorted(map(str, found - own))
 
 
 def container_subnets(inspected: dict[str, Any]) -> list:
     """Return the IPv4 and IPv6 subnets of a container's networks."""
-    found = []
-    for network in ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values():
-        for address, length in (("IPAddress", "IPPrefixLen"), ("GlobalIPv6Address", "GlobalIPv6PrefixLen")):
-            if network.get(address) and network.get(length):
-                found.append(ip_network(f"{network[address]}/{network[length]}", strict=False))
-    return found
+    networks = ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    fields = (("IPAddress", "IPPrefixLen"), ("GlobalIPv6Address", "GlobalIPv6PrefixLen"))
+    pairs = [(network.get(address), network.get(length)) for network in networks for address, length in fields]
+    return [ip_network(f"{address}/{length}", strict=False) for address, length in pairs if address and length]
 
 
 def split_log(text: str) -> list[tuple[float, str]]:
@@ -485,7 +480,5 @@ class Prober:
         """Return the result of a JSON-RPC call, or {error: text}."""
         try:
             return call(url, method, seconds=max(0, seconds))
-        except RequestError as error:
-            return {"error": "timed out" if error.kind == "timeout" else error.text}
-        except ErrorResponse as error:
-            return {"error": str(error)}
+        except (RequestError, ErrorResponse) as error:
+            return {"error": "timed out" if getattr(error, "kind", "") == "timeout" else str(error)}
