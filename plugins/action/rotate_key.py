@@ -14,13 +14,9 @@ from ansible.errors import AnsibleError
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import host_variables
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
-    resolve_inventory,
-    resolve_variables,
-    to_builtin,
-)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     count_errors,
     count_problems,
@@ -29,11 +25,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer, Places
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
-    CLIENT_HEADS,
-    check_l1,
-    values_by_address,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight import l1_checks
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import client_queries, l1_settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import ether
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
@@ -92,7 +84,7 @@ def check_source(values: Mapping) -> None:
 def l1_queries(task_vars: Mapping, fleet: Mapping) -> tuple:
     """Return (the variables of the node's host, its L1 queries, {} if L1 checks are off)."""
     host = task_vars["inventory_hostname"]
-    values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
+    values = host_variables.resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
     return values, client_queries(values, fleet, host)
 
 
@@ -183,7 +175,7 @@ class ActionModule(publisher_key.ActionModule):
             if problem:
                 raise ValueError(problem)
         key = new.key if new else vault.keys.get(plan.slot)
-        before = to_builtin(arguments["fleet"])
+        before = host_variables.to_builtin(arguments["fleet"])
         fleet = self._fleet_with(key, task_vars, before) if key else {}
         if request.force and not request.confirm and fleet and l1_queries(task_vars, fleet)[1]:
             raise ValueError(f"{PREFIX}force requires {PREFIX}confirm, or aztec_l1_checks set to ignore: omit it")
@@ -260,7 +252,7 @@ class ActionModule(publisher_key.ActionModule):
             component: str(task_vars.get(f"preflight_{component.removeprefix('prover_')}_group", component))
             for component in COMPONENTS
         }
-        hosts, keys, _written = resolve_inventory(task_vars["hostvars"], groups, names, specs)
+        hosts, keys, _written = host_variables.resolve_inventory(task_vars["hostvars"], groups, names, specs)
         # No warnings about the keys of this rotation.
         for values in hosts.values():
             for slot in (NEXT, PREVIOUS):
@@ -284,7 +276,7 @@ class ActionModule(publisher_key.ActionModule):
 
     def _check_account(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Query the L1 on the node's host for the account that the node will use, and wait until it is funded."""
-        request, staged = request_of(arguments), to_builtin(arguments["staged"])
+        request, staged = request_of(arguments), host_variables.to_builtin(arguments["staged"])
         action, addresses = staged["action"], staged["addresses"]
         fleet = {**staged["fleet"], "publishers": [], "funder": ""}
         values, queries = l1_queries(task_vars, fleet)
@@ -301,9 +293,9 @@ class ActionModule(publisher_key.ActionModule):
             if "host_info" not in info:
                 return info
             responses, insufficient, low = info["host_info"]["l1"], "", ""
-            verdict = check_l1(host, values, fleet, responses)
+            verdict = l1_checks.check_l1(host, values, fleet, responses)
             clients, chain = responses["execution"], settings.chain_id
-            seen = {name: values_by_address(clients, name, chain) for name in ("balances", "sent")}
+            seen = {name: l1_checks.values_by_address(clients, name, chain) for name in ("balances", "sent")}
             if wanted:
                 insufficient = rotation.insufficient_balance(wanted, seen["balances"], settings, verdict.cost)
                 low = insufficient or rotation.low_balance(wanted, seen["balances"], settings)
@@ -316,7 +308,7 @@ class ActionModule(publisher_key.ActionModule):
             first = False
         rows = rotation.account_rows(addresses, **seen)
         accounts_table = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))
-        self._display.display(f"\n{table(verdict.clients, CLIENT_HEADS)}\n\n{accounts_table}\n")
+        self._display.display(f"\n{table(verdict.clients, l1_checks.CLIENT_HEADS)}\n\n{accounts_table}\n")
         if verdict.problems:
             self._display.display(problem_table(verdict.problems), color="red" if errors else "yellow")
         if errors:
@@ -366,7 +358,7 @@ class ActionModule(publisher_key.ActionModule):
 
     def _finish(self, arguments: Mapping, _task_vars: Mapping) -> dict:
         """Record in the vault which key the node runs with, in one write."""
-        staged = to_builtin(arguments["staged"])
+        staged = host_variables.to_builtin(arguments["staged"])
         plan = rotation.Plan(staged["action"], staged["slot"], staged["moves"])
         before = staged["addresses"]
         after = {slot: address for slot, address in before.items() if slot not in plan.moves}

@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlencode
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common import http_client
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
-    MAX_REDIRECTS,
-    REQUEST_ERRORS,
-    Connection,
-    connection_to,
-    error_text,
-    fetch,
-    parse_json,
-)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import DEFAULT_MTU, OPTION_MTU
@@ -78,17 +70,17 @@ class Engine:
         scheme, _sep, target = self.host.partition("://")
         seconds = self.timeout * (INFO_TIMEOUT_FACTOR if path == "/info" else 1)
         if scheme == "unix":
-            connection = Connection("localhost", None, seconds, socket_path=target)
+            connection = http_client.Connection("localhost", None, seconds, socket_path=target)
         elif scheme == "tcp":
-            connection = connection_to(f"http://{target}", seconds)
+            connection = http_client.connection_to(f"http://{target}", seconds)
         else:
             raise EngineError(f"DOCKER_HOST with scheme {scheme} is not supported", 0)
         with closing(connection):
             try:
                 path += "?" + urlencode(query) if query else ""
                 response = connection.request("GET", path, limit=MAX_RESPONSE)
-            except REQUEST_ERRORS as error:
-                raise EngineError(error_text(error), 0) from error
+            except http_client.REQUEST_ERRORS as error:
+                raise EngineError(http_client.error_text(error), 0) from error
         if response.status >= 400:
             raise EngineError(f"the engine returns {response.status}", response.status)
         return response.body
@@ -96,7 +88,7 @@ class Engine:
     def json(self, path: str, **query: Any) -> Any:
         """Return the body of a response as JSON. Raise EngineError."""
         try:
-            return parse_json(self.get(path, **query))
+            return http_client.parse_json(self.get(path, **query))
         except ValueError as error:
             raise EngineError("the engine returns a response that is not JSON", 0) from error
 
@@ -116,12 +108,11 @@ def fetch_key(url: str, seconds: float = KEY_SECONDS) -> dict[str, str]:
     As apt does, use the proxies of the environment.
     """
     try:
-        response = fetch("GET", url, seconds, proxies=True, redirects=MAX_REDIRECTS)
-    except REQUEST_ERRORS as error:
-        return {"text": "", "error": error_text(error)}
-    if response.status != 200:
-        return {"text": "", "error": f"returns {response.status}"}
-    return {"text": response.body.decode(errors="replace"), "error": ""}
+        response = http_client.fetch("GET", url, seconds, proxies=True, redirects=http_client.MAX_REDIRECTS)
+    except http_client.REQUEST_ERRORS as error:
+        return {"text": "", "error": http_client.error_text(error)}
+    error = "" if response.status == 200 else f"returns {response.status}"
+    return {"text": "" if error else response.body.decode(errors="replace"), "error": error}
 
 
 def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:
@@ -205,9 +196,7 @@ def file_digest(path: Path) -> str:
 
 
 def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
-    """Return the variables of CONTAINERD_VARIABLES of the running containerd service, {} where it does not run, None
-    where its environment cannot be read.
-    """
+    """Return CONTAINERD_VARIABLES of the running containerd, {} where it does not run, None where it is unknown."""
     if not (root / "run/systemd/system").is_dir():
         return None
     _code, out, _err = run(["systemctl", "show", "--value", "--property", "MainPID", "containerd.service"])
@@ -402,9 +391,7 @@ def network_facts(engine: Engine) -> list[dict[str, Any]]:
     name, bridge (the name of the bridge where it is set), interface (the name of the bridge in any case), subnets, mtu.
     """
     found = []
-    for network in engine.json("/networks"):
-        if network.get("Driver") != "bridge":
-            continue
+    for network in (one for one in engine.json("/networks") if one.get("Driver") == "bridge"):
         options = network.get("Options") or {}
         bridge = options.get(BRIDGE_OPTION, "")
         mtu = str(options.get(OPTION_MTU, ""))

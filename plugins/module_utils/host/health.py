@@ -32,13 +32,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor, redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import is_service_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import parse_time
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import (
-    Engine,
-    EngineError,
-    container_address,
-    decode_log,
-    environment,
-)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import (
     NO_STATUS,
     parse_sockets,
@@ -180,14 +174,10 @@ def latest_table_entry(rows: list[dict[str, Any]], host: str, port: int, now: fl
 
     An established connection without unacknowledged data counts as a contact now: the table contains no time.
     """
-    times = []
-    for row in rows:
-        if row["remote_port"] != port or not is_broker(row["remote_address"], host):
-            continue
-        if row["state"] == "time_wait":
-            times.append(now - max(0.0, TIME_WAIT_SECONDS - row["timer"]))
-        elif row["state"] == "established" and not row["retransmits"] and not row["unsent"]:
-            times.append(now)
+    rows = [row for row in rows if row["remote_port"] == port and is_broker(row["remote_address"], host)]
+    times = [now - max(0.0, TIME_WAIT_SECONDS - row["timer"]) for row in rows if row["state"] == "time_wait"]
+    live = [row for row in rows if row["state"] == "established"]
+    times += [now for row in live if not row["retransmits"] and not row["unsent"]]
     return (max(times), "connection") if times else (0.0, "")
 
 
@@ -375,7 +365,7 @@ class Prober:
     run: runs commands. rpc: RPC methods. l1_urls: the container's own if empty. slots: the rollup's storage, by header.
     """
 
-    engine: Engine
+    engine: docker_engine.Engine
     run: Callable
     rpc: dict[str, str]
     l1_urls: list[str]
@@ -390,9 +380,9 @@ class Prober:
                 f"/containers/{inspected['Id']}/logs", stdout="1", stderr="1", timestamps="1",
                 tail=str(LOG_LINES), since=str(max(0, int(self.now - seconds))),
             )
-        except EngineError:
+        except docker_engine.EngineError:
             return []
-        return split_log(decode_log(raw, bool((inspected.get("Config") or {}).get("Tty"))))
+        return split_log(docker_engine.decode_log(raw, bool((inspected.get("Config") or {}).get("Tty"))))
 
     def sockets(self, pid: int) -> list[dict[str, Any]]:
         """Return the TCP sockets in the network namespace of a process."""
@@ -412,8 +402,8 @@ class Prober:
 
     def probe(self, service: str, inspected: dict[str, Any]) -> dict[str, Any]:
         """Return status, rpc and log_error, and by the kind of service broker_contact, clients, or tips, l1, synced."""
-        env = environment(inspected)
-        host = container_address(inspected)
+        env = docker_engine.environment(inspected)
+        host = docker_engine.container_address(inspected)
         port = number(env.get("AZTEC_PORT"), 16) or 8080
         log = self.log(inspected)
         state = inspected.get("State") or {}
@@ -437,9 +427,7 @@ class Prober:
         return found
 
     def probe_waiting(self, found: dict[str, Any], host: str, port: int, env: dict, inspected: dict) -> None:
-        """Add whether a node or broker that responds works or waits: pinned, waiting, network_version, and the status
-        of a POST where the headers of a working program are missing.
-        """
+        """Add pinned, waiting, network_version, and a POST's status where a working program's headers are missing."""
         found.update(pinned=is_pinned(env, inspected), waiting=None, network_version="")
         status = found["status"]
         if status["code"] != 200:
