@@ -304,14 +304,13 @@ class ActionModule(CollectionActionBase):
         """Return the generated or imported account, or None for one that check mode does not generate."""
         if request.source == "new":
             return None if self._task.check_mode else wallet.new_account()
-        if request.source == "keystore":
-            text = read(request, "file").decode("utf-8", "replace")
-            return wallet.from_keystore(text, self._password(request))
         if request.file or request.environment:
             text = read(request, "file" if request.file else "environment").decode("utf-8", "replace")
         else:
             what = request.source.replace("_", " ")
             text = self._prompt(f"The publisher's {what}", f"set {PREFIX}file or {PREFIX}environment")
+        if request.source == "keystore":
+            return wallet.from_keystore(text, self._password(request))
         if request.source == "private_key":
             return wallet.from_private_key(text)
         return wallet.from_mnemonic(text, request.index)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +14,9 @@ from ansible.errors import AnsibleError
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.aztec_ops.prover.plugins.action import publisher_key
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import host_variables
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
-    resolve_inventory,
-    resolve_variables,
-    to_builtin,
-)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     count_errors,
     count_problems,
@@ -29,22 +25,12 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Layer, Places
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
-    CLIENT_HEADS,
-    check_l1,
-    values_by_address,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight import l1_checks
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_queries import client_queries, l1_settings
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import ether
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import rotation, vault_file, wallet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.ethereum import ethereum_address
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import (
-    CURRENT,
-    KEYS,
-    MNEMONICS,
-    NEXT,
-    PREVIOUS,
-)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.rotation import CURRENT, KEYS, NEXT, PREVIOUS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.vault_file import shown
 
 # The prefix of its own options' variables in playbooks/rotate_key.yml. Those of the new key are as in keys.yml.
@@ -98,7 +84,7 @@ def check_source(values: Mapping) -> None:
 def l1_queries(task_vars: Mapping, fleet: Mapping) -> tuple:
     """Return (the variables of the node's host, its L1 queries, {} if L1 checks are off)."""
     host = task_vars["inventory_hostname"]
-    values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
+    values = host_variables.resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
     return values, client_queries(values, fleet, host)
 
 
@@ -119,7 +105,8 @@ def open_keys(path: Path, secrets: list) -> KeyVault:
         raise ValueError(f"{vault.file}: {error}") from None
     names, values, keys = [name for name, _value in variables], dict(variables), {}
     for slot, name in KEYS.items():
-        for one in (name, MNEMONICS[slot]):
+        mnemonic = rotation.MNEMONICS[slot]
+        for one in (name, mnemonic):
             if names.count(one) > 1:
                 raise ValueError(f"{one} is set more than once in {vault.file}: remove all but one")
         if name in values:
@@ -127,8 +114,8 @@ def open_keys(path: Path, secrets: list) -> KeyVault:
                 keys[slot] = wallet.from_private_key(values[name]).key
             except ValueError as error:
                 raise ValueError(f"{name} in {vault.file}: {error}") from None
-        elif MNEMONICS[slot] in values:
-            raise ValueError(f"{vault.file} has {MNEMONICS[slot]} but not {name}: remove it, or add its key")
+        elif mnemonic in values:
+            raise ValueError(f"{vault.file} has {mnemonic} but not {name}: remove it, or add its key")
     return KeyVault(**vars(vault), keys=keys, addresses={slot: ethereum_address(key) for slot, key in keys.items()})
 
 
@@ -188,15 +175,12 @@ class ActionModule(publisher_key.ActionModule):
             if problem:
                 raise ValueError(problem)
         key = new.key if new else vault.keys.get(plan.slot)
-        before = to_builtin(arguments["fleet"])
+        before = host_variables.to_builtin(arguments["fleet"])
         fleet = self._fleet_with(key, task_vars, before) if key else {}
         if request.force and not request.confirm and fleet and l1_queries(task_vars, fleet)[1]:
             raise ValueError(f"{PREFIX}force requires {PREFIX}confirm, or aztec_l1_checks set to ignore: omit it")
         if new and not self._task.check_mode:
-            with vault_file.locked(path.parent):
-                # Another process may have changed it during a prompt.
-                vault = self._reopened(path, vault.addresses, secrets)
-                vault.write(vault.with_account(new, NEXT), secrets)
+            self._rewrite(path, vault.addresses, secrets, lambda vault: vault.with_account(new, NEXT))
             vault = open_keys(path, secrets)
             self._show_address(request.key, new.address, "The new publisher's account")
             self._show_secrets(request.key, new)
@@ -236,7 +220,7 @@ class ActionModule(publisher_key.ActionModule):
     def _vault_path(self, request: Request, task_vars: Mapping) -> tuple:
         """Return (the vault file with the publisher's key, its inventory layer)."""
         folder, groups, hosts = publisher_key.inventory_of(request.key.group, task_vars)
-        files = list(self._files((*KEYS.values(), *MNEMONICS.values()), folder, groups, hosts))
+        files = list(self._files((*KEYS.values(), *rotation.MNEMONICS.values()), folder, groups, hosts))
         path, layer = next(((file, one) for file, one, values in files if KEYS[CURRENT] in values), (None, ""))
         if path is None:
             raise ValueError(
@@ -268,7 +252,7 @@ class ActionModule(publisher_key.ActionModule):
             component: str(task_vars.get(f"preflight_{component.removeprefix('prover_')}_group", component))
             for component in COMPONENTS
         }
-        hosts, keys, _written = resolve_inventory(task_vars["hostvars"], groups, names, specs)
+        hosts, keys, _written = host_variables.resolve_inventory(task_vars["hostvars"], groups, names, specs)
         # No warnings about the keys of this rotation.
         for values in hosts.values():
             for slot in (NEXT, PREVIOUS):
@@ -281,16 +265,18 @@ class ActionModule(publisher_key.ActionModule):
         return fleet
 
     @staticmethod
-    def _reopened(path: Path, addresses: Mapping, secrets: list) -> KeyVault:
-        """Return the vault file as it is now. Raise ValueError if its accounts are no longer these."""
-        vault = open_keys(path, secrets)
-        if vault.addresses != addresses:
-            raise ValueError(f"{vault.file} was changed during this run: run the same command again")
-        return vault
+    def _rewrite(path: Path, addresses: Mapping, secrets: list, changed: Callable[[KeyVault], str]) -> None:
+        """Write the text that `changed` returns. Raise ValueError if the accounts in the file are no longer these."""
+        with vault_file.locked(path.parent):
+            # Another process may have changed it during a prompt.
+            vault = open_keys(path, secrets)
+            if vault.addresses != addresses:
+                raise ValueError(f"{vault.file} was changed during this run: run the same command again")
+            vault.write(changed(vault), secrets)
 
     def _check_account(self, arguments: Mapping, task_vars: Mapping) -> dict:
         """Query the L1 on the node's host for the account that the node will use, and wait until it is funded."""
-        request, staged = request_of(arguments), to_builtin(arguments["staged"])
+        request, staged = request_of(arguments), host_variables.to_builtin(arguments["staged"])
         action, addresses = staged["action"], staged["addresses"]
         fleet = {**staged["fleet"], "publishers": [], "funder": ""}
         values, queries = l1_queries(task_vars, fleet)
@@ -307,11 +293,9 @@ class ActionModule(publisher_key.ActionModule):
             if "host_info" not in info:
                 return info
             responses, insufficient, low = info["host_info"]["l1"], "", ""
-            verdict = check_l1(host, values, fleet, responses)
-            seen = {
-                name: values_by_address(responses["execution"], name, settings.chain_id)
-                for name in ("balances", "sent")
-            }
+            verdict = l1_checks.check_l1(host, values, fleet, responses)
+            clients, chain = responses["execution"], settings.chain_id
+            seen = {name: l1_checks.values_by_address(clients, name, chain) for name in ("balances", "sent")}
             if wanted:
                 insufficient = rotation.insufficient_balance(wanted, seen["balances"], settings, verdict.cost)
                 low = insufficient or rotation.low_balance(wanted, seen["balances"], settings)
@@ -324,7 +308,7 @@ class ActionModule(publisher_key.ActionModule):
             first = False
         rows = rotation.account_rows(addresses, **seen)
         accounts_table = table(rows, ("KEY", "ACCOUNT", "BALANCE", "TRANSACTIONS"))
-        self._display.display(f"\n{table(verdict.clients, CLIENT_HEADS)}\n\n{accounts_table}\n")
+        self._display.display(f"\n{table(verdict.clients, l1_checks.CLIENT_HEADS)}\n\n{accounts_table}\n")
         if verdict.problems:
             self._display.display(problem_table(verdict.problems), color="red" if errors else "yellow")
         if errors:
@@ -374,17 +358,15 @@ class ActionModule(publisher_key.ActionModule):
 
     def _finish(self, arguments: Mapping, _task_vars: Mapping) -> dict:
         """Record in the vault which key the node runs with, in one write."""
-        staged = to_builtin(arguments["staged"])
+        staged = host_variables.to_builtin(arguments["staged"])
         plan = rotation.Plan(staged["action"], staged["slot"], staged["moves"])
         before = staged["addresses"]
         after = {slot: address for slot, address in before.items() if slot not in plan.moves}
         after.update({to: before[slot] for slot, to in plan.moves.items() if to})
         if plan.moves and not self._task.check_mode:
-            secrets = publisher_key.vault_secrets()
-            path = Path(staged["path"])
-            with vault_file.locked(path.parent):
-                vault = self._reopened(path, before, secrets)
-                vault.write(vault_file.with_renamed(vault.text, plan.renames(), publisher_key.COMMENTS), secrets)
+            path, secrets, names = Path(staged["path"]), publisher_key.vault_secrets(), plan.renames()
+            comments = publisher_key.COMMENTS
+            self._rewrite(path, before, secrets, lambda vault: vault_file.with_renamed(vault.text, names, comments))
         message = self._summary(plan.action, after, before, staged["file"])
         if not self._task.check_mode:
             self._display.display(f"\n{message}\n")

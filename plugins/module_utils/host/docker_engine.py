@@ -9,21 +9,13 @@ import json
 import os
 import re
 import shlex
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlencode
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common import http_client
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_client import (
-    MAX_REDIRECTS,
-    REQUEST_ERRORS,
-    Connection,
-    connection_to,
-    error_text,
-    fetch,
-    parse_json,
-)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import DEFAULT_MTU, OPTION_MTU
@@ -78,17 +70,17 @@ class Engine:
         scheme, _sep, target = self.host.partition("://")
         seconds = self.timeout * (INFO_TIMEOUT_FACTOR if path == "/info" else 1)
         if scheme == "unix":
-            connection = Connection("localhost", None, seconds, socket_path=target)
+            connection = http_client.Connection("localhost", None, seconds, socket_path=target)
         elif scheme == "tcp":
-            connection = connection_to(f"http://{target}", seconds)
+            connection = http_client.connection_to(f"http://{target}", seconds)
         else:
             raise EngineError(f"DOCKER_HOST with scheme {scheme} is not supported", 0)
         with closing(connection):
             try:
                 path += "?" + urlencode(query) if query else ""
                 response = connection.request("GET", path, limit=MAX_RESPONSE)
-            except REQUEST_ERRORS as error:
-                raise EngineError(error_text(error), 0) from error
+            except http_client.REQUEST_ERRORS as error:
+                raise EngineError(http_client.error_text(error), 0) from error
         if response.status >= 400:
             raise EngineError(f"the engine returns {response.status}", response.status)
         return response.body
@@ -96,7 +88,7 @@ class Engine:
     def json(self, path: str, **query: Any) -> Any:
         """Return the body of a response as JSON. Raise EngineError."""
         try:
-            return parse_json(self.get(path, **query))
+            return http_client.parse_json(self.get(path, **query))
         except ValueError as error:
             raise EngineError("the engine returns a response that is not JSON", 0) from error
 
@@ -116,12 +108,11 @@ def fetch_key(url: str, seconds: float = KEY_SECONDS) -> dict[str, str]:
     As apt does, use the proxies of the environment.
     """
     try:
-        response = fetch("GET", url, seconds, proxies=True, redirects=MAX_REDIRECTS)
-    except REQUEST_ERRORS as error:
-        return {"text": "", "error": error_text(error)}
-    if response.status != 200:
-        return {"text": "", "error": f"returns {response.status}"}
-    return {"text": response.body.decode(errors="replace"), "error": ""}
+        response = http_client.fetch("GET", url, seconds, proxies=True, redirects=http_client.MAX_REDIRECTS)
+    except http_client.REQUEST_ERRORS as error:
+        return {"text": "", "error": http_client.error_text(error)}
+    error = "" if response.status == 200 else f"returns {response.status}"
+    return {"text": "" if error else response.body.decode(errors="replace"), "error": error}
 
 
 def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:
@@ -172,10 +163,8 @@ def engine_source(packages: dict[str, str], version: dict[str, Any], binary: boo
     components = [str(item.get("Name", "")) for item in version.get("Components") or []]
     if "podman-docker" in packages or any("Podman" in name for name in components):
         return "podman-docker"
-    for name in ("docker-ce", "docker.io"):
-        if name in packages:
-            return name
-    return "other" if version or binary else "none"
+    other = "other" if version or binary else "none"
+    return next((name for name in ("docker-ce", "docker.io") if name in packages), other)
 
 
 def compose_version(run: Runner, root: Path) -> str | None:
@@ -207,9 +196,7 @@ def file_digest(path: Path) -> str:
 
 
 def containerd_environment(run: Runner, root: Path) -> dict[str, str] | None:
-    """Return the variables of CONTAINERD_VARIABLES of the running containerd service, {} where it does not run, None
-    where its environment cannot be read.
-    """
+    """Return CONTAINERD_VARIABLES of the running containerd, {} where it does not run, None where it is unknown."""
     if not (root / "run/systemd/system").is_dir():
         return None
     _code, out, _err = run(["systemctl", "show", "--value", "--property", "MainPID", "containerd.service"])
@@ -324,28 +311,12 @@ def redact_argument(word: str) -> str:
     return re.sub(r"((?:token|secret|password|key)[\w-]*=).*", rf"\1{MASK}", word, flags=re.IGNORECASE)
 
 
-def engine_kind(info: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Return what can make an engine unusable: its packaging, its security options, and properties of the host."""
-    options = [str(option).partition("name=")[2].partition(",")[0] for option in info.get("SecurityOptions") or []]
-    # A stopped snap daemon would take over the socket when it starts.
-    snap = (root / "snap/bin/docker").exists() if not info else str(info.get("DockerRootDir")).startswith("/var/snap/")
-    return {
-        "snap": snap,
-        "desktop": info.get("OperatingSystem") == "Docker Desktop",
-        "security": options,
-        "selinux_enforcing": read_text(root / "sys/fs/selinux/enforce").strip() == "1",
-        "systemd": (root / "run/systemd/system").is_dir(),
-    }
-
-
 def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     """Return the state of the engine: whether it responds, version, settings, and whether docker_engine manages it.
 
     error: why it does not respond, or why it responds without /info.
     """
-    version: dict[str, Any] = {}
-    info: dict[str, Any] = {}
-    error = ""
+    version, info, error = {}, {}, ""
     try:
         version = engine.json("/version")
         info = engine.json("/info")
@@ -358,8 +329,14 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
     daemon = read_text(root / DAEMON_JSON)
     options = daemon_options(daemon)
     command = unit_command(unit_texts(root, "docker.service", UNIT), root)
+    # A stopped snap daemon would take over the socket when it starts.
+    snap = (root / "snap/bin/docker").exists() if not info else str(info.get("DockerRootDir")).startswith("/var/snap/")
     return {
-        **engine_kind(info, root),
+        "snap": snap,
+        "desktop": info.get("OperatingSystem") == "Docker Desktop",
+        "security": [str(one).partition("name=")[2].partition(",")[0] for one in info.get("SecurityOptions") or []],
+        "selinux_enforcing": read_text(root / "sys/fs/selinux/enforce").strip() == "1",
+        "systemd": (root / "run/systemd/system").is_dir(),
         "serves": bool(version),
         "error": error,
         "version": version.get("Version", ""),
@@ -386,9 +363,8 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
 
 def has_rules(run: Runner, root: Path) -> bool:
     """Return whether the kernel has the engine's rules for published ports and masquerading, or cannot be queried."""
-    if "nat" in read_text(root / "proc/net/ip_tables_names").split():
-        return True
-    if not any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin")):
+    nft = any((root / folder / "nft").exists() for folder in ("usr/sbin", "sbin"))
+    if "nat" in read_text(root / "proc/net/ip_tables_names").split() or not nft:
         return True
     places = (["chain", "ip", "nat", "DOCKER"], ["table", "ip", "docker-bridges"])
     return any(run(["nft", "list", *place])[0] == 0 for place in places)
@@ -402,17 +378,11 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
             digests = image.get("RepoDigests") or []
             shown = {"id": image["Id"], "digests": digests}
             for tag in (tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"):
-                found[tag] = shown
-                for name, _sep, digest in (item.partition("@") for item in digests):
-                    if tag.rpartition(":")[0] == name:
-                        found[f"{tag}@{digest}"] = shown
+                own = [item.partition("@")[2] for item in digests if item.partition("@")[0] == tag.rpartition(":")[0]]
+                found.update(dict.fromkeys([tag, *(f"{tag}@{digest}" for digest in own)], shown))
         return found
-    found = {}
-    for reference in references:
-        image = engine.inspect("images", reference)
-        if image:
-            found[reference] = {"id": image["Id"], "digests": image.get("RepoDigests") or []}
-    return found
+    found = {reference: engine.inspect("images", reference) for reference in references}
+    return {name: {"id": one["Id"], "digests": one.get("RepoDigests") or []} for name, one in found.items() if one}
 
 
 def network_facts(engine: Engine) -> list[dict[str, Any]]:
@@ -421,9 +391,7 @@ def network_facts(engine: Engine) -> list[dict[str, Any]]:
     name, bridge (the name of the bridge where it is set), interface (the name of the bridge in any case), subnets, mtu.
     """
     found = []
-    for network in engine.json("/networks"):
-        if network.get("Driver") != "bridge":
-            continue
+    for network in (one for one in engine.json("/networks") if one.get("Driver") == "bridge"):
         options = network.get("Options") or {}
         bridge = options.get(BRIDGE_OPTION, "")
         mtu = str(options.get(OPTION_MTU, ""))
@@ -449,11 +417,8 @@ def container_address(inspected: dict[str, Any]) -> str:
     if (inspected.get("HostConfig") or {}).get("NetworkMode") == "host":
         return "127.0.0.1"
     networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
-    for field in ("IPAddress", "GlobalIPv6Address"):
-        for network in networks.values():
-            if network.get(field):
-                return network[field]
-    return ""
+    found = (network.get(name) for name in ("IPAddress", "GlobalIPv6Address") for network in networks.values())
+    return next(filter(None, found), "")
 
 
 def container_facts(inspected: dict[str, Any], digests: list[str]) -> dict[str, Any]:
@@ -472,10 +437,9 @@ def project_containers(engine: Engine, project: str) -> list[tuple[dict[str, Any
         inspected = engine.inspect("containers", summary["Id"])
         if inspected is None:
             continue
-        try:
+        digests: list[str] = []
+        with suppress(EngineError):
             digests = (engine.inspect("images", inspected["Image"]) or {}).get("RepoDigests") or []
-        except EngineError:
-            digests = []
         found.append((container_facts(inspected, digests), inspected))
     return sorted(found, key=lambda pair: (pair[0]["service"], pair[0]["name"]))
 

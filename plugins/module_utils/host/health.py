@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Callable
@@ -31,13 +32,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import Redactor, redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import is_service_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import parse_time
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import (
-    Engine,
-    EngineError,
-    container_address,
-    decode_log,
-    environment,
-)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import (
     NO_STATUS,
     parse_sockets,
@@ -179,14 +174,10 @@ def latest_table_entry(rows: list[dict[str, Any]], host: str, port: int, now: fl
 
     An established connection without unacknowledged data counts as a contact now: the table contains no time.
     """
-    times = []
-    for row in rows:
-        if row["remote_port"] != port or not is_broker(row["remote_address"], host):
-            continue
-        if row["state"] == "time_wait":
-            times.append(now - max(0.0, TIME_WAIT_SECONDS - row["timer"]))
-        elif row["state"] == "established" and not row["retransmits"] and not row["unsent"]:
-            times.append(now)
+    rows = [row for row in rows if row["remote_port"] == port and is_broker(row["remote_address"], host)]
+    times = [now - max(0.0, TIME_WAIT_SECONDS - row["timer"]) for row in rows if row["state"] == "time_wait"]
+    live = [row for row in rows if row["state"] == "established"]
+    times += [now for row in live if not row["retransmits"] and not row["unsent"]]
     return (max(times), "connection") if times else (0.0, "")
 
 
@@ -195,23 +186,18 @@ def remote_clients(rows: list[dict[str, Any]], port: int, own_subnets: list) -> 
 
     rows: from parse_sockets. own_subnets: the container's networks, whose addresses do not count.
     """
-    found = set()
-    for row in rows:
-        address = ip_address(row["remote_address"])
-        used = row["port"] == port and row["state"] in ("established", "time_wait")
-        if used and not address.is_loopback and not any(address in network for network in own_subnets):
-            found.add(str(address))
-    return sorted(found)
+    used = [row for row in rows if row["port"] == port and row["state"] in ("established", "time_wait")]
+    found = {ip_address(row["remote_address"]) for row in used}
+    own = {one for one in found if one.is_loopback or any(one in network for network in own_subnets)}
+    return sorted(map(str, found - own))
 
 
 def container_subnets(inspected: dict[str, Any]) -> list:
     """Return the IPv4 and IPv6 subnets of a container's networks."""
-    found = []
-    for network in ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values():
-        for address, length in (("IPAddress", "IPPrefixLen"), ("GlobalIPv6Address", "GlobalIPv6PrefixLen")):
-            if network.get(address) and network.get(length):
-                found.append(ip_network(f"{network[address]}/{network[length]}", strict=False))
-    return found
+    networks = ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    fields = (("IPAddress", "IPPrefixLen"), ("GlobalIPv6Address", "GlobalIPv6PrefixLen"))
+    pairs = [(network.get(address), network.get(length)) for network in networks for address, length in fields]
+    return [ip_network(f"{address}/{length}", strict=False) for address, length in pairs if address and length]
 
 
 def split_log(text: str) -> list[tuple[float, str]]:
@@ -310,10 +296,8 @@ def network_value(env: dict[str, str], inspected: dict[str, Any], root: Path, na
     if location and not location.startswith(("http://", "https://")):
         files.insert(0, container / location.replace("file://", "").lstrip("/"))
     for path in files:
-        try:
+        with suppress(ValueError, KeyError, TypeError):
             return read_cached(str(path))[0][network][name]
-        except (ValueError, KeyError, TypeError):
-            continue
     return None
 
 
@@ -333,13 +317,9 @@ def rollup_roots(url: str, rollup: str, slots: dict[str, str], deadline: float) 
     """
     found = {}
     for name, slot in slots.items():
-        try:
-            value = call_for_number(url, "eth_getStorageAt", rollup, slot, "latest", deadline=deadline)
-        except (RequestError, ErrorResponse):
-            continue
-        if value:
-            found[name] = f"0x{value:064x}"
-    return found
+        with suppress(RequestError, ErrorResponse):
+            found[name] = call_for_number(url, "eth_getStorageAt", rollup, slot, "latest", deadline=deadline)
+    return {name: f"0x{value:064x}" for name, value in found.items() if value}
 
 
 def l1_tips(urls: list[str], registry: str, slots: dict[str, str] | None = None) -> dict[str, Any]:
@@ -363,11 +343,9 @@ def l1_tips(urls: list[str], registry: str, slots: dict[str, str] | None = None)
             rollup = f"0x{eth_call(registry, CANONICAL_ROLLUP) % 2**160:040x}"
             result.update(rollup=rollup, roots=rollup_roots(url, rollup, slots or {}, deadline))
             for unit, selectors in TIP_SELECTORS.items():
-                try:
+                with suppress(RequestError, ErrorResponse):
                     pending, proven = (eth_call(rollup, data) for data in selectors)
-                except (RequestError, ErrorResponse):
-                    continue
-                return {**result, "unit": unit, "pending": pending, "proven": proven, "error": ""}
+                    return {**result, "unit": unit, "pending": pending, "proven": proven, "error": ""}
             result["error"] = "the rollup does not return its tips"
         except (RequestError, ErrorResponse) as error:
             result["error"] = f"L1 URL {position} {error}"
@@ -380,24 +358,20 @@ def sync_progress(log: list[tuple[float, str]]) -> int | None:
     return number(match.group(1) or match.group(2)) if match else None
 
 
+@dataclass
 class Prober:
-    """Queries the state of containers."""
+    """Queries the state of containers.
 
-    def __init__(
-        self,
-        engine: Engine,
-        run: Callable,
-        rpc: dict[str, str],
-        l1_urls: list[str],
-        root: Path,
-        now: float,
-        slots: dict[str, str] | None = None,
-    ) -> None:
-        """Set the engine, a runner of commands, RPC methods, L1 URLs (default: the container's own), the time, and the
-        storage slots of the rollup by header.
-        """
-        self.engine, self.run, self.rpc, self.l1_urls, self.root, self.now = engine, run, rpc, l1_urls, root, now
-        self.slots = slots or {}
+    run: runs commands. rpc: RPC methods. l1_urls: the container's own if empty. slots: the rollup's storage, by header.
+    """
+
+    engine: docker_engine.Engine
+    run: Callable
+    rpc: dict[str, str]
+    l1_urls: list[str]
+    root: Path
+    now: float
+    slots: dict[str, str] = field(default_factory=dict)
 
     def log(self, inspected: dict[str, Any], seconds: float = LOG_SECONDS) -> list[tuple[float, str]]:
         """Return a container's last log lines of so many seconds, none where the engine keeps no log."""
@@ -406,9 +380,9 @@ class Prober:
                 f"/containers/{inspected['Id']}/logs", stdout="1", stderr="1", timestamps="1",
                 tail=str(LOG_LINES), since=str(max(0, int(self.now - seconds))),
             )
-        except EngineError:
+        except docker_engine.EngineError:
             return []
-        return split_log(decode_log(raw, bool((inspected.get("Config") or {}).get("Tty"))))
+        return split_log(docker_engine.decode_log(raw, bool((inspected.get("Config") or {}).get("Tty"))))
 
     def sockets(self, pid: int) -> list[dict[str, Any]]:
         """Return the TCP sockets in the network namespace of a process."""
@@ -428,8 +402,8 @@ class Prober:
 
     def probe(self, service: str, inspected: dict[str, Any]) -> dict[str, Any]:
         """Return status, rpc and log_error, and by the kind of service broker_contact, clients, or tips, l1, synced."""
-        env = environment(inspected)
-        host = container_address(inspected)
+        env = docker_engine.environment(inspected)
+        host = docker_engine.container_address(inspected)
         port = number(env.get("AZTEC_PORT"), 16) or 8080
         log = self.log(inspected)
         state = inspected.get("State") or {}
@@ -453,9 +427,7 @@ class Prober:
         return found
 
     def probe_waiting(self, found: dict[str, Any], host: str, port: int, env: dict, inspected: dict) -> None:
-        """Add whether a node or broker that responds works or waits: pinned, waiting, network_version, and the status
-        of a POST where the headers of a working program are missing.
-        """
+        """Add pinned, waiting, network_version, and a POST's status where a working program's headers are missing."""
         found.update(pinned=is_pinned(env, inspected), waiting=None, network_version="")
         status = found["status"]
         if status["code"] != 200:
@@ -484,11 +456,10 @@ class Prober:
 
     def probe_node(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
         """Add the tips of the node and those of the L1."""
-        result = None
-        if found["status"]["code"] is not None and self.rpc.get("l2_tips"):
-            result = self.rpc_result(url, self.rpc["l2_tips"])
-            found["rpc"][self.rpc["l2_tips"]] = result
-        found["tips"] = node_tips(result)
+        method = self.rpc.get("l2_tips")
+        if found["status"]["code"] is not None and method:
+            found["rpc"][method] = self.rpc_result(url, method)
+        found["tips"] = node_tips(found["rpc"].get(method))
         found["synced"] = sync_progress(log)
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
         found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)
@@ -497,7 +468,5 @@ class Prober:
         """Return the result of a JSON-RPC call, or {error: text}."""
         try:
             return call(url, method, seconds=max(0, seconds))
-        except RequestError as error:
-            return {"error": "timed out" if error.kind == "timeout" else error.text}
-        except ErrorResponse as error:
-            return {"error": str(error)}
+        except (RequestError, ErrorResponse) as error:
+            return {"error": "timed out" if getattr(error, "kind", "") == "timeout" else str(error)}

@@ -35,13 +35,9 @@ def enabled(root: Path) -> bool:
 
 def saved_rulesets(root: Path) -> list[str]:
     """Return the files of saved rulesets that contain the guard's tables."""
-    found = []
-    for pattern in SAVED_RULESETS:
-        for path in sorted(root.glob(pattern)):
-            text = read_text(path) if path.is_file() else ""
-            if re.search(rf"^\s*(add\s+)?table\s+(inet|bridge)\s+{nft.TABLE}\b", text, re.MULTILINE):
-                found.append(f"/{path.relative_to(root)}")
-    return found
+    files = [path for pattern in SAVED_RULESETS for path in sorted(root.glob(pattern)) if path.is_file()]
+    table = re.compile(rf"^\s*(add\s+)?table\s+(inet|bridge)\s+{nft.TABLE}\b", re.MULTILINE)
+    return [f"/{path.relative_to(root)}" for path in files if table.search(read_text(path))]
 
 
 def read_sections(root: Path) -> tuple[list[nft.Section], list[str]]:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import (
-    component_names,
-    image_reference,
-)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import component_names, image_reference
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, Release, release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
 

@@ -184,13 +184,10 @@ def plain_problem(secrets: Iterable[Secret], search) -> tuple | None:
     """Return what is wrong if secrets of one variable are in clear text."""
     places: dict = {}
     for secret in secrets:
-        where = search(secret)
-        if where:
-            places.setdefault(where, []).append(secret.label)
-    if not places:
-        return None
+        places.setdefault(search(secret), {})[secret.label] = None
+    places.pop(None, None)
     wrong = []
     for where, labels in places.items():
-        named = list(dict.fromkeys(label for label in labels if label))
-        wrong.append(" ".join([*([", ".join(named)] if named else []), "are" if len(named) > 1 else "is", where]))
-    return ", and ".join(wrong), "encrypt it with ansible-vault, or use a lookup: docs/secrets.md"
+        named = list(filter(None, labels))
+        wrong.append(f"{', '.join(named)} {'are' if len(named) > 1 else 'is'} {where}".lstrip())
+    return (", and ".join(wrong), "encrypt it with ansible-vault, or use a lookup: docs/secrets.md") if wrong else None

@@ -115,29 +115,27 @@ def overridden_settings(host: str, layers: Sequence[Layer], applied: Mapping, op
         setting = [layer for layer in layers if name in layer.values]
         winner = setting[-1]
         value = winner.values[name]
-        if len(setting) < 2 or name not in applied or not same(applied[name], value):
-            continue
+        applies = name in applied and same(applied[name], value)
         overridden = [
             layer
             for layer in setting[:-1]
             # A place of a host usually overrides others, and a group the group all.
-            if not (winner.rank > layer.rank and (winner.rank == HOST or layer.rank == ALL))
+            if applies
+            and not (winner.rank > layer.rank and (winner.rank == HOST or layer.rank == ALL))
             and not same(layer.values[name], value)
         ]
         if not overridden:
             continue
-        option = {"no_log": True} if holds_secret(name, options[name]) else options[name]
-        hides = winner.rank >= HOST or option.get("no_log")
+        hides = winner.rank >= HOST or holds_secret(name, options[name])
         places = [
-            layer.place if hides else f"{describe_value(layer.values[name], option)} in {layer.place}"
+            layer.place if hides else f"{describe_value(layer.values[name], options[name])} in {layer.place}"
             for layer in (winner, *overridden)
         ]
-        others = " and ".join(places[1:])
         remedy = "set it in one of these places only"
         if winner.rank == ALL and overridden[-1].stronger:
             stronger = f"{overridden[-1].stronger}, which takes precedence over {winner.place}"
             remedy = f"set it in {stronger}, or in one place only"
-        wrong = f"is set in several places: {places[0]} applies, and not {others}"
+        wrong = f"is set in several places: {places[0]} applies, and not {' and '.join(places[1:])}"
         problems.append(Problem(host, name, wrong, remedy, "note"))
     return problems
 

@@ -262,13 +262,9 @@ def docker_network_problems(name: str, host_info: Mapping, settings: Mapping, en
     host = host_networks(name, host_info, engine.options, fleet)
     own = {setting.docker_network for setting in settings.values() if setting.docker_network}
     problems = [*default_bridge_problems(host), *pool_problems(host), *foreign_network_problems(host, own)]
-    # The components of a host share one network.
-    shared: dict = {}
     for component, setting in settings.items():
-        network = setting.docker_network
-        for problem in (
-            *subnet_problems(host, component, network, setting.docker_ipv4_subnet),
-            *mtu_problems(host, component, network, setting.docker_mtu),
-        ):
-            shared.setdefault(problem.wrong, problem)
-    return problems + list(shared.values())
+        problems += subnet_problems(host, component, setting.docker_network, setting.docker_ipv4_subnet)
+        problems += mtu_problems(host, component, setting.docker_network, setting.docker_mtu)
+    # The components of a host share one network.
+    first = {problem.wrong: problem for problem in reversed(problems)}
+    return [problem for problem in problems if problem is first[problem.wrong]]

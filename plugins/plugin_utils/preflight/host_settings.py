@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import Specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
     BROKER,
     NODE,
-    option_default,
-    option_variable,
+    option_value,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int
 
@@ -23,6 +23,7 @@ PUBLISHED = {
     BROKER: (("port", "tcp", False),),
     AGENT: (),
 }
+TEXT_OPTIONS = ("requirements", "memory_limit", "docker_network", "docker_bridge", "docker_ipv4_subnet")
 
 
 @dataclass(frozen=True)
@@ -69,26 +70,18 @@ def component_settings(values: Mapping, components: Sequence, specs: Specs) -> d
     """Return the settings of each component of a host."""
     settings = {}
     for component in components:
-
-        def value(option: str, component: str = component):
-            name = option_variable(values, component, option)
-            return values[name] if name else option_default(values, component, option)
-
+        value = partial(option_value, values, component)
         addresses = values.get("prover_broker_publish_addresses") if component == BROKER else None
         settings[component] = ComponentSettings(
             ports=tuple(
                 (f"{component}_{option}", protocol, as_int(value(option)), loopback_only)
                 for option, protocol, loopback_only in PUBLISHED[component]
             ),
-            requirements=str(value("requirements")),
             count=value("count") if component == AGENT else 1,
-            memory_limit=str(value("memory_limit")),
             cpu_limit=float(value("cpu_limit")),
-            docker_network=str(value("docker_network")),
-            docker_bridge=str(value("docker_bridge")),
             publish_addresses=tuple(addresses) if isinstance(addresses, list) else None,
-            docker_ipv4_subnet=str(value("docker_ipv4_subnet")),
             docker_mtu=as_int(value("docker_mtu")) or 0,
+            **{option: str(value(option)) for option in TEXT_OPTIONS},
         )
     return settings
 
@@ -102,10 +95,7 @@ def engine_settings(values: Mapping, specs: Specs) -> EngineSettings:
 
     data_root = str(value("data_root"))
     return EngineSettings(
-        source=str(value("source")),
-        version=str(value("version")),
-        apt_url=str(value("apt_url")),
+        **{option: str(value(option)) for option in ("source", "version", "apt_url", "containerd_root")},
         mirrors=value("registry_mirrors"),
         options={**({"data-root": data_root} if data_root else {}), **value("daemon_options")},
-        containerd_root=str(value("containerd_root")),
     )

@@ -280,9 +280,7 @@ def _traces_cell(client: L1Client, response: Mapping) -> str:
 def client_row(host: str, client: L1Client, response: Mapping, problems: Sequence, accounts: int) -> tuple:
     """Return the row of a client in the table. accounts: how many accounts a signer must have the keys of."""
     components = ", ".join(dict.fromkeys(setting[0].replace("prover_", "") for setting in client.used_by))
-    head, age, details, complete = response.get("head"), "-", "", True
-    if response.get("timestamp") is not None:
-        age = duration(response["time"] - response["timestamp"])
+    head, made, details, complete = response.get("head"), response.get("timestamp"), "", True
     if client.kind == "execution" and response.get("code_bytes") is not None:
         details = "registry" if response["code_bytes"] else "NO REGISTRY"
     elif client.kind == "signer":
@@ -299,7 +297,7 @@ def client_row(host: str, client: L1Client, response: Mapping, problems: Sequenc
         origin(client.url),
         "-" if response.get("chain_id") is None else str(response["chain_id"]),
         "-" if head is None else f"{'slot' if client.kind == 'consensus' else 'block'} {head}",
-        age,
+        "-" if made is None else duration(response["time"] - made),
         ", ".join(filter(None, [details, _traces_cell(client, response)])) or "-",
         "-" if response.get("seconds") is None else f"{round(response['seconds'] * 1000)} ms",
         "ok" if complete and not has_errors(problems) else "FAILED",

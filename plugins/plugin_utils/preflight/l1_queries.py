@@ -8,6 +8,7 @@ API key.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -151,10 +152,7 @@ def l1_settings(values: Mapping, network: str, components: Sequence, line: str =
     def value(name: str):
         return default_value(name) if values.get(name) in (None, "") else values[name]
 
-    environment: dict = {}
-    for component in reversed(components):
-        if component in URL_OPTIONS:
-            environment.update(environment_of(values, component))
+    environment = ChainMap(*(environment_of(values, one) for one in components if one in URL_OPTIONS))
     own_config = bool(environment.get("NETWORK_CONFIG_LOCATION"))
     known = None if own_config else NETWORKS.get(network)
     chain = value("aztec_l1_chain_id") or environment.get("L1_CHAIN_ID") or (known.chain_id if known else None)

@@ -11,11 +11,8 @@ import sys
 try:
     from eth_keys import keys as eth_keys
     from eth_utils import to_checksum_address
-
-    ETH_IMPORT_ERROR = None
-except ImportError as error:  # the controller's Python, not the hosts'
+except ImportError:  # the controller's Python, not the hosts'
     eth_keys = to_checksum_address = None
-    ETH_IMPORT_ERROR = error
 
 # The pip of another Python would install it elsewhere.
 INSTALL = f"run {sys.executable} -m pip install eth-account"
@@ -29,7 +26,7 @@ _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 def _require() -> None:
-    if ETH_IMPORT_ERROR is not None:
+    if eth_keys is None:
         raise ValueError(MISSING)
 
 

@@ -20,11 +20,7 @@ KEYS = {
     NEXT: "prover_node_next_publisher_private_key",
     PREVIOUS: "prover_node_previous_publisher_private_key",
 }
-MNEMONICS = {
-    CURRENT: "prover_node_publisher_mnemonic",
-    NEXT: "prover_node_next_publisher_mnemonic",
-    PREVIOUS: "prover_node_previous_publisher_mnemonic",
-}
+MNEMONICS = {slot: name.replace("private_key", "mnemonic") for slot, name in KEYS.items()}
 
 # ETH below which an account counts as empty.
 DUST = Decimal("0.001")

@@ -21,11 +21,8 @@ try:
     from eth_account.hdaccount import Mnemonic, key_from_seed
     from eth_account.types import Language
     from eth_keyfile import decode_keyfile_json
-
-    WALLET_IMPORT_ERROR = None
-except ImportError as error:  # the controller's Python, not the hosts'
+except ImportError:  # the controller's Python, not the hosts'
     Mnemonic = Language = key_from_seed = decode_keyfile_json = None
-    WALLET_IMPORT_ERROR = error
 
 # BIP-44: Ethereum's coin type, first account, external chain. The index of the address follows.
 PATH = "m/44'/60'/0'/0/"
@@ -46,7 +43,7 @@ class Account:
 
 
 def _require() -> None:
-    if WALLET_IMPORT_ERROR is not None:
+    if Mnemonic is None:
         raise ValueError(MISSING)
 
 

@@ -105,11 +105,10 @@ def agent_states(container: dict) -> list[str]:
     """Return the status of each agent of a container: running, proving, stopped, busy or 'no response'."""
     states = []
     for response in (container.get("rpc") or {}).values():
+        status = response.get("status", "unknown") if isinstance(response, dict) else response
         if isinstance(response, dict) and response.get("error"):
-            states.append("busy" if is_busy(container, response["error"]) else "no response")
-        else:
-            status = response.get("status", "unknown") if isinstance(response, dict) else response
-            states.append(printable(str(status), MAX_STATUS_LENGTH))
+            status = "busy" if is_busy(container, response["error"]) else "no response"
+        states.append(printable(str(status), MAX_STATUS_LENGTH))
     return states
 
 
@@ -220,12 +219,10 @@ def inactive_problem(container: dict, state: str, version: str) -> str:
 
 def canonical_rollup(host_infos: Mapping, instance: str = "") -> dict:
     """Return the canonical rollup on the L1 (health.l1_tips), as queried on the node's host; {} if unknown."""
-    for host_info in host_infos.values():
-        if isinstance(host_info, dict):
-            for container in host_info["projects"].get(project_name(NODE, instance), {}).get("containers", []):
-                if (container.get("l1") or {}).get("rollup"):
-                    return container["l1"]
-    return {}
+    infos = [one for one in host_infos.values() if isinstance(one, dict)]
+    projects = [one["projects"].get(project_name(NODE, instance), {}) for one in infos]
+    tips = [container.get("l1") or {} for project in projects for container in project.get("containers", [])]
+    return next((one for one in tips if one.get("rollup")), {})
 
 
 def check_rollup(container: dict, canonical: dict, version: str) -> tuple[str, str]:
@@ -414,23 +411,18 @@ def check_broker_clients(report: Report, host: str, clients: list, host_infos: M
     hosts = hosts_by_address(host_infos, fleet)
     unknown = [name for name, here in fleet["hosts"].items() if not here.get("addresses")]
     networks = [ip_network(one) for one in (fleet.get("broker") or {}).get("admitted", [])]
-
-    def is_admitted(address: str) -> bool:
-        return any(ip_of(address) in network for network in networks)
-
     others = {one for one in clients if ip_of(one) not in hosts}
-    rejected = set()
-    for address in host_infos[host]["guard"].get("denied", []):
-        if not is_admitted(address) and ip_of(address) not in hosts:
-            rejected.add(address)
-        elif not is_admitted(address):
+    denied = host_infos[host]["guard"].get("denied", [])
+    outside = [one for one in {*others, *denied} if not any(ip_of(one) in network for network in networks)]
+    for address in denied:
+        if address in outside and ip_of(address) in hosts:
             wrong = f"{hosts[ip_of(address)]} connects from {address}, which is not admitted"
             remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
             report.notes.append((host, BROKER, f"{wrong}: {remedy}"))
     directory = component_names(AGENT, fleet.get("instance", ""))["directory"]
     stop = f"with docker compose down in its directory, /opt/aztec/{directory} by default"
     # While an address is unknown, the guard may admit more than the list.
-    rejected |= {one for one in others if not unknown and not is_admitted(one)}
+    rejected = {one for one in outside if ip_of(one) not in hosts and (one in denied or not unknown)}
     trying = limit_list(sorted(rejected))
     using = limit_list(sorted(others - rejected))
     notes = []
@@ -441,13 +433,12 @@ def check_broker_clients(report: Report, host: str, clients: list, host_infos: M
             notes.append(f"{who}, not admitted, and still trying to reach the broker: {trying}: {remedy}")
         if using:
             notes.append(f"{who}, and using the broker: {using}: {remedy}")
-    else:
-        if trying:
-            wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {trying}"
-            notes.append(f"{wrong}: stop the agent there, {stop}")
-        if using:
-            wrong = f"not in the inventory, admitted by aztec_admit, and using the broker: {using}"
-            notes.append(f"{wrong}: if you removed an agent there, stop it, {stop}")
+    if trying and not unknown:
+        wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {trying}"
+        notes.append(f"{wrong}: stop the agent there, {stop}")
+    if using and not unknown:
+        wrong = f"not in the inventory, admitted by aztec_admit, and using the broker: {using}"
+        notes.append(f"{wrong}: if you removed an agent there, stop it, {stop}")
     report.notes += [(host, BROKER, note) for note in notes]
 
 

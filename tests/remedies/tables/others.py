@@ -63,7 +63,7 @@ def row_without_eth() -> Lines:
     """Return what checks a good inventory on a controller whose Python has no eth_account."""
 
     def lines() -> list[str]:
-        with mock.patch.object(ethereum, "ETH_IMPORT_ERROR", ImportError()):
+        with mock.patch.object(ethereum, "eth_keys", None):
             return list(row()())
 
     return lines
@@ -107,7 +107,7 @@ def without(module: object, name: str, function: Callable, *arguments: object) -
     """Return what calls a function of a controller's module whose library is missing."""
 
     def lines() -> list[str]:
-        with mock.patch.object(module, name, None if name == "segno" else ImportError()):
+        with mock.patch.object(module, name, None):
             return raised(function, *arguments)()
 
     return lines
@@ -379,7 +379,7 @@ OTHERS = cases(
     # the controller's libraries
     (
         " -m pip install eth-account",
-        without(ethereum, "ETH_IMPORT_ERROR", ethereum.ethereum_address, "0x" + "1" * 64),
+        without(ethereum, "eth_keys", ethereum.ethereum_address, "0x" + "1" * 64),
         raised(ethereum.ethereum_address, "0x" + "1" * 64),
     ),
     (

@@ -118,7 +118,7 @@ def test_keystore() -> None:
 
 
 def test_without_eth_account(monkeypatch) -> None:
-    monkeypatch.setattr(ethereum, "ETH_IMPORT_ERROR", ImportError("no module"))
+    monkeypatch.setattr(ethereum, "eth_keys", None)
     with pytest.raises(AnsibleFilterError, match="pip install eth-account") as caught:
         FILTERS["ethereum_address"](KEY)
     assert "\n" not in str(caught.value)

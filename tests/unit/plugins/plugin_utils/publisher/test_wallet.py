@@ -269,7 +269,7 @@ def test_wrong_keys(key: object) -> None:
 
 
 def test_without_eth_account(monkeypatch) -> None:
-    monkeypatch.setattr(wallet, "WALLET_IMPORT_ERROR", ImportError("no module"))
+    monkeypatch.setattr(wallet, "Mnemonic", None)
     for function, arguments in (
         (wallet.new_account, ()),
         (wallet.from_mnemonic, (TAG,)),

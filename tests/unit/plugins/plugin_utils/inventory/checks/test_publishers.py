@@ -75,7 +75,7 @@ def test_with_a_signer_the_account_is_an_address() -> None:
 
 
 def test_without_eth_account_there_is_one_line(monkeypatch) -> None:
-    monkeypatch.setattr(ethereum, "ETH_IMPORT_ERROR", ImportError("no module"))
+    monkeypatch.setattr(ethereum, "eth_keys", None)
     lines = checked(node={ID: OWNER})
     remedy = f"run {sys.executable} -m pip install eth-account"
     assert lines == [f"the controller | eth_account | its Python has no eth_account | {remedy}"]
