@@ -53,7 +53,7 @@ options:
     type: bool
     default: false
   fleet:
-    description: The fleet's values, from M(aztec_ops.prover.validate_inventory), for the step C(stage).
+    description: The fleet's values, from C(validate_inventory), for the step C(stage).
     type: dict
   staged:
     description: Result of the step C(stage), for the other steps.
