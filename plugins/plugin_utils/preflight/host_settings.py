@@ -23,7 +23,7 @@ PUBLISHED = {
     BROKER: (("port", "tcp", False),),
     AGENT: (),
 }
-TEXT_OPTIONS = ("requirements", "memory_limit", "docker_network", "docker_bridge", "docker_ipv4_subnet")
+TEXT_OPTIONS = ("memory_limit", "docker_network", "docker_bridge", "docker_ipv4_subnet")
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def component_settings(values: Mapping, components: Sequence, specs: Specs) -> d
                 (f"{component}_{option}", protocol, as_int(value(option)), loopback_only)
                 for option, protocol, loopback_only in PUBLISHED[component]
             ),
+            requirements=str(value("requirements")),
             count=value("count") if component == AGENT else 1,
             cpu_limit=float(value("cpu_limit")),
             publish_addresses=tuple(addresses) if isinstance(addresses, list) else None,

@@ -20,7 +20,11 @@ KEYS = {
     NEXT: "prover_node_next_publisher_private_key",
     PREVIOUS: "prover_node_previous_publisher_private_key",
 }
-MNEMONICS = {slot: name.replace("private_key", "mnemonic") for slot, name in KEYS.items()}
+MNEMONICS = {
+    CURRENT: "prover_node_publisher_mnemonic",
+    NEXT: "prover_node_next_publisher_mnemonic",
+    PREVIOUS: "prover_node_previous_publisher_mnemonic",
+}
 
 # ETH below which an account counts as empty.
 DUST = Decimal("0.001")
