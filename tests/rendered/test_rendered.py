@@ -18,8 +18,8 @@ from unittest import mock
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import compose_model
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import merged_model
-from ansible_collections.aztec_ops.prover.plugins.modules.compose_stack import DesiredState
 
 from tests.rendered.fleets import ADDRESS, COMPONENTS, FLEETS, KEY, OTHER_ADDRESS, OTHER_KEY
 from tests.rendered.render import render

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How compose_stack handles answers of the docker command that are late, missing or errors."""
+"""How ComposeProject handles answers of the docker command that are late, missing or errors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import containers
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import compose_project, containers
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
-from ansible_collections.aztec_ops.prover.plugins.modules import compose_stack
 
 GONE = "Error response from daemon: No such {}: {}"
 DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
@@ -36,7 +35,7 @@ class Module:
         return done.returncode, done.stdout, done.stderr
 
 
-class Stack(compose_stack.ComposeProject):
+class Stack(compose_project.ComposeProject):
     """A stack that rolls back at once."""
 
     def roll_back(self, *_words) -> tuple:
@@ -53,7 +52,7 @@ def fixture_stack(tmp_path: Path):
             "env": "", "header": "", "secret_variables": [], "files": "",
             "network": None, "wait_timeout": 1, "data_directory": "", "directories": [],
         }
-        return Stack(Module(tmp_path / "docker", text), compose_stack.DesiredState(wanted))
+        return Stack(Module(tmp_path / "docker", text), compose_project.DesiredState(wanted))
 
     return make
 
@@ -70,8 +69,8 @@ def fixture_stack(tmp_path: Path):
 def test_what_is_reported_of_a_failure_does_not_keep_it_from_going_back(
     stack, monkeypatch, text: str, logs: list, found: dict
 ) -> None:
-    monkeypatch.setattr(compose_stack, "REPORT_TIMEOUT", 1, raising=False)
-    monkeypatch.setattr(compose_stack, "QUERY_TIMEOUT", 1)
+    monkeypatch.setattr(compose_project, "REPORT_TIMEOUT", 1, raising=False)
+    monkeypatch.setattr(compose_project, "QUERY_TIMEOUT", 1)
     both = [containers.container({**found, "Id": name}) for name in ("a1", "b2")]
     result = stack(text).failed({}, both, both, {}, "", False)
     assert (result["rolled_back"], result["logs"]) == (True, logs)
@@ -80,7 +79,7 @@ def test_what_is_reported_of_a_failure_does_not_keep_it_from_going_back(
 @pytest.mark.parametrize("code", [124, 137, -9, -15])
 def test_each_code_of_a_command_that_took_too_long(stack, monkeypatch, code: int) -> None:
     """With KILL, timeout ends itself too."""
-    monkeypatch.setattr(compose_stack, "QUERY_TIMEOUT", 0)
+    monkeypatch.setattr(compose_project, "QUERY_TIMEOUT", 0)
     there = stack("")
     there.module.run_command = lambda *_words, **_more: (code, "", "")
     with pytest.raises(Problem, match=r"docker image inspect did not end within 0 s"):
@@ -152,7 +151,7 @@ def test_a_project_of_another_inventory_is_left_as_it_is(
     }
     module = Module(tmp_path / "docker", "exit 1")
     module.check_mode = False
-    stack = compose_stack.ComposeProject(module, compose_stack.DesiredState(wanted))
+    stack = compose_project.ComposeProject(module, compose_project.DesiredState(wanted))
     before = (directory / "compose.yml").read_text()
     with pytest.raises(Problem) as error:
         stack.inspect()
