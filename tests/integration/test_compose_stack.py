@@ -680,6 +680,26 @@ def test_failure_reports_whether_the_state_is_known(project, tmp_path, word, kno
     assert (result["changed"], result.get("known", True)) == (not known, known)
 
 
+def test_labels_of_equal_secrets_differ_between_projects(project, images, tmp_path):
+    """Anybody who reads a label could otherwise test guesses of a secret."""
+    other = Project(f"{project.name}-other", tmp_path / "other")
+    try:
+        for one in (project, other):
+            good(one.run())
+            assert not good(one.again())["_todo"]
+        texts = [(one.directory / "compose.override.yml").read_text() for one in (project, other)]
+        digests = [re.findall(r"aztec_ops[.]prover[.]\w+: *['\"]?([0-9a-f]{32})", text) for text in texts]
+        assert len(digests[0]) == len(digests[1]) > 0
+        assert not set(digests[0]) & set(digests[1])
+        salt = project.directory / ".stack/salt"
+        assert stat.S_IMODE(salt.stat().st_mode) == 0o600
+        salt.unlink()
+        assert {action.partition(":")[0] for action in good(project.run())["actions"]} >= {"recreate s"}
+        assert not good(project.again())["_todo"]
+    finally:
+        docker("compose", "-p", other.name, "down", "-t", "0", "--volumes", check=False)
+
+
 # --- as a job -----------------------------------------------------------------------------------------------------
 
 JOB, OTHER = secrets.token_hex(8), secrets.token_hex(8)

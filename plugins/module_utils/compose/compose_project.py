@@ -198,6 +198,8 @@ class ComposeProject:
     def inspect(self) -> dict:
         """Return the actions that are needed and the current state. Change nothing."""
         desired, state = self.desired, self.storage.load("state.json")
+        if desired.state == "present":
+            desired.use_salt(self.storage.salt())
         other = other_inventory([inventory_of(self.storage.read(files.COMPOSE_FILE))], desired.inventory)
         if other:
             raise Problem(f"{desired.project} {': '.join(other)}")
@@ -534,6 +536,7 @@ class ComposeProject:
                 stop = ("compose", "--project-name", self.desired.project, "stop")
                 self.run_checked(f"Stopping {self.desired.project}", *stop, seconds=self.work_seconds())
             mark = fingerprint(self.desired.data_directory)
+        self.storage.save_salt()
         self.storage.save("pending.json", {"mark": mark, "images": images})
         # Listed before they are written, so that an interrupted run does not leave them behind.
         state["files"] = sorted({*state.get("files", []), *self.desired.files})

@@ -45,21 +45,26 @@ class DesiredState:
         self.model: dict = {}
         self.contents = {files.ENV_FILE: self.env_text, **self.files}
         if self.state != "absent":
-            override = self._override(params["_model"], params["override"], params["no_proxy"])
-            self.model = files.merged_model(params["_model"], override)
             self.contents[files.COMPOSE_FILE] = params["compose"]
-            self.contents[files.OVERRIDE_FILE] = override_text(params["header"], override)
+            self._header, self._base = params["header"], params["_model"]
+            self._override = self._with_proxies(params["override"], params["no_proxy"])
+            self.use_salt("")
         self.images = {name: service["image"] for name, service in self.model.get("services", {}).items()}
 
-    def _override(self, base: dict, override: dict, no_proxy: list) -> dict:
-        """Return the content of the override file: the user's keys, NO_PROXY, and the labels with the digests."""
+    def use_salt(self, salt: str) -> None:
+        """Derive the labels of the services, and what contains them, with the salt that is stored on the host."""
+        model = files.merged_model(self._base, self._override)
+        labels = files.label_digests(model, self.values, self.files, self.directory, salt)
+        override = files.with_settings(self._override, "labels", labels)
+        self.model = files.merged_model(self._base, override)
+        self.contents[files.OVERRIDE_FILE] = override_text(self._header, override)
+
+    def _with_proxies(self, override: dict, no_proxy: list) -> dict:
+        """Return the user's keys with NO_PROXY where a service has a proxy."""
         client = files.client_proxies(docker_config(), os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
-        model = files.merged_model(base, override)
+        model = files.merged_model(self._base, override)
         proxies = files.no_proxy_settings(model, self.values, client, no_proxy, self.directory)
-        override = files.with_settings(override, "environment", proxies)
-        model = files.merged_model(base, override)
-        labels = files.label_digests(model, self.values, self.files, self.directory)
-        return files.with_settings(override, "labels", labels)
+        return files.with_settings(override, "environment", proxies)
 
     def _below(self, path: str) -> str:
         return posixpath.normpath(posixpath.join(self.directory, path))

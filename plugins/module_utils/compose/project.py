@@ -207,21 +207,25 @@ def reads_env(service: dict, directory: str) -> bool:
     return any(isinstance(one, str) and posixpath.normpath(posixpath.join(directory, one)) == own for one in paths)
 
 
-def label_digests(model: dict, values: dict[str, str], files: dict[str, str], directory: str) -> dict[str, dict]:
+def label_digests(
+    model: dict, values: dict[str, str], files: dict[str, str], directory: str, salt: str
+) -> dict[str, dict]:
     """Return for each service the labels that hold the digests of the files that its container is created from.
+
+    salt: a random text of the project. Without it, anybody who reads a label could test guesses of the secrets.
 
     Compose recreates a container when its labels change. With these labels it does so too when a key file changes,
     which Compose does not see. They also show on a container whether it was created from these files.
     """
     around = json.dumps({key: value for key, value in model.items() if key != "services"})
-    of_files = digest(*[part for pair in sorted(files.items()) for part in pair]) if files else ""
+    of_files = digest(salt, *[part for pair in sorted(files.items()) for part in pair]) if files else ""
     labels = {}
     for name, service in model["services"].items():
         inside = {key: value for key, value in service.items() if key not in _NOT_IN_THE_CONTAINER}
         resources = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
         env = json.dumps(values, sort_keys=True) if reads_env(service, directory) else ""
         own = {LABEL_FILES: of_files} if of_files else {}
-        whole = digest(around, json.dumps(inside), json.dumps(resources), env, of_files)
+        whole = digest(salt, around, json.dumps(inside), json.dumps(resources), env, of_files)
         labels[name] = {**own, LABEL_CONFIG: whole}
     return labels
 

@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import re
+import secrets
 import stat
 import time
 from contextlib import suppress
@@ -21,6 +22,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
 LOCK_WAIT = 3600.0
 # How often the project may be removed while a run waits for it. After that, the cause is something else.
 MAX_REMOVALS = 3
+SALT_FILE = ".stack/salt"
 
 
 class ProjectDirectory:
@@ -30,6 +32,7 @@ class ProjectDirectory:
         self.directory = directory
         self.own = posixpath.join(directory, ".stack")
         self.lock_descriptor: int | None = None
+        self._new_salt = secrets.token_hex(16)
 
     def path(self, name: str) -> str:
         return posixpath.join(self.directory, name)
@@ -103,6 +106,15 @@ class ProjectDirectory:
 
     def save(self, name: str, value: dict) -> None:
         self.write(f".stack/{name}", json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+    def salt(self) -> str:
+        """Return the salt of the digests in labels: the stored one, else a new one, which save_salt stores."""
+        return (self.read(SALT_FILE) or "").strip() or self._new_salt
+
+    def save_salt(self) -> None:
+        """Store the salt, if none is stored."""
+        if self.salt() == self._new_salt:
+            self.write(SALT_FILE, self._new_salt + "\n")
 
     def forget(self, name: str) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):

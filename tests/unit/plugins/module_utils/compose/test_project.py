@@ -16,10 +16,15 @@ MODEL = {
 }
 
 
-def labels(model=None, values=None, files=None, directory="/d"):
+def labels(model=None, values=None, files=None, directory="/d", salt="salt"):
     return compose.label_digests(
-        compose.merged_model(model or MODEL, {}), values or {"A": "1"}, files or {}, directory
+        compose.merged_model(model or MODEL, {}), values or {"A": "1"}, files or {}, directory, salt
     )
+
+
+def test_every_digest_in_a_label_depends_on_the_salt():
+    one, other = labels(files={"k": "v"}), labels(files={"k": "v"}, salt="other")
+    assert all(one[service][label] != other[service][label] for service in one for label in one[service])
 
 
 def test_a_label_for_the_files_is_there_only_with_files():

@@ -83,3 +83,15 @@ def test_a_project_that_is_removed_meanwhile(tmp_path, monkeypatch, times: int) 
     else:
         disk.lock(print)
         assert disk.busy()
+
+
+@pytest.mark.parametrize("stored", [None, "", "\n"])
+def test_a_salt_is_made_once_and_read_by_later_runs(tmp_path, stored) -> None:
+    first, second = (stack_disk.ProjectDirectory(str(tmp_path)) for dummy in range(2))
+    first.make_own()
+    if stored is not None:
+        first.write(".stack/salt", stored)
+    assert len(first.salt()) == 32 and first.salt() != second.salt()
+    first.save_salt()
+    second.save_salt()
+    assert first.salt() == second.salt() == (tmp_path / ".stack/salt").read_text().strip()
