@@ -18,9 +18,9 @@ import sys
 from ansible.module_utils import basic
 basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
 basic._ANSIBLE_PROFILE = "legacy"
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import compose_project
 from ansible_collections.aztec_ops.prover.plugins.modules import {module} as module
-for name in ("QUERY_TIMEOUT", "COMMAND_SECONDS"):
-    setattr(module, name, {limit})
+compose_project.QUERY_TIMEOUT = module.COMMAND_SECONDS = {limit}
 module.main()
 """
 
