@@ -18,6 +18,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import l1_queries
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.unreachable_broker import unreachable_broker
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import ethereum
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_id import prover_id
 
@@ -30,7 +31,7 @@ def release(version: str, line: str = "") -> dict:
 FUNCTIONS = (
     *(component.component_names, inventory_header.inventory_name, inventory_header.other_inventory),
     *(component.agent_layout, component.container_environment, component.guard_section, component.image_reference),
-    *(component.unreachable_broker, crs.crs_delivery, crs.crs_to_copy, dotenv, release, yaml_scalar),
+    *(unreachable_broker, crs.crs_delivery, crs.crs_to_copy, dotenv, release, yaml_scalar),
     *(addresses.broker_url, addresses.publications, agent_count, checked_key, engine_plan, fleet, l1_queries),
     *(ethereum.ethereum_address, ethereum.ethereum_checksum, ethereum.keystore, ethereum.publisher_environment),
     prover_id,

@@ -13,33 +13,16 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.minimum_hardware import (
+    GUIDE_2_1,
+    GUIDE_4,
+)
+
 COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
 
 # In a list of networks, the name that represents v1-devnet-1 and other numbers.
 NUMBERED_DEVNET = "vN-devnet-N"
 _NUMBERED_DEVNET = re.compile(r"v[0-9]+-devnet-[0-9]+")
-
-
-@dataclass(frozen=True)
-class Requirements:
-    """The minimum hardware of one component, or of one agent. None: the guide does not contain a figure.
-
-    memory_gb and disk_gb are in 10^9 bytes, link_mbps in 10^6 bits per second. cpu_flags are the x86 features, by
-    their names in /proc/cpuinfo, that the programs are compiled for. cpu is the requirement of the guide.
-    """
-
-    cores: int
-    vcpus: int
-    memory_gb: int
-    disk_gb: int
-    disk_kind: str
-    link_mbps: int | None = None
-    # "Minimum Requirements" of every edition of the guide, for each component.
-    cpu: str = "a processor released in 2015 or later"
-    # Upstream's barretenberg/cpp/cmake/arch.cmake: on x86 programs are compiled with -march=skylake. On a CPU without
-    # these features they end with an illegal instruction: upstream's issues 16365 (a node) and 24074 (Haswell, without
-    # ADX). A virtual machine with a generic CPU type does not have them either.
-    cpu_flags: tuple = ("adx", "avx2", "bmi2")
 
 
 @dataclass(frozen=True)
@@ -110,21 +93,6 @@ _BODY_SIZE = {"RPC_MAX_BODY_SIZE": "50mb"}
 # testnet (AUTO_UPDATE), 5 and 6 with ENABLE_AUTO_SHUTDOWN. 4 only warns about a newer version (ENABLE_VERSION_CHECK).
 _NO_SHUTDOWN = {"ENABLE_AUTO_SHUTDOWN": "false"}
 
-# "Running a Prover" of 2.1.5.
-_GUIDE = {
-    "prover_node": Requirements(cores=2, vcpus=4, memory_gb=16, disk_gb=1000, disk_kind="nvme", link_mbps=25),
-    "prover_broker": Requirements(cores=2, vcpus=4, memory_gb=16, disk_gb=10, disk_kind="ssd"),
-    "prover_agent": Requirements(cores=32, vcpus=64, memory_gb=128, disk_gb=10, disk_kind="ssd"),
-}
-
-# "Running a Prover" of 4.0.3, the same in "Prover overview" of 5.2. The page of 2.1.11 also has these figures. The
-# line 2.1 keeps those of 2.1.5, the guide that this collection follows there.
-_LATER = {
-    "prover_node": Requirements(cores=16, vcpus=32, memory_gb=16, disk_gb=1000, disk_kind="nvme", link_mbps=25),
-    "prover_broker": Requirements(cores=8, vcpus=16, memory_gb=16, disk_gb=10, disk_kind="ssd"),
-    "prover_agent": _GUIDE["prover_agent"],
-}
-
 # @aztec/bb.js 4.1.2, crs/node: 2^25 + 1 points of 64 bytes, 32 where they are compressed; one point of G2; 2^18 + 1
 # points of Grumpkin.
 _CRS_FOUR = (
@@ -163,7 +131,7 @@ _FOUR = Release(
     rpc={"agent_status": "agent_getStatus", "l2_tips": "node_getL2Tips"},
     networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
     numbered_devnets_since=(4, 2),
-    requirements=_LATER,
+    requirements=GUIDE_4,
     crs_files=_CRS_FOUR,
     # An agent takes 31 s to stop while its broker is unreachable (4.1.2, run).
     stop_grace_period=dict.fromkeys(COMPONENTS, "60s"),
@@ -186,7 +154,7 @@ _TWO = replace(
     rpc={**_FOUR.rpc, "l2_tips": "proverNode_getL2Tips"},
     networks=("testnet", "mainnet", "staging-public", "staging-ignition"),
     numbered_devnets_since=None,
-    requirements=_GUIDE,
+    requirements=GUIDE_2_1,
     rollup_slots={},
     # It ends with an error if the rollup is incompatible.
     standby=False,
@@ -206,7 +174,7 @@ _FIVE = replace(
     networks=("testnet", "mainnet", "staging", "next-net", "devnet"),
     numbered_devnets_since=(5, 0),
     # The hardware page of 5.2 and 6.0 adds "Skylake or newer" for agents.
-    requirements={**_LATER, "prover_agent": replace(_LATER["prover_agent"], cpu="Skylake or newer")},
+    requirements={**GUIDE_4, "prover_agent": replace(GUIDE_4["prover_agent"], cpu="Skylake or newer")},
     crs_files=_CRS_FIVE,
     checks_consensus_environment=True,
     rollup_slots={},

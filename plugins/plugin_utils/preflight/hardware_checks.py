@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import CONTAINERD_ROOT, DATA_ROOT
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, Release, Requirements
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.minimum_hardware import Requirements
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, Release
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import containerd_store
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem

@@ -6,7 +6,6 @@ and `wanted` are its settings. Add a host for each action of the remedy.
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import unreachable_broker
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import (
     check_hosts,
     ipv6_problems,
@@ -16,6 +15,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_se
     ComponentSettings,
     EngineSettings,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.unreachable_broker import unreachable_broker
 
 from tests.remedies.case import Lines, cases, problem_lines, returned
 from tests.unit.plugins.plugin_utils.preflight.test_host_checks import (

@@ -13,7 +13,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component
     image_reference,
     is_service_of,
     mac_address,
-    unreachable_broker,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.nft import section_of
 
@@ -146,35 +145,6 @@ def test_is_service_of(service, component, is_one):
 
 
 @pytest.mark.parametrize(
-    ("source", "admits", "parts"),
-    [
-        ("10.0.0.9", ["10.0.0.21/32", "10.0.9.0/24"], ["from 10.0.0.9", "admits 10.0.0.21/32, 10.0.9.0/24", "admit"]),
-        (None, [], ["no address of its own", "admits (unknown)", "give this host a route"]),
-        ("10.0.9.9", ["10.0.9.0/24"], ["from 10.0.9.9", "if a router translates this address (NAT), add the one that"]),
-        ("fd00::9%eth0", ["10.0.9.0/24", "fd00::/64"], ["NAT"]),
-        ("10.0.9.9", ["a name"], ["correct aztec_address of this host, or add the source to aztec_admit"]),
-    ],
-)
-def test_unreachable_broker_names_source_and_admitted(source, admits, parts):
-    line = unreachable_broker({"host": "10.0.0.10", "port": 8080, "source": source, "error": "timed out"}, admits)
-    assert "\n" not in line
-    assert all(part in line for part in ["10.0.0.10 port 8080", "timed out", *parts])
-
-
-@pytest.mark.parametrize(
-    ("error", "remedy"),
-    [
-        ("connection refused", "run site.yml for the broker's host, or correct prover_broker_port or prover_agent"),
-        ("answers 503 at /status", "see docker logs prover-broker on the broker's host, and run this again once it is"),
-        ("name does not resolve", "correct prover_agent_broker_host, or aztec_address of the broker's host"),
-    ],
-)
-def test_aztec_admit_is_proposed_only_if_the_broker_does_not_respond(error, remedy):
-    line = unreachable_broker({"host": "10.0.0.10", "port": 8080, "source": "10.0.9.9", "error": error}, [])
-    assert f": {remedy}" in line and "aztec_admit" not in line
-
-
-@pytest.mark.parametrize(
     ("layer", "words"),
     [
         ({"KEY": {"secret": "s"}}, "KEY is a dictionary"),
@@ -220,9 +190,3 @@ def test_no_two_instances_share_a_name() -> None:
         assert len(set(found)) == len(found)
     for key in ("container_prefix", "docker_network", "docker_bridge"):
         assert len({component_names("prover_node", instance)[key] for instance in instances}) == len(instances)
-
-
-def test_unreachable_broker_names_the_container_of_the_instance() -> None:
-    attempt = {"host": "10.0.0.10", "port": 8080, "source": "10.0.0.21", "error": "answers 503 at /status"}
-    assert "see docker logs prover-broker on" in unreachable_broker(attempt, [])
-    assert "see docker logs main2-prover-broker on" in unreachable_broker(attempt, [], "main2-prover-broker")
