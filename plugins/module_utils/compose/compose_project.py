@@ -23,10 +23,14 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import containers as states
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as files
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import (
+    OnHost,
+    check_inventory,
+    describe,
+    project_actions,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import (
-    inventory_of,
-    other_inventory,
     without_header,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import (
@@ -168,47 +172,27 @@ class ComposeProject:
             found[reference] = self.run_checked(f"Querying Docker for image {reference}", *words, missing=MISSING)
         return {reference: out.strip() for reference, out in found.items() if out}
 
-    def network_problem(self) -> str | None:
-        """Return None if the network is correct, or `missing`. Raise Problem if it has other settings."""
-        desired = self.desired.network
-        if not desired:
+    def network(self) -> dict | None:
+        """Return the project's network, None if it does not exist. Raise Problem if Docker does not reply."""
+        if not self.desired.network:
             return None
-        what = f"Querying Docker for network {desired['name']}"
-        out = self.run_checked(what, "network", "inspect", desired["name"], missing=MISSING)
-        if not out:
-            return "missing"
-        found = json.loads(out)[0]
-        options = found.get("Options") or {}
-        bridge = options.get(files.OPTION_BRIDGE) or f"br-{found['Id'][:12]}"
-        subnets = [str(item.get("Subnet")) for item in (found.get("IPAM") or {}).get("Config") or []]
-        mtu = int(options.get(docker_networks.OPTION_MTU) or docker_networks.DEFAULT_MTU)
-        for kind, seen, key in (
-            ("bridge ", [bridge], "bridge"),
-            ("", subnets, "ipv4_subnet"),
-            ("", subnets, "ipv6_subnet"),
-            ("MTU ", [mtu], "mtu"),
-        ):
-            if desired[key] and desired[key] not in seen:
-                wrong = f"network {desired['name']} has {kind}{', '.join(map(str, seen))}, not {desired[key]}"
-                raise Problem(f"{wrong}: {docker_networks.recreation_steps(desired['name'])}")
-        return None
+        what = f"Querying Docker for network {self.desired.network['name']}"
+        out = self.run_checked(what, "network", "inspect", self.desired.network["name"], missing=MISSING)
+        return docker_networks.bridge_network(json.loads(out)[0]) if out else None
 
     # --- inspecting --------------------------------------------------------------------------------------------
 
     def inspect(self) -> dict:
         """Return the actions that are needed and the current state. Change nothing."""
-        desired, state = self.desired, self.storage.load("state.json")
-        if desired.state == "present":
-            desired.use_salt(self.storage.salt())
-        other = other_inventory([inventory_of(self.storage.read(files.COMPOSE_FILE))], desired.inventory)
-        if other:
-            raise Problem(f"{desired.project} {': '.join(other)}")
+        desired = self.desired
+        found = OnHost(**self.storage.summary(desired.files))
+        check_inventory(desired, found)
+        found.directories = [*found.directories, *(path for path in desired.directories if os.path.isdir(path))]
         engine_problem = None
-        containers: list = []
-        images: dict = {}
         try:
-            containers = self.containers() if desired.state != "pulled" else []
-            images = self.image_ids(list(desired.images.values()))
+            found.containers = self.containers() if desired.state != "pulled" else []
+            found.images = self.image_ids(list(desired.images.values()))
+            found.network = self.network() if desired.state == "present" else None
         except Problem:
             engine_problem = self.engine_problem()
             if engine_problem is None:
@@ -217,49 +201,14 @@ class ComposeProject:
             hangs = "did not end" in engine_problem
             remedy = RESTART_DOCKER if hangs else "install and start it first"
             raise Problem(f"Docker does not serve on this host ({engine_problem}): {remedy}")
-        actions: list[dict] = []
-        if desired.state == "absent":
-            actions += self._absent_actions(containers, state)
-        else:
-            for reference in sorted(set(desired.images.values()) - set(images)):
-                actions.append({"do": "pull", "what": reference})
-        if desired.state == "present":
-            if desired.network and (engine_problem or self.network_problem()):
-                actions.append({"do": "network", "what": desired.network["name"]})
-            actions += self._file_actions(state)
-            if not engine_problem and self.storage.load("pending.json"):
-                actions.append({"do": "finish", "what": "an earlier run that was interrupted"})
-            now = time.time()
-            running_for = {each.id: each.running_for(now) for each in containers}
-            memory = state.get("services", {})
-            actions += states.container_actions(desired.project, desired.model, containers, images, memory, running_for)
-        if self.storage.lock_descriptor is None and self.storage.busy():
-            actions.append({"do": "wait", "service": desired.project, "why": "another run works on it"})
-        return {"actions": actions, "containers": containers, "images": images, "engine": engine_problem is None}
-
-    def _file_actions(self, state: dict) -> list:
-        desired, actions = self.desired, []
-        if not self.storage.is_secure("", 0o700):
-            actions.append({"do": "directory", "what": desired.directory})
-        actions += [{"do": "directory", "what": path} for path in desired.directories if not os.path.isdir(path)]
-        actions += [{"do": "write", "what": name} for name in self.outdated_files(desired.contents, ignore_header=True)]
-        for parent in sorted({posixpath.dirname(name) for name in desired.files} - {""}):
-            if os.path.isdir(self.storage.path(parent)) and not self.storage.is_secure(parent, 0o700):
-                actions.append({"do": "directory", "what": self.storage.path(parent)})
-        for name in state.get("files", []):
-            if name not in desired.files and os.path.lexists(self.storage.path(name)):
-                actions.append({"do": "unlink", "what": name})
-        return actions
-
-    def _absent_actions(self, containers: list, state: dict) -> list:
-        actions = [{"do": "remove", "service": each.service, "why": each.name} for each in containers]
-        names = [*files.PROJECT_FILES, *state.get("files", []), *self.desired.files]
-        for name in dict.fromkeys(names):
-            if os.path.lexists(self.storage.path(name)):
-                actions.append({"do": "unlink", "what": name})
-        if os.path.isdir(self.storage.own):
-            actions.append({"do": "unlink", "what": ".stack"})
-        return actions
+        found.engine = engine_problem is None
+        actions = project_actions(desired, found, time.time())
+        return {
+            "actions": actions,
+            "containers": found.containers,
+            "images": found.images,
+            "engine": found.engine,
+        }
 
     def diff(self, state: dict) -> list:
         """Return before and after of each file that differs, with secrets hidden."""
@@ -356,7 +305,8 @@ class ComposeProject:
         mtu = desired["mtu"] or (fitting if fitting < docker_networks.DEFAULT_MTU else 0)
         ipv4_subnet = desired["ipv4_subnet"] or self.free_subnet(routes)
         self.record(f"create network {desired['name']} on bridge {desired['bridge']}")
-        arguments = ["network", "create", "--driver", "bridge", "--opt", f"{files.OPTION_BRIDGE}={desired['bridge']}"]
+        bridge = f"{docker_networks.OPTION_BRIDGE}={desired['bridge']}"
+        arguments = ["network", "create", "--driver", "bridge", "--opt", bridge]
         arguments += ["--label", "aztec_ops.prover=true"]
         if desired["ipv6_subnet"]:
             arguments += ["--ipv6", "--subnet", desired["ipv6_subnet"]]
@@ -370,11 +320,9 @@ class ComposeProject:
             what = f"Creating network {desired['name']} on bridge {desired['bridge']}"
             raise Problem(f"{what} failed: {self.error_summary(err or out)}")
 
-    def outdated_files(self, contents: dict, ignore_header: bool = False) -> list:
+    def outdated_files(self, contents: dict) -> list:
         """Return the names of the files that do not have this content or mode 0600."""
         found = {name: self.storage.read(name) for name in contents}
-        if ignore_header:
-            found, contents = ({n: without_header(text) for n, text in one.items()} for one in (found, contents))
         return [n for n, text in contents.items() if found[n] != text or not self.storage.is_secure(n, 0o600)]
 
     def write_files(self, contents: dict, unlink: list) -> None:
@@ -679,11 +627,3 @@ class ComposeProject:
         state, healthy = self.storage.load("state.json"), states.healthy_starts(containers)
         if state and healthy != state.get("healthy") and not self.storage.busy():
             self.storage.save("state.json", {**state, "healthy": healthy})
-
-
-def describe(action: dict) -> str:
-    """Return an action in words."""
-    if "service" in action:
-        return f"{action['do']} {action['service']}: {action['why']}"
-    words = {"directory": "create directory", "unlink": "remove", "network": "create network"}
-    return f"{words.get(action['do'], action['do'])} {action['what']}"

@@ -24,7 +24,9 @@ DOCKER_SOCKET = "unix:///var/run/docker.sock"
 class DesiredState:
     """The texts of all files of the project, what is derived from them, and the redactor of their secrets."""
 
-    def __init__(self, params: dict) -> None:
+    def __init__(self, params: dict, proxies: dict | None = None) -> None:
+        """Read the arguments of compose_stack. proxies: host_proxies of the host, those of this machine by default."""
+        self._proxies = host_proxies() if proxies is None else proxies
         self.project = params["project"]
         self.directory = posixpath.normpath(params["directory"])
         self.state = params["state"]
@@ -61,9 +63,8 @@ class DesiredState:
 
     def _with_proxies(self, override: dict, no_proxy: list) -> dict:
         """Return the user's keys with NO_PROXY where a service has a proxy."""
-        client = files.client_proxies(docker_config(), os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
         model = files.merged_model(self._base, override)
-        proxies = files.no_proxy_settings(model, self.values, client, no_proxy, self.directory)
+        proxies = files.no_proxy_settings(model, self.values, self._proxies, no_proxy, self.directory)
         return files.with_settings(override, "environment", proxies)
 
     def _below(self, path: str) -> str:
@@ -87,6 +88,11 @@ class DesiredState:
             wrong = wrong or files.image_problem(files.merged_model(base, override))
         if wrong:
             raise Problem(wrong)
+
+
+def host_proxies() -> dict[str, str]:
+    """Return the variables that the Docker CLI of this machine adds to each container."""
+    return files.client_proxies(docker_config(), os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
 
 
 def docker_config() -> str:

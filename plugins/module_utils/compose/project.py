@@ -15,7 +15,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import
 LABEL_FILES = "aztec_ops.prover.files"
 LABEL_CONFIG = "aztec_ops.prover.config"
 LABEL_PROJECT = "com.docker.compose.project"
-OPTION_BRIDGE = "com.docker.network.bridge.name"
 
 COMPOSE_FILE = "compose.yml"
 OVERRIDE_FILE = "compose.override.yml"

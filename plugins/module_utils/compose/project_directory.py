@@ -13,10 +13,21 @@ import re
 import secrets
 import stat
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem, state_problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import (
+    inventory_of,
+    without_header,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import (
+    COMPOSE_FILE,
+    PROJECT_FILES,
+    Problem,
+    digest,
+    state_problem,
+)
 
 # Seconds to wait for another run, which may pull several gigabytes.
 LOCK_WAIT = 3600.0
@@ -107,6 +118,32 @@ class ProjectDirectory:
     def save(self, name: str, value: dict) -> None:
         self.write(f".stack/{name}", json.dumps(value, indent=1, sort_keys=True) + "\n")
 
+    def summary(self, names: Iterable[str] = ()) -> dict:
+        """Return what the directory contains, without a secret, for OnHost. names: key files besides the known ones.
+
+        state: the content of state.json. salt: that of the digests. inventory: the one that the Compose file names.
+        files: salted digests of the existing files without their headers, by name; an unreadable one is ''.
+        secure: names of the files with mode 0600, and of the directories with mode 0700, '' for the project's own.
+        directories: paths of the directories that exist in it. pending: whether a run was interrupted. busy: whether
+        another run works on it. Raise Problem if a file of the module itself is invalid.
+        """
+        state, salt = self.load("state.json"), self.salt()
+        known = dict.fromkeys([*PROJECT_FILES, *state.get("files", []), *names])
+        parents = sorted({posixpath.dirname(name) for name in known})
+        existing = [name for name in known if os.path.lexists(self.path(name))]
+        texts = {name: self.read(name) for name in existing}
+        return {
+            "state": state,
+            "salt": salt,
+            "inventory": inventory_of(texts.get(COMPOSE_FILE)),
+            "files": {n: "" if text is None else digest(salt, without_header(text) or "") for n, text in texts.items()},
+            "secure": [*(one for one in parents if self.is_secure(one, 0o700)),
+                       *(name for name in existing if self.is_secure(name, 0o600))],
+            "directories": [one.path for one in _entries(self.directory) if one.is_dir()],
+            "pending": bool(self.load("pending.json")),
+            "busy": self.lock_descriptor is None and self.busy(),
+        }
+
     def salt(self) -> str:
         """Return the salt of the digests in labels: the stored one, else a new one, which save_salt stores."""
         return (self.read(SALT_FILE) or "").strip() or self._new_salt
@@ -150,6 +187,15 @@ class ProjectDirectory:
                 # It may be renamed since the directory was read.
                 with suppress(FileNotFoundError):
                     os.unlink(path)
+
+
+def _entries(directory: str) -> list[os.DirEntry]:
+    """Return the entries of a directory, [] if it cannot be read."""
+    try:
+        with os.scandir(directory) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        return []
 
 
 def _locked(path: str) -> int | None:

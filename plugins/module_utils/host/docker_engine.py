@@ -18,7 +18,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common import htt
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK, redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import container
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import DEFAULT_MTU, OPTION_MTU
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import bridge_network
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 MARKER = "etc/docker/.aztec_ops_prover"
@@ -33,7 +33,6 @@ CONTAINERD_ROOT = "/var/lib/containerd"
 # Paths of images, containers and volumes. An engine creates the rest of its data directory at its first start.
 DATA_PATTERNS = ("image/*/imagedb/content/sha256/*", "containers/*", "volumes/*/_data")
 CONTAINERD_PATTERNS = ("*.content.v1.content/blobs/sha256/*", "*.snapshotter.v1.*/snapshots/*", "*.runtime.v2.task/*/*")
-BRIDGE_OPTION = "com.docker.network.bridge.name"
 PROJECT_LABEL = "com.docker.compose.project"
 DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
 PACKAGES = ("docker-ce", "docker-ce-cli", "docker.io", "docker-cli", "podman-docker", "containerd.io", "containerd",
@@ -386,24 +385,8 @@ def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:
 
 
 def network_facts(engine: Engine) -> list[dict[str, Any]]:
-    """Return the engine's bridge networks.
-
-    name, bridge (the name of the bridge where it is set), interface (the name of the bridge in any case), subnets, mtu.
-    """
-    found = []
-    for network in (one for one in engine.json("/networks") if one.get("Driver") == "bridge"):
-        options = network.get("Options") or {}
-        bridge = options.get(BRIDGE_OPTION, "")
-        mtu = str(options.get(OPTION_MTU, ""))
-        subnets = [config.get("Subnet") for config in (network.get("IPAM") or {}).get("Config") or []]
-        found.append({
-            "name": network["Name"],
-            "bridge": bridge,
-            "interface": bridge or f"br-{network.get('Id', '')[:12]}",
-            "subnets": [subnet for subnet in subnets if subnet],
-            "mtu": int(mtu) if mtu.isdigit() else DEFAULT_MTU,
-        })
-    return found
+    """Return bridge_network of each of the engine's bridge networks."""
+    return [bridge_network(network) for network in engine.json("/networks") if network.get("Driver") == "bridge"]
 
 
 def environment(inspected: dict[str, Any]) -> dict[str, str]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
+OPTION_BRIDGE = "com.docker.network.bridge.name"
 OPTION_MTU = "com.docker.network.driver.mtu"
 DEFAULT_MTU = 1500
 
@@ -24,6 +26,23 @@ DEFAULT_POOLS = (
 SPARE_POOLS = (("10.201.0.0/16", 24), ("192.168.0.0/16", 24), ("172.16.0.0/12", 24), ("10.0.0.0/8", 24))
 # Routes with a shorter prefix are default routes, or parts of one.
 WIDEST = 8
+
+
+def bridge_network(inspected: Mapping) -> dict[str, Any]:
+    """Return the properties of a bridge network that the engine returned.
+
+    name, bridge (the name of the bridge where it is set), interface (the name of the bridge in any case), subnets, mtu.
+    """
+    options = inspected.get("Options") or {}
+    bridge, mtu = options.get(OPTION_BRIDGE, ""), str(options.get(OPTION_MTU, ""))
+    subnets = [config.get("Subnet") for config in (inspected.get("IPAM") or {}).get("Config") or []]
+    return {
+        "name": inspected["Name"],
+        "bridge": bridge,
+        "interface": bridge or f"br-{inspected.get('Id', '')[:12]}",
+        "subnets": [subnet for subnet in subnets if subnet],
+        "mtu": int(mtu) if mtu.isdigit() else DEFAULT_MTU,
+    }
 
 
 def subnet_of(text: object):
