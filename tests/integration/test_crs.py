@@ -20,6 +20,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import component_names
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.dotenv import dotenv
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import merged
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE
@@ -127,7 +128,7 @@ class Agents:
             "prover_agent_crs_directory": str(self.crs),
             "prover_agent_crs_source": source,
             "prover_agent_crs_digests": digests or {},
-            "component_project": self.name,
+            "__prover_agent_names": {**component_names("prover_agent"), "project": self.name},
         }
         (self.directory / "rendered").mkdir(exist_ok=True)
         (model,) = compose_files([("prover_agent", variables)], self.directory / "rendered")

@@ -21,7 +21,7 @@ def project_task(component: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of the task that applies the component's Compose project, and the variables at the task."""
     (include,) = yaml.safe_load((ROOT / f"roles/{component}/tasks/project.yml").read_text())
     (task,) = yaml.safe_load((ROOT / "roles/component/tasks/project.yml").read_text())
-    return task[MODULE], {**include["vars"], **task["vars"], "component_role_path": str(ROOT / "roles" / component)}
+    return task[MODULE], {**include["vars"], "component_roles_path": str(ROOT / "roles")}
 
 
 def play(fleet: str, component: str, where: Path) -> dict[str, Any]:
@@ -32,7 +32,12 @@ def play(fleet: str, component: str, where: Path) -> dict[str, Any]:
         "hosts": host_of(fleet, component),
         "connection": "local",
         "gather_facts": False,
-        "vars_files": [str(role / "defaults/main.yml"), str(role / "vars/main.yml"), str(where / "given.json")],
+        "vars_files": [
+            str(role / "defaults/main.yml"),
+            str(role / "vars/main.yml"),
+            str(ROOT / "roles/component/vars/main.yml"),
+            str(where / "given.json"),
+        ],
         "tasks": [{"write_arguments": {**arguments, "__file": str(where / f"{component}.json")}, "vars": variables}],
     }
 

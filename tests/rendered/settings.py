@@ -62,8 +62,9 @@ def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
         (module,) = (key for key in task if "." in key)
         if module.endswith("include_role") and task[module]["name"].endswith(".component"):
             for one in tasks_of("component", f"{task[module]['tasks_from']}.yml"):
-                path = {"component_role_path": str(ROOT / "roles" / role)}
-                yield {**one, "vars": {**task["vars"], **one["vars"], **path}}
+                shared = yaml.safe_load((ROOT / "roles/component/vars/main.yml").read_text())
+                path = {"component_roles_path": str(ROOT / "roles")}
+                yield {**one, "vars": {**shared, **task["vars"], **one["vars"], **path}}
         elif module.endswith(("import_tasks", "include_tasks")):
             inner = task[module]["file"] if isinstance(task[module], dict) else task[module]
             for one in tasks_of(role, inner):

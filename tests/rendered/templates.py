@@ -21,8 +21,7 @@ def variables_of(component: str, given: dict[str, Any]) -> dict[str, Any]:
         "prover_agent_broker_host": "10.0.0.10",
         "preflight_host_info": HOST_INFO,
         "component_header": "A header",
-        "component_project": f"aztec-{component.replace('_', '-')}",
-        "component_role_path": str(role),
+        "component_roles_path": str(role.parent),
     }
     for part in ("defaults", "vars"):
         found = {**yaml.safe_load((role / part / "main.yml").read_text(encoding="utf-8")), **found}
@@ -31,10 +30,9 @@ def variables_of(component: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def compose_files(cases: list[tuple[str, dict[str, Any]]], where: Path) -> list[dict[str, Any]]:
     """Return the content of the Compose file for each component and the variables set there."""
-    compose = "{{ lookup('ansible.builtin.template', component_role_path ~ '/templates/compose.yml.j2') }}"
     tasks = [
         {
-            "write_arguments": {"compose": compose, "__file": str(where / f"{number}.json")},
+            "write_arguments": {"compose": f"{{{{ __{component}_desired.compose }}}}", "__file": str(where / f"{number}.json")},
             "vars": variables_of(component, given),
         }
         for number, (component, given) in enumerate(cases)
