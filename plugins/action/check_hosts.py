@@ -15,12 +15,14 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_va
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
+    Problem,
     count_problems,
     leave_out_agents,
     merge_problems,
     problem_table,
     table,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text, selected_hosts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import HARDWARE_HEADS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import check_hosts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
@@ -39,6 +41,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network
     registry_problems,
 )
 
+# The variable in which the role preflight registers the result of each host.
+GATHERED = "preflight_gathered"
+
 # The variables that, in addition to the version, decide which image is pulled.
 IMAGE_SETTINGS = tuple(
     f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER, AGENT) for option in ("image", "image_digest")
@@ -48,16 +53,16 @@ IMAGE_SETTINGS = tuple(
 class ActionModule(CollectionActionBase):
     """Run once for all hosts. Display hardware and problems as tables, and fail with one line if there is an error."""
 
-    argument_spec = {"fleet": {"type": "dict", "required": True}}
+    argument_spec = {"fleet": {"type": "dict", "required": True}, "plan": {"type": "bool", "default": False}}
 
     def execute(self, arguments, task_vars):
-        """Check the hosts. The result contains those that are unreachable or left out."""
+        """Check the hosts. The result contains those that do not take part, and with plan those that differ."""
         fleet = to_builtin(arguments["fleet"])
         wrong = fleet_problem(fleet)
         if wrong:
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
-        host_infos, settings, engines, image_settings = {}, {}, {}, set()
+        host_infos, settings, engines, image_settings, differences = {}, {}, {}, set(), {}
         problems, clients, publishers, networks = [], [], [], []
         for host in task_vars["ansible_play_hosts_all"]:
             here = fleet["hosts"].get(host)
@@ -71,8 +76,11 @@ class ActionModule(CollectionActionBase):
             settings[host] = component_settings(values, here["components"], specs)
             engines[host] = engine_settings(values, specs)
             image_settings |= {name for name in IMAGE_SETTINGS if values.get(name)}
-            if variables.get("preflight_host_info"):
-                host_info = host_infos[host] = to_builtin(variables["preflight_host_info"])
+            gathered = to_builtin(variables.get(GATHERED) or {})
+            if gathered.get("host_info"):
+                host_info = host_infos[host] = gathered["host_info"]
+                differences[host] = gathered.get("differences", {})
+                problems += [Problem(host, one, *text.split(": ", 1)) for one, text in gathered.get("problems", [])]
                 starts = NODE in here["components"] and will_start_node(host_info, values)
                 l1_result = check_l1(host, values, fleet, host_info.get("l1"), starts)
                 found, rows = check_network(host, values, fleet, host_info.get("network"))
@@ -99,9 +107,12 @@ class ActionModule(CollectionActionBase):
         errors = sum(problem.level == "error" for problem in joined)
         if joined:
             self._display.display(problem_table(problems, hosts), color="red" if errors else "yellow")
-        left_out = {one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT}
-        result = {"unreachable_hosts": checked.unreachable, "left_out": left_out}
+        absent = dict.fromkeys(checked.unreachable, "is unreachable")
+        absent.update({one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT})
         if errors:
             msg = f"{count_problems(errors)} on the hosts, in the table above; nothing was changed."
-            result.update(failed=True, msg=msg)
-        return result
+            return {"absent": absent, "selected": [], "failed": True, "msg": msg}
+        differences = {host: found for host, found in differences.items() if host not in absent}
+        if arguments["plan"]:
+            self._display.display(plan_text(differences))
+        return {"absent": absent, "selected": selected_hosts(differences, fleet)}

@@ -194,7 +194,16 @@ host_info:
           C(state), C(health), C(restarts), C(started_at), C(exit_code), C(oom_killed) and, with O(probe), the responses
           to the queries.
         - C(inventories) are the names of the inventories that manage the project, by the first lines of its files.
+        - C(compared) is what the plan compares with the project's desired state. It contains salted digests of the files
+          instead of their content.
         - C(busy_projects) are those that a job of M(aztec_ops.prover.compose_stack) is changing.
+      type: dict
+    directories:
+      description: Paths of O(paths) that are directories.
+      type: list
+      elements: str
+    proxies:
+      description: Variables that Docker's CLI adds to each container, without the URLs of the proxies.
       type: dict
     connect:
       description: C(host), C(port), C(ok), C(status), C(source), C(error) of each connection of O(connect).
@@ -224,14 +233,18 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import query_network
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import containers as states
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import host_proxies
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import inventory_of
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import working
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE, NO_PROXY, Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import ProjectDirectory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine as docker
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import hardware, network
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import Prober
@@ -296,6 +309,27 @@ def inventories(root: Path, directories: set) -> list:
     return sorted({inventory_of(text) for text in texts} - {""})
 
 
+def comparison(directory: str, inspected: list[dict]) -> dict:
+    """Return the values of OnHost that the engine's other facts do not contain.
+
+    If the project cannot be compared, `problem` is the reason. inspected: the engine's inspections of its containers.
+    """
+    storage = ProjectDirectory(directory)
+    try:
+        summary = storage.summary()
+    except Problem as problem:
+        return {"problem": str(problem)}
+    healthy = summary["state"].get("healthy", {})
+    lasting = [one for one in inspected if (one["Config"].get("Labels") or {}).get(states.LABEL_ONEOFF) != "True"]
+    found = [states.container(one, healthy.get(one["Id"]) == one["State"]["StartedAt"]) for one in lasting]
+    return {**summary, "containers": [asdict(one) for one in found]}
+
+
+def proxies() -> dict[str, str]:
+    """Return the variables that Docker's CLI adds to each container, without the URLs, which can contain a password."""
+    return {name: value if name in NO_PROXY else "set" for name, value in host_proxies().items()}
+
+
 def limited_runner(module: AnsibleModule) -> Callable:
     """Return a function that runs a command for at most COMMAND_SECONDS: the engine can hang."""
     timeout = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"], required=True)
@@ -339,6 +373,8 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "projects": {name: {"containers": []} for name in params["projects"]},
             "published": [],
             "busy_projects": working(),
+            "proxies": proxies(),
+            "directories": [path for path in paths if (root / path.lstrip("/")).is_dir()],
         }
         info["guard"] = guard_facts(root)
         directories = {name: {str(params["project_directories"].get(name, ""))} for name in params["projects"]}
@@ -360,6 +396,13 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             for name, shown, inspected in pairs:
                 info["projects"][name]["containers"].append(shown)
                 directories[name].add(docker.project_directory(inspected))
+            inspected_of = {name: [one for project, _shown, one in pairs if project == name] for name in directories}
+        else:
+            inspected_of = {}
+        for name, path in params["project_directories"].items():
+            if name in info["projects"] and path:
+                compared = comparison(path, inspected_of.get(name, []))
+                info["projects"][name]["compared"] = compared
         for name, project in info["projects"].items():
             project["inventories"] = inventories(root, directories[name])
         info["connect"] = [connection.result() for connection in connections]

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from tests.system.endpoints import Endpoint
 from tests.system.fleet import Fleet
 
-# Connections per second to each endpoint, and the timeout of one, in seconds.
+# Connections per second to each endpoint, and the timeout of one, in seconds. TCP repeats a lost packet after 1 s.
 RATE = 50
-TIMEOUT = 1.0
+REPEATED = 0.9
+TIMEOUT = 1.5
 
 # argv: endpoints as JSON, [[address, port], ...]; rate; timeout; a file whose removal ends the program; [keep].
-# Prints the results as JSON: {endpoint: [[time of the end, answer, time of the last byte], ...]}, in seconds since the
+# Prints the results as JSON: {endpoint: [[time of the end, answer, time of the last byte, duration], ...]}, in seconds since the
 # epoch. With "keep", connections stay open and request /status four times a second, else they are closed.
 PROGRAM = """
 import errno, json, os, selectors, socket, sys, time
@@ -25,9 +26,9 @@ endpoints, rate, timeout, stop = json.loads(sys.argv[1]), float(sys.argv[2]), fl
 waiting, kept, number, began = selectors.DefaultSelector(), {}, 0, time.monotonic()
 found = {str(endpoint): [] for endpoint in range(len(endpoints))}
 
-def note(endpoint, code, client=None):
+def note(endpoint, code, begun, client=None):
     word = {0: "open", errno.ECONNREFUSED: "refused"}.get(code, "none")
-    entry = [time.time(), word, 0]
+    entry = [time.time(), word, 0, time.time() - begun]
     found[str(endpoint)].append(entry)
     if word == "open" and len(sys.argv) > 5:
         kept[client] = entry
@@ -44,7 +45,7 @@ def begin(endpoint):
     if code in (0, errno.EINPROGRESS):
         waiting.register(client, selectors.EVENT_WRITE, (endpoint, at))
     else:
-        note(endpoint, code, client)
+        note(endpoint, code, at, client)
 
 def talk():
     for client, entry in list(kept.items()):
@@ -78,22 +79,26 @@ while ending is None or (waiting.get_map() and time.monotonic() < ending):
                 ending = time.monotonic() + timeout
     for key, _ in waiting.select(max(0, min(0.02, began + number / rate - time.monotonic()))):
         waiting.unregister(key.fileobj)
-        note(key.data[0], key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), key.fileobj)
+        note(key.data[0], key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), key.data[1], key.fileobj)
     for key in list(waiting.get_map().values()):
         endpoint, at = key.data
         if time.time() - at > timeout:
             waiting.unregister(key.fileobj)
-            note(endpoint, -1, key.fileobj)
+            note(endpoint, -1, at, key.fileobj)
 print(json.dumps(found))
 """
 
 
 class Attempt(NamedTuple):
-    """One attempt: the time of its answer or timeout, its answer (open, refused, none), the time of its last byte."""
+    """One attempt: the time of its answer or timeout, its answer (open, refused, none), the time of its last byte.
+
+    seconds: from the first packet to the answer.
+    """
 
     at: float
     answer: str
     served: float
+    seconds: float
 
 
 @dataclass
@@ -110,6 +115,10 @@ class Attempts:
             if times:
                 found[endpoint] = f"{len(times)} of {len(attempts)}, over {(times[-1] - times[0]) * 1000:.0f} ms"
         return found
+
+    def repeated(self) -> list[Attempt]:
+        """Return the attempts that were answered only after TCP had repeated a packet."""
+        return [one for one in self.connected() if one.seconds > REPEATED]
 
     def connected(self) -> list[Attempt]:
         """Return the attempts that connected."""

@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import LABEL_CONFIG, names_of
 
 LABEL_SERVICE = "com.docker.compose.service"
+LABEL_ONEOFF = "com.docker.compose.oneoff"
 LABEL_HASH = "com.docker.compose.config-hash"
 
 # Seconds after which a running process without a health check counts as started.

@@ -94,11 +94,12 @@ def acted(fleet: Fleet, routes_and_cleanup) -> dict[str, tuple[Attempts, Attempt
 
 @pytest.mark.parametrize("act", ACTIONS)
 def test_act(acted, act: str) -> None:
-    """The stranger gets no answer, the agent always gets one."""
+    """The stranger gets no answer, the agent always gets one. On a busy machine, one packet may be lost."""
     stranger, agent = acted[act]
     assert all(len(found) > RATE for attempts in acted[act] for found in attempts.of.values())
     assert stranger.answered("open", "refused") == {}
     assert agent.answered("none", "refused") == {}
+    assert len(agent.repeated()) <= 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Gather the host info, and compare the host with the desired state that its roles' variables describe."""
+
+from __future__ import annotations
+
+from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import as_json_text, compose_model
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
+    ENGINE,
+    GUARD,
+    by_part,
+    project_differences,
+    with_consequences,
+)
+
+MODULE = "aztec_ops.prover.host_info"
+
+
+class ActionModule(PipelinedActionBase):
+    """Make one call of host_info. The desired state is evaluated after it, because it depends on the host."""
+
+    def execute(self, arguments: dict, task_vars: dict) -> dict:
+        """Return what the module returns, with `differences` by part and `problems` of the components."""
+        components = arguments.pop("components")
+        if arguments.get("left_out"):
+            return {"unreachable": True, "msg": f"left out of this run: {arguments['left_out']}"}
+        failure = self.pipelining_failure(bool(arguments.get("l1")))
+        result = failure or self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+        if "host_info" not in result or not components:
+            return result
+        host_info = result["host_info"]
+        templar = self._templar.copy_with_new_env(available_variables={**task_vars, "preflight_host_info": host_info})
+
+        def value(name: str) -> object:
+            return to_builtin(templar.resolve_variable_expression(name))
+
+        differences = {ENGINE: value("__docker_engine_differences"), GUARD: value("__port_guard_differences")}
+        problems = []
+        for component in components:
+            desired = value(f"__{component}_desired")
+            desired["files"] = as_json_text(desired["files"])
+            try:
+                actions = project_differences(desired, compose_model(desired["compose"]), host_info)
+            except (Problem, ValueError) as problem:
+                problems.append([component, str(problem)])
+                continue
+            for part, lines in by_part(component, actions).items():
+                differences[part] = [*differences.get(part, []), *lines]
+            host_lines = value(f"__{component}_host_differences")
+            if host_lines:
+                differences[component] = [*host_lines, *differences.get(component, [])]
+        return {**result, "differences": with_consequences(differences, components), "problems": problems}

@@ -1,0 +1,105 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What differs on a host from its desired state, and the plan that the operator reads before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import OnHost, describe, project_actions
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import Container
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
+
+PLAN_HEADS = ("HOST", "PART", "CHANGE")
+# The parts of a host, in the order in which they are applied, and how the plan names them.
+GUARD, ENGINE, IMAGES = "guard", "engine", "images"
+PARTS = {GUARD: "port guard", ENGINE: "Docker", IMAGES: "images", BROKER: "broker", AGENT: "agent", NODE: "node"}
+# The groups of the hosts that the plays of site.yml work on, and the parts that put a host in it.
+GROUPS = {
+    "aztec_plan_prepare": (GUARD, ENGINE, IMAGES),
+    "aztec_plan_broker": (BROKER,),
+    "aztec_plan_agents_and_node": (AGENT, NODE),
+}
+
+# The group of the hosts whose status is read again at the end.
+STATUS_GROUP = "aztec_plan_status"
+
+
+def project_differences(desired: Mapping[str, Any], model: Mapping, host_info: Mapping) -> list[dict]:
+    """Return the actions that a Compose project requires, [] for none.
+
+    desired: the arguments of compose_stack. model: the content of its Compose file. host_info: the result of the
+    module of this name. Raise module_utils' Problem if compose_stack would refuse to work on the project.
+    """
+    arguments = {"state": "present", **desired, "_model": model}
+    state = DesiredState(arguments, host_info["proxies"])
+    compared = dict(host_info["projects"][state.project]["compared"])
+    found = OnHost(**{**compared, "containers": [Container(**one) for one in compared["containers"]]})
+    found.engine = bool(host_info["engine"]["serves"])
+    found.images = {reference: image["id"] for reference, image in host_info["images"].items()}
+    name = (state.network or {}).get("name")
+    found.network = next((one for one in host_info["networks"] if one["name"] == name), None)
+    found.directories = [*found.directories, *host_info["directories"]]
+    return project_actions(state, found, host_info["time"])
+
+
+def by_part(component: str, actions: Iterable[dict]) -> dict[str, list[str]]:
+    """Return the actions of a component's project in words, by part: pulls are a part of their own."""
+    found: dict[str, list[str]] = {}
+    for action in actions:
+        found.setdefault(IMAGES if action["do"] == "pull" else component, []).append(describe(action))
+    return found
+
+
+def with_consequences(differences: Mapping[str, list], components: Iterable[str]) -> dict[str, list[str]]:
+    """Return the differences of a host in the order of PARTS, without empty ones.
+
+    A change of the engine is also a change of each component: its containers may have ended with the engine.
+    """
+    found = {part: list(differences.get(part) or []) for part in PARTS}
+    if found[ENGINE]:
+        for component in components:
+            found[component] = found[component] or ["check again after the change of Docker"]
+    return {part: lines for part, lines in found.items() if lines}
+
+
+def selected_hosts(differences: Mapping[str, Mapping], fleet: Mapping) -> list[dict]:
+    """Return {host, groups} for each host that the plays of site.yml work on.
+
+    differences: host -> with_consequences. The status of all hosts is read again if broker or node differ, because the
+    agents depend on them.
+    """
+    found: dict[str, list[str]] = {host: [] for host in differences}
+    for host, parts in differences.items():
+        found[host] += [group for group, chosen in GROUPS.items() if any(part in parts for part in chosen)]
+    shared = any(found.get(fleet[component]["host"]) for component in ("broker", "node"))
+    for groups in found.values():
+        groups += [STATUS_GROUP] if groups or shared else []
+    return [{"host": host, "groups": groups} for host, groups in found.items() if groups]
+
+
+def plan_rows(differences: Mapping[str, Mapping]) -> list[tuple[str, str, str]]:
+    """Return the rows of the plan. Hosts with equal changes share their rows; the order is that of PARTS."""
+    hosts: dict[tuple, list[str]] = {}
+    for host, parts in differences.items():
+        for part, lines in parts.items():
+            hosts.setdefault((part, tuple(lines)), []).append(host)
+    rows = []
+    for (part, lines), names in sorted(hosts.items(), key=lambda item: list(PARTS).index(item[0][0])):
+        rows += [(join_hosts(names), PARTS[part], lines[0]), *(("", "", line) for line in lines[1:])]
+    return rows
+
+
+def join_hosts(names: Sequence[str]) -> str:
+    """Return up to three hosts by name, and the number of the others."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def plan_text(differences: Mapping[str, Mapping]) -> str:
+    """Return the plan as a table, or one line if nothing differs."""
+    if any(differences.values()):
+        return f"{table(plan_rows(differences), PLAN_HEADS)}\n"
+    return f"Plan: nothing to change on {len(differences)} hosts."
