@@ -37,7 +37,7 @@ class ActionModule(PipelinedActionBase):
         def value(name: str) -> object:
             return to_builtin(templar.resolve_variable_expression(name))
 
-        differences = {ENGINE: value("__docker_engine_differences"), GUARD: value("__port_guard_differences")}
+        differences = {ENGINE: value("__docker_engine_differences"), GUARD: [] if host_info["guard"]["installed"] else ["install"]}
         problems = []
         for component in components:
             desired = value(f"__{component}_desired")

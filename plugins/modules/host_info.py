@@ -194,7 +194,7 @@ host_info:
           C(state), C(health), C(restarts), C(started_at), C(exit_code), C(oom_killed) and, with O(probe), the responses
           to the queries.
         - C(inventories) are the names of the inventories that manage the project, by the first lines of its files.
-        - C(compared) is what the plan compares with the project's desired state. It contains salted digests of the files
+        - C(compared) is what the plan compares with the project's desired state, with salted digests of the files
           instead of their content.
         - C(busy_projects) are those that a job of M(aztec_ops.prover.compose_stack) is changing.
       type: dict

@@ -32,7 +32,10 @@ def compose_files(cases: list[tuple[str, dict[str, Any]]], where: Path) -> list[
     """Return the content of the Compose file for each component and the variables set there."""
     tasks = [
         {
-            "write_arguments": {"compose": f"{{{{ __{component}_desired.compose }}}}", "__file": str(where / f"{number}.json")},
+            "write_arguments": {
+                "compose": f"{{{{ __{component}_desired.compose }}}}",
+                "__file": str(where / f"{number}.json"),
+            },
             "vars": variables_of(component, given),
         }
         for number, (component, given) in enumerate(cases)

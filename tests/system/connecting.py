@@ -18,8 +18,8 @@ REPEATED = 0.9
 TIMEOUT = 1.5
 
 # argv: endpoints as JSON, [[address, port], ...]; rate; timeout; a file whose removal ends the program; [keep].
-# Prints the results as JSON: {endpoint: [[time of the end, answer, time of the last byte, duration], ...]}, in seconds since the
-# epoch. With "keep", connections stay open and request /status four times a second, else they are closed.
+# Prints JSON: {endpoint: [[time of the end, answer, time of the last byte, duration], ...]}, times in seconds
+# since the epoch. With "keep", connections stay open and request /status four times a second, else they are closed.
 PROGRAM = """
 import errno, json, os, selectors, socket, sys, time
 endpoints, rate, timeout, stop = json.loads(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
