@@ -102,4 +102,4 @@ def plan_text(differences: Mapping[str, Mapping]) -> str:
     """Return the plan as a table, or one line if nothing differs."""
     if any(differences.values()):
         return f"{table(plan_rows(differences), PLAN_HEADS)}\n"
-    return f"Plan: nothing to change on {len(differences)} hosts."
+    return "There is nothing to change on the hosts.\n"
