@@ -149,7 +149,7 @@ actions:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft as guard
-from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.host import Failed, Host
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.host import NFT_DIRECTORIES, Failed, Host
 
 
 def main() -> None:
@@ -179,7 +179,7 @@ def main() -> None:
     params = module.params
     host = Host(
         run=lambda command: module.run_command(command, environ_update={"LC_ALL": "C"}),
-        nft=module.get_bin_path("nft", opt_dirs=["/usr/sbin", "/sbin"]),
+        nft=module.get_bin_path("nft", opt_dirs=list(NFT_DIRECTORIES)),
         check=module.check_mode,
     )
     try:

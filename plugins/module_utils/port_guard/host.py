@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import inspect
+import hashlib
 import os
 import sys
 import tempfile
@@ -17,10 +17,21 @@ from pathlib import Path
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import write_atomically
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft as guard
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import plan
 
 # Seconds to wait for the daemon to respond after it starts.
 START_TIMEOUT = 10
 SYSTEM_PYTHON = "/usr/bin/python3"
+# Where a module searches for nft in addition to PATH.
+NFT_DIRECTORIES = ("/usr/sbin", "/sbin")
+# The verb of systemctl for each action of the unit. `restart` also starts a unit that waits for its next automatic
+# restart.
+VERBS = {plan.ENABLE: "enable", plan.START: "restart", plan.RESTART: "restart", plan.LOAD: "reload"}
+
+
+def python_path() -> str:
+    """Return the path of the interpreter that runs the daemon on this host."""
+    return SYSTEM_PYTHON if Path(SYSTEM_PYTHON).exists() else sys.executable
 
 
 class Failed(Exception):
@@ -34,12 +45,17 @@ class Service:
         self.command = command
 
     def properties(self) -> dict[str, str]:
-        """Return systemd's properties of the unit. NeedDaemonReload also covers the drop-in of docker.service."""
+        """Return systemd's properties of the unit. NeedDaemonReload also covers the drop-in of docker.service.
+
+        Properties that systemctl does not print are absent. Raise Failed where it fails.
+        """
         names = "ActiveState,UnitFileState,NeedDaemonReload"
         # One block for each unit, separated by an empty line.
         output = self.command("systemctl", "show", "--property", names, guard.UNIT, "docker.service")
-        own, docker = (dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n"))
-        if docker.get("NeedDaemonReload") == "yes":
+        own, *others = (
+            dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")
+        )
+        if any(other.get("NeedDaemonReload") == "yes" for other in others):
             own["NeedDaemonReload"] = "yes"
         return own
 
@@ -90,31 +106,41 @@ class Host:
             raise Failed(f"{' '.join(command)} failed on this host: {' '.join((errors or output).split())}")
         return output
 
-    def read(self, name: str) -> str:
-        """Return the text of a file, '' where it does not exist."""
+    def read_bytes(self, name: str) -> bytes | None:
+        """Return the content of a file, None where it does not exist."""
         try:
-            return self.path(name).read_text(encoding="utf-8")
+            return self.path(name).read_bytes()
         except FileNotFoundError:
-            return ""
+            return None
+
+    def read(self, name: str) -> str:
+        """Return the text of a file without translating line ends, '' where it does not exist."""
+        return (self.read_bytes(name) or b"").decode("utf-8", "replace")
+
+    def digest(self, name: str) -> str | None:
+        """Return the SHA-256 digest of a file, None where it does not exist."""
+        content = self.read_bytes(name)
+        return None if content is None else hashlib.sha256(content).hexdigest()
+
+    def section_texts(self) -> dict[str, str]:
+        """Return the text of each section's file by the section's name, in the order of the names."""
+        names = sorted(path.stem for path in self.path(guard.DIRECTORY).glob("*.json"))
+        contents = {name: self.read_bytes(plan.section_file(name)) for name in names}
+        # host_info reads without the lock: a file can be removed meanwhile.
+        return {name: content.decode("utf-8", "replace") for name, content in contents.items() if content is not None}
 
     def other_sections(self, name: str) -> list[guard.Section]:
         """Return the sections on the host except the named one."""
         found = []
-        for path in sorted(self.path(guard.DIRECTORY).glob("*.json")):
-            if path.stem == name:
+        for other, text in self.section_texts().items():
+            if other == name:
                 continue
             try:
-                found.append(guard.section_from_text(path.stem, path.read_text(encoding="utf-8")))
+                found.append(guard.section_from_text(other, text))
             except ValueError as error:
-                raise Failed(f"{path} {error}: delete it and run the role of {path.stem} again") from error
+                path = self.path(plan.section_file(other))
+                raise Failed(f"{path} {error}: delete it and run the role of {other} again") from error
         return found
-
-    def section(self, name: str) -> guard.Section | None:
-        """Return a section on the host, None where it does not exist or is not valid."""
-        try:
-            return guard.section_from_text(name, self.read(f"{guard.DIRECTORY}/{name}.json"))
-        except ValueError:
-            return None
 
     def check_text(self, text: str) -> None:
         """Raise Failed for rules that this host's nft rejects.
@@ -154,12 +180,11 @@ class Host:
 
     def write(self, name: str, text: str) -> bool:
         """Write a file, or remove it when the text is empty. Return whether it changed."""
-        before = self.read(name)
-        path = self.path(name)
-        if before == text and path.exists() == bool(text):
+        if not plan.changed_files({name: text}, {name: self.digest(name)}):
             return False
-        self.diff.append({"before_header": name, "after_header": name, "before": before, "after": text})
-        self.act(f"{'write' if text else 'remove'} {name}")
+        path = self.path(name)
+        self.diff.append({"before_header": name, "after_header": name, "before": self.read(name), "after": text})
+        self.act(plan.file_action(name, text))
         if text and not self.check:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             write_atomically(path, text, 0o644)
@@ -173,17 +198,15 @@ class Host:
         if path.is_dir() and not self.check and not any(path.iterdir()):
             path.rmdir()
 
-    def write_units(self, texts: dict[str, str]) -> bool:
-        """Write program, unit and drop-in, in that order. Return whether the program or its unit changed."""
-        changed = {name: self.write(name, text) for name, text in texts.items()}
+    def write_files(self, texts: dict[str, str]) -> list[str]:
+        """Write the files, in the order of texts, and reload systemd. Return the paths of those that changed."""
+        changed = [name for name, text in texts.items() if self.write(name, text)]
         for name in (guard.DOCKER_FILE, guard.PROGRAM_FILE):
             if not texts[name]:
                 self.remove_directory(os.path.dirname(name))
-        # NeedDaemonReload is set where an earlier run ended before the reload.
-        stale = self.service.properties().get("NeedDaemonReload") == "yes"
-        if changed[guard.UNIT_FILE] or changed[guard.DOCKER_FILE] or stale:
-            self.act("reload systemd", self.service.daemon_reload)
-        return changed[guard.PROGRAM_FILE] or changed[guard.UNIT_FILE]
+        if plan.must_reload_systemd(changed, self.service.properties()):
+            self.act(plan.RELOAD_SYSTEMD, self.service.daemon_reload)
+        return changed
 
     def apply(self, section: guard.Section, present: bool, keep_existing: bool = False) -> tuple[str, list[str]]:
         """Apply or remove a section. Return the text of the rules and the names of the sections.
@@ -191,68 +214,45 @@ class Host:
         keep_existing: keep admitting the sources of the section on the host.
         """
         with self.locked():
-            before, path = self.section(section.name), f"{guard.DIRECTORY}/{section.name}.json"
+            path = plan.section_file(section.name)
+            before = plan.read_section(section.name, self.read(path))
             if keep_existing and before is None and self.read(path):
                 raise Failed(
                     f"{path} cannot be read, but its sources must be kept: correct the agents' addresses that the "
                     "preflight warns about, then run again"
                 )
-            section = guard.with_previous(section, before, keep_existing)
             sections = self.other_sections(section.name)
             if present:
-                sections = sorted([*sections, section], key=lambda item: item.name)
+                sections = plan.with_section(section, before, sections, keep_existing)
             if not sections:
                 self.remove_guard(section)
                 return "", []
-            return self.update(section, sections, present), [item.name for item in sections]
+            return self.update(section.name, sections), [item.name for item in sections]
 
-    def update(self, section: guard.Section, sections: list[guard.Section], present: bool) -> str:
-        """Write the files and load the rules. Return their text."""
+    def update(self, name: str, sections: list[guard.Section]) -> str:
+        """Write the files and load the rules. Return their text. name: the section that is applied or removed."""
         if not (self.nft or self.check):
             raise Failed("nft is not installed on this host: install the package nftables")
         self.check_tables()
-        text = guard.table(sections)
+        texts = plan.desired_files(name, sections, python_path(), self.nft)
+        text = texts[guard.TABLE_FILE]
         if text != self.read(guard.TABLE_FILE):
             self.check_text(text)
-        self.write(f"{guard.DIRECTORY}/{section.name}.json", guard.section_to_text(section) if present else "")
-        self.write(guard.TABLE_FILE, text)
-        required = any(item.required_by_docker for item in sections)
-        renewed = self.write_units(
-            {
-                guard.PROGRAM_FILE: inspect.getsource(guard_daemon),
-                guard.UNIT_FILE: guard.unit(SYSTEM_PYTHON if Path(SYSTEM_PYTHON).exists() else sys.executable),
-                guard.DOCKER_FILE: guard.docker_drop_in(self.nft or "/usr/sbin/nft") if required else "",
-            }
-        )
-        self.load(text, renewed)
+        self.load(texts, self.write_files(texts))
         return text
 
-    def loaded(self, text: str) -> bool:
-        """Return whether the kernel has these rules, according to the daemon."""
-        state = self.service.state()
-        return state is not None and state["intact"] and state["digest"] == guard_daemon.digest(text)
+    def load(self, texts: dict[str, str], changed: list[str]) -> None:
+        """Enable the unit, and start, restart or reload the daemon where it does not have the rules.
 
-    def outdated(self) -> bool:
-        """Return whether no daemon responds, or one with another program, as after an interrupted run."""
-        state = self.service.state()
-        return state is None or state.get("program") != guard_daemon.digest(inspect.getsource(guard_daemon))
-
-    def load(self, text: str, renewed: bool) -> None:
-        """Enable the unit, and start, restart or reload the daemon where it does not have the rules."""
-        properties = self.service.properties()
-        if properties.get("UnitFileState") != "enabled":
-            self.act("enable the unit", self.service.do, "enable")
-        if properties.get("ActiveState") != "active":
-            # `restart` also starts a unit that waits for its next automatic restart.
-            self.act("start the guard", self.service.do, "restart")
-        elif renewed or self.outdated():
-            self.act("restart the guard", self.service.do, "restart")
-        elif not self.loaded(text):
-            self.act("load the rules", self.service.do, "reload")
-        else:
+        texts: plan.desired_files. changed: paths of those that were written.
+        """
+        actions = plan.load_actions(texts, changed, self.service.properties(), self.service.state())
+        for action in actions:
+            self.act(action, self.service.do, VERBS[action])
+        if self.check or set(actions) <= {plan.ENABLE}:
             return
         deadline = time.monotonic() + START_TIMEOUT
-        while not (self.check or self.loaded(text)):
+        while not plan.is_loaded(texts[guard.TABLE_FILE], self.service.state()):
             if time.monotonic() > deadline:
                 raise Failed(f"the guard does not load {guard.TABLE_FILE}: see journalctl -u {guard.UNIT}")
             time.sleep(0.1)
@@ -266,9 +266,9 @@ class Host:
             self.act("stop the guard", self.service.do, "stop")
         if installed and self.nft and self.service.owners():
             self.act("remove the tables", self.remove_tables)
-        self.write_units(dict.fromkeys((guard.DOCKER_FILE, guard.UNIT_FILE, guard.PROGRAM_FILE), ""))
+        self.write_files(dict.fromkeys((guard.DOCKER_FILE, guard.UNIT_FILE, guard.PROGRAM_FILE), ""))
         self.write(guard.TABLE_FILE, "")
-        self.write(f"{guard.DIRECTORY}/{section.name}.json", "")
+        self.write(plan.section_file(section.name), "")
         self.remove_directory(guard.DIRECTORY)
 
     def remove_tables(self) -> None:
