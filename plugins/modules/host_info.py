@@ -168,7 +168,17 @@ host_info:
       description:
         - C(installed), C(enabled), C(loaded), C(outdated), C(owner) of the tables, C(sections), C(problems) with their
           files, C(saved_rulesets) that contain the tables, and C(denied) addresses, which were removed from the sources
-          and tried to connect. C(table_problem) is why the tables cannot be read. C(nft) describes nftables.
+          and tried to connect. C(table_problem) is why the tables cannot be read.
+        - What M(aztec_ops.prover.port_guard) compares. C(section_texts) are the files of the sections by name, also of
+          files that are not valid. C(files) is the SHA-256 of the rules, the program, the unit and the drop-in of
+          Docker by path, without files that cannot be read. C(unit) contains C(ActiveState), C(UnitFileState) and
+          C(NeedDaemonReload), and is empty where C(systemctl) fails. C(daemon) contains the digests C(program) and
+          C(digest) (of the rules), and C(intact), whether the kernel has the rules unchanged. It is null where no
+          daemon responds. C(nft_path) is the path of C(nft), empty where it is not installed, and C(python_path) is the
+          interpreter that runs the daemon.
+      type: dict
+    nft:
+      description: C(installed) and C(version) of nftables.
       type: dict
     networks:
       description: Bridge networks of the engine, each with C(name), C(bridge), C(interface), C(subnets), C(mtu).
@@ -251,6 +261,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health impor
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.image_registry import find_images
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.port_guard import guard_facts, nft_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import origin, query_l1
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.host import NFT_DIRECTORIES
 
 # Directories to which apt downloads and installs packages.
 PACKAGE_PATHS = ("/usr", "/var/cache/apt")
@@ -376,7 +387,8 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "proxies": proxies(),
             "directories": [path for path in paths if (root / path.lstrip("/")).is_dir()],
         }
-        info["guard"] = guard_facts(root)
+        nft_path = module.get_bin_path("nft", opt_dirs=list(NFT_DIRECTORIES))
+        info["guard"] = guard_facts(run, root, nft_path)
         directories = {name: {str(params["project_directories"].get(name, ""))} for name in params["projects"]}
         if info["engine"]["serves"]:
             info["images"] = docker.image_facts(engine, params["images"])

@@ -35,7 +35,12 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft as guard
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.daemon import OWNER, WATCH
-from ansible_collections.aztec_ops.prover.plugins.modules.port_guard import SYSTEM_PYTHON, Failed, Host, Service
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.host import (
+    SYSTEM_PYTHON,
+    Failed,
+    Host,
+    Service,
+)
 
 PREFIX = f"pg{os.getpid()}"
 # Long enough for a connection whose first packet a busy machine loses: the kernel sends another after a second.

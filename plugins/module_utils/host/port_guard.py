@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Callable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files import read_text
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.host import Failed, Host, python_path
 
 # Usual files of a ruleset that is loaded at boot.
 SAVED_RULESETS = ("etc/nftables.conf", "etc/nftables.d/*", "etc/nftables/*")
@@ -40,15 +42,35 @@ def saved_rulesets(root: Path) -> list[str]:
     return [f"/{path.relative_to(root)}" for path in files if table.search(read_text(path))]
 
 
-def read_sections(root: Path) -> tuple[list[nft.Section], list[str]]:
-    """Return the sections on the host, and one line for each file without a valid section."""
+def read_sections(texts: dict[str, str]) -> tuple[list[nft.Section], list[str]]:
+    """Return the sections in the texts of their files by name, and one line for each file without a valid section."""
     found, problems = [], []
-    for path in sorted((root / nft.DIRECTORY.lstrip("/")).glob("*.json")):
+    for name, text in texts.items():
         try:
-            found.append(nft.section_from_text(path.stem, path.read_text(encoding="utf-8")))
+            found.append(nft.section_from_text(name, text))
         except ValueError as error:
-            problems.append(f"{nft.DIRECTORY}/{path.name} {error}")
+            problems.append(f"{nft.DIRECTORY}/{name}.json {error}")
     return found, problems
+
+
+def unit_properties(host: Host) -> dict[str, str]:
+    """Return systemd's properties of the guard's unit, {} where systemctl is missing or fails."""
+    try:
+        return host.service.properties()
+    except Failed:
+        return {}
+
+
+def file_digests(host: Host) -> dict[str, str]:
+    """Return the SHA-256 digests of rules, program, unit and drop-in by path, without files that cannot be read."""
+    found = {}
+    for path in (nft.TABLE_FILE, nft.PROGRAM_FILE, nft.UNIT_FILE, nft.DOCKER_FILE):
+        # Without root, a directory can be closed to this process.
+        with contextlib.suppress(OSError):
+            digest = host.digest(path)
+            if digest:
+                found[path] = digest
+    return found
 
 
 def _owner(state: dict | None, owners: dict[str, int | None], root: Path) -> str:
@@ -68,14 +90,26 @@ def _owner(state: dict | None, owners: dict[str, int | None], root: Path) -> str
 
 
 def guard_facts(
-    root: Path, send_command: Callable = guard_daemon.send_command, owner_of: Callable = guard_daemon.owner_of
+    run: Callable,
+    root: Path,
+    nft_path: str | None,
+    send_command: Callable = guard_daemon.send_command,
+    owner_of: Callable = guard_daemon.owner_of,
 ) -> dict[str, Any]:
-    """Return the state of the guard.
+    """Return the state of the guard. All values can be written as JSON.
+
+    run: runs a command and returns exit code, output and errors. nft_path: path of nft, None where it is not installed.
 
     installed: its unit exists. enabled: it starts at boot. loaded: the kernel has both tables. owner: who holds them.
     outdated: they differ from the sections. sections: names. problems: files that are not a section of this version.
     saved_rulesets: files that contain the guard's tables. denied: addresses that were removed from the sources and
     tried to connect. table_problem: why the tables cannot be read.
+
+    guard_actions compares the following. section_texts: text of each section's file by name, also of files that are not
+    valid. files: SHA-256 of rules, program, unit and drop-in by path, without those that cannot be read. unit:
+    systemd's properties of the unit, without those that systemctl does not return. daemon: digests of its program and
+    rules, and whether the kernel has the rules unchanged; None where no daemon responds. nft_path: '' where it is not
+    installed. python_path: path of the interpreter that runs the daemon.
     """
     state = send_command("state")
     owners: dict[str, int | None] = {}
@@ -84,7 +118,9 @@ def guard_facts(
         owners = {family: owner_of(family) for family in guard_daemon.FAMILIES}
     except (guard_daemon.Failed, OSError) as error:
         table_problem = str(error)
-    sections, problems = read_sections(root)
+    host = Host(run, nft_path, root=str(root), check=True)
+    texts = host.section_texts()
+    sections, problems = read_sections(texts)
     text = read_text(root / nft.TABLE_FILE.lstrip("/"))
     current = state is None or (state["intact"] and state["digest"] == guard_daemon.digest(text))
     return {
@@ -98,4 +134,10 @@ def guard_facts(
         "saved_rulesets": saved_rulesets(root),
         "denied": (state or {}).get("denied", []),
         "table_problem": table_problem,
+        "section_texts": texts,
+        "files": file_digests(host),
+        "unit": unit_properties(host),
+        "daemon": state and {name: state.get(name) for name in ("program", "digest", "intact")},
+        "nft_path": nft_path or "",
+        "python_path": python_path(),
     }

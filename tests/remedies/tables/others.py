@@ -18,8 +18,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import jo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as compose
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project_directory as stack_disk
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import host as guard_host
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
-from ansible_collections.aztec_ops.prover.plugins.modules import port_guard
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec import releases
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import fleet as fleets
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import host_variables
@@ -32,7 +32,7 @@ from tests.remedies import inventories, modules
 from tests.remedies.case import Lines, cases, in_folder, problem_lines, raised, returned
 from tests.remedies.inventories import SPECS
 from tests.unit.plugins.action.test_compose_stack import ARGUMENTS, ENDED, LOST, STARTED, become, plugin, run
-from tests.unit.plugins.modules.test_port_guard import BROKER, NODE, Machine
+from tests.unit.plugins.module_utils.port_guard.test_host import BROKER, NODE, Machine
 
 VALUES = {"aztec_l1_execution_urls": ["https://rpc.lan"], "aztec_l1_consensus_urls": ["https://beacon.lan"]}
 OWN = 'prover_node_funding_account_private_key: "0x' + "5e" * 32 + '"\n'
@@ -118,7 +118,7 @@ def on_machine(harm: Callable, section: nft.Section = BROKER, nft_there: bool = 
 
     def tried(folder: Path) -> list[str]:
         machine = Machine(folder / "root")
-        with mock.patch.object(port_guard, "START_TIMEOUT", 0):
+        with mock.patch.object(guard_host, "START_TIMEOUT", 0):
             harm(machine)
             return raised(machine.host(nft="nft" if nft_there else None).apply, section, present=True)()
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +13,7 @@ from types import MappingProxyType
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import port_guard as host_guard
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import daemon as guard_daemon
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import host as guard_host
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
 
 BROKER = nft.section_of("prover_broker", [{"port": 8080, "sources": ["10.0.0.21"]}], ["aztec0"])
@@ -43,12 +46,30 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def facts(root: Path, state: Mapping | None = STATE, owners: dict | None = None) -> dict:
-    """Return the guard's facts; owners: family -> PID, 0 for none, None for no table."""
+def all_facts(
+    root: Path, state: Mapping | None = STATE, owners: dict | None = None, run=None, nft_path: str | None = "/sbin/nft"
+) -> dict:
+    """Return all facts of the guard; owners: family -> PID, 0 for none, None for no table."""
     seen = owners or {"inet": 7, "bridge": 7}
-    return host_guard.guard_facts(root, send_command={"state": state}.__getitem__, owner_of=seen.__getitem__)
+    run = run or (lambda command: (0, SHOWN.format("no", "no"), ""))
+    return host_guard.guard_facts(
+        run, root, nft_path, send_command={"state": state}.__getitem__, owner_of=seen.__getitem__
+    )
 
 
+def facts(root: Path, state: Mapping | None = STATE, owners: dict | None = None) -> dict:
+    """Return the facts of the guard, without those that guard_actions compares."""
+    found = all_facts(root, state, owners)
+    assert set(found) == {*WELL, *COMPARED}
+    return {name: found[name] for name in WELL}
+
+
+# What systemctl prints of the guard's unit and of docker.service.
+SHOWN = (
+    "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload={}\n\n"
+    "ActiveState=inactive\nUnitFileState=\nNeedDaemonReload={}\n"
+)
+COMPARED = ("section_texts", "files", "unit", "daemon", "nft_path", "python_path")
 WELL = {
     "installed": True,
     "enabled": True,
@@ -198,8 +219,10 @@ def test_a_kernel_that_does_not_answer(root: Path, error: Exception) -> None:
             raise error
         return 7
 
-    found = host_guard.guard_facts(root, send_command=lambda command: STATE, owner_of=owner_of)
-    assert found == {**WELL, "owner": "", "loaded": False, "table_problem": str(error)}
+    found = host_guard.guard_facts(
+        lambda command: (1, "", ""), root, None, send_command=lambda command: STATE, owner_of=owner_of
+    )
+    assert {name: found[name] for name in WELL} == {**WELL, "owner": "", "loaded": False, "table_problem": str(error)}
 
 
 @pytest.mark.parametrize("folder", ["usr/sbin", "sbin", "usr/local/sbin"])
@@ -215,3 +238,75 @@ def test_those_who_try_are_named(root: Path) -> None:
     assert facts(root, {**STATE, "denied": ["10.0.0.9"]}) == {**WELL, "denied": ["10.0.0.9"]}
     # The daemon of an earlier version does not report it.
     assert facts(root)["denied"] == []
+
+
+def test_what_is_compared(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_host, "SYSTEM_PYTHON", str(root))
+    commands = []
+
+    def run(command: list) -> tuple[int, str, str]:
+        commands.append(command)
+        return 0, SHOWN.format("no", "no"), ""
+
+    found = all_facts(root, {**STATE, "program": "f00", "denied": ["10.0.0.9"]}, run=run)
+    assert {name: found[name] for name in COMPARED} == {
+        "section_texts": {section.name: nft.section_to_text(section) for section in (BROKER, NODE)},
+        "files": {
+            nft.TABLE_FILE: guard_daemon.digest(TEXT),
+            nft.UNIT_FILE: guard_daemon.digest(nft.unit("python3")),
+        },
+        "unit": {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"},
+        "daemon": {"program": "f00", "digest": STATE["digest"], "intact": True},
+        "nft_path": "/sbin/nft",
+        "python_path": str(root),
+    }
+    assert json.loads(json.dumps(found)) == found
+    assert [command[:2] for command in commands] == [["systemctl", "show"]]
+
+
+@pytest.mark.parametrize("name", [nft.TABLE_FILE, nft.PROGRAM_FILE, nft.UNIT_FILE, nft.DOCKER_FILE])
+def test_the_digest_is_that_of_the_bytes(tmp_path: Path, name: str) -> None:
+    assert all_facts(tmp_path, None, GONE)["files"] == {}
+    write(tmp_path, name, "").write_bytes(b"\xff\r\n")
+    assert all_facts(tmp_path, None, GONE)["files"] == {name: hashlib.sha256(b"\xff\r\n").hexdigest()}
+
+
+def test_a_file_that_cannot_be_read_has_no_digest(root: Path) -> None:
+    (root / nft.DOCKER_FILE.lstrip("/")).mkdir(parents=True)
+    assert set(all_facts(root)["files"]) == {nft.TABLE_FILE, nft.UNIT_FILE}
+
+
+def test_a_section_that_is_not_valid_has_a_text(root: Path) -> None:
+    write(root, f"{nft.DIRECTORY}/old.json", "").write_bytes(b"\xff\r\n")
+    write(root, f"{nft.DIRECTORY}/notes.txt", "nothing")
+    found = all_facts(root)
+    assert list(found["section_texts"]) == ["old", "prover_broker", "prover_node"]
+    assert found["section_texts"]["old"] == "\ufffd\r\n"
+    assert found["sections"] == ["prover_broker", "prover_node"]
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "unit"),
+    [
+        pytest.param(0, SHOWN.format("yes", "no"), "yes", id="unit"),
+        pytest.param(0, SHOWN.format("no", "yes"), "yes", id="drop_in"),
+        pytest.param(0, SHOWN.format("no", "no"), "no", id="fresh"),
+        pytest.param(0, "", None, id="nothing"),
+        pytest.param(0, "not systemd", None, id="another_program"),
+        pytest.param(1, SHOWN.format("no", "no"), None, id="fails"),
+        pytest.param(127, "", None, id="missing"),
+    ],
+)
+def test_units_that_systemd_must_read_again(root: Path, code: int, output: str, unit: str | None) -> None:
+    found = all_facts(root, run=lambda command: (code, output, "error"))["unit"]
+    properties = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": unit}
+    assert found == (properties if unit else {})
+
+
+def test_a_host_without_daemon_and_nft(root: Path) -> None:
+    found = all_facts(root, None, nft_path=None)
+    assert (found["daemon"], found["nft_path"]) == (None, "")
+
+
+def test_a_daemon_that_does_not_report_its_program(root: Path) -> None:
+    assert all_facts(root)["daemon"] == {"program": None, "digest": STATE["digest"], "intact": True}
