@@ -94,17 +94,18 @@ class ActionModule(CollectionActionBase):
         components = {host: fleet["hosts"][host]["components"] for host, host_info in host_infos.items() if host_info}
         agents = [host for host, names in components.items() if AGENT in names]
         problems = leave_out_agents(problems, agents, [host for host in agents if components[host] == [AGENT]])
-        for rows, heads in (
-            (checked.hardware, HARDWARE_HEADS),
-            (clients, CLIENT_HEADS),
-            (publishers, PUBLISHER_HEADS),
-            (networks, NETWORK_HEADS),
-        ):
-            if rows:
-                self._display.display(f"{table(rows, heads)}\n")
         hosts = list(host_infos)
         joined = merge_problems(problems, hosts)
         errors = sum(problem.level == "error" for problem in joined)
+        differences = {host: found for host, found in differences.items() if host in components}
+        # A run that has nothing to do does not show what is in order.
+        if errors or not arguments["plan"] or any(differences.values()):
+            self.show_tables(
+                (checked.hardware, HARDWARE_HEADS),
+                (clients, CLIENT_HEADS),
+                (publishers, PUBLISHER_HEADS),
+                (networks, NETWORK_HEADS),
+            )
         if joined:
             self._display.display(problem_table(problems, hosts), color="red" if errors else "yellow")
         absent = dict.fromkeys(checked.unreachable, "is unreachable")
@@ -116,3 +117,9 @@ class ActionModule(CollectionActionBase):
         if arguments["plan"]:
             self._display.display(plan_text(differences))
         return {"absent": absent, "selected": selected_hosts(differences, fleet)}
+
+    def show_tables(self, *tables):
+        """Display the tables, each (rows, heads), that have rows."""
+        for rows, heads in tables:
+            if rows:
+                self._display.display(f"{table(rows, heads)}\n")

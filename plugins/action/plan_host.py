@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences 
     ENGINE,
     GUARD,
     by_part,
+    guard_differences,
     project_differences,
     with_consequences,
 )
@@ -37,7 +38,9 @@ class ActionModule(PipelinedActionBase):
         def value(name: str) -> object:
             return to_builtin(templar.resolve_variable_expression(name))
 
-        differences = {ENGINE: value("__docker_engine_differences"), GUARD: [] if host_info["guard"]["installed"] else ["install"]}
+        required = value("port_guard_required_by_docker")
+        sections = [{**value(f"__{one}_desired_guard"), "required_by_docker": required} for one in components]
+        differences = {GUARD: guard_differences(sections, host_info), ENGINE: value("__docker_engine_differences")}
         problems = []
         for component in components:
             desired = value(f"__{component}_desired")
@@ -47,7 +50,7 @@ class ActionModule(PipelinedActionBase):
             except (Problem, ValueError) as problem:
                 problems.append([component, str(problem)])
                 continue
-            for part, lines in by_part(component, actions).items():
+            for part, lines in by_part(component, desired["directory"], actions).items():
                 differences[part] = [*differences.get(part, []), *lines]
             host_lines = value(f"__{component}_host_differences")
             if host_lines:

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import OnHost, describe, project_actions
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import Container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
+from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.plan import guard_actions
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 
@@ -46,11 +47,26 @@ def project_differences(desired: Mapping[str, Any], model: Mapping, host_info: M
     return project_actions(state, found, host_info["time"])
 
 
-def by_part(component: str, actions: Iterable[dict]) -> dict[str, list[str]]:
-    """Return the actions of a component's project in words, by part: pulls are a part of their own."""
+def guard_differences(sections: Sequence[Mapping], host_info: Mapping) -> list[str]:
+    """Return what port_guard changes on a host when it applies these sections, [] for nothing."""
+    if not host_info["nft"]["installed"]:
+        return ["install nftables and the port guard"]
+    actions = guard_actions(sections, host_info["guard"])
+    return actions if not actions or host_info["guard"]["installed"] else ["install the port guard"]
+
+
+def by_part(component: str, directory: str, actions: Sequence[dict]) -> dict[str, list[str]]:
+    """Return the actions of a component's project in words, by part: pulls are a part of their own.
+
+    directory: that of the project. A project without a directory is new, which is one line.
+    """
     found: dict[str, list[str]] = {}
+    new = {"do": "directory", "what": directory} in actions
     for action in actions:
-        found.setdefault(IMAGES if action["do"] == "pull" else component, []).append(describe(action))
+        pull = action["do"] == "pull"
+        line = f"set up {directory}" if new and not pull else describe(action)
+        lines = found.setdefault(IMAGES if pull else component, [])
+        lines += [line] if line not in lines else []
     return found
 
 
@@ -59,7 +75,7 @@ def with_consequences(differences: Mapping[str, list], components: Iterable[str]
 
     A change of the engine is also a change of each component: its containers may have ended with the engine.
     """
-    found = {part: list(differences.get(part) or []) for part in PARTS}
+    found = {part: list(dict.fromkeys(differences.get(part) or [])) for part in PARTS}
     if found[ENGINE]:
         for component in components:
             found[component] = found[component] or ["check again after the change of Docker"]
