@@ -60,10 +60,7 @@ def test_an_agent_below_the_requirements_is_left_out(tmp_path) -> None:
     assert shown.returncode == 2, shown.stdout
     own = re.compile(r"agent-1 \S+.* \(warning, left out of this run\) found ")
     assert any(map(own.match, lines_of(shown.stdout))), shown.stdout
-    assert "left out of this run: " in shown.stdout
-    assert re.search(r"^node-1 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
-    assert re.search(r"^agent-1 .*unreachable=0 +failed=1", shown.stdout, re.MULTILINE)
-    assert re.search(r"^agent-2 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
+    assert "1 of the hosts cannot take part in a run, in the table above." in shown.stdout
 
 
 def test_a_run_whose_only_agent_is_below_the_requirements_fails(tmp_path) -> None:
@@ -96,10 +93,10 @@ LEFT_OUT = """\
         name: aztec_ops.prover.preflight
         tasks_from: validate_inventory
     - ansible.builtin.set_fact:
-        __preflight_hosts: {left_out: {agent-1: vCPUs found 2}}
+        preflight_checked: {absent: {agent-1: vCPUs found 2}}
     - ansible.builtin.fail:
-        msg: "left out of this run: {{ __preflight_hosts.left_out[inventory_hostname] }}"
-      when: inventory_hostname in __preflight_hosts.left_out
+        msg: "left out of this run: {{ preflight_checked.absent[inventory_hostname] }}"
+      when: inventory_hostname in preflight_checked.absent
 - ansible.builtin.import_playbook: VERIFY
 """
 
