@@ -107,14 +107,14 @@ class ActionModule(CollectionActionBase):
                 (networks, NETWORK_HEADS),
             )
         if joined:
-            self._display.display(problem_table(problems, hosts), color="red" if errors else "yellow")
+            self._display.display(f"{problem_table(problems, hosts)}\n", color="red" if errors else "yellow")
         absent = dict.fromkeys(checked.unreachable, "is unreachable")
         absent.update({one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT})
         if errors:
             msg = f"{count_problems(errors)} on the hosts, in the table above; nothing was changed."
             return {"absent": absent, "selected": [], "failed": True, "msg": msg}
         differences = {host: found for host, found in differences.items() if host not in absent}
-        if arguments["plan"]:
+        if arguments["plan"] and differences:
             self._display.display(plan_text(differences))
         return {"absent": absent, "selected": selected_hosts(differences, fleet)}
 
