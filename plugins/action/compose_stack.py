@@ -20,6 +20,8 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 POLL_FIRST = 1.0
 POLL_LONGEST = 5.0
+# Seconds after which the details of a pull are shown again.
+DETAIL_SECONDS = 5.0
 # Queries that may fail in a row, POLL_LONGEST apart: a minute, in which sshd restarts or a connection returns.
 MAX_FAILURES = 12
 
@@ -105,7 +107,7 @@ class ActionModule(PipelinedActionBase):
         """Show the progress of a job until it ends, and return its result."""
         project = arguments["project"]
         here = f"{(task_vars or {}).get('inventory_hostname', '')}: {project}"
-        pause, shown, failures = POLL_FIRST, "", 0
+        pause, shown, failures, shown_at = POLL_FIRST, "", 0, 0.0
         limit = job_limit(int(arguments.get("wait_timeout") or 120))
         # The job ends at its own limit. Wait longer than that, to see its result.
         end = time.monotonic() + limit + MAX_FAILURES * POLL_LONGEST
@@ -131,10 +133,10 @@ class ActionModule(PipelinedActionBase):
                     display.warning(f"{here}: {left}: {wrong}")
                 interrupted = f"the work on {project} was interrupted on the host: run the same command again"
                 return now.get("result") or unknown(interrupted)
-            text = printable(str(now.get("text") or ""), 200)
-            if text and text != shown:
-                shown = text
-                display.display(f"  {here}: {shown}")
+            text, detail = (printable(str(now.get(key) or ""), 200) for key in ("text", "detail"))
+            if text and (text != shown or (detail and time.monotonic() - shown_at >= DETAIL_SECONDS)):
+                shown, shown_at = text, time.monotonic()
+                display.display(f"  {here}: {shown}{detail and f', {detail}'}")
         hangs = f"the work on {project} continues after its limit of {limit} s"
         return unknown(f"{hangs}: check what hangs on the host, then run the same command again")
 

@@ -62,7 +62,7 @@ def project_actions(desired: DesiredState, found: OnHost, now: float) -> list[di
         missing = sorted(set(desired.images.values()) - set(found.images))
         actions += [{"do": "pull", "what": reference} for reference in missing]
     if desired.state == "present":
-        if desired.network and not _network_exists(desired.network, found.network):
+        if desired.network and not network_exists(desired.network, found.network):
             actions.append({"do": "network", "what": desired.network["name"]})
         actions += _file_actions(desired, found)
         if found.engine and found.pending:
@@ -84,7 +84,7 @@ def check_inventory(desired: DesiredState, found: OnHost) -> None:
         raise Problem(f"{desired.project} {': '.join(other)}")
 
 
-def _network_exists(desired: dict, found: dict | None) -> bool:
+def network_exists(desired: dict, found: dict | None) -> bool:
     """Return whether the network exists. Raise Problem if it has other settings."""
     if found is None:
         return False

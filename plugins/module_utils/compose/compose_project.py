@@ -27,22 +27,21 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions i
     OnHost,
     check_inventory,
     describe,
+    network_exists,
     project_actions,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import (
     without_header,
 )
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import (
-    PULL_LOG,
-    job_limit,
-)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import job_limit
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import (
     ProjectDirectory,
     fingerprint,
     secure,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.pull import pull
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_networks
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import name_servers
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import routes as host_routes
@@ -57,6 +56,9 @@ RESTART_DOCKER = "see systemctl status docker, and if it hangs, run systemctl re
 RESERVED_SECONDS = 300
 # Seconds to wait for the next exit of a container in a restart loop, to read its exit code.
 LOOP_PATIENCE = 20.0
+CLI_ENVIRONMENT = {"DOCKER_CLI_HINTS": "false", "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain"}
+# Exit codes of timeout if the command did not end in time.
+TIMED_OUT = (124, 137)
 # What Docker prints for an object that does not exist. After any other failure it may exist.
 MISSING = re.compile(r"no such (?:image|container|object|network)|not found", re.IGNORECASE)
 
@@ -74,9 +76,13 @@ class ComposeProject:
         self.timeout_path = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"])
         self.end = time.monotonic() + job_limit(module.params["wait_timeout"])
         self.job = module.params["_job"]
-        self._reported = ""
+        self._reported = ("", "")
 
     # --- the engine --------------------------------------------------------------------------------------------
+
+    def command(self, *arguments: str, seconds: float, before: tuple = ()) -> list:
+        """Return the docker command with a time limit in seconds. before: a command that it is appended to."""
+        return [self.timeout_path, "--kill-after=10", str(int(seconds)), *before, self.docker_path, *arguments]
 
     def run(self, *arguments: str, seconds: float = 0, before: tuple = ()) -> tuple:
         """Run the docker command. Return exit code, output and errors. Raise Problem if it does not end in time.
@@ -87,13 +93,13 @@ class ComposeProject:
             return 127, "", "no docker command on this host"
         descriptor, begun, limit = self.storage.lock_descriptor, time.monotonic(), int(seconds or QUERY_TIMEOUT)
         found = self.module.run_command(
-            [self.timeout_path, "--kill-after=10", str(limit), *before, self.docker_path, *arguments],
-            environ_update={"DOCKER_CLI_HINTS": "false", "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain"},
+            self.command(*arguments, seconds=limit, before=before),
+            environ_update=CLI_ENVIRONMENT,
             errors="surrogateescape",
             pass_fds=[] if descriptor is None else [descriptor],
         )
         # With KILL, timeout kills itself too: Python gets a negative code if timeout is its direct child.
-        if (found[0] in (124, 137) or found[0] < 0) and time.monotonic() - begun >= limit:
+        if (found[0] in TIMED_OUT or found[0] < 0) and time.monotonic() - begun >= limit:
             words = " ".join(word for word in arguments[:2] if not word.startswith("-"))
             raise Problem(f"docker {words} did not end within {limit} s: {RESTART_DOCKER}")
         return found
@@ -238,19 +244,19 @@ class ComposeProject:
 
     # --- applying ----------------------------------------------------------------------------------------------
 
-    def report_progress(self, text: str, log: bool = False) -> None:
-        """Write what is in progress to the file that the controller reads. log: whether PULL_LOG has more."""
-        if text != self._reported and os.path.isdir(self.storage.own):
-            self._reported = text
-            found = {"job": self.job, "text": self.desired.redactor(text), "log": log, "at": time.time()}
+    def report_progress(self, text: str, detail: str = "") -> None:
+        """Write what is in progress to the file that the controller reads. detail: what changes all the time."""
+        if (text, detail) != self._reported and os.path.isdir(self.storage.own):
+            self._reported = text, detail
+            found = {"job": self.job, "text": self.desired.redactor(text), "detail": detail, "at": time.time()}
             # While this run waits, another one may remove the project.
             with suppress(FileNotFoundError):
                 self.storage.save("progress.json", found)
 
-    def record(self, text: str, log: bool = False) -> None:
+    def record(self, text: str) -> None:
         """Report an action that begins, and keep it for the result."""
         self.done.append(text)
-        self.report_progress(text, log)
+        self.report_progress(text)
 
     def validate(self) -> None:
         """Check the new files with Compose before they replace the current ones."""
@@ -274,13 +280,18 @@ class ComposeProject:
 
     def pull(self, references: list) -> None:
         for reference in references:
-            self.record(f"pull {reference}", log=True)
-            log = posixpath.join(self.storage.own, PULL_LOG)
-            into = ("sh", "-c", 'umask 077; log=$1; shift; exec "$@" >"$log" 2>&1', "sh", log)
-            code, dummy, dummy2 = self.run("pull", reference, seconds=self.work_seconds(), before=into)
-            with open(log, encoding="utf-8", errors="replace") as handle:
-                text = handle.read()
-            self.storage.forget(PULL_LOG)
+            what = f"pull {reference}"
+            self.record(what)
+            seconds = self.work_seconds()
+            descriptor = self.storage.lock_descriptor
+            code, text = pull(
+                self.command("pull", reference, seconds=seconds),
+                {**os.environ, **CLI_ENVIRONMENT},
+                [] if descriptor is None else [descriptor],
+                lambda detail, what=what: self.report_progress(what, detail),
+            )
+            if code in TIMED_OUT:
+                raise Problem(f"docker pull did not end within {int(seconds)} s: {RESTART_DOCKER}")
             if code:
                 raise Problem(f"Pulling {reference} failed: {self.error_summary(text)}")
 
@@ -316,7 +327,7 @@ class ComposeProject:
             arguments += ["--opt", f"{docker_networks.OPTION_MTU}={mtu}"]
         code, out, err = self.run(*arguments, desired["name"], seconds=self.work_seconds())
         # The run of another project may have created it at the same moment.
-        if code and ("already exists" not in err or self.network_problem()):
+        if code and ("already exists" not in err or not network_exists(desired, self.network())):
             what = f"Creating network {desired['name']} on bridge {desired['bridge']}"
             raise Problem(f"{what} failed: {self.error_summary(err or out)}")
 

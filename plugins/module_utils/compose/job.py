@@ -24,7 +24,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_d
     secure,
 )
 
-PULL_LOG = "pull.log"
 # In memory, and only readable by root: the state and the results of jobs.
 JOBS = "/run/aztec-compose-stack"
 # Seconds that a job may take in addition to its waiting. The longest part is a pull of several gigabytes.
@@ -199,7 +198,7 @@ def progress(directory: str, name: str) -> dict:
     job = Job(name)
     # In this order: the result is written before the job ends.
     alive = job.alive()
-    state = {"text": "", "alive": alive, "result": job.result()}
+    state = {"text": "", "detail": "", "alive": alive, "result": job.result()}
     storage, found = ProjectDirectory(directory), {}
     # The job writes an invalid file again with its next step.
     with suppress(Problem):
@@ -207,10 +206,5 @@ def progress(directory: str, name: str) -> dict:
     if found.get("job") != name:
         return state
     state["text"] = str(found.get("text", ""))
-    if found.get("log"):
-        lines = (storage.read(f".stack/{PULL_LOG}") or "").splitlines()
-        layers = sum(1 for line in lines if line.endswith(": Pulling fs layer"))
-        ready = sum(1 for line in lines if line.endswith((": Pull complete", ": Already exists")))
-        if layers:
-            state["text"] += f", {ready} of {max(layers, ready)} layers"
+    state["detail"] = str(found.get("detail", ""))
     return state
