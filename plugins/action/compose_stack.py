@@ -68,23 +68,21 @@ class ActionModule(PipelinedActionBase):
                 arguments["_model"] = compose_model(arguments["compose"])
             except ValueError as wrong:
                 refused = {"failed": True, "changed": False, "msg": str(wrong)}
-        found = refused or self._execute_module(module_args={**arguments, "_phase": "inspect"}, task_vars=task_vars)
-        todo = found.pop("_todo", False)
-        if found.get("failed") or not todo or self._task.check_mode:
+        if refused or self._task.check_mode:
+            inspect = {**arguments, "_phase": "inspect"}
+            found = refused or self._execute_module(module_args=inspect, task_vars=task_vars)
+            found.pop("_todo", None)
             return found
-        diff = found.get("diff")
-        done = self._apply(arguments, task_vars)
-        if diff and "diff" not in done:
-            done["diff"] = diff
-        return done
+        return self._apply(arguments, task_vars)
 
     def _apply(self, arguments: dict, task_vars: dict | None) -> dict:
-        """Run the module as a job on the host until it ends, and return its result."""
+        """Run the module as a job on the host until it ends, and return its result. Without work, no job is started."""
         job = secrets.token_hex(8)
         started = self._call({**arguments, "_phase": "start", "_job": job}, task_vars)
         if started.get("started"):
-            return self._follow(arguments, job, task_vars)
-        if "started" in started:
+            done = self._follow(arguments, job, task_vars)
+            return {**({"diff": started["diff"]} if "diff" in started else {}), **done}
+        if not is_lost(started):
             return started
         wrong = f"it is unknown whether the work on {arguments['project']} has begun ({trouble(started)})"
         return unknown(f"{wrong}: run the same command again", started)
@@ -96,7 +94,7 @@ class ActionModule(PipelinedActionBase):
         except AnsibleConnectionFailure as wrong:
             return {"unreachable": True, "msg": str(wrong)}
         except AnsibleError as wrong:
-            return {"failed": True, "msg": str(wrong)}
+            return {"failed": True, "msg": str(wrong), "module_stderr": ""}
 
     def _query(self, phase: str, arguments: dict, job: str, task_vars: dict | None) -> dict:
         """Call the module for a running job. These calls do not contain secrets."""
@@ -139,6 +137,12 @@ class ActionModule(PipelinedActionBase):
                 display.display(f"  {here}: {shown}{detail and f', {detail}'}")
         hangs = f"the work on {project} continues after its limit of {limit} s"
         return unknown(f"{hangs}: check what hangs on the host, then run the same command again")
+
+
+def is_lost(answer: dict) -> bool:
+    """Return whether a result is not one of the module: the host did not answer, or only with another text."""
+    own = "msg" in answer and not {"module_stderr", "module_stdout"} & set(answer)
+    return bool(answer.get("unreachable")) or bool(answer.get("failed") and not own)
 
 
 def trouble(answer: dict) -> str:

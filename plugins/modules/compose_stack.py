@@ -299,8 +299,10 @@ def main() -> None:
 
 
 def started(stack: ComposeProject) -> dict:
-    """Start the work as a job and return whether it was started."""
-    module = stack.module
+    """Return the result of the inspection if nothing has to be done, else start the work as a job."""
+    module, found = stack.module, outcome(stack, "inspect")
+    if found.get("failed") or not found.pop("_todo"):
+        return found
 
     def work() -> dict:
         return remove_values(outcome(stack, "apply"), module.no_log_values)
@@ -315,7 +317,7 @@ def started(stack: ComposeProject) -> dict:
     if kept:
         what = f"the work on {stack.desired.project} ends with the login session where logind has KillUserProcesses=yes"
         module.warn(f"{what}, as systemd does not take it into a unit of its own ({kept}): {KEEP_USER_PROCESSES}")
-    return {"changed": True, "started": True}
+    return {"changed": True, "started": True, **({"diff": found["diff"]} if "diff" in found else {})}
 
 
 def outcome(stack: ComposeProject, phase: str) -> dict:

@@ -59,16 +59,16 @@ def run(made, output=None):
 
 
 def test_no_change_is_one_call():
-    made, calls = plugin([{"changed": False, "_todo": False}])
+    made, calls = plugin([{"changed": False}])
     assert run(made) == {"changed": False}
-    assert calls == ["inspect"]
+    assert calls == ["start"]
 
 
 @pytest.mark.parametrize("answer", [{"changed": True, "_todo": True}, {"failed": True, "msg": "no"}])
 def test_check_mode_and_failure_are_one_call(answer):
     made, calls = plugin([answer], check_mode=True)
     assert "_todo" not in run(made)
-    assert len(calls) == 1
+    assert calls == ["inspect"]
 
 
 STARTED = {"changed": True, "started": True}
@@ -77,26 +77,26 @@ BUSY = {"text": "pull x", "alive": True, "result": None}
 
 def test_change_runs_as_a_job_that_is_followed():
     ended = {"text": "pull x", "alive": False, "result": {"changed": True, "status": {"s": {}}}}
-    made, calls = plugin([{"changed": True, "_todo": True, "diff": ["d"]}, STARTED, BUSY, ended, {}])
+    made, calls = plugin([{**STARTED, "diff": ["d"]}, BUSY, ended, {}])
     assert run(made) == {"changed": True, "status": {"s": {}}, "diff": ["d"]}
-    assert calls == ["inspect", "start", "progress", "progress", "forget"]
-    assert made._execute_module.secret == [True, True, False, False, False]
+    assert calls == ["start", "progress", "progress", "forget"]
+    assert made._execute_module.secret == [True, False, False, False]
 
 
 def test_result_of_a_job_that_is_busy_ending_is_taken():
-    made, dummy = plugin([{"_todo": True}, STARTED, {**BUSY, "result": {"changed": True}}, {}])
+    made, dummy = plugin([STARTED, {**BUSY, "result": {"changed": True}}, {}])
     assert run(made) == {"changed": True}
 
 
 def test_job_that_is_killed_is_a_failure_and_not_waited_for():
-    made, calls = plugin([{"_todo": True}, STARTED, BUSY, {**BUSY, "alive": False}, {}])
+    made, calls = plugin([STARTED, BUSY, {**BUSY, "alive": False}, {}])
     result = run(made)
     assert result["failed"] and "run the same command again" in result["msg"] and result["known"] is False
-    assert calls == ["inspect", "start", "progress", "progress", "forget"]
+    assert calls == ["start", "progress", "progress", "forget"]
 
 
 def test_job_that_never_ends_is_given_up_and_not_forgotten():
-    made, calls = plugin([{"_todo": True}, STARTED, *[BUSY] * 1600])
+    made, calls = plugin([STARTED, *[BUSY] * 1600])
     result = run(made)
     assert result["failed"] and result["known"] is False
     assert result["msg"] == (
@@ -130,7 +130,7 @@ ENDED = {"alive": False, "result": {"changed": True}}
 def test_connection_that_comes_back_within_a_minute_is_tolerated(lost):
     answer, why, dummy = LOST[lost]
     lost_calls = [answer] * 11
-    made, calls = plugin([{"_todo": True}, STARTED, BUSY, *lost_calls, BUSY, *lost_calls, ENDED, {}])
+    made, calls = plugin([STARTED, BUSY, *lost_calls, BUSY, *lost_calls, ENDED, {}])
     output = []
     assert run(made, output) == {"changed": True}
     away = f"  h: p: no progress for now: {why}"
@@ -141,7 +141,7 @@ def test_connection_that_comes_back_within_a_minute_is_tolerated(lost):
 @pytest.mark.parametrize("lost", LOST)
 def test_job_continues_and_is_reported_when_the_connection_stays_away(lost):
     answer, why, key = LOST[lost]
-    made, calls = plugin([{"_todo": True}, STARTED, BUSY, *[answer] * 12])
+    made, calls = plugin([STARTED, BUSY, *[answer] * 12])
     assert run(made) == {
         key: True,
         "changed": True,
@@ -149,11 +149,11 @@ def test_job_continues_and_is_reported_when_the_connection_stays_away(lost):
         "msg": f"the result of the work on p is unknown, as the host does not respond ({why}): "
         "it continues there, run the same command again",
     }
-    assert calls[3:] == ["progress"] * 12
+    assert calls[2:] == ["progress"] * 12
 
 
 def test_run_that_is_interrupted_leaves_the_job_to_itself():
-    made, calls = plugin([{"_todo": True}, STARTED, BUSY, KeyboardInterrupt()])
+    made, calls = plugin([STARTED, BUSY, KeyboardInterrupt()])
     with pytest.raises(KeyboardInterrupt):
         run(made)
     assert "forget" not in calls
@@ -162,7 +162,7 @@ def test_run_that_is_interrupted_leaves_the_job_to_itself():
 @pytest.mark.parametrize("lost", LOST)
 def test_result_is_kept_when_the_job_cannot_be_forgotten(lost):
     answer, why, dummy = LOST[lost]
-    made, dummy = plugin([{"_todo": True}, STARTED, ENDED, answer])
+    made, dummy = plugin([STARTED, ENDED, answer])
     output = []
     assert run(made, output) == {"changed": True}
     assert output == [f"h: p: the state of its job stays on the host until a later run removes it: {why}"]
@@ -171,23 +171,39 @@ def test_result_is_kept_when_the_job_cannot_be_forgotten(lost):
 @pytest.mark.parametrize("lost", LOST)
 def test_start_whose_answer_is_lost_is_not_known(lost):
     answer, why, key = LOST[lost]
-    made, calls = plugin([{"_todo": True}, answer])
+    made, calls = plugin([answer])
     result = run(made)
     assert (result.pop(key), result.pop("known"), result.pop("changed")) == (True, False, True)
     assert result == {"msg": f"it is unknown whether the work on p has begun ({why}): run the same command again"}
-    assert calls == ["inspect", "start"]
+    assert calls == ["start"]
+
+
+def test_failure_of_the_module_itself_is_returned():
+    """An argument that is wrong, for example."""
+    made, calls = plugin([{"failed": True, "msg": "no image"}])
+    assert run(made) == {"changed": False, "failed": True, "msg": "no image"}
+    assert calls == ["start"]
+
+
+def test_details_of_a_pull_are_shown_again_every_few_seconds():
+    polls = [{**BUSY, "detail": f"{number} MB"} for number in range(8)]
+    made, dummy = plugin([STARTED, *polls, ENDED, {}])
+    output = []
+    run(made, output)
+    assert output[0] == "  h: p: pull x, 0 MB"
+    assert 3 <= len(output) <= 8 and output[-1] == "  h: p: pull x, 7 MB"
 
 
 @pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"env", "files"})])
 def test_a_pull_is_given_no_secrets(state, sent):
-    made, dummy = plugin([{"_todo": True}, {"failed": True, "msg": "no room"}])
+    made, dummy = plugin([{"failed": True, "msg": "no room"}])
     made._task.args["state"] = state
     run(made)
     assert {"env", "files"} & set(made._execute_module.arguments) == sent
 
 
 def test_job_that_cannot_be_started_is_a_failure():
-    made, dummy = plugin([{"_todo": True}, {"failed": True, "started": False, "msg": "no room"}])
+    made, dummy = plugin([{"failed": True, "started": False, "msg": "no room"}])
     assert run(made) == {"failed": True, "changed": False, "started": False, "msg": "no room"}
 
 
@@ -212,21 +228,21 @@ def become(name, pipelining):
     ],
 )
 def test_secrets_go_only_where_no_file_is_written(connection, expected):
-    made, calls = plugin([{"changed": False, "_todo": False}])
+    made, calls = plugin([{"changed": False}])
     vars(made._connection).update(connection)
     assert made._is_pipelining_enabled("new") is (expected is None)
     result = run(made)
-    assert calls == (["inspect"] if expected is None else [])
+    assert calls == (["start"] if expected is None else [])
     if expected:
         assert result["failed"] and result["msg"].startswith(f"compose_stack: {expected}") and "\n" not in result["msg"]
 
 
 def test_without_secrets_any_connection_will_do():
-    made, calls = plugin([{"changed": False, "_todo": False}])
+    made, calls = plugin([{"changed": False}])
     made._connection.become = become("su", False)
     made._task.args = {"project": "p", "directory": "/d", "env": "A=a\n", "files": {}}
     assert run(made) == {"changed": False}
-    assert calls == ["inspect"]
+    assert calls == ["start"]
 
 
 @pytest.mark.parametrize(
