@@ -57,25 +57,38 @@ LONG = {
 # Actions that check all hosts of a run. Their result can contain the verdict.
 CHECKS = {f"{COLLECTION}{name}" for name in ("check_hosts", "fleet_status", "validate_inventory")}
 # The message of a failed action that displayed its problems as a table.
-IN_TABLE = re.compile(r"\bin the table above\b")
+IN_TABLE = re.compile(r"\bin the table above\b", re.IGNORECASE)
+
+
+def keep_running(display):
+    """Let Ansible's display continue without output if the reader of its output has ended, as that of `| head -1`.
+
+    Without it, the error stops Ansible's thread that receives results and what actions display: the run would hang.
+    """
+    write = display.display
+
+    def to_open_pipe(msg, color=None, stderr=False, **others):
+        stream = sys.stderr if stderr else sys.stdout
+        try:
+            write(msg, color, stderr, **others)
+            # Through a pipe, output would otherwise arrive only at the end of the run.
+            stream.flush()
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+    display.display = to_open_pipe
 
 
 def concise(method):
-    """Make a method apply only without -v. With -v, the default callback's method of the same name runs.
-
-    If the reader of stdout is gone, as of `| head -1`, the run continues without output.
-    """
+    """Make a method apply only without -v. With -v, the default callback's method of the same name runs."""
 
     @functools.wraps(method)
     def chosen(self, *args, **kwargs):
         if self._display.verbosity:
             return getattr(super(CallbackModule, self), method.__name__)(*args, **kwargs)
-        try:
-            method(self, *args, **kwargs)
-            # Through a pipe, output would otherwise appear only at the end of the run.
-            sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return method(self, *args, **kwargs)
 
     return chosen
 
@@ -102,6 +115,7 @@ class CallbackModule(DefaultCallback):
         self._play_heading = self._last_play_heading = self._reported = ""
         self._shown = self._explained = False
         self._implicit_hosts = set()
+        keep_running(self._display)
 
     def set_options(self, task_keys=None, var_options=None, direct=None):
         """Read the options. Without -v, the default callback does not display ok and skipped results."""
@@ -125,7 +139,9 @@ class CallbackModule(DefaultCallback):
     @concise
     def _print_task_banner(self, task):
         if self._play_heading != self._last_play_heading:
-            self._show(f"\n{self._play_heading}" if self._shown else self._play_heading)
+            if self._shown:
+                self._show("")
+            self._show(self._play_heading)
             self._last_play_heading = self._play_heading
         name = printable(self._last_task_name or task.get_name())
         self._show(self._marked(f"{self._task_type_cache.get(task._uuid, 'TASK')} [{name}]", task))
@@ -231,10 +247,6 @@ class CallbackModule(DefaultCallback):
         name = printable(result.task_name)
         self._show(f"retrying: [{self.host_label(result)}] {name}: {left} left", C.COLOR_DEBUG)
 
-    @concise
-    def v2_on_file_diff(self, result):
-        super().v2_on_file_diff(result)
-
     v2_playbook_on_include = silent("v2_playbook_on_include")
     v2_playbook_on_no_hosts_matched = silent("v2_playbook_on_no_hosts_matched")
     v2_playbook_on_no_hosts_remaining = silent("v2_playbook_on_no_hosts_remaining")
@@ -255,4 +267,6 @@ class CallbackModule(DefaultCallback):
             check=context.CLIARGS["check"],
         )
         color = C.COLOR_ERROR if any(counts[1:]) else C.COLOR_OK
-        self._show(f"\n{text}" if self._shown else text, color, whole=True)
+        if self._shown:
+            self._show("")
+        self._show(text, color, whole=True)
