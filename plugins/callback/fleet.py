@@ -60,27 +60,6 @@ CHECKS = {f"{COLLECTION}{name}" for name in ("check_hosts", "fleet_status", "val
 IN_TABLE = re.compile(r"\bin the table above\b", re.IGNORECASE)
 
 
-def keep_running(display):
-    """Let Ansible's display continue without output if the reader of its output has ended, as that of `| head -1`.
-
-    Without it, the error stops Ansible's thread that receives results and what actions display: the run would hang.
-    """
-    write = display.display
-
-    def to_open_pipe(msg, color=None, stderr=False, **others):
-        stream = sys.stderr if stderr else sys.stdout
-        try:
-            write(msg, color, stderr, **others)
-            # Through a pipe, output would otherwise arrive only at the end of the run.
-            stream.flush()
-        except BrokenPipeError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
-
-    display.display = to_open_pipe
-
-
 def concise(method):
     """Make a method apply only without -v. With -v, the default callback's method of the same name runs."""
 
@@ -112,10 +91,11 @@ class CallbackModule(DefaultCallback):
 
     def __init__(self):
         super().__init__()
-        self._play_heading = self._last_play_heading = self._reported = ""
-        self._shown = self._explained = False
+        self._play_heading = self._last_play_heading = self._reported = self._last_text = ""
+        self._explained = False
         self._implicit_hosts = set()
-        keep_running(self._display)
+        self._write = self._display.display
+        self._display.display = self._display_or_discard
 
     def set_options(self, task_keys=None, var_options=None, direct=None):
         """Read the options. Without -v, the default callback does not display ok and skipped results."""
@@ -123,11 +103,31 @@ class CallbackModule(DefaultCallback):
         if not self._display.verbosity:
             self._plugin_options.update(display_ok_hosts=False, display_skipped_hosts=False)
 
+    def _display_or_discard(self, msg, color=None, stderr=False, *args, **kwargs):
+        """Display a text, as Display.display does. If the reader of the output ended, as of `| head -1`, discard it.
+
+        Otherwise, the error would stop Ansible's thread for results and for texts of actions, and the run would hang.
+        """
+        stream = sys.stderr if stderr else sys.stdout
+        try:
+            self._write(msg, color, stderr, *args, **kwargs)
+            # Through a pipe, output would otherwise arrive only at the end of the run.
+            stream.flush()
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+        self._last_text = self._last_text if stderr else msg
+
+    def _space(self):
+        """Display an empty line, except at the start and after another one."""
+        if self._last_text and not self._last_text.endswith("\n"):
+            self._show("")
+
     def _show(self, text, color=None, *, stderr=False, whole=False):
         """Display a text. Unless whole, cut it to the width of the terminal."""
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else None
         self._display.display(cut(text, width), color=color, stderr=stderr)
-        self._shown = True
 
     def _heading(self, task):
         if self._last_task_banner != task._uuid:
@@ -139,8 +139,7 @@ class CallbackModule(DefaultCallback):
     @concise
     def _print_task_banner(self, task):
         if self._play_heading != self._last_play_heading:
-            if self._shown:
-                self._show("")
+            self._space()
             self._show(self._play_heading)
             self._last_play_heading = self._play_heading
         name = printable(self._last_task_name or task.get_name())
@@ -197,16 +196,16 @@ class CallbackModule(DefaultCallback):
         if values.get("diff") and result.task.diff:
             self._show(self._get_diff(values["diff"]), stderr=stderr, whole=True)
 
-    def _note_verdict(self, result, text, *, stale, explained=False):
-        """Store an action's verdict. stale: the result makes an earlier verdict obsolete."""
-        if result.task.action in CHECKS and isinstance(text, str) and text:
-            self._reported, self._explained = printable(text), explained
-        elif stale:
-            self._reported, self._explained = "", False
+    def _note_verdict(self, result, *, stale, failed=False, default=""):
+        """Store the verdict of a result, or else the default. stale: the result makes an earlier verdict obsolete."""
+        text = result.result.get("verdict") if result.task.action in CHECKS else None
+        text = text if isinstance(text, str) and text else default
+        if text or stale:
+            self._reported, self._explained = printable(text), bool(text and failed)
 
     @concise
     def v2_runner_on_ok(self, result):
-        self._note_verdict(result, result.result.get("verdict"), stale=result.result.get("changed"))
+        self._note_verdict(result, stale=result.result.get("changed"))
         if isinstance(result.task, TaskInclude) or (result.task.loop and "results" in result.result):
             self._handle_warnings(result.result)
         else:
@@ -220,9 +219,10 @@ class CallbackModule(DefaultCallback):
     @concise
     def v2_runner_on_failed(self, result, ignore_errors=False):
         values = result.result
-        in_table = not ignore_errors and result.task.action in CHECKS and IN_TABLE.search(str(values.get("msg")))
-        text = values.get("verdict") or (values["msg"] if in_table else "")
-        self._note_verdict(result, text, stale=not ignore_errors, explained=not ignore_errors)
+        in_table = not ignore_errors and IN_TABLE.search(str(values.get("msg")))
+        self._note_verdict(
+            result, stale=not ignore_errors, failed=not ignore_errors, default=reason(values) if in_table else ""
+        )
         items = values.get("results") if result.task.loop else None
         if in_table or (items and any(isinstance(item, dict) and item.get("failed") for item in items)):
             self._handle_warnings(values)
@@ -237,7 +237,7 @@ class CallbackModule(DefaultCallback):
     @concise
     def v2_runner_on_unreachable(self, result):
         ignored = bool(result.task.ignore_unreachable)
-        self._note_verdict(result, "", stale=not ignored)
+        self._note_verdict(result, stale=not ignored)
         self._failed(result, ignored, state="unreachable")
 
     @concise
@@ -267,6 +267,5 @@ class CallbackModule(DefaultCallback):
             check=context.CLIARGS["check"],
         )
         color = C.COLOR_ERROR if any(counts[1:]) else C.COLOR_OK
-        if self._shown:
-            self._show("")
+        self._space()
         self._show(text, color, whole=True)

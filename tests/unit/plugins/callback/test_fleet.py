@@ -167,7 +167,7 @@ CASES = {
         [ONE],
         2,
         "PLAY [Play]\nTASK [Start]\nfailed: [a] Start: it failed\n    one\n    two\n--- before\n+++ after\n"
-        "@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n\\ No newline at end of file\n\n\n"
+        "@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n\\ No newline at end of file\n\n"
         "1 host, 0 changed, 1 failed, 0 unreachable\n",
     ),
     "a failure without --diff": (
@@ -247,13 +247,19 @@ CASES = {
         TABLE + "msg: '1 problem, in the table above.'}, run_once: true}\n",
         ["--limit=a,b"],
         2,
-        "HOST\n1 problem, in the table above.\n",
+        "HOST\n\n1 problem, in the table above.\n",
     ),
     "a table and a verdict": (
         TABLE + "msg: 'In the table above; nothing changed.', verdict: '1 problem, see above'}, run_once: true}\n",
         ["--limit=a,b"],
         2,
-        "HOST\n1 problem, see above\n",
+        "HOST\n\n1 problem, see above\n",
+    ),
+    "a table of another action": (
+        "- {name: Check, ansible.builtin.fail: {msg: '2 problems, in the table above.'}}\n",
+        [ONE],
+        2,
+        "2 problems, in the table above.\n",
     ),
     "a verdict": (SAYS, ["--limit=a,b"], 0, "2 hosts, nothing to change\n"),
     "a verdict before a change": (
