@@ -31,6 +31,7 @@ short_description: Display only changes, failures and a verdict
 description:
   - Displays what a run changes, what fails, messages of M(ansible.builtin.debug), warnings, and one last line with the
     verdict. Does not display results that are ok or skipped, names of tasks without displayed results, and the recap.
+    To use it, set C(stdout_callback = aztec_ops.prover.fleet) in the section C([defaults]) of C(ansible.cfg).
   - Tasks that can take minutes display their name when they start.
   - With C(-v), the output is that of P(ansible.builtin.default#callback). Only then, O(display_ok_hosts),
     O(display_skipped_hosts), O(show_custom_stats) and O(show_task_path_on_failure) have an effect.
@@ -38,13 +39,7 @@ extends_documentation_fragment:
   - default_callback
   - result_format_callback
 requirements:
-  - Set as C(stdout_callback) in the configuration.
-"""
-
-EXAMPLES = """
-# ansible.cfg
-[defaults]
-stdout_callback = aztec_ops.prover.fleet
+  - set as stdout in configuration
 """
 
 BUILTIN = "ansible.builtin."

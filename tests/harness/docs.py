@@ -159,7 +159,8 @@ def plugins() -> str:
                 lines += [*table(["option", "type", "default", "description"], rows), ""]
             if shown.get("return"):
                 lines += [*table(["returns", "type", "description"], returned(shown["return"])), ""]
-            lines += ["```ini" if kind == "callback" else "```yaml+jinja", shown["examples"].strip("\n"), "```", ""]
+            if kind != "callback":
+                lines += ["```yaml+jinja", shown["examples"].strip("\n"), "```", ""]
     return "\n".join(lines)
 
 

@@ -91,24 +91,24 @@ class Runs:
 
     def run_on_terminal(self, columns: int, plays: str, *arguments: str) -> str:
         """Run plays on a terminal. Return what it received."""
-        ours, theirs = os.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        own, other = os.openpty()
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         run = subprocess.Popen(
             self.command(plays, *arguments),
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=theirs,
+            stdout=other,
+            stderr=other,
         )
-        os.close(theirs)
+        os.close(other)
         received = b""
         while True:
             try:
-                received += os.read(ours, 65536)
+                received += os.read(own, 65536)
             except OSError:  # The last process closed the terminal.
                 break
-        os.close(ours)
+        os.close(own)
         run.wait(timeout=120)
         return received.decode().replace("\r\n", "\n")
 
@@ -124,7 +124,7 @@ CHANGE = "- {name: Change, ansible.builtin.command: 'true'}\n"
 STACK = "- name: Start\n  aztec_ops.prover.compose_stack: {changed: true, actions: [create network, start node]}\n"
 FAILURE = "- {name: Wrong, ansible.builtin.command: sh -c 'echo the reason >&2; exit 3'}\n"
 TABLE = "- {name: Check, aztec_ops.prover.check_hosts: {failed: true, table: HOST, "
-SAYS = "- name: Report\n  aztec_ops.prover.fleet_status: {verdict: '2 hosts, nothing to change'}\n  run_once: true\n"
+REPORT = "- name: Report\n  aztec_ops.prover.fleet_status: {verdict: '2 hosts, nothing to change'}\n  run_once: true\n"
 
 CASES = {
     "nothing changed": (OK + SKIPPED, [ONE], 0, "1 host, 0 changed, 0 failed, 0 unreachable\n"),
@@ -261,15 +261,15 @@ CASES = {
         2,
         "2 problems, in the table above.\n",
     ),
-    "a verdict": (SAYS, ["--limit=a,b"], 0, "2 hosts, nothing to change\n"),
+    "a verdict": (REPORT, ["--limit=a,b"], 0, "2 hosts, nothing to change\n"),
     "a verdict before a change": (
-        SAYS + "- {name: Change, ansible.builtin.command: 'true', run_once: true}\n",
+        REPORT + "- {name: Change, ansible.builtin.command: 'true', run_once: true}\n",
         ["--limit=a,b"],
         0,
         "PLAY [Play]\nTASK [Change]\nchanged: [a]\n\n1 host, 1 changed, 0 failed, 0 unreachable\n",
     ),
     "a verdict after a failure": (
-        FAILURE.replace("3'", "3', when: inventory_hostname == 'a'") + SAYS,
+        FAILURE.replace("3'", "3', when: inventory_hostname == 'a'") + REPORT,
         ["--limit=a,b"],
         2,
         "PLAY [Play]\nTASK [Wrong]\nfailed: [a] Wrong: non-zero return code: the reason\n\n"
@@ -340,7 +340,7 @@ def test_with_v_the_output_is_that_of_the_default_callback(runs: Runs) -> None:
 
 
 def test_colours(runs: Runs) -> None:
-    """Failures and a verdict of failures are red, other verdicts are green, warnings are neither."""
+    """Failures and a verdict of failures are red, other verdicts are green, ignored failures have another colour."""
     ignored = CASES["an ignored failure"][0]
     colours = {"ANSIBLE_FORCE_COLOR": "1", "ANSIBLE_NOCOLOR": "0"}
     lines = runs.run(CHANGE + ignored + FAILURE, ONE, **colours)[0].splitlines()
