@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 COLLECTIONS = Path(__file__).parent / "collections"
 if COLLECTIONS.is_dir():
     sys.path.insert(0, str(COLLECTIONS))
+
+# Tests read the output of Ansible's default callback, not that of ansible.cfg, which displays less.
+os.environ.setdefault("ANSIBLE_STDOUT_CALLBACK", "default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
