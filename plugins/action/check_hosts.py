@@ -16,6 +16,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
     Problem,
+    count_hosts,
     count_problems,
     leave_out_agents,
     merge_problems,
@@ -112,11 +113,15 @@ class ActionModule(CollectionActionBase):
         absent.update({one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT})
         if errors:
             msg = f"{count_problems(errors)} on the hosts, in the table above; nothing was changed."
-            return {"absent": absent, "selected": [], "failed": True, "msg": msg}
+            return {"absent": absent, "selected": [], "differing": [], "failed": True, "msg": msg}
         differences = {host: found for host, found in differences.items() if host not in absent}
         if arguments["plan"] and differences:
             self._display.display(plan_text(differences))
-        return {"absent": absent, "selected": selected_hosts(differences, fleet)}
+        differing = [host for host, found in differences.items() if found]
+        changes = f"{len(differing)} to change" if differing else "nothing to change"
+        verdict = f"{count_hosts(len(hosts))}, {changes if arguments['plan'] else 'no errors'}"
+        selected = selected_hosts(differences, fleet)
+        return {"absent": absent, "selected": selected, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):
         """Display the tables, each (rows, heads), that have rows."""

@@ -10,7 +10,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_problems
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_hosts, count_problems
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report, report_table
 
 UNREACHABLE = "is unreachable: see the error above, then run again"
@@ -30,6 +30,15 @@ def host_info_or_reason(result: object, here: dict, left_out: str) -> object:
     return result.get("host_info", UNREACHABLE) if isinstance(result, Mapping) else FAILED_EARLIER
 
 
+def verdict(hosts: int, changed: int | None, problems: int, notes: int) -> str:
+    """Return the result of a run on one line. changed: the number of hosts that the run changed, None in a report."""
+    if problems:
+        return f"{count_problems(problems)}, see above"
+    changes = [] if changed is None else [f"{changed} changed" if changed else "nothing to change"]
+    also = [f"{notes} {'note' if notes == 1 else 'notes'} above"] if notes else []
+    return ", ".join([count_hosts(hosts), *changes, "all components healthy", *also])
+
+
 class ActionModule(CollectionActionBase):
     """Run once for all hosts. Display the fleet as a table, and fail with one line if there is a problem."""
 
@@ -37,6 +46,7 @@ class ActionModule(CollectionActionBase):
         "fleet": {"type": "dict", "required": True},
         "host_info_variable": {"type": "str", "required": True},
         "left_out": {"type": "dict", "default": {}},
+        "changed": {"type": "int"},
     }
 
     def execute(self, arguments, task_vars):
@@ -59,4 +69,5 @@ class ActionModule(CollectionActionBase):
         else:
             msg = "See the table above." if report.notes or report.problems else "All components are healthy."
         texts = {name: [" ".join(one) for one in getattr(report, name)] for name in ("notes", "problems")}
-        return {**texts, "failed": failed, "msg": msg}
+        found = verdict(len(host_infos), arguments["changed"], len(report.problems), len(report.notes))
+        return {**texts, "failed": failed, "msg": msg, "verdict": found}

@@ -46,6 +46,11 @@ def count_problems(number: int) -> str:
     return "1 problem" if number == 1 else f"{number} problems"
 
 
+def count_hosts(number: int) -> str:
+    """Return "1 host", "2 hosts" and so on."""
+    return "1 host" if number == 1 else f"{number} hosts"
+
+
 def count_errors(problems: Iterable, all_hosts: Sequence) -> str:
     """Return the number of errors in the table of these problems, in words."""
     return count_problems(sum(one.level == "error" for one in merge_problems(problems, all_hosts)))

@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import (
     LEFT_OUT,
     UNREACHABLE,
     host_info_or_reason,
+    verdict,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
@@ -40,3 +41,18 @@ def test_a_host_without_host_info(result: dict | None, by_inventory: str, by_hos
     report = fleet_report({**present, "agent-1": found}, values)
     assert [row[3] for row in report.rows if row[0] == "agent-1"] == [state]
     assert report.problems == [("agent-1", "prover_agent", text)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ((3, 0, 0, 0), "3 hosts, nothing to change, all components healthy"),
+        ((1, 1, 0, 0), "1 host, 1 changed, all components healthy"),
+        ((3, None, 0, 0), "3 hosts, all components healthy"),
+        ((3, None, 0, 1), "3 hosts, all components healthy, 1 note above"),
+        ((3, 2, 0, 2), "3 hosts, 2 changed, all components healthy, 2 notes above"),
+        ((3, 2, 1, 2), "1 problem, see above"),
+    ],
+)
+def test_verdict(counts: tuple, text: str) -> None:
+    assert verdict(*counts) == text
