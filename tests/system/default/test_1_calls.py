@@ -1,4 +1,4 @@
-"""A second run of site.yml changes nothing and needs few remote calls."""
+"""What runs of site.yml cost: remote calls, headings and lines of output."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.system.fleet import OUTPUT, last_run, playbook, runs
+from tests.system.fleet import OUTPUT, Fleet, last_run, playbook, runs
 
-# Exact values, so that one additional task is detected. The limits are 4 and 7.
-COSTS = {"agent-1": 4, "agent-2": 4, "node-1": 6}
+# The remote calls of a run that changes nothing, on each host.
+COSTS = {"agent-1": 1, "agent-2": 1, "node-1": 1}
+# The limit on a host where one component changes, without the polls of its progress.
+CHANGED = 4
+COMPONENTS = 4
+HEADINGS = 5
+LINES = 40
 
 
 def problems(run: dict[str, Any]) -> list[str]:
@@ -47,3 +52,62 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     run = playbook("molecule/default/additional_task.yml", report=report)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     return last_run(report)
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of an output that are not empty."""
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def test_output_of_a_run_without_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of lines is independent of the number of hosts, apart from a row for each component."""
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "aztec_ops.prover.fleet")
+    run = playbook("playbooks/site.yml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    lines = lines_of(run.stdout)
+    assert len(lines) <= LINES + COMPONENTS, run.stdout
+    assert not [line for line in lines if line.startswith(("TASK ", "PLAY ", "ok: ", "changed: "))], run.stdout
+    assert lines[-1].startswith("3 hosts, nothing to change, all components healthy"), run.stdout
+    assert sum("nothing to change" in line for line in lines) == 2
+
+
+def test_output_of_a_run_without_changes_with_ansible_s_callback() -> None:
+    """Ansible's own callback prints two lines for each host, and few headings of tasks that run on each host."""
+    run = playbook("playbooks/site.yml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    lines = lines_of(run.stdout)
+    assert len(lines) <= LINES + 2 * len(COSTS) + COMPONENTS, run.stdout
+    tasks = run.stdout.split("\nTASK [")[1:]
+    assert tasks and sum(all(f": [{host}]" in task for host in COSTS) for task in tasks) <= HEADINGS
+
+
+def test_check_mode_shows_exactly_the_change(fleet: Fleet) -> None:
+    """The plan names the component and its files, the rest of the run is left out, and nothing is touched."""
+    before = fleet.execute("agent-1", "stat -c '%n %Y' /opt/aztec/prover-agent/.env; docker ps --no-trunc --quiet").out
+    run = playbook("playbooks/site.yml", "--check", "-e", "prover_agent_log_level=verbose")
+    assert run.returncode == 0, run.stdout + run.stderr
+    start = run.stdout.index("HOST              PART")
+    rows = [" ".join(line.split()) for line in run.stdout[start:].split("\n\n")[0].splitlines()[2:]]
+    assert rows == [
+        "agent-1, agent-2 agent write .env",
+        "write compose.override.yml",
+        "recreate prover-agent: its configuration changed",
+    ]
+    assert "Deploy the agents\n" not in run.stdout
+    after = fleet.execute("agent-1", "stat -c '%n %Y' /opt/aztec/prover-agent/.env; docker ps --no-trunc --quiet").out
+    assert after == before
+
+
+def test_a_change_of_one_component_needs_few_calls(fleet: Fleet, tmp_path: Path) -> None:
+    """Only the changed agent is contacted again after the plan. Its progress is polled for as long as it starts."""
+    fleet.execute("agent-1", "sed -i s/LOG_LEVEL=.*/LOG_LEVEL=edited/ /opt/aztec/prover-agent/.env")
+    run = playbook("playbooks/site.yml", report=tmp_path / "calls.jsonl")
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr
+    assert " agent  write .env" in run.stdout
+    calls = last_run(tmp_path / "calls.jsonl")["calls"]
+    stack = [call for call in calls["agent-1"] if "compose_stack" in call]
+    others = [call for call in calls["agent-1"] if call not in stack]
+    # The first call starts the job, the last one removes its state.
+    assert len(others) + min(len(stack), 2) <= CHANGED, calls["agent-1"]
+    assert len(stack) > 2
+    assert {host: len(of) for host, of in calls.items() if host != "agent-1"} == {"agent-2": 1, "node-1": 1}
