@@ -4,24 +4,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import re
-import shutil
-import sys
-
-from ansible import constants as C
-from ansible import context
-from ansible.playbook.task_include import TaskInclude
-from ansible.plugins.callback.default import CallbackModule as DefaultCallback
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.run_output import (
-    cut,
-    reason,
-    verdict,
-    what_changed,
-)
-
 DOCUMENTATION = """
 name: fleet
 type: stdout
@@ -41,6 +23,24 @@ extends_documentation_fragment:
 requirements:
   - set as stdout in configuration
 """
+
+import functools
+import os
+import re
+import shutil
+import sys
+
+from ansible import constants as C
+from ansible import context
+from ansible.playbook.task_include import TaskInclude
+from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.run_output import (
+    cut,
+    reason,
+    verdict,
+    what_changed,
+)
 
 BUILTIN = "ansible.builtin."
 COLLECTION = "aztec_ops.prover."
