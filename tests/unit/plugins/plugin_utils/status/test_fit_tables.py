@@ -10,17 +10,16 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, problem_table, table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fit_tables import fit_tables
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import HEADS, Report, report_table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import Report, report_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+COMMON = ("aztec:4.1.2 889bec0bb79b", "running", "0", "healthy", "4.1.2")
 STATUS = report_table(
     Report(
         rows=[
-            ("node-1", "prover_node", "aztec:4.1.2 889bec0bb79b", "running", "0", "healthy", "4.1.2")
-            + ("-", "-", "owned", "17 of 17, 15 proven", "ok"),
-            ("agent-1", "prover_agent", "aztec:4.1.2 889bec0bb79b", "running", "0", "healthy", "4.1.2")
-            + ("proving", "1 s ago", "owned", "-", "-"),
+            ("node-1", "prover_node", *COMMON, "-", "-", "owned", "17 of 17, 15 proven", "ok"),
+            ("agent-1", "prover_agent", *COMMON, "proving", "1 s ago", "owned", "-", "-"),
         ],
         problems=[("agent-1", "prover_agent", "does not have a container: run site.yml")],
         notes=[("node-1", "prover_broker", "is starting, for 5 min now")],
@@ -87,13 +86,6 @@ HOST     COMPONENT     PROBLEM
 agent-1  prover_agent  does not have a
                          container: run
                          site.yml"""
-STATUS_128 = """\
-HOST     COMPONENT     IMAGE           STATE    RESTARTS  HEALTH   VERSION  AGENTS   BROKER SEEN  GUARD  BLOCK           ROLLUP
--------  ------------  --------------  -------  --------  -------  -------  -------  -----------  -----  --------------  ------
-node-1   prover_node   aztec:4.1.2     running  0         healthy  4.1.2    -        -            owned  17 of 17, 15    ok
-                         889bec0bb79b                                                                      proven
-agent-1  prover_agent  aztec:4.1.2     running  0         healthy  4.1.2    proving  1 s ago      owned  -               -
-                         889bec0bb79b"""
 PROBLEMS_100 = """\
 HOST     VARIABLE                         WHAT IS WRONG                 WHAT TO DO
 -------  -------------------------------  ----------------------------  ----------------------------
@@ -145,6 +137,16 @@ PART    agent
 CHANGE  set up /opt/aztec/prover-agent
         start the agent
 """
+TWELVE = table([("1", "one two three four", "one two three four")], ("NUMBER", "SOME", "OTHER"))
+TWELVE_34 = """\
+NUMBER  SOME          OTHER
+------  ------------  ------------
+1       one two       one two
+          three four    three four"""
+TWELVE_33 = """\
+NUMBER  1
+SOME    one two three four
+OTHER   one two three four"""
 # The first URL is longer than the line, and the second one is longer than a column next to the heads.
 CLIENTS_40 = f"""\
 HOST    node-1
@@ -162,7 +164,6 @@ STATUS  FAILED"""
     ("text", "width", "shown"),
     [
         pytest.param(STATUS, 200, STATUS, id="status, 200"),
-        pytest.param(STATUS, 128, f"{STATUS_128}\n\n{STATUS_REST}", id="status, 128"),
         pytest.param(STATUS, 100, f"{STATUS_BLOCKS}\n{STATUS_REST}", id="status, 100"),
         pytest.param(STATUS, 80, f"{STATUS_BLOCKS}\n{STATUS_REST}", id="status, 80"),
         pytest.param(STATUS, 40, f"{STATUS_BLOCKS}\n{STATUS_REST_40}", id="status, 40"),
@@ -177,6 +178,8 @@ STATUS  FAILED"""
         pytest.param(CLIENTS, 40, CLIENTS_40, id="URLs, 40"),
         pytest.param(f"\n{PLAN}\n{PLAN}", 80, f"\n{PLAN_80}\n{PLAN_80}", id="two tables"),
         pytest.param(f"Before:\n{PLAN}After: {URL}", 40, f"Before:\n{PLAN_40}After: {URL}", id="text around a table"),
+        pytest.param(TWELVE, 34, TWELVE_34, id="columns of 12"),
+        pytest.param(TWELVE, 33, TWELVE_33, id="columns of 11"),
         pytest.param("A  B\n-  -\n   1", 3, "A\nB\n  1", id="the first row has an empty first cell"),
         pytest.param("A  B\n-  -", 3, "A\nB", id="only heads"),
     ],
