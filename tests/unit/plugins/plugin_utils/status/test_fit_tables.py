@@ -18,8 +18,8 @@ COMMON = ("aztec:4.1.2 889bec0bb79b", "running", "0", "healthy", "4.1.2")
 STATUS = report_table(
     Report(
         rows=[
-            ("node-1", "prover_node", *COMMON, "-", "-", "owned", "17 of 17, 15 proven", "ok"),
-            ("agent-1", "prover_agent", *COMMON, "proving", "1 s ago", "owned", "-", "-"),
+            ("node-1", "prover_node", *COMMON, "-", "-", "watched", "17 of 17, 15 proven", "ok"),
+            ("agent-1", "prover_agent", *COMMON, "proving", "1 s ago", "watched", "-", "-"),
         ],
         problems=[("agent-1", "prover_agent", "does not have a container: run site.yml")],
         notes=[("node-1", "prover_broker", "is starting, for 5 min now")],
@@ -57,7 +57,7 @@ HEALTH       healthy
 VERSION      4.1.2
 AGENTS       -
 BROKER SEEN  -
-GUARD        owned
+GUARD        watched
 BLOCK        17 of 17, 15 proven
 ROLLUP       ok
 
@@ -70,7 +70,7 @@ HEALTH       healthy
 VERSION      4.1.2
 AGENTS       proving
 BROKER SEEN  1 s ago
-GUARD        owned
+GUARD        watched
 BLOCK        -
 ROLLUP       -
 """
