@@ -117,9 +117,9 @@ def block_entry(head: str, values: Sequence[str], label: int, width: int) -> lis
 
     label: the number of characters of the longest head.
     """
-    beside, least = width - label - len(GAP), max(map(min_width, values), default=0)
-    if beside >= max(MIN_COLUMN, least):
-        lines = [line for value in values for line in wrap_cell(value, beside)]
+    room, least = width - label - len(GAP), max(map(min_width, values), default=0)
+    if room >= max(MIN_COLUMN, least):
+        lines = [line for value in values for line in wrap_cell(value, room)]
         return [join_cells(cells, [label, 0]) for cells in zip_longest([head], lines or [""], fillvalue="")]
     indent = INDENT if len(INDENT) + least <= width else ""
     lines = [indent + line for value in values for line in wrap_cell(value, width - len(indent))]
