@@ -108,7 +108,7 @@ class ActionModule(CollectionActionBase):
                 (networks, NETWORK_HEADS),
             )
         if joined:
-            self._display.display(f"{problem_table(problems, hosts)}\n", color="red" if errors else "yellow")
+            self._display.display(f"\n{problem_table(problems, hosts)}", color="red" if errors else "yellow")
         absent = dict.fromkeys(checked.unreachable, "is unreachable")
         absent.update({one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT})
         if errors:
@@ -116,7 +116,7 @@ class ActionModule(CollectionActionBase):
             return {"absent": absent, "selected": [], "differing": [], "failed": True, "msg": msg}
         differences = {host: found for host, found in differences.items() if host not in absent}
         if arguments["plan"] and differences:
-            self._display.display(plan_text(differences))
+            self._display.display(f"\n{plan_text(differences)}")
         differing = [host for host, found in differences.items() if found]
         changes = f"{len(differing)} to change" if differing else "nothing to change"
         verdict = f"{count_hosts(len(hosts))}, {changes if arguments['plan'] else 'no errors'}"
@@ -127,4 +127,4 @@ class ActionModule(CollectionActionBase):
         """Display the tables, each (rows, heads), that have rows."""
         for rows, heads in tables:
             if rows:
-                self._display.display(f"{table(rows, heads)}\n")
+                self._display.display(f"\n{table(rows, heads)}")

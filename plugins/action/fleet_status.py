@@ -61,7 +61,7 @@ class ActionModule(CollectionActionBase):
                 reason = str(arguments["left_out"].get(host, ""))
                 host_infos[host] = host_info_or_reason(registered, fleet["hosts"][host], reason)
         report = fleet_report(host_infos, fleet)
-        self._display.display("\n" + report_table(report) + "\n", color="red" if report.problems else None)
+        self._display.display("\n" + report_table(report), color="red" if report.problems else None)
         # In check mode, a run did not correct the problems that it would correct.
         failed = bool(report.problems) and not self._task.check_mode
         if failed:

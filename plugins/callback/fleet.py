@@ -4,6 +4,28 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
+=======
+import functools
+import os
+import re
+import shutil
+import sys
+
+from ansible import constants as C
+from ansible import context
+from ansible.playbook.task_include import TaskInclude
+from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fit_tables import fit_tables
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.run_output import (
+    cut,
+    reason,
+    verdict,
+    what_changed,
+)
+
+>>>>>>> w15fold
 DOCUMENTATION = """
 name: fleet
 type: stdout
@@ -15,6 +37,8 @@ description:
     verdict. Does not display results that are ok or skipped, names of tasks without displayed results, and the recap.
     To use it, set C(stdout_callback = aztec_ops.prover.fleet) in the section C([defaults]) of C(ansible.cfg).
   - Tasks that can take minutes display their name when they start.
+  - On a terminal that is narrower than a table of this collection's actions, the cells of the table are wrapped. If its
+    columns would become too narrow, each row is displayed as a block of lines, one for each column.
   - With C(-v), the output is that of P(ansible.builtin.default#callback). Only then, O(display_ok_hosts),
     O(display_skipped_hosts), O(show_custom_stats) and O(show_task_path_on_failure) have an effect.
 extends_documentation_fragment:
@@ -53,6 +77,11 @@ LONG = {
 CHECKS = {f"{COLLECTION}{name}" for name in ("check_hosts", "fleet_status", "validate_inventory")}
 # The message of a failed action that displayed its problems as a table.
 IN_TABLE = re.compile(r"\bin the table above\b", re.IGNORECASE)
+
+
+def terminal_width():
+    """Return the number of columns of the terminal that displays the output, or None if it is not a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def concise(method):
@@ -102,7 +131,10 @@ class CallbackModule(DefaultCallback):
         """Display a text, as Display.display does. If the reader of the output ended, as of `| head -1`, discard it.
 
         Otherwise, the error would stop Ansible's thread for results and for texts of actions, and the run would hang.
+        Tables are made to fit the terminal here, because the processes of actions do not have one.
         """
+        width = None if stderr else terminal_width()
+        msg = msg if width is None else fit_tables(msg, width)
         stream = sys.stderr if stderr else sys.stdout
         try:
             self._write(msg, color, stderr, *args, **kwargs)
@@ -121,8 +153,7 @@ class CallbackModule(DefaultCallback):
 
     def _show(self, text, color=None, *, stderr=False, whole=False):
         """Display a text. Unless whole, cut it to the width of the terminal."""
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else None
-        self._display.display(cut(text, width), color=color, stderr=stderr)
+        self._display.display(cut(text, None if whole else terminal_width()), color=color, stderr=stderr)
 
     def _heading(self, task):
         if self._last_task_banner != task._uuid:

@@ -117,5 +117,5 @@ def join_hosts(names: Sequence[str]) -> str:
 def plan_text(differences: Mapping[str, Mapping]) -> str:
     """Return the plan as a table, or one line if nothing differs."""
     if any(differences.values()):
-        return f"{table(plan_rows(differences), PLAN_HEADS)}\n"
-    return "There is nothing to change on the hosts.\n"
+        return table(plan_rows(differences), PLAN_HEADS)
+    return "There is nothing to change on the hosts."

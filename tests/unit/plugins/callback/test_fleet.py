@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import struct
@@ -27,7 +28,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = dict(self._task.args)
         if "table" in result:
-            self._display.display(result.pop("table"))
+            self._display.display(result.pop("table"), color=result.pop("color", None))
         return {**super().run(task_vars=task_vars), **result}
 """
 SETTINGS = """
@@ -326,6 +327,41 @@ def test_narrow_terminal(runs: Runs, columns: int) -> None:
     assert "failed: [a] Wrong: non-zero return code: the reason\n" in shown
     assert shown.endswith("\n1 host, 1 changed, 1 failed, 0 unreachable\n")
     assert runs.run_on_terminal(38, STACK, ONE).splitlines()[2] == "changed: [a] create network; start ..."
+
+
+WIDE = f"""\
+HOST    COMPONENT    STATE    PROBLEM
+------  -----------  -------  {"-" * 79}
+node-1  prover_node  running  does not respond at /status of http://node-1.example.org:8080: check the guard"""
+WIDE_80 = """\
+HOST    COMPONENT    STATE    PROBLEM
+------  -----------  -------  --------------------------------------------------
+node-1  prover_node  running  does not respond at /status of
+                                http://node-1.example.org:8080: check the guard"""
+WIDE_40 = """\
+HOST       node-1
+COMPONENT  prover_node
+STATE      running
+PROBLEM
+  does not respond at /status of
+    http://node-1.example.org:8080:
+    check the guard"""
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(120, WIDE), (80, WIDE_80), (40, WIDE_40)])
+def test_tables_fit_the_terminal(runs: Runs, columns: int, shown: str) -> None:
+    """Tables of actions fit, also with a colour and with -v."""
+    task = f"- aztec_ops.prover.fleet_status: {{table: {json.dumps(WIDE)}, color: red}}\n"
+    assert runs.run_on_terminal(columns, task, ONE) == f"{shown}\n\n1 host, 0 changed, 0 failed, 0 unreachable\n"
+    assert shown in runs.run_on_terminal(columns, task, ONE, "-v")
+    runs.environment.update(ANSIBLE_NOCOLOR="0", ANSIBLE_FORCE_COLOR="1")
+    coloured = "".join(f"\x1b[0;31m{line}\x1b[0m\n" for line in shown.split("\n"))
+    assert runs.run_on_terminal(columns, task, ONE).startswith(coloured)
+
+
+def test_without_a_terminal_tables_are_whole(runs: Runs) -> None:
+    task = f"- aztec_ops.prover.fleet_status: {{table: {json.dumps(WIDE)}}}\n"
+    assert runs.run(task, ONE, COLUMNS="40")[0].startswith(WIDE)
 
 
 def test_with_v_the_output_is_that_of_the_default_callback(runs: Runs) -> None:
