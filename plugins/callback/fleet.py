@@ -4,28 +4,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
-import functools
-import os
-import re
-import shutil
-import sys
-
-from ansible import constants as C
-from ansible import context
-from ansible.playbook.task_include import TaskInclude
-from ansible.plugins.callback.default import CallbackModule as DefaultCallback
-from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fit_tables import fit_tables
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.run_output import (
-    cut,
-    reason,
-    verdict,
-    what_changed,
-)
-
->>>>>>> w15fold
 DOCUMENTATION = """
 name: fleet
 type: stdout
@@ -59,6 +37,7 @@ from ansible import context
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fit_tables import fit_tables
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.run_output import (
     cut,
     reason,

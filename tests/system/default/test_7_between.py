@@ -69,7 +69,7 @@ def test_a_host_that_is_changed(fleet: Fleet, edited: None, monkeypatch, tmp_pat
 
 
 def test_two_runs_at_once(fleet: Fleet) -> None:
-    """Both runs end well, one after the other where they work on the same project."""
+    """Both runs succeed, one after the other where they work on the same project."""
     with ThreadPoolExecutor() as pool:
         both = [pool.submit(playbook, "playbooks/site.yml", "-e", "prover_agent_log_level=debug") for _ in range(2)]
         runs = [run.result() for run in both]
