@@ -52,7 +52,8 @@ class ActionModule(CollectionActionBase):
         places = Places(self._loader, sources, task_vars["playbook_dir"], options.__contains__)
         problems += precedence_notes(places, run or list(hosts), written, options)
         if problems:
-            self._display.display(f"\n{problem_table(problems, list(hosts))}", color="red" if fleet is None else "yellow")
+            color = "red" if fleet is None else "yellow"
+            self._display.display(f"\n{problem_table(problems, list(hosts))}", color=color)
         if fleet is None:
             what = count_errors(problems, list(hosts))
             return {"failed": True, "msg": f"{what} in the inventory, in the table above; no host was contacted."}

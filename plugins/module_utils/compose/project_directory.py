@@ -119,7 +119,7 @@ class ProjectDirectory:
         self.write(f".stack/{name}", json.dumps(value, indent=1, sort_keys=True) + "\n")
 
     def summary(self, names: Iterable[str] = ()) -> dict:
-        """Return what the directory contains, without a secret, for OnHost. names: key files in addition to the known ones.
+        """Return what the directory contains, without a secret, for OnHost. names: more key files.
 
         state: the content of state.json. salt: that of the digests. inventory: the one that the Compose file names.
         files: salted digests of the existing files without their headers, by name; an unreadable one is ''.

@@ -78,7 +78,7 @@ def applied(*answers: object) -> Lines:
     """Return what applies a project whose module gives these answers, one to each call."""
 
     def lines() -> list[str]:
-        result = run(plugin([{"_todo": True}, *answers])[0])
+        result = run(plugin([*answers])[0])
         return [result["msg"]] if "msg" in result else []
 
     return lines
@@ -88,7 +88,7 @@ def connected(**connection: object) -> Lines:
     """Return what gives secrets to a module over a connection."""
 
     def lines() -> list[str]:
-        made, _calls = plugin([{"changed": False, "_todo": False}])
+        made, _calls = plugin([{"changed": False}])
         vars(made._connection).update(connection)
         assert "secret_variables" in ARGUMENTS
         result = run(made)

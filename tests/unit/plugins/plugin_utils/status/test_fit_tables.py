@@ -36,11 +36,14 @@ PROBLEMS = problem_table(
         Problem("agent-1", "aztec_version", "is empty", "set it", "warning"),
     ]
 )
-PLAN = plan_text(
-    {
-        "node-1": {"guard": ["change the section prover_broker: admit 10.0.0.7, 10.0.0.8 and 10.0.0.9"]},
-        "agent-1": {"prover_agent": ["set up /opt/aztec/prover-agent", "start the agent"]},
-    }
+PLAN = (
+    plan_text(
+        {
+            "node-1": {"guard": ["change the section prover_broker: admit 10.0.0.7, 10.0.0.8 and 10.0.0.9"]},
+            "agent-1": {"prover_agent": ["set up /opt/aztec/prover-agent", "start the agent"]},
+        }
+    )
+    + "\n"
 )
 URL = "https://ethereum-1.example.org:8545/rpc/0123456789abcdef"
 CLIENTS = table(
