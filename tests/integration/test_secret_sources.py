@@ -136,8 +136,8 @@ class Place:
     def run(self, command: str, **environment: str) -> str:
         """Run the page's command and assert that it passed the check without a warning and contacted the hosts."""
         shown = self.shell(command, **environment)
-        assert "TASK [aztec_ops.prover.preflight : Gather host info]" in shown.stdout, shown.stdout
-        before = shown.stdout.partition("TASK [aztec_ops.prover.preflight : Gather host info]")[0]
+        assert "TASK [aztec_ops.prover.preflight : Gather host info" in shown.stdout, shown.stdout
+        before = shown.stdout.partition("TASK [aztec_ops.prover.preflight : Gather host info")[0]
         assert not any(word in shown.stdout for word in NOISE) and "HOST " not in before, shown.stdout
         assert sorted(self.endpoint.connections) == ["127.0.0.10 22", "127.0.0.21 22"]
         assert_clean(shown.stdout, (*secrets_of_the_page(), PASSWORD))
