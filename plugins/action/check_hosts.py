@@ -43,7 +43,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network
 )
 
 # The variable in which the role preflight registers the result of each host.
-GATHERED = "preflight_gathered"
+GATHERED = "__preflight_gathered"
 
 # The variables that, in addition to the version, decide which image is pulled.
 IMAGE_SETTINGS = tuple(

@@ -21,6 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
     range_of,
     range_problem,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import GROUPS, STATUS_GROUP
 
 ROOT = Path(__file__).parents[2]
 SPECS = read_specs(ROLES)
@@ -172,8 +173,8 @@ def test_what_is_read_or_set_is_declared(role: str) -> None:
     assert sorted(name for name in used if COLLECTION_NAME.fullmatch(name) and name not in DECLARED) == []
 
 
-# Names of Docker and nftables objects with the prefix of variables.
-NO_VARIABLES = {"aztec_prover"}
+# Names of Docker and nftables objects, and of groups of site.yml, with the prefix of variables.
+NO_VARIABLES = {"aztec_prover", *GROUPS, STATUS_GROUP}
 
 
 def test_what_plugins_read_is_declared() -> None:
