@@ -57,7 +57,7 @@ def test_messages_are_lines_that_are_not_of_a_layer() -> None:
 
 
 def test_pull_reports_while_the_command_prints_nothing() -> None:
-    script = f"test -t 1 && echo '{ONE}: Downloading 1MB/2MB'; sleep 3.5; printf '{ONE}: Pull complete\\rdenied'; exit 3"
+    script = f"test -t 1 && echo '{ONE}: Downloading 1MB/2MB'; sleep 4; printf '{ONE}: Pull complete\\rdenied'; exit 3"
     reports: list[str] = []
     code, text = pull(["sh", "-c", script], dict(os.environ), [], reports.append)
     assert (code, text) == (3, "denied")
