@@ -72,6 +72,7 @@ class Place:
             "LANG": "C.UTF-8",
             "COLUMNS": "500",
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "default",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOG_PATH": str(self.log),
             "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from tests.bad_input.harness import Endpoint, play, write_inventory
@@ -31,10 +30,10 @@ def lines_of(text: str) -> list:
 
 def test_an_unreachable_agent_does_not_stop_the_run(tmp_path) -> None:
     shown = play(write_inventory(tmp_path, Endpoint(tmp_path), {"node-1": here(tmp_path)}), playbook="preflight.yml")
-    assert shown.returncode == 4, shown.stdout
+    assert shown.returncode == 2, shown.stdout
     line = "ansible_host (warning) is unreachable, or host_info failed on it"
     assert f"agent-1, agent-2 {line} see its error above; the run continues without it" in lines_of(shown.stdout)
-    assert re.search(r"^node-1 .*unreachable=0 +failed=0", shown.stdout, re.MULTILINE)
+    assert "2 of the hosts cannot take part in a run, in the table above." in shown.stdout
 
 
 def test_an_unreachable_node_stops_the_run(tmp_path) -> None:
@@ -43,7 +42,6 @@ def test_an_unreachable_node_stops_the_run(tmp_path) -> None:
     line = "node-1 ansible_host is unreachable, or host_info failed"
     assert any(found.startswith(line) for found in lines_of(shown.stdout))
     assert "1 problem on the hosts, in the table above; nothing was changed." in shown.stdout
-    assert re.search(r"^agent-1 .*failed=1", shown.stdout, re.MULTILINE)
 
 
 def test_a_host_without_systemd_is_rejected(tmp_path) -> None:

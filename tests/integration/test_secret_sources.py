@@ -76,6 +76,7 @@ class Place:
             "EDITOR": str(folder / "editor"),
             "TYPED": str(folder / "typed"),
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "default",
             "ANSIBLE_COLLECTIONS_PATH": f"{ROOT / 'collections'}:{galaxy()}",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_VAULT_PASSWORD_FILE": str(folder / "password"),
@@ -161,7 +162,8 @@ class Place:
         facts = {"preflight_host_info": HOST_INFO, "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}"}
         given = {"vars": {**variables, **facts}}
         write = {"write_arguments": {**arguments, "__file": str(self.folder / "arguments.json")}}
-        play = {"hosts": "node-1", "gather_facts": False, "vars_files": [str(role / "vars/main.yml")], **given}
+        files = [str(role / "vars/main.yml"), str(ROOT / "roles/component/vars/main.yml")]
+        play = {"hosts": "node-1", "gather_facts": False, "vars_files": files, **given}
         (self.folder / "play.json").write_text(json.dumps([{**play, "tasks": [write]}]))
         command = "ansible-playbook -i defaults.json -i inventories/prod play.json"
         shown = self.shell(command, ANSIBLE_ACTION_PLUGINS=str(ROOT / "tests/plugins/action"))
