@@ -11,6 +11,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet i
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     resolve_variables,
     to_builtin,
+    unused_variables,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
@@ -70,25 +71,25 @@ class ActionModule(CollectionActionBase):
             if here is None:
                 continue
             host_infos[host] = None
-            if here.get("left_out"):
-                continue
             variables = task_vars["hostvars"][host]
-            values = resolve_variables(variables, specs)
+            gathered = to_builtin(variables.get(GATHERED) or {})
+            if here.get("left_out") or not gathered.get("host_info"):
+                continue
+            unused = unused_variables(task_vars["hostvars"].raw_get(host), specs, here["components"])
+            values = resolve_variables(variables, specs, unused)
             settings[host] = component_settings(values, here["components"], specs)
             engines[host] = engine_settings(values, specs)
             image_settings |= {name for name in IMAGE_SETTINGS if values.get(name)}
-            gathered = to_builtin(variables.get(GATHERED) or {})
-            if gathered.get("host_info"):
-                host_info = host_infos[host] = gathered["host_info"]
-                differences[host] = gathered.get("differences", {})
-                problems += [Problem(host, one, *text.split(": ", 1)) for one, text in gathered.get("problems", [])]
-                starts = NODE in here["components"] and will_start_node(host_info, values)
-                l1_result = check_l1(host, values, fleet, host_info.get("l1"), starts)
-                found, rows = check_network(host, values, fleet, host_info.get("network"))
-                problems += l1_result.problems + found
-                clients += l1_result.clients
-                publishers += l1_result.publishers
-                networks += rows
+            host_info = host_infos[host] = gathered["host_info"]
+            differences[host] = gathered.get("differences", {})
+            problems += [Problem(host, one, *text.split(": ", 1)) for one, text in gathered.get("problems", [])]
+            starts = NODE in here["components"] and will_start_node(host_info, values)
+            l1_result = check_l1(host, values, fleet, host_info.get("l1"), starts)
+            found, rows = check_network(host, values, fleet, host_info.get("network"))
+            problems += l1_result.problems + found
+            clients += l1_result.clients
+            publishers += l1_result.publishers
+            networks += rows
 
         checked = check_hosts(host_infos, fleet, settings, engines)
         problems = [*checked.problems, *problems, *registry_problems(host_infos, fleet, image_settings)]

@@ -160,8 +160,8 @@ class Place:
         # An inventory's variables of all hosts rank below those of its group_vars, as a role's defaults do.
         (self.folder / "defaults.json").write_text(json.dumps({"all": {"vars": defaults}}))
         facts = {"preflight_host_info": HOST_INFO, "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}"}
-        given = {"vars": {**variables, **facts}}
-        write = {"write_arguments": {**arguments, "__file": str(self.folder / "arguments.json")}}
+        given = {"vars": facts}
+        write = {"write_arguments": {**arguments, "__file": str(self.folder / "arguments.json")}, "vars": variables}
         files = [str(role / "vars/main.yml"), str(ROOT / "roles/component/vars/main.yml")]
         play = {"hosts": "node-1", "gather_facts": False, "vars_files": files, **given}
         (self.folder / "play.json").write_text(json.dumps([{**play, "tasks": [write]}]))
