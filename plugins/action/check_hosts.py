@@ -110,19 +110,20 @@ class ActionModule(CollectionActionBase):
             )
         if joined:
             self._display.display(f"\n{problem_table(problems, hosts)}", color="red" if errors else "yellow")
-        absent = dict.fromkeys(checked.unreachable, "is unreachable")
-        absent.update({one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT})
+        left_out = {one.host: f"{one.variable} {one.wrong}" for one in reversed(problems) if one.level == LEFT_OUT}
+        absent = {**dict.fromkeys(checked.unreachable, "is unreachable"), **left_out}
         if errors:
             msg = f"{count_problems(errors)} on the hosts, in the table above; nothing was changed."
-            return {"absent": absent, "selected": [], "differing": [], "failed": True, "msg": msg}
+            return {"absent": absent, "left_out": left_out, "selected": [], "differing": [], "failed": True, "msg": msg}
         differences = {host: found for host, found in differences.items() if host not in absent}
-        if arguments["plan"] and differences:
+        if any(differences.values()):
             self._display.display(f"\n{plan_text(differences)}")
         differing = [host for host, found in differences.items() if found]
         changes = f"{len(differing)} to change" if differing else "nothing to change"
         verdict = f"{count_hosts(len(hosts))}, {changes if arguments['plan'] else 'no errors'}"
         selected = selected_hosts(differences, fleet)
-        return {"absent": absent, "selected": selected, "differing": differing, "verdict": verdict}
+        found = {"absent": absent, "left_out": left_out, "selected": selected}
+        return {**found, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):
         """Display the tables, each (rows, heads), that have rows."""

@@ -18,15 +18,17 @@ LEFT_OUT = "was left out of this run: {}: correct it, then run again"
 FAILED_EARLIER = "failed earlier in this run: see the error above, then run again"
 
 
-def host_info_or_reason(result: object, here: dict, left_out: str) -> object:
+def host_info_or_reason(result: object, here: dict, left_out: str, failed: bool = False) -> object:
     """Return the host info in a host's registered result, or a text that explains why it is missing.
 
     here: the host in the fleet's values, to which the reason is added if check_hosts left it out. left_out: this
-    reason, or ''.
+    reason, or ''. failed: whether the host failed, or became unreachable, after its host info was gathered.
     """
     here["left_out"] = here.get("left_out") or left_out
     if here["left_out"]:
         return LEFT_OUT.format(here["left_out"])
+    if failed:
+        return FAILED_EARLIER
     return result.get("host_info", UNREACHABLE) if isinstance(result, Mapping) else FAILED_EARLIER
 
 
@@ -59,7 +61,8 @@ class ActionModule(CollectionActionBase):
             if host in fleet["hosts"]:
                 registered = to_builtin(task_vars["hostvars"][host].get(arguments["host_info_variable"]))
                 reason = str(arguments["left_out"].get(host, ""))
-                host_infos[host] = host_info_or_reason(registered, fleet["hosts"][host], reason)
+                failed = host not in task_vars["ansible_play_hosts"]
+                host_infos[host] = host_info_or_reason(registered, fleet["hosts"][host], reason, failed)
         report = fleet_report(host_infos, fleet)
         self._display.display("\n" + report_table(report), color="red" if report.problems else None)
         # In check mode, a run did not correct the problems that it would correct.

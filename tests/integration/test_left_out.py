@@ -93,10 +93,10 @@ LEFT_OUT = """\
         name: aztec_ops.prover.preflight
         tasks_from: validate_inventory
     - ansible.builtin.set_fact:
-        __preflight_checked: {absent: {agent-1: vCPUs found 2}}
+        __preflight_checked: {left_out: {agent-1: vCPUs found 2}}
     - ansible.builtin.fail:
-        msg: "left out of this run: {{ __preflight_checked.absent[inventory_hostname] }}"
-      when: inventory_hostname in __preflight_checked.absent
+        msg: "left out of this run: {{ __preflight_checked.left_out[inventory_hostname] }}"
+      when: inventory_hostname in __preflight_checked.left_out
 - ansible.builtin.import_playbook: VERIFY
 """
 

@@ -115,7 +115,5 @@ def join_hosts(names: Sequence[str]) -> str:
 
 
 def plan_text(differences: Mapping[str, Mapping]) -> str:
-    """Return the plan as a table, or one line if nothing differs."""
-    if any(differences.values()):
-        return table(plan_rows(differences), PLAN_HEADS)
-    return "There is nothing to change on the hosts."
+    """Return the plan as a table."""
+    return table(plan_rows(differences), PLAN_HEADS)

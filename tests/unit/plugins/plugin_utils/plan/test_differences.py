@@ -201,7 +201,6 @@ def test_the_plan_of_200_hosts_has_one_row_for_equal_changes() -> None:
 
 
 def test_plan_text() -> None:
-    assert plan_text({"a": {}}) == "There is nothing to change on the hosts."
     assert plan_text({"a": {"guard": ["load the rules"]}}).splitlines() == [
         "HOST  PART        CHANGE",
         "----  ----------  --------------",
