@@ -56,3 +56,9 @@ def test_a_host_without_host_info(result: dict | None, by_inventory: str, by_hos
 )
 def test_verdict(counts: tuple, text: str) -> None:
     assert verdict(*counts) == text
+
+
+def test_a_host_that_failed_after_it_was_gathered_has_no_state() -> None:
+    """Its host info is from before the failure, so it could still report a healthy container."""
+    assert host_info_or_reason({"host_info": {"time": 1.0}}, {}, "", failed=True) == FAILED_EARLIER
+    assert host_info_or_reason({"host_info": {"time": 1.0}}, {}, "", failed=False) == {"time": 1.0}
