@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
 
+MODULE = "aztec_ops.prover.host_info"
+
 
 class ActionModule(PipelinedActionBase):
     """Make one call of the module."""
@@ -16,4 +18,4 @@ class ActionModule(PipelinedActionBase):
         if reason:
             return {"unreachable": True, "msg": f"left out of this run: {reason}"}
         failure = self.pipelining_failure(bool(arguments.get("l1") or arguments.get("l1_urls")))
-        return failure or self._execute_module(task_vars=task_vars)
+        return failure or self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import as_json_text, compose_model
+from ansible_collections.aztec_ops.prover.plugins.action.host_info import ActionModule as HostInfoAction
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
     ENGINE,
@@ -17,19 +17,14 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences 
     with_consequences,
 )
 
-MODULE = "aztec_ops.prover.host_info"
 
-
-class ActionModule(PipelinedActionBase):
+class ActionModule(HostInfoAction):
     """Make one call of host_info. The desired state is evaluated after it, because it depends on the host."""
 
     def execute(self, arguments: dict, task_vars: dict) -> dict:
         """Return what the module returns, with `differences` by part and `problems` of the components."""
         components = arguments.pop("components")
-        if arguments.get("left_out"):
-            return {"unreachable": True, "msg": f"left out of this run: {arguments['left_out']}"}
-        failure = self.pipelining_failure(bool(arguments.get("l1")))
-        result = failure or self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+        result = super().execute(arguments, task_vars)
         if "host_info" not in result or not components:
             return result
         host_info = result["host_info"]
