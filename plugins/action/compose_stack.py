@@ -106,7 +106,7 @@ class ActionModule(PipelinedActionBase):
         project = arguments["project"]
         here = f"{(task_vars or {}).get('inventory_hostname', '')}: {project}"
         pause, shown, failures, shown_at = POLL_FIRST, "", 0, 0.0
-        limit = job_limit(int(arguments.get("wait_timeout") or 120))
+        limit = job_limit(int(arguments.get("wait_timeout") or 120), int(arguments.get("drain_timeout") or 0))
         # The job ends at its own limit. Wait longer than that, to see its result.
         end = time.monotonic() + limit + MAX_FAILURES * POLL_LONGEST
         while time.monotonic() < end:

@@ -154,7 +154,7 @@ LEADS_ON = (
     "the engine was installed but is not usable",
     "{} does not start ({}): see journalctl -u {}.service",
     "These files and images ran before: check what else has changed on the host",
-    "Nothing was changed: see its log",
+    "Its files were not changed: see its log",
     "the container engine stopped responding",
     "(broker or node) failed, see above; no container was restarted: fix it and run again",
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.agent_status import agent_methods
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import read_cached
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client import (
@@ -128,14 +129,6 @@ def is_pinned(env: dict[str, str], inspected: dict[str, Any]) -> bool:
     """Return whether a container is configured for a fixed rollup instead of the canonical one."""
     version = env.get("ROLLUP_VERSION", "")
     return "--rollup-version" in (inspected.get("Args") or []) or version not in ("", "canonical")
-
-
-def agent_methods(method: str, count: int) -> list[str]:
-    """Return the method for each agent of a process: agent_getStatus for one, agent0_getStatus... for several."""
-    if count == 1:
-        return [method]
-    space, sep, name = method.partition("_")
-    return [f"{space}{index}{sep}{name}" for index in range(count)]
 
 
 def broker_target(env: dict[str, str]) -> tuple[str, int]:

@@ -163,19 +163,6 @@ def test_progress(lines, wanted):
 
 
 @pytest.mark.parametrize(
-    ("method", "count", "wanted"),
-    [
-        ("agent_getStatus", 1, ["agent_getStatus"]),
-        ("agent_getStatus", 2, ["agent0_getStatus", "agent1_getStatus"]),
-        ("agent_getStatus", 0, []),
-    ],
-)
-def test_agent_methods(method, count, wanted):
-    """One agent has a name of its own; several are numbered."""
-    assert hp.agent_methods(method, count) == wanted
-
-
-@pytest.mark.parametrize(
     ("text", "secrets", "wanted"),
     [
         ("to http://172.31.77.22:8080: Error", [], "to http://172.31.77.22:8080: Error"),
