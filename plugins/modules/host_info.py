@@ -63,7 +63,9 @@ options:
     type: bool
     default: false
   rpc:
-    description: JSON-RPC methods of the release line. C(l2_tips) is called on a node, C(agent_status) on an agent.
+    description:
+      - JSON-RPC methods of the release line. C(l2_tips) and C(epoch_jobs) are called on a node, C(agent_status) on an
+        agent. An empty method is not called.
     type: dict
     default: {}
   rollup_slots:

@@ -39,6 +39,7 @@ class OnHost:
     secure: list[str]
     pending: bool
     busy: bool
+    stopped: bool = False
     engine: bool = False
     containers: list[states.Container] = field(default_factory=list)
     images: dict[str, str] = field(default_factory=dict)
