@@ -163,6 +163,7 @@ host_info:
     engine:
       description:
         - C(serves) is whether the engine responds, C(error) why not. C(managed) is whether docker_engine manages it.
+          C(live_restore) is whether containers keep running while the engine restarts.
         - Its version and packages, data directories, configuration files, command without secrets, address pools, and
           what can make it unusable.
       type: dict
