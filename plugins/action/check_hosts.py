@@ -132,7 +132,8 @@ class ActionModule(CollectionActionBase):
         verdict = f"{count_hosts(len(hosts))}, {changes if arguments['plan'] else 'no errors'}"
         selected = selected_hosts(differences, fleet, stops)
         at_once = batch_size(fleet, host_infos.get(fleet["broker"]["host"]))
-        found = {"absent": absent, "left_out": left_out, "selected": selected, "stops": stops, "agents_at_once": at_once}
+        found = {"absent": absent, "left_out": left_out, "selected": selected}
+        found.update(stops=stops, agents_at_once=at_once)
         return {**found, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):

@@ -60,6 +60,7 @@ class ActionModule(CollectionActionBase):
         if lines:
             self._display.display(f"\n{plan_text(lines)}")
         left_out = {one.host: f"{one.variable} {one.wrong}" for one in plan.problems if one.level == LEFT_OUT}
+        change = f"{len(lines)} to {operation}" if lines else f"nothing to {operation}"
         return {
             "absent": plan.absent,
             "left_out": left_out,
@@ -67,5 +68,5 @@ class ActionModule(CollectionActionBase):
             "selected": operation_groups(operation, plan.operated, fleet),
             "differing": list(lines),
             "agents_at_once": fleet["agents_at_once"],
-            "verdict": f"{count_hosts(len(hosts))}, {f'{len(lines)} to {operation}' if lines else f'nothing to {operation}'}",
+            "verdict": f"{count_hosts(len(hosts))}, {change}",
         }

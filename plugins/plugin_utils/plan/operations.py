@@ -18,8 +18,16 @@ STOP, START, RESTART, REBOOT = "stop", "start", "restart", "reboot"
 OPERATIONS = (STOP, START, RESTART, REBOOT)
 # The order in which components stop. They start in the opposite order.
 STOP_ORDER = (AGENT, NODE, BROKER)
-# The states of a component: its files do not exist, stop.yml stopped it, a container runs, none runs.
-ABSENT, STOPPED, RUNNING, ENDED = "absent", "stopped", "running", "ended"
+# The states of a component: its files do not exist, stop.yml stopped it, stop.yml stopped it but a container runs, a
+# container runs, none runs.
+ABSENT, STOPPED, RUNS_AGAIN, RUNNING, ENDED = "absent", "stopped", "runs again", "running", "ended"
+# The states in which an operation works on a component. What was stopped stays stopped until it is started.
+OPERATED = {
+    STOP: (RUNNING, ENDED, RUNS_AGAIN),
+    START: (STOPPED, ENDED, RUNS_AGAIN),
+    RESTART: (RUNNING, ENDED),
+    REBOOT: (RUNNING, ENDED),
+}
 # The groups of the hosts that the plays work on: one for each component, and those of reboot.yml.
 GROUPS = {component: f"aztec_operation_{component}" for component in STOP_ORDER}
 REBOOT_GROUP, REBOOT_AGENTS_GROUP = "aztec_operation_reboot", "aztec_operation_reboot_agents"
@@ -46,9 +54,10 @@ def component_state(project: Mapping) -> str:
     compared, containers = project.get("compared") or {}, project.get("containers") or []
     if not containers and COMPOSE_FILE not in (compared.get("files") or {}):
         return ABSENT
+    runs = any(one["state"] == "running" for one in containers)
     if compared.get("stopped"):
-        return STOPPED
-    return RUNNING if any(one["state"] == "running" for one in containers) else ENDED
+        return RUNS_AGAIN if runs else STOPPED
+    return RUNNING if runs else ENDED
 
 
 def operation_plan(
@@ -85,7 +94,7 @@ def operation_plan(
             plan.absent[host] = "is unreachable"
         elif info is not None:
             problems += _host_problems(operation, host, components, info, states[host], fleet)
-            plan.operated[host] = [one for one in components if _is_operated(operation, states[host][one])]
+            plan.operated[host] = [one for one in components if states[host][one] in OPERATED[operation]]
     agents = [host for host, components in wanted.items() if AGENT in components and host in states]
     agent_only = [host for host in wanted if fleet["hosts"][host]["components"] == [AGENT]]
     plan.problems += leave_out_agents(problems, [*agents, *plan.absent], agent_only)
@@ -127,13 +136,6 @@ def _project(info: Mapping, component: str, fleet: Mapping) -> Mapping:
     return info["projects"].get(project_name(component, fleet.get("instance", "")), {})
 
 
-def _is_operated(operation: str, state: str) -> bool:
-    """Return whether an operation works on a component in this state. What was stopped stays so until it is started."""
-    if operation == START:
-        return state in (STOPPED, ENDED)
-    return state in (RUNNING, ENDED)
-
-
 def _host_problems(
     operation: str, host: str, components: Sequence[str], info: Mapping, states: Mapping[str, str], fleet: Mapping
 ) -> list[Problem]:
@@ -160,15 +162,13 @@ def _broker_problems(
     """Return where node or agents would start without a broker."""
     broker = fleet["broker"]["host"]
     if broker in states:
-        runs = states[broker][BROKER] == RUNNING or BROKER in operated.get(broker, ())
+        runs = states[broker][BROKER] in (RUNNING, RUNS_AGAIN) or BROKER in operated.get(broker, ())
         without = [] if runs else list(operated)
         wrong = f"needs the broker on {broker}, which does not run"
         remedy = "start it with the same command, or before: run start.yml with -e aztec_components=prover_broker"
     else:
-        connected = {
-            host: all(one["ok"] for one in host_infos[host].get("connect") or []) for host in operated if host_infos[host]
-        }
-        without = [host for host, works in connected.items() if not works]
+        infos = {host: host_infos[host] or {} for host in operated}
+        without = [host for host, info in infos.items() if not all(one["ok"] for one in info.get("connect") or [])]
         wrong = f"needs the broker on {broker}, which does not respond and is not in this run"
         remedy = LIMIT_AGAIN
     return [
