@@ -17,11 +17,11 @@ STATES = {"stop": "stopped", "start": "started", "restart": "restarted"}
 @pytest.mark.parametrize("component", ["prover_node", "prover_broker", "prover_agent"])
 @pytest.mark.parametrize("file", STATES)
 def test_a_role_operates_its_own_project(component: str, file: str) -> None:
-    """The last task is that of the role component, which has the only arguments. Before it, a stop waits for the node."""
+    """The last task is that of the role component, which has the arguments. Before it, a stop waits for the node."""
     *before, task = tasks_of(component, f"{file}.yml")
     assert task["module"] == "aztec_ops.prover.compose_stack"
     assert task["vars"]["component_operation"] == STATES[file]
-    assert task["vars"]["component_desired"] == "{{ __%s_desired }}" % component
+    assert task["vars"]["component_desired"] == f"{{{{ __{component}_desired }}}}"
     assert bool(before) == (file != "start" and component != "prover_agent")
 
 

@@ -32,7 +32,7 @@ GIVEN = ("-e", DELAY)
 
 @dataclass
 class Measured:
-    """What a change cost. epochs: epoch -> seconds from its start to its submission. lost: agent -> seconds of proving."""
+    """What a change cost. epochs: epoch -> seconds from start to submission. lost: agent -> seconds of proving."""
 
     epochs: dict[int, float]
     lost: dict[str, float]

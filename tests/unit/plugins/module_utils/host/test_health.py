@@ -587,7 +587,7 @@ def test_subnets_of_a_container() -> None:
         ({"error": "timed out"}, []),
         (None, []),
         (
-            [{"uuid": "a", "status": "publishing-proof", "epochNumber": 7}, {"status": "completed", "epochNumber": "6"}, 1],
+            [{"status": "publishing-proof", "epochNumber": 7}, {"status": "completed", "epochNumber": "6"}, 1],
             [{"epoch": 7, "state": "publishing-proof"}, {"epoch": 6, "state": "completed"}],
         ),
         ([{"status": "x\x1b[1my"}], [{"epoch": None, "state": "xy"}]),

@@ -93,7 +93,7 @@ def test_an_operation_on_a_running_fleet(operation: str) -> None:
     plan = operation_plan(operation, (), hosts(), FLEET)
     assert plan.problems == []
     expected = {"node-1": [NODE, BROKER], "agent-1": [AGENT], "agent-2": [AGENT]}
-    assert plan.operated == (dict.fromkeys(expected, []) if operation == "start" else expected)
+    assert plan.operated == ({host: [] for host in expected} if operation == "start" else expected)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_reboot_takes_no_components_and_needs_no_engine() -> None:
 def test_groups_and_plan() -> None:
     plan = operation_plan("reboot", (), hosts(), FLEET)
     groups = {one["host"]: one["groups"] for one in operation_groups("reboot", plan.operated, FLEET)}
-    agents = dict.fromkeys(("agent-1", "agent-2"), ["aztec_operation_reboot_agents"])
+    agents = {host: ["aztec_operation_reboot_agents"] for host in ("agent-1", "agent-2")}
     assert groups == {"node-1": ["aztec_operation_reboot"], **agents}
     assert plan_text(plan.lines).splitlines()[2:] == [
         "node-1, agent-1, agent-2  host    reboot",
@@ -209,4 +209,4 @@ def test_groups_and_plan() -> None:
     ]
     plan = operation_plan("stop", (AGENT,), hosts(), FLEET)
     groups = {one["host"]: one["groups"] for one in operation_groups("stop", plan.operated, FLEET)}
-    assert groups == dict.fromkeys(("agent-1", "agent-2"), ["aztec_operation_prover_agent"])
+    assert groups == {host: ["aztec_operation_prover_agent"] for host in ("agent-1", "agent-2")}
