@@ -95,9 +95,9 @@ def operation_plan(
         elif info is not None:
             problems += _host_problems(operation, host, components, info, states[host], fleet)
             plan.operated[host] = [one for one in components if states[host][one] in OPERATED[operation]]
-    agents = [host for host, components in wanted.items() if AGENT in components and host in states]
+    agents = [host for host, found in wanted.items() if AGENT in found and not fleet["hosts"][host].get("left_out")]
     agent_only = [host for host in wanted if fleet["hosts"][host]["components"] == [AGENT]]
-    plan.problems += leave_out_agents(problems, [*agents, *plan.absent], agent_only)
+    plan.problems += leave_out_agents(problems, agents, agent_only)
     plan.absent.update({one.host: one.wrong for one in plan.problems if one.level not in ("error", "note")})
     plan.operated = {host: found for host, found in plan.operated.items() if host not in plan.absent}
     if operation in (START, RESTART):
