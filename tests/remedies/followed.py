@@ -8,6 +8,7 @@ _SECRETS = "tests/integration/test_secret_sources.py"
 _COMPOSE = "tests/integration/test_compose_stack.py"
 _TARGETS = "tests/bad_input/test_targets.py"
 _HUNG = "tests/integration/test_hung_engine.py"
+_OPERATIONS = "tests/system/operations/test_operations.py"
 _GUARD = "tests/system/guard/test_3_recovery.py"
 
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that applies the remedy.
@@ -79,6 +80,11 @@ FOLLOWED = [
     # hosts of a run
     ("The inventory does not have a host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
     ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
+    # operations
+    ("is stopped, and is left as it is: run start.yml", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
+    ("became unreachable, see above: run again when", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
+    ("is unreachable, see above: check it, then run start.yml", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
+    ("became unreachable, see above: run start.yml for it", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
     # engines, containers and the CRS
     ("network {} has {}, not {}: on the host", f"{_COMPOSE}::test_network_is_created_and_a_wrong_one_is_rejected"),
     ("network {} has MTU {}, not {}: on the host", f"{_COMPOSE}::test_network_fits_the_host_and_the_fleet"),

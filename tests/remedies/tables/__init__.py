@@ -8,6 +8,7 @@ from tests.remedies.tables.hosts import HOSTS
 from tests.remedies.tables.keys import KEYS_AND_VAULTS
 from tests.remedies.tables.l1 import L1
 from tests.remedies.tables.networks import NETWORKS
+from tests.remedies.tables.operations import OPERATIONS
 from tests.remedies.tables.others import OTHERS
 from tests.remedies.tables.running import RUNNING
 
@@ -18,6 +19,7 @@ TABLES = {
     "keys": KEYS_AND_VAULTS,
     "l1": L1,
     "running": RUNNING,
+    "operations": OPERATIONS,
     "others": OTHERS,
     "fleets": FLEETS,
 }
