@@ -59,7 +59,9 @@ class ActionModule(CollectionActionBase):
         lines = {host: found for host, found in plan.lines.items() if found}
         if lines:
             self._display.display(f"\n{plan_text(lines)}")
-        left_out = {one.host: f"{one.variable} {one.wrong}" for one in plan.problems if one.level == LEFT_OUT}
+        # The status reports an unreachable host by itself.
+        own = [one for one in plan.problems if one.level == LEFT_OUT and host_infos[one.host]]
+        left_out = {one.host: f"{one.variable} {one.wrong}" for one in own}
         change = f"{len(lines)} to {operation}" if lines else f"nothing to {operation}"
         return {
             "absent": plan.absent,

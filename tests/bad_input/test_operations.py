@@ -17,7 +17,7 @@ def test_an_unknown_component(playbook: str, tmp_path, endpoint) -> None:
 
 @pytest.mark.parametrize("playbook", ["stop.yml", "start.yml", "restart.yml", "reboot.yml"])
 def test_a_fleet_that_is_unreachable(playbook: str, tmp_path, endpoint) -> None:
-    """Each host is contacted once. The last line says that nothing was changed."""
+    """Each host is contacted once. Nothing is changed."""
     shown = play(write_inventory(tmp_path, endpoint, {}), playbook=playbook)
     assert shown.returncode == 2, shown.stdout
     assert_clean(shown.stdout)

@@ -1,4 +1,4 @@
-"""Problems of stop.yml, start.yml, restart.yml and reboot.yml: (a part of the line, the run, the run after the remedy)."""
+"""Problems of stop.yml, start.yml, restart.yml, reboot.yml: (a part of the line, the run, the run after the remedy)."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def measure(fleet: Fleet, path: str, *arguments: str) -> Measured:
 
 @pytest.fixture(scope="module")
 def usual(fleet: Fleet) -> float:
-    """Give each job a length, and return the seconds of the longest of three epochs without a change."""
+    """Return, after each job has a length, the seconds of the longest of three epochs without a change."""
     run = playbook("playbooks/site.yml", *GIVEN)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     after = time.time()
