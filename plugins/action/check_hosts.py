@@ -24,7 +24,11 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     problem_table,
     table,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text, selected_hosts
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
+    batch_size,
+    plan_text,
+    selected_hosts,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import HARDWARE_HEADS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import check_hosts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
@@ -46,6 +50,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network
 # The variable in which the role preflight registers the result of each host.
 GATHERED = "__preflight_gathered"
 
+# The note on a component that stays stopped.
+STOPPED = "is stopped, and is left as it is", "run start.yml to start it"
+
 # The variables that, in addition to the version, decide which image is pulled.
 IMAGE_SETTINGS = tuple(
     f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER, AGENT) for option in ("image", "image_digest")
@@ -64,7 +71,7 @@ class ActionModule(CollectionActionBase):
         if wrong:
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
-        host_infos, settings, engines, image_settings, differences = {}, {}, {}, set(), {}
+        host_infos, settings, engines, image_settings, differences, stops = {}, {}, {}, set(), {}, {}
         problems, clients, publishers, networks = [], [], [], []
         for host in task_vars["ansible_play_hosts_all"]:
             here = fleet["hosts"].get(host)
@@ -82,7 +89,9 @@ class ActionModule(CollectionActionBase):
             image_settings |= {name for name in IMAGE_SETTINGS if values.get(name)}
             host_info = host_infos[host] = gathered["host_info"]
             differences[host] = gathered.get("differences", {})
+            stops[host] = gathered.get("stops", {})
             problems += [Problem(host, one, *text.split(": ", 1)) for one, text in gathered.get("problems", [])]
+            problems += [Problem(host, one, *STOPPED, level="note") for one in gathered.get("stopped", [])]
             starts = NODE in here["components"] and will_start_node(host_info, values)
             l1_result = check_l1(host, values, fleet, host_info.get("l1"), starts)
             found, rows = check_network(host, values, fleet, host_info.get("network"))
@@ -121,8 +130,9 @@ class ActionModule(CollectionActionBase):
         differing = [host for host, found in differences.items() if found]
         changes = f"{len(differing)} to change" if differing else "nothing to change"
         verdict = f"{count_hosts(len(hosts))}, {changes if arguments['plan'] else 'no errors'}"
-        selected = selected_hosts(differences, fleet)
-        found = {"absent": absent, "left_out": left_out, "selected": selected}
+        selected = selected_hosts(differences, fleet, stops)
+        at_once = batch_size(fleet, host_infos.get(fleet["broker"]["host"]))
+        found = {"absent": absent, "left_out": left_out, "selected": selected, "stops": stops, "agents_at_once": at_once}
         return {**found, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):

@@ -67,7 +67,9 @@ options:
     type: int
     default: 0
   rpc:
-    description: JSON-RPC methods of the release line. C(l2_tips) is called on a node, C(agent_status) on an agent.
+    description:
+      - JSON-RPC methods of the release line. C(l2_tips) and C(epoch_jobs) are called on a node, C(agent_status) on an
+        agent. An empty method is not called.
     type: dict
     default: {}
   rollup_slots:
@@ -165,6 +167,7 @@ host_info:
     engine:
       description:
         - C(serves) is whether the engine responds, C(error) why not. C(managed) is whether docker_engine manages it.
+          C(live_restore) is whether containers keep running while the engine restarts.
         - Its version and packages, data directories, configuration files, command without secrets, address pools, and
           what can make it unusable.
       type: dict

@@ -337,6 +337,7 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "selinux_enforcing": read_text(root / "sys/fs/selinux/enforce").strip() == "1",
         "systemd": (root / "run/systemd/system").is_dir(),
         "serves": bool(version),
+        "live_restore": bool(info.get("LiveRestoreEnabled")),
         "error": error,
         "version": version.get("Version", ""),
         "api": version.get("ApiVersion", ""),

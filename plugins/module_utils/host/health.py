@@ -291,6 +291,13 @@ def node_tips(result: Any) -> dict[str, Any]:
     }
 
 
+def epoch_jobs(result: Any) -> list[dict[str, Any]]:
+    """Return {epoch, state} of each epoch that a node works on, from its jobs. Others than jobs are omitted."""
+    jobs = result if isinstance(result, list) else []
+    found = [(inside(job, "epochNumber"), inside(job, "status")) for job in jobs if isinstance(job, dict)]
+    return [{"epoch": number(str(epoch)), "state": printable(str(state), 40)} for epoch, state in found]
+
+
 def network_name(env: dict[str, str], inspected: dict[str, Any]) -> str:
     """Return the name of a container's Aztec network, '' for none."""
     command = [str(word) for word in (inspected.get("Path"), *(inspected.get("Args") or [])) if word]
@@ -467,11 +474,14 @@ class Prober:
             found["broker_contact"] = dict(broker_contact(contact, log, port, env, self.now), host=broker)
 
     def probe_node(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
-        """Add the tips of the node and those of the L1."""
+        """Add the tips of the node and those of the L1, and the epochs that the node works on."""
         method = self.rpc.get("l2_tips")
         if found["status"]["code"] is not None and method:
             found["rpc"][method] = self.rpc_result(url, method)
         found["tips"] = node_tips(found["rpc"].get(method))
+        jobs = self.rpc.get("epoch_jobs")
+        asked = found["status"]["code"] is not None and jobs
+        found["epoch_jobs"] = epoch_jobs(self.rpc_result(url, jobs)) if asked else []
         found["synced"] = sync_progress(log)
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
         found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)

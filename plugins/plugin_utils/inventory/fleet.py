@@ -23,6 +23,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.address
     resolve_all,
     route_to_host,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
     BROKER,
@@ -204,6 +205,7 @@ def fleet(
                 "keep_existing": keep_existing,
             },
         },
+        "agents_at_once": str(hostvars[broker].get("aztec_agents_at_once", default_value("aztec_agents_at_once"))),
         "node": {"host": node, "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced},
         "agents": [host for host in members[AGENT] if host not in left_out],
         "prover_id": node_prover_id(hostvars[node]),

@@ -17,7 +17,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, parse_version
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES, parse_version
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of, is_numeric
 
 # The networks and domains of inventories/prod, which is an example.
@@ -240,6 +240,10 @@ _AMOUNT = _number(0, math.inf, "is not an amount of ETH", "set a number from 0, 
 _POLL_INTERVAL = _number(
     1, JOB_TIMEOUT_MS - 1, "is out of range", "set milliseconds below 30000, when the broker reassigns a job"
 )
+# Agents are asked every second.
+_DRAIN_TIMEOUT = _number(
+    1, math.inf, "is shorter than one look at the agent", "set seconds from 1, or aztec_drain: false to not wait"
+)
 _BUMP = _number(1, 1000, "is out of range", "set a whole number from 1 to 1000, or 0 for Aztec's own", zero=True)
 _RETRY_BUMP = _number(
     10, 1000, "is out of range", "set a whole number from 10 to 1000, or 0 for Aztec's own", zero=True
@@ -254,6 +258,25 @@ _FEE_CAP = _number(
 _MTU = _number(
     1280, 65535, "is not a valid MTU", "set a number from 1280 to 65535, or 0 for what fits the host", zero=True
 )
+
+
+def _agents_at_once(value: object) -> tuple | None:
+    if re.fullmatch(r"0*[1-9][0-9]{0,8}|0*(100|[1-9][0-9]?)%", str(value)) and not isinstance(value, bool):
+        return None
+    return f"{describe_value(value)} is not a batch of hosts", "set a number from 1, or a percentage from 1% to 100%"
+
+
+def component_list(value: object) -> list[str]:
+    """Return the components in a list or in text with commas, in the given order."""
+    found = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
+    return [name for name in (str(one).strip() for one in found) if name]
+
+
+def _components(value: object) -> tuple | None:
+    for name in component_list(value):
+        if name not in COMPONENTS:
+            return f"{describe_value(name)} is not a component", f"choose from {', '.join(COMPONENTS)}"
+    return None
 
 
 def _crs_source(value: object) -> tuple | None:
@@ -429,6 +452,11 @@ RANGES = {
         ),
     ),
     "poll_interval_ms": Range("from 1 to 29999", _POLL_INTERVAL, unit="milliseconds"),
+    "drain_timeout": Range("from 1", _DRAIN_TIMEOUT, unit="seconds"),
+    "agents_at_once": Range("a number from 1, or a percentage from C(1%) to C(100%)", _agents_at_once),
+    "aztec_components": Range(
+        "a list, or text with commas, of C(prover_node), C(prover_broker), C(prover_agent)", _components, empty=True
+    ),
     "timeout": Range("from 0", _FROM_ZERO, unit="seconds"),
     "memory_limit": Range("a size in C(k), C(m) or C(g), such as C(16g)", _SIZE, empty=True),
     "cpu_limit": Range("from 0.01, or 0 for none", _CPUS, unit="CPUs"),

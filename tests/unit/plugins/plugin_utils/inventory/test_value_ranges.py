@@ -47,6 +47,12 @@ VALUES = {
     "prover_agent_count": AUTO,
     "hardware_concurrency": AUTO,
     "poll_interval_ms": ([1, 29999], [0, 30000]),
+    "drain_timeout": ([1, "900"], [0, -1]),
+    "agents_at_once": (["25%", "1%", "100%", 1, "3", 400], [0, "0", "0%", "150%", "101%", -1, "half", "2.5", True]),
+    "aztec_components": (
+        ["", [], "prover_agent", ["prover_node", "prover_broker"], "prover_node, prover_agent"],
+        ["prover_agnet", ["prover_node", "agent"], {"prover_node": 1}],
+    ),
     "timeout": ([0, 600, "5"], [-1]),
     "memory_limit": (["", "16g", "500M", "512mb"], ["16", 16, "16 g", "0g", "1.5g", "16t"]),
     "cpu_limit": ([0, 0.0, 0.01, 3.5, "2", 64], [-1, 0.001, "two", "", True]),
