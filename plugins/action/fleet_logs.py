@@ -37,10 +37,7 @@ class ActionModule(CollectionActionBase):
         problem = lines_problem(arguments["lines"])
         if problem:
             raise AnsibleError(problem)
-        try:
-            components = chosen_components(to_builtin(arguments["components"]))
-        except ValueError as error:
-            raise AnsibleError(str(error)) from error
+        components = chosen_components(to_builtin(arguments["components"]))
         hosts = [host for host in task_vars["ansible_play_hosts_all"] if host in fleet["hosts"]]
         projects = {host: host_projects(host, fleet, components) for host in hosts}
         found = {"projects": {host: list(names) for host, names in projects.items()}, "lines": int(arguments["lines"])}

@@ -28,6 +28,10 @@ options:
         addition to the one in the directory of the project's containers.
     type: dict
     default: {}
+  data_directories:
+    description: Data directories of O(projects), by project, whose stores' schemas are returned.
+    type: dict
+    default: {}
   paths:
     description:
       - Paths whose disks are returned, in addition to those of the engine, containerd and packages.
@@ -186,8 +190,8 @@ host_info:
       type: dict
     automatic_updates:
       description:
-        - What C(unattended-upgrades) and C(needrestart) do on their own, as C(upgrades) and C(restarts). Null for a program
-          that is not installed.
+        - What C(unattended-upgrades) and C(needrestart) do on their own, as C(upgrades) and C(restarts). Null for a
+          program that is not installed.
       type: dict
     nft:
       description: C(installed) and C(version) of nftables.
@@ -214,11 +218,13 @@ host_info:
       description:
         - C(containers) of each project, each with C(service), C(name), C(id), C(image), C(image_id), C(image_digests),
           C(state), C(health), C(restarts), C(started_at), C(exit_code), C(oom_killed) and, with O(probe), the responses
-          to the queries. With O(log_lines), C(log) is its log, with C(lines), each a time in seconds since 1970 and a text,
-          and C(error), why the engine does not return it.
+          to the queries. With O(log_lines), C(log) is its log, with C(lines), each a time in seconds since 1970 and a
+          text, and C(error), why the engine does not return it.
         - C(inventories) are the names of the inventories that manage the project, by the first lines of its files.
         - C(compared) is what the plan compares with the project's desired state, with salted digests of the files
           instead of their content.
+        - C(data), for a project in O(data_directories), contains the C(path), the C(schemas) of the stores by their
+          names, and the C(recorded) schemas that each earlier version used.
         - C(busy_projects) are those that a job of M(aztec_ops.prover.compose_stack) is changing.
       type: dict
     directories:
@@ -271,6 +277,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_d
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine as docker
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import hardware, network
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.automatic_updates import automatic_update_facts
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.data_schemas import (
+    recorded_schemas,
+    store_schemas,
+)
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import Prober, last_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.image_registry import find_images
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.port_guard import guard_facts, nft_facts
@@ -440,6 +450,12 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             if name in info["projects"] and path:
                 compared = comparison(path, inspected_of.get(name, []))
                 info["projects"][name]["compared"] = compared
+        for name, path in params["data_directories"].items():
+            if name in info["projects"] and path:
+                own = str(params["project_directories"].get(name, ""))
+                recorded = recorded_schemas(root / own.lstrip("/")) if own else {}
+                found_schemas = store_schemas(root / str(path).lstrip("/"))
+                info["projects"][name]["data"] = {"path": path, "schemas": found_schemas, "recorded": recorded}
         for name, project in info["projects"].items():
             project["inventories"] = inventories(root, directories[name])
         info["connect"] = [connection.result() for connection in connections]
@@ -457,6 +473,7 @@ def main() -> None:
             "images": {"type": "list", "elements": "str", "default": []},
             "projects": {"type": "list", "elements": "str", "default": []},
             "project_directories": {"type": "dict", "default": {}},
+            "data_directories": {"type": "dict", "default": {}},
             "paths": {"type": "list", "elements": "str", "default": ["/"]},
             "list_directories": {"type": "list", "elements": "str", "default": []},
             "connect": {

@@ -1,6 +1,6 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Programs of Debian and Ubuntu that update packages or restart services on their own: unattended-upgrades, needrestart.
+"""Programs that update packages or restart services on their own: unattended-upgrades and needrestart.
 
 Functions take texts or the root of a file system, so that tests can use recorded samples.
 """
@@ -35,8 +35,8 @@ def apt_settings(dump: str) -> dict[str, list[str]]:
 def upgrade_facts(dump: str) -> dict[str, Any]:
     """Return what unattended-upgrades does, by apt's settings.
 
-    enabled: whether it runs on its own. origins: from where it takes packages. blocked: regular expressions of the names
-    of the packages that it leaves alone.
+    enabled: whether it runs on its own. origins: from where it takes packages. blocked: regular expressions of the
+    names of the packages that it leaves alone.
     """
     settings = apt_settings(dump)
     period = settings.get("apt::periodic::unattended-upgrade", ["0"])[-1]
@@ -51,8 +51,8 @@ def upgrade_facts(dump: str) -> dict[str, Any]:
 def restart_facts(texts: list[str]) -> dict[str, Any]:
     """Return what needrestart does, by its configuration files in the order in which they apply.
 
-    mode: l (only list), i (ask), a (restart), or empty for the default of the distribution. kept: regular expressions of
-    the services that it does not restart.
+    mode: l (only list), i (ask), a (restart), or empty for the default of the distribution. kept: regular expressions
+    of the services that it does not restart.
     """
     text = "\n".join(line for one in texts for line in one.splitlines() if not line.lstrip().startswith("#"))
     modes = _RESTART_MODE.findall(text)

@@ -481,7 +481,9 @@ class Prober:
         found["tips"] = node_tips(found["rpc"].get(method))
         jobs = self.rpc.get("epoch_jobs")
         asked = found["status"]["code"] is not None and jobs
-        found["epoch_jobs"] = epoch_jobs(self.rpc_result(url, jobs)) if asked else []
+        result = self.rpc_result(url, jobs) if asked else None
+        if isinstance(result, list):
+            found["epoch_jobs"] = epoch_jobs(result)
         found["synced"] = sync_progress(log)
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
         found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import component_list
 
 # The module host_info has the same limit.
 MOST_LINES = 10000
@@ -24,13 +25,8 @@ def lines_problem(lines: object) -> str | None:
 
 
 def chosen_components(value: object) -> list[str]:
-    """Return the components in a list or in text with commas, all if it is empty. Raise ValueError for another name."""
-    names = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
-    chosen = [str(name).strip() for name in names if str(name).strip()]
-    for name in chosen:
-        if name not in COMPONENTS:
-            known = ", ".join(COMPONENTS)
-            raise ValueError(f"aztec_components: {printable(name, 40)} is not a component: choose from {known}")
+    """Return the components that aztec_components names, all if it is empty. validate_inventory has checked the names."""
+    chosen = component_list(value)
     return [name for name in COMPONENTS if not chosen or name in chosen]
 
 

@@ -59,7 +59,7 @@ def test_enabled(dump: str, enabled: bool) -> None:
         (["#$nrconf{restart} = 'i';\n"], {"mode": "", "kept": []}),
         (["$nrconf{restart} = 'a';\n", "$nrconf{restart} = 'l';\n"], {"mode": "l", "kept": []}),
         (
-            ["$nrconf{override_rc} = {\n    # DBus\n    qr(^dbus) => 0,\n    qr(^getty@.+\\.service) => 0,\n    qr(^x) => 1,\n};"],
+            ["$nrconf{override_rc} = {\n # DBus\n qr(^dbus) => 0,\n qr(^getty@.+\\.service) => 0,\n qr(^x) => 1,\n};"],
             {"mode": "", "kept": ["^dbus", "^getty@.+\\.service"]},
         ),
         (

@@ -7,7 +7,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.automatic_updates import restart_facts, upgrade_facts
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.automatic_updates import (
+    restart_facts,
+    upgrade_facts,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.automatic_update_checks import (
     automatic_update_problems,
 )
@@ -15,6 +18,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.automat
 OF_DOCKER = {"docker-ce": "5:28", "containerd.io": "1.7"}
 OF_DISTRIBUTION = {"docker.io": "26", "containerd": "1.7"}
 SECURITY, FROM_DOCKER = "${distro_id}:${distro_codename}-security", "Docker:${distro_codename}"
+
+UPDATES_DOCKER = (
+    "unattended-upgrades may update docker-ce and containerd.io, which restarts Docker in the middle of a proof"
+)
+RESTARTS_BOTH = (
+    "needrestart may restart docker.service and containerd.service after an update, in the middle of a proof"
+)
 
 
 def upgrades(*origins: str, enabled: bool = True, blocked: tuple = ()) -> dict:
@@ -39,12 +49,12 @@ def problems(packages: dict, found: dict | None) -> list:
         pytest.param(OF_DOCKER, upgrades(SECURITY, FROM_DOCKER, enabled=False), [], id="turned off"),
         pytest.param(
             OF_DOCKER, upgrades(SECURITY, FROM_DOCKER),
-            ["unattended-upgrades may update docker-ce and containerd.io, which restarts Docker in the middle of a proof"],
+            [UPDATES_DOCKER],
             id="Docker's origin",
         ),
         pytest.param(
             OF_DOCKER, upgrades("origin=*"),
-            ["unattended-upgrades may update docker-ce and containerd.io, which restarts Docker in the middle of a proof"],
+            [UPDATES_DOCKER],
             id="any origin",
         ),
         pytest.param(
@@ -60,7 +70,7 @@ def problems(packages: dict, found: dict | None) -> list:
         ),
         pytest.param(
             {}, restarts(),
-            ["needrestart may restart docker.service and containerd.service after an update, in the middle of a proof"],
+            [RESTARTS_BOTH],
             id="needrestart",
         ),
         pytest.param({}, restarts("l"), [], id="needrestart only lists"),
