@@ -15,7 +15,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 
-# The group with the hosts whose broker or node changes its version, and the one with the hosts whose agents stop for it.
+# The group of the hosts whose broker or node changes its version, and that of the hosts whose agents stop for it.
 UPGRADE_GROUP = "aztec_plan_upgrade"
 UPGRADE_AGENTS_GROUP = "aztec_plan_upgrade_agents"
 
@@ -93,7 +93,8 @@ def downgrade_problems(
         yield Problem(host, "aztec_version", wrong, f"{back}, restore a backup of {path}, or {empty}", fleet=True)
     elif not allowed:
         wrong = f"{path} was opened by {opened}, but aztec_version is the older {own}"
-        yield Problem(host, "aztec_version", wrong, f"{back}, or add -e aztec_allow_downgrade=true to go back", fleet=True)
+        remedy = f"{back}, or add -e aztec_allow_downgrade=true to go back"
+        yield Problem(host, "aztec_version", wrong, remedy, fleet=True)
     elif known is None:
         wrong = f"{own} has not run here before: what it cannot read in {path}, it deletes and synchronizes again"
         yield Problem(host, "aztec_version", wrong, f"continue if this is acceptable, otherwise {back}", "warning")

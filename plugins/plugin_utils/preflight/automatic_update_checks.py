@@ -48,7 +48,8 @@ def automatic_update_problems(host: str, host_info: Mapping) -> Iterator[Problem
         names = updated_packages(engine["packages"], upgrades)
         if names:
             lines = " ".join(f'"{name}$";' for name in names)
-            wrong = f"unattended-upgrades may update {' and '.join(names)}, which restarts Docker in the middle of a proof"
+            wrong = f"unattended-upgrades may update {' and '.join(names)}, "
+            wrong += "which restarts Docker in the middle of a proof"
             remedy = f"write Unattended-Upgrade::Package-Blacklist {{ {lines} }}; to {BLOCKED_FILE} on the host"
             yield Problem(host, "container engine", wrong, remedy, "warning")
     # Without an engine, the run installs one under these names.

@@ -25,7 +25,7 @@ def lines_problem(lines: object) -> str | None:
 
 
 def chosen_components(value: object) -> list[str]:
-    """Return the components that aztec_components names, all if it is empty. validate_inventory has checked the names."""
+    """Return the components of aztec_components, which validate_inventory has checked, all if it is empty."""
     chosen = component_list(value)
     return [name for name in COMPONENTS if not chosen or name in chosen]
 
