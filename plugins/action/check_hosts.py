@@ -161,13 +161,13 @@ class ActionModule(CollectionActionBase):
         selected = selected_hosts(differences, fleet, without_upgraded_agents(stops, upgrade))
         selected = [{**one, "groups": [*one["groups"], *upgrade.get(one["host"], [])]} for one in selected]
         at_once = batch_size(fleet, host_infos.get(fleet["broker"]["host"]))
-        found = {"absent": absent, "left_out": left_out, "selected": selected, "stops": stops}
-        found["agents_at_once"] = at_once
         records = {
             host: schema_records(changed[host], host_infos[host], instance, fleet["hosts"][host]["project_directories"])
             for host in upgrade
         }
-        return {**found, "differing": differing, "verdict": verdict, "records": records}
+        found = {"absent": absent, "left_out": left_out, "selected": selected}
+        found.update(stops=stops, agents_at_once=at_once, records=records)
+        return {**found, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):
         """Display the tables, each (rows, heads), that have rows."""

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import math
+import socket
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client import (
     ApiClient,
@@ -58,8 +60,18 @@ def query_work(url: str, methods: list[str], seconds: float) -> list[Work | None
         for method in methods:
             try:
                 found.append(parse_work(client.rpc(method)))
-            except RequestError as wrong:
-                found.append(Work() if wrong.kind == "connect" else None)
-            except ErrorResponse:
-                found.append(None)
+            except (RequestError, ErrorResponse):
+                found.append(Work() if _refuses(url, seconds) else None)
     return found
+
+
+def _refuses(url: str, seconds: float) -> bool:
+    """Return whether nothing listens on the port of a URL."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), seconds).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -428,7 +428,7 @@ class ComposeProject:
     def apply(self) -> dict:
         """Bring the project to the desired state and return the result."""
         desired = self.desired
-        if desired.state == "absent" and not os.path.isdir(self.storage.own):
+        if desired.state in ("absent", *RUN_STATES) and not os.path.isdir(self.storage.own):
             seen = self.inspect()
             if not seen["actions"]:
                 return self.result(seen)

@@ -128,7 +128,7 @@ _FOUR = Release(
     },
     environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
     # Agents' methods have the same names in every line (5 and 6: from source code, not run).
-    # The node's epoch jobs: 4 serves them at the RPC port (4.1.2, run), 5 and 6 only at the admin port, which needs a key.
+    # 4 serves the node's epoch jobs at the RPC port (4.1.2, run), 5 and 6 only at the admin port, which needs a key.
     rpc={"agent_status": "agent_getStatus", "l2_tips": "node_getL2Tips", "epoch_jobs": "prover_getJobs"},
     networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
     numbered_devnets_since=(4, 2),

@@ -17,8 +17,11 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 
 PLAN_HEADS = ("HOST", "PART", "CHANGE")
 # The parts of a host, in the order in which they are applied, and how the plan names them.
-GUARD, ENGINE, IMAGES = "guard", "engine", "images"
-PARTS = {GUARD: "port guard", ENGINE: "Docker", IMAGES: "images", BROKER: "broker", AGENT: "agent", NODE: "node"}
+HOST, GUARD, ENGINE, IMAGES = "host", "guard", "engine", "images"
+PARTS = {
+    **{HOST: "host", GUARD: "port guard", ENGINE: "Docker", IMAGES: "images"},
+    **{BROKER: "broker", AGENT: "agent", NODE: "node"},
+}
 # The groups of the hosts that the plays of site.yml work on, and the parts that put a host in it.
 GROUPS = {
     "aztec_plan_prepare": (GUARD, ENGINE, IMAGES),

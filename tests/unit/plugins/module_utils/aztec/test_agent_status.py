@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import math
+import socket
+import struct
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -93,3 +95,20 @@ def test_query_work_of_a_process_that_does_not_respond():
     """It accepts the connection, and computes."""
     with HTTPServer(("127.0.0.1", 0), Server) as server:
         assert query_work(f"http://127.0.0.1:{server.server_port}/", ["agent_getStatus"], 0.2) == [None]
+
+
+def test_query_work_of_a_process_that_resets_connections():
+    """It listens, so that it may have a job."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=reset_two, args=(server,))
+        thread.start()
+        assert query_work(f"http://127.0.0.1:{server.getsockname()[1]}/", ["agent_getStatus"], 2) == [None]
+        thread.join()
+
+
+def reset_two(server: socket.socket) -> None:
+    """Reset the connection of the query, and accept the next one."""
+    for _number in range(2):
+        connection, _peer = server.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
