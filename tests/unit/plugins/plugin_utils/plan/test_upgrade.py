@@ -57,7 +57,7 @@ def project(
         pytest.param(project(), "", id="new"),
         pytest.param(project(container("4.1.2"), good="4.1.2"), "4.1.2", id="running"),
         pytest.param(project(good="4.1.2"), "4.1.2", id="containers were removed"),
-        pytest.param(project(container("4.1.3", "exited"), good="4.1.2"), "4.1.3", id="the new one did not become good"),
+        pytest.param(project(container("4.1.3", "exited"), good="4.1.2"), "4.1.3", id="the new one failed"),
         pytest.param(project(container("latest")), "", id="not a version"),
     ],
 )
@@ -109,6 +109,7 @@ UNKNOWN = "4.1.2 has not run here before: what it cannot read in /data, it delet
     ],
 )
 def test_downgrades(own: str, schemas: dict, recorded: dict, allowed: bool, level: str, wrong: str) -> None:
+    """allowed: aztec_allow_downgrade."""
     found = project(container("4.1.3"), good="4.1.3", schemas=schemas, recorded=recorded)
     problems = list(up.downgrade_problems("node-1", NODE, f"aztec:{own}", found, allowed))
     assert [(one.level, one.wrong) for one in problems] == ([(level, wrong)] if wrong else [])

@@ -40,6 +40,6 @@ def test_is_stale(owner: Owner | None, controller: str, now: int, alive: bool, s
 
 def test_conflict() -> None:
     assert conflict("node-1", "/run/aztec-prover-node.upgrade", OTHER) == (
-        "another run changes the fleet to 4.1.3 (process 4711 on ctrl-1): wait for its end, or, if it has ended, delete "
-        "/run/aztec-prover-node.upgrade on node-1, which applies until 03:47 UTC"
+        "another run changes the fleet to 4.1.3 (process 4711 on ctrl-1): wait for its end, or, if it has ended, "
+        "delete /run/aztec-prover-node.upgrade on node-1, which applies until 03:47 UTC"
     )
