@@ -31,8 +31,8 @@ def task_of(path: str, name: str) -> dict[str, Any]:
         ({"aztec_next_version": "5.0.1"}, "aztecprotocol/aztec:5.0.1"),
         ({"aztec_next_version": "6.0.1"}, "azteclabs/aztec:6.0.1"),
         (
-            {"aztec_next_version": "5.0.1", "aztec_next_image_digest": DIGEST, "aztec_image": "registry.lan:5000/aztec"},
-            f"registry.lan:5000/aztec:5.0.1@{DIGEST}",
+            {"aztec_next_version": "5.0.1", "aztec_next_image_digest": DIGEST, "aztec_image": "registry.lan/aztec"},
+            f"registry.lan/aztec:5.0.1@{DIGEST}",
         ),
     ],
 )

@@ -10,6 +10,7 @@ from tests.remedies.tables.l1 import L1
 from tests.remedies.tables.networks import NETWORKS
 from tests.remedies.tables.others import OTHERS
 from tests.remedies.tables.running import RUNNING
+from tests.remedies.tables.upgrades import UPGRADES
 
 TABLES = {
     "hosts": HOSTS,
@@ -20,4 +21,5 @@ TABLES = {
     "running": RUNNING,
     "others": OTHERS,
     "fleets": FLEETS,
+    "upgrades": UPGRADES,
 }
