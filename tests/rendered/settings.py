@@ -81,7 +81,7 @@ def arguments_of(role: str) -> tuple[dict[str, Any], dict[str, Any]]:
     for task in tasks_of(role, "validate_inventory.yml" if role == "preflight" else "main.yml"):
         if task["module"].endswith("include_role"):
             # The arguments for another role of the collection are variables. The name of that role is not a setting.
-            if task["arguments"]["name"].endswith(".port_guard"):
+            if task["arguments"].get("name", "").endswith(".port_guard"):
                 handed = {name for name in task["vars"] if name.startswith("port_guard_")}
                 arguments[task["name"]] = {name: task["vars"][name] for name in sorted(handed)}
                 scope.update({name: task["vars"][name] for name in task["vars"].keys() - handed})

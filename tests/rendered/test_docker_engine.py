@@ -66,3 +66,40 @@ def test_services_to_restart(tmp_path: Path) -> None:
     play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "vars": variables, "tasks": tasks}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
     ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local")
+
+
+# (facts about the engine, options of daemon.json, whether running containers stop with it)
+STOPS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "live-restore before and after": ({"daemon_json_loaded": OTHER, "live_restore": True}, {}, False),
+    "live-restore only after the restart": ({"daemon_json_loaded": OTHER, "live_restore": False}, {}, True),
+    "live-restore only before it": ({"daemon_json_loaded": OTHER, "live_restore": True}, {"live-restore": False}, True),
+    "no restart": ({"live_restore": False}, {}, False),
+    "no engine": ({"serves": False, "source": "none", "daemon_json": "", "live_restore": False}, {}, False),
+}
+
+
+def test_containers_that_stop_with_the_engine(tmp_path: Path) -> None:
+    host_info = FACTS["preflight_host_info"]
+    settings = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "100m"}}
+    daemon_json = digest(json.dumps(settings, indent=4, sort_keys=True) + "\n")
+    loaded = {
+        "managed": True, "serves": True, "source": "docker-ce", "compose": "2.40.0", "version": "28.5.2", "rules": True,
+        "daemon_json": daemon_json, "daemon_json_loaded": daemon_json, "containerd_conf": digest(DROPIN),
+        "containerd_environment": RUNS,
+    }  # fmt: skip
+    tasks = [
+        {
+            "name": name,
+            "ansible.builtin.assert": {"that": f"__docker_engine_stops_containers == {stops}", "quiet": True},
+            "vars": {
+                "preflight_host_info": {**host_info, "engine": {**host_info["engine"], **loaded, **engine}},
+                "docker_engine_daemon_options": options,
+            },
+        }
+        for name, (engine, options, stops) in STOPS.items()
+    ]
+    files = [str(ROLE / folder / "main.yml") for folder in ("defaults", "vars")]
+    variables = {"preflight_fleet": {"hosts": {"localhost": {}}}}
+    play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "vars": variables, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local")

@@ -21,8 +21,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
     range_of,
     range_problem,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan import upgrade
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import GROUPS, STATUS_GROUP
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan import operations, upgrade
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
+    ENGINE_GROUP,
+    GROUPS,
+    REPLACE_GROUP,
+    STATUS_GROUP,
+)
 
 ROOT = Path(__file__).parents[2]
 SPECS = read_specs(ROLES)
@@ -182,7 +187,10 @@ def test_what_is_read_or_set_is_declared(role: str) -> None:
 
 
 # Names of Docker and nftables objects, and of groups of site.yml, with the prefix of variables.
-NO_VARIABLES = {"aztec_prover", *GROUPS, STATUS_GROUP}
+NO_VARIABLES = {
+    *("aztec_prover", STATUS_GROUP, REPLACE_GROUP, ENGINE_GROUP, operations.REBOOT_GROUP),
+    *(*GROUPS, *operations.GROUPS.values(), operations.REBOOT_AGENTS_GROUP),
+}
 
 
 def test_what_plugins_read_is_declared() -> None:

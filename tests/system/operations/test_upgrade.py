@@ -166,9 +166,9 @@ def test_upgrade_and_rollback(fleet: Fleet, next_version: str) -> None:
         assert {now, next_version} <= set(images)
     assert versions(fleet) == {now}
 
-    refused("-e", upgrade, "--limit", NODE, line="--limit excludes agent-1, agent-2: run upgrade.yml without --limit")
+    refused("-e", upgrade, "--limit", NODE, line="--limit excludes agent-1, agent-2: run upgrade.yml without")
     with stopped_registry(fleet):
-        change(fleet, "upgrade without registry", next_version, lambda: playbook("playbooks/upgrade.yml", "-e", upgrade))
+        change(fleet, "upgrade, no registry", next_version, lambda: playbook("playbooks/upgrade.yml", "-e", upgrade))
     recorded = json.loads(fleet.execute(NODE, ["cat", SCHEMAS]).out)
     assert recorded[now]["archiver"] >= 1
     assert fleet.execute(NODE, ["test", "-L", MARK], check=False).code != 0
