@@ -57,5 +57,5 @@ class ActionModule(CollectionActionBase):
                 shown += isinstance(found, dict)
                 for block in log_blocks(host, found, names):
                     self._display.display("\n" + "\n".join(block))
-        asked = sum(map(bool, projects.values()))
-        return f"logs of {count_hosts(shown)}" + (f", {asked - shown} not read" if shown < asked else "")
+        chosen = sum(map(bool, projects.values()))
+        return f"logs of {count_hosts(shown)}" + (f", {chosen - shown} not read" if shown < chosen else "")

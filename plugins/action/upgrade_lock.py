@@ -35,7 +35,7 @@ def lives(process: int) -> bool:
 
 
 class ActionModule(PipelinedActionBase):
-    """Take the mark, or release it."""
+    """Create the mark of this run, or remove it."""
 
     argument_spec = {
         "path": {"type": "path", "required": True},
@@ -45,7 +45,7 @@ class ActionModule(PipelinedActionBase):
     }
 
     def execute(self, arguments: dict, task_vars: dict) -> dict:
-        """Take or release the mark. Fail with one line if another run has it."""
+        """Create or remove the mark. Fail with one line if another run has it."""
         path = arguments["path"]
         controller = "".join((platform.node() or "controller").split())
         # The action runs in a process of its own, which ansible-playbook has started.

@@ -18,7 +18,7 @@ POLL_LONGEST = 15.0
 
 
 class ActionModule(PipelinedActionBase):
-    """Wait for the epochs of the first look, and show for which. The wait is bounded."""
+    """Wait for the epochs that are in work at the start, and show for which. The wait is bounded."""
 
     argument_spec = {
         "project": {"type": "str", "required": True},

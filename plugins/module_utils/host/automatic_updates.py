@@ -36,7 +36,7 @@ def upgrade_facts(dump: str) -> dict[str, Any]:
     """Return what unattended-upgrades does, by apt's settings.
 
     enabled: whether it runs on its own. origins: from where it takes packages. blocked: regular expressions of the
-    names of the packages that it leaves alone.
+    names of the packages that it does not update.
     """
     settings = apt_settings(dump)
     period = settings.get("apt::periodic::unattended-upgrade", ["0"])[-1]
@@ -51,7 +51,7 @@ def upgrade_facts(dump: str) -> dict[str, Any]:
 def restart_facts(texts: list[str]) -> dict[str, Any]:
     """Return what needrestart does, by its configuration files in the order in which they apply.
 
-    mode: l (only list), i (ask), a (restart), or empty for the default of the distribution. kept: regular expressions
+    mode: l (only list), i (interactive), a (restart), or empty for the default of the distribution. kept: regular expressions
     of the services that it does not restart.
     """
     text = "\n".join(line for one in texts for line in one.splitlines() if not line.lstrip().startswith("#"))

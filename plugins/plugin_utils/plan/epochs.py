@@ -20,7 +20,7 @@ def epochs_in_work(host_info: Mapping, project: str) -> dict[int, str] | None:
 
 
 def awaited(first: Mapping[int, str], now: Mapping[int, str]) -> dict[int, str]:
-    """Return the epochs of the first look that are still in work. Those that began later are not waited for."""
+    """Return the epochs that were in work at the start and still are. Those that began later are not waited for."""
     return {epoch: state for epoch, state in now.items() if epoch in first}
 
 

@@ -74,8 +74,7 @@ def downgrade_problems(
 ) -> Iterator[Problem]:
     """Yield the problem of a version that is older than the one that has opened the data directory.
 
-    project: the component's project in the host info. allowed: whether the operator has asked for it
-    (aztec_allow_downgrade).
+    project: the component's project in the host info. allowed: the value of aztec_allow_downgrade.
     """
     data, own, opened = project.get("data") or {}, image_version(image), opened_version(project)
     if not data.get("schemas") or not own or not opened or version_key(own) >= version_key(opened):
@@ -96,7 +95,7 @@ def downgrade_problems(
         remedy = f"{back}, or add -e aztec_allow_downgrade=true to go back"
         yield Problem(host, "aztec_version", wrong, remedy, fleet=True)
     elif known is None:
-        wrong = f"{own} has not run here before: what it cannot read in {path}, it deletes and synchronizes again"
+        wrong = f"it is the first run of {own} here: what it cannot read in {path}, it deletes and synchronizes again"
         yield Problem(host, "aztec_version", wrong, f"continue if this is acceptable, otherwise {back}", "warning")
 
 

@@ -73,7 +73,7 @@ UPGRADES = cases(
         version("4.1.3"),
         version("2.1.11", {}),
     ),
-    ("4.1.2 has not run here before", version("4.1.2", allowed=True), version("4.1.3")),
+    ("it is the first run of 4.1.2 here", version("4.1.2", allowed=True), version("4.1.3")),
     ("the node changes its version, but the broker is not", limit("node-1"), limit("node-1", "broker-1")),
     (
         "unattended-upgrades may update docker-ce and containerd.io",

@@ -173,7 +173,7 @@ def test_upgrade_and_rollback(fleet: Fleet, next_version: str) -> None:
     assert recorded[now]["archiver"] >= 1
     assert fleet.execute(NODE, ["test", "-L", MARK], check=False).code != 0
 
-    # The way back: not without being asked for, and not over data that the other version has changed.
+    # The way back: not without the option, and not over data that the other version has changed.
     refused("-e", back, line=f"aztec_version is the older {now}")
     older = {**recorded, now: {**recorded[now], "archiver": recorded[now]["archiver"] - 1}}
     write(fleet, SCHEMAS, json.dumps(older))

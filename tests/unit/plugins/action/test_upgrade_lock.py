@@ -27,7 +27,7 @@ def run(module_name: str, module_args: dict, task_vars: dict) -> dict:
 
 
 def lock(path: Path, state: str = "taken", controller: str = "ctrl-1", process: int = 0, execute=run) -> dict:
-    """Take or release the mark as a run of a controller does."""
+    """Create or remove the mark as a run of a controller does."""
     made = upgrade_lock.ActionModule.__new__(upgrade_lock.ActionModule)
     made._execute_module = execute
     arguments = {"path": str(path), "version": "4.1.3", "seconds": 600, "state": state}

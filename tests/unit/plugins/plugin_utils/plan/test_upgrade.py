@@ -85,7 +85,7 @@ def test_changed_components(containers: list, changed: list) -> None:
 STORES = {"archiver": 5, "world_state": 2}
 REFUSED = "/data was opened by 4.1.3, but aztec_version is the older 4.1.2"
 CHANGED = "4.1.3 has changed archiver in /data, which 4.1.2 would delete and synchronize again"
-UNKNOWN = "4.1.2 has not run here before: what it cannot read in /data, it deletes and synchronizes again"
+UNKNOWN = "it is the first run of 4.1.2 here: what it cannot read in /data, it deletes and synchronizes again"
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ UNKNOWN = "4.1.2 has not run here before: what it cannot read in /data, it delet
         pytest.param("4.1.3", STORES, {}, False, "", "", id="the same version"),
         pytest.param("4.1.4", STORES, {}, False, "", "", id="a newer version"),
         pytest.param("4.1.2", {}, {}, False, "", "", id="an empty directory"),
-        pytest.param("4.1.2", STORES, {"4.1.2": STORES}, False, "error", REFUSED, id="not asked for"),
+        pytest.param("4.1.2", STORES, {"4.1.2": STORES}, False, "error", REFUSED, id="not allowed"),
         pytest.param("4.1.2", STORES, {"4.1.2": STORES}, True, "", "", id="equal schemas"),
         pytest.param("4.1.2", {**STORES, "p2p": 1}, {"4.1.2": STORES}, True, "", "", id="a new store"),
         pytest.param("4.1.2", STORES, {"4.1.2": {"archiver": 4}}, True, "error", CHANGED, id="a changed schema"),
-        pytest.param("4.1.2", STORES, {"4.1.2": {"archiver": 4}}, False, "error", CHANGED, id="changed, not asked for"),
+        pytest.param("4.1.2", STORES, {"4.1.2": {"archiver": 4}}, False, "error", CHANGED, id="changed, not allowed"),
         pytest.param("4.1.2", STORES, {"4.1.2": {"archiver": 6}}, True, "", "", id="an older schema, from a backup"),
         pytest.param("4.1.2", STORES, {}, True, "warning", UNKNOWN, id="a version that never ran"),
-        pytest.param("4.1.2", STORES, {}, False, "error", REFUSED, id="never ran, not asked for"),
+        pytest.param("4.1.2", STORES, {}, False, "error", REFUSED, id="never ran, not allowed"),
         pytest.param(
             "2.1.11", STORES, {"2.1.11": STORES}, True, "error",
             "/data was opened by 4.1.3, which is of another release line than 2.1.11", id="another line",
