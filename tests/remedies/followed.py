@@ -163,4 +163,6 @@ LEADS_ON = (
     "Its files were not changed: see its log",
     "the container engine stopped responding",
     "(broker or node) failed, see above; no container was restarted: fix it and run again",
+    "The broker was not deployed, see above: correct the error and run again",
+    "The broker did not start with the new version, see above",
 )
