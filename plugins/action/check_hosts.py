@@ -13,7 +13,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_va
     to_builtin,
     unused_variables,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
     Problem,
@@ -28,6 +28,15 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences 
     batch_size,
     plan_text,
     selected_hosts,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.upgrade import (
+    UPGRADE_AGENTS_GROUP,
+    changed_components,
+    downgrade_problems,
+    project_of,
+    schema_records,
+    split_problems,
+    upgrade_groups,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import HARDWARE_HEADS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import check_hosts
@@ -59,6 +68,16 @@ IMAGE_SETTINGS = tuple(
 )
 
 
+def without_upgraded_agents(stops: dict, upgrade: dict) -> dict:
+    """Return `stops` without the agents that an upgrade stops at once, so that they are not replaced in batches."""
+    return {
+        host: {**stop, "components": [one for one in stop.get("components", []) if one != AGENT]}
+        if UPGRADE_AGENTS_GROUP in upgrade.get(host, ())
+        else stop
+        for host, stop in stops.items()
+    }
+
+
 class ActionModule(CollectionActionBase):
     """Run once for all hosts. Display hardware and problems as tables, and fail with one line if there is an error."""
 
@@ -72,7 +91,8 @@ class ActionModule(CollectionActionBase):
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
         host_infos, settings, engines, image_settings, differences, stops = {}, {}, {}, set(), {}, {}
-        problems, clients, publishers, networks = [], [], [], []
+        problems, clients, publishers, networks, changed = [], [], [], [], {}
+        instance = fleet.get("instance", "")
         for host in task_vars["ansible_play_hosts_all"]:
             here = fleet["hosts"].get(host)
             if here is None:
@@ -91,6 +111,11 @@ class ActionModule(CollectionActionBase):
             differences[host] = gathered.get("differences", {})
             stops[host] = gathered.get("stops", {})
             problems += [Problem(host, one, *text.split(": ", 1)) for one, text in gathered.get("problems", [])]
+            images = gathered.get("component_images", {})
+            changed[host] = changed_components(images, host_info, instance)
+            allowed = as_bool(values.get("aztec_allow_downgrade")) is True
+            for one, image in images.items():
+                problems += downgrade_problems(host, one, image, project_of(host_info, one, instance), allowed)
             problems += [Problem(host, one, *STOPPED, level="note") for one in gathered.get("stopped", [])]
             starts = NODE in here["components"] and will_start_node(host_info, values)
             l1_result = check_l1(host, values, fleet, host_info.get("l1"), starts)
@@ -101,6 +126,7 @@ class ActionModule(CollectionActionBase):
             networks += rows
 
         checked = check_hosts(host_infos, fleet, settings, engines)
+        problems += split_problems(changed, host_infos, fleet)
         problems = [*checked.problems, *problems, *registry_problems(host_infos, fleet, image_settings)]
         components = {host: fleet["hosts"][host]["components"] for host, host_info in host_infos.items() if host_info}
         agents = [host for host, names in components.items() if AGENT in names]
@@ -130,10 +156,17 @@ class ActionModule(CollectionActionBase):
         differing = [host for host, found in differences.items() if found]
         changes = f"{len(differing)} to change" if differing else "nothing to change"
         verdict = f"{count_hosts(len(hosts))}, {changes if arguments['plan'] else 'no errors'}"
-        selected = selected_hosts(differences, fleet, stops)
+        changed = {host: found for host, found in changed.items() if host not in absent}
+        upgrade = upgrade_groups(changed, fleet)
+        selected = selected_hosts(differences, fleet, without_upgraded_agents(stops, upgrade))
+        selected = [{**one, "groups": [*one["groups"], *upgrade.get(one["host"], [])]} for one in selected]
         at_once = batch_size(fleet, host_infos.get(fleet["broker"]["host"]))
+        records = {
+            host: schema_records(changed[host], host_infos[host], instance, fleet["hosts"][host]["project_directories"])
+            for host in upgrade
+        }
         found = {"absent": absent, "left_out": left_out, "selected": selected}
-        found.update(stops=stops, agents_at_once=at_once)
+        found.update(stops=stops, agents_at_once=at_once, records=records)
         return {**found, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):

@@ -66,4 +66,5 @@ class ActionModule(HostInfoAction):
             "problems": problems,
             "stopped": stopped,
             "stops": {"components": stops, "engine": engine_stops},
+            "component_images": {component: value(f"__{component}_image") for component in components},
         }

@@ -47,6 +47,12 @@ FOLLOWED = [
     ("the vault passwords do not match", f"{_KEYS}::test_secrets_that_are_typed"),
     ("the prompt was interrupted: run the command again", f"{_KEYS}::test_secrets_that_are_typed"),
     ("still contains the secret in plain text", f"{_KEYS}::test_imports"),
+    # upgrades and logs
+    ("another run changes the fleet", "tests/unit/plugins/action/test_upgrade_lock.py::test_the_second_of_two_stops"),
+    ("another run began an upgrade", "tests/unit/plugins/action/test_upgrade_lock.py::test_two_at_the_same_moment"),
+    ("--limit excludes {}: run upgrade.yml", "tests/system/operations/test_upgrade.py::test_upgrade_and_rollback"),
+    ("aztec_next_version is not set", "tests/bad_input/test_versions.py::test_logs_of_hosts_that_are_unreachable"),
+    ("no host of this run has {}", "tests/bad_input/test_versions.py::test_logs_of_hosts_that_are_unreachable"),
     # where secrets come from
     (
         "cannot be decrypted: pass its vault password",
@@ -163,4 +169,6 @@ LEADS_ON = (
     "Its files were not changed: see its log",
     "the container engine stopped responding",
     "(broker or node) failed, see above; no container was restarted: fix it and run again",
+    "The broker was not deployed, see above: correct the error and run again",
+    "The broker did not start with the new version, see above",
 )

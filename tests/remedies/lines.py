@@ -99,6 +99,14 @@ NO_LINES = {
     "{}: the state of its job stays on the host until a later run removes it: {}": _NOTE,
     "{}: no progress for now: {}": _NOTE,
     "{}: {}; {} s left": _NOTE,
+    "{} {} failed on the host: {}": _OTHERS,
+    "{}: the node of this release does not report its epochs, so the run does not wait": _NOTE,
+    "{}: the node does not report its epochs now, so the run does not wait": _NOTE,
+    "{}: waiting for the end of {}, for {} s at most": _NOTE,
+    "{}: {} did not end within {} s, and is interrupted": _NOTE,
+    "{}: was left out of this run: {}: correct it, then run again": _WHOLE,
+    "{}: failed earlier in this run: see the error above, then run again": _WHOLE,
+    "{}: is unreachable: see the error above, then run again": _WHOLE,
 }
 
 

@@ -47,6 +47,8 @@ TIMEOUT = 10
 TOTAL_TIMEOUT = 3 * TIMEOUT
 LOG_SECONDS = 600
 LOG_LINES = 400
+# Characters of a log line that is shown to the operator.
+LINE_LENGTH = 2000
 # Seconds after which a contact counts as lost: many times the longest usual poll interval.
 CONTACT_SECONDS = 60
 TIME_WAIT_SECONDS = 60
@@ -198,6 +200,23 @@ def split_log(text: str) -> list[tuple[float, str]]:
     lines = (line.partition(" ") for line in text.split("\n"))
     rows = ((parse_time(stamp), rest) for stamp, _sep, rest in lines)
     return [(at, printable(plain_line(printable(rest)))) for at, rest in rows if at]
+
+
+def last_lines(engine: docker_engine.Engine, inspected: dict[str, Any], lines: int) -> dict[str, Any]:
+    """Return the last lines of a container's log without secrets, and the error if the engine does not return it.
+
+    lines: (time, text) of each, with the time in seconds since 1970. A long text is cut to LINE_LENGTH characters.
+    """
+    redactor = environment_redactor(docker_engine.environment(inspected))
+    path = f"/containers/{inspected['Id']}/logs"
+    try:
+        raw = engine.get(path, stdout="1", stderr="1", timestamps="1", tail=str(lines))
+    except docker_engine.EngineError as error:
+        return {"lines": [], "error": str(error.args[0])}
+    # A secret can contain what split_log replaces, such as an escape sequence: redact before and after.
+    text = redactor(docker_engine.decode_log(raw, bool((inspected.get("Config") or {}).get("Tty"))))
+    found = split_log(text)[-lines:]
+    return {"lines": [(at, printable(redact_patterns(redactor(line)), LINE_LENGTH)) for at, line in found], "error": ""}
 
 
 def plain_line(text: str) -> str:
@@ -461,8 +480,10 @@ class Prober:
             found["rpc"][method] = self.rpc_result(url, method)
         found["tips"] = node_tips(found["rpc"].get(method))
         jobs = self.rpc.get("epoch_jobs")
-        responds = found["status"]["code"] is not None
-        found["epoch_jobs"] = epoch_jobs(self.rpc_result(url, jobs)) if jobs and responds else []
+        asked = found["status"]["code"] is not None and jobs
+        result = self.rpc_result(url, jobs) if asked else None
+        if isinstance(result, list):
+            found["epoch_jobs"] = epoch_jobs(result)
         found["synced"] = sync_progress(log)
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
         found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)

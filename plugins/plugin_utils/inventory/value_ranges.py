@@ -474,6 +474,8 @@ RANGES = {
         empty=True,
     ),
     "version": Range("a whole version, such as C(6.0.0)", _version),
+    "next_version": Range("a whole version, such as C(6.0.0)", _version, empty=True),
+    "upgrade_wait": Range("from 0", _FROM_ZERO, unit="seconds"),
     "release_line": Range(
         f"one of {', '.join(RELEASES)}",
         _matches(

@@ -11,6 +11,7 @@ from tests.remedies.tables.networks import NETWORKS
 from tests.remedies.tables.operations import OPERATIONS
 from tests.remedies.tables.others import OTHERS
 from tests.remedies.tables.running import RUNNING
+from tests.remedies.tables.upgrades import UPGRADES
 
 TABLES = {
     "hosts": HOSTS,
@@ -22,4 +23,5 @@ TABLES = {
     "operations": OPERATIONS,
     "others": OTHERS,
     "fleets": FLEETS,
+    "upgrades": UPGRADES,
 }

@@ -49,6 +49,8 @@ VALUES = {
     "poll_interval_ms": ([1, 29999], [0, 30000]),
     "drain_timeout": ([1, "900"], [0, -1]),
     "agents_at_once": (["25%", "1%", "100%", 1, "3", 400], [0, "0", "0%", "150%", "101%", -1, "half", "2.5", True]),
+    "next_version": (["", "6.0.1", "v4.1.2", "5.0.0-rc.1"], ["latest", "6.0", "6"]),
+    "upgrade_wait": ([0, 3600, "60"], [-1]),
     "aztec_components": (
         ["", [], "prover_agent", ["prover_node", "prover_broker"], "prover_node, prover_agent"],
         ["prover_agnet", ["prover_node", "agent"], {"prover_node": 1}],

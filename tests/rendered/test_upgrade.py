@@ -1,0 +1,67 @@
+# Copyright (c) Aztec Ops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What pull.yml and an upgrade take from the variables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.rendered.render import ROOT, ansible_playbook
+from tests.rendered.templates import compose_files
+
+COMPONENTS = ("prover_node", "prover_broker", "prover_agent")
+DIGEST = "sha256:" + "ab" * 32
+
+
+def task_of(path: str, name: str) -> dict[str, Any]:
+    """Return a task by its name, from a file of tasks or of plays."""
+    entries = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+    tasks = [task for entry in entries for task in entry.get("tasks", [entry])]
+    return next(task for task in tasks if task["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("given", "image"),
+    [
+        ({"aztec_next_version": "5.0.1"}, "aztecprotocol/aztec:5.0.1"),
+        ({"aztec_next_version": "6.0.1"}, "azteclabs/aztec:6.0.1"),
+        (
+            {"aztec_next_version": "5.0.1", "aztec_next_image_digest": DIGEST, "aztec_image": "registry.lan/aztec"},
+            f"registry.lan/aztec:5.0.1@{DIGEST}",
+        ),
+    ],
+)
+def test_the_images_of_the_next_version(given: dict, image: str, tmp_path: Path) -> None:
+    """The version and the digest that the inventory sets do not count."""
+    now = {"aztec_version": "4.1.2", "aztec_image_digest": "sha256:" + "cd" * 32}
+    pull = task_of("playbooks/pull.yml", "Pull the images")["vars"]
+    found = compose_files([(component, {**now, **given, **pull}) for component in COMPONENTS], tmp_path)
+    services = [service for one in found for name, service in one["services"].items() if "crs" not in name]
+    assert [service["image"] for service in services] == [image] * 3
+
+
+def test_the_wait_for_the_epoch(tmp_path: Path) -> None:
+    task = task_of("roles/prover_node/tasks/wait_for_epochs.yml", "Wait for the end of the epoch in work")
+    (module,) = (name for name in task if "." in name)
+    seconds = task[module]["seconds"]
+    wanted = {3600: {}, 60: {"aztec_upgrade_wait": 60}, 5: {"aztec_upgrade_wait": "5"}}
+    files = {number: tmp_path / f"{number}.json" for number in wanted}
+    tasks = [
+        {"write_arguments": {"seconds": seconds, "__file": str(files[number])}, "vars": given}
+        for number, given in wanted.items()
+    ]
+    skipped = [{}, {"aztec_drain": False}, {"aztec_upgrade_wait": 0}, {"aztec_upgrade_wait": "0"}]
+    for number, given in enumerate(skipped):
+        file = files[f"skip {number}"] = tmp_path / f"skip_{number}.json"
+        tasks.append({"write_arguments": {"__file": str(file)}, "when": task["when"], "vars": given})
+    (tmp_path / "play.json").write_text(json.dumps([{"hosts": "host", "gather_facts": False, "tasks": tasks}]))
+    ansible_playbook(tmp_path / "play.json", "-i", "host,")
+    assert {number: int(json.loads(files[number].read_text())["seconds"]) for number in wanted} == {
+        number: number for number in wanted
+    }
+    assert [files[f"skip {number}"].exists() for number in range(len(skipped))] == [True, False, False, False]
