@@ -51,8 +51,8 @@ def upgrade_facts(dump: str) -> dict[str, Any]:
 def restart_facts(texts: list[str]) -> dict[str, Any]:
     """Return what needrestart does, by its configuration files in the order in which they apply.
 
-    mode: l (only list), i (interactive), a (restart), or empty for the default of the distribution. kept: regular expressions
-    of the services that it does not restart.
+    mode: l (only list), i (interactive), a (restart), or empty for the default of the distribution. kept: regular
+    expressions of the services that it does not restart.
     """
     text = "\n".join(line for one in texts for line in one.splitlines() if not line.lstrip().startswith("#"))
     modes = _RESTART_MODE.findall(text)
