@@ -17,7 +17,7 @@ KNOWN = "choose from prover_node, prover_broker, prover_agent"
             ("--limit", "node-1,agent-1"),
             "--limit excludes agent-2: run upgrade.yml without --limit, since components of different versions reject",
         ),
-        ("upgrade.yml", ("--limit", "agent-1"), "--limit excludes node-1, agent-2: run upgrade.yml without --limit"),
+        ("upgrade.yml", ("--limit", "agent-1"), "--limit excludes agent-2, node-1: run upgrade.yml without --limit"),
         ("upgrade.yml", ("-e", "aztec_version=4.1"), "set a complete one"),
         ("upgrade.yml", ("-e", "aztec_upgrade_wait=-1"), "is below 0"),
         ("pull.yml", (), "aztec_next_version is not set: add -e aztec_next_version=VERSION"),
