@@ -1125,6 +1125,8 @@ def test_a_project_that_is_not_deployed(project, state):
     refused = project.run(run_state(project, state))
     assert refused["msg"] == f"{project.name} is not deployed on this host: run site.yml first"
     assert refused["failed"] and not refused["changed"] and not project.directory.exists()
+    good(project.run())
+    good(project.run(run_state(project, state)))
 
 
 @pytest.mark.parametrize("state", ["stopped", "started", "restarted"])
@@ -1152,7 +1154,7 @@ DRAINED = {"drain_method": "agent_getStatus", "drain_timeout": 60}
 
 
 def report(project, number: int, job: str = "") -> None:
-    """Let an agent report its work: a job that has just begun, or none."""
+    """Set the work that an agent reports: a job that has just begun, or none."""
     work = {"status": "proving", "jobId": job, "proofType": "A"} if job else {"status": "running"}
     file = project.directory / f"data{number}" / "work"
     file.with_suffix(".new").write_text(json.dumps({"jsonrpc": "2.0", "id": 1, "result": work}))

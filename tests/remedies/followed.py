@@ -154,6 +154,7 @@ FOLLOWED = [
         "delete it and run the role of",
         "tests/integration/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",
     ),
+    ("is not deployed on this host: run site.yml first", f"{_COMPOSE}::test_a_project_that_is_not_deployed"),
     (
         "belongs to process {}: end that process",
         "tests/integration/test_port_guard.py::test_a_second_daemon_does_not_start",

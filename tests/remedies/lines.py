@@ -82,6 +82,8 @@ NO_LINES = {
     r"Entering standby mode|Still waiting\. Rollup at 0x|Exiting standby mode|"
     "Subsystems stopped due to rollup upgrade|Canonical rollup upgrade detected: stopping subsystems": _NOT_TEXT,
     "traces (of block {}: chain too short)": _NOTE,
+    "{} was stopped in the middle of its work ({}), as the drain timeout of {} s is over: "
+    "other agents repeat this work": _NOTE,
     "is not queried: URL or API key contain characters that are not allowed": _PART,
     "not checked: the versions cannot be compared": _NOTE,
     "not checked: the file does not contain nodeVersion": _NOTE,

@@ -56,8 +56,8 @@ def project_actions(desired: DesiredState, found: OnHost, now: float) -> list[di
 
     Each is {do, what} or {do, service, why}, with force if Compose must be forced. now: the host's time in seconds.
     A project that stays stopped is left as it is until it is started.
-    Raise Problem if another inventory manages the project, if its network has other settings, or if a project that is
-    to be stopped or started is not deployed.
+    Raise Problem if another inventory manages the project, if its network has other settings, or if a project has to be
+    stopped or started that is not deployed.
     """
     if desired.state == "present":
         desired.use_salt(found.salt)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """When a container with agents is stopped, so that the least proving time is lost.
 
-An agent that is stopped loses the job that it works on: another agent begins it anew. An agent reports a finished job
+An agent that is stopped loses the job that it works on: another agent repeats it. An agent reports a finished job
 and takes the next one in one call. It is therefore stopped while it is idle, or when its next job has just begun.
 """
 

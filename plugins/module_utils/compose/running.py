@@ -28,7 +28,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engin
 
 @dataclass
 class Target:
-    """A container with agents that is to be stopped. methods: the JSON-RPC method for the status of each agent."""
+    """A container with agents that has to be stopped. methods: the JSON-RPC method for the status of each agent."""
 
     id: str
     name: str

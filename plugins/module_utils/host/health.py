@@ -480,8 +480,8 @@ class Prober:
             found["rpc"][method] = self.rpc_result(url, method)
         found["tips"] = node_tips(found["rpc"].get(method))
         jobs = self.rpc.get("epoch_jobs")
-        asked = found["status"]["code"] is not None and jobs
-        result = self.rpc_result(url, jobs) if asked else None
+        queried = found["status"]["code"] is not None and jobs
+        result = self.rpc_result(url, jobs) if queried else None
         if isinstance(result, list):
             found["epoch_jobs"] = epoch_jobs(result)
         found["synced"] = sync_progress(log)
