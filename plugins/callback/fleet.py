@@ -53,7 +53,7 @@ LONG = {
     *("compose_stack", f"{COLLECTION}compose_stack"),
 }
 # Actions that check all hosts of a run. Their result can contain the verdict.
-CHECKS = {f"{COLLECTION}{name}" for name in ("check_hosts", "fleet_status", "validate_inventory")}
+CHECKS = {f"{COLLECTION}{name}" for name in ("check_hosts", "fleet_status", "rewards", "validate_inventory")}
 # The message of a failed action that displayed its problems as a table.
 IN_TABLE = re.compile(r"\bin the table above\b", re.IGNORECASE)
 
