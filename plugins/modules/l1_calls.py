@@ -14,8 +14,8 @@ options:
   query:
     description:
       - JSON text with C(targets) (each with C(url) and C(headers)), C(seconds), C(calls) (lists of a method and its
-        parameters), and optionally C(transaction) (with C(raw), C(transaction), its hash, and C(wait)). The text contains API keys and is
-        never shown.
+        parameters), and optionally C(transaction), with C(raw), its hash as C(transaction), and C(wait).
+      - The text contains API keys and is never shown.
       - The first client that responds to all calls is used, also for the transaction.
     type: str
     required: true

@@ -95,8 +95,9 @@ def query_calls(query: dict[str, Any]) -> dict[str, Any]:
     """Send calls to the first client that responds to all of them, then a transaction to the same client.
 
     query: targets (with url and headers), seconds for each connection, calls ([method, parameter...] each), and
-    optionally transaction (the arguments of Caller.send). Return target (its index, None where none responds), where, outcomes (in
-    the order of the calls), faults (where and text of each client that does not respond), and sent (of Caller.send).
+    optionally transaction (the arguments of Caller.send). Return target (its index, None where none responds), where,
+    outcomes (in the order of the calls), faults (where and text of each client that does not respond), and sent (of
+    Caller.send).
     """
     redact = Redactor.of_targets(query["targets"]).line
     found: dict[str, Any] = {"target": None, "where": "", "outcomes": [], "faults": [], "sent": None}
