@@ -126,7 +126,7 @@ class ActionModule(PipelinedActionBase):
         session = session_of(values, fleet, partial(self._ask, fleet["projects"], task_vars))
         wanted = wanted_of(request, values, from_epoch_given)
         found = session.rewards(wanted)
-        self._display.display(f"\nRewards of {wanted.prover} on {fleet['network']}\n{rewards_table(found.rollups)}\n")
+        self._display.display(f"\nRewards of {wanted.prover} on {fleet['network']}\n\n{rewards_table(found.rollups)}")
         for line in found.skipped:
             self._display.display(f"Note: {line}", color="yellow")
         report = {
@@ -144,7 +144,7 @@ class ActionModule(PipelinedActionBase):
         payer = payer_of(values, request.use_publisher)
         plan = session.plan(found, wanted, payer, request.gas_limit)
         if plan.claims:
-            self._display.display(f"Claims, paid by {payer.address}\n{claims_table(plan.claims, plan.fees)}\n")
+            self._display.display(f"\nClaims, paid by {payer.address}\n\n{claims_table(plan.claims, plan.fees)}")
         if plan.errors:
             return {**report, **self._failed(plan.errors)}
         if self._task.check_mode:
@@ -154,8 +154,10 @@ class ActionModule(PipelinedActionBase):
         for index, claim in enumerate(plan.claims):
             transaction, receipt, error = session.send(plan, index, wanted.prover, payer, request.wait)
             if error:
-                paid = [f"; before that: {'; '.join(done)}"] if done else []
-                return {**report, "changed": bool(done), "failed": True, "msg": "".join([f"rewards: {error}", *paid])}
+                paid = f"; before that: {'; '.join(done)}" if done else ""
+                verdict = f"{len(done)} of {plural(len(plan.claims), 'transaction')} paid"
+                failed = {"changed": bool(done), "failed": True, "msg": f"rewards: {error}{paid}", "verdict": verdict}
+                return {**report, **failed}
             done.append(f"claimed {claim.rollup.amount(claim.amount)} with {transaction} for {spent(receipt)}")
         verdict = f"claimed {sums(found.rollups, CLAIMABLE)} for {wanted.prover}"
         return {**report, "changed": True, "actions": done, "msg": verdict, "verdict": verdict}
@@ -165,7 +167,7 @@ class ActionModule(PipelinedActionBase):
         if len(errors) == 1:
             return {"failed": True, "msg": f"rewards: {errors[0]}", "verdict": "1 problem, nothing was sent"}
         rows = [line.rpartition(": ")[::2] for line in errors]
-        self._display.display(table(rows, ("WHAT IS WRONG", "WHAT TO DO")) + "\n", color="red")
+        self._display.display("\n" + table(rows, ("WHAT IS WRONG", "WHAT TO DO")), color="red")
         verdict = f"{count_problems(len(errors))} in the table above, nothing was sent"
         return {"failed": True, "msg": verdict, "verdict": verdict}
 

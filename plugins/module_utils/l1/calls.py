@@ -23,7 +23,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction 
 # Connections at the same time to one client, and calls on each.
 CONNECTIONS, CALLS = 8, 25
 # Seconds between two queries for a receipt.
-POLL_SECONDS = 2.0
+POLL_SECONDS = 1.0
 # Characters of an error's data that are returned: a selector and some arguments.
 DATA_CHARACTERS = 1000
 

@@ -123,15 +123,19 @@ def claim_errors(rollup: Rollup, epochs: Sequence, rewards: Iterable[EpochReward
 
 
 def split_by_gas(epochs: Sequence[int], gas: int, limit: int, base: int) -> list[list[int]]:
-    """Split epochs into groups, each for one transaction with at most so much gas.
+    """Split epochs into groups of about the same size, each for one transaction with about so much gas.
 
     gas: the estimate for all of them. base: the part that each transaction needs again. A group has at least one epoch.
+    There are at least two groups if the estimate is above the limit and there are at least two epochs.
     """
-    if gas <= limit:
+    count = len(epochs)
+    if gas <= limit or count == 1:
         return [list(epochs)]
-    each = max(1, -(-(gas - base) // len(epochs)))
-    size = min(len(epochs) - 1, max(1, (limit - base) // each)) or 1
-    return [list(epochs[start : start + size]) for start in range(0, len(epochs), size)]
+    each = max(1, -(-(gas - base) // count))
+    most = max(1, min(count - 1, (limit - base) // each))
+    groups = -(-count // most)
+    size = -(-count // groups)
+    return [list(epochs[start : start + size]) for start in range(0, count, size)]
 
 
 def _ranges(epochs: Sequence[int]) -> list[str]:

@@ -227,17 +227,18 @@ class Session:
             amounts = {one.epoch: one.amount for one in listed if one.state == CLAIMABLE}
             epochs = list(amounts)
             groups = [epochs[start : start + GROUP] for start in range(0, len(epochs), GROUP)]
-            made, wrong = self.estimate(rollup, groups, amounts, wanted.prover, payer)
-            groups = [part for one in made for part in split_by_gas(one.epochs, one.gas, limit, BASE_GAS)]
-            if len(groups) > len(made):
+            while groups:
                 made, wrong = self.estimate(rollup, groups, amounts, wanted.prover, payer)
-            errors += wrong
-            errors += [
-                f"a claim of epochs {range_text(one.epochs)} needs {one.gas_limit} gas: increase rewards_gas_limit"
-                for one in made
-                if one.gas > limit
-            ]
-            claims += made
+                errors += wrong
+                claims += [one for one in made if one.gas <= limit]
+                above = [one for one in made if one.gas > limit]
+                errors += [
+                    f"a claim of epoch {one.epochs[0]} needs {one.gas_limit} gas: increase rewards_gas_limit"
+                    for one in above
+                    if len(one.epochs) == 1
+                ]
+                divisible = [one for one in above if len(one.epochs) > 1]
+                groups = [part for one in divisible for part in split_by_gas(one.epochs, one.gas, limit, BASE_GAS)]
         if claims and not errors:
             errors += filter(None, [balance_error(payer, balance, claims, fees)])
         return Plan(claims, fees, latest or 0, errors)
