@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.calls import query_calls
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards import contracts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards.claims import CLAIM_KEY, payer_of, spent
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards.epochs import CLAIMABLE, rewards_table, sums
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards.session import Network, Session, Wanted
+from eth_utils import to_checksum_address
 
 from tests.integration.machine import python_of_a_host
 from tests.integration.rewards_chain import REGISTRY, ROLLUP, Chain
@@ -312,6 +314,78 @@ def test_a_transaction_that_is_not_mined(chain) -> None:
     chain.rpc("evm_setAutomine", True)
     assert chain.balance(PUBLISHER) - before == TOKEN
     assert claim(session_on(chain), Wanted(PUBLISHER), NODE)[2].claims == []
+
+
+def session_with(chain: Chain, **replaced: dict) -> Session:
+    """Return a session whose L1 client answers these methods with other outcomes."""
+
+    def ask(query: dict, _with_node: bool) -> tuple:
+        found = query_calls(query)
+        methods = [call[0] for call in query["calls"]]
+        found["outcomes"] = [replaced.get(name, one) for name, one in zip(methods, found["outcomes"])]
+        return found, None
+
+    session = session_on(chain)
+    session.ask = ask
+    return session
+
+
+def test_an_l1_client_that_does_not_tell(chain) -> None:
+    """Each remedy is another L1 client, here the anvil itself."""
+    chain.reward(PUBLISHER, {7: TOKEN})
+    chain.pass_deadline(7)
+    before, no = chain.balance(PUBLISHER), {"error": "rejects the method", "data": ""}
+    more = {"result": f"0x{2 * TOKEN:064x}"}
+    name = f"epochs 7 of {ROLLUP_NAME} (canonical)"
+    for method, outcome, line in (
+        ("eth_getTransactionCount", no, f"the L1 client does not return the transactions of {PAYER}"),
+        ("eth_maxPriorityFeePerGas", no, "the L1 client does not return the fees for gas"),
+        ("eth_getBalance", no, f"the L1 client does not return the balance of {PAYER}"),
+        ("eth_estimateGas", no, f"the gas of a claim of {name} cannot be estimated (rejects the method)"),
+        ("eth_call", more, f"a simulated claim of {name} pays 2 FEE instead of 1 FEE"),
+    ):
+        session, wanted, payer = session_with(chain, **{method: outcome}), Wanted(PUBLISHER), payer_of(NODE, False)
+        plan = session.plan(session_on(chain).rewards(wanted), wanted, payer, GAS)
+        assert plan.errors == [f"{line}: use another L1 client"]
+    for method, line in (("REWARD", f"all rewards of {ROLLUP_NAME} (canonical)"), ("ROLLUP", "all rollups of the reg")):
+        session = session_on(chain)
+        values, function = session.values, getattr(contracts, method)
+        session.values = lambda calls, values=values, function=function: [
+            None if call[0] is function and call[2] != 0 else value for call, value in zip(calls, values(calls))
+        ]
+        with pytest.raises(ValueError, match=f"^the L1 client does not return {re.escape(line)}.*: use another L1"):
+            session.rewards(Wanted(PUBLISHER))
+    assert chain.balance(PUBLISHER) == before
+    assert claim(session_on(chain), Wanted(PUBLISHER), NODE)[1][0][2] == ""
+    assert chain.balance(PUBLISHER) - before == TOKEN
+
+
+def test_a_rollup_with_other_functions(chain) -> None:
+    chain.reward(PUBLISHER, {7: TOKEN})
+    chain.add_rollup(FORMER)
+    chain.rpc("anvil_setCode", FORMER, "0x00")
+    copy = to_checksum_address(FORMER)
+    line = f"{copy} does not have the functions of a rollup of release 2.1 to 6: use another program"
+    with pytest.raises(ValueError, match=line):
+        session_on(chain).rewards(Wanted(PUBLISHER))
+    # A former rollup does not prevent a claim on others.
+    assert session_on(chain).rewards(Wanted(PUBLISHER, ROLLUP_NAME)).rollups[0][1][7].amount == TOKEN
+    session = session_on(chain)
+    listed = session.rollup_addresses()
+    session.rollup_addresses = lambda: [(version, one, not canonical) for version, one, canonical in listed]
+    found = session.rewards(Wanted(PUBLISHER))
+    assert (found.errors, found.skipped, found.rollups[0][1][7].amount) == ([], [line], TOKEN)
+
+
+def test_epochs_that_are_not_queried(chain) -> None:
+    chain.reward(PUBLISHER, {7: TOKEN, 1500: TOKEN})
+    found = session_on(chain).rewards(Wanted(PUBLISHER))
+    assert [one.epoch for one in found.rollups[0][1]] == list(range(501, 1501))
+    assert found.skipped == [
+        f"epochs before 501 of {ROLLUP_NAME} (canonical) were not queried: add -e rewards_from_epoch=0 for them as well"
+    ]
+    found = session_on(chain).rewards(Wanted(PUBLISHER, first=0))
+    assert (found.skipped, sums(found.rollups, "open")) == ([], "2 FEE")
 
 
 def test_an_account_that_another_program_uses(chain) -> None:

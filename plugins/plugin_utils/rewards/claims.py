@@ -160,8 +160,12 @@ def claims_table(claims: Sequence[Claim], fees: Fees) -> str:
     """Return the table of the transactions."""
     rows = [
         (
-            *(one.rollup.name, range_text(one.epochs), one.rollup.amount(one.amount), one.gas),
-            *(ether(fees.expected([one])), ether(fees.most([one]))),
+            one.rollup.name,
+            range_text(one.epochs),
+            one.rollup.amount(one.amount),
+            one.gas,
+            ether(fees.expected([one])),
+            ether(fees.most([one])),
         )
         for one in claims
     ]

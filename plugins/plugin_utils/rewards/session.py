@@ -36,7 +36,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards.epochs im
 GROUP = 100
 # Gas that each transaction needs in addition to that of its epochs, rounded up.
 BASE_GAS = 60_000
-UNREADABLE = "{} does not have the functions of a rollup of release 2.1 to 6: query its rewards with another program"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,9 @@ class Session:
         if not count or not canonical:
             raise ValueError(f"{registry} is not the registry of {network.name}: correct aztec_l1_registry")
         versions = self.values([(contracts.VERSION, registry, index) for index in range(count)])
-        addresses = self.values([(contracts.ROLLUP, registry, version) for version in versions])
+        addresses = self.values([(contracts.ROLLUP, registry, version or 0) for version in versions])
+        if None in versions or None in addresses:
+            raise ValueError("the L1 client does not return all rollups of the registry: use another L1 client")
         found = {
             address.lower(): (version, ethereum_checksum(address), address.lower() == canonical.lower())
             for version, address in zip(versions, addresses)
@@ -133,30 +134,35 @@ class Session:
         return list(reversed(list(found.values())))
 
     def rollups(self, only: str) -> tuple[list[Rollup], list[str]]:
-        """Return the rollups of the registry, and a line for each that cannot be read.
+        """Return the rollups of the registry, and a line for each former one that cannot be read.
 
-        only: the address of the only one to read, '' for all. Raise ValueError if the registry does not list it.
+        only: the address of the only one to read, '' for all. Raise ValueError if the registry does not list it, or if
+        it or the canonical one cannot be read.
         """
         listed = self.rollup_addresses()
         if only and only.lower() not in [address.lower() for _version, address, _canonical in listed]:
             known = ", ".join(address for _version, address, _canonical in listed)
             raise ValueError(f"the registry does not know the rollup {only}: set rewards_rollup to one of {known}")
-        found, errors = [], []
+        found, skipped = [], []
         for version, address, canonical in listed:
             if not only or only.lower() == address.lower():
                 rollup = self.rollup(version, address, canonical)
-                if rollup is None:
-                    errors.append(UNREADABLE.format(address))
-                else:
+                if rollup is not None:
                     found.append(rollup)
-        return found, errors
+                    continue
+                line = f"{address} does not have the functions of a rollup of release 2.1 to 6: use another program"
+                if only or canonical:
+                    raise ValueError(line)
+                skipped.append(line)
+        return found, skipped
 
     def rollup(self, version: int, address: str, canonical: bool) -> Rollup | None:
         """Return a rollup, None if a required function is missing."""
         names = ("FEE_ASSET", "CURRENT_EPOCH", "SUBMISSION_EPOCHS", "GENESIS", "EPOCH_SLOTS", "SLOT_SECONDS", "ENABLED")
         functions = [*(getattr(contracts, name) for name in names), *contracts.PROVEN]
-        *required, enabled, checkpoint, block = self.values([(function, address) for function in functions])
-        if None in required:
+        calls = [(contracts.REWARD, address, 0, address), *((function, address) for function in functions)]
+        _reward, *required, enabled, checkpoint, block = found = self.values(calls)
+        if None in found[: 1 + len(required)]:
             return None
         token, current, submission, genesis, slots, slot_seconds = required
         epoch_of, proven = contracts.EPOCH_OF[checkpoint is None], block if checkpoint is None else checkpoint
@@ -194,12 +200,9 @@ class Session:
             calls += [(contracts.CLAIMED, rollup.address, wanted.prover, epoch) for epoch in epochs]
             values = self.values(calls)
             if None in values[: len(epochs)]:
-                skipped.append(UNREADABLE.format(rollup.address))
-                continue
+                raise ValueError(f"the L1 client does not return all rewards of {rollup.name}: use another L1 client")
             rows = zip(epochs, values, values[len(epochs) :])
             found.append((rollup, [epoch_reward(rollup, epoch, amount, claimed) for epoch, amount, claimed in rows]))
-        if wanted.epochs and not found:
-            raise ValueError(skipped[0])
         errors = [line for one, listed in found for line in claim_errors(one, wanted.epochs, listed, wanted.prover)]
         return Found(found, errors, skipped)
 
@@ -255,7 +258,8 @@ class Session:
         claims, errors = [], []
         for epochs, simulated, estimated in zip(groups, outcomes[::2], outcomes[1::2]):
             amount, gas = sum(amounts[epoch] for epoch in epochs), number(estimated.get("result"))
-            paid, which = function.value(simulated), f"epochs {range_text(epochs)} of {rollup.name}"
+            paid = function.value(simulated)
+            which = f"epochs {range_text(epochs)} of {rollup.name}"
             if paid == 0 and payer.address.lower() != prover.lower():
                 errors.append(
                     f"{rollup.name} pays the sender of a claim: "

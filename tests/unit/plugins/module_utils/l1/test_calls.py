@@ -18,7 +18,7 @@ RAW = {"raw": "0x02", "transaction": "0xaa", "wait": 0}
 
 
 class Client(BaseHTTPRequestHandler):
-    """Answers each method by its function. status: of all responses."""
+    """Answers each method with the result of its function, or its error. A list is sent as it is."""
 
     methods: dict = {}
     queried: list = []
@@ -28,7 +28,8 @@ class Client(BaseHTTPRequestHandler):
         query = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.queried.append(query["method"])
         found = self.methods[query["method"]](*query["params"])
-        body = json.dumps(found if isinstance(found, (dict, list)) else {"result": found}).encode()
+        whole = isinstance(found, list) or (isinstance(found, dict) and "error" in found)
+        body = json.dumps(found if whole else {"result": found}).encode()
         self.send_response(self.status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
