@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.calls import query_calls
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards import contracts
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards import contracts, epochs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards.claims import CLAIM_KEY, payer_of, spent
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards.epochs import CLAIMABLE, rewards_table, sums
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.rewards.session import Network, Session, Wanted
@@ -377,12 +377,13 @@ def test_a_rollup_with_other_functions(chain) -> None:
     assert (found.errors, found.skipped, found.rollups[0][1][7].amount) == ([], [line], TOKEN)
 
 
-def test_epochs_that_are_not_queried(chain) -> None:
-    chain.reward(PUBLISHER, {7: TOKEN, 1500: TOKEN})
+def test_epochs_that_are_not_queried(chain, monkeypatch) -> None:
+    monkeypatch.setattr(epochs, "NEWEST", 10)
+    chain.reward(PUBLISHER, {7: TOKEN, 30: TOKEN})
     found = session_on(chain).rewards(Wanted(PUBLISHER))
-    assert [one.epoch for one in found.rollups[0][1]] == list(range(501, 1501))
+    assert [one.epoch for one in found.rollups[0][1]] == list(range(21, 31))
     assert found.skipped == [
-        f"epochs before 501 of {ROLLUP_NAME} (canonical) were not queried: add -e rewards_from_epoch=0 for them as well"
+        f"epochs before 21 of {ROLLUP_NAME} (canonical) were not queried: add -e rewards_from_epoch=0 for them as well"
     ]
     found = session_on(chain).rewards(Wanted(PUBLISHER, first=0))
     assert (found.skipped, sums(found.rollups, "open")) == ([], "2 FEE")
@@ -399,6 +400,23 @@ def test_an_account_that_another_program_uses(chain) -> None:
     _hash, receipt, line = sent_after(chain, spend)
     assert receipt is None
     assert line == f"another program sent a transaction of {PAYER}: end it, then run again"
+    assert claim(session_on(chain), Wanted(PUBLISHER), NODE)[1][0][2] == ""
+
+
+def test_an_l1_client_that_is_behind(chain) -> None:
+    """It answers as before the first of two transactions, then as the anvil does."""
+    chain.reward(PUBLISHER, {7: TOKEN, 8: TOKEN})
+    chain.pass_deadline(8)
+    before, session, wanted, payer = chain.balance(PUBLISHER), session_on(chain), Wanted(PUBLISHER), payer_of(NODE, False)
+    plan = session.plan(session.rewards(wanted), wanted, payer, 110_000)
+    assert [one.epochs for one in plan.claims] == [[7], [8]]
+    behind = session_with(chain, eth_getTransactionCount={"result": hex(plan.nonce)})
+    assert behind.send(plan, 0, PUBLISHER, payer, 5)[2] == ""
+    line = "the L1 client does not know the transaction before this one yet: run again"
+    assert behind.send(plan, 1, PUBLISHER, payer, 5) == ("", None, line)
+    assert chain.balance(PUBLISHER) - before == TOKEN
+    assert claim(session_on(chain), Wanted(PUBLISHER), NODE)[1][0][2] == ""
+    assert chain.balance(PUBLISHER) - before == 2 * TOKEN
 
 
 # --- real playbook runs, with this machine as the host of the node ---

@@ -72,6 +72,7 @@ FOLLOWED = [
     ),
     ("the receipt of {} is missing ({})", f"{_REWARDS}::test_a_transaction_that_is_not_mined"),
     ("another program sent a transaction of {}", f"{_REWARDS}::test_an_account_that_another_program_uses"),
+    ("does not know the transaction before this one", f"{_REWARDS}::test_an_l1_client_that_is_behind"),
     ("the current epoch is {}: name an epoch of", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
     ("is already claimed: remove it from rewards_epochs", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
     ("nothing: remove it from rewards_epochs", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),

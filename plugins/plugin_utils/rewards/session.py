@@ -288,7 +288,9 @@ class Session:
         outcomes, _sent, node = self.query(counts, node=payer.publisher)
         latest, pending = [number(one.get("result")) for one in outcomes]
         errors = account_errors(payer, latest, pending, node)
-        if not errors and latest != nonce:
+        if not errors and latest < nonce:
+            errors = ["the L1 client does not know the transaction before this one yet: run again"]
+        if not errors and latest > nonce:
             errors = [f"another program sent a transaction of {payer.address}: end it, then run again"]
         if errors:
             return "", None, errors[0]
