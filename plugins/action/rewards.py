@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -77,12 +77,12 @@ def request_of(arguments: Mapping) -> Request:
 
 
 def wanted_of(request: Request, values: Mapping, from_epoch_given: bool) -> Wanted:
-    """Return what a request wants to see. values: the variables of the node's host."""
+    """Return what a request is about. values: the variables of the node's host."""
     first = request.from_epoch if from_epoch_given else None
     return Wanted(request.prover_id or node_prover_id(values), request.rollup, request.epochs, first)
 
 
-def session_of(values: Mapping, fleet: Mapping, ask) -> Session:
+def session_of(values: Mapping, fleet: Mapping, send_query: Callable) -> Session:
     """Return the session with the node's L1 clients. Raise ValueError if chain, registry or clients are not known."""
     settings = l1_settings(values, fleet["network"], [NODE])
     if settings.chain_id is None:
@@ -95,7 +95,7 @@ def session_of(values: Mapping, fleet: Mapping, ask) -> Session:
         if client.kind == "execution"
     ]
     network = Network(fleet["network"], settings.chain_id, settings.registry)
-    return Session(ask, targets, settings.seconds, network)
+    return Session(send_query, targets, settings.seconds, network)
 
 
 class ActionModule(PipelinedActionBase):
@@ -123,7 +123,7 @@ class ActionModule(PipelinedActionBase):
         """Do the work. Raise ValueError for an error that leaves nothing to display."""
         host = task_vars["inventory_hostname"]
         values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
-        session = session_of(values, fleet, partial(self._ask, fleet["projects"], task_vars))
+        session = session_of(values, fleet, partial(self._send_query, fleet["projects"], task_vars))
         wanted = wanted_of(request, values, from_epoch_given)
         found = session.rewards(wanted)
         self._display.display(f"\nRewards of {wanted.prover} on {fleet['network']}\n\n{rewards_table(found.rollups)}")
@@ -171,7 +171,7 @@ class ActionModule(PipelinedActionBase):
         verdict = f"{count_problems(len(errors))} in the table above, nothing was sent"
         return {"failed": True, "msg": verdict, "verdict": verdict}
 
-    def _ask(self, projects: list, task_vars: Mapping, query: Mapping, with_node: bool) -> tuple:
+    def _send_query(self, projects: list, task_vars: Mapping, query: Mapping, with_node: bool) -> tuple:
         """Send a query from the node's host. Return what session.Session expects."""
         arguments = {"query": json.dumps(query), "node_projects": projects if with_node else []}
         result = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)

@@ -182,7 +182,7 @@ def test_epochs_that_cannot_be_claimed(chain) -> None:
         f"proofs of epoch 60 are still accepted: claim it after {after}",
     ]
     assert chain.balance(PUBLISHER) == before
-    # As each remedy says.
+    # The remedies work.
     assert claim(session_on(chain), Wanted(PUBLISHER, epochs=(7,)), NODE)[1][0][2] == ""
     chain.pass_deadline(60)
     assert claim(session_on(chain), Wanted(PUBLISHER, epochs=(60,)), NODE)[1][0][2] == ""
@@ -319,14 +319,14 @@ def test_a_transaction_that_is_not_mined(chain) -> None:
 def session_with(chain: Chain, **replaced: dict) -> Session:
     """Return a session whose L1 client answers these methods with other outcomes."""
 
-    def ask(query: dict, _with_node: bool) -> tuple:
+    def send_query(query: dict, _with_node: bool) -> tuple:
         found = query_calls(query)
         methods = [call[0] for call in query["calls"]]
         found["outcomes"] = [replaced.get(name, one) for name, one in zip(methods, found["outcomes"])]
         return found, None
 
     session = session_on(chain)
-    session.ask = ask
+    session.send_query = send_query
     return session
 
 
@@ -407,8 +407,10 @@ def test_an_l1_client_that_is_behind(chain) -> None:
     """It answers as before the first of two transactions, then as the anvil does."""
     chain.reward(PUBLISHER, {7: TOKEN, 8: TOKEN})
     chain.pass_deadline(8)
-    before, session, wanted, payer = chain.balance(PUBLISHER), session_on(chain), Wanted(PUBLISHER), payer_of(NODE, False)
-    plan = session.plan(session.rewards(wanted), wanted, payer, 110_000)
+    before = chain.balance(PUBLISHER)
+    session, wanted, payer = session_on(chain), Wanted(PUBLISHER), payer_of(NODE, False)
+    plan = session.plan(session.rewards(wanted), wanted, payer, 125_000)
+    assert plan.errors == []
     assert [one.epochs for one in plan.claims] == [[7], [8]]
     behind = session_with(chain, eth_getTransactionCount={"result": hex(plan.nonce)})
     assert behind.send(plan, 0, PUBLISHER, payer, 5)[2] == ""

@@ -49,7 +49,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the operator wants to see or claim. rollup: only this one, '' for all. epochs, first: as epochs_to_query."""
+    """What the operator requests to see or claim. rollup: only this one, '' for all. epochs, first: as epochs_to_query."""
 
     prover: str
     rollup: str = ""
@@ -77,14 +77,14 @@ class Plan:
 
 
 class Session:
-    """Queries one L1 client. ask: sends a query of module_utils/l1/calls.py from the node's host.
+    """Queries one L1 client. send_query: sends a query of module_utils/l1/calls.py from the node's host.
 
-    ask(query, with_node) returns (what query_calls returns, the node's jobs or None).
+    send_query(query, with_node) returns (what query_calls returns, the node's jobs or None).
     """
 
-    def __init__(self, ask: Callable, targets: Sequence[Mapping], seconds: float, network: Network) -> None:
+    def __init__(self, send_query: Callable, targets: Sequence[Mapping], seconds: float, network: Network) -> None:
         """Set the L1 clients, by url and headers."""
-        self.ask, self.targets, self.seconds, self.network = ask, list(targets), seconds, network
+        self.send_query, self.targets, self.seconds, self.network = send_query, list(targets), seconds, network
 
     def query(self, calls: Sequence[list], *, node: bool = False, transaction: Mapping | None = None) -> tuple:
         """Return (outcomes of calls, result of the transaction, the node's jobs), all from the same client.
@@ -92,7 +92,7 @@ class Session:
         Raise ValueError if no client responds.
         """
         query = {"targets": self.targets, "seconds": self.seconds, "calls": list(calls)}
-        found, jobs = self.ask({**query, **({"transaction": transaction} if transaction else {})}, node)
+        found, jobs = self.send_query({**query, **({"transaction": transaction} if transaction else {})}, node)
         if found["target"] is None:
             faults = "; ".join(f"{one['where']} {one['text']}" for one in found["faults"])
             raise ValueError(f"no L1 client of the node responds ({faults}): correct prover_node_l1_execution_urls")

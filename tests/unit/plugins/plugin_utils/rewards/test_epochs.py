@@ -49,7 +49,7 @@ def test_epochs_of_the_operator(given, epochs) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "7-9", "-1", "seven", "7,,8", [1.5], "1" * 19, {"a": 1}, True])
-def test_texts_that_are_no_epochs(given) -> None:
+def test_texts_that_do_not_name_epochs(given) -> None:
     with pytest.raises(ValueError, match="rewards_epochs is not a list of epochs: write it as 7 or 7,9,12"):
         parse_epochs(given)
 
