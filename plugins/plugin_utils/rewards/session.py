@@ -49,7 +49,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the operator requests to see or claim. rollup: only this one, '' for all. epochs, first: as epochs_to_query."""
+    """What to report or claim. rollup: only this one, '' for all. epochs, first: as epochs_to_query."""
 
     prover: str
     rollup: str = ""

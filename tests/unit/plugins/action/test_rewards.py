@@ -15,7 +15,7 @@ from ansible_collections.aztec_ops.prover.plugins.action.rewards import (
     request_of,
     session_of,
     wanted_of,
-)
+)from ansible_collections.aztec_ops.prover.plugins.modules import rewards
 
 ROOT = Path(__file__).resolve().parents[4]
 PROVER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
@@ -25,7 +25,7 @@ VALUES = {"aztec_l1_execution_urls": ["http://10.0.0.5:8545", "http://10.0.0.6:8
 def test_the_playbook_passes_every_option() -> None:
     (task,) = yaml.safe_load((ROOT / "playbooks/rewards.yml").read_text())[1]["tasks"][1:]
     assert sorted(task["aztec_ops.prover.rewards"]) == sorted(OPTIONS)
-    documented = yaml.safe_load((ROOT / "plugins/modules/rewards.yml").read_text())["DOCUMENTATION"]["options"]
+    documented = yaml.safe_load(rewards.DOCUMENTATION)["options"]
     assert sorted(documented) == sorted(OPTIONS)
     defaults = vars(Request())
     assert {name: documented[name]["default"] for name in ("claim", "use_publisher", "gas_limit", "wait")} == {
