@@ -15,7 +15,8 @@ from ansible_collections.aztec_ops.prover.plugins.action.rewards import (
     request_of,
     session_of,
     wanted_of,
-)from ansible_collections.aztec_ops.prover.plugins.modules import rewards
+)
+from ansible_collections.aztec_ops.prover.plugins.modules import rewards
 
 ROOT = Path(__file__).resolve().parents[4]
 PROVER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
