@@ -18,7 +18,7 @@ KEPT = "the broker keeps admitting the addresses that it admits now"
     ("playbook", "groups"),
     [
         *((f"{name}.yml", GROUPS) for name in ("site", "preflight", "verify", "stop", "start", "restart", "reboot")),
-        ("rotate_key.yml", "prover_node"),
+        *(("rotate_key.yml", "prover_node"), ("rewards.yml", "prover_node")),
     ],
 )
 def test_no_inventory(playbook: str, groups: str) -> None:

@@ -9,6 +9,7 @@ _COMPOSE = "tests/integration/test_compose_stack.py"
 _TARGETS = "tests/bad_input/test_targets.py"
 _HUNG = "tests/integration/test_hung_engine.py"
 _OPERATIONS = "tests/system/operations/test_operations.py"
+_REWARDS = "tests/integration/test_rewards.py"
 _GUARD = "tests/system/guard/test_3_recovery.py"
 
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that applies the remedy.
@@ -53,6 +54,51 @@ FOLLOWED = [
     ("--limit excludes {}: run upgrade.yml", "tests/system/operations/test_upgrade.py::test_upgrade_and_rollback"),
     ("aztec_next_version is not set", "tests/bad_input/test_versions.py::test_logs_of_hosts_that_are_unreachable"),
     ("no host of this run has {}", "tests/bad_input/test_versions.py::test_logs_of_hosts_that_are_unreachable"),
+    # rewards and their claims
+    ("does not return the balance of {}: use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("does not return the transactions of {}: use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("does not return the fees for gas: use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("does not return all rewards of {}: use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("does not return all rollups of the registry: use", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("a simulated claim of epochs {} of {} pays", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("cannot be estimated ({}): use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("the gas can cost up to {}: send ETH to it", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("the publisher's key is in a web3signer: set {}", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("no account pays for the gas: set", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("whose proofs a claim can block", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("a transaction of {} is pending: run again", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("whether the node is submitting a proof is not", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("the node is submitting a proof: run again", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("nothing was sent: correct the cause", f"{_REWARDS}::test_an_l1_that_is_different_after_the_simulation"),
+    ("was reverted and paid nothing", f"{_REWARDS}::test_an_l1_that_is_different_after_the_simulation"),
+    ("compare it with a block explorer", f"{_REWARDS}::test_an_l1_that_is_different_after_the_simulation"),
+    ("a simulated claim of epochs {} of {} fails", f"{_REWARDS}::test_an_l1_that_is_different_after_the_simulation"),
+    (
+        "returns another receipt than that of",
+        "tests/unit/plugins/plugin_utils/rewards/test_claims.py::test_the_receipt_decides",
+    ),
+    ("the receipt of {} is missing ({})", f"{_REWARDS}::test_a_transaction_that_is_not_mined"),
+    ("another program sent a transaction of {}", f"{_REWARDS}::test_an_account_that_another_program_uses"),
+    ("does not know the transaction before this one", f"{_REWARDS}::test_an_l1_client_that_is_behind"),
+    ("the current epoch is {}: name an epoch of", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
+    ("is already claimed: remove it from rewards_epochs", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
+    ("nothing: remove it from rewards_epochs", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
+    ("are still accepted: claim it after {}", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
+    ("does not allow claims yet: run again when", f"{_REWARDS}::test_rewards_of_a_former_rollup"),
+    ("of a rollup of release 2.1 to 6: use", f"{_REWARDS}::test_a_rollup_with_other_functions"),
+    ("no L1 client of the node responds ({})", f"{_REWARDS}::test_the_wrong_chain_registry_and_rollup"),
+    ("the L1 client is on chain {}, but {} is on", f"{_REWARDS}::test_the_wrong_chain_registry_and_rollup"),
+    ("is not the registry of {}: correct", f"{_REWARDS}::test_the_wrong_chain_registry_and_rollup"),
+    ("the registry does not know the rollup {}", f"{_REWARDS}::test_the_wrong_chain_registry_and_rollup"),
+    ("of {} were not queried: add", f"{_REWARDS}::test_epochs_that_are_not_queried"),
+    ("gas: increase rewards_gas_limit", f"{_REWARDS}::test_a_gas_limit_that_is_too_low_for_one_epoch"),
+    ("pays the sender of a claim: pay", f"{_REWARDS}::test_a_contract_that_pays_the_sender"),
+    ("the chain is not known because {}", "tests/unit/plugins/action/test_rewards.py::test_an_unknown_l1"),
+    ("the registry is not known because {}", "tests/unit/plugins/action/test_rewards.py::test_an_unknown_l1"),
+    ("rewards_epochs is not a list of epochs", "tests/unit/plugins/action/test_rewards.py::test_wrong_options"),
+    ("rewards_use_publisher requires", "tests/unit/plugins/action/test_rewards.py::test_wrong_options"),
+    ("rewards_from_epoch are both set", "tests/unit/plugins/action/test_rewards.py::test_wrong_options"),
+    ("{} is not an option: remove it", "tests/unit/plugins/action/test_rewards.py::test_wrong_options"),
     # where secrets come from
     (
         "cannot be decrypted: pass its vault password",

@@ -546,7 +546,8 @@ RANGES = {
         "a URL of C(s3), C(gs) or C(file)", partial(store_problem, schemes=("s3", "gs", "file")), empty=True
     ),
     **dict.fromkeys(
-        ("funding_account_private_key", "publisher_private_key"), Range("C(0x) and 64 hex digits", empty=True)
+        ("claim_private_key", "funding_account_private_key", "publisher_private_key"),
+        Range("C(0x) and 64 hex digits", empty=True),
     ),
     "priority_fee_bump_percentage": Range("from 1 to 1000, or 0 for Aztec's own", _BUMP, unit="percent"),
     "priority_fee_retry_bump_percentage": Range("from 10 to 1000, or 0 for Aztec's own", _RETRY_BUMP, unit="percent"),
