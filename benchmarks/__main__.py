@@ -167,7 +167,7 @@ class Benchmark:
         def one(tool: str) -> None:
             if self.measure("no_change", fleet, tool, state) != before:
                 self.runs.pop()
-                raise BenchmarkError(f"{tool}, {fleet.agents} agents: containers restarted although nothing had changed")
+                raise BenchmarkError(f"{tool}, {fleet.agents} agents: containers restarted, but nothing had changed")
 
         self.in_turn(self.arguments.only, one)
         if COLLECTION in self.arguments.only:

@@ -25,7 +25,12 @@ SCENARIOS = {
 MANY = 10
 # Seconds that a change may take beyond a run without changes and the slowest restart
 ALLOWANCE = 5
+INTRODUCTION = """\
+`benchmarks/run` writes this page, and `benchmarks/README.md` in the repository describes how it measures. Values are
+medians, with minimum and maximum in brackets. The tools take turns on the same hosts. Controller and hosts share one
+machine, so that wall times contain the work of the hosts. Each agent has its own host."""
 MARK = "<!-- Below this line the page is written by hand. -->"
+SMALL_IMAGE = " Agents after the tenth run a small program in place of Aztec."
 COLORS = {PING: "#777777", COLLECTION: "#1f6feb", NO_L1: "#8ab4f8", PYINFRA: "#d97706", SSH: "#2e8b57"}
 
 
@@ -261,13 +266,10 @@ def panel(
 
 def page(runs: Sequence[Run], counts: Sequence[Counts], facts: dict[str, str], image: str, previous: str = "") -> str:
     """Return docs/performance.md. facts: label -> value. previous: the old page, whose text below the mark is kept."""
-    small = " Agents after the tenth run a small program in place of Aztec." if any(r.agents > MANY for r in runs) else ""
+    small = "" if all(one.agents <= MANY for one in runs) else SMALL_IMAGE
     parts = [
         "# Performance",
-        "`benchmarks/run` writes this page, and `benchmarks/README.md` in the repository describes how it measures. The\n"
-        "values are medians, with minimum and maximum in brackets. The tools take turns on the same hosts. Each agent has\n"
-        f"its own host.{small}\n"
-        "Controller and hosts share one machine, so that wall times contain the work of the hosts.",
+        INTRODUCTION + small,
         table(("", ""), [[f"**{label}**", value] for label, value in facts.items()]),
         "## Figures",
         figures_table(figures(runs, counts)),
@@ -276,4 +278,4 @@ def page(runs: Sequence[Run], counts: Sequence[Counts], facts: dict[str, str], i
         f"![Wall time and controller CPU of runs without changes, by number of hosts]({image})",
         MARK,
     ]
-    return "\n\n".join(parts) + "\n" + (previous.partition(MARK)[2] or "\n")
+    return "\n\n".join(parts) + (previous.partition(MARK)[2] or "\n")
