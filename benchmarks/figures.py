@@ -29,7 +29,7 @@ INTRODUCTION = """\
 `benchmarks/run` writes this page, and `benchmarks/README.md` in the repository describes how it measures. Values are
 medians, with minimum and maximum in brackets. The tools take turns on the same hosts. Controller and hosts share one
 machine, so that wall times contain the work of the hosts. Each agent has its own host."""
-MARK = "<!-- Below this line the page is written by hand. -->"
+MARK = "<!-- benchmarks/run does not change the text below this line. -->"
 SMALL_IMAGE = " Agents after the tenth run a small program in place of Aztec."
 COLORS = {PING: "#777777", COLLECTION: "#1f6feb", NO_L1: "#8ab4f8", PYINFRA: "#d97706", SSH: "#2e8b57"}
 
@@ -70,7 +70,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """Return which of reach and goal the value keeps."""
+        """Return the verdict."""
         if self.goal is not None and self.value <= self.goal:
             return "goal reached"
         return "reached" if self.value <= self.reach else "not reached"
@@ -142,7 +142,7 @@ def growth(results: Results, small: int = 10, large: int = 40) -> list[Figure]:
 
 
 def change(results: Results) -> list[Figure]:
-    """Return the figure for a change on all agents at once: its limit is no change + slowest restart + 5 s."""
+    """Return the figure for a change on all agents at once: its limit is a run without changes + slowest restart + 5 s."""
     found = []
     for agents in results.sizes("change"):
         wall = results.middle("change", agents, COLLECTION, "wall")

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Bring this host to the state in the current directory: `settings`, and the files below `root`. Run it as root.
 set -eu
+# shellcheck source=/dev/null
 . ./settings
 
 install_missing() {
@@ -62,4 +63,4 @@ until healthy; do
   [ "$seconds" -lt 300 ] || { echo "containers are not healthy after 300 s" >&2; exit 1; }
   sleep 1
 done
-[ -z "$changed" ] || echo "changed:" $changed
+[ -z "$changed" ] || printf 'changed: %s\n' "$changed"
