@@ -320,7 +320,8 @@ def main() -> int:
             benchmark.save()
             if not arguments.keep:
                 subprocess.run(["lab/down"], cwd=ROOT, check=True)
-    write_page(arguments.page)
+    if benchmark.runs:
+        write_page(arguments.page)
     for failure in benchmark.failures:
         print(f"benchmarks/run: {failure}", file=sys.stderr)
     return 1 if benchmark.failures else 0

@@ -142,7 +142,7 @@ def growth(results: Results, small: int = 10, large: int = 40) -> list[Figure]:
 
 
 def change(results: Results) -> list[Figure]:
-    """Return the figure for a change on all agents at once: its limit is a run without changes + slowest restart + 5 s."""
+    """Return the figure for a change on all agents: its limit is a run without changes + slowest restart + 5 s."""
     found = []
     for agents in results.sizes("change"):
         wall = results.middle("change", agents, COLLECTION, "wall")
