@@ -63,8 +63,36 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--change-agents", type=int, default=10, help="size of the fleet for change and add (10)")
     made.add_argument("--page", type=Path, default=ROOT / "docs/performance.md", help="the page to write")
     made.add_argument("--keep", action="store_true", help="keep the lab's machines")
+    made.add_argument("--add", action="store_true", help="keep the last results of what is not measured again")
     made.add_argument("--render", action="store_true", help="only write the page again, from the last results")
     return made
+
+
+@dataclass
+class Saved:
+    """Results in a file. facts: how they were made, label -> value."""
+
+    runs: list[Run] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls) -> Saved:
+        """Return the last results."""
+        found = json.loads(RESULTS.read_text())
+        return cls([Run(**one) for one in found["runs"]], [Counts(**one) for one in found["counts"]], found["facts"])
+
+    def replaced_by(self, now: Saved) -> Saved:
+        """Return these results without those that were measured again, and the new ones."""
+        again = {(one.scenario, one.agents, one.tool) for one in now.runs}
+        counted = {(one.scenario, one.agents) for one in now.counts}
+        runs = [one for one in self.runs if (one.scenario, one.agents, one.tool) not in again]
+        counts = [one for one in self.counts if (one.scenario, one.agents) not in counted]
+        facts = {
+            label: "; ".join(dict.fromkeys(filter(None, (self.facts.get(label), value))))
+            for label, value in now.facts.items()
+        }
+        return Saved([*runs, *now.runs], [*counts, *now.counts], facts)
 
 
 @dataclass
@@ -78,13 +106,15 @@ class Benchmark:
     failures: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    earlier: Saved = field(default_factory=Saved)
 
     def save(self) -> None:
         """Write the results, so that an interrupted benchmark does not lose them."""
         minutes = (time.monotonic() - self.started) / 60
-        self.facts["duration of the benchmark"] = f"{minutes:.0f} min" + (", unfinished" if self.failures else "")
-        found = {"facts": self.facts, "runs": [*map(asdict, self.runs)], "counts": [*map(asdict, self.counts)]}
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+        state = "unfinished" if self.failures else "finished"
+        facts = {**self.facts, "duration of the benchmark": f"{minutes:.0f} min, {state}"}
+        now = Saved(self.runs, self.counts, facts)
+        RESULTS.write_text(json.dumps(asdict(self.earlier.replaced_by(now)), indent=1) + "\n")
 
     def command(self, tool: str, fleet: Fleet, state: Path, level: str) -> list[str]:
         """Return the command with which a tool brings the fleet to a state, in which agents have this log level."""
@@ -286,12 +316,11 @@ def machine() -> str:
 
 def write_page(path: Path) -> None:
     """Write the page and its plot from the last results."""
-    found = json.loads(RESULTS.read_text())
-    runs, counts = [Run(**one) for one in found["runs"]], [Counts(**one) for one in found["counts"]]
+    found = Saved.load()
     image = path.with_suffix(".svg")
-    image.write_text(plot(runs))
+    image.write_text(plot(found.runs))
     previous = path.read_text() if path.exists() else ""
-    path.write_text(page(runs, counts, found["facts"], image.name, previous))
+    path.write_text(page(found.runs, found.counts, found.facts, image.name, previous))
     say(f"wrote {path} and {image}")
 
 
@@ -310,6 +339,7 @@ def main() -> int:
         "versions": f"{core.splitlines()[0]}, {PYINFRA_VERSION}",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+    benchmark.earlier = Saved.load() if arguments.add else Saved()
     hosts = max(*arguments.agents, arguments.change_agents + 1) + 2
     with inotify_instances(hosts):
         try:

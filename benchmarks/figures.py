@@ -226,7 +226,7 @@ def plot(runs: Iterable[Run]) -> str:
         x = 60 + 165 * index
         parts.append(f'<rect x="{x}" y="372" width="12" height="12" fill="{color}"/>')
         parts.append(f'<text x="{x + 18}" y="383">{TITLES[tool].replace("`", "")}</text>')
-    style = '<style>text{font:12px sans-serif;fill:#222}line{stroke:#ccc}</style>'
+    style = "<style>text{font:12px sans-serif;fill:#222}line{stroke:#ccc}</style>"
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 400" role="img">'
     return "\n".join([head, "<title>Runs without changes</title>", style, *parts, "</svg>"]) + "\n"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.__main__ import calls_without_polls, names, parser
+from benchmarks.__main__ import Saved, calls_without_polls, names, parser
 from benchmarks.end_state import container_problems
 from benchmarks.figures import MARK, Counts, Figure, Results, Run, figures, page, plot, spread
 from benchmarks.fleet import inventory_of, network_options, restart_seconds, settings_text
@@ -97,7 +97,7 @@ def test_plot_is_an_svg_with_a_point_for_each_tool_and_size() -> None:
 def test_measured_time_contains_that_of_processes_that_stay(tmp_path: Path) -> None:
     """A process that outlives the command, as a kept connection of ssh, is ended and its CPU time counts."""
     busy = "import time\nwhile time.process_time() < 0.3: pass\nopen('done', 'w').close()\ntime.sleep(600)"
-    script = f"cd {tmp_path}; setsid {sys.executable} -c \"{busy}\" & until [ -e done ]; do sleep 0.05; done; exit 3"
+    script = f'cd {tmp_path}; setsid {sys.executable} -c "{busy}" & until [ -e done ]; do sleep 0.05; done; exit 3'
     command = [sys.executable, "-m", "benchmarks.measure", str(tmp_path / "log"), "bash", "-c", script]
     found = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=60).stdout)
     assert found["code"] == 3
@@ -155,6 +155,19 @@ def test_end_state_of_containers() -> None:
         "prover-agent has LOG_LEVEL=info and not verbose",
     ]
     assert container_problems(["prover-agent"], [], "info") == ["runs [] and not ['prover-agent']"]
+
+
+def test_results_of_several_parts() -> None:
+    """A part replaces only what it measured again."""
+    first = Saved(
+        [Run("add", 10, "ssh", 1, 1), Run("add", 10, "ping", 2, 2)], [Counts("add", 10, 1, 2, 3)], {"date": "1"}
+    )
+    again = Saved([Run("add", 10, "ssh", 3, 3)], [], {"date": "1", "command": "x"})
+    both = first.replaced_by(again)
+    assert [one.wall for one in both.runs] == [2, 3]
+    assert both.counts == first.counts
+    assert both.facts == {"date": "1", "command": "x"}
+    assert first.replaced_by(Saved([], [], {"date": "2"})).facts == {"date": "1; 2"}
 
 
 def test_options() -> None:
