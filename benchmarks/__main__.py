@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -151,7 +152,7 @@ class Benchmark:
         started = self.settle(fleet, level)
         restarts = fleet.restarts(since) if scenario == "change" else {}
         if scenario == "change" and set(restarts) != set(agent_names(fleet.agents)):
-            raise BenchmarkError(f"{tool}: only {sorted(restarts)} restarted, see {log}")
+            raise BenchmarkError(f"only {sorted(restarts)} restarted, see {log}")
         one = Run(scenario, fleet.agents, tool, found["wall"], found["cpu"], max(restarts.values(), default=None))
         self.runs.append(one)
         self.save()
@@ -159,19 +160,19 @@ class Benchmark:
         say(f"{scenario}, {fleet.agents + 1} hosts, {tool}: {one.wall:.2f} s, {one.cpu:.2f} CPU-s{slowest}")
         return started
 
-    def in_turn(self, tools: list[str], one: Callable[[str], Any]) -> None:
-        """Call a function for each tool, once for each run. A failure ends the tool's part, not that of others."""
-        left = list(tools)
-        for number in range(self.arguments.runs):
+    def in_turn(self, tools: list[str], one: Callable[[str], Any], rounds: int) -> None:
+        """Call a function for each tool in each round. A failure ends the tool's part, not that of others."""
+        failed = set()
+        for number in range(rounds):
             # Each round begins with another tool.
             for tool in [tools[(number + index) % len(tools)] for index in range(len(tools))]:
-                if tool in left:
-                    try:
+                try:
+                    if tool not in failed:
                         one(tool)
-                    except (BenchmarkError, LabError) as error:
-                        self.failures.append(str(error))
-                        say(f"FAILED: {error}")
-                        left.remove(tool)
+                except (BenchmarkError, LabError) as error:
+                    self.failures.append(f"{tool}: {error}")
+                    say(f"FAILED: {self.failures[-1]}")
+                    failed.add(tool)
 
     def only(self, *excluded: str) -> list[str]:
         """Return the chosen tools without these."""
@@ -180,13 +181,12 @@ class Benchmark:
     def setup(self, fleet: Fleet) -> None:
         """Measure once how each tool sets up bare hosts. The fleet must have been provisioned."""
         state = fleet.save_state("setup")
-        for tool in self.only(PING, NO_L1):
-            try:
-                fleet.recreate(fleet.hosts)
-                self.measure("setup", fleet, tool, state)
-            except (BenchmarkError, LabError) as error:
-                self.failures.append(str(error))
-                say(f"FAILED: {error}")
+
+        def one(tool: str) -> None:
+            fleet.recreate(fleet.hosts)
+            self.measure("setup", fleet, tool, state)
+
+        self.in_turn(self.only(PING, NO_L1), one, 1)
         self.apply(fleet)
 
     def no_change(self, fleet: Fleet) -> None:
@@ -197,9 +197,9 @@ class Benchmark:
         def one(tool: str) -> None:
             if self.measure("no_change", fleet, tool, state) != before:
                 self.runs.pop()
-                raise BenchmarkError(f"{tool}, {fleet.agents} agents: containers restarted, but nothing had changed")
+                raise BenchmarkError(f"containers restarted on {fleet.agents + 1} hosts, but nothing had changed")
 
-        self.in_turn(self.arguments.only, one)
+        self.in_turn(self.arguments.only, one, self.arguments.runs)
         if COLLECTION in self.arguments.only:
             self.counts.append(self.count(fleet, "no_change", LEVELS[0]))
 
@@ -216,7 +216,7 @@ class Benchmark:
             current = LEVELS[1 - LEVELS.index(current)]
             self.measure("change", fleet, tool, states[current], current)
 
-        self.in_turn(self.only(PING, NO_L1), one)
+        self.in_turn(self.only(PING, NO_L1), one, self.arguments.runs)
         if COLLECTION in self.arguments.only:
             self.apply(fleet, LEVELS[0])
             self.counts.append(self.count(fleet, "change", LEVELS[1]))
@@ -234,7 +234,7 @@ class Benchmark:
             self.apply(fleet)
             self.measure("add", larger, tool, state)
 
-        self.in_turn(self.only(PING, NO_L1), one)
+        self.in_turn(self.only(PING, NO_L1), one, self.arguments.runs)
         self.apply(larger)
 
     def count(self, fleet: Fleet, scenario: str, level: str) -> Counts:
@@ -341,6 +341,8 @@ def main() -> int:
     }
     benchmark.earlier = Saved.load() if arguments.add else Saved()
     hosts = max(*arguments.agents, arguments.change_agents + 1) + 2
+    # Leave through the code that restores the machine's limit.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("benchmarks/run: was terminated"))
     with inotify_instances(hosts):
         try:
             benchmark.measure_all()
