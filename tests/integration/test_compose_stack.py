@@ -1100,6 +1100,20 @@ def test_restart(project):
     assert not good(project.again())["_todo"]
 
 
+def test_a_restart_starts_what_has_ended(project):
+    good(project.run())
+    docker("stop", "-t", "0", f"{project.name}-s-1")
+    assert good(project.run(run_state(project, "restarted")))["actions"] == ["start s: it was exited"]
+    assert project.container()["State"]["Status"] == "running"
+
+
+def test_images_of_a_stopped_project_are_pulled(project):
+    good(project.run())
+    good(project.run(run_state(project, "stopped")))
+    missing = project.arguments(project.service(image=f"{NAME}/missing:1"), state="pulled")
+    assert "Pulling" in project.run(missing)["msg"]
+
+
 def test_paused_containers_are_stopped_and_started(project):
     good(project.run())
     docker("pause", f"{project.name}-s-1")
@@ -1208,6 +1222,19 @@ def test_each_agent_is_stopped_at_its_next_job(project, agents, change):
     assert not result.get("warnings")
     if change == "present":
         assert not {*first} & {project.container(f"prover-agent-{number}")["Id"] for number in (1, 2)}
+
+
+def test_agents_run_again_if_a_change_fails_after_their_drain(project, agents):
+    first = [project.container(f"prover-agent-{number}")["Id"] for number in (1, 2)]
+    for number in (1, 2):
+        report(project, number)
+    (project.directory / ".env").unlink()
+    (project.directory / ".env").mkdir()
+    failed = project.run({**agents, "environment": {"A": "b"}})
+    assert failed["failed"] and "is a directory and must be a file" in failed["msg"]
+    assert failed["actions"][-1] == "start the drained containers again"
+    assert [project.container(f"prover-agent-{number}")["Id"] for number in (1, 2)] == first
+    assert [status(project, number) for number in (1, 2)] == ["running"] * 2
 
 
 def test_an_agent_that_never_ends_its_job_is_stopped_after_the_timeout(project, agents):

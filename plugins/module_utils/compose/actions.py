@@ -67,7 +67,7 @@ def project_actions(desired: DesiredState, found: OnHost, now: float) -> list[di
         actions += _absent_actions(desired, found)
     elif desired.state in RUN_STATES:
         actions += _run_actions(desired, found)
-    elif found.stopped:
+    elif found.stopped and desired.state == "present":
         return []
     else:
         missing = sorted(set(desired.images.values()) - set(found.images))
@@ -130,14 +130,20 @@ def _run_actions(desired: DesiredState, found: OnHost) -> list:
     """Return the actions that stop, start or restart the containers that exist."""
     if not found.containers:
         raise Problem(f"{desired.project} is not deployed on this host: run site.yml first")
-    if desired.state == "started":
-        idle = [each for each in found.containers if each.state == "failed" and each.status != "running"]
-        actions = [{"do": "start", "service": each.service, "why": f"it was {each.status}"} for each in idle]
-        return [*([{"do": "release", "what": STOPPED_FILE}] if found.stopped else []), *actions]
     running = [each for each in found.containers if each.status in ("running", "restarting", "paused")]
+    starts = [
+        {"do": "start", "service": each.service, "why": f"it was {each.status}"}
+        for each in found.containers
+        if each.state == "failed" and each.status in ("exited", "created", "dead")
+    ]
+    if desired.state == "started":
+        starts += [{"do": "start", "service": each.service, "why": "it was paused"}
+                   for each in running if each.status == "paused"]
+        return [*([{"do": "release", "what": STOPPED_FILE}] if found.stopped else []), *starts]
     if desired.state == "restarted":
         # What was stopped stays stopped.
-        return [{"do": "restart", "service": each.service, "why": "it was requested"} for each in running]
+        restarts = [{"do": "restart", "service": each.service, "why": "it was requested"} for each in running]
+        return [] if found.stopped else [*restarts, *starts]
     actions = [{"do": "stop", "service": each.service, "why": "it was requested"} for each in running]
     keep = desired.stay_stopped and not found.stopped
     return [*actions, *([{"do": "keep", "what": STOPPED_FILE}] if keep else [])]

@@ -73,6 +73,8 @@ class ComposeProject:
         self.storage = ProjectDirectory(desired.directory)
         self.done: list[str] = []
         self.warnings: list[str] = []
+        # The ids of the containers that a drain stopped.
+        self.drained: list[str] = []
         self.touched = False
         self.docker_path = module.get_bin_path("docker")
         self.timeout_path = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"])
@@ -427,6 +429,17 @@ class ComposeProject:
 
     def apply(self) -> dict:
         """Bring the project to the desired state and return the result."""
+        try:
+            return self._apply()
+        except (Problem, OSError) as wrong:
+            if self.drained and self.desired.state in ("present", "restarted"):
+                try:
+                    running.start_drained(self)
+                except Problem as second:
+                    raise Problem(f"{wrong}; {second}") from wrong
+            raise
+
+    def _apply(self) -> dict:
         desired = self.desired
         if desired.state in ("absent", *RUN_STATES) and not os.path.isdir(self.storage.own):
             seen = self.inspect()

@@ -25,10 +25,16 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.drain imp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import STOPPED_FILE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import container_address, environment
 
+# Seconds until a container that did not respond is queried again.
+SILENT_SECONDS = 10.0
+
 
 @dataclass
 class Target:
-    """A container with agents that has to be stopped. methods: the JSON-RPC method for the status of each agent."""
+    """A container with agents that has to be stopped.
+
+    methods: the JSON-RPC method for the status of each agent. next_query: monotonic time.
+    """
 
     id: str
     name: str
@@ -36,6 +42,7 @@ class Target:
     methods: list[str]
     drain: Drain
     text: str = ""
+    next_query: float = 0.0
 
 
 def targets(stack: Any, containers: list[states.Container]) -> list[Target]:
@@ -61,6 +68,7 @@ def drain(stack: Any, containers: list[states.Container]) -> None:
     while waiting:
         due = [one for one in waiting if _is_due(stack, one, time.monotonic() - begun)]
         if due:
+            stack.drained += [one.id for one in due]
             words = ("stop", *(one.id for one in due))
             stack.run_checked(f"Stopping {', '.join(one.name for one in due)}", *words, seconds=stack.work_seconds())
             waiting = [one for one in waiting if one not in due]
@@ -72,7 +80,11 @@ def drain(stack: Any, containers: list[states.Container]) -> None:
 
 def _is_due(stack: Any, target: Target, waited: float) -> bool:
     """Return whether a container is stopped now, and record how much proving time that loses."""
+    if waited < target.drain.timeout and time.monotonic() < target.next_query:
+        return False
     work = query_work(target.url, target.methods, QUERY_SECONDS)
+    # The others are not queried while this one does not respond.
+    target.next_query = time.monotonic() + (SILENT_SECONDS if None in work else 0)
     now = time.time()
     decision, loss = target.drain.decide(work, waited, now), target.drain.loss
     target.text = describe_work(work, now)
@@ -86,6 +98,14 @@ def _is_due(stack: Any, target: Target, waited: float) -> bool:
             f"{target.drain.timeout:.0f} s is over: other agents repeat this work"
         )
     return decision in (STOP, LATE)
+
+
+def start_drained(stack: Any) -> None:
+    """Start the containers again that a drain stopped and that still exist."""
+    ended = [each["Id"] for each in stack.inspect_containers(stack.drained) if not each["State"]["Running"]]
+    if ended:
+        stack.record("start the drained containers again")
+        stack.run_checked("Starting the drained containers again", "start", *ended)
 
 
 def apply_run_state(stack: Any, actions: list[dict], containers: list[states.Container]) -> dict:
@@ -114,12 +134,14 @@ def _stop(stack: Any, containers: list[states.Container]) -> None:
 
 def _start(stack: Any) -> dict:
     desired = stack.desired
-    for each in stack.containers():
+    found = stack.containers()
+    restarts = {each.id: each.restarts for each in found if each.status == "running"}
+    for each in found:
         stack.unpause(each)
     stack.report_progress(f"starting {desired.project}")
     words = (*stack.compose_words(desired.directory), "start")
     stack.run_checked(f"Starting {desired.project}", *words, seconds=stack.work_seconds())
-    verdict, failed, containers = stack.watch({}, desired.timeout)
+    verdict, failed, containers = stack.watch(restarts, desired.timeout)
     state = stack.storage.load("state.json")
     if verdict != "ok":
         return {**stack.failed(state, containers, failed, {}, "", True), "changed": True}

@@ -240,9 +240,8 @@ _AMOUNT = _number(0, math.inf, "is not an amount of ETH", "set a number from 0, 
 _POLL_INTERVAL = _number(
     1, JOB_TIMEOUT_MS - 1, "is out of range", "set milliseconds below 30000, when the broker reassigns a job"
 )
-# Agents are queried every second.
 _DRAIN_TIMEOUT = _number(
-    1, math.inf, "is below the poll interval of 1 s", "set seconds from 1, or aztec_drain: false to not wait"
+    1, math.inf, "is not a number from 1", "set seconds from 1, or aztec_drain: false to not wait"
 )
 _BUMP = _number(1, 1000, "is out of range", "set a whole number from 1 to 1000, or 0 for Aztec's own", zero=True)
 _RETRY_BUMP = _number(
