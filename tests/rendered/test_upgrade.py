@@ -65,3 +65,40 @@ def test_the_wait_for_the_epoch(tmp_path: Path) -> None:
         number: number for number in wanted
     }
     assert [files[f"skip {number}"].exists() for number in range(len(skipped))] == [True, False, False, False]
+
+
+WORKS = {"state": "running", "epoch_jobs": [{"epoch": 7, "state": "processing"}]}
+SUBMITS = {"state": "running", "epoch_jobs": [{"epoch": 7, "state": "publishing-proof"}]}
+SILENT = {"state": "running"}
+ENDED = {"state": "exited"}
+# (containers, attempts, whether the wait ends)
+QUERIES = [
+    ([WORKS, ENDED], 1, True),
+    ([SUBMITS, ENDED], 13, False),
+    ([SUBMITS, ENDED], 60, True),
+    ([SILENT, ENDED], 1, False),
+    ([SILENT, ENDED], 12, True),
+    ([ENDED], 1, True),
+    ([], 1, True),
+]
+
+
+def test_the_wait_for_a_submission(tmp_path: Path) -> None:
+    """A node that runs and does not answer may submit a proof."""
+    path = "roles/prover_node/tasks/wait_for_submission.yml"
+    until = task_of(path, "Wait until the node has submitted its proof")["until"]
+    tasks = [
+        {
+            "ansible.builtin.assert": {"that": [f"({until}) == {ends}"], "quiet": True},
+            "vars": {
+                "__prover_node_jobs": {
+                    "attempts": attempts, "host_info": {"projects": {"aztec-prover-node": {"containers": containers}}},
+                },
+            },
+        }
+        for containers, attempts, ends in QUERIES
+    ]
+    files = [str(ROOT / "roles/prover_node" / folder / "main.yml") for folder in ("defaults", "vars")]
+    play = {"hosts": "host", "gather_facts": False, "vars_files": files, "tasks": tasks}
+    (tmp_path / "play.json").write_text(json.dumps([play]))
+    ansible_playbook(tmp_path / "play.json", "-i", "host,")
