@@ -137,12 +137,16 @@ def schema_records(components: list, host_info: Mapping, instance: str, director
 
 
 def upgrade_groups(changed: Mapping[str, list], fleet: Mapping) -> dict[str, list[str]]:
-    """Return host -> the groups of the hosts that take part in an upgrade, {} where neither broker nor node changes."""
-    parts = ((BROKER, fleet["broker"]["host"]), (NODE, fleet["node"]["host"]))
+    """Return host -> the groups of the hosts that take part in an upgrade, {} where neither broker nor node changes.
+
+    The node's host always takes part: the lock of the upgrade is there, and the node reports the epochs in work.
+    """
+    node = fleet["node"]["host"]
+    parts = ((BROKER, fleet["broker"]["host"]), (NODE, node))
     moving = [host for component, host in parts if component in changed.get(host, ())]
     found: dict[str, list[str]] = {}
     for host, components in changed.items() if moving else ():
-        groups = [UPGRADE_GROUP] if {NODE, BROKER} & set(components) else []
+        groups = [UPGRADE_GROUP] if host == node or {NODE, BROKER} & set(components) else []
         groups += [UPGRADE_AGENTS_GROUP] if AGENT in components else []
         found.update({host: groups} if groups else {})
     return found

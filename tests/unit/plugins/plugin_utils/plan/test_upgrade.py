@@ -157,6 +157,8 @@ def test_a_limit_that_divides_the_fleet(changed: dict, hosts: tuple, wrong: list
             {"agent-1": [AGENT], "node-1": [NODE], "broker-1": [BROKER], "agent-2": []},
             {"agent-1": [UPGRADE_AGENTS_GROUP], "node-1": [UPGRADE_GROUP], "broker-1": [UPGRADE_GROUP]},
         ),
+        ({"node-1": [], "broker-1": [BROKER]}, {"node-1": [UPGRADE_GROUP], "broker-1": [UPGRADE_GROUP]}),
+        ({"node-1": [NODE], "broker-1": []}, {"node-1": [UPGRADE_GROUP]}),
         ({"node-1": [NODE, AGENT]}, {"node-1": [UPGRADE_GROUP, UPGRADE_AGENTS_GROUP]}),
     ],
 )
