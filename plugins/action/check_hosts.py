@@ -25,7 +25,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     table,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
-    batch_size,
     plan_text,
     selected_hosts,
 )
@@ -160,13 +159,12 @@ class ActionModule(CollectionActionBase):
         upgrade = upgrade_groups(changed, fleet)
         selected = selected_hosts(differences, fleet, without_upgraded_agents(stops, upgrade))
         selected = [{**one, "groups": [*one["groups"], *upgrade.get(one["host"], [])]} for one in selected]
-        at_once = batch_size(fleet, host_infos.get(fleet["broker"]["host"]))
         records = {
             host: schema_records(changed[host], host_infos[host], instance, fleet["hosts"][host]["project_directories"])
             for host in upgrade
         }
         found = {"absent": absent, "left_out": left_out, "selected": selected}
-        found.update(stops=stops, agents_at_once=at_once, records=records)
+        found.update(stops=stops, agents_at_once=fleet["agents_at_once"], records=records)
         return {**found, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):
