@@ -105,7 +105,7 @@ def test_the_wait_for_a_submission(tmp_path: Path) -> None:
 
 
 def deploy_broker(upgrade: bool, host: dict, deploy: dict) -> list:
-    """Return the play that deploys the broker with `deploy` instead of its role, and its inventory as a play before it.
+    """Return the play that deploys the broker, with `deploy` for its role, and a play before it that adds its hosts.
 
     host: the variables of the broker's host. During an upgrade, only the node is in the group of the hosts that upgrade.
     """

@@ -104,6 +104,11 @@ def with_consequences(differences: Mapping[str, list], components: Iterable[str]
     return {part: lines for part, lines in found.items() if lines}
 
 
+def engine_ends_components(stop: Mapping) -> bool:
+    """Return whether running containers of components stop with the engine. stop: `stops` of plan_host."""
+    return bool(stop.get("engine") and stop.get("components"))
+
+
 def selected_hosts(
     differences: Mapping[str, Mapping], fleet: Mapping, stops: Mapping[str, Mapping] | None = None
 ) -> list[dict]:
@@ -120,7 +125,7 @@ def selected_hosts(
         at_once = [part for part in parts if part != AGENT or not replaced]
         found[host] += [group for group, chosen in GROUPS.items() if any(part in at_once for part in chosen)]
         found[host] += [REPLACE_GROUP] if replaced else []
-        found[host] += [ENGINE_GROUP] if ENGINE in parts and stop.get("engine") else []
+        found[host] += [ENGINE_GROUP] if ENGINE in parts and engine_ends_components(stop) else []
     shared = any(found.get(fleet[component]["host"]) for component in ("broker", "node"))
     for groups in found.values():
         groups += [STATUS_GROUP] if groups or shared else []

@@ -202,6 +202,8 @@ def test_selected_hosts(differences: dict, selected: dict) -> None:
             {"components": ["prover_agent"], "engine": True},
             ["aztec_plan_prepare", "aztec_plan_replace", "aztec_plan_engine"],
         ),
+        # stop.yml has stopped all components, so that the engine can restart at once.
+        ({"engine": ["x"]}, {"components": [], "engine": True}, ["aztec_plan_prepare"]),
         (
             {"prover_node": ["x"], "prover_agent": ["y"]},
             {"components": ["prover_agent", "prover_node"], "engine": False},
