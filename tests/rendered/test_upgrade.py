@@ -107,7 +107,7 @@ def test_the_wait_for_a_submission(tmp_path: Path) -> None:
 def deploy_broker(upgrade: bool, host: dict, deploy: dict) -> list:
     """Return the play that deploys the broker, with `deploy` for its role, and a play before it that adds its hosts.
 
-    host: the variables of the broker's host. During an upgrade, only the node is in the group of the hosts that upgrade.
+    host: the variables of the broker's host. During an upgrade, only the node is in the group aztec_plan_upgrade.
     """
     plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
     play = next(one for one in plays if one["name"] == "Deploy the broker")

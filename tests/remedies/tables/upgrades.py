@@ -11,7 +11,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.logs impor
 from tests.remedies.case import Lines, cases, problem_lines, returned
 
 STORES = {"archiver": 5}
-FLEET = {"node": {"host": "node-1"}, "broker": {"host": "broker-1"}}
+FLEET = {"node": {"host": "node-1"}, "broker": {"host": "broker-1"}, "agents": ["agent-1", "agent-2"]}
+
+ALL = ("node-1", "broker-1", "agent-1", "agent-2")
 
 
 def version(own: str, schemas: dict | None = None, allowed: bool = False, recorded: dict | None = None) -> Lines:
@@ -26,6 +28,11 @@ def limit(*hosts: str) -> Lines:
     changed = {host: [component] for host, component in (("node-1", "prover_node"), ("broker-1", "prover_broker"))}
     own = {host: components for host, components in changed.items() if host in hosts}
     return lambda: problem_lines(split_problems(own, hosts, FLEET))
+
+
+def agent_limit(*hosts: str) -> Lines:
+    """Return what checks the change of the version of an agent on these hosts."""
+    return lambda: problem_lines(split_problems({"agent-1": ["prover_agent"]}, hosts, FLEET))
 
 
 def updates(origins: tuple = (), blocked: tuple = (), kept: tuple | None = None) -> Lines:
@@ -74,7 +81,8 @@ UPGRADES = cases(
         version("2.1.11", {}),
     ),
     ("it is the first run of 4.1.2 here", version("4.1.2", allowed=True), version("4.1.3")),
-    ("the node changes its version, but the broker is not", limit("node-1"), limit("node-1", "broker-1")),
+    ("the node changes its version, but the broker is not", limit("node-1"), limit(*ALL)),
+    ("a running agent changes its version, but the", agent_limit("agent-1"), agent_limit("agent-1", "broker-1")),
     (
         "unattended-upgrades may update docker-ce and containerd.io",
         updates(DOCKER_ORIGIN),
