@@ -25,6 +25,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     table,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
+    ENGINE,
+    engine_ends_components,
     plan_text,
     selected_hosts,
 )
@@ -32,6 +34,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.upgrade impo
     UPGRADE_AGENTS_GROUP,
     changed_components,
     downgrade_problems,
+    engine_problems,
     project_of,
     schema_records,
     split_problems,
@@ -126,6 +129,8 @@ class ActionModule(CollectionActionBase):
 
         checked = check_hosts(host_infos, fleet, settings, engines)
         problems += split_problems(changed, host_infos, fleet)
+        restarts = [one for one in differences if differences[one].get(ENGINE) and engine_ends_components(stops[one])]
+        problems += engine_problems(changed, restarts, host_infos, fleet)
         problems = [*checked.problems, *problems, *registry_problems(host_infos, fleet, image_settings)]
         components = {host: fleet["hosts"][host]["components"] for host, host_info in host_infos.items() if host_info}
         agents = [host for host, names in components.items() if AGENT in names]

@@ -129,6 +129,29 @@ def split_problems(changed: Mapping[str, list], hosts: Collection, fleet: Mappin
         yield Problem(host, "aztec_version", wrong, remedy, fleet=True)
 
 
+def engine_problems(
+    changed: Mapping[str, list], restarts: Collection, host_infos: Mapping, fleet: Mapping
+) -> Iterator[Problem]:
+    """Yield a problem if broker or node changes its version, for each host whose containers a change of Docker stops.
+
+    Such a host pulls the image only when its containers are stopped, which would be in the interruption of the upgrade.
+    changed: host -> changed_components. restarts: these hosts. host_infos: host -> host info, None without one.
+    """
+    parts = ((BROKER, fleet["broker"]["host"]), (NODE, fleet["node"]["host"]))
+    moving = [(component, host) for component, host in parts if component in changed.get(host, ())]
+    if not moving:
+        return
+    component, moved = moving[0]
+    containers = project_of(host_infos[moved], component, fleet.get("instance", "")).get("containers") or []
+    running = [image_version(one["image"]) for one in containers if one["state"] == "running"]
+    previous = max(filter(None, running), key=version_key, default="")
+    back = f"aztec_version to {previous}" if previous not in ("", fleet["version"]) else "the previous image"
+    for host in restarts:
+        wrong = "the version changes, and a change of Docker stops containers"
+        remedy = f"apply the change of Docker first: set {back}, run site.yml, then upgrade"
+        yield Problem(host, "aztec_version", wrong, remedy, fleet=True)
+
+
 def schema_records(components: list, host_info: Mapping, instance: str, directories: Mapping) -> list[dict]:
     """Return {path, content} of the files that record which schemas the version used that is replaced now.
 

@@ -178,3 +178,25 @@ def test_a_limit_that_divides_the_fleet(changed: dict, hosts: tuple, wrong: list
 )
 def test_groups_of_an_upgrade(changed: dict, groups: dict) -> None:
     assert up.upgrade_groups(changed, FLEET) == groups
+
+
+@pytest.mark.parametrize(
+    ("image", "changed", "restarts", "set_first"),
+    [
+        ("aztec:4.1.2", {"broker-1": [BROKER]}, ["agent-1", "node-1"], "aztec_version to 4.1.2"),
+        ("aztec:4.1.3@sha256:" + "a" * 64, {"broker-1": [BROKER]}, ["agent-1"], "the previous image"),
+        ("aztec:latest", {"broker-1": [BROKER]}, ["agent-1"], "the previous image"),
+        ("aztec:4.1.2", {"broker-1": [BROKER]}, [], ""),
+        ("aztec:4.1.2", {"broker-1": [], "agent-1": [AGENT]}, ["agent-1"], ""),
+    ],
+)
+def test_a_change_of_docker_in_an_upgrade(image: str, changed: dict, restarts: list, set_first: str) -> None:
+    """An agent alone changes without an interruption of the others."""
+    containers = [{"image": image, "state": "running"}, {"image": "aztec:4.0.0", "state": "exited"}]
+    host_infos = {"broker-1": {"projects": {"aztec-prover-broker": {"containers": containers}}}, "node-1": None}
+    found = list(up.engine_problems(changed, restarts, host_infos, {**FLEET, "version": "4.1.3"}))
+    assert [one.host for one in found] == restarts * bool(set_first)
+    assert {one.remedy for one in found} <= {
+        f"apply the change of Docker first: set {set_first}, run site.yml, then upgrade",
+    }
+    assert all(one.fleet for one in found)
