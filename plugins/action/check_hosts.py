@@ -25,7 +25,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     table,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
-    batch_size,
+    ENGINE,
+    engine_ends_components,
     plan_text,
     selected_hosts,
 )
@@ -33,6 +34,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.upgrade impo
     UPGRADE_AGENTS_GROUP,
     changed_components,
     downgrade_problems,
+    engine_problems,
     project_of,
     schema_records,
     split_problems,
@@ -127,6 +129,8 @@ class ActionModule(CollectionActionBase):
 
         checked = check_hosts(host_infos, fleet, settings, engines)
         problems += split_problems(changed, host_infos, fleet)
+        restarts = [one for one in differences if differences[one].get(ENGINE) and engine_ends_components(stops[one])]
+        problems += engine_problems(changed, restarts, host_infos, fleet)
         problems = [*checked.problems, *problems, *registry_problems(host_infos, fleet, image_settings)]
         components = {host: fleet["hosts"][host]["components"] for host, host_info in host_infos.items() if host_info}
         agents = [host for host, names in components.items() if AGENT in names]
@@ -160,13 +164,12 @@ class ActionModule(CollectionActionBase):
         upgrade = upgrade_groups(changed, fleet)
         selected = selected_hosts(differences, fleet, without_upgraded_agents(stops, upgrade))
         selected = [{**one, "groups": [*one["groups"], *upgrade.get(one["host"], [])]} for one in selected]
-        at_once = batch_size(fleet, host_infos.get(fleet["broker"]["host"]))
         records = {
             host: schema_records(changed[host], host_infos[host], instance, fleet["hosts"][host]["project_directories"])
             for host in upgrade
         }
         found = {"absent": absent, "left_out": left_out, "selected": selected}
-        found.update(stops=stops, agents_at_once=at_once, records=records)
+        found.update(stops=stops, agents_at_once=fleet["agents_at_once"], records=records)
         return {**found, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):

@@ -106,6 +106,8 @@ NO_LINES = {
     "{} {} failed on the host: {}": _OTHERS,
     "{}: the node of this release does not report its epochs, so the run does not wait": _NOTE,
     "{}: the node does not report its epochs now, so the run does not wait": _NOTE,
+    "{}: the node does not report its epochs now, query {} of {}": _NOTE,
+    "{}: the node no longer reports its epochs, and {} is interrupted": _NOTE,
     "{}: waiting for the end of {}, for {} s at most": _NOTE,
     "{}: {} did not end within {} s, and is interrupted": _NOTE,
     "{}: was left out of this run: {}: correct it, then run again": _WHOLE,

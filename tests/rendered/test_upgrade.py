@@ -65,3 +65,91 @@ def test_the_wait_for_the_epoch(tmp_path: Path) -> None:
         number: number for number in wanted
     }
     assert [files[f"skip {number}"].exists() for number in range(len(skipped))] == [True, False, False, False]
+
+
+WORKS = {"state": "running", "epoch_jobs": [{"epoch": 7, "state": "processing"}]}
+SUBMITS = {"state": "running", "epoch_jobs": [{"epoch": 7, "state": "publishing-proof"}]}
+SILENT = {"state": "running"}
+ENDED = {"state": "exited"}
+# (containers, attempts, whether the wait ends)
+QUERIES = [
+    ([WORKS, ENDED], 1, True),
+    ([SUBMITS, ENDED], 13, False),
+    ([SUBMITS, ENDED], 60, True),
+    ([SILENT, ENDED], 1, False),
+    ([SILENT, ENDED], 12, True),
+    ([ENDED], 1, True),
+    ([], 1, True),
+]
+
+
+def test_the_wait_for_a_submission(tmp_path: Path) -> None:
+    """A node that runs and does not answer may submit a proof."""
+    path = "roles/prover_node/tasks/wait_for_submission.yml"
+    until = task_of(path, "Wait until the node has submitted its proof")["until"]
+    tasks = [
+        {
+            "ansible.builtin.assert": {"that": [f"({until}) == {ends}"], "quiet": True},
+            "vars": {
+                "__prover_node_jobs": {
+                    "attempts": attempts, "host_info": {"projects": {"aztec-prover-node": {"containers": containers}}},
+                },
+            },
+        }
+        for containers, attempts, ends in QUERIES
+    ]
+    files = [str(ROOT / "roles/prover_node" / folder / "main.yml") for folder in ("defaults", "vars")]
+    play = {"hosts": "host", "gather_facts": False, "vars_files": files, "tasks": tasks}
+    (tmp_path / "play.json").write_text(json.dumps([play]))
+    ansible_playbook(tmp_path / "play.json", "-i", "host,")
+
+
+def deploy_broker(upgrade: bool, host: dict, deploy: dict) -> list:
+    """Return the play that deploys the broker, with `deploy` for its role, and a play before it that adds its hosts.
+
+    host: the variables of the broker's host. During an upgrade, only the node is in the group aztec_plan_upgrade.
+    """
+    plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    play = next(one for one in plays if one["name"] == "Deploy the broker")
+    (task,) = play["tasks"]
+    for number, one in enumerate(task["block"]):
+        stub = {"prover_node": {"ansible.builtin.set_fact": {"waited": True}}, "prover_broker": deploy}
+        role = one.get("ansible.builtin.include_role", {}).get("name", "").rpartition(".")[2]
+        if role:
+            task["block"][number] = {**stub[role], **{key: one[key] for key in ("name", "when") if key in one}}
+    added = {
+        "name": "broker-1", "groups": "aztec_plan_broker", "__preflight_gathered": {"host_info": {}},
+        "__preflight_checked": {"stops": {"broker-1": {"components": ["prover_broker"]}}}, **host,
+    }
+    hosts = [added, {"name": "node-1", "groups": "aztec_plan_upgrade"}][: 2 if upgrade else 1]
+    tasks = [{"ansible.builtin.add_host": one} for one in hosts]
+    return [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}, play]
+
+
+PING = {"ansible.builtin.ping": {}, "register": "component_result"}
+CRASH = {"ansible.builtin.fail": {"msg": "the broker does not start"}}
+NO_HOST = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+LOCAL = {"ansible_connection": "local"}
+
+
+@pytest.mark.parametrize(("host", "deploy"), [(LOCAL, CRASH), (NO_HOST, PING)], ids=["crash", "unreachable"])
+def test_a_broker_that_fails_in_an_upgrade_of_the_node(host: dict, deploy: dict, tmp_path: Path) -> None:
+    """The agents start again: the host is in the group that the next play depends on. The run did not wait again."""
+    that = ["groups['aztec_run_upgrade_failed'] == ['broker-1']", "hostvars['broker-1'].waited is not defined"]
+    check = {"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.assert": {"that": that}}]}
+    (tmp_path / "play.json").write_text(json.dumps([*deploy_broker(True, host, deploy), check]))
+    ansible_playbook(tmp_path / "play.json", "-i", "localhost,", "-c", "local")
+
+
+@pytest.mark.parametrize(("host", "deploy"), [(LOCAL, CRASH), (NO_HOST, PING)], ids=["crash", "unreachable"])
+def test_a_broker_that_fails_without_an_upgrade(host: dict, deploy: dict, tmp_path: Path) -> None:
+    (tmp_path / "play.json").write_text(json.dumps(deploy_broker(False, host, deploy)))
+    with pytest.raises(AssertionError, match="The broker was not deployed, see above"):
+        ansible_playbook(tmp_path / "play.json", "-i", "localhost,", "-c", "local")
+
+
+def test_an_upgrade_does_not_wait_for_a_submission_in_its_interruption() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    tasks = [task for play in plays for one in play.get("tasks", []) for task in one.get("block", [one])]
+    waits = [task for task in tasks if task["name"] == "Wait for the node's submission"]
+    assert ["groups['aztec_plan_upgrade'] | default([]) | length == 0" in task["when"] for task in waits] == [True] * 2

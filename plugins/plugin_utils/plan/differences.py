@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import OnHost, describe, project_actions
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import Container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.plan import guard_actions
@@ -105,6 +104,11 @@ def with_consequences(differences: Mapping[str, list], components: Iterable[str]
     return {part: lines for part, lines in found.items() if lines}
 
 
+def engine_ends_components(stop: Mapping) -> bool:
+    """Return whether running containers of components stop with the engine. stop: `stops` of plan_host."""
+    return bool(stop.get("engine") and stop.get("components"))
+
+
 def selected_hosts(
     differences: Mapping[str, Mapping], fleet: Mapping, stops: Mapping[str, Mapping] | None = None
 ) -> list[dict]:
@@ -121,24 +125,11 @@ def selected_hosts(
         at_once = [part for part in parts if part != AGENT or not replaced]
         found[host] += [group for group, chosen in GROUPS.items() if any(part in at_once for part in chosen)]
         found[host] += [REPLACE_GROUP] if replaced else []
-        found[host] += [ENGINE_GROUP] if ENGINE in parts and stop.get("engine") else []
+        found[host] += [ENGINE_GROUP] if ENGINE in parts and engine_ends_components(stop) else []
     shared = any(found.get(fleet[component]["host"]) for component in ("broker", "node"))
     for groups in found.values():
         groups += [STATUS_GROUP] if groups or shared else []
     return [{"host": host, "groups": groups} for host, groups in found.items() if groups]
-
-
-def batch_size(fleet: Mapping, broker_info: Mapping | None) -> str:
-    """Return how many hosts with running agents are changed at once, as `serial` takes it.
-
-    broker_info: the host info of the broker's host, None outside of the run. If the broker gets another image, agents
-    with the old one cannot work with it, so that all are changed at once.
-    """
-    project = project_name(BROKER, fleet.get("instance", ""))
-    containers = (broker_info or {}).get("projects", {}).get(project, {}).get("containers", [])
-    images = fleet["hosts"].get(fleet["broker"]["host"], {}).get("images") or []
-    replaced = images and any(one["state"] == "running" and one["image"] not in images for one in containers)
-    return "100%" if replaced else fleet["agents_at_once"]
 
 
 def plan_rows(differences: Mapping[str, Mapping]) -> list[tuple[str, str, str]]:

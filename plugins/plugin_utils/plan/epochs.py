@@ -19,6 +19,12 @@ def epochs_in_work(host_info: Mapping, project: str) -> dict[int, str] | None:
     return {job["epoch"]: job["state"] for jobs in reported for job in jobs if job["state"] not in ENDED}
 
 
+def runs(host_info: Mapping, project: str) -> bool:
+    """Return whether a container of the node runs, so that a query without an answer can be repeated."""
+    containers = ((host_info.get("projects") or {}).get(project) or {}).get("containers") or []
+    return any(one.get("state") == "running" for one in containers)
+
+
 def awaited(first: Mapping[int, str], now: Mapping[int, str]) -> dict[int, str]:
     """Return the epochs that were in work at the start and still are. Those that began later are not waited for."""
     return {epoch: state for epoch, state in now.items() if epoch in first}

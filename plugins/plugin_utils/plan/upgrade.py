@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.data_schemas import SCHEMAS_FILE
@@ -106,18 +106,50 @@ def _line(version: str) -> str:
         return str(parse_version(version)[0])
 
 
-def split_problems(changed: Mapping[str, list], hosts: object, fleet: Mapping) -> Iterator[Problem]:
-    """Yield a problem if broker or node changes its version, and --limit leaves out the other one.
+def split_problems(changed: Mapping[str, list], hosts: Collection, fleet: Mapping) -> Iterator[Problem]:
+    """Yield a problem for each component that changes its version and whose counterparts --limit leaves out.
 
-    changed: host -> changed_components. hosts: the hosts of the run.
+    changed: host -> changed_components. hosts: the hosts of the run. If broker or node change, both and all agents of
+    the fleet have to take part. If a running agent changes, the broker has to, so that its version is compared. An
+    agent that does not run yet does not change.
     """
     parts = {"broker": (BROKER, fleet["broker"]["host"]), "node": (NODE, fleet["node"]["host"])}
     moving = [name for name, (component, host) in parts.items() if component in changed.get(host, ())]
-    missing = [name for name, (_component, host) in parts.items() if host not in hosts]
+    missing = [f"the {name} is" for name, (_component, host) in parts.items() if host not in hosts]
+    agents = [host for host in fleet["agents"] if host not in hosts]
+    missing += [f"the agent on {agents[0]} is" if len(agents) == 1 else f"{len(agents)} agents are"] if agents else []
     if moving and missing:
-        wrong = f"the {moving[0]} changes its version, but the {missing[0]} is not part of this run"
+        wrong = f"the {moving[0]} changes its version, but {missing[0]} not part of this run"
         remedy = "run without --limit, since components of different versions reject each other"
         yield Problem(parts[moving[0]][1], "aztec_version", wrong, remedy, fleet=True)
+    broker = fleet["broker"]["host"]
+    for host in [host for host in changed if AGENT in changed[host]] if broker not in hosts and not moving else ():
+        wrong = "a running agent changes its version, but the broker is not part of this run"
+        remedy = f"add {broker} to --limit, since components of different versions reject each other"
+        yield Problem(host, "aztec_version", wrong, remedy, fleet=True)
+
+
+def engine_problems(
+    changed: Mapping[str, list], restarts: Collection, host_infos: Mapping, fleet: Mapping
+) -> Iterator[Problem]:
+    """Yield a problem if broker or node changes its version, for each host whose containers a change of Docker stops.
+
+    Such a host pulls the image only when its containers are stopped, which would be in the interruption of the upgrade.
+    changed: host -> changed_components. restarts: these hosts. host_infos: host -> host info, None without one.
+    """
+    parts = ((BROKER, fleet["broker"]["host"]), (NODE, fleet["node"]["host"]))
+    moving = [(component, host) for component, host in parts if component in changed.get(host, ())]
+    if not moving:
+        return
+    component, moved = moving[0]
+    containers = project_of(host_infos[moved], component, fleet.get("instance", "")).get("containers") or []
+    running = [image_version(one["image"]) for one in containers if one["state"] == "running"]
+    previous = max(filter(None, running), key=version_key, default="")
+    back = f"aztec_version to {previous}" if previous not in ("", fleet["version"]) else "the previous image"
+    for host in restarts:
+        wrong = "the version changes, and a change of Docker stops containers"
+        remedy = f"apply the change of Docker first: set {back}, run site.yml, then upgrade"
+        yield Problem(host, "aztec_version", wrong, remedy, fleet=True)
 
 
 def schema_records(components: list, host_info: Mapping, instance: str, directories: Mapping) -> list[dict]:
@@ -137,12 +169,16 @@ def schema_records(components: list, host_info: Mapping, instance: str, director
 
 
 def upgrade_groups(changed: Mapping[str, list], fleet: Mapping) -> dict[str, list[str]]:
-    """Return host -> the groups of the hosts that take part in an upgrade, {} where neither broker nor node changes."""
-    parts = ((BROKER, fleet["broker"]["host"]), (NODE, fleet["node"]["host"]))
+    """Return host -> the groups of the hosts that take part in an upgrade, {} where neither broker nor node changes.
+
+    The node's host always takes part: the lock of the upgrade is there, and the node reports the epochs in work.
+    """
+    node = fleet["node"]["host"]
+    parts = ((BROKER, fleet["broker"]["host"]), (NODE, node))
     moving = [host for component, host in parts if component in changed.get(host, ())]
     found: dict[str, list[str]] = {}
     for host, components in changed.items() if moving else ():
-        groups = [UPGRADE_GROUP] if {NODE, BROKER} & set(components) else []
+        groups = [UPGRADE_GROUP] if host == node or {NODE, BROKER} & set(components) else []
         groups += [UPGRADE_AGENTS_GROUP] if AGENT in components else []
         found.update({host: groups} if groups else {})
     return found

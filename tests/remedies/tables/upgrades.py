@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.upgrade import downgrade_problems, split_problems
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.upgrade import (
+    downgrade_problems,
+    engine_problems,
+    split_problems,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.automatic_update_checks import (
     automatic_update_problems,
 )
@@ -11,7 +15,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.logs impor
 from tests.remedies.case import Lines, cases, problem_lines, returned
 
 STORES = {"archiver": 5}
-FLEET = {"node": {"host": "node-1"}, "broker": {"host": "broker-1"}}
+FLEET = {"node": {"host": "node-1"}, "broker": {"host": "broker-1"}, "agents": ["agent-1", "agent-2"]}
+
+ALL = ("node-1", "broker-1", "agent-1", "agent-2")
 
 
 def version(own: str, schemas: dict | None = None, allowed: bool = False, recorded: dict | None = None) -> Lines:
@@ -26,6 +32,19 @@ def limit(*hosts: str) -> Lines:
     changed = {host: [component] for host, component in (("node-1", "prover_node"), ("broker-1", "prover_broker"))}
     own = {host: components for host, components in changed.items() if host in hosts}
     return lambda: problem_lines(split_problems(own, hosts, FLEET))
+
+
+def agent_limit(*hosts: str) -> Lines:
+    """Return what checks the change of the version of an agent on these hosts."""
+    return lambda: problem_lines(split_problems({"agent-1": ["prover_agent"]}, hosts, FLEET))
+
+
+def docker_change(image: str, *restarts: str) -> Lines:
+    """Return what checks a run of 4.1.3 that stops containers on some hosts. image: that of the running broker."""
+    containers = [{"image": image, "state": "running"}]
+    host_infos = {"broker-1": {"projects": {"aztec-prover-broker": {"containers": containers}}}}
+    changed = {"broker-1": ["prover_broker"] if image != "aztec:4.1.3" else []}
+    return lambda: problem_lines(engine_problems(changed, restarts, host_infos, {**FLEET, "version": "4.1.3"}))
 
 
 def updates(origins: tuple = (), blocked: tuple = (), kept: tuple | None = None) -> Lines:
@@ -74,7 +93,14 @@ UPGRADES = cases(
         version("2.1.11", {}),
     ),
     ("it is the first run of 4.1.2 here", version("4.1.2", allowed=True), version("4.1.3")),
-    ("the node changes its version, but the broker is not", limit("node-1"), limit("node-1", "broker-1")),
+    ("the node changes its version, but the broker is not", limit("node-1"), limit(*ALL)),
+    (
+        "the version changes, and a change of Docker stops containers",
+        docker_change("aztec:4.1.2", "agent-1"),
+        docker_change("aztec:4.1.3", "agent-1"),
+        docker_change("aztec:4.1.2"),
+    ),
+    ("a running agent changes its version, but the", agent_limit("agent-1"), agent_limit("agent-1", "broker-1")),
     (
         "unattended-upgrades may update docker-ce and containerd.io",
         updates(DOCKER_ORIGIN),

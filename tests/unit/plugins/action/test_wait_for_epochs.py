@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.action import wait_for_epochs
 
 PROJECT = "aztec-prover-node"
+SILENT = {"host_info": {"projects": {PROJECT: {"containers": [{"name": "node", "state": "running"}]}}}}
 UNKNOWN = {"ended": [], "in_work": [], "known": False}
 
 
@@ -71,6 +72,40 @@ def test_a_release_that_does_not_report_its_epochs(shown: list) -> None:
 def test_a_node_that_does_not_respond(shown: list) -> None:
     assert wait([{"host_info": {"projects": {PROJECT: {"containers": [{"name": "node"}]}}}}]) == UNKNOWN
     assert shown == ["  node-1: the node does not report its epochs now, so the run does not wait"]
+
+
+def test_queries_without_an_answer_do_not_end_the_wait(shown: list) -> None:
+    work, silent = node((7, "processing")), [SILENT] * 4
+    assert wait([work, *silent, work, *silent, node()]) == {"ended": [7], "in_work": [], "known": True}
+    assert shown[1] == "  node-1: the node does not report its epochs now, query 1 of 5"
+    assert len(shown) == 10
+
+
+def test_a_restarting_container_does_not_end_the_wait(shown: list) -> None:
+    gone = {"host_info": {"projects": {PROJECT: {"containers": [{"name": "node", "state": "restarting"}]}}}}
+    assert wait([node((7, "processing")), gone, node()]) == {"ended": [7], "in_work": [], "known": True}
+
+
+def test_a_node_that_stops_to_answer(shown: list) -> None:
+    answers = [node((7, "processing")), *[SILENT] * 5]
+    assert wait(answers) == {"ended": [], "in_work": [7], "known": True}
+    assert shown[-1] == "WARNING node-1: the node no longer reports its epochs, and epoch 7 (processing) is interrupted"
+
+
+def test_silence_until_the_end_of_the_wait(shown: list) -> None:
+    answers = [node((7, "processing")), *[SILENT] * 5]
+    assert wait(answers, seconds=5) == {"ended": [], "in_work": [7], "known": True}
+    assert shown[-1] == "WARNING node-1: epoch 7 (processing) did not end within 5 s, and is interrupted"
+
+
+def test_the_first_query_is_repeated(shown: list) -> None:
+    assert wait([SILENT, node((7, "processing")), node()]) == {"ended": [7], "in_work": [], "known": True}
+
+
+def test_a_running_node_that_never_answers(shown: list) -> None:
+    assert wait([SILENT] * 5) == UNKNOWN
+    assert shown[-1] == "  node-1: the node does not report its epochs now, so the run does not wait"
+    assert len(shown) == 5
 
 
 def test_a_host_that_is_gone(shown: list) -> None:

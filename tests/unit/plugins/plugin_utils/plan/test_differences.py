@@ -18,7 +18,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
     digest,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
-    batch_size,
     by_part,
     ends_running,
     guard_differences,
@@ -203,6 +202,8 @@ def test_selected_hosts(differences: dict, selected: dict) -> None:
             {"components": ["prover_agent"], "engine": True},
             ["aztec_plan_prepare", "aztec_plan_replace", "aztec_plan_engine"],
         ),
+        # stop.yml has stopped all components, so that the engine can restart at once.
+        ({"engine": ["x"]}, {"components": [], "engine": True}, ["aztec_plan_prepare"]),
         (
             {"prover_node": ["x"], "prover_agent": ["y"]},
             {"components": ["prover_agent", "prover_node"], "engine": False},
@@ -238,23 +239,6 @@ def test_running_services() -> None:
 
 def test_a_stopped_project_does_not_differ() -> None:
     assert project_differences(DESIRED, MODEL, host(stopped=True, files={}, containers=[])) == []
-
-
-@pytest.mark.parametrize(
-    ("broker", "size"),
-    [
-        (None, "25%"),
-        ({"projects": {}}, "25%"),
-        ({"image": "a:1", "state": "running"}, "25%"),
-        ({"image": "a:0", "state": "exited"}, "25%"),
-        ({"image": "a:0", "state": "running"}, "100%"),
-    ],
-)
-def test_agents_with_another_version_than_the_broker_are_replaced_at_once(broker: dict | None, size: str) -> None:
-    """aztec_agents_at_once applies while the agents can work with the broker."""
-    found = {"projects": {"aztec-prover-broker": {"containers": [broker]}}} if broker and "image" in broker else broker
-    fleet = {"broker": {"host": "b"}, "hosts": {"b": {"images": ["a:1"]}}, "agents_at_once": "25%"}
-    assert batch_size(fleet, found) == size
 
 
 def test_the_plan_of_200_hosts_has_one_row_for_equal_changes() -> None:

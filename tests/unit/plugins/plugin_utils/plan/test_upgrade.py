@@ -11,7 +11,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan import upgra
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.upgrade import UPGRADE_AGENTS_GROUP, UPGRADE_GROUP
 
 NODE, BROKER, AGENT = "prover_node", "prover_broker", "prover_agent"
-FLEET = {"node": {"host": "node-1"}, "broker": {"host": "broker-1"}}
+FLEET = {"node": {"host": "node-1"}, "broker": {"host": "broker-1"}, "agents": ["agent-1", "agent-2"]}
+ALL = ("node-1", "broker-1", "agent-1", "agent-2")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_the_whole_way_back() -> None:
 @pytest.mark.parametrize(
     ("changed", "hosts", "wrong"),
     [
-        pytest.param({"node-1": [NODE], "broker-1": [BROKER]}, ("node-1", "broker-1"), [], id="both"),
+        pytest.param({"node-1": [NODE], "broker-1": [BROKER], "agent-1": [AGENT]}, ALL, [], id="all"),
         pytest.param(
             {"node-1": [NODE]}, ("node-1",), ["the node changes its version, but the broker is not part of this run"],
             id="only the node",
@@ -141,7 +142,20 @@ def test_the_whole_way_back() -> None:
             {"broker-1": [BROKER]}, ("broker-1", "agent-1"),
             ["the broker changes its version, but the node is not part of this run"], id="only the broker",
         ),
-        pytest.param({"agent-1": [AGENT]}, ("agent-1",), [], id="an agent that was not reachable before"),
+        pytest.param(
+            {"node-1": [NODE], "broker-1": [BROKER]}, ("node-1", "broker-1"),
+            ["the broker changes its version, but 2 agents are not part of this run"], id="no agent",
+        ),
+        pytest.param(
+            {"node-1": [NODE]}, ("node-1", "broker-1", "agent-1"),
+            ["the node changes its version, but the agent on agent-2 is not part of this run"], id="not all agents",
+        ),
+        pytest.param({"agent-1": [AGENT]}, ("agent-1", "broker-1"), [], id="an agent that was not reachable before"),
+        pytest.param(
+            {"agent-1": [AGENT], "agent-2": []}, ("agent-1", "agent-2"),
+            ["a running agent changes its version, but the broker is not part of this run"], id="only an agent",
+        ),
+        pytest.param({"agent-2": []}, ("agent-2",), [], id="a new agent"),
         pytest.param({}, ("agent-1",), [], id="nothing"),
     ],
 )
@@ -157,8 +171,32 @@ def test_a_limit_that_divides_the_fleet(changed: dict, hosts: tuple, wrong: list
             {"agent-1": [AGENT], "node-1": [NODE], "broker-1": [BROKER], "agent-2": []},
             {"agent-1": [UPGRADE_AGENTS_GROUP], "node-1": [UPGRADE_GROUP], "broker-1": [UPGRADE_GROUP]},
         ),
+        ({"node-1": [], "broker-1": [BROKER]}, {"node-1": [UPGRADE_GROUP], "broker-1": [UPGRADE_GROUP]}),
+        ({"node-1": [NODE], "broker-1": []}, {"node-1": [UPGRADE_GROUP]}),
         ({"node-1": [NODE, AGENT]}, {"node-1": [UPGRADE_GROUP, UPGRADE_AGENTS_GROUP]}),
     ],
 )
 def test_groups_of_an_upgrade(changed: dict, groups: dict) -> None:
     assert up.upgrade_groups(changed, FLEET) == groups
+
+
+@pytest.mark.parametrize(
+    ("image", "changed", "restarts", "set_first"),
+    [
+        ("aztec:4.1.2", {"broker-1": [BROKER]}, ["agent-1", "node-1"], "aztec_version to 4.1.2"),
+        ("aztec:4.1.3@sha256:" + "a" * 64, {"broker-1": [BROKER]}, ["agent-1"], "the previous image"),
+        ("aztec:latest", {"broker-1": [BROKER]}, ["agent-1"], "the previous image"),
+        ("aztec:4.1.2", {"broker-1": [BROKER]}, [], ""),
+        ("aztec:4.1.2", {"broker-1": [], "agent-1": [AGENT]}, ["agent-1"], ""),
+    ],
+)
+def test_a_change_of_docker_in_an_upgrade(image: str, changed: dict, restarts: list, set_first: str) -> None:
+    """An agent alone changes without an interruption of the others."""
+    containers = [{"image": image, "state": "running"}, {"image": "aztec:4.0.0", "state": "exited"}]
+    host_infos = {"broker-1": {"projects": {"aztec-prover-broker": {"containers": containers}}}, "node-1": None}
+    found = list(up.engine_problems(changed, restarts, host_infos, {**FLEET, "version": "4.1.3"}))
+    assert [one.host for one in found] == restarts * bool(set_first)
+    assert {one.remedy for one in found} <= {
+        f"apply the change of Docker first: set {set_first}, run site.yml, then upgrade",
+    }
+    assert all(one.fleet for one in found)
