@@ -100,6 +100,11 @@ UPGRADES = cases(
         docker_change("aztec:4.1.3", "agent-1"),
         docker_change("aztec:4.1.2"),
     ),
+    (
+        "set the previous image, run site.yml",
+        docker_change("aztec:latest", "agent-1"),
+        docker_change("aztec:4.1.3", "agent-1"),
+    ),
     ("a running agent changes its version, but the", agent_limit("agent-1"), agent_limit("agent-1", "broker-1")),
     (
         "unattended-upgrades may update docker-ce and containerd.io",

@@ -191,7 +191,7 @@ def test_groups_of_an_upgrade(changed: dict, groups: dict) -> None:
     ],
 )
 def test_a_change_of_docker_in_an_upgrade(image: str, changed: dict, restarts: list, set_first: str) -> None:
-    """An agent alone changes without an interruption of the others."""
+    """If only an agent changes, the others are not interrupted."""
     containers = [{"image": image, "state": "running"}, {"image": "aztec:4.0.0", "state": "exited"}]
     host_infos = {"broker-1": {"projects": {"aztec-prover-broker": {"containers": containers}}}, "node-1": None}
     found = list(up.engine_problems(changed, restarts, host_infos, {**FLEET, "version": "4.1.3"}))
