@@ -33,8 +33,8 @@ def run(folder: Path, *command: str | Path) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Return a copy of the committed files, as a collection."""
-    copy = tmp_path / "ansible_collections/aztec_ops/prover"
+    """Return a copy of the committed files."""
+    copy = tmp_path / "prover"
     listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True).stdout
     for name in listed.rstrip("\0").split("\0"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
