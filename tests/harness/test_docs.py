@@ -61,3 +61,34 @@ def test_version_added(pattern: str) -> None:
     assert texts
     missing = [name for name, text in texts.items() if not re.search(r"^ *version_added: ", text, re.MULTILINE)]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("role", "variable"),
+    [
+        ("prover_node", "prover_node_p2p_port"),
+        ("prover_node", "prover_node_port"),
+        ("prover_node", "prover_node_admin_port"),
+        ("prover_broker", "prover_broker_port"),
+        ("prover_agent", "prover_agent_port"),
+    ],
+)
+def test_ports_of_the_page(role: str, variable: str) -> None:
+    """docs/ports.md has the default of each port."""
+    default = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text(encoding="utf-8"))[variable]
+    page = (ROOT / "docs/ports.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| \w+ \| {default} .*`{variable}` \|$", page, re.MULTILINE)
+
+
+def test_names_of_the_page() -> None:
+    """docs/ports.md names each host that code or default settings contact, and only known settings."""
+    page = (ROOT / "docs/ports.md").read_text(encoding="utf-8")
+    places = ("plugins/module_utils/aztec/network_config.py", "plugins/module_utils/host/image_registry.py")
+    text = "".join((ROOT / place).read_text(encoding="utf-8") for place in places)
+    text += (ROOT / "roles/docker_engine/defaults/main.yml").read_text(encoding="utf-8")
+    names = set(re.findall(r"https://([a-z0-9.-]+\.[a-z]+)/?", text))
+    names -= {"www.gnu.org"}  # the license
+    assert len(names) >= 4 and [name for name in names if f"`{name}`" not in page] == []
+    settings = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    used = re.findall(r"`((?:aztec|prover|docker)_[a-z0-9_]+)`", page)
+    assert [name for name in used if name != "aztec_address" and f"`{name}`" not in settings] == []
