@@ -55,7 +55,7 @@ def folder_problem(folder: Path, version: str) -> str:
     if problem:
         return problem
     path = folder / REQUIREMENTS
-    if path.is_file() and required_version(path.read_text(encoding="utf-8")) is not None:
+    if path.is_file() and required_version(path.read_text(encoding="utf-8", errors="replace")) is not None:
         return ""
     others = sorted(one.name for one in folder.iterdir() if not one.name.startswith(".") and one.name not in HARMLESS)
     if others:
@@ -86,6 +86,6 @@ def write_new_files(folder: Path, files: dict[str, str], *, check_mode: bool) ->
 def unpinned_notice(folder: Path, version: str) -> str:
     """Return a line if the requirements.yml of a folder does not require a version of this collection."""
     path = folder / REQUIREMENTS
-    if not path.is_file() or required_version(path.read_text(encoding="utf-8")) != "":
+    if not path.is_file() or required_version(path.read_text(encoding="utf-8", errors="replace")) != "":
         return ""
     return f'{path} does not set the version of {COLLECTION}: add version: "{version}" to its entry'

@@ -88,7 +88,7 @@ def requirements_problem(folder: Path, version: str) -> str:
     path = folder / REQUIREMENTS
     if not path.is_file():
         return ""
-    required = required_version(path.read_text(encoding="utf-8"))
+    required = required_version(path.read_text(encoding="utf-8", errors="replace"))
     try:
         if not required or satisfies(version, required):
             return ""

@@ -102,3 +102,8 @@ def test_own_version(tmp_path: Path) -> None:
         path.write_text(text or json.dumps({"collection_info": {"version": "4.5.6"}}), encoding="utf-8")
     assert own_version(tmp_path / "clone") == "1.2.3"
     assert own_version(tmp_path / "installed") == "4.5.6"
+
+
+def test_file_of_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "requirements.yml").write_bytes(b"\xff\xfe{")
+    assert requirements_problem(tmp_path, "1.0.0") == ""
