@@ -10,6 +10,7 @@ type: stdout
 author:
   - Aztec Ops (@aztec-ops)
 short_description: Display only changes, failures and a verdict
+version_added: 1.0.0
 description:
   - Displays what a run changes, what fails, messages of M(ansible.builtin.debug), warnings, and one last line with the
     verdict. Does not display results that are ok or skipped, names of tasks without displayed results, and the recap.

@@ -5,6 +5,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: compose_stack
 short_description: Apply a Docker Compose project, with rollback
+version_added: 1.0.0
 description:
   - Writes a project's files, lets Docker Compose validate them, starts the project and waits for its containers. If
     they fail, the last good files and images are restored.
@@ -13,6 +14,9 @@ description:
   - Secrets are written only to files of mode 0600, and hidden in messages, logs and differences. They are not written
     to a file during the transfer to the host. A connection or a become method that cannot pass a module through its
     input, such as C(su), is therefore rejected if there are secrets.
+seealso:
+  - module: aztec_ops.prover.host_info
+  - module: community.docker.docker_compose_v2
 author:
   - Aztec Ops (@aztec-ops)
 options:

@@ -7,6 +7,7 @@ DOCUMENTATION = r"""
 ---
 module: host_info
 short_description: Gather information about a host of an Aztec prover
+version_added: 1.0.0
 description:
   - Returns in one call what the checks and roles of this collection need to know about a host, such as its hardware,
     addresses, container engine, port guard, images and containers.
@@ -113,6 +114,9 @@ options:
       - The module fails where the key cannot be fetched.
     type: str
     default: ""
+seealso:
+  - module: aztec_ops.prover.compose_stack
+  - module: aztec_ops.prover.port_guard
 author:
   - Aztec Ops (@aztec-ops)
 attributes:

@@ -7,6 +7,7 @@ DOCUMENTATION = r"""
 ---
 module: l1_calls
 short_description: Send JSON-RPC calls and a signed transaction to the L1 clients of a host
+version_added: 1.0.0
 description:
   - The part of M(aztec_ops.prover.rewards) that runs on the node's host, from where its L1 clients are reachable.
   - Keys stay on the controller. A transaction arrives signed.

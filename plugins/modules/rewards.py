@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rewards
 short_description: Report the rewards of a prover and claim them
+version_added: 1.0.0
 description:
   - Displays what each epoch brought PROVER_ID, on all rollups of the network's registry, and what can be claimed.
     Queries the L1 from the node's host with M(aztec_ops.prover.l1_calls).

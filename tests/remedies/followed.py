@@ -11,9 +11,21 @@ _HUNG = "tests/integration/test_hung_engine.py"
 _OPERATIONS = "tests/system/operations/test_operations.py"
 _REWARDS = "tests/integration/test_rewards.py"
 _GUARD = "tests/system/guard/test_3_recovery.py"
+_FOLDER = "tests/harness/test_operator_folder.py"
 
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that applies the remedy.
 FOLLOWED = [
+    # the operator's folder
+    ("dest is not set: name the folder", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("env is not a name of an environment", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("is not a folder: choose another name", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("is writable by all users", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("has other files ({}): choose", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("cannot be written ({}): choose", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("in {} is not valid", f"{_FOLDER}::test_folder_for_another_version"),
+    ("run ansible-galaxy collection install --upgrade", f"{_FOLDER}::test_folder_for_another_version"),
+    ("does not set the version of", f"{_FOLDER}::test_requirements_without_a_version"),
+    ("edit inventories/{}/hosts.yml and group_vars", f"{_FOLDER}::test_from_an_empty_folder_to_the_first_connection"),
     # a publisher's key and its rotation
     ("a new publisher's key is staged but not used yet", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("the old publisher's key is still kept", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
