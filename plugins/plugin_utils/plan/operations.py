@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import STOPPED_FILE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, leave_out_agents
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import HOST
@@ -18,9 +19,10 @@ STOP, START, RESTART, REBOOT = "stop", "start", "restart", "reboot"
 OPERATIONS = (STOP, START, RESTART, REBOOT)
 # The order in which components stop. They start in the opposite order.
 STOP_ORDER = (AGENT, NODE, BROKER)
-# The states of a component: its files do not exist, stop.yml stopped it, stop.yml stopped it but a container runs, a
-# container runs, none runs.
-ABSENT, STOPPED, RUNS_AGAIN, RUNNING, ENDED = "absent", "stopped", "runs again", "running", "ended"
+# The states of a component: its files do not exist, only they exist, stop.yml stopped it, stop.yml stopped it
+# but a container runs, a container runs, none runs.
+ABSENT, BARE, STOPPED, RUNS_AGAIN = "absent", "no containers", "stopped", "runs again"
+RUNNING, ENDED = "running", "ended"
 # The states in which an operation works on a component. What was stopped stays stopped until it is started.
 OPERATED = {
     STOP: (RUNNING, ENDED, RUNS_AGAIN),
@@ -52,8 +54,8 @@ class OperationPlan:
 def component_state(project: Mapping) -> str:
     """Return the state of a component. project: that of host_info."""
     compared, containers = project.get("compared") or {}, project.get("containers") or []
-    if not containers and COMPOSE_FILE not in (compared.get("files") or {}):
-        return ABSENT
+    if not containers:
+        return BARE if COMPOSE_FILE in (compared.get("files") or {}) else ABSENT
     runs = any(one["state"] == "running" for one in containers)
     if compared.get("stopped"):
         return RUNS_AGAIN if runs else STOPPED
@@ -148,6 +150,11 @@ def _host_problems(
         if states[component] == ABSENT and operation != REBOOT:
             found.append(Problem(host, component, "is not deployed on this host", "run site.yml first"))
         project = _project(info, component, fleet)
+        if states[component] == BARE and operation in (START, RESTART):
+            # site.yml leaves what stop.yml stopped as it is.
+            stopped = (project.get("compared") or {}).get("stopped")
+            mark = f"delete {STOPPED_FILE} in its directory on the host, then run site.yml"
+            found.append(Problem(host, component, "has no containers", mark if stopped else "run site.yml first"))
         other = other_inventory(project.get("inventories", []), fleet.get("inventory", ""))
         if other:
             found.append(Problem(host, component, *other))

@@ -80,7 +80,8 @@ def test_the_components_of_an_operation(given: object, found: list[str]) -> None
         (project("exited", stopped=True), "stopped"),
         (project(""), "absent"),
         ({"containers": []}, "absent"),
-        ({"containers": [], "compared": {"files": {"compose.yml": "x"}}}, "ended"),
+        ({"containers": [], "compared": {"files": {"compose.yml": "x"}}}, "no containers"),
+        ({"containers": [], "compared": {"files": {"compose.yml": "x"}, "stopped": True}}, "no containers"),
     ],
 )
 def test_component_state(given: dict, state: str) -> None:
@@ -174,6 +175,20 @@ def test_a_problem_of_the_node_ends_the_run() -> None:
     assert lines("stop", node_1=None) == [line]
     # It does not concern a run without its components.
     assert lines("stop", (AGENT,), node_1=None) == []
+
+
+def test_files_without_containers() -> None:
+    """Someone removed the containers. There is nothing to stop; to start, site.yml has to create them."""
+    bare = {**project(), "containers": []}
+    node = {"node_1": info(BROKER, prover_node=bare)}
+    for operation in ("start", "restart"):
+        assert lines(operation, **node) == ["error node-1 prover_node: has no containers: run site.yml first"]
+    for operation in ("stop", "reboot"):
+        assert lines(operation, **node) == []
+        assert operation_plan(operation, (), hosts(**node), FLEET).operated["node-1"] == [BROKER]
+    stopped = {"node_1": info(BROKER, prover_node={**project(stopped=True), "containers": []})}
+    remedy = "delete .stack/stopped in its directory on the host, then run site.yml"
+    assert lines("start", **stopped) == [f"error node-1 prover_node: has no containers: {remedy}"]
 
 
 def test_another_inventory_manages_the_component() -> None:
