@@ -12,7 +12,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import STOPPED_FILE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, leave_out_agents
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    LEFT_OUT,
+    Problem,
+    leave_out_agents,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import HOST
 
 STOP, START, RESTART, REBOOT = "stop", "start", "restart", "reboot"
@@ -96,11 +100,13 @@ def operation_plan(
             plan.absent[host] = "is unreachable"
         elif info is not None:
             problems += _host_problems(operation, host, components, info, states[host], fleet)
-            plan.operated[host] = [one for one in components if states[host][one] in OPERATED[operation]]
+            # A reboot without Docker, such as because it hangs, does not stop components.
+            serves = info["engine"]["serves"]
+            plan.operated[host] = [one for one in components if serves and states[host][one] in OPERATED[operation]]
     agents = [host for host, found in wanted.items() if AGENT in found and not fleet["hosts"][host].get("left_out")]
     agent_only = [host for host in wanted if fleet["hosts"][host]["components"] == [AGENT]]
     plan.problems += leave_out_agents(problems, agents, agent_only)
-    plan.absent.update({one.host: one.wrong for one in plan.problems if one.level not in ("error", "note")})
+    plan.absent.update({one.host: one.wrong for one in plan.problems if one.level == LEFT_OUT})
     plan.operated = {host: found for host, found in plan.operated.items() if host not in plan.absent}
     if operation in (START, RESTART):
         plan.problems += _broker_problems(operation, plan.operated, states, host_infos, fleet)
@@ -146,6 +152,10 @@ def _host_problems(
     if components and operation != REBOOT and not info["engine"]["serves"]:
         found.append(Problem(host, "Docker", "is not usable on this host", "start it, then run the same command again"))
         return found
+    if components and not info["engine"]["serves"]:
+        wrong = "is not usable on this host, so that its components are not stopped before the reboot"
+        remedy = "if that is not intended, start Docker, then run the same command again"
+        found.append(Problem(host, "Docker", wrong, remedy, "warning"))
     for component in components:
         if states[component] == ABSENT and operation != REBOOT:
             found.append(Problem(host, component, "is not deployed on this host", "run site.yml first"))

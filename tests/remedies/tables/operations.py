@@ -69,6 +69,11 @@ OPERATIONS = cases(
         run("stop"),
     ),
     (
+        "so that its components are not stopped before the reboot",
+        run("reboot", agent_1=info(AGENT, engine={"serves": False})),
+        run("reboot"),
+    ),
+    (
         "is stopped already, and stays so",
         run("restart", AGENT, agent_1=info(prover_agent=STOPPED)),
         run("start", AGENT, agent_1=info(prover_agent=STOPPED)),

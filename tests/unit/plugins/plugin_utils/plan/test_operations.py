@@ -203,12 +203,23 @@ def test_a_run_without_one_of_the_components() -> None:
     ]
 
 
-def test_a_reboot_takes_no_components_and_needs_no_engine() -> None:
+def test_a_reboot_takes_no_components() -> None:
     wrong = "has no effect on a reboot, which is one of all components of a host: remove it"
     assert lines("reboot", (AGENT,)) == [f"error the run aztec_components: {wrong}"]
-    broken = {"agent_1": info(AGENT, engine={"serves": False}), "agent_2": info(prover_agent=project(""))}
-    assert lines("reboot", **broken) == []
-    assert operation_plan("reboot", (), hosts(**broken), FLEET).operated["agent-2"] == []
+    assert lines("reboot", agent_1=info(prover_agent=project(""))) == []
+    assert operation_plan("reboot", (), hosts(agent_1=info(prover_agent=project(""))), FLEET).operated["agent-1"] == []
+
+
+def test_a_host_whose_docker_does_not_serve_reboots_without_its_components() -> None:
+    """Also with its containers known: a hung engine is a reason for the reboot."""
+    hung = {"agent_1": info(AGENT, engine={"serves": False})}
+    wrong = "is not usable on this host, so that its components are not stopped before the reboot"
+    remedy = "if that is not intended, start Docker, then run the same command again"
+    assert lines("reboot", **hung) == [f"warning agent-1 Docker: {wrong}: {remedy}"]
+    plan = operation_plan("reboot", (), hosts(**hung), FLEET)
+    assert plan.operated["agent-1"] == []
+    assert plan.absent == {}
+    assert plan.lines["agent-1"] == {"host": ["reboot"]}
 
 
 def test_groups_and_plan() -> None:
