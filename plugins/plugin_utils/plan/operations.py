@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -37,6 +38,9 @@ OPERATED = {
 # The groups of the hosts that the plays work on: one for each component, and those of reboot.yml.
 GROUPS = {component: f"aztec_operation_{component}" for component in STOP_ORDER}
 REBOOT_GROUP, REBOOT_AGENTS_GROUP = "aztec_operation_reboot", "aztec_operation_reboot_agents"
+
+# The Compose projects of the roles, also with an instance name.
+_PROJECTS = re.compile(r"aztec-([a-z][a-z0-9]{0,8}-)?prover-(node|broker|agent)")
 
 LIMIT_AGAIN = "include it with --limit, or start it first with start.yml"
 
@@ -156,6 +160,12 @@ def _host_problems(
         wrong = "is not usable on this host, so that its components are not stopped before the reboot"
         remedy = "if that is not intended, start Docker, then run the same command again"
         found.append(Problem(host, "Docker", wrong, remedy, "warning"))
+    own = [project_name(component, fleet.get("instance", "")) for component in components]
+    others = [one for one in info.get("running_projects") or [] if _PROJECTS.fullmatch(one) and one not in own]
+    if operation == REBOOT and others:
+        wrong = f"runs {', '.join(others)} as well, which the reboot ends without draining"
+        remedy = "if that is not intended, stop it with its own inventory first"
+        found.append(Problem(host, "the host", wrong, remedy, "warning"))
     for component in components:
         if states[component] == ABSENT and operation != REBOOT:
             found.append(Problem(host, component, "is not deployed on this host", "run site.yml first"))

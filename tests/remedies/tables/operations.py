@@ -74,6 +74,11 @@ OPERATIONS = cases(
         run("reboot"),
     ),
     (
+        "which the reboot ends without draining",
+        run("reboot", agent_1=info(AGENT, running_projects=["aztec-main2-prover-agent"])),
+        run("reboot"),
+    ),
+    (
         "is stopped already, and stays so",
         run("restart", AGENT, agent_1=info(prover_agent=STOPPED)),
         run("start", AGENT, agent_1=info(prover_agent=STOPPED)),

@@ -222,6 +222,18 @@ def test_a_host_whose_docker_does_not_serve_reboots_without_its_components() -> 
     assert plan.lines["agent-1"] == {"host": ["reboot"]}
 
 
+def test_a_reboot_warns_of_components_that_it_does_not_drain() -> None:
+    """Of another instance, or of this one where the inventory no longer has them on the host."""
+    running = ["aztec-main2-prover-agent", "aztec-prover-agent", "aztec-prover-node", "web", "aztec-tools"]
+    shared = {"agent_1": info(AGENT, running_projects=running)}
+    wrong = "runs aztec-main2-prover-agent, aztec-prover-node as well, which the reboot ends without draining"
+    remedy = "if that is not intended, stop it with its own inventory first"
+    assert lines("reboot", **shared) == [f"warning agent-1 the host: {wrong}: {remedy}"]
+    assert operation_plan("reboot", (), hosts(**shared), FLEET).operated["agent-1"] == [AGENT]
+    assert lines("restart", **shared) == []
+    assert lines("reboot", agent_1=info(AGENT, running_projects=["aztec-prover-agent", "web"])) == []
+
+
 def test_groups_and_plan() -> None:
     plan = operation_plan("reboot", (), hosts(), FLEET)
     groups = {one["host"]: one["groups"] for one in operation_groups("reboot", plan.operated, FLEET)}
