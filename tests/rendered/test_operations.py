@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.rendered.fleets import HOST_INFO
+from tests.rendered.operated import Run, copy, run_play, write_roles
 from tests.rendered.render import ROOT, ansible_playbook
 from tests.rendered.settings import tasks_of
 
@@ -17,9 +18,10 @@ STATES = {"stop": "stopped", "start": "started", "restart": "restarted"}
 @pytest.mark.parametrize("component", ["prover_node", "prover_broker", "prover_agent"])
 @pytest.mark.parametrize("file", STATES)
 def test_a_role_operates_its_own_project(component: str, file: str) -> None:
-    """The last task is that of the role component, which has the arguments. Before it, a stop waits for the node."""
-    *before, task = tasks_of(component, f"{file}.yml")
-    assert task["module"] == "aztec_ops.prover.compose_stack"
+    """A task of the role component has the arguments. Before it, a stop waits for the node."""
+    tasks = list(tasks_of(component, f"{file}.yml"))
+    place = [task["module"] for task in tasks].index("aztec_ops.prover.compose_stack")
+    before, task = tasks[:place], tasks[place]
     assert task["vars"]["component_operation"] == STATES[file]
     assert task["vars"]["component_desired"] == f"{{{{ __{component}_desired }}}}"
     assert bool(before) == (file != "start" and component != "prover_agent")
@@ -54,3 +56,35 @@ def test_how_long_an_agent_is_drained(tmp_path: Path) -> None:
     play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": tasks}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
     ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local")
+
+
+BROKEN = {"failed": True, "msg": "BROKEN"}
+LOST = {"unreachable": True, "msg": "LOST"}
+STOPS = ["stopped prover_agent", "stopped prover_node", "stopped prover_broker"]
+STARTS = ["started prover_broker", "started prover_node", "started prover_agent"]
+REBOOT = "Reboot the host"
+
+
+def reboot(where: Path, results: dict[str, dict]) -> Run:
+    """Reboot a host with all components."""
+    write_roles(where)
+    copy("playbooks/tasks/reboot.yml", where / "reboot.yml")
+    components = ["prover_agent", "prover_node", "prover_broker"]
+    variables = {"__preflight_checked": {"operated": {"host": components}}}
+    tasks = [{"name": "Reboot", "ansible.builtin.include_tasks": str(where / "reboot.yml")}]
+    return run_play(where, {"vars": variables, "tasks": tasks}, results)
+
+
+def test_a_reboot(tmp_path: Path) -> None:
+    found = reboot(tmp_path, {})
+    assert found.calls == [*STOPS, REBOOT, *STARTS], found.output
+    assert "aztec_run_failed" not in found.groups
+
+
+def test_a_host_that_becomes_unreachable_during_a_stop_is_not_rebooted(tmp_path: Path) -> None:
+    """Its agent may still work, even if it is reachable again."""
+    found = reboot(tmp_path, {"stopped prover_agent": LOST})
+    assert found.calls[:1] == STOPS[:1], found.output
+    assert not {*STOPS[1:], REBOOT} & {*found.calls}
+    assert "host became unreachable, see above: run again when it is reachable" in found.output
+    assert found.groups["aztec_run_failed"] == ["host"]
