@@ -88,3 +88,20 @@ def test_a_host_that_becomes_unreachable_during_a_stop_is_not_rebooted(tmp_path:
     assert not {*STOPS[1:], REBOOT} & {*found.calls}
     assert "host became unreachable, see above: run again when it is reachable" in found.output
     assert found.groups["aztec_run_failed"] == ["host"]
+
+
+@pytest.mark.parametrize("broken", ["stopped prover_broker", REBOOT])
+def test_the_components_start_again_if_the_reboot_fails(broken: str, tmp_path: Path) -> None:
+    found = reboot(tmp_path, {broken: BROKEN})
+    done = [*STOPS, REBOOT]
+    assert found.calls == [*done[: done.index(broken) + 1], *STARTS], found.output
+    assert found.groups["aztec_run_failed"] == ["host"]
+
+
+def test_a_failed_start_after_a_failed_reboot_hides_nothing(tmp_path: Path) -> None:
+    second = {"failed": True, "msg": "SECOND"}
+    found = reboot(tmp_path, {REBOOT: BROKEN, "started prover_node": second})
+    assert found.calls == [*STOPS, REBOOT, *STARTS[:2]], found.output
+    for text in ("BROKEN", "SECOND", "run start.yml --limit host"):
+        assert text in found.output
+    assert found.groups["aztec_run_failed"] == ["host"]
