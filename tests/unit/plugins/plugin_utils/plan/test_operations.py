@@ -131,6 +131,16 @@ def test_agents_do_not_start_while_the_broker_is_stopped() -> None:
     assert lines("stop", (AGENT,), node_1=STOPPED_BROKER) == []
 
 
+def test_a_restart_starts_what_crashed() -> None:
+    """A broker that crashed starts before the agents if it is part of the run."""
+    crashed = {"node_1": info(NODE, prover_broker=project("exited")), "agent_1": info(prover_agent=project("exited"))}
+    plan = operation_plan("restart", (), hosts(**crashed), FLEET)
+    assert plan.problems == []
+    assert plan.operated == {"node-1": [NODE, BROKER], "agent-1": [AGENT], "agent-2": [AGENT]}
+    needs = [f"error agent-{number} prover_agent: {NEEDS}: {REMEDY}" for number in (1, 2)]
+    assert lines("restart", (AGENT,), **crashed) == needs
+
+
 def test_a_limit_that_leaves_out_the_broker_needs_a_broker_that_responds() -> None:
     stopped = project("exited", stopped=True)
     for connect, wanted in (
