@@ -21,6 +21,7 @@ OPERATE = {"stop": "stopped", "start": "started", "restart": "restarted"}
 REPLACED = {
     "aztec_ops.prover.compose_stack:": "scripted_result:",
     "ansible.builtin.reboot:": "scripted_result:",
+    "aztec_ops.prover.validate_role_arguments:": "scripted_result:",
     "aztec_ops.prover.{{ __": "{{ __",
     "aztec_ops.prover.component": "component",
     "aztec_ops.prover.preflight": "preflight",

@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result of the call."""
         found, arguments = task_vars or {}, self._task.args
-        call = f"{arguments['state']} {arguments['project']}" if "project" in arguments else self._task.get_name()
+        call = f"{arguments['state']} {arguments['project']}" if "project" in arguments else self._task.name
         with open(found["script_calls"], "a", encoding="utf-8") as file:
             file.write(f"{call}\n")
         return {"changed": True, **found["script_results"].get(call, {})}
