@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run the tasks of operations with Ansible, where each module that would touch a host returns what the test says."""
+"""Run the tasks of operations with Ansible, where each module that would touch a host returns the result that the test states."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ REPLACED = {
     "aztec_ops.prover.validate_role_arguments:": "scripted_result:",
     "aztec_ops.prover.{{ __": "{{ __",
     "aztec_ops.prover.component": "component",
+    "aztec_ops.prover.prover_agent": "prover_agent",
     "aztec_ops.prover.preflight": "preflight",
 }
 DESIRED = {"directory": "/d", "header": "", "wait_timeout": 1}
@@ -41,11 +42,15 @@ class Run:
 
 def copy(source: str, target: Path) -> None:
     """Copy a file of tasks with the replacements."""
-    text = (ROOT / source).read_text(encoding="utf-8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(replaced((ROOT / source).read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def replaced(text: str) -> str:
+    """Return the text of tasks with the replacements."""
     for old, new in REPLACED.items():
         text = text.replace(old, new)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
+    return text
 
 
 def write_roles(where: Path) -> None:

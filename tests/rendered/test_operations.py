@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.rendered.fleets import HOST_INFO
-from tests.rendered.operated import Run, copy, run_play, write_roles
+from tests.rendered.operated import Run, copy, replaced, run_play, write_roles
 from tests.rendered.render import ROOT, ansible_playbook
 from tests.rendered.settings import tasks_of
 
@@ -68,7 +69,8 @@ REBOOT = "Reboot the host"
 def reboot(where: Path, results: dict[str, dict]) -> Run:
     """Reboot a host with all components."""
     write_roles(where)
-    copy("playbooks/tasks/reboot.yml", where / "reboot.yml")
+    for name in ("reboot", "require_running_agents"):
+        copy(f"playbooks/tasks/{name}.yml", where / f"{name}.yml")
     components = ["prover_agent", "prover_node", "prover_broker"]
     variables = {"__preflight_checked": {"operated": {"host": components}}}
     tasks = [{"name": "Reboot", "ansible.builtin.include_tasks": str(where / "reboot.yml")}]
@@ -105,3 +107,54 @@ def test_a_failed_start_after_a_failed_reboot_hides_nothing(tmp_path: Path) -> N
     for text in ("BROKEN", "SECOND", "run start.yml --limit host"):
         assert text in found.output
     assert found.groups["aztec_run_failed"] == ["host"]
+
+
+def replace(where: Path, results: dict[str, dict], **variables: object) -> Run:
+    """Run the play of site.yml that replaces agents. Its role is a restart here."""
+    write_roles(where)
+    tasks = where / "roles/prover_agent/tasks"
+    (tasks / "main.yml").write_text((tasks / "restart.yml").read_text())
+    copy("playbooks/tasks/require_running_agents.yml", where / "tasks/require_running_agents.yml")
+    plays = yaml.safe_load(replaced((ROOT / "playbooks/site.yml").read_text()))
+    (play,) = (one for one in plays if one["name"] == "Replace running agents")
+    return run_play(where, {"vars": variables, "tasks": play["tasks"]}, results)
+
+
+def restart(where: Path, results: dict[str, dict], **variables: object) -> Run:
+    """Restart the agents of a host as restart.yml does."""
+    write_roles(where)
+    for name in ("operate", "require_running_agents"):
+        copy(f"playbooks/tasks/{name}.yml", where / f"{name}.yml")
+    given = {"__component": "prover_agent", "__tasks_from": "restart", **variables}
+    tasks = [{"name": "Restart", "ansible.builtin.include_tasks": str(where / "operate.yml")}]
+    return run_play(where, {"vars": given, "tasks": tasks}, results)
+
+
+NOT_YET = "host: prover-agent does not run yet: see its log; the other batches were not changed"
+CRS_DONE = {"prover-agent-crs": {"state": "exited"}}
+STARTING = {"status": {**CRS_DONE, "prover-agent": {"state": "starting"}}}
+RUNNING = {"status": {**CRS_DONE, "prover-agent": {"state": "running"}}}
+
+
+@pytest.mark.parametrize("run", [replace, restart, reboot])
+def test_a_batch_whose_agents_do_not_run_has_failed(run: Callable[..., Run], tmp_path: Path) -> None:
+    call = "started prover_agent" if run is reboot else "restarted prover_agent"
+    found = run(tmp_path, {call: STARTING})
+    assert NOT_YET in found.output
+    assert found.groups["aztec_run_failed"] == ["host"]
+
+
+@pytest.mark.parametrize(
+    ("result", "variables"),
+    [
+        (RUNNING, {}),
+        # The module does not wait.
+        (STARTING, {"prover_agent_start_timeout": 0}),
+        # stop.yml stopped it, so that it is left as it is.
+        ({"status": {"prover-agent": {"state": "failed"}}, "stopped": True}, {}),
+    ],
+)
+def test_a_batch_whose_agents_run_has_not_failed(result: dict, variables: dict, tmp_path: Path) -> None:
+    found = replace(tmp_path, {"restarted prover_agent": result}, **variables)
+    assert found.calls == ["restarted prover_agent"], found.output
+    assert "aztec_run_failed" not in found.groups
