@@ -231,6 +231,10 @@ host_info:
           names, and the C(recorded) schemas that each earlier version used.
         - C(busy_projects) are those that a job of M(aztec_ops.prover.compose_stack) is changing.
       type: dict
+    running_projects:
+      description: Names of the Compose projects, of this collection or not, that have a running container.
+      type: list
+      elements: str
     directories:
       description: Paths of O(paths) that are directories.
       type: list
@@ -417,6 +421,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "networks": [],
             "projects": {name: {"containers": []} for name in params["projects"]},
             "published": [],
+            "running_projects": [],
             "busy_projects": working(),
             "proxies": proxies(),
             "directories": [path for path in paths if (root / path.lstrip("/")).is_dir()],
@@ -428,6 +433,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             info["images"] = docker.image_facts(engine, params["images"])
             info["networks"] = docker.network_facts(engine)
             info["published"] = docker.published_ports(engine)
+            info["running_projects"] = docker.running_projects(engine)
             pairs = [
                 (name, shown, inspected)
                 for name in params["projects"]

@@ -149,6 +149,10 @@ FOLLOWED = [
     ("became unreachable, see above: run again when", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
     ("is unreachable, see above: check it, then run start.yml", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
     ("became unreachable, see above: run start.yml for it", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
+    (
+        "does not run yet: see its log; the other batches",
+        "tests/rendered/test_operations.py::test_a_batch_whose_agents_run_has_not_failed",
+    ),
     # engines, containers and the CRS
     ("network {} has {}, not {}: on the host", f"{_COMPOSE}::test_network_is_created_and_a_wrong_one_is_rejected"),
     ("network {} has MTU {}, not {}: on the host", f"{_COMPOSE}::test_network_fits_the_host_and_the_fleet"),

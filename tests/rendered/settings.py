@@ -58,7 +58,7 @@ def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
     """Yield the tasks of a role's file, and those of the files that it includes at that position."""
     tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / file).read_text())
     # The tasks in rescue have no arguments before a failure.
-    for task in (one for given in tasks for one in given.get("block", [given])):
+    for task in (one for given in tasks for one in [*given.get("block", [given]), *given.get("always", [])]):
         (module,) = (key for key in task if "." in key)
         if module.endswith("include_role") and task[module]["name"].endswith(".component"):
             for one in tasks_of("component", f"{task[module]['tasks_from']}.yml"):

@@ -9,8 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from tests.rendered.operated import copy, run_play, write_roles
 from tests.rendered.render import ROOT, ansible_playbook
 from tests.rendered.settings import FACTS
 
@@ -103,3 +105,45 @@ def test_containers_that_stop_with_the_engine(tmp_path: Path) -> None:
     play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "vars": variables, "tasks": tasks}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
     ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local")
+
+
+def change(where: Path, serves: bool = True, **results: dict[str, Any]) -> tuple[list[str], str]:
+    """Restart the engine of a host with two components. Return the calls and the output. results: by file of tasks."""
+    write_roles(where)
+    tasks = where / "roles/docker_engine/tasks"
+    for name in ("main", "operate"):
+        copy(f"roles/docker_engine/tasks/{name}.yml", tasks / f"{name}.yml")
+    for name in ("configure", "install", "start"):
+        (tasks / f"{name}.yml").write_text(yaml.safe_dump([{"name": name, "scripted_result": {}}]))
+    info = {"ansible.builtin.set_fact": {"preflight_host_info": {"engine": {"serves": serves}}}, "name": "info"}
+    (where / "roles/preflight/tasks").mkdir(parents=True)
+    (where / "roles/preflight/tasks/host_info.yml").write_text(yaml.safe_dump([info]))
+    names = ("installs", "restarts", "stops_containers")
+    variables = {
+        **{f"__docker_engine_{name}": True for name in names},
+        **{"preflight_fleet": {}, "__docker_engine_dry_run": False, "docker_engine_source": "docker"},
+        **{"__docker_engine_plan": {"action": ""}, "__docker_engine_running": ["prover_agent", "prover_broker"]},
+    }
+    role = {"name": "Change", "ansible.builtin.include_role": {"name": "docker_engine"}}
+    found = run_play(where, {"vars": variables, "tasks": [role]}, results)
+    assert bool(found.status) == any(one.get("failed") for one in results.values()), found.output
+    return found.calls, found.output
+
+
+CHANGE = ["configure", "stopped prover_agent", "stopped prover_broker", "install", "start"]
+AGAIN = ["started prover_broker", "started prover_agent"]
+
+
+@pytest.mark.parametrize("broken", ["", "install", "start", "stopped prover_broker"])
+def test_containers_start_again_if_a_change_of_the_engine_fails(broken: str, tmp_path: Path) -> None:
+    results = {broken: {"failed": True, "msg": "BROKEN"}} if broken else {}
+    calls, output = change(tmp_path, **results)
+    assert calls == [*(CHANGE[: CHANGE.index(broken) + 1] if broken else CHANGE), *AGAIN], output
+
+
+def test_settings_that_are_rejected_stop_no_containers(tmp_path: Path) -> None:
+    assert change(tmp_path, configure={"failed": True, "msg": "BROKEN"})[0] == CHANGE[:1]
+
+
+def test_containers_do_not_start_where_the_engine_does_not_serve(tmp_path: Path) -> None:
+    assert change(tmp_path, serves=False, start={"failed": True, "msg": "BROKEN"})[0] == CHANGE

@@ -449,6 +449,12 @@ def published_ports(engine: Engine) -> list[dict[str, Any]]:
     return [found[key] for key in sorted(found)]
 
 
+def running_projects(engine: Engine) -> list[str]:
+    """Return the names of the Compose projects that have a running container."""
+    found = engine.json("/containers/json")
+    return sorted({(summary.get("Labels") or {}).get(PROJECT_LABEL, "") for summary in found} - {""})
+
+
 def decode_log(raw: bytes, tty: bool) -> str:
     """Return the text of an engine log. Without a terminal, stdout and stderr are sent in frames."""
     if tty:

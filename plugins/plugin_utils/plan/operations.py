@@ -4,23 +4,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import STOPPED_FILE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem, leave_out_agents
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
+    LEFT_OUT,
+    Problem,
+    leave_out_agents,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import HOST
 
 STOP, START, RESTART, REBOOT = "stop", "start", "restart", "reboot"
 OPERATIONS = (STOP, START, RESTART, REBOOT)
 # The order in which components stop. They start in the opposite order.
 STOP_ORDER = (AGENT, NODE, BROKER)
-# The states of a component: its files do not exist, stop.yml stopped it, stop.yml stopped it but a container runs, a
-# container runs, none runs.
-ABSENT, STOPPED, RUNS_AGAIN, RUNNING, ENDED = "absent", "stopped", "runs again", "running", "ended"
+# The states of a component: its files do not exist, only they exist, stop.yml stopped it, stop.yml stopped it
+# but a container runs, a container runs, none runs.
+ABSENT, BARE, STOPPED, RUNS_AGAIN = "absent", "no containers", "stopped", "runs again"
+RUNNING, ENDED = "running", "ended"
 # The states in which an operation works on a component. What was stopped stays stopped until it is started.
 OPERATED = {
     STOP: (RUNNING, ENDED, RUNS_AGAIN),
@@ -31,6 +38,9 @@ OPERATED = {
 # The groups of the hosts that the plays work on: one for each component, and those of reboot.yml.
 GROUPS = {component: f"aztec_operation_{component}" for component in STOP_ORDER}
 REBOOT_GROUP, REBOOT_AGENTS_GROUP = "aztec_operation_reboot", "aztec_operation_reboot_agents"
+
+# The Compose projects of the roles, also with an instance name.
+_PROJECTS = re.compile(r"aztec-([a-z][a-z0-9]{0,8}-)?prover-(node|broker|agent)")
 
 LIMIT_AGAIN = "include it with --limit, or start it first with start.yml"
 
@@ -52,8 +62,8 @@ class OperationPlan:
 def component_state(project: Mapping) -> str:
     """Return the state of a component. project: that of host_info."""
     compared, containers = project.get("compared") or {}, project.get("containers") or []
-    if not containers and COMPOSE_FILE not in (compared.get("files") or {}):
-        return ABSENT
+    if not containers:
+        return BARE if COMPOSE_FILE in (compared.get("files") or {}) else ABSENT
     runs = any(one["state"] == "running" for one in containers)
     if compared.get("stopped"):
         return RUNS_AGAIN if runs else STOPPED
@@ -94,11 +104,13 @@ def operation_plan(
             plan.absent[host] = "is unreachable"
         elif info is not None:
             problems += _host_problems(operation, host, components, info, states[host], fleet)
-            plan.operated[host] = [one for one in components if states[host][one] in OPERATED[operation]]
+            # A reboot without Docker, such as because it hangs, does not stop components.
+            serves = info["engine"]["serves"]
+            plan.operated[host] = [one for one in components if serves and states[host][one] in OPERATED[operation]]
     agents = [host for host, found in wanted.items() if AGENT in found and not fleet["hosts"][host].get("left_out")]
     agent_only = [host for host in wanted if fleet["hosts"][host]["components"] == [AGENT]]
     plan.problems += leave_out_agents(problems, agents, agent_only)
-    plan.absent.update({one.host: one.wrong for one in plan.problems if one.level not in ("error", "note")})
+    plan.absent.update({one.host: one.wrong for one in plan.problems if one.level == LEFT_OUT})
     plan.operated = {host: found for host, found in plan.operated.items() if host not in plan.absent}
     if operation in (START, RESTART):
         plan.problems += _broker_problems(operation, plan.operated, states, host_infos, fleet)
@@ -144,10 +156,25 @@ def _host_problems(
     if components and operation != REBOOT and not info["engine"]["serves"]:
         found.append(Problem(host, "Docker", "is not usable on this host", "start it, then run the same command again"))
         return found
+    if components and not info["engine"]["serves"]:
+        wrong = "is not usable on this host, so that its components are not stopped before the reboot"
+        remedy = "if that is not intended, start Docker, then run the same command again"
+        found.append(Problem(host, "Docker", wrong, remedy, "warning"))
+    own = [project_name(component, fleet.get("instance", "")) for component in components]
+    others = [one for one in info.get("running_projects") or [] if _PROJECTS.fullmatch(one) and one not in own]
+    if operation == REBOOT and others:
+        wrong = f"runs {', '.join(others)} as well, which the reboot ends without draining"
+        remedy = "if that is not intended, stop it with its own inventory first"
+        found.append(Problem(host, "the host", wrong, remedy, "warning"))
     for component in components:
         if states[component] == ABSENT and operation != REBOOT:
             found.append(Problem(host, component, "is not deployed on this host", "run site.yml first"))
         project = _project(info, component, fleet)
+        if states[component] == BARE and operation in (START, RESTART):
+            # site.yml leaves what stop.yml stopped as it is.
+            stopped = (project.get("compared") or {}).get("stopped")
+            mark = f"delete {STOPPED_FILE} in its directory on the host, then run site.yml"
+            found.append(Problem(host, component, "has no containers", mark if stopped else "run site.yml first"))
         other = other_inventory(project.get("inventories", []), fleet.get("inventory", ""))
         if other:
             found.append(Problem(host, component, *other))

@@ -14,6 +14,8 @@ from tests.unit.plugins.plugin_utils.status.test_fleet_status import FLEET as RU
 from tests.unit.plugins.plugin_utils.status.test_fleet_status import fleet
 
 STOPPED = project("exited", stopped=True)
+BARE = {**project(), "containers": []}
+BARE_STOPPED = {**STOPPED, "containers": []}
 WITHOUT_BROKER = {"node_1": info(prover_node=STOPPED, prover_broker=STOPPED), "agent_1": info(prover_agent=STOPPED)}
 ONE_AGENT = {"agent-1": info(prover_agent=STOPPED, connect=[DOWN])}
 
@@ -67,10 +69,22 @@ OPERATIONS = cases(
         run("stop"),
     ),
     (
+        "so that its components are not stopped before the reboot",
+        run("reboot", agent_1=info(AGENT, engine={"serves": False})),
+        run("reboot"),
+    ),
+    (
+        "which the reboot ends without draining",
+        run("reboot", agent_1=info(AGENT, running_projects=["aztec-main2-prover-agent"])),
+        run("reboot"),
+    ),
+    (
         "is stopped already, and stays so",
         run("restart", AGENT, agent_1=info(prover_agent=STOPPED)),
         run("start", AGENT, agent_1=info(prover_agent=STOPPED)),
     ),
+    ("has no containers: run site.yml first", run("start", agent_1=info(prover_agent=BARE)), run("start")),
+    ("has no containers: delete", run("start", agent_1=info(prover_agent=BARE_STOPPED)), run("start")),
     ("is not deployed on this host", run("start", agent_1=info(prover_agent=project(""))), run("start")),
     (
         "another run is changing it: run again after that run ends",

@@ -80,7 +80,8 @@ def test_the_components_of_an_operation(given: object, found: list[str]) -> None
         (project("exited", stopped=True), "stopped"),
         (project(""), "absent"),
         ({"containers": []}, "absent"),
-        ({"containers": [], "compared": {"files": {"compose.yml": "x"}}}, "ended"),
+        ({"containers": [], "compared": {"files": {"compose.yml": "x"}}}, "no containers"),
+        ({"containers": [], "compared": {"files": {"compose.yml": "x"}, "stopped": True}}, "no containers"),
     ],
 )
 def test_component_state(given: dict, state: str) -> None:
@@ -130,6 +131,16 @@ def test_agents_do_not_start_while_the_broker_is_stopped() -> None:
     assert lines("stop", (AGENT,), node_1=STOPPED_BROKER) == []
 
 
+def test_a_restart_starts_what_crashed() -> None:
+    """A broker that crashed starts before the agents if it is part of the run."""
+    crashed = {"node_1": info(NODE, prover_broker=project("exited")), "agent_1": info(prover_agent=project("exited"))}
+    plan = operation_plan("restart", (), hosts(**crashed), FLEET)
+    assert plan.problems == []
+    assert plan.operated == {"node-1": [NODE, BROKER], "agent-1": [AGENT], "agent-2": [AGENT]}
+    needs = [f"error agent-{number} prover_agent: {NEEDS}: {REMEDY}" for number in (1, 2)]
+    assert lines("restart", (AGENT,), **crashed) == needs
+
+
 def test_a_limit_that_leaves_out_the_broker_needs_a_broker_that_responds() -> None:
     stopped = project("exited", stopped=True)
     for connect, wanted in (
@@ -176,6 +187,20 @@ def test_a_problem_of_the_node_ends_the_run() -> None:
     assert lines("stop", (AGENT,), node_1=None) == []
 
 
+def test_files_without_containers() -> None:
+    """Someone removed the containers. There is nothing to stop; to start, site.yml has to create them."""
+    bare = {**project(), "containers": []}
+    node = {"node_1": info(BROKER, prover_node=bare)}
+    for operation in ("start", "restart"):
+        assert lines(operation, **node) == ["error node-1 prover_node: has no containers: run site.yml first"]
+    for operation in ("stop", "reboot"):
+        assert lines(operation, **node) == []
+        assert operation_plan(operation, (), hosts(**node), FLEET).operated["node-1"] == [BROKER]
+    stopped = {"node_1": info(BROKER, prover_node={**project(stopped=True), "containers": []})}
+    remedy = "delete .stack/stopped in its directory on the host, then run site.yml"
+    assert lines("start", **stopped) == [f"error node-1 prover_node: has no containers: {remedy}"]
+
+
 def test_another_inventory_manages_the_component() -> None:
     (line,) = lines("stop", (AGENT,), agent_1=info(prover_agent=project(inventory="prod")))
     assert line.startswith("left out agent-1 prover_agent: is managed by the inventory prod")
@@ -188,12 +213,35 @@ def test_a_run_without_one_of_the_components() -> None:
     ]
 
 
-def test_a_reboot_takes_no_components_and_needs_no_engine() -> None:
+def test_a_reboot_takes_no_components() -> None:
     wrong = "has no effect on a reboot, which is one of all components of a host: remove it"
     assert lines("reboot", (AGENT,)) == [f"error the run aztec_components: {wrong}"]
-    broken = {"agent_1": info(AGENT, engine={"serves": False}), "agent_2": info(prover_agent=project(""))}
-    assert lines("reboot", **broken) == []
-    assert operation_plan("reboot", (), hosts(**broken), FLEET).operated["agent-2"] == []
+    assert lines("reboot", agent_1=info(prover_agent=project(""))) == []
+    assert operation_plan("reboot", (), hosts(agent_1=info(prover_agent=project(""))), FLEET).operated["agent-1"] == []
+
+
+def test_a_host_whose_docker_does_not_serve_reboots_without_its_components() -> None:
+    """Also with its containers known: a hung engine is a reason for the reboot."""
+    hung = {"agent_1": info(AGENT, engine={"serves": False})}
+    wrong = "is not usable on this host, so that its components are not stopped before the reboot"
+    remedy = "if that is not intended, start Docker, then run the same command again"
+    assert lines("reboot", **hung) == [f"warning agent-1 Docker: {wrong}: {remedy}"]
+    plan = operation_plan("reboot", (), hosts(**hung), FLEET)
+    assert plan.operated["agent-1"] == []
+    assert plan.absent == {}
+    assert plan.lines["agent-1"] == {"host": ["reboot"]}
+
+
+def test_a_reboot_warns_of_components_that_it_does_not_drain() -> None:
+    """Of another instance, or of this one where the inventory no longer has them on the host."""
+    running = ["aztec-main2-prover-agent", "aztec-prover-agent", "aztec-prover-node", "web", "aztec-tools"]
+    shared = {"agent_1": info(AGENT, running_projects=running)}
+    wrong = "runs aztec-main2-prover-agent, aztec-prover-node as well, which the reboot ends without draining"
+    remedy = "if that is not intended, stop it with its own inventory first"
+    assert lines("reboot", **shared) == [f"warning agent-1 the host: {wrong}: {remedy}"]
+    assert operation_plan("reboot", (), hosts(**shared), FLEET).operated["agent-1"] == [AGENT]
+    assert lines("restart", **shared) == []
+    assert lines("reboot", agent_1=info(AGENT, running_projects=["aztec-prover-agent", "web"])) == []
 
 
 def test_groups_and_plan() -> None:
