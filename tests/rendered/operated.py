@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Run the tasks of operations with Ansible. Modules that would touch a host return the results that the test states."""
+"""Run the tasks of operations with Ansible. Modules that would touch a host return results that a test states."""
 
 from __future__ import annotations
 
