@@ -141,7 +141,7 @@ class Benchmark:
 
     def settle(self, fleet: Fleet, level: str) -> StartTimes:
         """Wait until the fleet has its end state. Return the containers' start times."""
-        started, problems = end_state.wait(fleet.settings, level, SETTLES_WITHIN)
+        started, problems = end_state.wait(fleet.client, fleet.settings, level, SETTLES_WITHIN)
         if problems:
             raise BenchmarkError("; ".join(problems))
         return started
@@ -312,7 +312,8 @@ def machine() -> str:
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     gib = int(memory.split()[1]) / 1024**2
     system = release.get("PRETTY_NAME", "Linux").strip('"')
-    software = f"{system}, kernel {platform.release()}, Python {platform.python_version()}"
+    kernel = ".".join(platform.release().split(".")[:2])
+    software = f"{system}, kernel {kernel}, Python {platform.python_version()}"
     return f"{os.cpu_count()} cores, {gib:.0f} GiB, {software}"
 
 
@@ -340,6 +341,7 @@ def main() -> int:
         "machine": machine(),
         "versions": f"{core.splitlines()[0]}, {PYINFRA_VERSION}",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "load of the machine before": f"{os.getloadavg()[0]:.1f}",
     }
     benchmark.earlier = Saved.load() if arguments.add else Saved()
     hosts = max(*arguments.agents, arguments.change_agents + 1) + 2

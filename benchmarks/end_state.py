@@ -86,9 +86,10 @@ def check_host(
     return started, [f"{host}: {problem}" for problem in problems]
 
 
-def check(settings: Settings, log_level: str) -> tuple[dict[str, dict[str, str]], list[str]]:
+def check(
+    client: docker.DockerClient, settings: Settings, log_level: str
+) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Return the start times by host and service, and all problems of the fleet."""
-    client = engine.start_engine(settings)
     fleet = expected(settings)
     one = partial(check_host, client, settings, log_level)
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -101,11 +102,13 @@ def check(settings: Settings, log_level: str) -> tuple[dict[str, dict[str, str]]
     return {host: started for host, (started, _) in results.items()}, problems
 
 
-def wait(settings: Settings, log_level: str, seconds: float) -> tuple[dict[str, dict[str, str]], list[str]]:
+def wait(
+    client: docker.DockerClient, settings: Settings, log_level: str, seconds: float
+) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Check until there is no problem or the time has passed. Return the last result of `check`."""
     deadline = time.monotonic() + seconds
     while True:
-        started, problems = check(settings, log_level)
+        started, problems = check(client, settings, log_level)
         if not problems or time.monotonic() > deadline:
             return started, problems
         time.sleep(2)
@@ -118,7 +121,11 @@ def main() -> int:
     parser.add_argument("--within", type=float, default=0, help="seconds until the fleet has to be healthy (0)")
     arguments = parser.parse_args()
     try:
-        started, problems = wait(load(arguments.inventory), arguments.log_level, arguments.within)
+        settings = load(arguments.inventory)
+        client = engine.find_engine(settings)
+        if client is None:
+            raise LabError("no engine serves the lab: run lab/up")
+        started, problems = wait(client, settings, arguments.log_level, arguments.within)
     except LabError as error:
         print(f"benchmarks/verify: {error}", file=sys.stderr)
         return 1
