@@ -896,8 +896,8 @@ def test_run_succeeds_after_a_temporary_connection_loss(played, cut):
     assert not played.job_directory().exists()
 
 
-# A shell that is killed breaks the pipe to it, or its output ends without a result: for Ansible, the host is unreachable
-# or the task has failed.
+# A shell that is killed breaks the pipe to it, or its output ends without a result. For Ansible, either the host is
+# unreachable, or the task has failed.
 @pytest.mark.parametrize(
     ("cut", "recaps"), [("refused", {4: "unreachable=1"}), ("killed", {4: "unreachable=1", 2: "failed=1"})]
 )
