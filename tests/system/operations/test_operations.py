@@ -144,7 +144,7 @@ def measure(fleet: Fleet, path: str, *arguments: str) -> Measured:
 
 @pytest.fixture(scope="module")
 def usual(fleet: Fleet) -> float:
-    """Return, after each job has a length, the seconds of an epoch without a change, the longest if there are several."""
+    """Set the length of jobs, and return the seconds of an epoch without a change."""
     run = playbook("playbooks/site.yml", *GIVEN)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     after = time.time()
