@@ -51,15 +51,21 @@ def opened_version(project: Mapping) -> str:
     return max(versions, key=version_key, default="")
 
 
+def other_version(running: str, desired: str) -> bool:
+    """Return whether two references of images can be of different versions. Without a version in the tags, they can."""
+    versions = image_version(running), image_version(desired)
+    return running != desired and (versions[0] != versions[1] or not versions[0])
+
+
 def changed_components(images: Mapping[str, str], host_info: Mapping, instance: str) -> list[str]:
-    """Return the components of a host whose running containers have another image than the desired one.
+    """Return the components of a host whose running containers have another version than the desired one.
 
     images: the reference of each component's image. A component that does not run does not change its version.
     """
     found = []
     for component, image in images.items():
         containers = project_of(host_info, component, instance).get("containers") or []
-        if any(one["state"] == "running" and one["image"] != image for one in containers):
+        if any(one["state"] == "running" and other_version(one["image"], image) for one in containers):
             found.append(component)
     return found
 

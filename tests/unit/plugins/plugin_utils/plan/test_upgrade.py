@@ -200,3 +200,21 @@ def test_a_change_of_docker_in_an_upgrade(image: str, changed: dict, restarts: l
         f"apply the change of Docker first: set {set_first}, run site.yml, then upgrade",
     }
     assert all(one.fleet for one in found)
+
+
+@pytest.mark.parametrize(
+    ("running", "desired", "other"),
+    [
+        ("aztec:4.1.2", "aztec:4.1.2", False),
+        ("aztec:4.1.2", "aztec:4.1.3", True),
+        ("aztec:4.1.2", "mirror.example/aztec:4.1.2", False),
+        ("aztec:4.1.2@sha256:00", "aztec:4.1.2@sha256:11", False),
+        ("aztec:4.1.2", "aztec@sha256:11", True),
+        ("aztec@sha256:00", "aztec@sha256:11", True),
+        ("aztec:nightly", "aztec:nightly", False),
+        ("aztec:nightly", "aztec:other", True),
+    ],
+)
+def test_other_version(running: str, desired: str, other: bool) -> None:
+    """Another image of the same version is not an upgrade: node, broker and agents keep working together."""
+    assert up.other_version(running, desired) is other
