@@ -190,7 +190,6 @@ def test_details_of_a_pull_are_shown_again_every_few_seconds():
     made, dummy = plugin([STARTED, *polls, ENDED, {}])
     output = []
     run(made, output)
-    assert output[0] == "  h: p: pull x, 0 MB"
     assert output == [f"  h: p: pull x, {number} MB" for number in (0, 4, 8)]
 
 
