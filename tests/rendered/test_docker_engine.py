@@ -45,15 +45,29 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_services_to_restart(tmp_path: Path) -> None:
-    host_info = FACTS["preflight_host_info"]
+def loaded_engine() -> dict[str, Any]:
+    """Return facts about an engine that runs with the role's default settings."""
     settings = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "100m"}}
     daemon_json = digest(json.dumps(settings, indent=4, sort_keys=True) + "\n")
-    loaded = {
+    return {
         "managed": True, "serves": True, "source": "docker-ce", "compose": "2.40.0", "version": "28.5.2", "rules": True,
         "daemon_json": daemon_json, "daemon_json_loaded": daemon_json, "containerd_conf": digest(DROPIN),
         "containerd_environment": RUNS,
     }  # fmt: skip
+
+
+def run_with_variables(tmp_path: Path, tasks: list[dict[str, Any]]) -> None:
+    """Run tasks on this machine with the defaults and vars of the role."""
+    files = [str(ROLE / folder / "main.yml") for folder in ("defaults", "vars")]
+    variables = {"preflight_fleet": {"hosts": {"localhost": {}}}}
+    play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "vars": variables, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local")
+
+
+def test_services_to_restart(tmp_path: Path) -> None:
+    host_info = FACTS["preflight_host_info"]
+    loaded = loaded_engine()
     found = "[__docker_engine_restart_containerd, __docker_engine_restart_docker]"
     tasks = [
         {
@@ -63,11 +77,7 @@ def test_services_to_restart(tmp_path: Path) -> None:
         }
         for name, (engine, containerd, docker) in CASES.items()
     ]
-    files = [str(ROLE / folder / "main.yml") for folder in ("defaults", "vars")]
-    variables = {"preflight_fleet": {"hosts": {"localhost": {}}}}
-    play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "vars": variables, "tasks": tasks}
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-    ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local")
+    run_with_variables(tmp_path, tasks)
 
 
 # (facts about the engine, options of daemon.json, whether running containers stop with it)
@@ -82,13 +92,7 @@ STOPS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
 
 def test_containers_that_stop_with_the_engine(tmp_path: Path) -> None:
     host_info = FACTS["preflight_host_info"]
-    settings = {"live-restore": True, "log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "100m"}}
-    daemon_json = digest(json.dumps(settings, indent=4, sort_keys=True) + "\n")
-    loaded = {
-        "managed": True, "serves": True, "source": "docker-ce", "compose": "2.40.0", "version": "28.5.2", "rules": True,
-        "daemon_json": daemon_json, "daemon_json_loaded": daemon_json, "containerd_conf": digest(DROPIN),
-        "containerd_environment": RUNS,
-    }  # fmt: skip
+    loaded = loaded_engine()
     tasks = [
         {
             "name": name,
@@ -100,11 +104,7 @@ def test_containers_that_stop_with_the_engine(tmp_path: Path) -> None:
         }
         for name, (engine, options, stops) in STOPS.items()
     ]
-    files = [str(ROLE / folder / "main.yml") for folder in ("defaults", "vars")]
-    variables = {"preflight_fleet": {"hosts": {"localhost": {}}}}
-    play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "vars": variables, "tasks": tasks}
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-    ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local")
+    run_with_variables(tmp_path, tasks)
 
 
 def change(where: Path, serves: bool = True, **results: dict[str, Any]) -> tuple[list[str], str]:
