@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import parse_time
 
 from lab.fleet import proof, registry
 from lab.fleet.images import Images
@@ -30,12 +31,6 @@ MARK = "/run/aztec-prover-node.upgrade"
 SCHEMAS = "/opt/aztec/prover-node/.stack/schemas.json"
 STAMPED = re.compile(r"^(\S+) .*Job id=(\S+) type=\S+ completed", re.MULTILINE)
 EVENT = "{{.Time}} {{.Action}}"
-
-
-def seconds_of(stamp: str) -> float:
-    """Return the Unix time of a time stamp of Docker's log."""
-    whole, _dot, rest = stamp.rstrip("Z").partition(".")
-    return time.mktime(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) - time.timezone + float(f"0.{rest or 0}")
 
 
 class Recorder:
@@ -60,7 +55,7 @@ class Recorder:
         while not self._end.wait(1):
             for agent in AGENTS:
                 text = COLOUR.sub("", self.fleet.execute(agent, ["sh", "-c", command], check=False).out)
-                self.completed.update({job: seconds_of(stamp) for stamp, job in STAMPED.findall(text)})
+                self.completed.update({job: parse_time(stamp) for stamp, job in STAMPED.findall(text)})
 
     def gap(self, begin: float, end: float) -> float:
         """Return the longest time between two completed jobs, which overlaps a period."""
