@@ -48,8 +48,6 @@ def project_differences(desired: Mapping[str, Any], model: Mapping, host_info: M
     state = DesiredState(arguments, host_info["proxies"])
     compared = dict(host_info["projects"][state.project]["compared"])
     found = OnHost(**{**compared, "containers": [Container(**one) for one in compared["containers"]]})
-    if found.stopped:
-        return []
     found.engine = bool(host_info["engine"]["serves"])
     found.images = {reference: image["id"] for reference, image in host_info["images"].items()}
     name = (state.network or {}).get("name")
