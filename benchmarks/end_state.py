@@ -105,7 +105,7 @@ def check(
 def wait(
     client: docker.DockerClient, settings: Settings, log_level: str, seconds: float
 ) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Check until there is no problem or the time has passed. Return the last result of `check`."""
+    """Repeat `check` until it returns no problem, or until the time limit. Return its last result."""
     deadline = time.monotonic() + seconds
     while True:
         started, problems = check(client, settings, log_level)

@@ -53,7 +53,7 @@ def parse_work(result: Any) -> Work | None:
 def query_work(url: str, methods: list[str], seconds: float) -> list[Work | None]:
     """Return the work of each agent of a process, None for one that does not respond.
 
-    A process that does not listen has not started its agents: they are idle. seconds: the limit for all responses.
+    Agents of a process that does not listen yet count as idle. seconds: the limit for all responses together.
     """
     found: list[Work | None] = []
     with closing(ApiClient(url, seconds)) as client:
