@@ -111,8 +111,7 @@ def remove(stack: Any, actions: list[dict], containers: list[Container]) -> dict
             stack.storage.remove(what, [])
     # At the end: an interrupted run continues then, and nothing else works on the project before.
     shutil.rmtree(stack.storage.own, ignore_errors=True)
-    for path in dict.fromkeys((*stack.desired.directories, stack.desired.directory)):
-        remove_empty(path, parents=stack.module.params["remove_network"])
+    remove_empty(stack.desired.directory, parents=stack.module.params["remove_network"])
     return {"changed": bool(actions), "actions": stack.done, "status": {}}
 
 
