@@ -80,6 +80,12 @@ def _mount_of(path: str, disks: Mapping) -> str | None:
     return max(parents, key=len, default=None)
 
 
+def disk_of(path: str, disks: Mapping) -> Mapping | None:
+    """Return the disk that contains a path, None if it is not known."""
+    mount = _mount_of(path, disks)
+    return None if mount is None else disks[mount]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One compared value. state: ok, insufficient or unknown."""
