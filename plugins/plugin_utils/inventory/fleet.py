@@ -22,10 +22,12 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.address
     ip_of,
     resolve_all,
     route_to_host,
+    url_host,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
     BROKER,
+    MONITOR,
     NODE,
     agents_of,
     as_bool,
@@ -37,6 +39,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
     option_variable,
     release_on,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import PATH
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_id import (
     funding_account,
     node_prover_id,
@@ -44,6 +47,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_
 )
 
 # The IPv6 subnet of a Docker network whose containers need IPv6: a unique local prefix (RFC 4193).
+EXPORTER_PORT = 9100
+
 DOCKER_IPV6_SUBNET = "fd61:7a74:6563::/64"
 
 
@@ -101,6 +106,28 @@ def fleet_problem(found: Mapping) -> str | None:
     return None
 
 
+def monitor_values(host: str, variables: Mapping, own: list[str], hosts: dict) -> dict:
+    """Return the values of the monitor, and add the endpoint for metrics to the values of each host.
+
+    own: the monitor's addresses. hosts: host -> its values, of which addresses is read. admitted: who may send metrics.
+    targets: where Prometheus queries node_exporter.
+    """
+    port, targets, sources = option_value(variables, MONITOR, "otlp_port"), [], set()
+    for name, values in hosts.items():
+        sources.update(map(ipaddress.ip_network, values["addresses"]))
+        # By an IP version that the host has itself.
+        address = route_to_host(own, values["addresses"]) or own[0]
+        values["otlp_endpoint"] = f"http://{url_host(address)}:{int(port)}{PATH}"
+        back = "127.0.0.1" if name == host else route_to_host(values["addresses"], own)
+        if back:
+            target = f"{url_host(back)}:{EXPORTER_PORT}"
+            targets.append({"host": name, "address": back, "target": target})
+    if host not in hosts:
+        targets.append({"host": host, "address": "127.0.0.1", "target": f"127.0.0.1:{EXPORTER_PORT}"})
+    ordered = sorted(sources, key=lambda network: (network.version, network.network_address, network.prefixlen))
+    return {"host": host, "addresses": own, "admitted": [str(network) for network in ordered], "targets": targets}
+
+
 def fleet(
     hostvars: dict,
     groups: Mapping,
@@ -130,8 +157,10 @@ def fleet(
     announced = p2p_address(node, hostvars[node])
     names = {host: address_name(host, hostvars[host]) for host in running if host not in without_address}
     set_names = [name for host in running if host != broker for name in set_broker_hosts(hostvars[host])]
+    monitor = next(iter(groups.get(MONITOR) or []), None)
+    monitor_name = address_name(monitor, hostvars[monitor]) if monitor else ""
     if resolved is None:
-        resolved = resolve_all([*names.values(), announced, *set_names])
+        resolved = resolve_all([*names.values(), announced, *set_names, *filter(None, [monitor_name])])
     addresses = {host: addresses_of(host, hostvars[host], resolved) for host in names}
     for host, found in addresses.items():
         if found is None:
@@ -183,6 +212,12 @@ def fleet(
                 **({"agents": agents_of(values)} if AGENT in components else {}),
             }
         )
+    monitored = {}
+    if monitor:
+        own = addresses_of(monitor, hostvars[monitor], resolved)
+        if own is None:
+            raise ValueError(f"{monitor}: the address {monitor_name} does not resolve: set aztec_address")
+        monitored = monitor_values(monitor, hostvars[monitor], own, hosts)
     return {
         "version": option_value(hostvars[broker], BROKER, "version"),
         "network": option_value(hostvars[broker], BROKER, "network"),
@@ -205,6 +240,7 @@ def fleet(
             },
         },
         "node": {"host": node, "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced},
+        "monitor": monitored,
         "agents": [host for host in members[AGENT] if host not in left_out],
         "prover_id": node_prover_id(hostvars[node]),
         "publishers": publisher_addresses(hostvars[node]),

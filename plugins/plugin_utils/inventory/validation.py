@@ -13,6 +13,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argumen
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     addresses,
     host_resources,
+    monitor,
     publishers,
     releases,
     reserved_settings,
@@ -103,6 +104,7 @@ def check_inventory(
     for check in COMMON_CHECKS:
         check(context)
     publishers.check_other_users(context, keys or {}, groups)
+    monitor.check_monitor(context, hosts, groups, resolve_one)
     for check in FLEET_CHECKS:
         check(context)
     if search:
