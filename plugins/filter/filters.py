@@ -17,6 +17,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import addresses
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor import alerting
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.host_program import host_metrics_program
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import otlp_environment
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.requirements import monitor_problems
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count

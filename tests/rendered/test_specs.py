@@ -16,6 +16,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import MONITOR
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
     RANGES,
     range_of,
@@ -81,7 +82,7 @@ def test_every_range_has_an_option() -> None:
 
 def templated_defaults(role: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return a role's defaults, templated by Ansible, on a host that has nothing but the given variables."""
-    names = {f"__{role}_names": component_names(role)} if role in COMPONENTS else {}
+    names = {f"__{role}_names": component_names(role)} if role in (*COMPONENTS, MONITOR) else {}
     raw = {**SPECS.defaults[role], **given, **names}
     variables = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in raw.items()}
     templar = Templar(loader=DataLoader(), variables={"inventory_hostname": "host", **variables})

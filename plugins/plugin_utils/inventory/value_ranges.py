@@ -246,6 +246,7 @@ _POLL_INTERVAL = _number(
     1, JOB_TIMEOUT_MS - 1, "is out of range", "set milliseconds below 30000, when the broker reassigns a job"
 )
 _INTERVAL = _number(5, 300, "is out of range", "set seconds from 5 to 300")
+_METRICS_INTERVAL = _number(15, 300, "is out of range", "set seconds from 15 to 300")
 _SCRAPE_INTERVAL = _number(5, 120, "is out of range", "set seconds from 5 to 120")
 _BUMP = _number(1, 1000, "is out of range", "set a whole number from 1 to 1000, or 0 for Aztec's own", zero=True)
 _RETRY_BUMP = _number(
@@ -562,7 +563,8 @@ RANGES = {
     **dict.fromkeys(
         ("admits", "sources", "port_guard_ports.addresses"), Range("an address or a CIDR", _source, each=True)
     ),
-    "monitor_admitted": Range("an address or a CIDR", _source, each=True),
+    **dict.fromkeys(("monitor_admitted", "metrics_admitted"), Range("an address or a CIDR", _source, each=True)),
+    "host_metrics_interval": Range("from 15 to 300", _METRICS_INTERVAL, unit="seconds"),
     "otlp_endpoint": Range("a URL of http or https that ends with C(/v1/metrics)", _otlp_endpoint, empty=True),
     "otlp_interval": Range("from 5 to 300", _INTERVAL, unit="seconds"),
     "scrape_interval": Range("from 5 to 120", _SCRAPE_INTERVAL, unit="seconds"),

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Alert rules of the monitor with the operator's settings, rule files of the operator, and what a test alert has reached."""
+"""Alert rules with the operator's settings, rule files of the operator, and what a test alert has reached."""
 
 from __future__ import annotations
 
@@ -79,10 +79,12 @@ def _is_group(group: object) -> bool:
     if not isinstance(group, Mapping) or not isinstance(group.get("name"), str):
         return False
     rules = group.get("rules")
-    return isinstance(rules, list) and all(
-        isinstance(rule, Mapping) and isinstance(rule.get("expr"), (str, int, float)) and ("alert" in rule) != ("record" in rule)
-        for rule in rules
-    )
+    return isinstance(rules, list) and all(_is_rule(rule) for rule in rules)
+
+
+def _is_rule(rule: object) -> bool:
+    has_expression = isinstance(rule, Mapping) and isinstance(rule.get("expr"), (str, int, float))
+    return has_expression and ("alert" in rule) != ("record" in rule)
 
 
 def rule_files(paths: Sequence[str]) -> dict[str, str]:
