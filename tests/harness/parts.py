@@ -96,8 +96,15 @@ MONITOR_PROGRAMS = {
 }
 
 
+# Debian's Alertmanager reads its templates from this directory, whatever its settings are.
+TEMPLATES = Path("/usr/share/prometheus/alertmanager")
+
+
 def monitor() -> Path:
-    """Return a directory with prometheus, promtool, prometheus-alertmanager and amtool, from Debian's packages."""
+    """Return a directory with prometheus, promtool, prometheus-alertmanager and amtool, from Debian's packages.
+
+    The templates of Alertmanager are installed on this machine.
+    """
     directory = cache_directory() / f"monitor-{SUITE}"
     cache_directory().mkdir(parents=True, exist_ok=True)
     with (cache_directory() / "monitor.lock").open("w") as lock:
@@ -110,7 +117,11 @@ def monitor() -> Path:
                     root = unpack(debian_mirror(), package, Path(work) / package)
                     for program in programs:
                         shutil.copy(root / program, made)
+                templates = Path(work) / "prometheus-alertmanager/root" / TEMPLATES.relative_to("/")
+                shutil.copytree(templates, made / "templates")
                 made.rename(directory)
+        if not TEMPLATES.is_dir():
+            shutil.copytree(directory / "templates", TEMPLATES)
     return directory
 
 

@@ -13,7 +13,7 @@ import yaml
 DURATION = re.compile(r"0|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?")
 THRESHOLD_PREFIX = "prover:threshold:"
 USER_FILE = "prometheus/rules/user-{}"
-_METRIC = re.compile(r'alertmanager_notifications(_failed)?_total\{([^}]*)\} ([0-9.e+]+)')
+_METRIC = re.compile(r'alertmanager_notification_requests(_failed)?_total\{([^}]*)\} ([0-9.e+]+)')
 _INTEGRATION = re.compile(r'integration="([^"]*)"')
 
 
@@ -96,14 +96,14 @@ def rule_files(paths: Sequence[str]) -> dict[str, str]:
 
 
 def notifications(metrics: str) -> dict[str, tuple[int, int]]:
-    """Return integration -> (sent, failed) from the text of Alertmanager's metrics."""
+    """Return integration -> (requests, failed requests) from the text of Alertmanager's metrics."""
     found: dict[str, list[int]] = {}
     for failed, labels, value in _METRIC.findall(metrics):
         integration = _INTEGRATION.search(labels)
         if integration:
             counts = found.setdefault(integration.group(1), [0, 0])
             counts[bool(failed)] += int(float(value))
-    return {name: (sent, failed) for name, (sent, failed) in found.items()}
+    return {name: (requests, failed) for name, (requests, failed) in found.items()}
 
 
 def notification_results(after: str, before: str, receivers: Sequence[str]) -> dict[str, str]:
@@ -114,7 +114,6 @@ def notification_results(after: str, before: str, receivers: Sequence[str]) -> d
     old, new = notifications(before), notifications(after)
     results = {}
     for name in receivers:
-        sent, failed = (one - other for one, other in zip(new.get(name, (0, 0)), old.get(name, (0, 0))))
-        # Alertmanager counts a notification that failed as one that was sent, too.
-        results[name] = "failed" if failed else "sent" if sent else "waiting"
+        requests, failed = (one - other for one, other in zip(new.get(name, (0, 0)), old.get(name, (0, 0))))
+        results[name] = "sent" if requests > failed else "failed" if failed else "waiting"
     return results

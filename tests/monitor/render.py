@@ -1,0 +1,68 @@
+"""Render what the role prover_monitor hands to compose_stack and port_guard, with Ansible's templating and without a host."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.rendered.fleets import FLEETS, HOST_INFO
+from tests.rendered.render import ROOT, ansible_playbook
+
+FLEET = "4.1.2"
+PASSWORD = "correct-horse-battery"
+GROUPS: dict[str, Any] = {
+    **FLEETS[FLEET]["groups"],
+    "prover_monitor": {"monitor-1": {"ansible_host": "203.0.113.40", "aztec_address": "10.0.0.40"}},
+}
+RECEIVERS: dict[str, Any] = {
+    "prover_monitor_telegram_chat_id": "-100123",
+    "prover_monitor_telegram_bot_token": "123456:" + "t" * 35,
+    "prover_monitor_slack_channel": "#prover",
+    "prover_monitor_slack_webhook_url": "http://127.0.0.1:9/slack",
+    "prover_monitor_pagerduty_routing_key": "k" * 32,
+    "prover_monitor_email_to": "ops@example.org",
+    "prover_monitor_email_from": "prover@example.org",
+    "prover_monitor_email_smarthost": "mail.example.org:587",
+    "prover_monitor_email_user": "prover",
+    "prover_monitor_email_password": "mail-password-1",
+    "prover_monitor_webhook_url": "http://127.0.0.1:9/hook",
+    "prover_monitor_webhook_token": "token-of-the-webhook",
+    "prover_monitor_watchdog_url": "http://127.0.0.1:9/watchdog",
+}
+
+
+def render(where: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the arguments of compose_stack, those of port_guard, and the files by path. where: a scratch directory."""
+    variables = {**FLEETS[FLEET]["vars"], "prover_monitor_grafana_admin_password": PASSWORD, **given}
+    role = ROOT / "roles/prover_monitor"
+    (where / "given.json").write_text(json.dumps(variables))
+    inventory, playbook = where / "inventory.json", where / "play.json"
+    children = {name: {"hosts": hosts} for name, hosts in GROUPS.items()}
+    inventory.write_text(json.dumps({"all": {"children": children, "vars": variables}}))
+    facts = {
+        "preflight_host_info": HOST_INFO,
+        "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}",
+        "ansible_python_interpreter": sys.executable,
+        "component_roles_path": str(ROOT / "roles"),
+    }
+    (where / "facts.json").write_text(json.dumps(facts))
+    outputs = {"project": "__prover_monitor_desired", "guard": "__prover_monitor_desired_guard"}
+    tasks = [
+        {"write_arguments": {"found": f"{{{{ {name} }}}}", "__file": str(where / f"{output}.json")}}
+        for output, name in outputs.items()
+    ]
+    files = [role / "defaults/main.yml", role / "vars/main.yml", ROOT / "roles/component/vars/main.yml"]
+    play = {
+        "hosts": "monitor-1",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [*map(str, files), str(where / "given.json")],
+        "tasks": tasks,
+    }
+    playbook.write_text(json.dumps([play]))
+    ansible_playbook(playbook, "-i", str(inventory), "-e", f"@{where / 'facts.json'}")
+    project, guard = (json.loads((where / f"{output}.json").read_text())["found"] for output in outputs)
+    files_text = project["files"]
+    return project, guard, json.loads(files_text) if isinstance(files_text, str) else files_text
