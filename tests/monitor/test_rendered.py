@@ -1,0 +1,89 @@
+"""What the role prover_monitor writes: valid for promtool and Docker Compose, and the lab's differs only where it must."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.monitor.prometheus import FLAGS, SECTIONS, lab_command, lab_config
+from tests.harness.parts import monitor
+from tests.monitor.render import RECEIVERS, render
+
+
+@functools.cache
+def rendered() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as where:
+        return render(Path(where), RECEIVERS)
+
+
+def services() -> dict[str, Any]:
+    return dict(yaml.safe_load(rendered()[0]["compose"])["services"])
+
+
+def test_only_the_route_for_metrics_is_reachable() -> None:
+    """All containers are in the host's network, and only otlp listens on more than loopback."""
+    prometheus, alertmanager, grafana = (services()[name] for name in ("prometheus", "alertmanager", "grafana"))
+    assert {one["network_mode"] for one in services().values()} == {"host"}
+    assert "--web.listen-address=127.0.0.1:9090" in prometheus["command"]
+    assert "--web.listen-address=127.0.0.1:9093" in alertmanager["command"]
+    assert "--cluster.listen-address=" in alertmanager["command"]
+    assert grafana["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+    ports = {port["port"]: port for port in rendered()[1]["ports"]}
+    assert ports[4318] == {"port": 4318, "sources": ["10.0.0.10/32", "10.0.0.21/32"]}
+    assert {number for number, port in ports.items() if "addresses" in port} == {9090, 9093, 3000}
+
+
+def test_the_proxy_passes_one_path() -> None:
+    text = rendered()[2]["otlp/nginx.conf"]
+    assert [line.strip() for line in text.splitlines() if "location" in line] == ["location = /v1/metrics {", "location / {"]
+    assert text.count("proxy_pass") == 1 and "limit_except POST" in text
+
+
+def test_images_are_pinned() -> None:
+    assert all(one["image"].rpartition(":")[2][-1].isdigit() for one in services().values())
+
+
+def test_the_lab_differs_only_in_otlp(tmp_path: Path) -> None:
+    command = services()["prometheus"]["command"]
+    assert [word for word in command if word not in lab_command(command)] == list(FLAGS)
+    text = rendered()[2]["prometheus/prometheus.yml"]
+    config = yaml.safe_load(text)
+    lab = lab_config(config, "127.0.0.1:9464")
+    assert set(config) - set(lab) == set(SECTIONS)
+    assert {name: lab[name] for name in lab if name != "scrape_configs"} == {name: config[name] for name in lab if name != "scrape_configs"}
+    assert lab["scrape_configs"][:-1] == config["scrape_configs"]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(lab))
+    result = subprocess.run(
+        [monitor() / "promtool", "check", "config", "--syntax-only", tmp_path / "prometheus.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_prometheus_queries_each_host() -> None:
+    config = yaml.safe_load(rendered()[2]["prometheus/prometheus.yml"])
+    (job,) = [one for one in config["scrape_configs"] if one["job_name"] == "node"]
+    targets = {one["labels"]["host_name"]: one["targets"] for one in job["static_configs"]}
+    assert targets == {"node-1": ["10.0.0.10:9100"], "agent-1": ["10.0.0.21:9100"], "monitor-1": ["127.0.0.1:9100"]}
+
+
+def test_docker_compose_reads_the_file(tmp_path: Path) -> None:
+    (tmp_path / "compose.yml").write_text(rendered()[0]["compose"])
+    command = ["docker", "compose", "-f", str(tmp_path / "compose.yml"), "config", "--quiet"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_times_and_thresholds_are_settings(tmp_path: Path) -> None:
+    given = {"prover_monitor_alert_for": {"ProverHostDown": "9m"}, "prover_monitor_thresholds": {"peers": 3}}
+    text = render(tmp_path, given)[2]["prometheus/rules/prover.yml"]
+    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    assert [rule["for"] for rule in rules if rule.get("alert") == "ProverHostDown"] == ["9m"]
+    assert [rule["expr"] for rule in rules if rule.get("record") == "prover:threshold:peers"] == ["vector(3)"]
