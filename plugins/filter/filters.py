@@ -39,7 +39,7 @@ FUNCTIONS = (
     *(addresses.broker_url, addresses.publications, agent_count, checked_key, engine_plan, fleet, l1_queries),
     *(ethereum.ethereum_address, ethereum.ethereum_checksum, ethereum.keystore, ethereum.publisher_environment),
     *(alerting.alert_rules, alerting.notification_results, alerting.rule_files, monitor_problems, otlp_environment),
-    prover_id,
+    *(host_metrics_program, prover_id),
 )
 
 

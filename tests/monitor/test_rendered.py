@@ -87,3 +87,42 @@ def test_times_and_thresholds_are_settings(tmp_path: Path) -> None:
     rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     assert [rule["for"] for rule in rules if rule.get("alert") == "ProverHostDown"] == ["9m"]
     assert [rule["expr"] for rule in rules if rule.get("record") == "prover:threshold:peers"] == ["vector(3)"]
+
+
+def test_settings_are_in_the_files(tmp_path: Path) -> None:
+    """Each other setting changes what Compose or the programs read."""
+    given = {
+        "images": {"grafana": "mirror.lan/grafana:12.1.1"},
+        "prometheus_port": 9999,
+        "alertmanager_port": 9998,
+        "grafana_port": 9997,
+        "retention_days": 7,
+        "retention_gb": 9,
+        "scrape_interval": 17,
+        "grafana_admin_password": "another-long-word",
+        "directory": "/srv/monitor",
+        "data_directory": "/data/monitor",
+        "docker_bridge": "bridge7",
+        "log_max_size": "7m",
+        "log_max_files": 6,
+        "restart_policy": "always",
+        "start_timeout": 77,
+    }
+    project, guard, files = render(tmp_path, {f"prover_monitor_{name}": value for name, value in given.items()})
+    compose = project["compose"]
+    wanted = ["mirror.lan/grafana:12.1.1", "127.0.0.1:9999", "127.0.0.1:9998", '"9997"', "time=7d", "size=9GB", '"7m"', '"6"']
+    assert [text for text in [*wanted, "restart: always", "/data/monitor/grafana:"] if text not in compose] == []
+    assert "scrape_interval: 17s" in files["prometheus/prometheus.yml"]
+    assert files["grafana/secrets/admin_password"] == "another-long-word"
+    assert (project["directory"], project["wait_timeout"]) == ("/srv/monitor", 77)
+    assert "/data/monitor/prometheus" in project["directories"] and guard["bridges"] == ["bridge7"]
+
+
+def test_host_metrics_settings() -> None:
+    """The role host_metrics passes its settings to the port guard and to systemd."""
+    role = Path(__file__).parents[2] / "roles/host_metrics"
+    tasks = yaml.safe_load((role / "tasks/main.yml").read_text())
+    assert tasks[0]["vars"]["port_guard_ports"] == [
+        {"port": "{{ __host_metrics_port | int }}", "sources": "{{ host_metrics_admitted }}"}
+    ]
+    assert "OnUnitActiveSec={{ host_metrics_interval | int }}" in (role / "templates/timer.j2").read_text()
