@@ -107,5 +107,5 @@ def test_text_format() -> None:
         "aztec_ops_engine_up 1.0",
         "# HELP aztec_ops_container_restarts Restarts of a container since it was created.",
         "# TYPE aztec_ops_container_restarts gauge",
-        r'aztec_ops_container_restarts{component="x",service="a\"b\\\\c"} 2.0',
+        r'aztec_ops_container_restarts{component="x",service="a\"b\\c"} 2.0',
     ]
