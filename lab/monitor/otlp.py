@@ -56,7 +56,11 @@ def samples(payload: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], floa
         resource = attribute_values(one["resource"]["attributes"])
         common = {"job": resource.get("service.name", ""), "instance": resource.get("service.instance.id", "")}
         promoted = {label_name(name): resource[name] for name in PROMOTED if name in resource}
-        others = {label_name(name): value for name, value in resource.items() if name not in ("service.name", "service.instance.id")}
+        others = {
+            label_name(name): value
+            for name, value in resource.items()
+            if name not in ("service.name", "service.instance.id")
+        }
         yield "target_info", {**others, **common}, 1.0
         for scope in one["scopeMetrics"]:
             for metric in scope["metrics"]:
@@ -67,7 +71,9 @@ def samples(payload: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], floa
 def metric_samples(metric: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
     """Yield the samples of a metric."""
     form = next(form for form in ("gauge", "sum", "histogram") if form in metric)
-    kind = {"gauge": "gauge", "histogram": "histogram"}.get(form) or ("counter" if metric[form].get("isMonotonic") else "updown")
+    kind = {"gauge": "gauge", "histogram": "histogram"}.get(form) or (
+        "counter" if metric[form].get("isMonotonic") else "updown"
+    )
     name = metric_name(metric["name"], kind, metric.get("unit") or "")
     for point in metric[form]["dataPoints"]:
         labels = {label_name(key): value for key, value in attribute_values(point["attributes"]).items()}
@@ -92,7 +98,9 @@ class Store:
     def take(self, payload: dict[str, Any], now: float) -> None:
         found: dict[str, dict[str, float]] = {}
         for name, labels, value in samples(payload):
-            escaped = {key: text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for key, text in labels.items()}
+            escaped = {
+                key: text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for key, text in labels.items()
+            }
             series = ",".join(f'{key}="{text}"' for key, text in sorted(escaped.items()))
             found.setdefault(labels["instance"], {})[f"{name}{{{series}}}"] = value
         with self.lock:
@@ -102,7 +110,9 @@ class Store:
     def text(self, now: float) -> str:
         with self.lock:
             self.processes = {one: kept for one, kept in self.processes.items() if now - kept[0] < STALE_SECONDS}
-            lines = [f"{series} {value!r}" for _at, values in self.processes.values() for series, value in values.items()]
+            lines = [
+                f"{series} {value!r}" for _at, values in self.processes.values() for series, value in values.items()
+            ]
         return "\n".join(sorted(lines)) + "\n"
 
 

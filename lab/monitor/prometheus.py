@@ -1,4 +1,4 @@
-"""The lab's Prometheus is Debian's 2.53, without the OTLP receiver: what it takes of production's command and configuration.
+"""What the lab's Prometheus takes of production: Debian's 2.53 does not have the OTLP receiver.
 
 This is the only difference to production. A test asserts that nothing else differs.
 """

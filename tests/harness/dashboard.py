@@ -1,4 +1,4 @@
-"""Make Grafana's dashboard from its data: python -m tests.harness.dashboard writes dashboard.json beside dashboard.yml."""
+"""Make Grafana's dashboard.json from dashboard.yml: python -m tests.harness.dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Render what the role prover_monitor hands to compose_stack and port_guard, with Ansible's templating and without a host."""
+"""Render what the role prover_monitor hands to compose_stack and port_guard, without a host."""
 
 from __future__ import annotations
 

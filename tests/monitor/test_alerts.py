@@ -62,7 +62,7 @@ def test_alerts_fire_only_when_they_should(state: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_what_it_means_and_what_to_do(name: str) -> None:
+def test_an_alert_explains_what_it_means_and_what_to_do(name: str) -> None:
     rule = ALERTS[name]
     assert set(rule["annotations"]) == {"summary", "description", "action"}
     assert rule["annotations"]["description"].endswith(".") and not rule["annotations"]["summary"].endswith(".")

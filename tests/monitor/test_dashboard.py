@@ -20,7 +20,11 @@ FOUND: dict[str, Any] = json.loads(DASHBOARD.read_text())
 def lost(given: Any, kept: Any, path: str = "") -> list[str]:
     """Return the paths of values that the classes of the schema did not keep."""
     if isinstance(given, dict) and isinstance(kept, dict):
-        return [one for key in given for one in (lost(given[key], kept[key], f"{path}/{key}") if key in kept else [f"{path}/{key}"])]
+        return [
+            one
+            for key in given
+            for one in (lost(given[key], kept[key], f"{path}/{key}") if key in kept else [f"{path}/{key}"])
+        ]
     if isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
         return [one for number, pair in enumerate(zip(given, kept)) for one in lost(*pair, f"{path}/{number}")]
     return [] if given == kept else [path]

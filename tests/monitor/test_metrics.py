@@ -1,4 +1,4 @@
-"""The names of metrics in rules and panels exist: in the running 4.1.2, in its source, in node_exporter, or only in 5 and 6."""
+"""The metrics in rules and panels exist: in the running 4.1.2, in its source, in node_exporter, or in 5 and 6."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUERIES = [str(rule["expr"]) for rule in RULES] + [query for panel in PANELS for
 # Received from node, broker and agent of 4.1.2, with the lab's L1 and a sequencer.
 with (Path(__file__).parent / "metrics_4.1.2.tsv").open() as file:
     SEEN = list(csv.DictReader(file, delimiter="\t"))
-# Read in the source of 4.1.2 (telemetry-client/src/metrics.ts and the calls): sent only after a submission or a whole epoch.
+# Read in the source of 4.1.2 (telemetry-client/src/metrics.ts): sent only after a submission or a whole epoch.
 SOURCE_4_1_2 = {
     ("aztec.l1_publisher.balance", "gauge", "eth"),
     ("aztec.l1_publisher.tx_total_fee", "histogram", "eth"),
@@ -37,7 +37,20 @@ RECORDS = {rule["record"] for rule in RULES if "record" in rule}
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _LABELS = re.compile(r"\b(?:by|on|without|group_left|ignoring)\s*\(([^)]*)\)")
 _FUNCTIONS = {
-    *("sum", "max", "min", "avg", "count", "increase", "rate", "changes", "abs", "time", "vector", "histogram_quantile"),
+    *(
+        "sum",
+        "max",
+        "min",
+        "avg",
+        "count",
+        "increase",
+        "rate",
+        "changes",
+        "abs",
+        "time",
+        "vector",
+        "histogram_quantile",
+    ),
     *("predict_linear", "max_over_time", "and", "or", "unless", "by", "on", "group_left"),
 }
 
@@ -74,14 +87,18 @@ def test_most_metrics_were_seen_with_a_running_4_1_2() -> None:
 def test_labels_exist() -> None:
     attributes = {label_name(name) for one in SEEN for name in one["attributes"].split(",") if name}
     own = {"host_name", "component", "service", "job", "le", "mountpoint"}
-    grouped = {name.strip() for query in QUERIES for names_ in _LABELS.findall(query) for name in names_.split(",")} - {""}
+    grouped = {name.strip() for query in QUERIES for names_ in _LABELS.findall(query) for name in names_.split(",")} - {
+        ""
+    }
     assert grouped - attributes - own - ATTRIBUTES_BY_SOURCE == set()
 
 
 def test_each_metric_is_documented() -> None:
     text = (ROOT / "docs/monitoring.md").read_text()
     used_names = {name for query in QUERIES for name in used(query)} - OTHERS
-    assert [name for name in sorted(used_names) if name.startswith(("aztec_", "node_")) and f"`{name}`" not in text] == []
+    assert [
+        name for name in sorted(used_names) if name.startswith(("aztec_", "node_")) and f"`{name}`" not in text
+    ] == []
     assert [rule["alert"] for rule in RULES if "alert" in rule and f"`{rule['alert']}`" not in text] == []
     thresholds = [record.rpartition(":")[2] for record in RECORDS if record.startswith("prover:threshold:")]
     assert [name for name in thresholds if f"`{name}`" not in text] == []

@@ -32,7 +32,7 @@ WANTED = ["pagerduty", "slack", "telegram", "webhook"]
 
 
 class Vendors(ThreadingHTTPServer):
-    """Takes the requests of Alertmanager. refused: paths that it answers with 403."""
+    """Server for the requests of Alertmanager. refused: paths that it answers with 403."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Request)
@@ -76,7 +76,9 @@ def alertmanager(files: dict[str, str], vendors: str, where: Path) -> Iterator[s
         if name.startswith("alertmanager/"):
             (where / name).parent.mkdir(parents=True, exist_ok=True)
             (where / name).write_text(text)
-    config = yaml.safe_load(files["alertmanager/alertmanager.yml"].replace("/etc/alertmanager/", f"{where}/alertmanager/"))
+    config = yaml.safe_load(
+        files["alertmanager/alertmanager.yml"].replace("/etc/alertmanager/", f"{where}/alertmanager/")
+    )
     config["global"] |= {"telegram_api_url": vendors, "pagerduty_url": f"{vendors}/pagerduty"}
     operator = next(one for one in config["receivers"] if one["name"] == "operator")
     operator.pop("email_configs")
@@ -190,10 +192,14 @@ def test_one_dead_broker_is_one_message(vendors: Vendors, tmp_path: Path) -> Non
         ]
         get(f"{url}/api/v2/alerts", alerts)
         deadline = time.monotonic() + 40
-        while len([path for path, _h, _b in vendors.requests if path == "/webhook"]) < 2 and time.monotonic() < deadline:
+        while (
+            len([path for path, _h, _b in vendors.requests if path == "/webhook"]) < 2 and time.monotonic() < deadline
+        ):
             time.sleep(0.5)
     bodies = [body for path, _headers, body in vendors.requests if path == "/webhook"]
-    sent = {body["groupLabels"]["fleet"]: sorted(one["labels"]["alertname"] for one in body["alerts"]) for body in bodies}
+    sent = {
+        body["groupLabels"]["fleet"]: sorted(one["labels"]["alertname"] for one in body["alerts"]) for body in bodies
+    }
     assert sent == {"one": ["ProverComponentDown"], "two": ["ProverComponentDown", "ProverQueueWithoutAgents"]}
 
 

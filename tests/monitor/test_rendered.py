@@ -1,4 +1,4 @@
-"""What the role prover_monitor writes: valid for promtool and Docker Compose, and the lab's differs only where it must."""
+"""What the role prover_monitor writes is valid, and the lab's differs only where it must."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def services() -> dict[str, Any]:
 
 
 def test_only_the_route_for_metrics_is_reachable() -> None:
-    """All containers are in the host's network, and only otlp listens on more than loopback."""
+    """All containers are in the host's network, and only prover_monitor_otlp_port is for prover_monitor_admitted."""
     prometheus, alertmanager, grafana = (services()[name] for name in ("prometheus", "alertmanager", "grafana"))
     assert {one["network_mode"] for one in services().values()} == {"host"}
     assert "--web.listen-address=127.0.0.1:9090" in prometheus["command"]
@@ -40,7 +40,10 @@ def test_only_the_route_for_metrics_is_reachable() -> None:
 
 def test_the_proxy_passes_one_path() -> None:
     text = rendered()[2]["otlp/nginx.conf"]
-    assert [line.strip() for line in text.splitlines() if "location" in line] == ["location = /v1/metrics {", "location / {"]
+    assert [line.strip() for line in text.splitlines() if "location" in line] == [
+        "location = /v1/metrics {",
+        "location / {",
+    ]
     assert text.count("proxy_pass") == 1 and "limit_except POST" in text
 
 
@@ -55,7 +58,9 @@ def test_the_lab_differs_only_in_otlp(tmp_path: Path) -> None:
     config = yaml.safe_load(text)
     lab = lab_config(config, "127.0.0.1:9464")
     assert set(config) - set(lab) == set(SECTIONS)
-    assert {name: lab[name] for name in lab if name != "scrape_configs"} == {name: config[name] for name in lab if name != "scrape_configs"}
+    assert {name: lab[name] for name in lab if name != "scrape_configs"} == {
+        name: config[name] for name in lab if name != "scrape_configs"
+    }
     assert lab["scrape_configs"][:-1] == config["scrape_configs"]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(lab))
     result = subprocess.run(
@@ -68,6 +73,7 @@ def test_the_lab_differs_only_in_otlp(tmp_path: Path) -> None:
 
 
 def test_prometheus_queries_each_host() -> None:
+    """prover_monitor_targets are the hosts of the fleet by default."""
     config = yaml.safe_load(rendered()[2]["prometheus/prometheus.yml"])
     (job,) = [one for one in config["scrape_configs"] if one["job_name"] == "node"]
     targets = {one["labels"]["host_name"]: one["targets"] for one in job["static_configs"]}
@@ -92,25 +98,34 @@ def test_times_and_thresholds_are_settings(tmp_path: Path) -> None:
 def test_settings_are_in_the_files(tmp_path: Path) -> None:
     """Each other setting changes what Compose or the programs read."""
     given = {
-        "images": {"grafana": "mirror.lan/grafana:12.1.1"},
-        "prometheus_port": 9999,
-        "alertmanager_port": 9998,
-        "grafana_port": 9997,
-        "retention_days": 7,
-        "retention_gb": 9,
-        "scrape_interval": 17,
-        "grafana_admin_password": "another-long-word",
-        "directory": "/srv/monitor",
-        "data_directory": "/data/monitor",
-        "docker_bridge": "bridge7",
-        "log_max_size": "7m",
-        "log_max_files": 6,
-        "restart_policy": "always",
-        "start_timeout": 77,
+        "prover_monitor_images": {"grafana": "mirror.lan/grafana:12.1.1"},
+        "prover_monitor_prometheus_port": 9999,
+        "prover_monitor_alertmanager_port": 9998,
+        "prover_monitor_grafana_port": 9997,
+        "prover_monitor_retention_days": 7,
+        "prover_monitor_retention_gb": 9,
+        "prover_monitor_scrape_interval": 17,
+        "prover_monitor_grafana_admin_password": "another-long-word",
+        "prover_monitor_directory": "/srv/monitor",
+        "prover_monitor_data_directory": "/data/monitor",
+        "prover_monitor_docker_bridge": "bridge7",
+        "prover_monitor_log_max_size": "7m",
+        "prover_monitor_log_max_files": 6,
+        "prover_monitor_restart_policy": "always",
+        "prover_monitor_start_timeout": 77,
     }
-    project, guard, files = render(tmp_path, {f"prover_monitor_{name}": value for name, value in given.items()})
+    project, guard, files = render(tmp_path, given)
     compose = project["compose"]
-    wanted = ["mirror.lan/grafana:12.1.1", "127.0.0.1:9999", "127.0.0.1:9998", '"9997"', "time=7d", "size=9GB", '"7m"', '"6"']
+    wanted = [
+        "mirror.lan/grafana:12.1.1",
+        "127.0.0.1:9999",
+        "127.0.0.1:9998",
+        '"9997"',
+        "time=7d",
+        "size=9GB",
+        '"7m"',
+        '"6"',
+    ]
     assert [text for text in [*wanted, "restart: always", "/data/monitor/grafana:"] if text not in compose] == []
     assert "scrape_interval: 17s" in files["prometheus/prometheus.yml"]
     assert files["grafana/secrets/admin_password"] == "another-long-word"
@@ -119,7 +134,7 @@ def test_settings_are_in_the_files(tmp_path: Path) -> None:
 
 
 def test_host_metrics_settings() -> None:
-    """The role host_metrics passes its settings to the port guard and to systemd."""
+    """host_metrics_admitted is for the port guard, host_metrics_interval for systemd."""
     role = Path(__file__).parents[2] / "roles/host_metrics"
     tasks = yaml.safe_load((role / "tasks/main.yml").read_text())
     assert tasks[0]["vars"]["port_guard_ports"] == [

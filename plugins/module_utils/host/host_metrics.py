@@ -4,7 +4,7 @@
 
 The program runs on the host from a timer, with the same code as host_info: host_metrics CONFIG. The configuration is
 JSON: output (path of the file), components (component -> project, containers, agents; containers and agents are the
-numbers that the inventory wants), rpc and rollup_slots (as for host_info).
+numbers that the inventory requires), rpc and rollup_slots (as for host_info).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ GUARD_OWNERS = ("guard", "watch")
 METRICS = {
     "aztec_ops_collector_time_seconds": "Time at which these metrics were written, in seconds since 1970.",
     "aztec_ops_engine_up": "Whether the container engine responds.",
-    "aztec_ops_guard_loaded": "Whether the port guard is loaded, complete and owned.",
-    "aztec_ops_containers_expected": "Containers of a component that the inventory wants.",
+    "aztec_ops_guard_loaded": "Whether the port guard is loaded, complete and held by its service.",
+    "aztec_ops_containers_expected": "Containers of a component that the inventory requires.",
     "aztec_ops_containers_running": "Containers of a component that run.",
     "aztec_ops_container_restarts": "Restarts of a container since it was created.",
     "aztec_ops_container_waiting": "Whether a program is in standby or has shut down its work, and does not work.",
     "aztec_ops_rollup_mismatch": "Whether a program follows another rollup than the canonical one.",
-    "aztec_ops_agents_expected": "Agents that the inventory wants.",
+    "aztec_ops_agents_expected": "Agents that the inventory requires.",
     "aztec_ops_agents_running": "Agents that respond and have contact with their broker.",
     "aztec_ops_agents_idle": "Agents that respond and do not work on a job.",
     "aztec_ops_l1_reachable": "Whether the node's L1 client responds to the host.",
@@ -115,7 +115,9 @@ def text(samples: list[Sample]) -> str:
     lines = []
     for name, series in values.items():
         lines += [f"# HELP {name} {METRICS[name]}", f"# TYPE {name} gauge"]
-        lines += [f"{name}{{{labels}}} {value!r}" if labels else f"{name} {value!r}" for labels, value in series.items()]
+        lines += [
+            f"{name}{{{labels}}} {value!r}" if labels else f"{name} {value!r}" for labels, value in series.items()
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,7 @@ import yaml
 DURATION = re.compile(r"0|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?")
 THRESHOLD_PREFIX = "prover:threshold:"
 USER_FILE = "prometheus/rules/user-{}"
-_METRIC = re.compile(r'alertmanager_notification_requests(_failed)?_total\{([^}]*)\} ([0-9.e+]+)')
+_METRIC = re.compile(r"alertmanager_notification_requests(_failed)?_total\{([^}]*)\} ([0-9.e+]+)")
 _INTEGRATION = re.compile(r'integration="([^"]*)"')
 
 

@@ -69,7 +69,7 @@ def sources(start: str = START) -> dict[str, str]:
 
 
 def host_metrics_program(header: str) -> str:
-    """Return the text of the program. header: the line that says what manages the file."""
+    """Return the text of the program. header: the line with the name of what manages the file."""
     # Each escape of JSON has one form, so that the text is the same in each run.
     text = json.dumps(sources(), indent=0)
     return PROGRAM.format(header=header, package=PACKAGE, start=START, sources=text)

@@ -60,6 +60,7 @@ def test_unknown_names_are_rejected(settings: tuple) -> None:
     ],
 )
 def test_rule_files(tmp_path: Path, name: str, text: str | None, wrong: str | None) -> None:
+    """The files of prover_monitor_rule_files."""
     path = tmp_path / name
     if text is not None:
         path.write_text(text)

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The program of a host runs with Python alone."""
+"""The program of a host runs with only Python."""
 
 from __future__ import annotations
 

@@ -26,6 +26,10 @@ def test_without_endpoint_nothing_is_sent() -> None:
 
 @pytest.mark.parametrize("interval", [5, 30, 300])
 def test_the_timeout_is_below_the_interval(interval: int) -> None:
+    """For aztec_otlp_interval.
+
+    And for prover_node_otlp_interval, prover_broker_otlp_interval and prover_agent_otlp_interval.
+    """
     found = otlp_environment("http://a/v1/metrics", "prover_node", "a", {**SETTINGS, "interval": interval})
     assert 0 < int(found["OTEL_EXPORT_TIMEOUT_MS"]) < int(found["OTEL_COLLECT_INTERVAL_MS"])
 

@@ -22,7 +22,9 @@ REMEDY = "use a larger host, or set prover_monitor_requirements: ignore"
         (None, None, None, 900, []),
     ],
 )
-def test_problems(vcpus: int | None, memory_gb: int | None, disk_gb: int | None, retention_gb: int, problems: list) -> None:
+def test_problems(
+    vcpus: int | None, memory_gb: int | None, disk_gb: int | None, retention_gb: int, problems: list
+) -> None:
     disks = {"/": {"size_bytes": 10 * GB}, "/opt": {"size_bytes": None if disk_gb is None else disk_gb * GB}}
     memory = None if memory_gb is None else memory_gb * GB
     host_info = {"hardware": {"vcpus": vcpus, "memory_bytes": memory, "disks": disks}}

@@ -51,7 +51,7 @@ def test_a_monitor_on_a_host_of_the_fleet() -> None:
     lines, fleet = checked({"prover_monitor_otlp_port": 4319}, monitors=["node-1"])
     assert lines == []
     assert fleet["hosts"]["agent-1"]["otlp_endpoint"] == "http://10.0.0.10:4319/v1/metrics"
-    assert [one["target"] for one in fleet["monitor"]["targets"]][0] == "127.0.0.1:9100"
+    assert fleet["monitor"]["targets"][0]["target"] == "127.0.0.1:9100"
 
 
 def test_without_a_monitor_nothing_is_sent() -> None:
@@ -64,9 +64,18 @@ def test_without_a_monitor_nothing_is_sent() -> None:
     ("given", "line"),
     [
         ({"grafana_admin_password": ""}, "is empty | set a password in the vault: docs/secrets.md"),
-        ({"grafana_admin_password": "short-1"}, "is shorter than 12 characters | set a longer one in the vault: docs/secrets.md"),
-        ({"grafana_admin_password": "admin"}, "is a well-known password | set a random one in the vault: docs/secrets.md"),
-        ({"grafana_admin_password": "prom-operator"}, "is a well-known password | set a random one in the vault: docs/secrets.md"),
+        (
+            {"grafana_admin_password": "short-1"},
+            "is shorter than 12 characters | set a longer one in the vault: docs/secrets.md",
+        ),
+        (
+            {"grafana_admin_password": "admin"},
+            "is a well-known password | set a random one in the vault: docs/secrets.md",
+        ),
+        (
+            {"grafana_admin_password": "prom-operator"},
+            "is a well-known password | set a random one in the vault: docs/secrets.md",
+        ),
         ({"telegram_chat_id": "1"}, "is set, and prover_monitor_telegram_bot_token is not | set both, or remove it"),
         ({"slack_channel": "#a"}, "is set, and prover_monitor_slack_webhook_url is not | set both, or remove it"),
         (
@@ -78,22 +87,46 @@ def test_without_a_monitor_nothing_is_sent() -> None:
         ({"pagerduty_routing_key": "abc"}, "is not an integration key | set the one of Events API v2"),
         ({"webhook_url": "hooks.lan"}, "has no scheme | begin it with http:// or https://"),
         ({"retention_gb": 0}, "0 is not a number from 1 | set a number from 1"),
-        ({"grafana_port": 9090}, "port 9090 is used twice on this host, also by prover_monitor_prometheus_port | set another port for one of the two"),
-        ({"alert_for": {"ProverHostDow": "5m"}}, "has the unknown alert 'ProverHostDow' | did you mean ProverHostDown?"),
-        ({"alert_for": {"ProverHostDown": "5 minutes"}}, "has no duration for ProverHostDown | set one such as 90s, 10m or 2h"),
+        (
+            {"grafana_port": 9090},
+            "port 9090 is used twice on this host, also by prover_monitor_prometheus_port"
+            " | set another port for one of the two",
+        ),
+        (
+            {"alert_for": {"ProverHostDow": "5m"}},
+            "has the unknown alert 'ProverHostDow' | did you mean ProverHostDown?",
+        ),
+        (
+            {"alert_for": {"ProverHostDown": "5 minutes"}},
+            "has no duration for ProverHostDown | set one such as 90s, 10m or 2h",
+        ),
         ({"thresholds": {"peer": 1}}, "has the unknown threshold 'peer' | did you mean peers?"),
         ({"thresholds": {"peers": "few"}}, "has no number for peers | set a number from 0, without a unit"),
-        ({"images": {"grafana": "grafana/grafana"}}, "has no version for grafana | add a tag other than latest, or a digest"),
-        ({"images": {"grafana": "grafana/grafana:latest"}}, "has no version for grafana | add a tag other than latest, or a digest"),
-        ({"images": {"loki": "a:1"}}, "has the unknown image 'loki' | choose from prometheus, alertmanager, grafana, otlp"),
-        ({"rule_files": ["/nonexistent/own.yml"]}, "own.yml cannot be read (No such file or directory) | correct the path, which is one on the controller"),
+        (
+            {"images": {"grafana": "grafana/grafana"}},
+            "has no version for grafana | add a tag other than latest, or a digest",
+        ),
+        (
+            {"images": {"grafana": "grafana/grafana:latest"}},
+            "has no version for grafana | add a tag other than latest, or a digest",
+        ),
+        (
+            {"images": {"loki": "a:1"}},
+            "has the unknown image 'loki' | choose from prometheus, alertmanager, grafana, otlp",
+        ),
+        (
+            {"rule_files": ["/nonexistent/own.yml"]},
+            "own.yml cannot be read (No such file or directory) | correct the path, which is one on the controller",
+        ),
         ({"retention": 5}, "is an unknown variable | did you mean prover_monitor_retention_gb?"),
     ],
 )
 def test_one_line_for_each_mistake(given: dict, line: str) -> None:
     (name,) = given
     lines, fleet = checked({f"prover_monitor_{key}": value for key, value in given.items()})
-    assert [one for one in lines if f"| prover_monitor_{name} |" in one] == [f"monitor-1 | prover_monitor_{name} | {line}"]
+    assert [one for one in lines if f"| prover_monitor_{name} |" in one] == [
+        f"monitor-1 | prover_monitor_{name} | {line}"
+    ]
     assert len(lines) == 1 and fleet is None
 
 
@@ -128,7 +161,10 @@ def test_an_address_that_does_not_resolve() -> None:
     ("url", "line"),
     [
         ("10.0.0.5:4318/v1/metrics", "has no scheme | begin it with http:// or https://"),
-        ("http://10.0.0.5:4318", "does not end with /v1/metrics | set the whole URL, such as http://host:4318/v1/metrics"),
+        (
+            "http://10.0.0.5:4318",
+            "does not end with /v1/metrics | set the whole URL, such as http://host:4318/v1/metrics",
+        ),
     ],
 )
 def test_a_wrong_endpoint(url: str, line: str) -> None:
