@@ -17,7 +17,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.pla
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import addresses
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor import alerting
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.host_program import host_metrics_program
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.host_program import (
+    host_metrics_program,
+    measured_components,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import otlp_environment
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.requirements import monitor_problems
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count
@@ -39,7 +42,7 @@ FUNCTIONS = (
     *(addresses.broker_url, addresses.publications, agent_count, checked_key, engine_plan, fleet, l1_queries),
     *(ethereum.ethereum_address, ethereum.ethereum_checksum, ethereum.keystore, ethereum.publisher_environment),
     *(alerting.alert_rules, alerting.notification_results, alerting.rule_files, monitor_problems, otlp_environment),
-    *(host_metrics_program, prover_id),
+    *(host_metrics_program, measured_components, prover_id),
 )
 
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 
 PACKAGE = "ansible_collections.aztec_ops.prover.plugins.module_utils"
 MODULE_UTILS = Path(__file__).resolve().parents[2] / "module_utils"
@@ -66,6 +69,19 @@ def sources(start: str = START) -> dict[str, str]:
             found[name] = (MODULE_UTILS / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
             missing += imported(found[name])
     return {f"{PACKAGE}.{name}": found[name] for name in sorted(found)}
+
+
+def measured_components(components: Sequence[str], instance: str, layout: Mapping) -> dict[str, dict]:
+    """Return what the program compares each component of a host with: its project, and the containers and agents.
+
+    layout: agent_layout of the host, {} without agents.
+    """
+    found = {}
+    for component in components:
+        services = len(layout["services"]) if component == "prover_agent" else 1
+        agents = services * layout["agents"] if component == "prover_agent" else 0
+        found[component] = {"project": project_name(component, instance), "containers": services, "agents": agents}
+    return found
 
 
 def host_metrics_program(header: str) -> str:

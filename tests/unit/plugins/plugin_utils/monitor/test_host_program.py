@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.host_program import (
     PACKAGE,
     host_metrics_program,
+    measured_components,
     sources,
 )
 
@@ -37,3 +38,12 @@ def test_it_writes_metrics_without_the_collection(tmp_path: Path) -> None:
     lines = (tmp_path / "out.prom").read_text().splitlines()
     assert "aztec_ops_agents_expected 2.0" in lines
     assert 'aztec_ops_containers_running{component="prover_agent"} 0.0' in lines
+
+
+def test_components_with_their_numbers() -> None:
+    layout = {"services": ["prover-agent-1", "prover-agent-2"], "agents": 3}
+    assert measured_components(["prover_broker", "prover_agent"], "main2", layout) == {
+        "prover_broker": {"project": "aztec-main2-prover-broker", "containers": 1, "agents": 0},
+        "prover_agent": {"project": "aztec-main2-prover-agent", "containers": 2, "agents": 6},
+    }
+    assert measured_components([], "", {}) == {}
