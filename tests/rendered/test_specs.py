@@ -13,6 +13,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import component_names
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.host_metrics import METRICS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
@@ -174,8 +175,8 @@ def test_what_is_read_or_set_is_declared(role: str) -> None:
     assert sorted(name for name in used if COLLECTION_NAME.fullmatch(name) and name not in DECLARED) == []
 
 
-# Names of Docker and nftables objects, and of groups of site.yml, with the prefix of variables.
-NO_VARIABLES = {"aztec_prover", *GROUPS, STATUS_GROUP}
+# Names of Docker and nftables objects, of metrics, and of groups of site.yml, with the prefix of variables.
+NO_VARIABLES = {"aztec_prover", *METRICS, *GROUPS, STATUS_GROUP}
 
 
 def test_what_plugins_read_is_declared() -> None:
