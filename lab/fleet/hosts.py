@@ -65,6 +65,8 @@ def boot_options(unified: bool, privileged: bool, engine: int) -> dict[str, Any]
     """
     host: dict[str, Any] = {
         "Tmpfs": {"/run": "exec", "/run/lock": ""},
+        # A reboot ends the container with an error: start it again. A machine that a test stops stays stopped.
+        "RestartPolicy": {"Name": "on-failure"},
         "Sysctls": {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.default.disable_ipv6": "0"},
     }
     if privileged:

@@ -13,7 +13,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_va
     to_builtin,
     unused_variables,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
     Problem,
@@ -24,7 +24,22 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     problem_table,
     table,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text, selected_hosts
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
+    ENGINE,
+    engine_ends_components,
+    plan_text,
+    selected_hosts,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.upgrade import (
+    UPGRADE_AGENTS_GROUP,
+    changed_components,
+    downgrade_problems,
+    engine_problems,
+    project_of,
+    schema_records,
+    split_problems,
+    upgrade_groups,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import HARDWARE_HEADS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_checks import check_hosts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
@@ -46,10 +61,23 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network
 # The variable in which the role preflight registers the result of each host.
 GATHERED = "__preflight_gathered"
 
+# The note on a component that stays stopped.
+STOPPED = "is stopped, and is left as it is", "run start.yml to start it"
+
 # The variables that, in addition to the version, decide which image is pulled.
 IMAGE_SETTINGS = tuple(
     f"{prefix}_{option}" for prefix in ("aztec", NODE, BROKER, AGENT) for option in ("image", "image_digest")
 )
+
+
+def without_upgraded_agents(stops: dict, upgrade: dict) -> dict:
+    """Return `stops` without the agents that an upgrade stops at once, so that they are not replaced in batches."""
+    return {
+        host: {**stop, "components": [one for one in stop.get("components", []) if one != AGENT]}
+        if UPGRADE_AGENTS_GROUP in upgrade.get(host, ())
+        else stop
+        for host, stop in stops.items()
+    }
 
 
 class ActionModule(CollectionActionBase):
@@ -64,8 +92,9 @@ class ActionModule(CollectionActionBase):
         if wrong:
             raise AnsibleError(f"check_hosts: {wrong}")
         specs = read_specs(ROLES)
-        host_infos, settings, engines, image_settings, differences = {}, {}, {}, set(), {}
-        problems, clients, publishers, networks = [], [], [], []
+        host_infos, settings, engines, image_settings, differences, stops = {}, {}, {}, set(), {}, {}
+        problems, clients, publishers, networks, changed = [], [], [], [], {}
+        instance = fleet.get("instance", "")
         for host in task_vars["ansible_play_hosts_all"]:
             here = fleet["hosts"].get(host)
             if here is None:
@@ -82,7 +111,14 @@ class ActionModule(CollectionActionBase):
             image_settings |= {name for name in IMAGE_SETTINGS if values.get(name)}
             host_info = host_infos[host] = gathered["host_info"]
             differences[host] = gathered.get("differences", {})
+            stops[host] = gathered.get("stops", {})
             problems += [Problem(host, one, *text.split(": ", 1)) for one, text in gathered.get("problems", [])]
+            images = gathered.get("component_images", {})
+            changed[host] = changed_components(images, host_info, instance)
+            allowed = as_bool(values.get("aztec_allow_downgrade")) is True
+            for one, image in images.items():
+                problems += downgrade_problems(host, one, image, project_of(host_info, one, instance), allowed)
+            problems += [Problem(host, one, *STOPPED, level="note") for one in gathered.get("stopped", [])]
             starts = NODE in here["components"] and will_start_node(host_info, values)
             l1_result = check_l1(host, values, fleet, host_info.get("l1"), starts)
             found, rows = check_network(host, values, fleet, host_info.get("network"))
@@ -92,6 +128,9 @@ class ActionModule(CollectionActionBase):
             networks += rows
 
         checked = check_hosts(host_infos, fleet, settings, engines)
+        problems += split_problems(changed, host_infos, fleet)
+        restarts = [one for one in differences if differences[one].get(ENGINE) and engine_ends_components(stops[one])]
+        problems += engine_problems(changed, restarts, host_infos, fleet)
         problems = [*checked.problems, *problems, *registry_problems(host_infos, fleet, image_settings)]
         components = {host: fleet["hosts"][host]["components"] for host, host_info in host_infos.items() if host_info}
         agents = [host for host, names in components.items() if AGENT in names]
@@ -121,8 +160,16 @@ class ActionModule(CollectionActionBase):
         differing = [host for host, found in differences.items() if found]
         changes = f"{len(differing)} to change" if differing else "nothing to change"
         verdict = f"{count_hosts(len(hosts))}, {changes if arguments['plan'] else 'no errors'}"
-        selected = selected_hosts(differences, fleet)
+        changed = {host: found for host, found in changed.items() if host not in absent}
+        upgrade = upgrade_groups(changed, fleet)
+        selected = selected_hosts(differences, fleet, without_upgraded_agents(stops, upgrade))
+        selected = [{**one, "groups": [*one["groups"], *upgrade.get(one["host"], [])]} for one in selected]
+        records = {
+            host: schema_records(changed[host], host_infos[host], instance, fleet["hosts"][host]["project_directories"])
+            for host in upgrade
+        }
         found = {"absent": absent, "left_out": left_out, "selected": selected}
+        found.update(stops=stops, agents_at_once=fleet["agents_at_once"], records=records)
         return {**found, "differing": differing, "verdict": verdict}
 
     def show_tables(self, *tables):

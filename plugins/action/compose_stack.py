@@ -18,7 +18,10 @@ display = Display()
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# Seconds between two queries of a job. Those of the first minute are shorter: an upgrade waits for the end of a start.
 POLL_FIRST = 1.0
+POLL_SOON = 1.5
+SOON_SECONDS = 60.0
 POLL_LONGEST = 5.0
 # Seconds after which the details of a pull are shown again.
 DETAIL_SECONDS = 5.0
@@ -106,12 +109,13 @@ class ActionModule(PipelinedActionBase):
         project = arguments["project"]
         here = f"{(task_vars or {}).get('inventory_hostname', '')}: {project}"
         pause, shown, failures, shown_at = POLL_FIRST, "", 0, 0.0
-        limit = job_limit(int(arguments.get("wait_timeout") or 120))
+        limit = job_limit(int(arguments.get("wait_timeout") or 120), int(arguments.get("drain_timeout") or 0))
         # The job ends at its own limit. Wait longer than that, to see its result.
-        end = time.monotonic() + limit + MAX_FAILURES * POLL_LONGEST
+        begun = time.monotonic()
+        end = begun + limit + MAX_FAILURES * POLL_LONGEST
         while time.monotonic() < end:
             time.sleep(pause)
-            pause = min(pause * 1.5, POLL_LONGEST)
+            pause = min(pause * 1.5, POLL_SOON if time.monotonic() - begun < SOON_SECONDS else POLL_LONGEST)
             now = self._query("progress", arguments, job, task_vars)
             wrong = trouble(now)
             if wrong:

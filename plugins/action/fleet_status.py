@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_hosts, count_problems
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import join_hosts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report, report_table
 
 UNREACHABLE = "is unreachable: see the error above, then run again"
@@ -32,13 +33,32 @@ def host_info_or_reason(result: object, here: dict, left_out: str, failed: bool 
     return result.get("host_info", UNREACHABLE) if isinstance(result, Mapping) else FAILED_EARLIER
 
 
-def verdict(hosts: int, changed: int | None, problems: int, notes: int) -> str:
-    """Return the result of a run on one line. changed: the number of hosts that the run changed, None in a report."""
+def verdict(hosts: int, changed: int | None, problems: int, notes: int, stopped: int = 0, rows: int = 1) -> str:
+    """Return the result of a run on one line.
+
+    changed: the number of hosts that the run changed, None in a report. stopped: the number of components that were
+    stopped on purpose. rows: that of all components.
+    """
     if problems:
         return f"{count_problems(problems)}, see above"
     changes = [] if changed is None else [f"{changed} changed" if changed else "nothing to change"]
     also = [f"{notes} {'note' if notes == 1 else 'notes'} above"] if notes else []
-    return ", ".join([count_hosts(hosts), *changes, "all components healthy", *also])
+    if not stopped:
+        return ", ".join([count_hosts(hosts), *changes, "all components healthy", *also])
+    others = ["all others healthy"] if stopped < rows else []
+    count = f"{stopped} {'component' if stopped == 1 else 'components'} stopped"
+    return ", ".join([count_hosts(hosts), *changes, count, *others, *also])
+
+
+def run_problems(failed: Sequence[str], unchanged: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return the problems of a run that a failure ended early, as (hosts, -, text).
+
+    failed: hosts on which it failed. unchanged: hosts that were left as they are because of that.
+    """
+    rest = [host for host in unchanged if host not in failed]
+    found = [(join_hosts(failed), "-", FAILED_EARLIER)] if failed else []
+    why = f"not changed, because {join_hosts(failed)} failed: correct the error above, then run again"
+    return [*found, *([(join_hosts(rest), "-", why)] if rest else [])]
 
 
 class ActionModule(CollectionActionBase):
@@ -49,6 +69,8 @@ class ActionModule(CollectionActionBase):
         "host_info_variable": {"type": "str", "required": True},
         "left_out": {"type": "dict", "default": {}},
         "changed": {"type": "int"},
+        "failed": {"type": "list", "elements": "str", "default": []},
+        "unchanged": {"type": "list", "elements": "str", "default": []},
     }
 
     def execute(self, arguments, task_vars):
@@ -64,6 +86,7 @@ class ActionModule(CollectionActionBase):
                 failed = host not in task_vars["ansible_play_hosts"]
                 host_infos[host] = host_info_or_reason(registered, fleet["hosts"][host], reason, failed)
         report = fleet_report(host_infos, fleet)
+        report.problems = [*run_problems(arguments["failed"], arguments["unchanged"]), *report.problems]
         self._display.display("\n" + report_table(report), color="red" if report.problems else None)
         # In check mode, a run did not correct the problems that it would correct.
         failed = bool(report.problems) and not self._task.check_mode
@@ -72,5 +95,6 @@ class ActionModule(CollectionActionBase):
         else:
             msg = "See the table above." if report.notes or report.problems else "All components are healthy."
         texts = {name: [" ".join(one) for one in getattr(report, name)] for name in ("notes", "problems")}
-        found = verdict(len(host_infos), arguments["changed"], len(report.problems), len(report.notes))
+        counts = len(report.problems), len(report.notes), report.stopped, len(report.rows)
+        found = verdict(len(host_infos), arguments["changed"], *counts)
         return {**texts, "failed": failed, "msg": msg, "verdict": found}

@@ -12,8 +12,10 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences 
     ENGINE,
     GUARD,
     by_part,
+    ends_running,
     guard_differences,
     project_differences,
+    running_services,
     with_consequences,
 )
 
@@ -36,18 +38,33 @@ class ActionModule(HostInfoAction):
         required = value("port_guard_required_by_docker")
         sections = [{**value(f"__{one}_desired_guard"), "required_by_docker": required} for one in components]
         differences = {GUARD: guard_differences(sections, host_info), ENGINE: value("__docker_engine_differences")}
-        problems = []
+        problems, stopped, stops = [], [], []
+        engine_stops = value("__docker_engine_stops_containers")
         for component in components:
             desired = value(f"__{component}_desired")
             desired["files"] = as_json_text(desired["files"])
+            compared = host_info["projects"][desired["project"]]["compared"]
+            running = running_services(compared)
+            if compared.get("stopped"):
+                stopped.append(component)
             try:
                 actions = project_differences(desired, compose_model(desired["compose"]), host_info)
             except (Problem, ValueError) as problem:
                 problems.append([component, str(problem)])
                 continue
+            if running and (engine_stops or ends_running(actions, running)):
+                stops.append(component)
             for part, lines in by_part(component, desired["directory"], actions).items():
                 differences[part] = [*differences.get(part, []), *lines]
             host_lines = value(f"__{component}_host_differences")
-            if host_lines:
+            if host_lines and component not in stopped:
                 differences[component] = [*host_lines, *differences.get(component, [])]
-        return {**result, "differences": with_consequences(differences, components), "problems": problems}
+        started = [component for component in components if component not in stopped]
+        return {
+            **result,
+            "differences": with_consequences(differences, started),
+            "problems": problems,
+            "stopped": stopped,
+            "stops": {"components": stops, "engine": engine_stops},
+            "component_images": {component: value(f"__{component}_image") for component in components},
+        }

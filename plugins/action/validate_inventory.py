@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
@@ -21,6 +24,11 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_s
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_errors, problem_table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, precedence_notes
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.project.requirements import (
+    is_installed,
+    own_version,
+    requirements_problem,
+)
 
 
 class ActionModule(CollectionActionBase):
@@ -30,6 +38,11 @@ class ActionModule(CollectionActionBase):
 
     def execute(self, arguments: dict, task_vars: dict) -> dict:
         """Check the inventory and return the values of the fleet."""
+        # Settings of a newer version would be reported as unknown variables.
+        if C.CONFIG_FILE and is_installed():
+            problem = requirements_problem(Path(C.CONFIG_FILE).parent, own_version())
+            if problem:
+                raise AnsibleError(problem)
         for component, name in arguments["groups"].items():
             if component not in COMPONENTS:
                 raise AnsibleError(

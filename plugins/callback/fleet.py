@@ -10,6 +10,7 @@ type: stdout
 author:
   - Aztec Ops (@aztec-ops)
 short_description: Display only changes, failures and a verdict
+version_added: 1.0.0
 description:
   - Displays what a run changes, what fails, messages of M(ansible.builtin.debug), warnings, and one last line with the
     verdict. Does not display results that are ok or skipped, names of tasks without displayed results, and the recap.
@@ -53,7 +54,8 @@ LONG = {
     *("compose_stack", f"{COLLECTION}compose_stack"),
 }
 # Actions that check all hosts of a run. Their result can contain the verdict.
-CHECKS = {f"{COLLECTION}{name}" for name in ("check_hosts", "fleet_status", "validate_inventory")}
+CHECK_NAMES = ("check_hosts", "fleet_logs", "fleet_status", "rewards", "validate_inventory")
+CHECKS = {f"{COLLECTION}{name}" for name in CHECK_NAMES}
 # The message of a failed action that displayed its problems as a table.
 IN_TABLE = re.compile(r"\bin the table above\b", re.IGNORECASE)
 

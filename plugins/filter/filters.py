@@ -30,6 +30,18 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher import 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_id import prover_id
 
 
+def running_components(projects: dict, instance: str = "") -> list[str]:
+    """Return the components that have a running container. projects: from host_info."""
+    names = {component.component_names(name, instance)["project"]: name for name in releases.COMPONENTS}
+    found = {names[project] for project, one in projects.items() if project in names and is_running(one)}
+    return [name for name in releases.COMPONENTS if name in found]
+
+
+def is_running(project: dict) -> bool:
+    """Return whether a project of host_info has a running container."""
+    return any(container["state"] == "running" for container in project.get("containers", []))
+
+
 def release(version: str, line: str = "") -> dict:
     """Return the release line of a version. line: the release line that applies to an unknown version."""
     return releases.release_of(version, line).as_dict()
@@ -38,7 +50,7 @@ def release(version: str, line: str = "") -> dict:
 FUNCTIONS = (
     *(component.component_names, inventory_header.inventory_name, inventory_header.other_inventory),
     *(component.agent_layout, component.container_environment, component.guard_section, component.image_reference),
-    *(unreachable_broker, crs.crs_delivery, crs.crs_to_copy, dotenv, release, yaml_scalar),
+    *(unreachable_broker, crs.crs_delivery, crs.crs_to_copy, dotenv, release, yaml_scalar, running_components),
     *(addresses.broker_url, addresses.publications, agent_count, checked_key, engine_plan, fleet, l1_queries),
     *(ethereum.ethereum_address, ethereum.ethereum_checksum, ethereum.keystore, ethereum.publisher_environment),
     *(alerting.alert_rules, alerting.notification_results, alerting.rule_files, monitor_problems, otlp_environment),

@@ -5,6 +5,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: compose_stack
 short_description: Apply a Docker Compose project, with rollback
+version_added: 1.0.0
 description:
   - Writes a project's files, lets Docker Compose validate them, starts the project and waits for its containers. If
     they fail, the last good files and images are restored.
@@ -13,6 +14,9 @@ description:
   - Secrets are written only to files of mode 0600, and hidden in messages, logs and differences. They are not written
     to a file during the transfer to the host. A connection or a become method that cannot pass a module through its
     input, such as C(su), is therefore rejected if there are secrets.
+seealso:
+  - module: aztec_ops.prover.host_info
+  - module: community.docker.docker_compose_v2
 author:
   - Aztec Ops (@aztec-ops)
 options:
@@ -31,7 +35,7 @@ options:
       - Text of C(compose.yml), usually a template that is rendered on the controller. Its services read C(.env) by
         C(env_file).
       - Compose interpolates it as any of its files, so that a literal dollar sign is written twice.
-      - Required unless O(state=absent).
+      - Required if O(state) is V(present) or V(pulled).
     type: str
   override:
     description:
@@ -119,9 +123,28 @@ options:
       - V(present) brings the project up.
       - V(pulled) only pulls missing images.
       - V(absent) removes the containers and files of the project. Data directories and the shared network stay.
+      - V(stopped) stops its containers, V(started) starts them again, V(restarted) does both. They use the files on the
+        host, and fail if the project is not deployed there.
     type: str
-    choices: [present, pulled, absent]
+    choices: [present, pulled, absent, stopped, started, restarted]
     default: present
+  stay_stopped:
+    description:
+      - Whether a project that is V(stopped) stays so until it is V(started), also if it is V(present) or V(restarted)
+        in between.
+    type: bool
+    default: true
+  drain_method:
+    description:
+      - JSON-RPC method of an agent that returns its status. Before a container with agents is stopped or recreated, the
+        module waits until they are idle or have just begun a job, so that no proving time is lost.
+      - Without it, the module does not wait.
+    type: str
+    default: ""
+  drain_timeout:
+    description: Seconds after which a container with agents is stopped anyway, with a warning. 0 does not wait.
+    type: int
+    default: 0
   wait_timeout:
     description:
       - Seconds to wait until the containers are healthy.
@@ -175,6 +198,14 @@ EXAMPLES = r"""
           image: aztecprotocol/aztec:2.1.5
     state: pulled
 
+- name: Stop the agent when it loses the least proving time
+  aztec_ops.prover.compose_stack:
+    project: aztec-prover-agent
+    directory: /opt/aztec/prover-agent
+    state: stopped
+    drain_method: agent_getStatus
+    drain_timeout: 900
+
 - name: Remove the agent
   aztec_ops.prover.compose_stack:
     project: aztec-prover-agent
@@ -191,6 +222,10 @@ actions:
 differs:
   description:
     - Whether more has to be done than to create or start containers from existing files, images and network.
+  returned: in check mode, and if nothing was done
+  type: bool
+stopped:
+  description: Whether the project stays stopped until it is V(started), so that nothing else is done.
   returned: in check mode, and if nothing was done
   type: bool
 engine:
@@ -227,7 +262,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_s
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.job import (
     JOBS,
     Job,
-    job_limit,
     progress,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
@@ -263,7 +297,14 @@ def main() -> None:
                 },
             },
             "no_proxy": {"type": "list", "elements": "str", "default": []},
-            "state": {"type": "str", "choices": ["present", "pulled", "absent"], "default": "present"},
+            "state": {
+                "type": "str",
+                "choices": ["present", "pulled", "absent", "stopped", "started", "restarted"],
+                "default": "present",
+            },
+            "stay_stopped": {"type": "bool", "default": True},
+            "drain_method": {"type": "str", "default": ""},
+            "drain_timeout": {"type": "int", "default": 0},
             "wait_timeout": {"type": "int", "default": 120},
             "data_directory": {"type": "path"},
             "_model": {"type": "dict"},
@@ -308,7 +349,7 @@ def started(stack: ComposeProject) -> dict:
         return remove_values(outcome(stack, "apply"), module.no_log_values)
 
     try:
-        kept = Job(stack.job).start(work, job_limit(module.params["wait_timeout"]), stack.desired.project)
+        kept = Job(stack.job).start(work, stack.limit, stack.desired.project)
     except Problem as problem:
         return {"failed": True, "started": False, "msg": str(problem)}
     except OSError as wrong:
@@ -322,6 +363,12 @@ def started(stack: ComposeProject) -> dict:
 
 def outcome(stack: ComposeProject, phase: str) -> dict:
     """Return the result of a phase, also if it fails."""
+    result = result_of(stack, phase)
+    return {**result, "warnings": stack.warnings} if stack.warnings else result
+
+
+def result_of(stack: ComposeProject, phase: str) -> dict:
+    """Return the result of a phase without its warnings."""
     desired = stack.desired
     try:
         return run(stack, phase)
@@ -345,7 +392,8 @@ def run(stack: ComposeProject, phase: str) -> dict:
     seen = stack.inspect()
     result = stack.result(seen)
     if module._diff:
-        result["diff"] = stack.diff(stack.storage.load("state.json")) if stack.desired.state != "pulled" else []
+        has_files = stack.desired.state in ("present", "absent")
+        result["diff"] = stack.diff(stack.storage.load("state.json")) if has_files else []
     writes = any(action["do"] == "write" for action in seen["actions"])
     if writes and seen["engine"] and stack.run("compose", "version", "--short")[0] == 0:
         stack.validate()

@@ -7,6 +7,7 @@ DOCUMENTATION = r"""
 ---
 module: host_info
 short_description: Gather information about a host of an Aztec prover
+version_added: 1.0.0
 description:
   - Returns in one call what the checks and roles of this collection need to know about a host, such as its hardware,
     addresses, container engine, port guard, images and containers.
@@ -26,6 +27,10 @@ options:
     description:
       - Directories of O(projects), by project. C(compose.yml) in them names the inventory that manages the project, in
         addition to the one in the directory of the project's containers.
+    type: dict
+    default: {}
+  data_directories:
+    description: Data directories of O(projects), by project, whose stores' schemas are returned.
     type: dict
     default: {}
   paths:
@@ -62,8 +67,14 @@ options:
     description: Whether to query the containers of O(projects) and, for a node, the L1.
     type: bool
     default: false
+  log_lines:
+    description: How many of the last lines in the log of each container of O(projects) are returned, without secrets.
+    type: int
+    default: 0
   rpc:
-    description: JSON-RPC methods of the release line. C(l2_tips) is called on a node, C(agent_status) on an agent.
+    description:
+      - JSON-RPC methods of the release line. C(l2_tips) and C(epoch_jobs) are called on a node, C(agent_status) on an
+        agent. An empty method is not called.
     type: dict
     default: {}
   rollup_slots:
@@ -103,6 +114,9 @@ options:
       - The module fails where the key cannot be fetched.
     type: str
     default: ""
+seealso:
+  - module: aztec_ops.prover.compose_stack
+  - module: aztec_ops.prover.port_guard
 author:
   - Aztec Ops (@aztec-ops)
 attributes:
@@ -161,6 +175,7 @@ host_info:
     engine:
       description:
         - C(serves) is whether the engine responds, C(error) why not. C(managed) is whether docker_engine manages it.
+          C(live_restore) is whether containers keep running while the engine restarts.
         - Its version and packages, data directories, configuration files, command without secrets, address pools, and
           what can make it unusable.
       type: dict
@@ -176,6 +191,11 @@ host_info:
           C(digest) (of the rules), and C(intact), whether the kernel has the rules unchanged. It is null where no
           daemon responds. C(nft_path) is the path of C(nft), empty where it is not installed, and C(python_path) is the
           interpreter that runs the daemon.
+      type: dict
+    automatic_updates:
+      description:
+        - What C(unattended-upgrades) and C(needrestart) do on their own, as C(upgrades) and C(restarts). Null for a
+          program that is not installed.
       type: dict
     nft:
       description: C(installed) and C(version) of nftables.
@@ -202,12 +222,19 @@ host_info:
       description:
         - C(containers) of each project, each with C(service), C(name), C(id), C(image), C(image_id), C(image_digests),
           C(state), C(health), C(restarts), C(started_at), C(exit_code), C(oom_killed) and, with O(probe), the responses
-          to the queries.
+          to the queries. With O(log_lines), C(log) is its log, with C(lines), each a time in seconds since 1970 and a
+          text, and C(error), why the engine does not return it.
         - C(inventories) are the names of the inventories that manage the project, by the first lines of its files.
         - C(compared) is what the plan compares with the project's desired state, with salted digests of the files
           instead of their content.
+        - C(data), for a project in O(data_directories), contains the C(path), the C(schemas) of the stores by their
+          names, and the C(recorded) schemas that each earlier version used.
         - C(busy_projects) are those that a job of M(aztec_ops.prover.compose_stack) is changing.
       type: dict
+    running_projects:
+      description: Names of the Compose projects, of this collection or not, that have a running container.
+      type: list
+      elements: str
     directories:
       description: Paths of O(paths) that are directories.
       type: list
@@ -257,7 +284,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import ProjectDirectory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine as docker
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import hardware, network
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import Prober
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.automatic_updates import automatic_update_facts
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.data_schemas import (
+    recorded_schemas,
+    store_schemas,
+)
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import Prober, last_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.image_registry import find_images
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.port_guard import guard_facts, nft_facts
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import origin, query_l1
@@ -268,6 +300,8 @@ PACKAGE_PATHS = ("/usr", "/var/cache/apt")
 
 # Upper limit of connect_timeout, in seconds.
 MAX_TIMEOUT = 3600
+# Upper limit of log_lines: the lines of all containers arrive in one response.
+MAX_LOG_LINES = 10000
 # Time limit for a command, in seconds.
 COMMAND_SECONDS = 15
 
@@ -282,6 +316,8 @@ def invalid_argument(params: dict) -> str | None:
             return f"connect: {target['host']!r} is not a name or an address: remove scheme, port and brackets"
         if not 1 <= target["port"] <= 65535:
             return f"connect: {target['port']} is not a port: use a number from 1 to 65535"
+    if not 0 <= params["log_lines"] <= MAX_LOG_LINES:
+        return f"log_lines {params['log_lines']} is out of range: use a number from 0 to {MAX_LOG_LINES}"
     if not 0 <= params["connect_timeout"] < MAX_TIMEOUT:
         return f"connect_timeout {params['connect_timeout']} is out of range: use seconds from 0 to below {MAX_TIMEOUT}"
     for name, texts in params["registry"].items():
@@ -362,6 +398,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
         key = pool.submit(docker.fetch_key, params["repository_key_url"]) if params["repository_key_url"] else None
         engine_found = pool.submit(docker.engine_facts, engine, run, root)
         nft = pool.submit(nft_facts, run, root)
+        updates = pool.submit(automatic_update_facts, run, root)
         found = engine_found.result()
         # The disks of images and packages as well.
         paths = dict.fromkeys([*params["paths"], found["root"], found["containerd_root"], *PACKAGE_PATHS])
@@ -379,10 +416,12 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "listening": network.listening(root),
             "nft": nft.result(),
             "engine": found,
+            "automatic_updates": updates.result(),
             "images": {},
             "networks": [],
             "projects": {name: {"containers": []} for name in params["projects"]},
             "published": [],
+            "running_projects": [],
             "busy_projects": working(),
             "proxies": proxies(),
             "directories": [path for path in paths if (root / path.lstrip("/")).is_dir()],
@@ -394,6 +433,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             info["images"] = docker.image_facts(engine, params["images"])
             info["networks"] = docker.network_facts(engine)
             info["published"] = docker.published_ports(engine)
+            info["running_projects"] = docker.running_projects(engine)
             pairs = [
                 (name, shown, inspected)
                 for name in params["projects"]
@@ -405,6 +445,11 @@ def collect(module: AnsibleModule, root: Path) -> dict:
                 probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
                 for (_name, shown, _inspected), probe in zip(pairs, probes):
                     shown.update(probe.result())
+            if params["log_lines"]:
+                lines = params["log_lines"]
+                logs = [pool.submit(last_lines, engine, inspected, lines) for _name, _shown, inspected in pairs]
+                for (_name, shown, _inspected), log in zip(pairs, logs):
+                    shown["log"] = log.result()
             for name, shown, inspected in pairs:
                 info["projects"][name]["containers"].append(shown)
                 directories[name].add(docker.project_directory(inspected))
@@ -415,6 +460,12 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             if name in info["projects"] and path:
                 compared = comparison(path, inspected_of.get(name, []))
                 info["projects"][name]["compared"] = compared
+        for name, path in params["data_directories"].items():
+            if name in info["projects"] and path:
+                own = str(params["project_directories"].get(name, ""))
+                recorded = recorded_schemas(root / own.lstrip("/")) if own else {}
+                found_schemas = store_schemas(root / str(path).lstrip("/"))
+                info["projects"][name]["data"] = {"path": path, "schemas": found_schemas, "recorded": recorded}
         for name, project in info["projects"].items():
             project["inventories"] = inventories(root, directories[name])
         info["connect"] = [connection.result() for connection in connections]
@@ -432,6 +483,7 @@ def main() -> None:
             "images": {"type": "list", "elements": "str", "default": []},
             "projects": {"type": "list", "elements": "str", "default": []},
             "project_directories": {"type": "dict", "default": {}},
+            "data_directories": {"type": "dict", "default": {}},
             "paths": {"type": "list", "elements": "str", "default": ["/"]},
             "list_directories": {"type": "list", "elements": "str", "default": []},
             "connect": {
@@ -442,6 +494,7 @@ def main() -> None:
             },
             "connect_timeout": {"type": "float", "default": 3},
             "probe": {"type": "bool", "default": False},
+            "log_lines": {"type": "int", "default": 0},
             "rpc": {"type": "dict", "default": {}},
             "rollup_slots": {"type": "dict", "default": {}},
             "l1_urls": {"type": "str", "default": "", "no_log": True},

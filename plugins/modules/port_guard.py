@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: port_guard
 short_description: Restrict which sources reach the ports of a host and its containers
+version_added: 1.0.0
 description:
   - Manages the nftables tables C(inet aztec_prover) and C(bridge aztec_prover) for IPv4 and IPv6. The rules run before
     Docker's address translation, so that they apply to published ports and to services of the host itself.
@@ -100,6 +101,9 @@ options:
     default: present
 requirements:
   - nftables 1.0.2 or later, systemd and util-linux on the host
+seealso:
+  - module: aztec_ops.prover.host_info
+  - module: ansible.builtin.iptables
 author:
   - Aztec Ops (@aztec-ops)
 attributes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: publisher_key
 short_description: Make or import the publisher's key and store it in the inventory's vault
+version_added: 1.0.0
 description:
   - Generates an Ethereum account, or imports one, and adds its key and its mnemonic to a vault file of the inventory as
     C(prover_node_publisher_private_key) and C(prover_node_publisher_mnemonic). The other content of the file does not
@@ -15,6 +16,8 @@ description:
     not shown, not written as plain text, and not in the result. They are read from a hidden prompt, a file or the
     environment.
   - Fails if the inventory already sets one of the two variables. Runs on the controller and does not contact hosts.
+seealso:
+  - module: aztec_ops.prover.rotate_key
 author:
   - Aztec Ops (@aztec-ops)
 extends_documentation_fragment: [aztec_ops.prover.new_key]

@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rotate_key
 short_description: Replace the publisher's key, one step of playbooks/rotate_key.yml
+version_added: 1.0.0
 description:
   - Changes the vault file of the inventory that sets C(prover_node_publisher_private_key). Its other content,
     comments, order, vault id and password do not change. The new key is C(prover_node_next_publisher_private_key) until
@@ -17,6 +18,8 @@ description:
     accounts, and fails while the account of the new key cannot pay. The playbook then applies the node's Compose
     project with the key. C(finish) records in the vault which key the node runs with.
   - The secrets are not shown, not written as plain text, and not in the results.
+seealso:
+  - module: aztec_ops.prover.publisher_key
 author:
   - Aztec Ops (@aztec-ops)
 extends_documentation_fragment: [aztec_ops.prover.new_key]

@@ -16,7 +16,10 @@ KEPT = "the broker keeps admitting the addresses that it admits now"
 
 @pytest.mark.parametrize(
     ("playbook", "groups"),
-    [("site.yml", GROUPS), ("preflight.yml", GROUPS), ("verify.yml", GROUPS), ("rotate_key.yml", "prover_node")],
+    [
+        *((f"{name}.yml", GROUPS) for name in ("site", "preflight", "verify", "stop", "start", "restart", "reboot")),
+        *(("rotate_key.yml", "prover_node"), ("rewards.yml", "prover_node")),
+    ],
 )
 def test_no_inventory(playbook: str, groups: str) -> None:
     shown = run("ansible-playbook", str(ROOT / "playbooks" / playbook))

@@ -1,6 +1,6 @@
 """Real programs that the tests need on this machine: docker CLI, Compose v2, an engine, anvil, other collections.
 
-Run as a program, it prints shell commands for a stage: python -m tests.harness.parts compose, or engine.
+Run as a program, it prints shell commands for a stage: python -m tests.harness.parts compose, engine or clouds.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SUITE = "trixie"  # the first Debian suite with docker-compose version 2
 # PyPI's package of all collections, for ansible-core 2.19. Its collections also support newer versions.
 GALAXY_PACKAGE = "ansible==12.3.0"
 GALAXY = ("community.sops", "community.hashi_vault", "community.library_inventory_filtering_v1")
+CLOUDS = ("amazon.aws", "google.cloud", "hetzner.hcloud", "openstack.cloud")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -125,9 +126,9 @@ def monitor() -> Path:
     return directory
 
 
-def galaxy() -> Path:
-    """Return a directory with the other collections that tests use, from PyPI's package of all collections."""
-    directory = cache_directory() / f"collections-{GALAXY_PACKAGE.partition('==')[2]}"
+def galaxy(wanted: tuple[str, ...] = GALAXY, suffix: str = "") -> Path:
+    """Return a directory with other collections, from PyPI's package of all collections. suffix: of its name."""
+    directory = cache_directory() / f"collections-{GALAXY_PACKAGE.partition('==')[2]}{suffix}"
     cache_directory().mkdir(parents=True, exist_ok=True)
     with (cache_directory() / "collections.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -136,12 +137,17 @@ def galaxy() -> Path:
                 pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
                 run([*pip, "--dest", work, GALAXY_PACKAGE])
                 (package,) = Path(work).glob("*.whl")
-                wanted = tuple(f"ansible_collections/{name.replace('.', '/')}/" for name in GALAXY)
+                prefixes = tuple(f"ansible_collections/{name.replace('.', '/')}/" for name in wanted)
                 with zipfile.ZipFile(package) as archive:
-                    names = [name for name in archive.namelist() if name.startswith(wanted)]
+                    names = [name for name in archive.namelist() if name.startswith(prefixes)]
                     archive.extractall(Path(work) / "made", names)
                 (Path(work) / "made").rename(directory)
     return directory
+
+
+def clouds() -> dict[str, str]:
+    """Return the environment variable with the directory of the collections with inventory plugins of clouds."""
+    return {"CLOUD_COLLECTIONS": str(galaxy(CLOUDS, "-clouds"))}
 
 
 def engine() -> dict[str, str]:
@@ -167,6 +173,6 @@ def bridge_address() -> str:
 
 if __name__ == "__main__":
     with redirect_stdout(sys.stderr):
-        found = {"compose": compose, "engine": engine}[sys.argv[1]]()
+        found = {"clouds": clouds, "compose": compose, "engine": engine}[sys.argv[1]]()
     for name, value in found.items():
         print(f"export {name}={shlex.quote(value)}")

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 MARK = "added by the test of the artifact"
 # The product, independent of galaxy.yml: each committed file in these directories, and these files.
 FOLDERS = ("docs/", "meta/", "playbooks/", "plugins/", "roles/", "tests/unit/")
-FILES = ("CHANGELOG.md", "LICENSE", "README.md")
+FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "bindep.txt", "requirements.txt")
+FILES += ("changelogs/changelog.yaml", "changelogs/config.yaml")
 # Written by `ansible-galaxy collection build` itself
 WRITTEN = {"MANIFEST.json", "FILES.json"}
 

@@ -14,9 +14,23 @@ FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 PAGES = [
     Path(name)
     for name in subprocess.run(
-        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "*.md", ":!CHANGELOG.md"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
 ]
+# The README is also shown outside of the repository, so its links are full URLs.
+REPOSITORY = re.compile(
+    r"https://(?:github\.com/aztec-ops/ansible-collection-prover/blob"
+    r"|raw\.githubusercontent\.com/aztec-ops/ansible-collection-prover)/main/(.*)"
+)
+# The sections that certification requires, and those that an operator expects
+SECTIONS = ("Requirements", "Installation", "Use cases", "Testing", "Contributing", "Support", "Release notes")
+SECTIONS += ("Related information", "License information")
+
+
+def in_repository(link: str) -> str:
+    """Return a link to a file of this repository as a relative one."""
+    found = REPOSITORY.fullmatch(link)
+    return found[1] if found else link
 
 
 def anchors(text: str) -> set[str]:
@@ -28,7 +42,7 @@ def anchors(text: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each relative link names a file, and its fragment a heading of that file."""
-    for link in LINK.findall(FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))):
+    for link in map(in_repository, LINK.findall(FENCE.sub("", (ROOT / page).read_text(encoding="utf-8")))):
         if "://" in link:
             continue
         name, _hash, fragment = link.partition("#")
@@ -40,4 +54,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_each_documentation_page_is_linked_from_the_readme() -> None:
     """The README's table names every page in docs."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [str(page) for page in PAGES if page.parts[0] == "docs" and f"({page})" not in readme] == []
+    links = set(map(in_repository, LINK.findall(readme)))
+    assert [str(page) for page in PAGES if page.parts[0] == "docs" and str(page) not in links] == []
+
+
+def test_links_of_the_readme_are_full() -> None:
+    """Write https://github.com/aztec-ops/ansible-collection-prover/blob/main/docs/X.md for docs/X.md."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [link for link in LINK.findall(readme) if not link.startswith(("https://", "#"))] == []
+
+
+def test_sections_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", FENCE.sub("", readme), re.MULTILINE)
+    assert [section for section in SECTIONS if section not in headings] == []
+    assert "pip install" not in readme

@@ -45,9 +45,9 @@ def test_each_minor_version_is_tested() -> None:
     assert minors == {(2, minor) for minor in range(Version(floor.version).minor, max(versions).minor + 1)}
 
 
-def test_readme_installs_the_range() -> None:
-    """The controller's command in the README installs a supported version."""
-    (wanted,) = re.findall(r"pip install 'ansible-core([^']*)'", (ROOT / "README.md").read_text())
+def test_documentation_installs_the_range() -> None:
+    """The controller's command in the documentation installs a supported version."""
+    (wanted,) = re.findall(r"pip install 'ansible-core([^']*)'", (ROOT / "docs/getting_started.md").read_text())
     assert SpecifierSet(wanted) == supported()
 
 
@@ -94,7 +94,7 @@ def collections_in_python(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             # File names and D-Bus names look like names of a collection's modules.
-            yield from re.findall(rf"^(?!.*\.(?:dat|yml)$|org\.freedesktop\.){NAME}$", node.value)
+            yield from re.findall(rf"^(?!.*\.(?:dat|example|yml)$|org\.freedesktop\.){NAME}$", node.value)
 
 
 def collections_in(path: Path) -> set[str]:

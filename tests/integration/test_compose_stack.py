@@ -65,7 +65,7 @@ def images(tmp_path_factory) -> None:
     binary = root / "bin"
     binary.mkdir()
     shutil.copy(busybox, binary / "busybox")
-    applets = ("sh", "sleep", "cat", "env", "wget", "httpd", "mkdir", "touch", "rm", "test", "kill", "true")
+    applets = ("sh", "sleep", "cat", "env", "wget", "httpd", "mkdir", "touch", "rm", "test", "kill", "true", "nc")
     for applet in applets:
         (binary / applet).symlink_to("busybox")
     for reference in (OLD, NEW, BAD):
@@ -896,11 +896,16 @@ def test_run_succeeds_after_a_temporary_connection_loss(played, cut):
     assert not played.job_directory().exists()
 
 
-@pytest.mark.parametrize(("cut", "code", "recap"), [("refused", 4, "unreachable=1"), ("killed", 2, "failed=1")])
-def test_job_continues_on_the_host_after_a_permanent_connection_loss(played, cut, code, recap):
+# A shell that is killed breaks the pipe to it, or its output ends without a result. For Ansible, either the host is
+# unreachable, or the task has failed.
+@pytest.mark.parametrize(
+    ("cut", "recaps"), [("refused", {4: "unreachable=1"}), ("killed", {4: "unreachable=1", 2: "failed=1"})]
+)
+def test_job_continues_on_the_host_after_a_permanent_connection_loss(played, cut, recaps):
     played.cut.write_text(CUTS[cut])
     found, output = played.end()
-    assert (found, output.count(AWAY)) == (code, 1), output
+    assert output.count(AWAY) == 1 and found in recaps, output
+    recap = recaps[found]
     assert recap in output and "the result of the work on" in output and "hunter2secret" not in output
     # No run has fetched the result, so it still exists, and the project runs.
     assert played.job_result()["status"]["s"]["state"] == "running"
@@ -1053,6 +1058,210 @@ def test_proxies_are_bypassed_inside_the_fleet(project, tmp_path, monkeypatch):
         "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", **bypassed
     }  # fmt: skip
     assert not good(project.again(arguments))["_todo"]
+
+
+# --- stopped, started, restarted -----------------------------------------------------------------------------------
+
+
+def run_state(project, state: str, **more) -> dict:
+    """Return arguments that need only the project and its directory."""
+    return {"project": project.name, "directory": str(project.directory), "state": state, "wait_timeout": 25, **more}
+
+
+def test_what_was_stopped_stays_stopped_until_it_is_started(project):
+    good(project.run())
+    first = project.container()["Id"]
+    stopped = good(project.run(run_state(project, "stopped")))
+    assert stopped["changed"] and stopped["actions"] == ["stop s: it was requested", "keep it stopped"]
+    assert project.container()["State"]["Status"] == "exited"
+    for again in (
+        run_state(project, "stopped"),
+        run_state(project, "restarted"),
+        project.arguments(),
+        project.arguments(environment={"A": "b"}),
+    ):
+        left = good(project.run(again))
+        assert (left["changed"], left["actions"], left["stopped"]) == (False, [], True)
+    assert project.container()["State"]["Status"] == "exited"
+    started = good(project.run(run_state(project, "started")))
+    assert started["actions"] == ["no longer keep it stopped", "start s: it was exited"]
+    assert started["status"]["s"]["health"] == "healthy" and project.container()["Id"] == first
+    assert not good(project.again())["_todo"] and not good(project.run(run_state(project, "started")))["changed"]
+
+
+def test_a_stop_that_the_next_run_ends(project):
+    good(project.run())
+    stopped = good(project.run(run_state(project, "stopped", stay_stopped=False)))
+    assert stopped["actions"] == ["stop s: it was requested"]
+    assert good(project.run())["changed"] and project.container()["State"]["Status"] == "running"
+
+
+def test_restart(project):
+    good(project.run())
+    before = project.container()
+    assert good(project.run(run_state(project, "restarted")))["changed"]
+    after = project.container()
+    assert before["Id"] == after["Id"] and before["State"]["StartedAt"] < after["State"]["StartedAt"]
+    assert not good(project.again())["_todo"]
+
+
+def test_a_restart_starts_what_has_ended(project):
+    good(project.run())
+    docker("stop", "-t", "0", f"{project.name}-s-1")
+    assert good(project.run(run_state(project, "restarted")))["actions"] == ["start s: it was exited"]
+    assert project.container()["State"]["Status"] == "running"
+
+
+def test_images_of_a_stopped_project_are_pulled(project):
+    good(project.run())
+    good(project.run(run_state(project, "stopped")))
+    missing = project.arguments(project.service(image=f"{NAME}/missing:1"), state="pulled")
+    assert "Pulling" in project.run(missing)["msg"]
+
+
+def test_paused_containers_are_stopped_and_started(project):
+    good(project.run())
+    docker("pause", f"{project.name}-s-1")
+    good(project.run(run_state(project, "stopped")))
+    assert project.container()["State"]["Status"] == "exited"
+    good(project.run(run_state(project, "started")))
+    docker("pause", f"{project.name}-s-1")
+    assert good(project.run(run_state(project, "started")))["changed"]
+    assert project.container()["State"]["Status"] == "running"
+
+
+def test_a_start_that_fails_is_reported_with_its_log(project):
+    service = project.service(command=["sh", "-c", f"test -e /data/broken && exit 3; {SERVE}"])
+    good(project.run(project.arguments(service)))
+    good(project.run(run_state(project, "stopped")))
+    (project.directory / "data" / "broken").touch()
+    failed = project.run(run_state(project, "started"))
+    assert failed["failed"] and "exit code 3" in failed["msg"] and "Its files were not changed" in failed["msg"]
+
+
+@pytest.mark.parametrize("state", ["stopped", "started", "restarted"])
+def test_a_project_that_is_not_deployed(project, state):
+    refused = project.run(run_state(project, state))
+    assert refused["msg"] == f"{project.name} is not deployed on this host: run site.yml first"
+    assert refused["failed"] and not refused["changed"] and not project.directory.exists()
+    good(project.run())
+    good(project.run(run_state(project, state)))
+
+
+@pytest.mark.parametrize("state", ["stopped", "started", "restarted"])
+def test_a_project_of_another_inventory_is_not_stopped(project, state):
+    header = "Managed by Ansible (aztec_ops.prover, inventory {}): changes made here are overwritten."
+    lines = [f"# {header.format('a')}", json.dumps({"services": {"s": project.service()}})]
+    good(project.run(project.arguments(compose="\n".join(lines), header=header.format("a"))))
+    refused = project.run(run_state(project, state, header=header.format("b")))
+    assert refused["failed"] and "inventory a" in refused["msg"]
+    assert project.container()["State"]["Status"] == "running"
+
+
+# --- drained --------------------------------------------------------------------------------------------------------
+
+# Responds to each request with the text of a file, as an agent that reports its work.
+ANSWER = """#!/bin/sh
+while read -r line && [ "${#line}" -gt 1 ]; do
+  case $line in Content-Length:*) length=${line#*: } ;; esac
+done
+read -r -n "${length%?}" request
+body=$(cat /data/work)
+printf 'HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %s\\r\\n\\r\\n%s' "${#body}" "$body"
+"""
+DRAINED = {"drain_method": "agent_getStatus", "drain_timeout": 60}
+
+
+def report(project, number: int, job: str = "") -> None:
+    """Set the work that an agent reports: a job that has just begun, or none."""
+    work = {"status": "proving", "jobId": job, "proofType": "A"} if job else {"status": "running"}
+    file = project.directory / f"data{number}" / "work"
+    file.with_suffix(".new").write_text(json.dumps({"jsonrpc": "2.0", "id": 1, "result": work}))
+    file.with_suffix(".new").rename(file)
+
+
+@pytest.fixture(name="agents")
+def fixture_agents(project):
+    """Return the arguments of a project with two agents that work on a job, and run it."""
+    services = {}
+    for number in (1, 2):
+        data = project.directory / f"data{number}"
+        data.mkdir(parents=True)
+        (data / "answer").write_text(ANSWER)
+        (data / "answer").chmod(0o755)
+        report(project, number, "first")
+        command = ["nc", "-ll", "-p", "8080", "-e", "/data/answer"]
+        volumes = [f"./data{number}:/data"]
+        services[f"prover-agent-{number}"] = project.service(command=command, healthcheck=None, volumes=volumes)
+    arguments = project.arguments(None, compose={"services": services}, directories=[], **DRAINED)
+    good(project.run(arguments))
+    return arguments
+
+
+def status(project, number: int) -> str:
+    return project.container(f"prover-agent-{number}")["State"]["Status"]
+
+
+def wait_until(condition) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("change", ["stopped", "restarted", "absent", "present"])
+def test_each_agent_is_stopped_at_its_next_job(project, agents, change):
+    first = [project.container(f"prover-agent-{number}")["Id"] for number in (1, 2)]
+    wanted = {"present": {**agents, "environment": {"A": "b"}}}.get(change, run_state(project, change, **DRAINED))
+    process = project.start(wanted)
+    time.sleep(3)
+    assert process.poll() is None and [status(project, number) for number in (1, 2)] == ["running"] * 2
+    report(project, 2, "second")
+    wait_until(lambda: status(project, 2) == "exited")
+    assert status(project, 1) == "running"
+    report(project, 1)
+    result = good(json.loads(process.communicate(timeout=60)[0]))
+    drained = [line for line in result["actions"] if "of proving time lost" in line]
+    assert [line.partition(",")[0] for line in drained] == [f"stop {project.name}-prover-agent-{n}-1" for n in (2, 1)]
+    assert [float(line.split()[2]) for line in drained][1] == 0 <= float(drained[0].split()[2]) <= 1
+    assert not result.get("warnings")
+    if change == "present":
+        assert not {*first} & {project.container(f"prover-agent-{number}")["Id"] for number in (1, 2)}
+
+
+def test_agents_run_again_if_a_change_fails_after_their_drain(project, agents):
+    first = [project.container(f"prover-agent-{number}")["Id"] for number in (1, 2)]
+    for number in (1, 2):
+        report(project, number)
+    (project.directory / ".env").unlink()
+    (project.directory / ".env").mkdir()
+    failed = project.run({**agents, "environment": {"A": "b"}})
+    assert failed["failed"] and "is a directory and must be a file" in failed["msg"]
+    assert failed["actions"][-1] == "start the drained containers again"
+    assert [project.container(f"prover-agent-{number}")["Id"] for number in (1, 2)] == first
+    assert [status(project, number) for number in (1, 2)] == ["running"] * 2
+
+
+def test_an_agent_that_never_ends_its_job_is_stopped_after_the_timeout(project, agents):
+    begun = time.monotonic()
+    result = good(project.run(run_state(project, "stopped", **{**DRAINED, "drain_timeout": 4})))
+    assert 4 <= time.monotonic() - begun < 20
+    warnings = [json.dumps(one) for one in result["warnings"]]
+    assert len(warnings) == 2 and all("drain timeout of 4 s" in one and "job first (A)" in one for one in warnings)
+
+
+@pytest.mark.parametrize("without", [{"drain_timeout": 0}, {"drain_method": ""}])
+def test_without_a_drain_no_agent_is_waited_for(project, agents, without):
+    begun = time.monotonic()
+    result = good(project.run(run_state(project, "stopped", **{**DRAINED, **without})))
+    assert time.monotonic() - begun < 15 and "warnings" not in result
+
+
+def test_what_does_not_end_an_agent_does_not_wait(project, agents):
+    docker("kill", f"{project.name}-prover-agent-1-1")
+    begun = time.monotonic()
+    good(project.run(agents))
+    assert time.monotonic() - begun < 25 and [status(project, number) for number in (1, 2)] == ["running"] * 2
 
 
 # --- agents in separate containers --------------------------------------------------------------------------------

@@ -8,10 +8,24 @@ _SECRETS = "tests/integration/test_secret_sources.py"
 _COMPOSE = "tests/integration/test_compose_stack.py"
 _TARGETS = "tests/bad_input/test_targets.py"
 _HUNG = "tests/integration/test_hung_engine.py"
+_OPERATIONS = "tests/system/operations/test_operations.py"
+_REWARDS = "tests/integration/test_rewards.py"
 _GUARD = "tests/system/guard/test_3_recovery.py"
+_FOLDER = "tests/harness/test_operator_folder.py"
 
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that applies the remedy.
 FOLLOWED = [
+    # the operator's folder
+    ("dest is not set: name the folder", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("env is not a name of an environment", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("is not a folder: choose another name", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("is writable by all users", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("has other files ({}): choose", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("cannot be written ({}): choose", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
+    ("in {} is not valid", f"{_FOLDER}::test_folder_for_another_version"),
+    ("run ansible-galaxy collection install --upgrade", f"{_FOLDER}::test_folder_for_another_version"),
+    ("does not set the version of", f"{_FOLDER}::test_requirements_without_a_version"),
+    ("edit inventories/{}/hosts.yml and group_vars", f"{_FOLDER}::test_from_an_empty_folder_to_the_first_connection"),
     # a publisher's key and its rotation
     ("a new publisher's key is staged but not used yet", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
     ("the old publisher's key is still kept", f"{_ROTATE}::test_a_key_with_its_mnemonic_goes_round"),
@@ -46,6 +60,57 @@ FOLLOWED = [
     ("the vault passwords do not match", f"{_KEYS}::test_secrets_that_are_typed"),
     ("the prompt was interrupted: run the command again", f"{_KEYS}::test_secrets_that_are_typed"),
     ("still contains the secret in plain text", f"{_KEYS}::test_imports"),
+    # upgrades and logs
+    ("another run changes the fleet", "tests/unit/plugins/action/test_upgrade_lock.py::test_the_second_of_two_stops"),
+    ("another run began an upgrade", "tests/unit/plugins/action/test_upgrade_lock.py::test_two_at_the_same_moment"),
+    ("--limit excludes {}: run upgrade.yml", "tests/system/operations/test_upgrade.py::test_upgrade_and_rollback"),
+    ("aztec_next_version is not set", "tests/bad_input/test_versions.py::test_logs_of_hosts_that_are_unreachable"),
+    ("no host of this run has {}", "tests/bad_input/test_versions.py::test_logs_of_hosts_that_are_unreachable"),
+    # rewards and their claims
+    ("does not return the balance of {}: use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("does not return the transactions of {}: use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("does not return the fees for gas: use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("does not return all rewards of {}: use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("does not return all rollups of the registry: use", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("a simulated claim of epochs {} of {} pays", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("cannot be estimated ({}): use another", f"{_REWARDS}::test_an_l1_client_that_does_not_tell"),
+    ("the gas can cost up to {}: send ETH to it", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("the publisher's key is in a web3signer: set {}", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("no account pays for the gas: set", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("whose proofs a claim can block", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("a transaction of {} is pending: run again", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("whether the node is submitting a proof is not", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("the node is submitting a proof: run again", f"{_REWARDS}::test_accounts_that_must_not_or_cannot_pay"),
+    ("nothing was sent: correct the cause", f"{_REWARDS}::test_an_l1_that_is_different_after_the_simulation"),
+    ("was reverted and paid nothing", f"{_REWARDS}::test_an_l1_that_is_different_after_the_simulation"),
+    ("compare it with a block explorer", f"{_REWARDS}::test_an_l1_that_is_different_after_the_simulation"),
+    ("a simulated claim of epochs {} of {} fails", f"{_REWARDS}::test_an_l1_that_is_different_after_the_simulation"),
+    (
+        "returns another receipt than that of",
+        "tests/unit/plugins/plugin_utils/rewards/test_claims.py::test_the_receipt_decides",
+    ),
+    ("the receipt of {} is missing ({})", f"{_REWARDS}::test_a_transaction_that_is_not_mined"),
+    ("another program sent a transaction of {}", f"{_REWARDS}::test_an_account_that_another_program_uses"),
+    ("does not know the transaction before this one", f"{_REWARDS}::test_an_l1_client_that_is_behind"),
+    ("the current epoch is {}: name an epoch of", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
+    ("is already claimed: remove it from rewards_epochs", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
+    ("nothing: remove it from rewards_epochs", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
+    ("are still accepted: claim it after {}", f"{_REWARDS}::test_epochs_that_cannot_be_claimed"),
+    ("does not allow claims yet: run again when", f"{_REWARDS}::test_rewards_of_a_former_rollup"),
+    ("of a rollup of release 2.1 to 6: use", f"{_REWARDS}::test_a_rollup_with_other_functions"),
+    ("no L1 client of the node responds ({})", f"{_REWARDS}::test_the_wrong_chain_registry_and_rollup"),
+    ("the L1 client is on chain {}, but {} is on", f"{_REWARDS}::test_the_wrong_chain_registry_and_rollup"),
+    ("is not the registry of {}: correct", f"{_REWARDS}::test_the_wrong_chain_registry_and_rollup"),
+    ("the registry does not know the rollup {}", f"{_REWARDS}::test_the_wrong_chain_registry_and_rollup"),
+    ("of {} were not queried: add", f"{_REWARDS}::test_epochs_that_are_not_queried"),
+    ("gas: increase rewards_gas_limit", f"{_REWARDS}::test_a_gas_limit_that_is_too_low_for_one_epoch"),
+    ("pays the sender of a claim: pay", f"{_REWARDS}::test_a_contract_that_pays_the_sender"),
+    ("the chain is not known because {}", "tests/unit/plugins/action/test_rewards.py::test_an_unknown_l1"),
+    ("the registry is not known because {}", "tests/unit/plugins/action/test_rewards.py::test_an_unknown_l1"),
+    ("rewards_epochs is not a list of epochs", "tests/unit/plugins/action/test_rewards.py::test_wrong_options"),
+    ("rewards_use_publisher requires", "tests/unit/plugins/action/test_rewards.py::test_wrong_options"),
+    ("rewards_from_epoch are both set", "tests/unit/plugins/action/test_rewards.py::test_wrong_options"),
+    ("{} is not an option: remove it", "tests/unit/plugins/action/test_rewards.py::test_wrong_options"),
     # where secrets come from
     (
         "cannot be decrypted: pass its vault password",
@@ -79,6 +144,15 @@ FOLLOWED = [
     # hosts of a run
     ("The inventory does not have a host in", f"{_TARGETS}::test_an_inventory_without_hosts_of_the_groups"),
     ("--limit excludes all hosts of", f"{_TARGETS}::test_a_limit_that_leaves_no_host"),
+    # operations
+    ("is stopped, and is left as it is: run start.yml", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
+    ("became unreachable, see above: run again when", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
+    ("is unreachable, see above: check it, then run start.yml", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
+    ("became unreachable, see above: run start.yml for it", f"{_OPERATIONS}::test_all_is_stopped_and_started"),
+    (
+        "does not run yet: see its log; the other batches",
+        "tests/rendered/test_operations.py::test_a_batch_whose_agents_run_has_not_failed",
+    ),
     # engines, containers and the CRS
     ("network {} has {}, not {}: on the host", f"{_COMPOSE}::test_network_is_created_and_a_wrong_one_is_rejected"),
     ("network {} has MTU {}, not {}: on the host", f"{_COMPOSE}::test_network_fits_the_host_and_the_fleet"),
@@ -142,6 +216,7 @@ FOLLOWED = [
         "delete it and run the role of",
         "tests/integration/test_port_guard.py::test_a_damaged_section_stops_before_anything_is_changed",
     ),
+    ("is not deployed on this host: run site.yml first", f"{_COMPOSE}::test_a_project_that_is_not_deployed"),
     (
         "belongs to process {}: end that process",
         "tests/integration/test_port_guard.py::test_a_second_daemon_does_not_start",
@@ -154,7 +229,9 @@ LEADS_ON = (
     "the engine was installed but is not usable",
     "{} does not start ({}): see journalctl -u {}.service",
     "These files and images ran before: check what else has changed on the host",
-    "Nothing was changed: see its log",
+    "Its files were not changed: see its log",
     "the container engine stopped responding",
     "(broker or node) failed, see above; no container was restarted: fix it and run again",
+    "The broker was not deployed, see above: correct the error and run again",
+    "The broker did not start with the new version, see above",
 )

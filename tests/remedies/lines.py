@@ -82,6 +82,8 @@ NO_LINES = {
     r"Entering standby mode|Still waiting\. Rollup at 0x|Exiting standby mode|"
     "Subsystems stopped due to rollup upgrade|Canonical rollup upgrade detected: stopping subsystems": _NOT_TEXT,
     "traces (of block {}: chain too short)": _NOTE,
+    "{} was stopped in the middle of its work ({}), as the drain timeout of {} s is over: "
+    "other agents repeat this work": _NOTE,
     "is not queried: URL or API key contain characters that are not allowed": _PART,
     "not checked: the versions cannot be compared": _NOTE,
     "not checked: the file does not contain nodeVersion": _NOTE,
@@ -95,10 +97,22 @@ NO_LINES = {
     "Pulling {} failed: {}": _OTHERS,
     "Creating network {} on bridge {} failed: {}": _OTHERS,
     "left out of this run: {}": _WHOLE,
+    "rewards: {}": _WHOLE,
+    "rewards: the L1 could not be queried from the node's host: {}": _OTHERS,
     "{} failed on this host: {}": _OTHERS,
     "{}: the state of its job stays on the host until a later run removes it: {}": _NOTE,
     "{}: no progress for now: {}": _NOTE,
     "{}: {}; {} s left": _NOTE,
+    "{} {} failed on the host: {}": _OTHERS,
+    "{}: the node of this release does not report its epochs, so the run does not wait": _NOTE,
+    "{}: the node does not report its epochs now, so the run does not wait": _NOTE,
+    "{}: the node does not report its epochs now, query {} of {}": _NOTE,
+    "{}: the node no longer reports its epochs, and {} is interrupted": _NOTE,
+    "{}: waiting for the end of {}, for {} s at most": _NOTE,
+    "{}: {} did not end within {} s, and is interrupted": _NOTE,
+    "{}: was left out of this run: {}: correct it, then run again": _WHOLE,
+    "{}: failed earlier in this run: see the error above, then run again": _WHOLE,
+    "{}: is unreachable: see the error above, then run again": _WHOLE,
 }
 
 

@@ -58,7 +58,7 @@ def tasks_of(role: str, file: str) -> Iterator[dict[str, Any]]:
     """Yield the tasks of a role's file, and those of the files that it includes at that position."""
     tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / file).read_text())
     # The tasks in rescue have no arguments before a failure.
-    for task in (one for given in tasks for one in given.get("block", [given])):
+    for task in (one for given in tasks for one in [*given.get("block", [given]), *given.get("always", [])]):
         (module,) = (key for key in task if "." in key)
         if module.endswith("include_role") and task[module]["name"].endswith(".component"):
             for one in tasks_of("component", f"{task[module]['tasks_from']}.yml"):
@@ -81,7 +81,7 @@ def arguments_of(role: str) -> tuple[dict[str, Any], dict[str, Any]]:
     for task in tasks_of(role, "validate_inventory.yml" if role == "preflight" else "main.yml"):
         if task["module"].endswith("include_role"):
             # The arguments for another role of the collection are variables. The name of that role is not a setting.
-            if task["arguments"]["name"].endswith(".port_guard"):
+            if task["arguments"].get("name", "").endswith(".port_guard"):
                 handed = {name for name in task["vars"] if name.startswith("port_guard_")}
                 arguments[task["name"]] = {name: task["vars"][name] for name in sorted(handed)}
                 scope.update({name: task["vars"][name] for name in task["vars"].keys() - handed})

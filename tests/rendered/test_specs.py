@@ -23,7 +23,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
     range_of,
     range_problem,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import GROUPS, STATUS_GROUP
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan import operations, upgrade
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
+    ENGINE_GROUP,
+    GROUPS,
+    REPLACE_GROUP,
+    STATUS_GROUP,
+)
 
 ROOT = Path(__file__).parents[2]
 SPECS = read_specs(ROLES)
@@ -136,6 +142,11 @@ def read_by(role: str) -> set[str]:
     return found
 
 
+def names_in_file(path: Path) -> set[str]:
+    """Return the variables that a YAML file reads."""
+    return set().union(*map(names_in, texts(yaml.safe_load(path.read_text(encoding="utf-8")))))
+
+
 def names_in(template: str) -> set[str]:
     """Return the variables that a template reads."""
     tree = jinja2.Environment().parse(template)
@@ -165,6 +176,8 @@ def test_every_option_is_read(role: str) -> None:
     """Every option of a specification is read."""
     # The fleet's variables are declared in preflight and read by the roles' defaults.
     read = set().union(*(read_by(one) for one in SPECS.options)) if role == "preflight" else read_by(role)
+    # What only a playbook reads.
+    read |= {name for path in (ROOT / "playbooks").glob("*.yml") for name in names_in_file(path)}
     assert [name for name in SPECS.options[role] if name not in read and not read_in_plugins(name)] == []
 
 
@@ -176,10 +189,16 @@ def test_what_is_read_or_set_is_declared(role: str) -> None:
 
 
 # Names of Docker and nftables objects, of metrics, and of groups of site.yml, with the prefix of variables.
-NO_VARIABLES = {"aztec_prover", *METRICS, *GROUPS, STATUS_GROUP}
+NO_VARIABLES = {
+    *METRICS,
+    *("aztec_prover", STATUS_GROUP, REPLACE_GROUP, ENGINE_GROUP, operations.REBOOT_GROUP),
+    *(*GROUPS, *operations.GROUPS.values(), operations.REBOOT_AGENTS_GROUP),
+}
 
 
 def test_what_plugins_read_is_declared() -> None:
     """No plugin reads a variable of the collection that no specification declares."""
     named = set(re.findall(rf'"({COLLECTION_NAME.pattern})"', PLUGINS)) - set(SPECS.options) - {*FACTS} - NO_VARIABLES
+    # Groups of hosts.
+    named -= {upgrade.UPGRADE_GROUP, upgrade.UPGRADE_AGENTS_GROUP}
     assert sorted(named - DECLARED) == []

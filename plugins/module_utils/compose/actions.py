@@ -19,7 +19,11 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory
     without_header,
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import STOPPED_FILE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_networks
+
+# States of a project that need its containers, and none of its desired files.
+RUN_STATES = ("stopped", "started", "restarted")
 
 
 @dataclass
@@ -39,6 +43,7 @@ class OnHost:
     secure: list[str]
     pending: bool
     busy: bool
+    stopped: bool = False
     engine: bool = False
     containers: list[states.Container] = field(default_factory=list)
     images: dict[str, str] = field(default_factory=dict)
@@ -50,7 +55,9 @@ def project_actions(desired: DesiredState, found: OnHost, now: float) -> list[di
     """Return the actions that bring a project to its desired state, in order, [] if nothing differs.
 
     Each is {do, what} or {do, service, why}, with force if Compose must be forced. now: the host's time in seconds.
-    Raise Problem if another inventory manages the project, or if its network has other settings.
+    A project that stays stopped is left as it is until it is started.
+    Raise Problem if another inventory manages the project, if its network has other settings, or if a project has to be
+    stopped or started that is not deployed.
     """
     if desired.state == "present":
         desired.use_salt(found.salt)
@@ -58,6 +65,10 @@ def project_actions(desired: DesiredState, found: OnHost, now: float) -> list[di
     actions: list[dict] = []
     if desired.state == "absent":
         actions += _absent_actions(desired, found)
+    elif desired.state in RUN_STATES:
+        actions += _run_actions(desired, found)
+    elif found.stopped and desired.state == "present":
+        return []
     else:
         missing = sorted(set(desired.images.values()) - set(found.images))
         actions += [{"do": "pull", "what": reference} for reference in missing]
@@ -115,6 +126,29 @@ def _file_actions(desired: DesiredState, found: OnHost) -> list:
     return [*actions, *({"do": "unlink", "what": name} for name in unknown)]
 
 
+def _run_actions(desired: DesiredState, found: OnHost) -> list:
+    """Return the actions that stop, start or restart the containers that exist."""
+    if not found.containers:
+        raise Problem(f"{desired.project} is not deployed on this host: run site.yml first")
+    running = [each for each in found.containers if each.status in ("running", "restarting", "paused")]
+    starts = [
+        {"do": "start", "service": each.service, "why": f"it was {each.status}"}
+        for each in found.containers
+        if each.state == "failed" and each.status in ("exited", "created", "dead")
+    ]
+    if desired.state == "started":
+        starts += [{"do": "start", "service": each.service, "why": "it was paused"}
+                   for each in running if each.status == "paused"]
+        return [*([{"do": "release", "what": STOPPED_FILE}] if found.stopped else []), *starts]
+    if desired.state == "restarted":
+        # What was stopped stays stopped.
+        restarts = [{"do": "restart", "service": each.service, "why": "it was requested"} for each in running]
+        return [] if found.stopped else [*restarts, *starts]
+    actions = [{"do": "stop", "service": each.service, "why": "it was requested"} for each in running]
+    keep = desired.stay_stopped and not found.stopped
+    return [*actions, *([{"do": "keep", "what": STOPPED_FILE}] if keep else [])]
+
+
 def outdated_files(contents: dict, found: OnHost) -> list:
     """Return the names of the files that do not have this content, apart from the header, or not mode 0600."""
     return [
@@ -136,5 +170,7 @@ def describe(action: dict) -> str:
     """Return an action in words."""
     if "service" in action:
         return f"{action['do']} {action['service']}: {action['why']}"
+    if action["do"] in ("keep", "release"):
+        return "keep it stopped" if action["do"] == "keep" else "no longer keep it stopped"
     words = {"directory": "create directory", "unlink": "remove", "network": "create network"}
     return f"{words.get(action['do'], action['do'])} {action['what']}"

@@ -21,9 +21,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files impo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import containers as states
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv, running
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as files
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import (
+    RUN_STATES,
     OnHost,
     check_inventory,
     describe,
@@ -71,10 +72,14 @@ class ComposeProject:
         self.desired = desired
         self.storage = ProjectDirectory(desired.directory)
         self.done: list[str] = []
+        self.warnings: list[str] = []
+        # The ids of the containers that a drain stopped.
+        self.drained: list[str] = []
         self.touched = False
         self.docker_path = module.get_bin_path("docker")
         self.timeout_path = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"])
-        self.end = time.monotonic() + job_limit(module.params["wait_timeout"])
+        self.limit = job_limit(module.params["wait_timeout"], module.params["drain_timeout"])
+        self.end = time.monotonic() + self.limit
         self.job = module.params["_job"]
         self._reported = ("", "")
 
@@ -214,6 +219,7 @@ class ComposeProject:
             "containers": found.containers,
             "images": found.images,
             "engine": found.engine,
+            "stopped": found.stopped,
         }
 
     def diff(self, state: dict) -> list:
@@ -423,8 +429,19 @@ class ComposeProject:
 
     def apply(self) -> dict:
         """Bring the project to the desired state and return the result."""
+        try:
+            return self._apply()
+        except (Problem, OSError) as wrong:
+            if self.drained and self.desired.state in ("present", "restarted"):
+                try:
+                    running.start_drained(self)
+                except Problem as second:
+                    raise Problem(f"{wrong}; {second}") from wrong
+            raise
+
+    def _apply(self) -> dict:
         desired = self.desired
-        if desired.state == "absent" and not os.path.isdir(self.storage.own):
+        if desired.state in ("absent", *RUN_STATES) and not os.path.isdir(self.storage.own):
             seen = self.inspect()
             if not seen["actions"]:
                 return self.result(seen)
@@ -433,8 +450,10 @@ class ComposeProject:
         actions = seen["actions"]
         if not actions:
             return self.result(seen)
+        if desired.state in RUN_STATES:
+            return running.apply_run_state(self, actions, seen["containers"])
         if desired.state == "absent":
-            return self.absent(actions)
+            return self.absent(actions, seen["containers"])
         missing = [action["what"] for action in actions if action["do"] == "pull"]
         if desired.state == "present":
             self.validate()
@@ -460,6 +479,8 @@ class ComposeProject:
         only_wait = all(action["do"] == "wait" for action in actions)
         before, error = {each.id: each.restarts for each in containers}, ""
         if not only_wait:
+            ending = {action["service"] for action in actions if action["do"] in ("recreate", "replace", "remove")}
+            running.drain(self, [each for each in containers if each.service in ending])
             self.prepare(state, containers, images)
             unlink = [action["what"] for action in actions if action["do"] == "unlink"]
             force = [action["service"] for action in actions if action.get("force")]
@@ -570,7 +591,8 @@ class ComposeProject:
         desired, good = self.desired, state.get("good")
         services = state.get("services", {})
         if not good or only_wait:
-            return ("Nothing was changed: see its log" if only_wait else "There is no earlier state to restore"), False
+            why = "Its files were not changed: see its log" if only_wait else "There is no earlier state to restore"
+            return why, False
         base = Path(self.storage.own, good)
         names = [str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()]
         contents = {name: self.storage.read(f".stack/{good}/{name}") for name in names}
@@ -608,9 +630,10 @@ class ComposeProject:
         self.save_good_state(state, contents, state.get("secret_keys", []), now)
         return "The last good files and images are back and run", True
 
-    def absent(self, actions: list) -> dict:
+    def absent(self, actions: list, containers: list) -> dict:
         self.touched = True
         self.done += [describe(action) for action in actions]
+        running.drain(self, containers)
         if any(action["do"] == "remove" for action in actions):
             self.report_progress(f"removing {self.desired.project}")
             down = ("compose", "--project-name", self.desired.project, "down", "--remove-orphans")
@@ -631,6 +654,7 @@ class ComposeProject:
             "status": states.status_of(seen["containers"]),
             "differs": states.differs(seen["actions"]),
             "engine": seen["engine"],
+            "stopped": seen["stopped"],
         }
 
     def remember_health(self, containers: list) -> None:

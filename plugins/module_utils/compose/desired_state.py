@@ -30,6 +30,7 @@ class DesiredState:
         self.project = params["project"]
         self.directory = posixpath.normpath(params["directory"])
         self.state = params["state"]
+        self.stay_stopped = bool(params.get("stay_stopped"))
         self.env_text = params["env"]
         try:
             self.values = dotenv.parse(self.env_text)
@@ -46,7 +47,7 @@ class DesiredState:
         self._check(params)
         self.model: dict = {}
         self.contents = {files.ENV_FILE: self.env_text, **self.files}
-        if self.state != "absent":
+        if self.state in ("present", "pulled"):
             self.contents[files.COMPOSE_FILE] = params["compose"]
             self._header, self._base = params["header"], params["_model"]
             self._override = self._with_proxies(params["override"], params["no_proxy"])
@@ -82,7 +83,7 @@ class DesiredState:
         if params["wait_timeout"] < 0:
             raise Problem(f"wait_timeout {params['wait_timeout']} is below 0: use seconds from 0")
         wrong = (self.network and files.network_problem(self.network)) or files.files_problem(self.files)
-        if not wrong and self.state != "absent":
+        if not wrong and self.state in ("present", "pulled"):
             base, override = params["_model"], params["override"]
             wrong = files.model_problem(base) or (override and files.model_problem(override, "override"))
             wrong = wrong or files.image_problem(files.merged_model(base, override))

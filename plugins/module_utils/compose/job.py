@@ -35,9 +35,9 @@ JOB_NAME = re.compile(r"[0-9a-f]{16}")
 UNIT_WAIT = 15
 
 
-def job_limit(wait_timeout: int) -> int:
-    """Return the seconds that a whole job may take. wait_timeout: those of the wait for containers."""
-    return JOB_LIMIT + 2 * max(wait_timeout, 0)
+def job_limit(wait_timeout: int, drain_timeout: int = 0) -> int:
+    """Return the seconds that a whole job may take, from those of the wait for containers and of the drain."""
+    return JOB_LIMIT + 2 * max(wait_timeout, 0) + max(drain_timeout, 0)
 
 
 class Job:

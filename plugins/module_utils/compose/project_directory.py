@@ -34,6 +34,8 @@ LOCK_WAIT = 3600.0
 # How often the project may be removed while a run waits for it. After that, the cause is something else.
 MAX_REMOVALS = 3
 SALT_FILE = ".stack/salt"
+# Exists while the project stays stopped.
+STOPPED_FILE = ".stack/stopped"
 
 
 class ProjectDirectory:
@@ -124,8 +126,9 @@ class ProjectDirectory:
         state: the content of state.json. salt: that of the digests. inventory: the one that the Compose file names.
         files: salted digests of the existing files without their headers, by name; an unreadable one is ''.
         secure: names of the files with mode 0600, and of the directories with mode 0700, '' for the project's own.
-        directories: paths of the directories that exist in it. pending: whether a run was interrupted. busy: whether
-        another run works on it. Raise Problem if a file of the module itself is invalid.
+        directories: paths of the directories that exist in it. pending: whether a run was interrupted. stopped: whether
+        it stays stopped. busy: whether another run works on it.
+        Raise Problem if a file of the module itself is invalid.
         """
         state, salt = self.load("state.json"), self.salt()
         known = dict.fromkeys([*PROJECT_FILES, *state.get("files", []), *names])
@@ -141,6 +144,7 @@ class ProjectDirectory:
                        *(name for name in existing if self.is_secure(name, 0o600))],
             "directories": [one.path for one in _entries(self.directory) if one.is_dir()],
             "pending": bool(self.load("pending.json")),
+            "stopped": os.path.exists(self.path(STOPPED_FILE)),
             "busy": self.lock_descriptor is None and self.busy(),
         }
 

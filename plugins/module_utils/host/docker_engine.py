@@ -337,6 +337,7 @@ def engine_facts(engine: Engine, run: Runner, root: Path) -> dict[str, Any]:
         "selinux_enforcing": read_text(root / "sys/fs/selinux/enforce").strip() == "1",
         "systemd": (root / "run/systemd/system").is_dir(),
         "serves": bool(version),
+        "live_restore": bool(info.get("LiveRestoreEnabled")),
         "error": error,
         "version": version.get("Version", ""),
         "api": version.get("ApiVersion", ""),
@@ -446,6 +447,12 @@ def published_ports(engine: Engine) -> list[dict[str, Any]]:
         if port.get("PublicPort")
     }
     return [found[key] for key in sorted(found)]
+
+
+def running_projects(engine: Engine) -> list[str]:
+    """Return the names of the Compose projects that have a running container."""
+    found = engine.json("/containers/json")
+    return sorted({(summary.get("Labels") or {}).get(PROJECT_LABEL, "") for summary in found} - {""})
 
 
 def decode_log(raw: bytes, tty: bool) -> str:

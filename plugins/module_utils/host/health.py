@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.agent_status import agent_methods
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import read_cached
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.api_client import (
@@ -46,6 +47,8 @@ TIMEOUT = 10
 TOTAL_TIMEOUT = 3 * TIMEOUT
 LOG_SECONDS = 600
 LOG_LINES = 400
+# Characters of a log line that is shown to the operator.
+LINE_LENGTH = 2000
 # Seconds after which a contact counts as lost: many times the longest usual poll interval.
 CONTACT_SECONDS = 60
 TIME_WAIT_SECONDS = 60
@@ -130,14 +133,6 @@ def is_pinned(env: dict[str, str], inspected: dict[str, Any]) -> bool:
     return "--rollup-version" in (inspected.get("Args") or []) or version not in ("", "canonical")
 
 
-def agent_methods(method: str, count: int) -> list[str]:
-    """Return the method for each agent of a process: agent_getStatus for one, agent0_getStatus... for several."""
-    if count == 1:
-        return [method]
-    space, sep, name = method.partition("_")
-    return [f"{space}{index}{sep}{name}" for index in range(count)]
-
-
 def broker_target(env: dict[str, str]) -> tuple[str, int]:
     """Return host and port of the container's broker."""
     parts = urlsplit(env.get("PROVER_BROKER_HOST", ""))
@@ -205,6 +200,23 @@ def split_log(text: str) -> list[tuple[float, str]]:
     lines = (line.partition(" ") for line in text.split("\n"))
     rows = ((parse_time(stamp), rest) for stamp, _sep, rest in lines)
     return [(at, printable(plain_line(printable(rest)))) for at, rest in rows if at]
+
+
+def last_lines(engine: docker_engine.Engine, inspected: dict[str, Any], lines: int) -> dict[str, Any]:
+    """Return the last lines of a container's log without secrets, and the error if the engine does not return it.
+
+    lines: (time, text) of each, with the time in seconds since 1970. A long text is cut to LINE_LENGTH characters.
+    """
+    redactor = environment_redactor(docker_engine.environment(inspected))
+    path = f"/containers/{inspected['Id']}/logs"
+    try:
+        raw = engine.get(path, stdout="1", stderr="1", timestamps="1", tail=str(lines))
+    except docker_engine.EngineError as error:
+        return {"lines": [], "error": str(error.args[0])}
+    # A secret can contain what split_log replaces, such as an escape sequence: redact before and after.
+    text = redactor(docker_engine.decode_log(raw, bool((inspected.get("Config") or {}).get("Tty"))))
+    found = split_log(text)[-lines:]
+    return {"lines": [(at, printable(redact_patterns(redactor(line)), LINE_LENGTH)) for at, line in found], "error": ""}
 
 
 def plain_line(text: str) -> str:
@@ -277,6 +289,13 @@ def node_tips(result: Any) -> dict[str, Any]:
         "checkpoint": at("checkpointed", "checkpoint", "number"),
         "proven_checkpoint": at("proven", "checkpoint", "number"),
     }
+
+
+def epoch_jobs(result: Any) -> list[dict[str, Any]]:
+    """Return {epoch, state} of each epoch that a node works on, from its jobs. Others than jobs are omitted."""
+    jobs = result if isinstance(result, list) else []
+    found = [(inside(job, "epochNumber"), inside(job, "status")) for job in jobs if isinstance(job, dict)]
+    return [{"epoch": number(str(epoch)), "state": printable(str(state), 40)} for epoch, state in found]
 
 
 def network_name(env: dict[str, str], inspected: dict[str, Any]) -> str:
@@ -455,11 +474,16 @@ class Prober:
             found["broker_contact"] = dict(broker_contact(contact, log, port, env, self.now), host=broker)
 
     def probe_node(self, found: dict[str, Any], url: str, env: dict, inspected: dict, log: list) -> None:
-        """Add the tips of the node and those of the L1."""
+        """Add the tips of the node and those of the L1, and the epochs that the node works on."""
         method = self.rpc.get("l2_tips")
         if found["status"]["code"] is not None and method:
             found["rpc"][method] = self.rpc_result(url, method)
         found["tips"] = node_tips(found["rpc"].get(method))
+        jobs = self.rpc.get("epoch_jobs")
+        queried = found["status"]["code"] is not None and jobs
+        result = self.rpc_result(url, jobs) if queried else None
+        if isinstance(result, list):
+            found["epoch_jobs"] = epoch_jobs(result)
         found["synced"] = sync_progress(log)
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
         found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)

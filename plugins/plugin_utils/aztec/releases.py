@@ -128,7 +128,8 @@ _FOUR = Release(
     },
     environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
     # Agents' methods have the same names in every line (5 and 6: from source code, not run).
-    rpc={"agent_status": "agent_getStatus", "l2_tips": "node_getL2Tips"},
+    # 4 serves the node's epoch jobs at the RPC port (4.1.2, run), 5 and 6 only at the admin port, which needs a key.
+    rpc={"agent_status": "agent_getStatus", "l2_tips": "node_getL2Tips", "epoch_jobs": "prover_getJobs"},
     networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
     numbered_devnets_since=(4, 2),
     requirements=GUIDE_4,
@@ -151,7 +152,7 @@ _TWO = replace(
     # --archiver has no effect in 2.1 (the first flag decides the mode). It is in Aztec's guide.
     start_flags={**_FOUR.start_flags, "prover_node": ["--prover-node", "--archiver"]},
     environment={component: {"AUTO_UPDATE": "disabled"} for component in COMPONENTS},
-    rpc={**_FOUR.rpc, "l2_tips": "proverNode_getL2Tips"},
+    rpc={**_FOUR.rpc, "l2_tips": "proverNode_getL2Tips", "epoch_jobs": "proverNode_getJobs"},
     networks=("testnet", "mainnet", "staging-public", "staging-ignition"),
     numbered_devnets_since=None,
     requirements=GUIDE_2_1,
@@ -169,7 +170,7 @@ _FIVE = replace(
         "prover_agent": _NO_SHUTDOWN,
     },
     # From 5 on getChainTips, of the same shape, replaces getL2Tips (upstream's migration notes).
-    rpc={**_FOUR.rpc, "l2_tips": "aztec_getChainTips"},
+    rpc={**_FOUR.rpc, "l2_tips": "aztec_getChainTips", "epoch_jobs": ""},
     # foundation/src/config/network_name.ts of 5 and 6.
     networks=("testnet", "mainnet", "staging", "next-net", "devnet"),
     numbered_devnets_since=(5, 0),

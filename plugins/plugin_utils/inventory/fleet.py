@@ -24,6 +24,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.address
     route_to_host,
     url_host,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
     BROKER,
@@ -239,6 +240,7 @@ def fleet(
                 "keep_existing": keep_existing,
             },
         },
+        "agents_at_once": str(hostvars[broker].get("aztec_agents_at_once", default_value("aztec_agents_at_once"))),
         "node": {"host": node, "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced},
         "monitor": monitored,
         "agents": [host for host in members[AGENT] if host not in left_out],

@@ -40,6 +40,7 @@ COMMON_CHECKS = (
     addresses.check_broker_hosts,
     addresses.check_sources,
     host_resources.check_crs,
+    host_resources.check_drain,
 )
 FLEET_CHECKS = (
     host_resources.check_instance,

@@ -17,7 +17,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, parse_version
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES, parse_version
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of, is_numeric
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import endpoint_problem
 
@@ -248,6 +248,9 @@ _POLL_INTERVAL = _number(
 _INTERVAL = _number(5, 300, "is out of range", "set seconds from 5 to 300")
 _METRICS_INTERVAL = _number(15, 300, "is out of range", "set seconds from 15 to 300")
 _SCRAPE_INTERVAL = _number(5, 120, "is out of range", "set seconds from 5 to 120")
+_DRAIN_TIMEOUT = _number(
+    1, math.inf, "is not a number from 1", "set seconds from 1, or aztec_drain: false to not wait"
+)
 _BUMP = _number(1, 1000, "is out of range", "set a whole number from 1 to 1000, or 0 for Aztec's own", zero=True)
 _RETRY_BUMP = _number(
     10, 1000, "is out of range", "set a whole number from 10 to 1000, or 0 for Aztec's own", zero=True
@@ -262,6 +265,25 @@ _FEE_CAP = _number(
 _MTU = _number(
     1280, 65535, "is not a valid MTU", "set a number from 1280 to 65535, or 0 for what fits the host", zero=True
 )
+
+
+def _agents_at_once(value: object) -> tuple | None:
+    if re.fullmatch(r"0*[1-9][0-9]{0,8}|0*(100|[1-9][0-9]?)%", str(value)) and not isinstance(value, bool):
+        return None
+    return f"{describe_value(value)} is not a batch of hosts", "set a number from 1, or a percentage from 1% to 100%"
+
+
+def component_list(value: object) -> list[str]:
+    """Return the components in a list or in text with commas, in the given order."""
+    found = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
+    return [name for name in (str(one).strip() for one in found) if name]
+
+
+def _components(value: object) -> tuple | None:
+    for name in component_list(value):
+        if name not in COMPONENTS:
+            return f"{describe_value(name)} is not a component", f"choose from {', '.join(COMPONENTS)}"
+    return None
 
 
 def _crs_source(value: object) -> tuple | None:
@@ -454,6 +476,11 @@ RANGES = {
         ),
     ),
     "poll_interval_ms": Range("from 1 to 29999", _POLL_INTERVAL, unit="milliseconds"),
+    "drain_timeout": Range("from 1", _DRAIN_TIMEOUT, unit="seconds"),
+    "agents_at_once": Range("a number from 1, or a percentage from C(1%) to C(100%)", _agents_at_once),
+    "aztec_components": Range(
+        "a list, or text with commas, of C(prover_node), C(prover_broker), C(prover_agent)", _components, empty=True
+    ),
     "timeout": Range("from 0", _FROM_ZERO, unit="seconds"),
     "memory_limit": Range("a size in C(k), C(m) or C(g), such as C(16g)", _SIZE, empty=True),
     "cpu_limit": Range("from 0.01, or 0 for none", _CPUS, unit="CPUs"),
@@ -471,6 +498,8 @@ RANGES = {
         empty=True,
     ),
     "version": Range("a whole version, such as C(6.0.0)", _version),
+    "next_version": Range("a whole version, such as C(6.0.0)", _version, empty=True),
+    "upgrade_wait": Range("from 0", _FROM_ZERO, unit="seconds"),
     "release_line": Range(
         f"one of {', '.join(RELEASES)}",
         _matches(
@@ -541,7 +570,8 @@ RANGES = {
         "a URL of C(s3), C(gs) or C(file)", partial(store_problem, schemes=("s3", "gs", "file")), empty=True
     ),
     **dict.fromkeys(
-        ("funding_account_private_key", "publisher_private_key"), Range("C(0x) and 64 hex digits", empty=True)
+        ("claim_private_key", "funding_account_private_key", "publisher_private_key"),
+        Range("C(0x) and 64 hex digits", empty=True),
     ),
     "priority_fee_bump_percentage": Range("from 1 to 1000, or 0 for Aztec's own", _BUMP, unit="percent"),
     "priority_fee_retry_bump_percentage": Range("from 10 to 1000, or 0 for Aztec's own", _RETRY_BUMP, unit="percent"),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import OnHost, describe, project_actions
@@ -16,21 +16,30 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
 
 PLAN_HEADS = ("HOST", "PART", "CHANGE")
 # The parts of a host, in the order in which they are applied, and how the plan names them.
-GUARD, ENGINE, IMAGES = "guard", "engine", "images"
-PARTS = {GUARD: "port guard", ENGINE: "Docker", IMAGES: "images", BROKER: "broker", AGENT: "agent", NODE: "node"}
+HOST, GUARD, ENGINE, IMAGES = "host", "guard", "engine", "images"
+PARTS = {
+    **{HOST: "host", GUARD: "port guard", ENGINE: "Docker", IMAGES: "images"},
+    **{BROKER: "broker", AGENT: "agent", NODE: "node"},
+}
 # The groups of the hosts that the plays of site.yml work on, and the parts that put a host in it.
 GROUPS = {
     "aztec_plan_prepare": (GUARD, ENGINE, IMAGES),
     "aztec_plan_broker": (BROKER,),
     "aztec_plan_agents_and_node": (AGENT, NODE),
 }
+# The group of the hosts whose running agents stop during the change. They are changed in batches.
+REPLACE_GROUP = "aztec_plan_replace"
+# The group of the hosts whose containers stop when the engine restarts. They are drained before.
+ENGINE_GROUP = "aztec_plan_engine"
+# What is done to a container that then runs no longer.
+ENDS = ("recreate", "replace", "remove", "finish")
 
 # The group of the hosts whose status is read again at the end.
 STATUS_GROUP = "aztec_plan_status"
 
 
 def project_differences(desired: Mapping[str, Any], model: Mapping, host_info: Mapping) -> list[dict]:
-    """Return the actions that a Compose project requires, [] for none.
+    """Return the actions that a Compose project requires, [] for none and for a project that was stopped.
 
     desired: the arguments of compose_stack. model: the content of its Compose file. host_info: the result of the
     module of this name. Raise module_utils' Problem if compose_stack would refuse to work on the project.
@@ -45,6 +54,17 @@ def project_differences(desired: Mapping[str, Any], model: Mapping, host_info: M
     found.network = next((one for one in host_info["networks"] if one["name"] == name), None)
     found.directories = [*found.directories, *host_info["directories"]]
     return project_actions(state, found, host_info["time"])
+
+
+def running_services(compared: Mapping) -> set[str]:
+    """Return the services of a project that run. compared: from host_info."""
+    return {one["service"] for one in compared.get("containers", []) if one["status"] == "running"}
+
+
+def ends_running(actions: Sequence[Mapping], running: Collection[str]) -> bool:
+    """Return whether actions of project_differences end a running container. running: from running_services."""
+    ended = [one for one in actions if one["do"] in ENDS]
+    return any(one.get("service") in running if "service" in one else bool(running) for one in ended)
 
 
 def guard_differences(sections: Sequence[Mapping], host_info: Mapping) -> list[str]:
@@ -82,15 +102,28 @@ def with_consequences(differences: Mapping[str, list], components: Iterable[str]
     return {part: lines for part, lines in found.items() if lines}
 
 
-def selected_hosts(differences: Mapping[str, Mapping], fleet: Mapping) -> list[dict]:
+def engine_ends_components(stop: Mapping) -> bool:
+    """Return whether running containers of components stop with the engine. stop: `stops` of plan_host."""
+    return bool(stop.get("engine") and stop.get("components"))
+
+
+def selected_hosts(
+    differences: Mapping[str, Mapping], fleet: Mapping, stops: Mapping[str, Mapping] | None = None
+) -> list[dict]:
     """Return {host, groups} for each host that the plays of site.yml work on.
 
-    differences: host -> with_consequences. The status of all hosts is read again if broker or node differ, because the
-    agents depend on them.
+    differences: host -> with_consequences. stops: host -> {components, engine}, the components whose running containers
+    stop during the change, and whether they stop with the engine. The status of all hosts is read again if broker or
+    node differ, because the agents depend on them.
     """
     found: dict[str, list[str]] = {host: [] for host in differences}
     for host, parts in differences.items():
-        found[host] += [group for group, chosen in GROUPS.items() if any(part in parts for part in chosen)]
+        stop = (stops or {}).get(host) or {}
+        replaced = AGENT in parts and AGENT in stop.get("components", ())
+        at_once = [part for part in parts if part != AGENT or not replaced]
+        found[host] += [group for group, chosen in GROUPS.items() if any(part in at_once for part in chosen)]
+        found[host] += [REPLACE_GROUP] if replaced else []
+        found[host] += [ENGINE_GROUP] if ENGINE in parts and engine_ends_components(stop) else []
     shared = any(found.get(fleet[component]["host"]) for component in ("broker", "node"))
     for groups in found.values():
         groups += [STATUS_GROUP] if groups or shared else []

@@ -28,6 +28,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.address
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE, as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.automatic_update_checks import (
+    automatic_update_problems,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.docker_network_checks import (
     docker_network_problems,
 )
@@ -289,6 +292,7 @@ def check_hosts(host_infos: Mapping, fleet: Mapping, settings: Mapping, engines:
         result.problems += limit_problems(host, host_info, own)
         result.problems += cpu_problems(host, host_info, own, line)
         result.problems += unmanaged_engine_problems(host, host_info, engine)
+        result.problems += automatic_update_problems(host, host_info)
         result.problems += architecture_problems(host, host_info, here.get("images") or [], RELEASES[line])
         problems, row = check_hardware(host, host_info, own, fleet, engine)
         result.problems += problems

@@ -61,11 +61,15 @@ MAX_BLOCKS_BEHIND = 2
 
 @dataclass
 class Report:
-    """The rows of the table, and the problems and notes as (host, component, text)."""
+    """The rows of the table, and the problems and notes as (host, component, text).
+
+    stopped: the number of rows of components that were stopped on purpose.
+    """
 
     rows: list = field(default_factory=list)
     problems: list = field(default_factory=list)
     notes: list = field(default_factory=list)
+    stopped: int = 0
 
     def add_row(self, host: str, component: str, image: str, state: str, *cells: object) -> None:
         """Add a row. Missing cells are '-'."""
@@ -360,6 +364,19 @@ def check_container(
     )
 
 
+def add_stopped(report: Report, host: str, component: str, containers: list, expected: Sequence[str]) -> None:
+    """Add the rows of a component that stop.yml stopped. A container that runs nevertheless is a problem."""
+    images = {container["service"]: container for container in containers}
+    for service in expected:
+        container = images.get(service)
+        shown = label(component, service)
+        report.add_row(host, shown, short_image(container) if container else "-", "stopped")
+        report.stopped += 1
+        if container and container["state"] == "running":
+            wrong = "runs, although stop.yml stopped it: run stop.yml again, or start.yml to keep it running"
+            report.problems.append((host, shown, wrong))
+
+
 def check_consistency(report: Report, containers: list) -> None:
     """Add the differences between components. containers: (host, component, container) of all."""
     responding = [item for item in containers if (item[2].get("status") or {}).get("headers")]
@@ -475,6 +492,9 @@ def fleet_report(host_infos: Mapping, fleet: Mapping) -> Report:
             check_crs_fetch(report, host, component, fetches, host_info["time"])
             containers = [one for one in containers if one["service"] != CRS_SERVICE]
             expected = expected_services(component, here, host_info, fleet["line"])
+            if (project.get("compared") or {}).get("stopped"):
+                add_stopped(report, host, component, containers, expected)
+                continue
             for service in expected:
                 if service not in [container["service"] for container in containers]:
                     shown = label(component, service)

@@ -8,8 +8,10 @@ from tests.remedies.tables.hosts import HOSTS
 from tests.remedies.tables.keys import KEYS_AND_VAULTS
 from tests.remedies.tables.l1 import L1
 from tests.remedies.tables.networks import NETWORKS
+from tests.remedies.tables.operations import OPERATIONS
 from tests.remedies.tables.others import OTHERS
 from tests.remedies.tables.running import RUNNING
+from tests.remedies.tables.upgrades import UPGRADES
 
 TABLES = {
     "hosts": HOSTS,
@@ -18,6 +20,8 @@ TABLES = {
     "keys": KEYS_AND_VAULTS,
     "l1": L1,
     "running": RUNNING,
+    "operations": OPERATIONS,
     "others": OTHERS,
     "fleets": FLEETS,
+    "upgrades": UPGRADES,
 }

@@ -32,7 +32,7 @@ def run_between(monkeypatch: pytest.MonkeyPatch, folder: Path, act: Callable[[],
     begun, done = folder / "begun", folder / "done"
     monkeypatch.setenv("ANSIBLE_CALLBACK_PLUGINS", str(ROOT / "tests/plugins/callback"))
     monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "between")
-    monkeypatch.setenv("BETWEEN_PLAY", "Deploy the agents and the node")
+    monkeypatch.setenv("BETWEEN_PLAY", "Deploy new agents and the node")
     monkeypatch.setenv("BETWEEN_COMMAND", f"touch {begun}; timeout 60 sh -c 'until [ -e {done} ]; do sleep 0.1; done'")
     monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "aztec_ops.prover.fleet")
     with ThreadPoolExecutor() as pool:

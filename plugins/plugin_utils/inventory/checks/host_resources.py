@@ -12,7 +12,13 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_networks import overlapping
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import crs_to_copy
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.context import Context, split_message
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, directories
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    AGENT,
+    BROKER,
+    NODE,
+    as_bool,
+    directories,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import as_int, describe_value
 
 PORTS = {NODE: ("port", "admin_port", "p2p_port"), BROKER: ("port",), AGENT: ("port",)}
@@ -100,6 +106,19 @@ def check_subnets(context: Context) -> None:
             if hits:
                 wrong = f"{subnet} contains {hits[0]} of {addresses[hits[0]]}, which no container could reach"
                 context.add(host, name, (wrong, "set a subnet that contains no address of the fleet's hosts"))
+
+
+def check_drain(context: Context) -> None:
+    """Check that agents poll more often than the drain timeout: otherwise it can end before an agent takes a job."""
+    name, interval = "prover_agent_drain_timeout", "prover_agent_poll_interval_ms"
+    for host in context.members[AGENT]:
+        seconds = as_int(context.setting(host, AGENT, "drain_timeout")[1])
+        poll = as_int(context.setting(host, AGENT, "poll_interval_ms")[1])
+        drains = as_bool(context.usable(host).get("aztec_drain", True))
+        usable = drains and context.is_usable(host, name) and context.is_usable(host, interval)
+        if usable and seconds is not None and poll is not None and seconds * 1000 < poll:
+            wrong = f"{seconds} s is below the poll interval of {poll / 1000:g} s ({interval})"
+            context.add(host, name, (wrong, f"set seconds from {-(-poll // 1000)}, or aztec_drain: false to not wait"))
 
 
 def check_crs(context: Context) -> None:

@@ -186,12 +186,11 @@ def test_failure_of_the_module_itself_is_returned():
 
 
 def test_details_of_a_pull_are_shown_again_every_few_seconds():
-    polls = [{**BUSY, "detail": f"{number} MB"} for number in range(8)]
+    polls = [{**BUSY, "detail": f"{number} MB"} for number in range(9)]
     made, dummy = plugin([STARTED, *polls, ENDED, {}])
     output = []
     run(made, output)
-    assert output[0] == "  h: p: pull x, 0 MB"
-    assert 3 <= len(output) <= 8 and output[-1] == "  h: p: pull x, 7 MB"
+    assert output == [f"  h: p: pull x, {number} MB" for number in (0, 4, 8)]
 
 
 @pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"env", "files"})])

@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import (
     LEFT_OUT,
     UNREACHABLE,
     host_info_or_reason,
+    run_problems,
     verdict,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
@@ -52,6 +53,8 @@ def test_a_host_without_host_info(result: dict | None, by_inventory: str, by_hos
         ((3, None, 0, 1), "3 hosts, all components healthy, 1 note above"),
         ((3, 2, 0, 2), "3 hosts, 2 changed, all components healthy, 2 notes above"),
         ((3, 2, 1, 2), "1 problem, see above"),
+        ((3, None, 0, 0, 1, 4), "3 hosts, 1 component stopped, all others healthy"),
+        ((3, 2, 0, 0, 4, 4), "3 hosts, 2 changed, 4 components stopped"),
     ],
 )
 def test_verdict(counts: tuple, text: str) -> None:
@@ -62,3 +65,12 @@ def test_a_host_that_failed_after_it_was_gathered_has_no_state() -> None:
     """Its host info is from before the failure, so it could still report a healthy container."""
     assert host_info_or_reason({"host_info": {"time": 1.0}}, {}, "", failed=True) == FAILED_EARLIER
     assert host_info_or_reason({"host_info": {"time": 1.0}}, {}, "", failed=False) == {"time": 1.0}
+
+
+def test_a_run_that_a_failure_ended_names_the_hosts_that_it_left_as_they_are() -> None:
+    why = "not changed, because b failed: correct the error above, then run again"
+    assert run_problems(["b"], ["b", "c", "d", "e", "f"]) == [
+        ("b", "-", FAILED_EARLIER),
+        ("c, d, e and 1 more", "-", why),
+    ]
+    assert run_problems([], []) == []

@@ -25,7 +25,7 @@ class Module:
         docker.write_text(f"#!/bin/sh\n{text}\n")
         docker.chmod(0o755)
         self.docker = str(docker)
-        self.params = {"wait_timeout": 1, "_job": ""}
+        self.params = {"wait_timeout": 1, "drain_method": "", "drain_timeout": 0, "_job": ""}
 
     def get_bin_path(self, name: str, **_words) -> str:
         return self.docker if name == "docker" else f"/usr/bin/{name}"

@@ -374,6 +374,13 @@ def test_published_ports():
     ]
 
 
+def test_running_projects():
+    """Each once. A container without a project does not count."""
+    labels = [*({"com.docker.compose.project": name} for name in ("b", "a", "b")), None, {}]
+    summaries = [{"Labels": one} for one in labels]
+    assert he.running_projects(Answers({"/containers/json": summaries})) == ["a", "b"]
+
+
 def test_directory_of_a_project():
     labels = {"com.docker.compose.project.working_dir": "/opt/aztec/prover-node"}
     assert he.project_directory({"Config": {"Labels": labels}}) == "/opt/aztec/prover-node"

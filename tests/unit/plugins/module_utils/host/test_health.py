@@ -163,19 +163,6 @@ def test_progress(lines, wanted):
 
 
 @pytest.mark.parametrize(
-    ("method", "count", "wanted"),
-    [
-        ("agent_getStatus", 1, ["agent_getStatus"]),
-        ("agent_getStatus", 2, ["agent0_getStatus", "agent1_getStatus"]),
-        ("agent_getStatus", 0, []),
-    ],
-)
-def test_agent_methods(method, count, wanted):
-    """One agent has a name of its own; several are numbered."""
-    assert hp.agent_methods(method, count) == wanted
-
-
-@pytest.mark.parametrize(
     ("text", "secrets", "wanted"),
     [
         ("to http://172.31.77.22:8080: Error", [], "to http://172.31.77.22:8080: Error"),
@@ -578,3 +565,21 @@ def test_subnets_of_a_container() -> None:
     """Return both families. A network without an address of a family has none."""
     assert [str(one) for one in hp.container_subnets(INSPECTED)] == ["172.18.0.0/16", "fd31::/64"]
     assert hp.container_subnets({}) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "jobs"),
+    [
+        ([], []),
+        ({"error": "timed out"}, []),
+        (None, []),
+        (
+            [{"status": "publishing-proof", "epochNumber": 7}, {"status": "completed", "epochNumber": "6"}, 1],
+            [{"epoch": 7, "state": "publishing-proof"}, {"epoch": 6, "state": "completed"}],
+        ),
+        ([{"status": "x\x1b[1my"}], [{"epoch": None, "state": "xy"}]),
+    ],
+)
+def test_epoch_jobs(answer, jobs) -> None:
+    """The answer of prover_getJobs, also from a program that is none of Aztec's."""
+    assert hp.epoch_jobs(answer) == jobs

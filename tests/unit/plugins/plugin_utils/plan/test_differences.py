@@ -19,10 +19,12 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project i
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
     by_part,
+    ends_running,
     guard_differences,
     plan_rows,
     plan_text,
     project_differences,
+    running_services,
     selected_hosts,
     with_consequences,
 )
@@ -188,6 +190,55 @@ STATUS = "aztec_plan_status"
 )
 def test_selected_hosts(differences: dict, selected: dict) -> None:
     assert {one["host"]: one["groups"] for one in selected_hosts(differences, FLEET)} == selected
+
+
+@pytest.mark.parametrize(
+    ("differences", "stops", "groups"),
+    [
+        ({"prover_agent": ["x"]}, {"components": ["prover_agent"], "engine": False}, ["aztec_plan_replace"]),
+        ({"prover_agent": ["x"]}, {"components": [], "engine": False}, ["aztec_plan_agents_and_node"]),
+        (
+            {"engine": ["x"], "prover_agent": ["y"]},
+            {"components": ["prover_agent"], "engine": True},
+            ["aztec_plan_prepare", "aztec_plan_replace", "aztec_plan_engine"],
+        ),
+        # stop.yml has stopped all components, so that the engine can restart at once.
+        ({"engine": ["x"]}, {"components": [], "engine": True}, ["aztec_plan_prepare"]),
+        (
+            {"prover_node": ["x"], "prover_agent": ["y"]},
+            {"components": ["prover_agent", "prover_node"], "engine": False},
+            ["aztec_plan_agents_and_node", "aztec_plan_replace"],
+        ),
+    ],
+)
+def test_running_agents_that_stop_are_replaced_in_batches(differences: dict, stops: dict, groups: list) -> None:
+    (found,) = selected_hosts({"a": differences}, FLEET, {"a": stops})
+    assert found["groups"] == [*groups, STATUS]
+
+
+@pytest.mark.parametrize(
+    ("actions", "running", "ends"),
+    [
+        ([], ["s"], False),
+        ([{"do": "recreate", "service": "s", "why": "x"}], ["s"], True),
+        ([{"do": "recreate", "service": "s", "why": "x"}], [], False),
+        ([{"do": "remove", "service": "t", "why": "x"}], ["s"], False),
+        ([{"do": "create", "service": "s", "why": "x"}, {"do": "write", "what": ".env"}], ["s"], False),
+        ([{"do": "finish", "what": "an earlier run"}], ["s"], True),
+        ([{"do": "finish", "what": "an earlier run"}], [], False),
+    ],
+)
+def test_ends_running(actions: list, running: list, ends: bool) -> None:
+    assert ends_running(actions, running) is ends
+
+
+def test_running_services() -> None:
+    assert running_services(host()["projects"]["p"]["compared"]) == {"s"}
+    assert running_services({"problem": "a file is not JSON"}) == set()
+
+
+def test_a_stopped_project_does_not_differ() -> None:
+    assert project_differences(DESIRED, MODEL, host(stopped=True, files={}, containers=[])) == []
 
 
 def test_the_plan_of_200_hosts_has_one_row_for_equal_changes() -> None:

@@ -782,3 +782,22 @@ def test_what_another_inventory_manages_is_not_left_over():
     assert len(fleet_report(looks, {**FLEET, "inventory": "prod"}).problems) == 1
     looks["agent-1"]["projects"]["aztec-prover-broker"]["inventories"] = ["lab"]
     assert fleet_report(looks, {**FLEET, "inventory": "prod"}).problems == []
+
+
+def test_a_component_that_was_stopped_is_not_a_problem() -> None:
+    """Its row is `stopped`, with the image of its container."""
+    infos = fleet(agent={"state": "exited", "exit_code": 143})
+    infos["agent-1"]["projects"]["aztec-prover-agent"]["compared"] = {"stopped": True}
+    report = fleet_report(infos, FLEET)
+    assert (report.problems, report.notes, report.stopped) == ([], [], 1)
+    (row,) = [row for row in report.rows if row[0] == "agent-1"]
+    assert row[2:5] == ("aztec:4.1.2 d240b4af3518", "stopped", "-")
+    infos["agent-1"]["projects"]["aztec-prover-agent"]["containers"] = []
+    assert [row[2:4] for row in fleet_report(infos, FLEET).rows if row[0] == "agent-1"] == [("-", "stopped")]
+
+
+def test_a_container_that_runs_although_it_was_stopped_is_a_problem() -> None:
+    infos = fleet()
+    infos["agent-1"]["projects"]["aztec-prover-agent"]["compared"] = {"stopped": True}
+    (problem,) = fleet_report(infos, FLEET).problems
+    assert problem[2].startswith("runs, although stop.yml stopped it: ")
