@@ -33,10 +33,9 @@ RECEIVERS: dict[str, Any] = {
 }
 
 
-def render(where: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the arguments of compose_stack, those of port_guard, and the files by path. where: a scratch directory."""
+def evaluate(where: Path, given: dict[str, Any], expressions: dict[str, str]) -> dict[str, Any]:
+    """Return the values of expressions on the monitor's host, with its roles. where: a scratch directory."""
     variables = {**FLEETS[FLEET]["vars"], "prover_monitor_grafana_admin_password": PASSWORD, **given}
-    role = ROOT / "roles/prover_monitor"
     (where / "given.json").write_text(json.dumps(variables))
     inventory, playbook = where / "inventory.json", where / "play.json"
     children = {name: {"hosts": hosts} for name, hosts in GROUPS.items()}
@@ -48,21 +47,26 @@ def render(where: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str
         "component_roles_path": str(ROOT / "roles"),
     }
     (where / "facts.json").write_text(json.dumps(facts))
-    outputs = {"project": "__prover_monitor_desired", "guard": "__prover_monitor_desired_guard"}
     tasks = [
-        {"write_arguments": {"found": f"{{{{ {name} }}}}", "__file": str(where / f"{output}.json")}}
-        for output, name in outputs.items()
+        {"write_arguments": {"found": f"{{{{ {expression} }}}}", "__file": str(where / f"{output}.json")}}
+        for output, expression in expressions.items()
     ]
-    files = [role / "defaults/main.yml", role / "vars/main.yml", ROOT / "roles/component/vars/main.yml"]
+    roles = ("prover_monitor", "host_metrics")
+    files = [ROOT / f"roles/{role}/{part}/main.yml" for role in roles for part in ("defaults", "vars")]
     play = {
         "hosts": "monitor-1",
         "connection": "local",
         "gather_facts": False,
-        "vars_files": [*map(str, files), str(where / "given.json")],
+        "vars_files": [*map(str, files), str(ROOT / "roles/component/vars/main.yml"), str(where / "given.json")],
         "tasks": tasks,
     }
     playbook.write_text(json.dumps([play]))
     ansible_playbook(playbook, "-i", str(inventory), "-e", f"@{where / 'facts.json'}")
-    project, guard = (json.loads((where / f"{output}.json").read_text())["found"] for output in outputs)
-    files_text = project["files"]
-    return project, guard, json.loads(files_text) if isinstance(files_text, str) else files_text
+    return {output: json.loads((where / f"{output}.json").read_text())["found"] for output in expressions}
+
+
+def render(where: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the arguments of compose_stack, those of port_guard, and the files by path. where: a scratch directory."""
+    found = evaluate(where, given, {"project": "__prover_monitor_desired", "guard": "__prover_monitor_desired_guard"})
+    files = found["project"]["files"]
+    return found["project"], found["guard"], json.loads(files) if isinstance(files, str) else files

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.alerting import rule_files_problem
 
 from tests.harness.parts import monitor
 
@@ -68,6 +69,17 @@ def test_an_alert_explains_what_it_means_and_what_to_do(name: str) -> None:
     assert rule["annotations"]["description"].endswith(".") and not rule["annotations"]["summary"].endswith(".")
     assert rule["labels"]["severity"] in ("critical", "warning", "none")
     assert "for" in rule
+
+
+def test_promtool_refuses_a_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of the inventory runs promtool if it is on the controller."""
+    monkeypatch.setenv("PATH", str(monitor()))
+    file = tmp_path / "own.yml"
+    file.write_text("groups: [{name: own, rules: [{alert: Own, expr: up ==}]}]")
+    wrong, remedy = rule_files_problem([str(file)]) or ("", "")
+    assert wrong.startswith("promtool refuses own.yml (") and "parse error" in wrong and remedy == "correct the rule"
+    file.write_text("groups: [{name: own, rules: [{alert: Own, expr: up == 0}]}]")
+    assert rule_files_problem([str(file)]) is None
 
 
 def test_promtool_accepts_the_rules() -> None:

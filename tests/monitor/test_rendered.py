@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import file_differences
 
 from lab.monitor.prometheus import FLAGS, SECTIONS, lab_command, lab_config
 from tests.harness.parts import monitor
-from tests.monitor.render import RECEIVERS, render
+from tests.monitor.render import RECEIVERS, ROOT, evaluate, render
 
 
 @functools.cache
@@ -34,7 +37,7 @@ def test_only_the_route_for_metrics_is_reachable() -> None:
     assert "--cluster.listen-address=" in alertmanager["command"]
     assert grafana["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
     ports = {port["port"]: port for port in rendered()[1]["ports"]}
-    assert ports[4318] == {"port": 4318, "sources": ["10.0.0.10/32", "10.0.0.21/32"]}
+    assert ports[4318] == {"port": 4318, "sources": ["10.0.0.10/32", "10.0.0.21/32", "10.0.0.40/32"]}
     assert {number for number, port in ports.items() if "addresses" in port} == {9090, 9093, 3000}
 
 
@@ -133,11 +136,40 @@ def test_settings_are_in_the_files(tmp_path: Path) -> None:
     assert "/data/monitor/prometheus" in project["directories"] and guard["bridges"] == ["bridge7"]
 
 
-def test_host_metrics_settings() -> None:
-    """host_metrics_admitted is for the port guard, host_metrics_interval for systemd."""
-    role = Path(__file__).parents[2] / "roles/host_metrics"
-    tasks = yaml.safe_load((role / "tasks/main.yml").read_text())
-    assert tasks[0]["vars"]["port_guard_ports"] == [
-        {"port": "{{ __host_metrics_port | int }}", "sources": "{{ host_metrics_admitted }}"}
-    ]
-    assert "OnUnitActiveSec={{ host_metrics_interval | int }}" in (role / "templates/timer.j2").read_text()
+def test_host_metrics_settings(tmp_path: Path) -> None:
+    """host_metrics_admitted is for the port guard, host_metrics_interval for systemd. The plan knows all files."""
+    given = {"host_metrics_admitted": ["10.9.9.9"], "host_metrics_interval": 45}
+    names = ("guard", "files", "wanted", "paths")
+    found = evaluate(
+        tmp_path,
+        given,
+        {
+            "guard": "__host_metrics_desired_guard",
+            "files": "__host_metrics_files",
+            "wanted": "__host_metrics_desired",
+            "paths": "__host_metrics_desired_paths",
+        },
+    )
+    guard, files, wanted, paths = (found[name] for name in names)
+    assert guard["ports"] == [{"port": 9100, "sources": ["10.9.9.9"]}]
+    assert "OnUnitActiveSec=45\n" in files["/etc/systemd/system/aztec-prover-metrics.timer"]
+    assert list(wanted) == paths and set(files) < set(paths)
+    settings = json.loads(files["/usr/local/lib/aztec-prover-metrics/metrics.json"])
+    assert settings["components"]["prover_monitor"] == {"project": "aztec-prover-monitor", "containers": 4, "agents": 0}
+    digests = {path: "" if text is None else hashlib.sha256(text.encode()).hexdigest() for path, text in wanted.items()}
+    assert file_differences(wanted, digests) == ["install /usr/bin/prometheus-node-exporter"]
+    digests["/usr/bin/prometheus-node-exporter"] = "0"
+    assert file_differences(wanted, digests) == []
+    assert file_differences(wanted, {**digests, paths[2]: "0"}) == [f"write {paths[2]}"]
+
+
+def test_a_test_alert_needs_a_receiver(tmp_path: Path) -> None:
+    """Without a receiver, alert_test.yml ends before it connects to the host."""
+    inventory = tmp_path / "hosts.yml"
+    message = "no receiver is set"
+    for given, expected in (({}, True), ({"prover_monitor_webhook_url": "http://127.0.0.1:9/"}, False)):
+        host = {"ansible_connection": "local", "prover_monitor_alertmanager_port": 9, **given}
+        inventory.write_text(json.dumps({"prover_monitor": {"hosts": {"monitor-1": host}}}))
+        command = ["ansible-playbook", ROOT / "playbooks/alert_test.yml", "-i", inventory, "--check"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (message in result.stdout) == expected, result.stdout + result.stderr

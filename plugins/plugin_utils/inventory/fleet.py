@@ -40,6 +40,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
     option_variable,
     release_on,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import monitor_images
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import PATH
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_id import (
     funding_account,
@@ -47,9 +48,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_
     publisher_addresses,
 )
 
-# The IPv6 subnet of a Docker network whose containers need IPv6: a unique local prefix (RFC 4193).
+# The port of node_exporter.
 EXPORTER_PORT = 9100
-
+# The IPv6 subnet of a Docker network whose containers need IPv6: a unique local prefix (RFC 4193).
 DOCKER_IPV6_SUBNET = "fd61:7a74:6563::/64"
 
 
@@ -123,10 +124,13 @@ def monitor_values(host: str, variables: Mapping, own: list[str], hosts: dict) -
         if back:
             target = f"{url_host(back)}:{EXPORTER_PORT}"
             targets.append({"host": name, "address": back, "target": target})
-    if host not in hosts:
-        targets.append({"host": host, "address": "127.0.0.1", "target": f"127.0.0.1:{EXPORTER_PORT}"})
     ordered = sorted(sources, key=lambda network: (network.version, network.network_address, network.prefixlen))
     return {"host": host, "addresses": own, "admitted": [str(network) for network in ordered], "targets": targets}
+
+
+def monitor_image_set(variables: Mapping, components: Collection) -> set[str]:
+    """Return the images of the monitor on its host, none on another host."""
+    return set(monitor_images(variables.get(f"{MONITOR}_images") or {}).values()) if MONITOR in components else set()
 
 
 def fleet(
@@ -154,14 +158,15 @@ def fleet(
     for component, hosts in members.items():
         for host in hosts:
             running.setdefault(host, []).append(component)
+    monitor = next(iter(groups.get(MONITOR) or []), None)
+    if monitor:
+        running.setdefault(monitor, []).append(MONITOR)
     node, broker = members[NODE][0], members[BROKER][0]
     announced = p2p_address(node, hostvars[node])
     names = {host: address_name(host, hostvars[host]) for host in running if host not in without_address}
     set_names = [name for host in running if host != broker for name in set_broker_hosts(hostvars[host])]
-    monitor = next(iter(groups.get(MONITOR) or []), None)
-    monitor_name = address_name(monitor, hostvars[monitor]) if monitor else ""
     if resolved is None:
-        resolved = resolve_all([*names.values(), announced, *set_names, *filter(None, [monitor_name])])
+        resolved = resolve_all([*names.values(), announced, *set_names])
     addresses = {host: addresses_of(host, hostvars[host], resolved) for host in names}
     for host, found in addresses.items():
         if found is None:
@@ -180,6 +185,7 @@ def fleet(
     hosts = {}
     for host, components in running.items():
         values = hostvars[host]
+        aztec = [one for one in components if one != MONITOR]
         # A host reaches the broker by an IP version that it has itself.
         address = route_to_host(addresses[broker], addresses.get(host, [])) or addresses[broker][0]
         # On the broker's host, components use the Docker network, which the port guard does not filter.
@@ -197,14 +203,14 @@ def fleet(
         if host in left_out:
             hosts[host]["left_out"] = left_out[host]
             continue
-        needs_subnet = needs_ipv6(addresses[host], broker_hosts(values, components, broker_host).values())
-        is_set = all(option_variable(values, one, "docker_ipv6_subnet") for one in components)
+        needs_subnet = needs_ipv6(addresses[host], broker_hosts(values, aztec, broker_host).values())
+        is_set = all(option_variable(values, one, "docker_ipv6_subnet") for one in aztec)
         hosts[host].update(
             {
                 "no_proxy": list(dict.fromkeys([*direct, *set_broker_hosts(values)])),
                 "docker_ipv6_subnet": docker_ipv6_subnet(instance) if needs_subnet and not is_set else "",
                 # What host_info has to inspect on the host.
-                "images": sorted({image_of(values, component) for component in components}),
+                "images": sorted({image_of(values, one) for one in aztec} | monitor_image_set(values, components)),
                 "paths": {component: list(directories(values, component).values())[-1] for component in components},
                 "project_directories": {
                     names_of(values, component)["project"]: directories(values, component)[f"{component}_directory"]
@@ -213,19 +219,15 @@ def fleet(
                 **({"agents": agents_of(values)} if AGENT in components else {}),
             }
         )
-    monitored = {}
-    if monitor:
-        own = addresses_of(monitor, hostvars[monitor], resolved)
-        if own is None:
-            raise ValueError(f"{monitor}: the address {monitor_name} does not resolve: set aztec_address")
-        monitored = monitor_values(monitor, hostvars[monitor], own, hosts)
+    monitored = monitor_values(monitor, hostvars[monitor], addresses[monitor], hosts) if monitor else {}
+    with_projects = (*COMPONENTS, MONITOR) if monitor else COMPONENTS
     return {
         "version": option_value(hostvars[broker], BROKER, "version"),
         "network": option_value(hostvars[broker], BROKER, "network"),
         "line": release_on(hostvars[broker], BROKER).line,
         "inventory": inventory_name(hostvars[node].get("aztec_inventory_name"), hostvars[node].get("inventory_dir")),
         "instance": instance,
-        "projects": [names_of(hostvars[node], component)["project"] for component in COMPONENTS],
+        "projects": [names_of(hostvars[node], component)["project"] for component in with_projects],
         "broker": {
             "host": broker,
             "port": port,

@@ -137,7 +137,9 @@ def _registry_query(context: Context, values: Mapping) -> dict:
     if not hosts:
         return {"host": "", "images": [], "mirrors": []}
     mirrors = context.usable(hosts[0]).get("docker_engine_registry_mirrors") or []
-    images = {image for host in hosts for image in values["hosts"][host]["images"]}
+    monitor = values["monitor"].get("host")
+    queried = [*hosts, *([monitor] if monitor in context.run else [])]
+    images = {image for host in queried for image in values["hosts"][host]["images"]}
     return {"host": hosts[0], "images": sorted(images), "mirrors": list(mirrors)}
 
 

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
+from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 
 DURATION = re.compile(r"0|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?")
 THRESHOLD_PREFIX = "prover:threshold:"
@@ -36,28 +39,26 @@ def threshold_names(text: str) -> list[str]:
 def alert_rules(text: str, durations: Mapping | None = None, thresholds: Mapping | None = None) -> str:
     """Return a rule file with other times for which conditions must hold, and with other thresholds.
 
-    durations: alert -> duration of Prometheus, such as 5m. thresholds: name without prefix -> number. Raise ValueError
-    for names that the file does not have.
+    durations: alert -> duration of Prometheus, such as 5m. thresholds: name without prefix -> number. The check of the
+    inventory rejects names that the file does not have.
     """
-    durations, thresholds = dict(durations or {}), dict(thresholds or {})
+    durations, thresholds = durations or {}, thresholds or {}
     if not durations and not thresholds:
         return text
     found, rules = _rules(text)
     for rule in rules:
         if rule.get("alert") in durations:
-            rule["for"] = str(durations.pop(rule["alert"]))
+            rule["for"] = str(durations[rule["alert"]])
         name = rule.get("record", "").partition(THRESHOLD_PREFIX)[2]
         if name in thresholds:
-            rule["expr"] = f"vector({float(thresholds.pop(name)):g})"
-    for name in (*durations, *thresholds):
-        raise ValueError(f"{name} is not an alert or a threshold of the collection: see docs/monitoring.md")
+            rule["expr"] = f"vector({float(thresholds[name]):g})"
     return yaml.safe_dump(found, sort_keys=False, width=1000)
 
 
 def rule_files_problem(paths: Sequence[str]) -> tuple | None:
     """Return (what is wrong, what to do) with rule files of the operator on the controller, or None.
 
-    Checks their structure. promtool checks the expressions.
+    Checks their structure, and their expressions if promtool is installed on the controller.
     """
     names = [Path(path).name for path in paths]
     for path, name in zip(paths, names):
@@ -68,11 +69,26 @@ def rule_files_problem(paths: Sequence[str]) -> tuple | None:
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})", "correct the path, which is one on the controller"
         except (yaml.YAMLError, UnicodeDecodeError):
-            return f"{name} is not valid YAML", "run promtool check rules on it"
+            found = None
         groups = found.get("groups") if isinstance(found, Mapping) else None
         if not isinstance(groups, list) or not all(_is_group(group) for group in groups):
             return f"{name} is not a rule file of Prometheus", "run promtool check rules on it"
+        wrong = promtool_problem(path)
+        if wrong:
+            return f"promtool refuses {name} ({wrong})", "correct the rule"
     return None
+
+
+def promtool_problem(path: str) -> str:
+    """Return why the promtool of the controller refuses a rule file, '' if it accepts it or is not installed."""
+    program = shutil.which("promtool")
+    if not program:
+        return ""
+    done = subprocess.run([program, "check", "rules", path], capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode == 0:
+        return ""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return printable((lines or [f"exit code {done.returncode}"])[-1])[:200]
 
 
 def _is_group(group: object) -> bool:

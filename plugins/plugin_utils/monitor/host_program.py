@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import IMAGES
 
 PACKAGE = "ansible_collections.aztec_ops.prover.plugins.module_utils"
 MODULE_UTILS = Path(__file__).resolve().parents[2] / "module_utils"
@@ -78,7 +79,9 @@ def measured_components(components: Sequence[str], instance: str, layout: Mappin
     """
     found = {}
     for component in components:
-        services = len(layout["services"]) if component == "prover_agent" else 1
+        services = 1
+        if component in ("prover_agent", "prover_monitor"):
+            services = len(IMAGES if component == "prover_monitor" else layout["services"])
         agents = services * layout["agents"] if component == "prover_agent" else 0
         found[component] = {"project": project_name(component, instance), "containers": services, "agents": agents}
     return found

@@ -31,10 +31,11 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.alerting 
     rule_files_problem,
     threshold_names,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import IMAGES
 
 RULES = ROLES / MONITOR / "files" / "alerts.yml"
+MANUAL = "see docs/monitoring.md"
 PORTS = ("otlp_port", "prometheus_port", "alertmanager_port", "grafana_port")
-IMAGES = ("prometheus", "alertmanager", "grafana", "otlp")
 
 # A setting of a receiver -> what it requires. Both without the role's name.
 REQUIRED = {
@@ -61,7 +62,7 @@ def durations_problem(durations: Mapping, known: list[str]) -> tuple | None:
     """Return what is wrong with the times of alerts, or None."""
     for name, value in durations.items():
         if name not in known:
-            return f"has the unknown alert {describe_value(name)}", _nearest(str(name), known)
+            return unknown_problem(name, known)
         if not str(value) or not DURATION.fullmatch(str(value)):
             return f"has no duration for {name}", "set one such as 90s, 10m or 2h"
     return None
@@ -71,7 +72,7 @@ def thresholds_problem(thresholds: Mapping, known: list[str]) -> tuple | None:
     """Return what is wrong with the thresholds of alerts, or None."""
     for name, value in thresholds.items():
         if name not in known:
-            return f"has the unknown threshold {describe_value(name)}", _nearest(str(name), known)
+            return unknown_problem(name, known)
         number = as_float(value)
         if number is None or number < 0:
             return f"has no number for {name}", "set a number from 0, without a unit"
@@ -82,16 +83,17 @@ def images_problem(images: Mapping) -> tuple | None:
     """Return what is wrong with the images that replace those of the role, or None."""
     for name, image in images.items():
         if name not in IMAGES:
-            return f"has the unknown image {describe_value(name)}", f"choose from {', '.join(IMAGES)}"
+            return unknown_problem(name, list(IMAGES))
         tagged = re.search(r"(:[\w][\w.-]{0,127}|@sha256:[0-9a-f]{64})\Z", str(image).rpartition("/")[2])
         if not tagged or str(image).endswith(":latest"):
             return f"has no version for {name}", "add a tag other than latest, or a digest"
     return None
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else "see docs/monitoring.md"
+def unknown_problem(name: object, known: list[str]) -> tuple:
+    """Return the problem of a name that is not one of the known ones."""
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    return f"has the unknown name {describe_value(name)}", f"did you mean {near[0]}?" if near else MANUAL
 
 
 def check_monitor(
@@ -124,7 +126,7 @@ def _check_address(context: Context, host: str, values: Mapping, resolve_one: Ca
     name = address_name(host, texts)
     context.resolved.update(resolve_all([name], resolve_one))
     if addresses_of(host, texts, context.resolved) is None:
-        wrong = f"the address {describe_value(name)} does not resolve"
+        wrong = f"{describe_value(name)} does not resolve"
         context.add(host, "aztec_address", (wrong, "set the address by which the fleet reaches the host"), fleet=True)
 
 

@@ -134,8 +134,8 @@ VALUES = {
         ["10.0.0.5:4318/v1/metrics", "http://10.0.0.5:4318", "http://10.0.0.5:4318/v1/traces", "ftp://a.lan/v1/metrics"],
     ),
     "otlp_interval": ([5, "30", 300], [4, 301, "30s"]),
-    "host_metrics_interval": ([15, "60", 300], [14, 301, "1m"]),
-    "scrape_interval": ([5, "30", 120], [4, 121, "30s"]),
+    "host_metrics_interval": ([5, "60", 300], [4, 301, "1m"]),
+    "scrape_interval": ([5, "30", 300], [4, 301, "30s"]),
     "retention_days": ([1, "30"], [0, -1, "30d"]),
     "retention_gb": ([1, "20"], [0, "20GB"]),
     "grafana_admin_password": (

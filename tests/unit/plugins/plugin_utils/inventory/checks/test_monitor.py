@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import IMAGES
 
 from tests.unit.plugins.plugin_utils.inventory.inventories import SPECS, good, resolve_one
 
@@ -34,7 +35,7 @@ def test_a_monitor_of_its_own() -> None:
     assert fleet["monitor"] == {
         "host": "monitor-1",
         "addresses": ["10.0.0.40"],
-        "admitted": ["10.0.0.10/32", "10.0.0.21/32", "10.0.0.22/32"],
+        "admitted": ["10.0.0.10/32", "10.0.0.21/32", "10.0.0.22/32", "10.0.0.40/32"],
         "targets": [
             {"host": "node-1", "address": "10.0.0.10", "target": "10.0.0.10:9100"},
             {"host": "agent-1", "address": "10.0.0.21", "target": "10.0.0.21:9100"},
@@ -44,7 +45,11 @@ def test_a_monitor_of_its_own() -> None:
     }
     endpoints = {one["otlp_endpoint"] for one in fleet["hosts"].values()}
     assert endpoints == {"http://10.0.0.40:4318/v1/metrics"}
-    assert "monitor-1" not in fleet["hosts"]
+    own = fleet["hosts"]["monitor-1"]
+    assert own["components"] == ["prover_monitor"]
+    assert own["paths"] == {"prover_monitor": "/opt/aztec/prover-monitor/data"}
+    assert own["images"] == sorted(IMAGES.values())
+    assert "aztec-prover-monitor" in fleet["projects"]
 
 
 def test_a_monitor_on_a_host_of_the_fleet() -> None:
@@ -58,15 +63,19 @@ def test_without_a_monitor_nothing_is_sent() -> None:
     hosts, groups = good()
     _problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
     assert fleet["monitor"] == {} and "otlp_endpoint" not in fleet["hosts"]["node-1"]
+    assert fleet["projects"] == ["aztec-prover-node", "aztec-prover-broker", "aztec-prover-agent"]
 
 
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ({"grafana_admin_password": ""}, "is empty | set a password in the vault: docs/secrets.md"),
+        (
+            {"grafana_admin_password": ""},
+            "has fewer than 12 characters | set a longer one in the vault: docs/secrets.md",
+        ),
         (
             {"grafana_admin_password": "short-1"},
-            "is shorter than 12 characters | set a longer one in the vault: docs/secrets.md",
+            "has fewer than 12 characters | set a longer one in the vault: docs/secrets.md",
         ),
         (
             {"grafana_admin_password": "admin"},
@@ -94,13 +103,13 @@ def test_without_a_monitor_nothing_is_sent() -> None:
         ),
         (
             {"alert_for": {"ProverHostDow": "5m"}},
-            "has the unknown alert 'ProverHostDow' | did you mean ProverHostDown?",
+            "has the unknown name 'ProverHostDow' | did you mean ProverHostDown?",
         ),
         (
             {"alert_for": {"ProverHostDown": "5 minutes"}},
             "has no duration for ProverHostDown | set one such as 90s, 10m or 2h",
         ),
-        ({"thresholds": {"peer": 1}}, "has the unknown threshold 'peer' | did you mean peers?"),
+        ({"thresholds": {"peer": 1}}, "has the unknown name 'peer' | did you mean peers?"),
         ({"thresholds": {"peers": "few"}}, "has no number for peers | set a number from 0, without a unit"),
         (
             {"images": {"grafana": "grafana/grafana"}},
@@ -112,7 +121,7 @@ def test_without_a_monitor_nothing_is_sent() -> None:
         ),
         (
             {"images": {"loki": "a:1"}},
-            "has the unknown image 'loki' | choose from prometheus, alertmanager, grafana, otlp",
+            "has the unknown name 'loki' | see docs/monitoring.md",
         ),
         (
             {"rule_files": ["/nonexistent/own.yml"]},
@@ -152,7 +161,7 @@ def test_a_misspelled_group() -> None:
 
 def test_an_address_that_does_not_resolve() -> None:
     lines, fleet = checked({"aztec_address": "nowhere.lan"})
-    wrong = "the address 'nowhere.lan' does not resolve"
+    wrong = "'nowhere.lan' does not resolve"
     assert lines == [f"monitor-1 | aztec_address | {wrong} | set the address by which the fleet reaches the host"]
     assert fleet is None
 
