@@ -45,6 +45,7 @@ def evaluate(where: Path, given: dict[str, Any], expressions: dict[str, str]) ->
         "preflight_fleet": "{{ hostvars | aztec_ops.prover.fleet(groups) }}",
         "ansible_python_interpreter": sys.executable,
         "component_roles_path": str(ROOT / "roles"),
+        "role_path": str(ROOT / "roles/preflight"),
     }
     (where / "facts.json").write_text(json.dumps(facts))
     tasks = [

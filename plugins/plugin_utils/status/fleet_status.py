@@ -375,7 +375,8 @@ def check_monitor(report: Report, host: str, host_info: dict, fleet: Mapping) ->
         return
     found = {container["service"]: container for container in project.get("containers", [])}
     for service in IMAGES:
-        container, shown = found.get(service), f"monitor {service}"
+        container = found.get(service)
+        shown = f"monitor {service}"
         if container is None:
             report.add_row(host, shown, "-", "MISSING")
             if host_info["engine"]["serves"]:
