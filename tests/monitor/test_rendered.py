@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import file_differences
 
-from lab.monitor.prometheus import FLAGS, SECTIONS, lab_command, lab_config
+from lab.monitor.prometheus import FLAGS, SECTIONS, STAND_IN, lab_command, lab_config, lab_proxy
 from tests.harness.parts import monitor
 from tests.monitor.render import RECEIVERS, ROOT, evaluate, render
 
@@ -59,12 +59,15 @@ def test_the_lab_differs_only_in_otlp(tmp_path: Path) -> None:
     assert [word for word in command if word not in lab_command(command)] == list(FLAGS)
     text = rendered()[2]["prometheus/prometheus.yml"]
     config = yaml.safe_load(text)
-    lab = lab_config(config, "127.0.0.1:9464")
+    lab = lab_config(config, STAND_IN)
     assert set(config) - set(lab) == set(SECTIONS)
     assert {name: lab[name] for name in lab if name != "scrape_configs"} == {
         name: config[name] for name in lab if name != "scrape_configs"
     }
     assert lab["scrape_configs"][:-1] == config["scrape_configs"]
+    proxy = rendered()[2]["otlp/nginx.conf"].splitlines()
+    in_lab = lab_proxy("\n".join(proxy)).splitlines()
+    assert [line.split() for line, other in zip(proxy, in_lab, strict=True) if line != other] == [["proxy_pass", "http://127.0.0.1:9090/api/v1/otlp/v1/metrics;"]]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(lab))
     result = subprocess.run(
         [monitor() / "promtool", "check", "config", "--syntax-only", tmp_path / "prometheus.yml"],

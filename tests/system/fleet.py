@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 SCALE_OUT = ROOT / "tests/inventories/scale_out"
 SINGLE_ROLE = ROOT / "tests/inventories/single_role"
 BARE_HOSTS = ROOT / "tests/inventories/bare_hosts"
+MONITOR = ROOT / "tests/inventories/monitor"
 OUTPUT = ROOT / "tests/output"
 HEALTHY_WITHIN = 180
 
@@ -44,7 +45,8 @@ class Fleet:
         self.settings = load()
         self.client = engine.start_engine(self.settings)
         self.machines: dict[str, Machine] = {
-            machine.name: machine for machine in known_machines(self.settings, [SCALE_OUT, SINGLE_ROLE, BARE_HOSTS])
+            machine.name: machine
+            for machine in known_machines(self.settings, [SCALE_OUT, SINGLE_ROLE, BARE_HOSTS, MONITOR])
         }
         self._hosts: dict[str, Host] = {}
 
