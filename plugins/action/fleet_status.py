@@ -67,6 +67,7 @@ class ActionModule(CollectionActionBase):
     argument_spec = {
         "fleet": {"type": "dict", "required": True},
         "host_info_variable": {"type": "str", "required": True},
+        "other_info_variable": {"type": "str", "default": ""},
         "left_out": {"type": "dict", "default": {}},
         "changed": {"type": "int"},
         "failed": {"type": "list", "elements": "str", "default": []},
@@ -85,7 +86,12 @@ class ActionModule(CollectionActionBase):
                 reason = str(arguments["left_out"].get(host, ""))
                 failed = host not in task_vars["ansible_play_hosts"]
                 host_infos[host] = host_info_or_reason(registered, fleet["hosts"][host], reason, failed)
-        report = fleet_report(host_infos, fleet)
+        others = {}
+        for host in task_vars["groups"]["all"]:
+            registered = to_builtin(task_vars["hostvars"][host].get(arguments["other_info_variable"]) or {})
+            if host not in fleet["hosts"] and "host_info" in registered:
+                others[host] = registered["host_info"]
+        report = fleet_report(host_infos, fleet, others)
         report.problems = [*run_problems(arguments["failed"], arguments["unchanged"]), *report.problems]
         self._display.display("\n" + report_table(report), color="red" if report.problems else None)
         # In check mode, a run did not correct the problems that it would correct.

@@ -23,6 +23,9 @@ SCALE_OUT = ROOT / "tests/inventories/scale_out"
 SINGLE_ROLE = ROOT / "tests/inventories/single_role"
 BARE_HOSTS = ROOT / "tests/inventories/bare_hosts"
 MONITOR = ROOT / "tests/inventories/monitor"
+MOVED_BROKER = ROOT / "tests/inventories/moved_broker"
+# The inventories with machines that the lab's own does not contain.
+OTHERS = [SCALE_OUT, SINGLE_ROLE, BARE_HOSTS, MOVED_BROKER, MONITOR]
 OUTPUT = ROOT / "tests/output"
 HEALTHY_WITHIN = 180
 
@@ -45,8 +48,7 @@ class Fleet:
         self.settings = load()
         self.client = engine.start_engine(self.settings)
         self.machines: dict[str, Machine] = {
-            machine.name: machine
-            for machine in known_machines(self.settings, [SCALE_OUT, SINGLE_ROLE, BARE_HOSTS, MONITOR])
+            machine.name: machine for machine in known_machines(self.settings, OTHERS)
         }
         self._hosts: dict[str, Host] = {}
 
