@@ -176,3 +176,13 @@ def test_a_test_alert_needs_a_receiver(tmp_path: Path) -> None:
         command = ["ansible-playbook", ROOT / "playbooks/alert_test.yml", "-i", inventory, "--check"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (message in result.stdout) == expected, result.stdout + result.stderr
+
+
+def test_what_is_removed(tmp_path: Path) -> None:
+    """remove.yml names images without tag and digest."""
+    images = {"otlp": f"mirror.lan:5000/nginx@sha256:{'0' * 64}", "grafana": "mirror.lan:5000/grafana:12.1.1"}
+    removed = evaluate(tmp_path, {"prover_monitor_images": images}, {"removed": "__prover_monitor_removed"})["removed"]
+    assert removed["images"] == [
+        *("prom/prometheus", "prom/alertmanager", "mirror.lan:5000/grafana", "mirror.lan:5000/nginx")
+    ]
+    assert removed["directories"] == ["/opt/aztec/prover-monitor/data"]
