@@ -29,15 +29,14 @@ class Requirements:
     cpu_flags: tuple = ("adx", "avx2", "bmi2")
 
 
-# This collection's own figures for the monitor.
-MONITOR = Requirements(cores=1, vcpus=2, memory_gb=4, disk_gb=50, disk_kind="hdd", cpu_flags=())
+# This collection's own figures, whatever the release line.
+OWN = {"prover_monitor": Requirements(cores=1, vcpus=2, memory_gb=4, disk_gb=50, disk_kind="hdd", cpu_flags=())}
 
 # "Running a Prover" of 2.1.5.
 GUIDE_2_1 = {
     "prover_node": Requirements(cores=2, vcpus=4, memory_gb=16, disk_gb=1000, disk_kind="nvme", link_mbps=25),
     "prover_broker": Requirements(cores=2, vcpus=4, memory_gb=16, disk_gb=10, disk_kind="ssd"),
     "prover_agent": Requirements(cores=32, vcpus=64, memory_gb=128, disk_gb=10, disk_kind="ssd"),
-    "prover_monitor": MONITOR,
 }
 
 # "Running a Prover" of 4.0.3, the same in "Prover overview" of 5.2. The page of 2.1.11 also has these figures. The
@@ -46,5 +45,4 @@ GUIDE_4 = {
     "prover_node": Requirements(cores=16, vcpus=32, memory_gb=16, disk_gb=1000, disk_kind="nvme", link_mbps=25),
     "prover_broker": Requirements(cores=8, vcpus=16, memory_gb=16, disk_gb=10, disk_kind="ssd"),
     "prover_agent": GUIDE_2_1["prover_agent"],
-    "prover_monitor": MONITOR,
 }
