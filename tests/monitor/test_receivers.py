@@ -22,11 +22,26 @@ import yaml
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.alerting import notification_results
 
 from tests.harness.parts import monitor
-from tests.monitor.render import RECEIVERS, render
+from tests.monitor.render import render
 
 ALERT = {
     "labels": {"alertname": "ProverAlertTest", "fleet": "test", "severity": "none"},
     "annotations": {"summary": "This is a test", "description": "The receiver works.", "action": "Nothing to do"},
+}
+RECEIVERS: dict[str, Any] = {
+    "prover_monitor_telegram_chat_id": "-100123",
+    "prover_monitor_telegram_bot_token": "123456:" + "t" * 35,
+    "prover_monitor_slack_channel": "#prover",
+    "prover_monitor_slack_webhook_url": "http://127.0.0.1:9/slack",
+    "prover_monitor_pagerduty_routing_key": "k" * 32,
+    "prover_monitor_email_to": "ops@example.org",
+    "prover_monitor_email_from": "prover@example.org",
+    "prover_monitor_email_smarthost": "mail.example.org:587",
+    "prover_monitor_email_user": "prover",
+    "prover_monitor_email_password": "mail-password-1",
+    "prover_monitor_webhook_url": "http://127.0.0.1:9/hook",
+    "prover_monitor_webhook_token": "token-of-the-webhook",
+    "prover_monitor_watchdog_url": "http://127.0.0.1:9/watchdog",
 }
 WANTED = ["pagerduty", "slack", "telegram", "webhook"]
 

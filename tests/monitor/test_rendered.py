@@ -15,7 +15,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences 
 
 from lab.monitor.prometheus import FLAGS, SECTIONS, STAND_IN, lab_command, lab_config, lab_proxy
 from tests.harness.parts import monitor
-from tests.monitor.render import RECEIVERS, ROOT, evaluate, render
+from tests.monitor.render import ROOT, evaluate, render
+from tests.monitor.test_receivers import RECEIVERS
 
 
 @functools.cache

@@ -30,7 +30,7 @@ DELETE = "if the machine is lost, delete it from the inventory and run site.yml,
 
 @dataclass(frozen=True)
 class Request:
-    """What an operator wants to remove.
+    """What an operator has requested to remove.
 
     components: empty for all. limited: whether the run has a --limit. reset: the run is reset.yml. confirm: what was
     passed to confirm, '' for nothing. keep_data: data directories stay. engine: Docker is removed as well.

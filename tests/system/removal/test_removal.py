@@ -65,7 +65,7 @@ def before(fleet: Fleet) -> dict[str, set[str]]:
 
 @pytest.fixture
 def inventory(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Let a test choose the inventory of its runs."""
+    """Return what sets the inventory of the runs of a test."""
     return monkeypatch
 
 
@@ -86,7 +86,7 @@ def test_a_removed_agent_leaves_nothing(fleet: Fleet, before: dict[str, set[str]
     assert fleet.healthy(AGENT, "prover-agent")
 
     shown = run("remove", *here, "-e", "confirm=agent-3", "-e", "remove_engine=true")
-    assert "as site.yml deploys these hosts again: agent-3" in shown
+    assert "because site.yml deploys these hosts again: agent-3" in shown
     assert added(before, traces(fleet, AGENT)) == {}
     assert fleet.reach(AGENT, address, 8080) == "filtered"
     assert "nothing to remove" in run("remove", *here)

@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a removal takes away, and what others need."""
+"""What a removal removes, and what others need."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def row(image: str, tag: str = "<none>", digest: str = "<none>") -> dict:
         ([row(A, digest=B)], [], [f"aztecprotocol/aztec@{B}"]),
         # The containerd store lists tag and digest of an image in one row, the classic one in two.
         ([row(A, "4.1.2", B), row(A, "4.1.2", B)], [], ["aztecprotocol/aztec:4.1.2"]),
-        # A build without a name: nobody can say that it is of this prover.
+        # A build without a name: it may be of another program.
         ([row(A)], [], []),
     ],
 )

@@ -140,7 +140,7 @@ def test_without_data_nothing_is_confirmed() -> None:
     assert planned({"agent-1": info()}).confirmation == ""
 
 
-def test_kept_data_alone_is_not_removed() -> None:
+def test_kept_data_is_not_removed_again() -> None:
     """After a removal that kept the data, there is nothing more to do."""
     left = info(AGENT, projects={}, guard={"section_texts": {}})
     plan = planned({"agent-1": left}, keep_data=True)
@@ -176,8 +176,8 @@ def test_the_nodes_wait_covers_that_of_a_broker_on_another_host() -> None:
     groups = {one["host"]: one["groups"] for one in removal_groups(plan, FLEET, {})}
     assert "aztec_removal_wait" not in groups["b"]
     assert "aztec_removal_wait" in groups["n"]
-    alone = RemovalPlan(removed={"b": [BROKER]}, lines={"b": {BROKER: ["x"]}})
-    assert removal_groups(alone, FLEET, {}) == [
+    only_broker = RemovalPlan(removed={"b": [BROKER]}, lines={"b": {BROKER: ["x"]}})
+    assert removal_groups(only_broker, FLEET, {}) == [
         {"host": "b", "groups": ["aztec_removal_prover_broker", "aztec_removal_wait"]}
     ]
 
