@@ -21,7 +21,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks 
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.context import Context
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    AGENT,
+    BROKER,
+    MONITOR,
+    NODE,
+    members_of,
+)
 
 # The checks of a fleet and of a single role, in the order in which they add problems.
 COMMON_CHECKS = (
@@ -158,6 +164,9 @@ def check_role_arguments(role: str, host: str, values: Mapping, specs: Specs) ->
     own = {name: value for name, value in values.items() if specs.owner(name) in (None, *roles)}
     context = Context({host: own}, members, specs, standalone=True)
     context.resolve(resolve_none)
+    if role == MONITOR:
+        monitor.check_settings(context, host, own)
+        return context.problems
     variables.check_names(context, tuple(f"{one}_" for one in roles if one != "preflight"))
     for check in (*COMMON_CHECKS, addresses.check_p2p):
         check(context)

@@ -112,9 +112,8 @@ def check_monitor(
         return
     if len(members) > 1:
         context.add("the inventory", MONITOR, (f"this group has {len(members)} hosts", "keep one host in it"))
-    text = rules.read_text(encoding="utf-8")
     for host in members:
-        _check_host(context, host, hosts[host], text)
+        check_settings(context, host, hosts[host], rules)
         _check_address(context, host, hosts[host], resolve_one)
 
 
@@ -130,8 +129,9 @@ def _check_address(context: Context, host: str, values: Mapping, resolve_one: Ca
         context.add(host, "aztec_address", (wrong, "set the address by which the fleet reaches the host"), fleet=True)
 
 
-def _check_host(context: Context, host: str, values: Mapping, rules: str) -> None:
+def check_settings(context: Context, host: str, values: Mapping, rules: Path = RULES) -> None:
     """Check the variables of the monitor's host. Their errors end a run, whichever hosts it has."""
+    text = rules.read_text(encoding="utf-8")
     found: dict[str, tuple | None] = {}
     for name, option in context.specs.options[MONITOR].items():
         if name in values:
@@ -153,8 +153,8 @@ def _check_host(context: Context, host: str, values: Mapping, rules: str) -> Non
         if name in usable and not any(found.get(f"{MONITOR}_{other}") for other in REQUIRED[option]):
             found[name] = receiver_problem(usable, option)
     checks = {
-        "alert_for": lambda value: durations_problem(value, alert_names(rules)),
-        "thresholds": lambda value: thresholds_problem(value, threshold_names(rules)),
+        "alert_for": lambda value: durations_problem(value, alert_names(text)),
+        "thresholds": lambda value: thresholds_problem(value, threshold_names(text)),
         "images": images_problem,
         "rule_files": rule_files_problem,
     }

@@ -7,7 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import (
+    check_inventory,
+    check_role_arguments,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import IMAGES
 
 from tests.unit.plugins.plugin_utils.inventory.inventories import SPECS, good, resolve_one
@@ -179,3 +182,19 @@ def test_an_address_that_does_not_resolve() -> None:
 def test_a_wrong_endpoint(url: str, line: str) -> None:
     lines, _fleet = checked({}, {"aztec_otlp_endpoint": url})
     assert {one.partition(" | ")[2] for one in lines} == {f"aztec_otlp_endpoint | {line}"}
+
+
+@pytest.mark.parametrize(
+    ("values", "problems"),
+    [
+        ({"prover_monitor_grafana_admin_password": PASSWORD}, []),
+        ({}, [("prover_monitor_grafana_admin_password", "is not set")]),
+        (
+            {"prover_monitor_grafana_admin_password": PASSWORD, "prover_monitor_grafana_port": 0},
+            [("prover_monitor_grafana_port", "0 is not a port")],
+        ),
+    ],
+)
+def test_a_role_without_a_fleet(values: dict, problems: list) -> None:
+    found = check_role_arguments("prover_monitor", "monitor-1", values, SPECS)
+    assert [(one.variable, one.wrong) for one in found] == problems
