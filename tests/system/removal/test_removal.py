@@ -37,10 +37,10 @@ dpkg-deb --build /tmp/needs /tmp/needs.deb && dpkg --install /tmp/needs.deb && r
 
 
 def run(path: str, *arguments: str) -> str:
-    """Run a playbook that succeeds, and return its output."""
+    """Run a playbook that succeeds, and return its output on one line."""
     done = playbook(f"playbooks/{path}.yml", *arguments)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
-    return done.stdout
+    return " ".join(done.stdout.split())
 
 
 def refused(path: str, *arguments: str) -> str:

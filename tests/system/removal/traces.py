@@ -8,6 +8,8 @@ from tests.system.fleet import Fleet
 IGNORED = (
     "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache", "/var/lib/apt", "/var/lib/dpkg",
     "/var/lib/systemd", "/root", "/usr",
+    # Ansible's own, and the commands of packages that remain.
+    "/home/*/.ansible", "/etc/alternatives",
 )
 # The table of the engine outside, for the DNS server of the machine, which is a container.
 OUTSIDE = {"table ip nat"}
@@ -19,7 +21,7 @@ def traces(fleet: Fleet, name: str) -> dict[str, set[str]]:
     def lines(command: str) -> set[str]:
         return set(fleet.execute(name, ["sh", "-c", command]).out.splitlines())
 
-    ignored = " ".join(f"-path {path} -prune -o" for path in IGNORED)
+    ignored = " ".join(f"-path '{path}' -prune -o" for path in IGNORED)
     files = lines(f"find / -xdev {ignored} -print") - lines("cat /var/lib/dpkg/info/*.list")
     units = lines("find /etc/systemd /usr/lib/systemd -type f -o -type l") - lines("cat /var/lib/dpkg/info/*.list")
     return {
