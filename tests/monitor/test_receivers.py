@@ -1,18 +1,23 @@
 """Debian's Alertmanager with the role's configuration sends a test alert to each receiver, in the format of its vendor.
 
-The vendors' servers are replaced by one HTTP server. The e-mail is not sent, because it needs a server with STARTTLS.
+The vendors' servers are replaced by one HTTP server, and the mail server by one without STARTTLS, which production
+requires.
 """
 
 from __future__ import annotations
 
 import json
 import socket
+import socketserver
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_string
+from email.header import decode_header, make_header
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,7 +27,7 @@ import yaml
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.alerting import notification_results
 
 from tests.harness.parts import monitor
-from tests.monitor.render import render
+from tests.monitor.render import ROOT, render
 
 ALERT = {
     "labels": {"alertname": "ProverAlertTest", "fleet": "test", "severity": "none"},
@@ -72,6 +77,31 @@ class Request(BaseHTTPRequestHandler):
         pass
 
 
+class Mail(socketserver.ThreadingTCPServer):
+    """A mail server. lines: what its clients sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), MailRequest)
+        self.lines: list[str] = []
+
+
+class MailRequest(socketserver.StreamRequestHandler):
+    server: Mail
+
+    def handle(self) -> None:
+        replies = {"EHLO": "250-localhost\r\n250 AUTH PLAIN", "AUTH": "235 ok", "DATA": "354 go on", "QUIT": "221 bye"}
+        self.wfile.write(b"220 localhost ESMTP\r\n")
+        in_message = False
+        for raw in self.rfile:
+            line = raw.decode().rstrip("\r\n")
+            self.server.lines.append(line)
+            if not in_message or line == ".":
+                self.wfile.write(f"{replies.get(line[:4].upper(), '250 ok')}\r\n".encode())
+            in_message = line.upper() == "DATA" or (in_message and line != ".")
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
@@ -85,8 +115,11 @@ def get(url: str, body: Any = None) -> str:
 
 
 @contextmanager
-def alertmanager(files: dict[str, str], vendors: str, where: Path) -> Iterator[str]:
-    """Run Alertmanager with the role's files, and the vendors' URLs replaced. Yield its URL."""
+def alertmanager(files: dict[str, str], vendors: str, where: Path, mail: int = 0) -> Iterator[str]:
+    """Run Alertmanager with the role's files, and the vendors' URLs replaced. Yield its URL.
+
+    mail: port of a mail server. Without one, the receiver for e-mail is left out.
+    """
     for name, text in files.items():
         if name.startswith("alertmanager/"):
             (where / name).parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +129,9 @@ def alertmanager(files: dict[str, str], vendors: str, where: Path) -> Iterator[s
     )
     config["global"] |= {"telegram_api_url": vendors, "pagerduty_url": f"{vendors}/pagerduty"}
     operator = next(one for one in config["receivers"] if one["name"] == "operator")
-    operator.pop("email_configs")
+    operator["email_configs"][0] |= {"smarthost": f"localhost:{mail}", "require_tls": False}
+    if not mail:
+        operator.pop("email_configs")
     (where / "alertmanager.yml").write_text(yaml.safe_dump(config))
     url = f"127.0.0.1:{free_port()}"
     command = [
@@ -180,6 +215,31 @@ def test_each_receiver_gets_the_format_of_its_vendor(vendors: Vendors, tmp_path:
     assert headers["/webhook"]["Authorization"] == f"Bearer {RECEIVERS['prover_monitor_webhook_token']}"
     # Only the watchdog's alert goes to the watchdog.
     assert "/watchdog" not in bodies
+
+
+def test_the_playbook_sends_one_alert_to_each_receiver(vendors: Vendors, tmp_path: Path) -> None:
+    """alert_test.yml reports each receiver, and the e-mail has the headers and the text of the alert."""
+    files, base = rendered(vendors, tmp_path / "render")
+    inventory = tmp_path / "hosts.yml"
+    with Mail() as mail:
+        threading.Thread(target=mail.serve_forever, daemon=True).start()
+        with alertmanager(files, base, tmp_path, mail.server_address[1]) as url:
+            host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **RECEIVERS}
+            host["prover_monitor_alertmanager_port"] = int(url.rpartition(":")[2])
+            inventory.write_text(json.dumps({"prover_monitor": {"hosts": {"monitor-1": host}}}))
+            command = ["ansible-playbook", "-v", ROOT / "playbooks/alert_test.yml", "-i", inventory]
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+        mail.shutdown()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert [name for name in (*WANTED, "email") if f"{name}: sent" not in run.stdout] == [], run.stdout
+    # RFC 5321 and RFC 5322
+    assert "MAIL FROM:<prover@example.org>" in [line.partition(" BODY")[0] for line in mail.lines]
+    assert "RCPT TO:<ops@example.org>" in mail.lines
+    sent = message_from_string("\n".join(mail.lines[mail.lines.index("DATA") + 1 : mail.lines.index(".")]))
+    assert (sent["From"], sent["To"]) == ("prover@example.org", "ops@example.org")
+    assert "ProverAlertTest" in str(make_header(decode_header(sent["Subject"])))
+    texts = [part.get_payload(decode=True).decode() for part in sent.walk() if not part.is_multipart()]
+    assert any("Do: Nothing to do" in text for text in texts)
 
 
 def test_a_receiver_that_refuses_is_reported(vendors: Vendors, tmp_path: Path) -> None:
