@@ -18,6 +18,7 @@ REPLACED = ROOT / "tests/inventories/replaced_node"
 FORMER = ROOT / "tests/inventories/former_agent"
 AGENT, NODE, OTHER = "agent-3", "node-1", "node-2"
 AGENTS = [("agent-1", "prover-agent"), ("agent-2", "prover-agent")]
+PEER_KEY = "/opt/aztec/prover-node/data/p2p-private-key"
 LEFT = "not in a group of the fleet any more, but not removed: run remove.yml --limit agent-3"
 
 
@@ -146,13 +147,15 @@ def test_the_broker_moves(fleet: Fleet, inventory: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lost_node_is_replaced(fleet: Fleet, inventory: pytest.MonkeyPatch) -> None:
-    """The machine is gone. One run of site.yml deploys the node on another one, which proves."""
+    """The machine is gone. One run of site.yml deploys the node on another one, which proves with the same peer ID."""
+    peer = fleet.execute(NODE, ["cat", PEER_KEY]).out
     found = network.find(fleet.client, NODE)
     assert found is not None
     found.remove(force=True, v=True)
     choose(inventory, REPLACED)
-    run("site")
+    run("site", "-e", f"prover_node_p2p_private_key={peer}")
     prove(fleet, OTHER, OTHER, AGENTS)
+    assert fleet.execute(OTHER, ["cat", PEER_KEY]).out == peer
     epochs = sorted(submitted(fleet, OTHER))
     assert epochs == list(range(epochs[0], epochs[-1] + 1))
 
