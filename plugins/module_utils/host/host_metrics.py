@@ -43,7 +43,8 @@ METRICS = {
     "aztec_ops_l1_reachable": "Whether the node's L1 client responds to the host.",
 }
 
-Sample = tuple[str, dict[str, str], float]
+# Name, labels and value.
+Sample = tuple
 
 
 def agent_samples(containers: list[dict[str, Any]], expected: int) -> list[Sample]:
