@@ -91,7 +91,7 @@ class MailRequest(socketserver.StreamRequestHandler):
     server: Mail
 
     def handle(self) -> None:
-        replies = {"EHLO": "250-localhost\r\n250 AUTH PLAIN", "AUTH": "235 ok", "DATA": "354 send it", "QUIT": "221 bye"}
+        replies = {"EHLO": "250-localhost\r\n250 AUTH PLAIN", "AUTH": "235 ok", "DATA": "354 send", "QUIT": "221 bye"}
         self.wfile.write(b"220 localhost ESMTP\r\n")
         in_message = False
         for raw in self.rfile:
