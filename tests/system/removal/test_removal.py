@@ -110,7 +110,9 @@ def test_an_agent_that_left_its_group_is_named(fleet: Fleet, before: dict[str, s
     assert LEFT not in run("status", "-i", str(FORMER))
     assert projects(fleet, AGENT) == []
     remaining = added(before, traces(fleet, AGENT))
-    assert [path for path in remaining.get("files", []) if "aztec" in path] == ["/etc/docker/.aztec_ops_prover"]
+    assert [path for path in remaining.get("files", []) if "aztec" in path] == [
+        "/etc/docker/.aztec_ops_prover", "/etc/systemd/system/containerd.service.d/aztec.conf",
+    ]
     assert not [name for name in remaining.get("interfaces", []) if name != "docker0"]
     assert not [name for name in remaining.get("tables", []) if "aztec" in name]
     fleet.execute(AGENT, ["docker", "info"])
