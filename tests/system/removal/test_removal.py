@@ -134,6 +134,15 @@ def test_the_engine_stays_while_others_need_it(fleet: Fleet, before: dict[str, s
     assert added(before, traces(fleet, AGENT)) == {}
 
 
+def test_an_unreachable_host_is_named(fleet: Fleet, before: dict[str, set[str]]) -> None:
+    """With what to do about its admission."""
+    assert before
+    fleet.stop_machine(AGENT)
+    shown = refused("remove", "-i", str(FORMER), "--limit", AGENT)
+    assert "delete it from the inventory and run site.yml, which ends its admission at the broker" in shown
+    fleet.start_machine(AGENT)
+
+
 def test_the_broker_cannot_be_removed_while_it_is_needed() -> None:
     shown = refused("remove", "--limit", NODE, "-e", "confirm=node-1")
     assert "is the broker of agent-1, agent-2" in shown
