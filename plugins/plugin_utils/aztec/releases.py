@@ -129,7 +129,13 @@ _FOUR = Release(
     environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
     # Agents' methods have the same names in every line (5 and 6: from source code, not run).
     # 4 serves the node's epoch jobs at the RPC port (4.1.2, run), 5 and 6 only at the admin port, which needs a key.
-    rpc={"agent_status": "agent_getStatus", "l2_tips": "node_getL2Tips", "epoch_jobs": "prover_getJobs"},
+    # p2p_getPeers is in every line (2.1: guide; 4.1.2: source; 6.0.0-rc.1: requests that operators recorded).
+    rpc={
+        "agent_status": "agent_getStatus",
+        "l2_tips": "node_getL2Tips",
+        "epoch_jobs": "prover_getJobs",
+        "peers": "p2p_getPeers",
+    },
     networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
     numbered_devnets_since=(4, 2),
     requirements=GUIDE_4,
