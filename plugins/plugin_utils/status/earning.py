@@ -42,7 +42,7 @@ FORMATS = ("table", "json")
 
 def status_options(epochs: object, form: object) -> tuple[int, str]:
     """Return the options status_epochs and status_format, '' for the default. Raise ValueError if they are wrong."""
-    if epochs not in ("", None) and not re.fullmatch(r"[1-9][0-9]?", str(epochs)) or int(epochs or 1) > MAX_EPOCHS:
+    if (epochs not in ("", None) and not re.fullmatch(r"[1-9][0-9]?", str(epochs))) or int(epochs or 1) > MAX_EPOCHS:
         wrong = f"status_epochs {printable(str(epochs), 40)} is not a number of epochs"
         raise ValueError(f"{wrong}: set a number from 1 to {MAX_EPOCHS}")
     if form not in ("", None, *FORMATS):
@@ -78,9 +78,9 @@ class Agents:
 class Facts:
     """What decides whether a prover earns. A fact is None or empty where it is not known.
 
-    node: missing (not in this run), down, stopped, starting or running. broker: the same. inactive: "standby" or "soft
+    node: missing (not in this run), down, stopped, starting or running; broker too. inactive: "standby" or "soft
     shutdown" of one of them. other_rollup: whether one follows another rollup than the canonical one. other_chain: the
-    chain IDs of L1 clients on another chain than chain_id. sync: the node's progress while it syncs. jobs: the epochs in
+    chain IDs of L1 clients on another chain than chain_id. sync: the progress while the node syncs. jobs: the epochs in
     work with their states. open_jobs: of the broker, queued or active. epochs: the last ended ones with their states.
     since: the first epoch that began after the node started. last: the newest proof of this prover. funder: whether the
     funding account can pay for a top-up. l1_error: why the proofs are not known. l1_in_table: whether a problem in the
@@ -252,9 +252,9 @@ def component_state(host_infos: Mapping, fleet: Mapping, component: str, host: s
     container = next((one for one in project.get("containers", []) if one["state"] == "running"), None)
     if container is None or "status" not in container:
         return "down", {}
-    if is_starting(container, component, host_info["time"]):
-        return "starting", container
     # A busy program does not respond in time, but the engine's health check succeeds.
+    if container["health"] != "healthy" and is_starting(container, component, host_info["time"]):
+        return "starting", container
     works = container["status"]["code"] == 200 or container["health"] == "healthy"
     return ("running" if works else "down"), container
 
@@ -303,7 +303,7 @@ def paid_proofs(wei: int | None, cost: int) -> int | None:
 
 
 def facts_of(host_infos: Mapping, fleet: Mapping, settings: L1Settings, dry_run: bool, epochs: int) -> Facts:
-    """Return the facts. host_infos: as of fleet_report. settings: of the node's L1 checks. epochs: how many to count."""
+    """Return the facts. host_infos: as of fleet_report. settings: of the L1 checks. epochs: how many to count."""
     node_host, broker_host = fleet["node"]["host"], fleet["broker"]["host"]
     node_state, node = component_state(host_infos, fleet, NODE, node_host)
     broker_state, broker = component_state(host_infos, fleet, BROKER, broker_host)
