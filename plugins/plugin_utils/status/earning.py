@@ -373,9 +373,9 @@ def earning_rows(facts: Facts, judgement: Judgement) -> list[tuple[str, str]]:
         ("AGENTS", known + oldest_cell(agents.oldest) if agents.known else "not in this run"),
     ]
     for one in facts.publishers:
-        enough = "unknown number of proofs" if one.proofs is None else plural(one.proofs, "proof")
-        balance = "unknown balance" if one.wei is None else f"{ether(one.wei)}, enough for {enough}"
-        rows.append(("PUBLISHER", f"{one.address}: {balance}"))
+        enough = "an unknown number of proofs" if one.proofs is None else plural(one.proofs, "proof")
+        balance = "an unknown balance" if one.wei is None else f"{ether(one.wei)}, enough for {enough}"
+        rows.append(("PUBLISHER", f"{one.address} has {balance}"))
     return [*rows, ("PEERS", "unknown" if facts.peers is None else str(facts.peers))]
 
 

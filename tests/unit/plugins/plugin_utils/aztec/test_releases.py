@@ -136,7 +136,7 @@ def test_every_line_has_all_values(line: str) -> None:
     }
     for by_component in ("start_flags", "environment", "requirements", "stop_grace_period"):
         assert set(release[by_component]) == set(COMPONENTS)
-    assert set(release["rpc"]) == {"agent_status", "l2_tips", "epoch_jobs"}
+    assert set(release["rpc"]) == {"agent_status", "l2_tips", "epoch_jobs", "peers"}
     assert {"testnet", "mainnet"} <= set(release["networks"])
     assert release["entrypoint"][0] == "node"
     assert all(value for values in release["environment"].values() for value in values.values())

@@ -52,7 +52,8 @@ PROVING = status.Agents(idle=1, proving=1, oldest=3.0)
         (
             {"epochs": {7: "others", 8: "others", 9: "empty"}},
             "not earning",
-            "proved none of the last 3 epochs, of which epochs 7 to 8 needed a proof: see the log of the node with logs.yml",
+            "proved none of the last 3 epochs, of which epochs 7 to 8 needed a proof: see the log of the node with "
+            "logs.yml",
         ),
         (
             {"epochs": {8: "lost"}, "since": 8, "jobs": {9: "processing"}},
@@ -156,7 +157,7 @@ def test_the_state_that_has_to_change_first(order: list, state: str) -> None:
 def proofs(
     accepted: list, *, epoch: int = 10, pending: int | None = 9, proven: int | None = 8, more: int = 1
 ) -> dict:
-    """Return proofs as host_info does. accepted: pairs of epoch and prover. more: epochs in which a proof is accepted."""
+    """Return proofs as host_info does. accepted: pairs of epoch and prover. more: submission_epochs."""
     return {
         "time": 5000,
         "epoch": epoch,
@@ -403,11 +404,11 @@ LAST = {"epoch": 8, "time": 4880, "transaction": "0x" + "5e" * 32}
         ({"agents": PROVING}, "AGENTS 1 proving, 1 idle, the oldest proof for 3 s"),
         ({}, "AGENTS 0 proving, 1 idle"),
         ({"agents": status.Agents(known=False)}, "AGENTS not in this run"),
-        ({}, f"PUBLISHER {US}: 1 ETH, enough for 30 proofs"),
-        ({"publishers": (status.Publisher(US, None, None),)}, f"PUBLISHER {US}: unknown balance"),
+        ({}, f"PUBLISHER {US} has 1 ETH, enough for 30 proofs"),
+        ({"publishers": (status.Publisher(US, None, None),)}, f"PUBLISHER {US} has an unknown balance"),
         (
             {"publishers": (status.Publisher(US, WEI, None),)},
-            f"PUBLISHER {US}: 1 ETH, enough for unknown number of proofs",
+            f"PUBLISHER {US} has 1 ETH, enough for an unknown number of proofs",
         ),
         ({}, "PEERS 3"),
         ({"peers": None}, "PEERS unknown"),
