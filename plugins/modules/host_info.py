@@ -74,7 +74,7 @@ options:
   rpc:
     description:
       - JSON-RPC methods of the release line. C(l2_tips) and C(epoch_jobs) are called on a node, C(agent_status) on an
-        agent, and with O(earning) C(peers) on a node. An empty method is not called.
+        agent, and with O(earning) C(peers) and C(admin_jobs) on a node. An empty method is not called.
     type: dict
     default: {}
   earning:
@@ -84,6 +84,11 @@ options:
       - A node then also has C(peers) and C(proofs), a broker C(open_jobs), by its log.
     type: dict
     default: {}
+  admin_key:
+    description:
+      - Key of the node's admin API, to which C(admin_jobs) of O(rpc) is sent with O(earning). Empty if it has no key.
+    type: str
+    default: ""
   rollup_slots:
     description:
       - Storage slots of the rollup with the values that a working program sends as headers, by the header's name in
@@ -454,7 +459,9 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             if params["probe"]:
                 l1_urls = [url.strip() for url in params["l1_urls"].split(",") if url.strip()]
                 prober = Prober(
-                    engine, run, params["rpc"], l1_urls, root, info["time"], params["rollup_slots"], params["earning"]
+                    *(engine, run, params["rpc"], l1_urls, root, info["time"], params["rollup_slots"]),
+                    earning=params["earning"],
+                    admin_key=params["admin_key"],
                 )
                 probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
                 for (_name, shown, _inspected), probe in zip(pairs, probes):
@@ -512,6 +519,7 @@ def main() -> None:
             "rpc": {"type": "dict", "default": {}},
             "rollup_slots": {"type": "dict", "default": {}},
             "earning": {"type": "dict", "default": {}},
+            "admin_key": {"type": "str", "default": "", "no_log": True},
             "l1_urls": {"type": "str", "default": "", "no_log": True},
             "l1": {"type": "str", "default": "", "no_log": True},
             "registry": {"type": "dict", "default": {}},

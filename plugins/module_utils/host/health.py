@@ -40,6 +40,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network impo
     parse_sockets,
     query_status,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.node_jobs import admin_headers, node_url
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import inside
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.proofs import L1_SLOT_SECONDS, read_proofs
 
@@ -88,9 +89,9 @@ def environment_redactor(env: dict[str, str]) -> Redactor:
     return Redactor(secrets)
 
 
-def call(url: str, method: str, *params: Any, seconds: float = TIMEOUT) -> Any:
+def call(url: str, method: str, *params: Any, seconds: float = TIMEOUT, headers: dict | None = None) -> Any:
     """Return the result of a JSON-RPC call. Raise RequestError or ErrorResponse."""
-    with closing(ApiClient(url, seconds)) as client:
+    with closing(ApiClient(url, seconds, headers)) as client:
         return client.rpc(method, *params)
 
 
@@ -403,7 +404,8 @@ class Prober:
     """Queries the state of containers.
 
     run: runs commands. rpc: RPC methods. l1_urls: the container's own if empty. slots: the rollup's storage, by header.
-    earning: {prover_id, epochs} to query what tells whether the prover earns, {} otherwise.
+    earning: {prover_id, epochs} to query what tells whether the prover earns, {} otherwise. admin_key: of the node's
+    admin API, '' for none.
     """
 
     engine: docker_engine.Engine
@@ -414,6 +416,7 @@ class Prober:
     now: float
     slots: dict[str, str] = field(default_factory=dict)
     earning: dict[str, Any] = field(default_factory=dict)
+    admin_key: str = field(default="", repr=False)
 
     def log(
         self, inspected: dict[str, Any], seconds: float = LOG_SECONDS, lines: int = LOG_LINES
@@ -512,6 +515,9 @@ class Prober:
         jobs = self.rpc.get("epoch_jobs")
         queried = found["status"]["code"] is not None and jobs
         result = self.rpc_result(url, jobs) if queried else None
+        admin_jobs = self.rpc.get("admin_jobs")
+        if self.earning and found["status"]["code"] is not None and admin_jobs:
+            result = self.rpc_result(node_url(inspected, True), admin_jobs, headers=admin_headers(self.admin_key))
         if isinstance(result, list):
             found["epoch_jobs"] = epoch_jobs(result)
         found["synced"] = sync_progress(log)
@@ -525,9 +531,9 @@ class Prober:
             wanted = str(self.earning["prover_id"]), int(self.earning["epochs"])
             found["proofs"] = l1_proofs(urls, found["l1"], *wanted, slot_seconds)
 
-    def rpc_result(self, url: str, method: str, seconds: float = TIMEOUT) -> Any:
+    def rpc_result(self, url: str, method: str, seconds: float = TIMEOUT, headers: dict | None = None) -> Any:
         """Return the result of a JSON-RPC call, or {error: text}."""
         try:
-            return call(url, method, seconds=max(0, seconds))
+            return call(url, method, seconds=max(0, seconds), headers=headers)
         except (RequestError, ErrorResponse) as error:
             return {"error": "timed out" if getattr(error, "kind", "") == "timeout" else str(error)}

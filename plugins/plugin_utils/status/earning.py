@@ -13,9 +13,10 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.agent_statu
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health import parse_time
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.node_jobs import ENDED
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.epochs import ENDED, in_words
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.epochs import in_words
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.l1_checks import (
     latest_values,
     submission_cost,
