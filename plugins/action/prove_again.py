@@ -56,7 +56,8 @@ class ActionModule(PipelinedActionBase):
         host = task_vars["inventory_hostname"]
         values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
         rpc = release_of(fleet["version"], fleet["line"]).rpc
-        project, key, admin = names_of(values, NODE)["project"], str(values.get(ADMIN_KEY) or ""), bool(rpc["admin_jobs"])
+        project, admin = names_of(values, NODE)["project"], bool(rpc["admin_jobs"])
+        key = str(values.get(ADMIN_KEY) or "")
         disabled = str(environment_of(values, NODE).get("AZTEC_DISABLE_ADMIN_API_KEY", "")).lower() in ("1", "true")
         self._refuse(key_problem(admin, key, disabled))
         earning = {"prover_id": fleet["prover_id"], "epochs": EPOCHS}

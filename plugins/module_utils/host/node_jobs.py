@@ -19,7 +19,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docker_engine
 
 SECONDS = 10
-# Before a proof begins, the node collects the epoch's transactions, for up to 2 minutes by default, and syncs its state.
+# Before a proof begins, the node collects the epoch's transactions, for 2 minutes at most by default.
 START_SECONDS = 180
 # The states of a job that has ended (EpochProvingJobTerminalState of 2.1 to 6).
 ENDED = ("completed", "failed", "stopped", "timed-out", "reorg")

@@ -37,7 +37,7 @@ def node_problem(state: str, inactive: str) -> str:
 
 
 def epoch_problem(epoch: int, proofs: Mapping, prover: str) -> str:
-    """Return why the proof of an epoch would not be accepted, '' if it would. proofs: of host_info. prover: PROVER_ID."""
+    """Return why a proof would not be accepted, '' if it would. proofs: of host_info. prover: PROVER_ID."""
     if proofs["error"]:
         wrong = f"the epochs on the L1 are not known, because {proofs['error']}"
         return f"{wrong}: use an L1 client that returns logs"

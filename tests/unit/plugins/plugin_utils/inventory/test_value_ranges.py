@@ -97,6 +97,10 @@ VALUES = {
     "funding_amount": ([0, "1", 0.00002], [-1, "none", float("inf"), -0.00002]),
     "priority_fee_bump_percentage": ([0, 1, "30", 1000], [-1, 1001, 0.5, "30 %"]),
     "priority_fee_retry_bump_percentage": ([0, 10, 1000], [1, 9, 1001, ""]),
+    "admin_api_key": (
+        ["", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kB7/qXz0_pL-w=TnVr4+8.", "abcdefghijklmnopqrstuvwxyzab"],
+        ["0f1e2d3c4b5a69788796a5b4c3d2e1f", "kB7/qXz0_pL-w=TnVr4", "0123456789" * 3, "ab" * 32, "a b" * 20, "\u00e4" * 9],
+    ),
     "admin_api_key_hash": (["", "0a" * 32, "0A" * 32], ["0a", "0x" + "0a" * 32, "zz" * 32]),
     "image": (["", "aztecprotocol/aztec", "registry.lan:5000/aztec"], IMAGES),
     "image_digest": (["", "sha256:" + "0a" * 32], ["sha256:0a", "0a" * 32, "sha256:" + "0A" * 32]),
