@@ -27,6 +27,8 @@ KNOWN = "choose from prover_node, prover_broker, prover_agent"
         ("status.yml", ("-e", "status_epochs=0"), "status_epochs 0 is not a number of epochs: set a number from"),
         ("status.yml", ("-e", "status_epochs=all"), "status_epochs all is not a number of epochs"),
         ("status.yml", ("-e", "status_format=xml"), "status_format xml is not a format: choose one of table, json"),
+        ("prove_again.yml", (), "epoch is not set: add -e epoch=NUMBER"),
+        ("prove_again.yml", ("-e", "epoch=last"), "epoch last is not an epoch: set a number from 0"),
         ("logs.yml", ("-e", "aztec_components=agent"), f"is not a component {KNOWN}"),
         (
             "logs.yml",

@@ -99,7 +99,7 @@ VALUES = {
     "priority_fee_retry_bump_percentage": ([0, 10, 1000], [1, 9, 1001, ""]),
     "admin_api_key": (
         ["", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kB7/qXz0_pL-w=TnVr4+8.", "abcdefghijklmnopqrstuvwxyzab"],
-        ["0f1e2d3c4b5a69788796a5b4c3d2e1f", "kB7/qXz0_pL-w=TnVr4", "0123456789" * 3, "ab" * 32, "a b" * 20, "\u00e4" * 9],
+        ["0f1e2d3c4b5a69788796a5b4c3d2e1f", "kB7/qXz0_pL-w=TnVr4", "0123456789" * 3, "ab" * 32, "a b" * 20, "\u00e4"],
     ),
     "admin_api_key_hash": (["", "0a" * 32, "0A" * 32], ["0a", "0x" + "0a" * 32, "zz" * 32]),
     "image": (["", "aztecprotocol/aztec", "registry.lan:5000/aztec"], IMAGES),
