@@ -84,8 +84,8 @@ class Facts:
     chain IDs of L1 clients on another chain than chain_id. sync: the progress while the node syncs. jobs: the epochs in
     work with their states. open_jobs: of the broker, queued or active. epochs: the last ended ones with their states.
     since: the first epoch that began after the node started. last: the newest proof of this prover. funder: whether the
-    funding account can pay for a top-up. l1_error: why the proofs are not known. l1_in_table: whether a problem in the
-    table of the components says so.
+    funding account tops a publisher up now. l1_error: why the proofs are not known. l1_in_table: whether a problem in
+    the table of the components says so.
     """
 
     node: str = "running"
@@ -200,7 +200,7 @@ def judge_means(facts: Facts) -> Judgement | None:
     if agents.known and not agents.idle + agents.proving:
         if agents.stopped:
             return Judgement("no agents", "all agents are stopped: run start.yml")
-        waiting = f", and {plural(facts.open_jobs, 'job')} wait" if facts.open_jobs else ""
+        waiting = f", with {plural(facts.open_jobs, 'job')} in the queue" if facts.open_jobs else ""
         text = f"no agent works{waiting}: start agents, or add hosts to the group prover_agent and run site.yml"
         return Judgement("no agents", text)
     return None
@@ -321,13 +321,14 @@ def facts_of(host_infos: Mapping, fleet: Mapping, settings: L1Settings, dry_run:
         return facts
     execution = (host_info.get("l1") or {}).get("execution", [])
     chains = {one.get("chain_id") for one in execution} - {None, settings.chain_id}
-    funder = fleet.get("funder") or ""
-    balance = int(values_by_address(execution, "balances", settings.chain_id).get(funder, 0))
+    accounts = publishers(fleet["publishers"], execution, settings)
+    balance = values_by_address(execution, "balances", settings.chain_id).get(fleet.get("funder") or "", "-1")
+    tops_up = any(one.wei is not None and one.wei < settings.top_up_below for one in accounts)
     facts = replace(
         facts,
         other_chain=tuple(sorted(chains)) if settings.chain_id is not None else (),
-        publishers=publishers(fleet["publishers"], execution, settings),
-        funder=bool(funder) and balance >= settings.top_up,
+        publishers=accounts,
+        funder=tops_up and int(balance) >= settings.top_up,
         peers=node.get("peers"),
     )
     proofs = node.get("proofs") or {"error": "the node does not run"}

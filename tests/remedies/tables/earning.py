@@ -55,7 +55,7 @@ EARNING = cases(
     ("not enough to submit one proof: send ETH to it", components(balances={facts.US: "1"}), components()),
     ("all agents are stopped: run start.yml", prover(agents=earning.Agents(stopped=True)), prover()),
     (
-        "no agent works, and 2 jobs wait: start agents, or add hosts",
+        "no agent works, with 2 jobs in the queue: start agents, or add hosts",
         prover(agents=NO_AGENTS, open_jobs=2),
         prover(agents=earning.Agents(idle=1), open_jobs=2),
         prover(agents=earning.Agents(proving=2), open_jobs=2),

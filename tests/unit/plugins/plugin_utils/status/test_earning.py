@@ -80,7 +80,7 @@ PROVING = status.Agents(idle=1, proving=1, oldest=3.0)
         (
             {"agents": status.Agents(), "open_jobs": 3},
             "no agents",
-            "no agent works, and 3 jobs wait: start agents, or add hosts to the group prover_agent and run site.yml",
+            "no agent works, with 3 jobs in the queue: start agents, or add hosts to the group prover_agent and run site.yml",
         ),
         ({"agents": status.Agents(stopped=True)}, "no agents", "all agents are stopped: run start.yml"),
         ({"agents": status.Agents(known=False)}, "earning", "proved 1 of the last 2 epochs"),
@@ -241,7 +241,7 @@ VALUES = {
     "funder": "",
     "network": "testnet",
 }
-SETTINGS = L1Settings(chain_id=31337, top_up=WEI)
+SETTINGS = L1Settings(chain_id=31337, top_up=WEI, top_up_below=WEI // 100)
 GWEI = 10**9
 
 
@@ -352,9 +352,13 @@ def test_stopped_components() -> None:
 
 
 def test_a_funding_account_that_can_pay() -> None:
+    """It must have one top-up, and the publisher less than the threshold. One proof costs 0.004 ETH."""
     for wei, state in ((WEI, "earning"), (WEI - 1, "poor")):
         infos = host_infos(balances={US: "1", FUNDER: str(wei)})
         assert status.judge(facts(infos, funder=FUNDER)).state == state
+    low = L1Settings(chain_id=31337, top_up=WEI, top_up_below=1)
+    infos = host_infos(balances={US: "1", FUNDER: str(WEI)})
+    assert status.judge(status.facts_of(infos, {**VALUES, "funder": FUNDER}, low, False, 3)).state == "poor"
 
 
 def test_an_error_of_the_l1_that_the_table_of_components_contains() -> None:
