@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Start the proof of an epoch anew: the work of playbooks/prove_again.yml."""
+"""Start the proof of an epoch again: the work of playbooks/prove_again.yml."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ options:
     default: {}
   earning:
     description:
-      - With O(probe), also query what tells whether the prover earns. C(prover_id) is the address that receives the
+      - With O(probe), also query whether the prover earns. C(prover_id) is the address that receives the
         rewards, C(epochs) is of how many of the last epochs the proofs are read from the L1.
       - A node then also has C(peers) and C(proofs), a broker C(open_jobs), by its log.
     type: dict

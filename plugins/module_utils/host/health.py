@@ -404,7 +404,7 @@ class Prober:
     """Queries the state of containers.
 
     run: runs commands. rpc: RPC methods. l1_urls: the container's own if empty. slots: the rollup's storage, by header.
-    earning: {prover_id, epochs} to query what tells whether the prover earns, {} otherwise. admin_key: of the node's
+    earning: {prover_id, epochs} to query whether the prover earns, {} otherwise. admin_key: of the node's
     admin API, '' for none.
     """
 

@@ -1,6 +1,6 @@
 # Copyright: Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The proving jobs of a node on this host: whether it is submitting a proof, and starting a proof anew."""
+"""The proving jobs of a node on this host: whether it is submitting a proof, and starting a proof again."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_stat
 GOOD = ("earning", "proving", "idle")
 # How an epoch ended: with a proof of this prover, with one of another prover only, without one in time, without blocks,
 # or not yet.
-OURS, OTHERS, LOST, EMPTY, OPEN = "ours", "others", "lost", "empty", "open"
+OWN, OTHERS, LOST, EMPTY, OPEN = "own", "others", "lost", "empty", "open"
 # The default and the limit of -e status_epochs. More epochs are more than a day.
 EPOCHS, MAX_EPOCHS = 10, 50
 FORMATS = ("table", "json")
@@ -85,7 +85,7 @@ class Facts:
     work with their states. open_jobs: of the broker, queued or active. epochs: the last ended ones with their states.
     since: the first epoch that began after the node started. last: the newest proof of this prover. funder: whether the
     funding account tops a publisher up now. l1_error: why the proofs are not known. l1_in_table: whether a problem in
-    the table of the components says so.
+    the table of the components is that error.
     """
 
     node: str = "running"
@@ -129,13 +129,13 @@ class Judgement:
 
 def epoch_states(proofs: Mapping, prover: str, count: int) -> dict[int, str]:
     """Return the states of the last ended epochs. proofs: of host_info. prover: PROVER_ID."""
-    ours = {one["epoch"] for one in proofs["accepted"] if one["prover"] == prover.lower()}
+    own = {one["epoch"] for one in proofs["accepted"] if one["prover"] == prover.lower()}
     all_proven = {one["epoch"] for one in proofs["accepted"]}
     proven, pending = (-1 if proofs[name] is None else proofs[name] for name in ("proven_epoch", "pending_epoch"))
     current, states = proofs["epoch"], {}
     for epoch in range(max(0, current - count), current):
-        if epoch in ours:
-            states[epoch] = OURS
+        if epoch in own:
+            states[epoch] = OWN
         elif epoch in all_proven:
             states[epoch] = OTHERS
         elif epoch <= proven or epoch > pending:
@@ -221,8 +221,8 @@ def judge_epochs(facts: Facts) -> Judgement:
         return Judgement("unknown", f"{wrong}: {remedy}", in_table=facts.l1_in_table)
     states = list(facts.epochs.values())
     count = plural(len(states), "epoch")
-    if OURS in states:
-        return Judgement("earning", f"proved {states.count(OURS)} of the last {count}")
+    if OWN in states:
+        return Judgement("earning", f"proved {states.count(OWN)} of the last {count}")
     missed = [epoch for epoch, state in facts.epochs.items() if state in (OTHERS, LOST) and epoch >= facts.since]
     if missed:
         wrong = f"proved none of the last {count}, of which {in_range(missed)} needed a proof"
@@ -357,8 +357,8 @@ def busy_note(node: Mapping) -> bool:
 def epochs_cell(epochs: Mapping[int, str]) -> str:
     """Return how the last epochs ended in words."""
     states = list(epochs.values())
-    names = {OURS: "by this prover", OTHERS: "by others", LOST: "by nobody in time", OPEN: "not yet", EMPTY: "empty"}
-    counts = [f"{states.count(state)} {name}" for state, name in names.items() if state in states or state == OURS]
+    names = {OWN: "by this prover", OTHERS: "by others", LOST: "not in time", OPEN: "not yet", EMPTY: "empty"}
+    counts = [f"{states.count(state)} {name}" for state, name in names.items() if state in states or state == OWN]
     return f"{', '.join(counts)}, of the last {len(states)}"
 
 

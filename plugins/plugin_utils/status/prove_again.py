@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decide whether the proof of an epoch can be started anew, and explain why not."""
+"""Decide whether the proof of an epoch can be started again, and explain why not."""
 
 from __future__ import annotations
 

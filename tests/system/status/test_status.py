@@ -1,4 +1,4 @@
-"""Whether the prover earns: each state made for real on the lab's fleet, its exit code, and an epoch that is proven again.
+"""Whether the prover earns: each state made for real on the fleet, its exit code, and an epoch that is proven again.
 
 The tests run in their order, and leave the fleet as they find it. The states standby and wrong rollup are in
 tests/system/key_sources/test_standby.py, which waits for them anyway.
@@ -27,7 +27,7 @@ STATUS = "playbooks/status.yml"
 
 
 def status(*arguments: str, report: Path | None = None) -> tuple[subprocess.CompletedProcess[str], dict]:
-    """Run status.yml. Return the run and what it tells about earning."""
+    """Run status.yml. Return the run and what it reports on earning."""
     run = playbook(STATUS, "-e", "status_format=json", *arguments, report=report)
     documents = [line for line in run.stdout.splitlines() if line.startswith("{")]
     assert len(documents) == 1, run.stdout
@@ -53,7 +53,7 @@ def without_agents(fleet: Fleet) -> Iterator[None]:
 
 @contextmanager
 def balance(fleet: Fleet, wei: int) -> Iterator[None]:
-    """Give the publisher another balance during the block."""
+    """Set another balance of the publisher during the block."""
     url = fleet.settings.l1_url
     own = rpc(url, "eth_getBalance", PUBLISHER, "latest")
     rpc(url, "anvil_setBalance", PUBLISHER, hex(wei))
@@ -83,7 +83,7 @@ def without_sequencer(fleet: Fleet) -> Iterator[None]:
 
 @contextmanager
 def another_chain(fleet: Fleet, chain_id: int) -> Iterator[None]:
-    """Give the L1 another chain ID during the block."""
+    """Set another chain ID of the L1 during the block."""
     own = int(rpc(fleet.settings.l1_url, "eth_chainId"), 16)
     rpc(fleet.settings.l1_url, "anvil_setChainId", chain_id)
     try:
@@ -100,8 +100,8 @@ def test_earning(fleet: Fleet, tmp_path: Path) -> None:
     calls = last_run(tmp_path / "calls.jsonl")["calls"]
     assert {host: len(of) for host, of in calls.items()} == dict.fromkeys((NODE, *AGENTS), 1)
     assert found["last"]["transaction"] in {one.transaction for one in proof.proofs(fleet.settings)}
-    ours = {one["epoch"] for one in found["epochs"] if one["state"] == "ours"}
-    assert ours & set(submitted(fleet)), found
+    own = {one["epoch"] for one in found["epochs"] if one["state"] == "own"}
+    assert own & set(submitted(fleet)), found
     assert found["agents"]["idle"] + found["agents"]["proving"] == len(AGENTS)
     (publisher,) = found["publishers"]
     assert publisher["address"] == PUBLISHER and publisher["proofs"] > 0
@@ -110,7 +110,8 @@ def test_earning(fleet: Fleet, tmp_path: Path) -> None:
     shown = playbook(STATUS)
     rows = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert shown.returncode == 0, shown.stdout
-    for row in (r"STATE earning: proved \d+ of the last 10 epochs", r"LAST PROOF epoch \d+, \d+ \w+ ago, 0x[0-9a-f]{64}"):
+    last = r"LAST PROOF epoch \d+, \d+ \w+ ago, 0x[0-9a-f]{64}"
+    for row in (r"STATE earning: proved \d+ of the last 10 epochs", last):
         assert [one for one in rows if re.fullmatch(row, one)], shown.stdout
 
 
@@ -148,7 +149,7 @@ def test_no_agents_then_poor_then_proven_again(fleet: Fleet) -> None:
     assert run.returncode == 2 and f"epoch {epoch} has a proof of this prover" in run.stdout, run.stdout
     run, found = status()
     assert (run.returncode, found["state"]) == (0, "earning"), run.stdout
-    assert {"epoch": int(epoch), "state": "ours"} in found["epochs"]
+    assert {"epoch": int(epoch), "state": "own"} in found["epochs"]
 
 
 def test_wrong_chain_then_idle(fleet: Fleet) -> None:

@@ -23,7 +23,7 @@ US, OTHER, FUNDER = "0x" + "aB" * 20, "0x" + "cd" * 20, "0x" + "ef" * 20
 WEI = 10**18
 RICH, POOR = status.Publisher(US, WEI, 30), status.Publisher(US, 5, 0)
 WORKING = status.Facts(
-    publishers=(RICH,), agents=status.Agents(idle=1), jobs={}, open_jobs=0, epochs={8: "ours", 9: "empty"}, peers=3
+    publishers=(RICH,), agents=status.Agents(idle=1), jobs={}, open_jobs=0, epochs={8: "own", 9: "empty"}, peers=3
 )
 PROVING = status.Agents(idle=1, proving=1, oldest=3.0)
 
@@ -33,7 +33,7 @@ PROVING = status.Agents(idle=1, proving=1, oldest=3.0)
     [
         ({}, "earning", "proved 1 of the last 2 epochs"),
         (
-            {"epochs": {8: "others", 9: "ours"}, "jobs": {10: "processing"}},
+            {"epochs": {8: "others", 9: "own"}, "jobs": {10: "processing"}},
             "earning",
             "proved 1 of the last 2 epochs",
         ),
@@ -80,7 +80,8 @@ PROVING = status.Agents(idle=1, proving=1, oldest=3.0)
         (
             {"agents": status.Agents(), "open_jobs": 3},
             "no agents",
-            "no agent works, with 3 jobs in the queue: start agents, or add hosts to the group prover_agent and run site.yml",
+            "no agent works, with 3 jobs in the queue: start agents, or add hosts to the group prover_agent and run "
+            "site.yml",
         ),
         ({"agents": status.Agents(stopped=True)}, "no agents", "all agents are stopped: run start.yml"),
         ({"agents": status.Agents(known=False)}, "earning", "proved 1 of the last 2 epochs"),
@@ -175,10 +176,10 @@ def proofs(
 @pytest.mark.parametrize(
     ("found", "count", "states"),
     [
-        (proofs([(7, OTHER), (8, US.lower()), (8, OTHER)]), 3, ["others", "ours", "open"]),
+        (proofs([(7, OTHER), (8, US.lower()), (8, OTHER)]), 3, ["others", "own", "open"]),
         (proofs([(6, OTHER)], proven=8), 4, ["others", "empty", "empty", "open"]),
         # No blocks since the last proven epoch.
-        (proofs([(8, US.lower())], pending=8), 2, ["ours", "empty"]),
+        (proofs([(8, US.lower())], pending=8), 2, ["own", "empty"]),
         # Epoch 7 had to be proven in epoch 8.
         (proofs([], proven=6), 4, ["empty", "lost", "lost", "open"]),
         (proofs([], proven=6, more=20), 4, ["empty", "open", "open", "open"]),
@@ -272,7 +273,7 @@ def test_facts_of_a_prover_that_earns() -> None:
     )
     assert found.agents == status.Agents(proving=1)
     assert (found.jobs, found.open_jobs, found.peers) == ({9: "processing"}, 3, 4)
-    assert found.epochs == {7: "empty", 8: "ours", 9: "open"}
+    assert found.epochs == {7: "empty", 8: "own", 9: "open"}
     # 3,500,000 gas at 1.125 gwei, rounded up
     assert found.publishers == (status.Publisher(US, WEI // 10, 25),)
     assert status.judge(found) == status.Judgement("earning", "proved 1 of the last 3 epochs")
@@ -390,7 +391,7 @@ LAST = {"epoch": 8, "time": 4880, "transaction": "0x" + "5e" * 32}
         ({}, "EPOCHS PROVEN 1 by this prover, 1 empty, of the last 2"),
         (
             {"epochs": {6: "lost", 7: "others", 8: "open", 9: "open"}},
-            "EPOCHS PROVEN 0 by this prover, 1 by others, 1 by nobody in time, 2 not yet, of the last 4",
+            "EPOCHS PROVEN 0 by this prover, 1 by others, 1 not in time, 2 not yet, of the last 4",
         ),
         ({"epochs": None, "l1_error": "x"}, "EPOCHS PROVEN unknown, x"),
         ({"epochs": None, "l1_error": "x"}, "LAST PROOF unknown"),
@@ -448,7 +449,7 @@ def test_json() -> None:
         "good": True,
         "prover": US,
     }
-    assert values["epochs"][1] == {"epoch": 8, "state": "ours"}
+    assert values["epochs"][1] == {"epoch": 8, "state": "own"}
     assert values["jobs"] == [{"epoch": 9, "state": "processing"}]
     assert values["publishers"] == [{"address": US, "wei": str(WEI // 10), "proofs": 25}]
     unknown = status.earning_values(replace(found, epochs=None, jobs=None), status.Judgement("unknown", "x"), US)

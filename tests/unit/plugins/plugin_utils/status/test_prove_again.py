@@ -1,6 +1,6 @@
 # Copyright (c) Aztec Ops
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether the proof of an epoch can be started anew."""
+"""Whether the proof of an epoch can be started again."""
 
 from __future__ import annotations
 
