@@ -98,5 +98,5 @@ def test_refusals(given: dict, line: str) -> None:
 
 def test_a_fleet_that_is_none() -> None:
     made = prove_again.ActionModule.__new__(prove_again.ActionModule)
-    with pytest.raises(AnsibleError, match="^prove_again: fleet does not contain the values of a fleet"):
+    with pytest.raises(AnsibleError, match=r"^prove_again: fleet does not contain the values of a fleet"):
         made.execute({"epoch": 1, "fleet": {}}, {})
