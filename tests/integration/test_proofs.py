@@ -31,9 +31,8 @@ def fixture_chain(tmp_path):
 
 def begin_epoch(chain: Chain, epoch: int) -> None:
     """Move the time to the begin of an epoch."""
-    genesis, slots, seconds = (
-        chain.value(f"{name}()", "uint256", ROLLUP) for name in ("getGenesisTime", "getEpochDuration", "getSlotDuration")
-    )
+    names = ("getGenesisTime", "getEpochDuration", "getSlotDuration")
+    genesis, slots, seconds = (chain.value(f"{name}()", "uint256", ROLLUP) for name in names)
     chain.rpc("evm_setNextBlockTimestamp", genesis + epoch * slots * seconds)
     chain.rpc("anvil_mine", "0x1")
 

@@ -518,6 +518,7 @@ class Prober:
         admin_jobs = self.rpc.get("admin_jobs")
         if self.earning and found["status"]["code"] is not None and admin_jobs:
             result = self.rpc_result(node_url(inspected, True), admin_jobs, headers=admin_headers(self.admin_key))
+            found["jobs_error"] = str(inside(result, "error") or "")
         if isinstance(result, list):
             found["epoch_jobs"] = epoch_jobs(result)
         found["synced"] = sync_progress(log)

@@ -82,10 +82,10 @@ class Facts:
     node: missing (not in this run), down, stopped, starting or running; broker too. inactive: "standby" or "soft
     shutdown" of one of them. other_rollup: whether one follows another rollup than the canonical one. other_chain: the
     chain IDs of L1 clients on another chain than chain_id. sync: the progress while the node syncs. jobs: the epochs in
-    work with their states. open_jobs: of the broker, queued or active. epochs: the last ended ones with their states.
-    since: the first epoch that began after the node started. last: the newest proof of this prover. funder: whether the
-    funding account tops a publisher up now. l1_error: why the proofs are not known. l1_in_table: whether a problem in
-    the table of the components is that error.
+    work with their states; jobs_error: why the admin API does not return them. open_jobs: of the broker, queued or
+    active. epochs: the last ended ones with their states. since: the first epoch that began after the node started.
+    last: the newest proof of this prover. funder: whether the funding account tops a publisher up now. l1_error: why
+    the proofs are not known. l1_in_table: whether a problem in the table of the components is that error.
     """
 
     node: str = "running"
@@ -100,6 +100,7 @@ class Facts:
     funder: bool = False
     agents: Agents = Agents()
     jobs: Mapping[int, str] | None = None
+    jobs_error: str = ""
     open_jobs: int | None = None
     epochs: Mapping[int, str] | None = None
     since: int = 0
@@ -335,6 +336,7 @@ def facts_of(host_infos: Mapping, fleet: Mapping, settings: L1Settings, dry_run:
     if "epoch_jobs" in node:
         jobs = {job["epoch"]: job["state"] for job in node["epoch_jobs"] if job["state"] not in ENDED}
         facts = replace(facts, jobs=jobs)
+    facts = replace(facts, jobs_error=node.get("jobs_error", ""))
     if node and node_state == "running":
         facts = replace(facts, sync=check_sync(node, False)[1] if not busy_note(node) else "")
     if proofs["error"]:
@@ -368,9 +370,9 @@ def earning_rows(facts: Facts, judgement: Judgement) -> list[tuple[str, str]]:
     known = f"{agents.proving} proving, {agents.idle} idle"
     rows = [
         ("STATE", f"{judgement.state}: {judgement.text.partition(': ')[0]}"),
-        ("EPOCHS PROVEN", epochs_cell(facts.epochs) if facts.epochs is not None else f"unknown, {facts.l1_error}"),
+        ("EPOCHS PROVEN", epochs_cell(facts.epochs) if facts.epochs is not None else unknown(facts.l1_error)),
         ("LAST PROOF", last_cell(last, facts) if facts.epochs is not None else "unknown"),
-        ("IN WORK", "unknown" if work is None else in_words(work) or "no epoch"),
+        ("IN WORK", unknown(facts.jobs_error) if work is None else in_words(work) or "no epoch"),
         ("JOBS", jobs_cell(facts)),
         ("AGENTS", known + oldest_cell(agents.oldest) if agents.known else "not in this run"),
     ]
@@ -379,6 +381,11 @@ def earning_rows(facts: Facts, judgement: Judgement) -> list[tuple[str, str]]:
         balance = "an unknown balance" if one.wei is None else f"{ether(one.wei)}, enough for {enough}"
         rows.append(("PUBLISHER", f"{one.address} has {balance}"))
     return [*rows, ("PEERS", "unknown" if facts.peers is None else str(facts.peers))]
+
+
+def unknown(error: str) -> str:
+    """Return the cell of a fact that is not known because of an error, '' for none."""
+    return f"unknown, {error}" if error else "unknown"
 
 
 def oldest_cell(seconds: float | None) -> str:

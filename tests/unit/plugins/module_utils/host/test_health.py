@@ -641,3 +641,29 @@ def test_probe_of_what_earns(rpc_server, plain_server, tmp_path, monkeypatch) ->
         node, broker = (prober.probe(service, inspected) for service in ("prover-node", "prover-broker"))
         assert ("proofs" in node, "peers" in node, "open_jobs" in broker) == (bool(earning),) * 3
     assert (node["peers"], node["proofs"]["last"]["epoch"], broker["open_jobs"]) == (None, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "jobs", "error"),
+    [
+        ({"prover_getJobs": [{"epochNumber": 7, "status": "processing"}]}, [{"epoch": 7, "state": "processing"}], ""),
+        ({}, None, "rejects prover_getJobs: S3cretPath is wrong"),
+    ],
+)
+def test_jobs_of_the_admin_api(rpc_server, tmp_path, monkeypatch, answers, jobs, error) -> None:
+    """They are queried only with the other queries on earning."""
+    monkeypatch.setattr(hp, "query_status", lambda *_arguments: {**hp.NO_STATUS, "code": 200, "headers": {"x": "y"}})
+    port = rpc_server(answers).rpartition(":")[2].strip("/")
+    inspected = {
+        "Id": "1",
+        "Config": {"Env": ["AZTEC_PORT=1", f"AZTEC_ADMIN_PORT={port}"], "Tty": True},
+        "State": {"Status": "running", "Pid": 0},
+        "NetworkSettings": {"Networks": {"one": {"IPAddress": "127.0.0.1"}}},
+    }
+    for earning in ({}, {"prover_id": US, "epochs": 3}):
+        rpc = {"epoch_jobs": "", "admin_jobs": "prover_getJobs"}
+        prober = hp.Prober(LogEngine(), None, rpc, [], tmp_path, NOW, {}, earning, "key")
+        found = prober.probe("prover-node", inspected)
+        assert found.get("epoch_jobs") == (jobs if earning else None)
+        assert found.get("jobs_error") == (error if earning else None)
+    assert "key" not in repr(prober)

@@ -400,6 +400,7 @@ LAST = {"epoch": 8, "time": 4880, "transaction": "0x" + "5e" * 32}
         ({"last": {**LAST, "epoch": None}, "now": 4881}, f"LAST PROOF an epoch, 1 s ago, {LAST['transaction']}"),
         ({}, "IN WORK no epoch"),
         ({"jobs": None}, "IN WORK unknown"),
+        ({"jobs": None, "jobs_error": "returns 401 Unauthorized"}, "IN WORK unknown, returns 401 Unauthorized"),
         ({"jobs": {9: "processing"}}, "IN WORK epoch 9 (processing)"),
         ({}, "JOBS 0 queued, 0 active"),
         ({"open_jobs": None}, "JOBS unknown"),
