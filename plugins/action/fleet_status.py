@@ -90,6 +90,7 @@ class ActionModule(CollectionActionBase):
     argument_spec = {
         "fleet": {"type": "dict"},
         "host_info_variable": {"type": "str"},
+        "other_info_variable": {"type": "str", "default": ""},
         "left_out": {"type": "dict", "default": {}},
         "changed": {"type": "int"},
         "failed": {"type": "list", "elements": "str", "default": []},
@@ -117,7 +118,12 @@ class ActionModule(CollectionActionBase):
                 reason = str(arguments["left_out"].get(host, ""))
                 failed = host not in task_vars["ansible_play_hosts"]
                 host_infos[host] = host_info_or_reason(registered, fleet["hosts"][host], reason, failed)
-        report = fleet_report(host_infos, fleet, arguments["earning"])
+        others = {}
+        for host in task_vars["groups"]["all"]:
+            registered = to_builtin(task_vars["hostvars"][host].get(arguments["other_info_variable"]) or {})
+            if host not in fleet["hosts"] and "host_info" in registered:
+                others[host] = registered["host_info"]
+        report = fleet_report(host_infos, fleet, others, arguments["earning"])
         report.problems = [*run_problems(arguments["failed"], arguments["unchanged"]), *report.problems]
         facts, judgement = None, None
         if arguments["earning"]:

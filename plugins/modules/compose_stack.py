@@ -122,7 +122,8 @@ options:
     description:
       - V(present) brings the project up.
       - V(pulled) only pulls missing images.
-      - V(absent) removes the containers and files of the project. Data directories and the shared network stay.
+      - V(absent) removes the containers and files of the project. O(network), images and O(directories) stay, unless
+        O(remove_network), O(remove_images) and O(remove_data) are set.
       - V(stopped) stops its containers, V(started) starts them again, V(restarted) does both. They use the files on the
         host, and fail if the project is not deployed there.
     type: str
@@ -134,6 +135,23 @@ options:
         in between.
     type: bool
     default: true
+  remove_network:
+    description: Whether V(absent) also removes O(network). It stays if a container of another project uses it.
+    type: bool
+    default: false
+  remove_images:
+    description:
+      - Repositories, such as V(aztecprotocol/aztec), whose images V(absent) also removes, in all versions. Images that
+        a container of another project uses stay.
+    type: list
+    elements: str
+    default: []
+  remove_data:
+    description:
+      - Whether V(absent) also removes O(directories) with their content. A directory that a container of another
+        project uses stays, with a warning.
+    type: bool
+    default: false
   drain_method:
     description:
       - JSON-RPC method of an agent that returns its status. Before a container with agents is stopped or recreated, the
@@ -303,6 +321,9 @@ def main() -> None:
                 "default": "present",
             },
             "stay_stopped": {"type": "bool", "default": True},
+            "remove_network": {"type": "bool", "default": False},
+            "remove_images": {"type": "list", "elements": "str", "default": []},
+            "remove_data": {"type": "bool", "default": False},
             "drain_method": {"type": "str", "default": ""},
             "drain_timeout": {"type": "int", "default": 0},
             "wait_timeout": {"type": "int", "default": 120},

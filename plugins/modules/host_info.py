@@ -187,7 +187,8 @@ host_info:
     engine:
       description:
         - C(serves) is whether the engine responds, C(error) why not. C(managed) is whether docker_engine manages it.
-          C(live_restore) is whether containers keep running while the engine restarts.
+          C(live_restore) is whether containers keep running while the engine restarts. C(containers) are all of its
+          containers, each with C(name), C(project) (of Compose) and C(state), and C(volumes) the names of its volumes.
         - Its version and packages, data directories, configuration files, command without secrets, address pools, and
           what can make it unusable.
       type: dict
@@ -432,7 +433,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "files": hardware.file_sizes(root, params["list_directories"]),
             "listening": network.listening(root),
             "nft": nft.result(),
-            "engine": found,
+            "engine": {**found, "containers": [], "volumes": []},
             "automatic_updates": updates.result(),
             "images": {},
             "networks": [],
@@ -450,7 +451,10 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             info["images"] = docker.image_facts(engine, params["images"])
             info["networks"] = docker.network_facts(engine)
             info["published"] = docker.published_ports(engine)
-            info["running_projects"] = docker.running_projects(engine)
+            info["engine"]["containers"] = docker.all_containers(engine)
+            info["engine"]["volumes"] = docker.volumes(engine)
+            running = (one["project"] for one in info["engine"]["containers"] if one["state"] == "running")
+            info["running_projects"] = sorted({*running} - {""})
             pairs = [
                 (name, shown, inspected)
                 for name in params["projects"]

@@ -938,6 +938,75 @@ def test_absent_keeps_data(project):
     assert not good(project.run(gone))["changed"]
 
 
+def removal(project, **changes) -> dict:
+    """Return the arguments that remove a project with all that only it uses."""
+    return {
+        "project": project.name, "directory": str(project.directory), "directories": ["data"], "state": "absent",
+        "remove_network": True, "remove_images": [OLD.rpartition(":")[0], NEW.rpartition(":")[0]], "remove_data": True,
+        **changes,
+    }
+
+
+def test_absent_removes_all_that_only_the_project_uses(project, network):
+    """Network, images in all versions, data and empty directories above it. A second removal has nothing to do."""
+    copies = {f"{OLD.rpartition(':')[0]}:{tag}" for tag in ("earlier", "2")}
+    for copy in copies:
+        docker("tag", OLD, copy)
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    good(project.run(project.arguments(compose=model, network=network)))
+    (project.directory / "data/precious").write_text("x")
+    (project.directory / "data/link").symlink_to("/etc")
+    gone = removal(project, network=network, remove_images=[OLD.rpartition(":")[0]])
+    try:
+        checked = good(project.run(gone, check=True))
+        actions = good(project.run(gone))["actions"]
+        assert checked["actions"] == actions
+        images = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", OLD.rpartition(":")[0])
+        networks = docker("network", "ls", "--quiet", "--filter", f"name={network['name']}")
+    finally:
+        docker("image", "inspect", OLD, check=False) or restore(OLD)
+    assert {f"remove image {copy}" for copy in (*copies, OLD)} | {
+        f"remove network {network['name']}", f"remove data {project.directory}/data"
+    } <= set(actions)
+    assert (images, networks) == ("", "")
+    assert not project.directory.exists()
+    assert Path("/etc/passwd").exists()
+    assert not good(project.run(gone))["changed"]
+
+
+def restore(reference: str) -> None:
+    """Import an image of this module again from another one, which has the same content apart from its name."""
+    docker("tag", NEW, reference)
+
+
+def test_absent_keeps_what_another_project_uses(project, network):
+    """A stopped container is enough. What is kept is removed when nothing uses it any more."""
+    model = {
+        "services": {"s": project.service(networks=["shared"])},
+        "networks": {"shared": {"external": True, "name": network["name"]}},
+    }
+    good(project.run(project.arguments(compose=model, network=network)))
+    other, data = f"{NAME}-other", project.directory / "data"
+    docker("run", "--detach", "--name", other, "--network", network["name"], "--volume", f"{data}:/data", OLD)
+    docker("stop", "--time", "0", other)
+    gone = removal(project, network=network, remove_images=[OLD.rpartition(":")[0]])
+    try:
+        result = good(project.run(gone))
+        assert not [line for line in result["actions"] if "image" in line or "network" in line or "remove data" in line]
+        assert result["warnings"] == [
+            f"{data} is kept, because the container {other} uses it: remove it after that container"
+        ]
+        assert docker("image", "inspect", OLD) and docker("network", "inspect", network["name"]) and data.is_dir()
+    finally:
+        docker("rm", "--force", other)
+    left = good(project.run(removal(project, network=network, remove_images=[])))["actions"]
+    assert left == [f"remove network {network['name']}", f"remove data {data}"]
+    assert not project.directory.exists()
+
+
 @pytest.fixture
 def network():
     name = f"{NAME}-net"

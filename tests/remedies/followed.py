@@ -8,6 +8,7 @@ _SECRETS = "tests/integration/test_secret_sources.py"
 _COMPOSE = "tests/integration/test_compose_stack.py"
 _TARGETS = "tests/bad_input/test_targets.py"
 _HUNG = "tests/integration/test_hung_engine.py"
+_REMOVAL = "tests/system/removal/test_removal.py"
 _OPERATIONS = "tests/system/operations/test_operations.py"
 _REWARDS = "tests/integration/test_rewards.py"
 _GUARD = "tests/system/guard/test_3_recovery.py"
@@ -153,6 +154,12 @@ FOLLOWED = [
         "does not run yet: see its log; the other batches",
         "tests/rendered/test_operations.py::test_a_batch_whose_agents_run_has_not_failed",
     ),
+    # removals
+    ("is kept, because the container", f"{_COMPOSE}::test_absent_keeps_what_another_project_uses"),
+    ("became unreachable, see above: run the same command again", f"{_REMOVAL}::test_a_removed_agent_leaves_nothing"),
+    ("Docker was not removed, because it has containers", f"{_REMOVAL}::test_the_engine_stays_while_others_need_it"),
+    ("Docker was not removed, because apt would", f"{_REMOVAL}::test_the_engine_stays_while_others_need_it"),
+    ("the removal of data was not confirmed", f"{_REMOVAL}::test_a_removed_agent_leaves_nothing"),
     # engines, containers and the CRS
     ("network {} has {}, not {}: on the host", f"{_COMPOSE}::test_network_is_created_and_a_wrong_one_is_rejected"),
     ("network {} has MTU {}, not {}: on the host", f"{_COMPOSE}::test_network_fits_the_host_and_the_fleet"),

@@ -108,6 +108,7 @@ FLEETS: dict[str, dict[str, Any]] = {
             "prover_node_dry_run": True,
             "prover_node_p2p_query_for_ip": True,
             "prover_node_admin_api_key_hash": "AB" * 32,
+            "prover_node_p2p_private_key": "08021220" + "ab" * 32,
             "prover_agent_crs_source": "https://mirror.lan/crs",
         },
     },

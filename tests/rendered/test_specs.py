@@ -21,7 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_r
     range_of,
     range_problem,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan import operations, upgrade
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan import operations, removal, upgrade
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
     ENGINE_GROUP,
     GROUPS,
@@ -190,6 +190,7 @@ def test_what_is_read_or_set_is_declared(role: str) -> None:
 NO_VARIABLES = {
     *("aztec_prover", STATUS_GROUP, REPLACE_GROUP, ENGINE_GROUP, operations.REBOOT_GROUP),
     *(*GROUPS, *operations.GROUPS.values(), operations.REBOOT_AGENTS_GROUP),
+    *(*removal.GROUPS.values(), removal.WAIT_GROUP, removal.ADMISSION_GROUP, removal.ENGINE_GROUP),
 }
 
 

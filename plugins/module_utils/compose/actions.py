@@ -33,7 +33,8 @@ class OnHost:
     engine: whether the engine serves. The other values of the engine are empty if it does not.
     containers: the project's containers. images: the ids of existing images, by reference.
     network: the project's network, an element of host_info's `networks`, None if it does not exist.
-    directories: existing directories, by their absolute paths. The rest is ProjectDirectory.summary.
+    directories: existing directories, by their absolute paths. unused: what only this project uses, to remove.
+    The rest is ProjectDirectory.summary.
     """
 
     state: dict
@@ -49,6 +50,7 @@ class OnHost:
     images: dict[str, str] = field(default_factory=dict)
     network: dict[str, Any] | None = None
     directories: list[str] = field(default_factory=list)
+    unused: list[dict] = field(default_factory=list)
 
 
 def project_actions(desired: DesiredState, found: OnHost, now: float) -> list[dict]:
@@ -163,7 +165,8 @@ def _absent_actions(desired: DesiredState, found: OnHost) -> list:
     names = dict.fromkeys([*files.PROJECT_FILES, *found.state.get("files", []), *desired.files])
     actions += [{"do": "unlink", "what": name} for name in names if name in found.files]
     own = posixpath.join(desired.directory, ".stack")
-    return [*actions, *([{"do": "unlink", "what": ".stack"}] if own in found.directories else [])]
+    actions += [{"do": "unlink", "what": ".stack"}] if own in found.directories else []
+    return [*actions, *found.unused]
 
 
 def describe(action: dict) -> str:
@@ -172,5 +175,6 @@ def describe(action: dict) -> str:
         return f"{action['do']} {action['service']}: {action['why']}"
     if action["do"] in ("keep", "release"):
         return "keep it stopped" if action["do"] == "keep" else "no longer keep it stopped"
-    words = {"directory": "create directory", "unlink": "remove", "network": "create network"}
+    words = {"directory": "create directory", "unlink": "remove", "network": "create network",
+             "remove_network": "remove network", "remove_image": "remove image", "remove_data": "remove data"}
     return f"{words.get(action['do'], action['do'])} {action['what']}"

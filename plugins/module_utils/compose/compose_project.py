@@ -21,7 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.files impo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable, printable_lines
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import MASK
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import containers as states
-from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv, running
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import dotenv, removal, running
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose import project as files
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import (
     RUN_STATES,
@@ -204,11 +204,15 @@ class ComposeProject:
             found.containers = self.containers() if desired.state != "pulled" else []
             found.images = self.image_ids(list(desired.images.values()))
             found.network = self.network() if desired.state == "present" else None
+            found.unused = removal.unused(self) if desired.state == "absent" else []
         except Problem:
             engine_problem = self.engine_problem()
             if engine_problem is None:
                 raise
-        if engine_problem and not self.module.check_mode:
+        # Without Docker, only files are left to remove.
+        if engine_problem and desired.state == "absent" and not self.docker_path:
+            found.unused = removal.unused_data(self, [])
+        elif engine_problem and not self.module.check_mode:
             hangs = "did not end" in engine_problem
             remedy = RESTART_DOCKER if hangs else "install and start it first"
             raise Problem(f"Docker does not serve on this host ({engine_problem}): {remedy}")
@@ -453,7 +457,7 @@ class ComposeProject:
         if desired.state in RUN_STATES:
             return running.apply_run_state(self, actions, seen["containers"])
         if desired.state == "absent":
-            return self.absent(actions, seen["containers"])
+            return removal.remove(self, actions, seen["containers"])
         missing = [action["what"] for action in actions if action["do"] == "pull"]
         if desired.state == "present":
             self.validate()
@@ -629,22 +633,6 @@ class ComposeProject:
             return f"The rollback failed too: {stopped or 'no container started'}", False
         self.save_good_state(state, contents, state.get("secret_keys", []), now)
         return "The last good files and images are back and run", True
-
-    def absent(self, actions: list, containers: list) -> dict:
-        self.touched = True
-        self.done += [describe(action) for action in actions]
-        running.drain(self, containers)
-        if any(action["do"] == "remove" for action in actions):
-            self.report_progress(f"removing {self.desired.project}")
-            down = ("compose", "--project-name", self.desired.project, "down", "--remove-orphans")
-            self.run_checked(f"Removing {self.desired.project}", *down, seconds=self.work_seconds())
-        for action in actions:
-            if action["do"] == "unlink" and action["what"] != ".stack":
-                self.storage.remove(action["what"], [])
-        shutil.rmtree(self.storage.own, ignore_errors=True)
-        if os.path.isdir(self.storage.directory) and not os.listdir(self.storage.directory):
-            os.rmdir(self.storage.directory)
-        return {"changed": bool(actions), "actions": self.done, "status": {}}
 
     def result(self, seen: dict) -> dict:
         """Return the result of a run that changes nothing."""

@@ -449,10 +449,22 @@ def published_ports(engine: Engine) -> list[dict[str, Any]]:
     return [found[key] for key in sorted(found)]
 
 
-def running_projects(engine: Engine) -> list[str]:
-    """Return the names of the Compose projects that have a running container."""
-    found = engine.json("/containers/json")
-    return sorted({(summary.get("Labels") or {}).get(PROJECT_LABEL, "") for summary in found} - {""})
+def all_containers(engine: Engine) -> list[dict[str, Any]]:
+    """Return name, Compose project ('' without one) and state of all containers, by name."""
+    found = [
+        {
+            "name": ", ".join(one.get("Names") or []).lstrip("/") or str(one.get("Id", ""))[:12],
+            "project": (one.get("Labels") or {}).get(PROJECT_LABEL, ""),
+            "state": one.get("State", ""),
+        }
+        for one in engine.json("/containers/json?all=1")
+    ]
+    return sorted(found, key=lambda one: one["name"])
+
+
+def volumes(engine: Engine) -> list[str]:
+    """Return the names of all volumes."""
+    return sorted(one["Name"] for one in engine.json("/volumes").get("Volumes") or [])
 
 
 def decode_log(raw: bytes, tty: bool) -> str:

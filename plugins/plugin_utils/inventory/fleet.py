@@ -79,9 +79,18 @@ def admitted_networks(hostvars: dict, members: dict, addresses: dict) -> list[st
     networks = set()
     for host in dict.fromkeys([*members[NODE], *members[AGENT]]):
         networks.update(map(ipaddress.ip_network, addresses.get(host, ())))
-    for host in {host for hosts in members.values() for host in hosts}:
-        networks.update(map(network_of, hostvars[host].get("aztec_admit") or []))
-    ordered = sorted(networks, key=lambda network: (network.version, network.network_address, network.prefixlen))
+    return sorted_networks([*networks, *map(ipaddress.ip_network, other_sources(hostvars, members))])
+
+
+def other_sources(hostvars: dict, members: dict) -> list[str]:
+    """Return every aztec_admit of the fleet, as sorted CIDRs."""
+    hosts = {host for some in members.values() for host in some}
+    return sorted_networks([network_of(one) for host in hosts for one in hostvars[host].get("aztec_admit") or []])
+
+
+def sorted_networks(networks: Collection) -> list[str]:
+    """Return networks as sorted CIDRs, each once."""
+    ordered = sorted(set(networks), key=lambda network: (network.version, network.network_address, network.prefixlen))
     return [str(network) for network in ordered]
 
 
@@ -139,9 +148,9 @@ def fleet(
             raise ValueError(f"{host}: the address {names[host]} does not resolve: set aztec_address")
     port, instance = int(option_value(hostvars[broker], BROKER, "port")), hostvars[node].get("aztec_instance", "")
     if "prover_broker_admitted" in hostvars[broker]:
-        sources = [str(source) for source in hostvars[broker]["prover_broker_admitted"]]
+        sources = others = [str(source) for source in hostvars[broker]["prover_broker_admitted"]]
     else:
-        sources = admitted_networks(hostvars, members, addresses)
+        sources, others = admitted_networks(hostvars, members, addresses), other_sources(hostvars, members)
     p2p_ip = resolved.get(announced)
     set_addresses = [one for name in set_names if isinstance(resolved.get(name), list) for one in resolved[name]]
     # What hosts and their containers reach without a proxy, in addition to loopback. Agents are not included, so a new
@@ -195,6 +204,8 @@ def fleet(
             "host": broker,
             "port": port,
             "admitted": sources,
+            # Those of the admitted that do not depend on which hosts are in the groups.
+            "other_sources": others,
             "publish": list(dict.fromkeys([*addresses[broker], *set_addresses])),
             # The broker's section of the port guard, which a run without the broker's host applies too.
             "guard": {

@@ -576,6 +576,14 @@ RANGES = {
         _matches("[0-9A-Fa-f]{64}", "is not a SHA-256", "set the 64 hex digits that sha256sum prints", quoted=False),
         empty=True,
     ),
+    "p2p_private_key": Range(
+        "C(08021220) and 64 hex digits",
+        _matches(
+            "08021220[0-9a-f]{64}", "is not the key of a peer ID",
+            "copy the file p2p-private-key from a node's data directory, or remove it", quoted=False,
+        ),
+        empty=True,
+    ),
     "broker_host": Range("an IP address or a host name", _broker_host),
     "publisher_private_keys": Range("C(0x) and 64 hex digits", each=True),
     "publisher_addresses": Range("C(0x) and 40 hex digits", each=True),

@@ -83,6 +83,24 @@ def inventory_problems(host: str, host_info: Mapping, components: Sequence, flee
     return problems
 
 
+def moved_component_problems(host: str, host_info: Mapping, components: Sequence, fleet: Mapping) -> list[Problem]:
+    """Return a problem for a node that still runs outside of its group, and a note on data of a removed component."""
+    found, projects = [], host_info.get("projects") or {}
+    names = {one: project_name(one, fleet.get("instance", "")) for one in (NODE, BROKER)}
+    if NODE not in components and _is_running(host_info, names[NODE]):
+        wrong = f"still runs the node of {fleet['node']['host']}, and two nodes with one key block each other"
+        remedy = f"run remove.yml --limit {host} -e aztec_components={NODE} first"
+        found.append(Problem(host, NODE, wrong, remedy, fleet=True))
+    for component, name in names.items():
+        project = projects.get(name) or {}
+        data, deployed = project.get("data") or {}, (project.get("compared") or {}).get("state")
+        if component in components and data.get("schemas") and not deployed and not project.get("containers"):
+            wrong = f"{data['path']} has data of an earlier deployment, which the component uses again"
+            remedy = f"if this is not intended, run remove.yml --limit {host} -e aztec_components={component} first"
+            found.append(Problem(host, component, wrong, remedy, "note"))
+    return found
+
+
 def port_problems(host: str, host_info: Mapping, settings: Mapping, instance: str = "") -> list[Problem]:
     """Return a problem for each port on which something other than the component's own container listens."""
     problems = []
@@ -288,6 +306,7 @@ def check_hosts(host_infos: Mapping, fleet: Mapping, settings: Mapping, engines:
         if BROKER in own:
             result.problems += publish_problems(host, host_info, own[BROKER], fleet["broker"]["publish"])
         result.problems += inventory_problems(host, host_info, here["components"], fleet)
+        result.problems += moved_component_problems(host, host_info, here["components"], fleet)
         result.problems += port_problems(host, host_info, own, fleet.get("instance", ""))
         result.problems += limit_problems(host, host_info, own)
         result.problems += cpu_problems(host, host_info, own, line)

@@ -458,7 +458,10 @@ def check_broker_clients(report: Report, host: str, clients: list, host_infos: M
             remedy = "correct its aztec_address, or add this address to aztec_admit, and run site.yml"
             report.notes.append((host, BROKER, f"{wrong}: {remedy}"))
     directory = component_names(AGENT, fleet.get("instance", ""))["directory"]
-    stop = f"with docker compose down in its directory, /opt/aztec/{directory} by default"
+    stop = (
+        "by remove.yml if the host is in the inventory outside of the groups, otherwise with docker compose down in "
+        f"its directory, /opt/aztec/{directory} by default"
+    )
     # While an address is unknown, the guard may admit more than the list.
     rejected = {one for one in outside if ip_of(one) not in hosts and (one in denied or not unknown)}
     trying = limit_list(sorted(rejected))
@@ -480,10 +483,28 @@ def check_broker_clients(report: Report, host: str, clients: list, host_infos: M
     report.notes += [(host, BROKER, note) for note in notes]
 
 
-def fleet_report(host_infos: Mapping, fleet: Mapping, jobs: bool = False) -> Report:
-    """Return the status of a fleet.
+def remains(host_info: Mapping, component: str, instance: str) -> bool:
+    """Return whether a host has containers or a guard section of a component."""
+    names = component_names(component, instance)
+    containers = host_info["projects"].get(names["project"], {}).get("containers")
+    return bool(containers) or names["guard_section"] in host_info["guard"].get("section_texts", ())
 
-    host_infos: host -> host info, or a text that explains why it is missing. jobs: display the jobs of agents.
+
+def check_other_hosts(report: Report, others: Mapping, fleet: Mapping) -> None:
+    """Add a note on each host outside of the groups that still has components. others: host -> host info."""
+    for host, host_info in others.items():
+        found = [one for one in COMPONENTS if remains(host_info, one, fleet.get("instance", ""))]
+        if found:
+            wrong = "not in a group of the fleet any more, but not removed"
+            report.notes.append((host, ", ".join(found), f"{wrong}: run remove.yml --limit {host}"))
+
+
+def fleet_report(
+    host_infos: Mapping, fleet: Mapping, others: Mapping | None = None, jobs: bool = False
+) -> Report:
+    """Return the status of a fleet. host_infos: host -> host info, or a text that explains why it is missing.
+
+    others: host -> host info of hosts outside of the groups. jobs: display the jobs of agents.
     """
     instance = fleet.get("instance", "")
     report, canonical = Report(jobs=jobs), canonical_rollup(host_infos, instance)
@@ -504,12 +525,15 @@ def fleet_report(host_infos: Mapping, fleet: Mapping, jobs: bool = False) -> Rep
             project = host_info["projects"].get(project_name(component, instance), {})
             containers = project.get("containers", [])
             if component not in components:
-                others = other_inventory(project.get("inventories", []), fleet.get("inventory", ""))
+                managed = other_inventory(project.get("inventories", []), fleet.get("inventory", ""))
                 # Containers that another inventory manages are not left over from this one.
-                for container in containers if not others else []:
+                for container in containers if not managed else []:
                     report.add_row(host, component, short_image(container), container["state"])
-                    remedy = f"add the host to the group, or run docker rm -f {container['name']} on it"
-                    report.problems.append((host, component, f"runs on a host that is not in its group: {remedy}"))
+                if not managed and remains(host_info, component, instance):
+                    wrong = "runs on a host that is not in its group" if containers else "was not removed from the host"
+                    remedy = f"run remove.yml --limit {host} -e aztec_components={component}"
+                    remedy += ", or add the host to the group"
+                    report.problems.append((host, component, f"{wrong}: {remedy}"))
                 continue
             problems_before, checked_before = len(report.problems), len(checked)
             fetches = [one for one in containers if one["service"] == CRS_SERVICE]
@@ -539,6 +563,7 @@ def fleet_report(host_infos: Mapping, fleet: Mapping, jobs: bool = False) -> Rep
                 del report.problems[problems_before:], checked[checked_before:]
                 report.notes.append((host, component, CHANGING))
     check_consistency(report, checked)
+    check_other_hosts(report, others or {}, fleet)
     return report
 
 

@@ -11,6 +11,7 @@ from tests.remedies.tables.l1 import L1
 from tests.remedies.tables.networks import NETWORKS
 from tests.remedies.tables.operations import OPERATIONS
 from tests.remedies.tables.others import OTHERS
+from tests.remedies.tables.removals import REMOVALS
 from tests.remedies.tables.running import RUNNING
 from tests.remedies.tables.upgrades import UPGRADES
 
@@ -22,6 +23,7 @@ TABLES = {
     "l1": L1,
     "running": RUNNING,
     "operations": OPERATIONS,
+    "removals": REMOVALS,
     "others": OTHERS,
     "fleets": FLEETS,
     "upgrades": UPGRADES,

@@ -16,6 +16,6 @@ def test_removed_agent_is_reported(fleet: Fleet) -> None:
     (line,) = (line for line in report.splitlines() if "not in the inventory, not admitted" in line)
     assert str(fleet.machines[REMOVED].address) in line
     assert not any(str(fleet.machines[name].address) in line for name in ("agent-1", "node-1"))
-    assert "with docker compose down in its directory, /opt/aztec/prover-agent by default" in line
+    assert "otherwise with docker compose down in its directory, /opt/aztec/prover-agent by default" in line
     fleet.execute(REMOVED, "cd /opt/aztec/prover-agent && docker compose down")
     assert fleet.execute(REMOVED, "docker ps -q").out == ""

@@ -39,6 +39,7 @@ ENVIRONMENT = {
         "P2P_IP": "p2p_ip",
         "P2P_PORT": "p2p_port",
         "P2P_QUERY_FOR_IP": "p2p_query_for_ip",
+        "PEER_ID_PRIVATE_KEY": "p2p_private_key",
         "PROVER_AGENT_COUNT": "",
         "PROVER_BROKER_HOST": "broker_host",
         "PROVER_ID": "prover_id",

@@ -374,11 +374,24 @@ def test_published_ports():
     ]
 
 
-def test_running_projects():
-    """Each once. A container without a project does not count."""
-    labels = [*({"com.docker.compose.project": name} for name in ("b", "a", "b")), None, {}]
-    summaries = [{"Labels": one} for one in labels]
-    assert he.running_projects(Answers({"/containers/json": summaries})) == ["a", "b"]
+def test_all_containers():
+    """By name, with those that do not run. A container can have no name for a moment, while it is created."""
+    summaries = [
+        {"Names": ["/web"], "Labels": None, "State": "exited"},
+        {"Names": ["/agent"], "Labels": {"com.docker.compose.project": "aztec"}, "State": "running"},
+        {"Names": None, "Id": "f" * 64, "Labels": {}, "State": "created"},
+    ]
+    assert he.all_containers(Answers({"/containers/json?all=1": summaries})) == [
+        {"name": "agent", "project": "aztec", "state": "running"},
+        {"name": "f" * 12, "project": "", "state": "created"},
+        {"name": "web", "project": "", "state": "exited"},
+    ]
+
+
+def test_volumes():
+    """The engine returns null for none."""
+    assert he.volumes(Answers({"/volumes": {"Volumes": [{"Name": "b"}, {"Name": "a"}]}})) == ["a", "b"]
+    assert he.volumes(Answers({"/volumes": {"Volumes": None}})) == []
 
 
 def test_directory_of_a_project():

@@ -101,6 +101,10 @@ VALUES = {
         ["", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kB7/qXz0_pL-w=TnVr4+8.", "abcdefghijklmnopqrstuvwxyzab"],
         ["0f1e2d3c4b5a69788796a5b4c3d2e1f", "kB7/qXz0_pL-w=TnVr4", "0123456789" * 3, "ab" * 32, "a b" * 20, "\u00e4"],
     ),
+    "p2p_private_key": (
+        ["", "08021220" + "0a" * 32],
+        ["0x" + "0a" * 32, "08021220" + "0a" * 31, "08021220" + "0a" * 32 + "0", "08021220" + "0A" * 32],
+    ),
     "admin_api_key_hash": (["", "0a" * 32, "0A" * 32], ["0a", "0x" + "0a" * 32, "zz" * 32]),
     "image": (["", "aztecprotocol/aztec", "registry.lan:5000/aztec"], IMAGES),
     "image_digest": (["", "sha256:" + "0a" * 32], ["sha256:0a", "0a" * 32, "sha256:" + "0A" * 32]),

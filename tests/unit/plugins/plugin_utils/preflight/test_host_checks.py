@@ -15,6 +15,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_ch
     check_hosts,
     guard_problems,
     ipv6_problems,
+    moved_component_problems,
     port_problems,
     publish_problems,
     unmanaged_engine_problems,
@@ -31,6 +32,7 @@ TB, GIB = 1000**4, 1024**3
 FLEET = {
     "line": "4",
     "broker": {"publish": ["10.0.0.10"]},
+    "node": {"host": "node-1"},
     "hosts": {
         "node-1": {
             "components": ["prover_node", "prover_broker"],
@@ -666,3 +668,46 @@ def test_bridges_are_part_of_the_check() -> None:
 def test_engines_without_rules(seen: dict, warned: bool) -> None:
     found = unmanaged_engine_problems("node-1", {"engine": engine(**seen)}, EngineSettings())
     assert [(one.level, one.variable) for one in found] == ([("warning", "container engine")] if warned else [])
+
+
+NODE_PROJECT, BROKER_PROJECT = "aztec-prover-node", "aztec-prover-broker"
+RUNS = {"containers": [{"state": "running"}]}
+
+
+def data(**changes) -> dict:
+    """Return a project that is not deployed, with data."""
+    return {"containers": [], "data": {"path": "/opt/aztec/x/data", "schemas": {"world_state": 3}}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("components", "projects", "found"),
+    [
+        ([], {NODE_PROJECT: RUNS}, ["error prover_node"]),
+        (["prover_broker"], {NODE_PROJECT: RUNS}, ["error prover_node"]),
+        (["prover_node"], {NODE_PROJECT: RUNS}, []),
+        (["prover_agent"], {NODE_PROJECT: {"containers": [{"state": "exited"}]}}, []),
+        # The status reports a broker that was left behind. It does no harm.
+        (["prover_agent"], {BROKER_PROJECT: RUNS}, []),
+        (["prover_agent"], {"aztec-b-prover-node": RUNS}, []),
+        (["prover_node", "prover_broker"], {NODE_PROJECT: data(), BROKER_PROJECT: data()},
+         ["note prover_node", "note prover_broker"]),
+        (["prover_node"], {NODE_PROJECT: data(compared={"state": {}})}, ["note prover_node"]),
+        (["prover_node"], {NODE_PROJECT: data(compared={"state": {"good": "good-1"}})}, []),
+        (["prover_node"], {NODE_PROJECT: data(containers=[{"state": "exited"}])}, []),
+        (["prover_broker"], {NODE_PROJECT: data()}, []),
+        (["prover_node"], {NODE_PROJECT: data(data={"path": "/x", "schemas": {}})}, []),
+        (["prover_node"], {NODE_PROJECT: {"containers": [], "data": None}}, []),
+    ],
+)
+def test_components_that_moved(components, projects, found):
+    """A node that runs twice with one key ends the run. Data that is left is only mentioned."""
+    fleet = {**FLEET, "node": {"host": "node-9"}}
+    problems = moved_component_problems("old", {"projects": projects}, components, fleet)
+    assert [f"{one.level} {one.variable}" for one in problems] == found
+    assert all(f"run remove.yml --limit old -e aztec_components={one.variable} first" in one.remedy for one in problems)
+
+
+def test_a_node_that_moved_names_its_new_host():
+    fleet = {**FLEET, "node": {"host": "node-9"}}
+    (problem,) = moved_component_problems("old", {"projects": {NODE_PROJECT: RUNS}}, [], fleet)
+    assert "the node of node-9" in problem.wrong and problem.fleet

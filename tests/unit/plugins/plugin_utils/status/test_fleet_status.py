@@ -337,8 +337,35 @@ def test_left_over():
     host_infos["agent-1"]["projects"]["aztec-prover-broker"]["containers"].append(container("prover-broker"))
     report = fleet_report(host_infos, FLEET)
     assert [item[:2] for item in report.problems] == [("agent-1", "prover_broker")]
-    assert "is not in its group" in report.problems[0][2] and "docker rm -f prover-broker" in report.problems[0][2]
+    assert report.problems[0][2] == (
+        "runs on a host that is not in its group: run remove.yml --limit agent-1 -e aztec_components=prover_broker, or "
+        "add the host to the group"
+    )
     assert ("agent-1", "prover_broker") in [row[:2] for row in report.rows]
+
+
+def test_left_over_without_a_container():
+    """Its section of the port guard is enough. Another prover's section is not left over from this one."""
+    host_infos = fleet()
+    sections = ("prover_broker", "prover_agent", "b_prover_node")
+    host_infos["agent-1"]["guard"]["section_texts"] = dict.fromkeys(sections, "{}")
+    report = fleet_report(host_infos, FLEET)
+    assert [item[:2] for item in report.problems] == [("agent-1", "prover_broker")]
+    assert report.problems[0][2].startswith("was not removed from the host: run remove.yml --limit agent-1 ")
+
+
+def test_hosts_outside_of_the_groups():
+    """Those that still have something of this prover are a note with the command that removes it."""
+    old = host_info(["prover_agent"])
+    old["projects"]["aztec-prover-agent"]["containers"].append(container("prover-agent"))
+    section = {**host_info([]), "guard": {"section_texts": {"prover_node": "{}", "prover_agent": "{}"}}}
+    clean = {**host_info([]), "guard": {"section_texts": {"b_prover_agent": "{}"}}}
+    report = fleet_report(fleet(), FLEET, {"old": old, "half": section, "clean": clean})
+    text = "not in a group of the fleet any more, but not removed: run remove.yml --limit"
+    assert report.problems == []
+    assert report.notes == [
+        ("old", "prover_agent", f"{text} old"), ("half", "prover_node, prover_agent", f"{text} half"),
+    ]
 
 
 @pytest.mark.parametrize("count", [2, "auto"])
@@ -705,7 +732,10 @@ def test_agents_that_were_removed(clients, tried, gone, used):
     host_infos["node-1"]["guard"]["denied"] = tried
     host_infos["agent-1"]["addresses"] = ["10.0.0.8"]
     report = fleet_report(host_infos, ADMITTING)
-    stop = "with docker compose down in its directory, /opt/aztec/prover-agent by default"
+    stop = (
+        "by remove.yml if the host is in the inventory outside of the groups, otherwise with docker compose down in "
+        "its directory, /opt/aztec/prover-agent by default"
+    )
     wanted = []
     if gone:
         wrong = f"not in the inventory, not admitted, and still trying to reach the broker: {gone}"
@@ -758,8 +788,9 @@ def test_an_unknown_address_is_not_called_removed(clients: list, tried: list, li
     host_infos = {**fleet(broker={"clients": clients}), "agent-1": "was left out"}
     host_infos["node-1"]["guard"]["denied"] = tried
     unknown = {**ADMITTING["hosts"], "agent-1": {**FLEET["hosts"]["agent-1"], "addresses": []}}
-    remedy = "correct the address of agent-1 if it is there, otherwise stop the agent there, with docker compose down "
-    remedy += "in its directory, /opt/aztec/prover-agent by default"
+    remedy = "correct the address of agent-1 if it is there, otherwise stop the agent there, by remove.yml if the host "
+    remedy += "is in the inventory outside of the groups, otherwise with docker compose down in its directory, "
+    remedy += "/opt/aztec/prover-agent by default"
     assert [note[2] for note in fleet_report(host_infos, {**ADMITTING, "hosts": unknown}).notes] == [
         f"not of a host with a known address, {line}: {remedy}" for line in lines
     ]
