@@ -43,9 +43,10 @@ def epoch_problem(epoch: int, proofs: Mapping, prover: str) -> str:
         return f"{wrong}: use an L1 client that returns logs"
     current = proofs["epoch"]
     last, first = current - 1, max(0, current - proofs["submission_epochs"])
-    possible = f"name an epoch of {first} to {last}" if last >= first else "run again when an epoch has ended"
+    possible = f"name an epoch of {first} to {last}"
     if epoch >= current:
-        return f"epoch {epoch} has not ended, the current one is {current}: {possible}"
+        remedy = possible if last >= first else "run again when an epoch has ended"
+        return f"epoch {epoch} has not ended, the current one is {current}: {remedy}"
     if epoch < first:
         return f"proofs of epoch {epoch} are no longer accepted, the current one is {current}: {possible}"
     if any(one["epoch"] == epoch and one["prover"] == prover.lower() for one in proofs["accepted"]):
