@@ -137,6 +137,10 @@ class Images:
         extra = {"anvil": self.anvil(), "l1": ROOT / "lab/l1"}
         return self._build("services", self.base(), IMAGES / "services", extra)
 
+    def monitor(self) -> str:
+        """Return the image of the programs of the lab's monitor."""
+        return self._build("monitor", self.base(), IMAGES / "monitor", {"monitor": ROOT / "lab/monitor"})
+
     def anvil(self) -> Path:
         """Return the path of anvil, the program of the lab's L1."""
         return self.npm(IMAGES / "services") / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"

@@ -13,7 +13,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_va
     to_builtin,
     unused_variables,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    AGENT,
+    BROKER,
+    MONITOR,
+    NODE,
+    as_bool,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
     Problem,
@@ -24,6 +30,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     problem_table,
     table,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.requirements import retention_problems
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
     ENGINE,
     engine_ends_components,
@@ -123,6 +130,8 @@ class ActionModule(CollectionActionBase):
             l1_result = check_l1(host, values, fleet, host_info.get("l1"), starts)
             found, rows = check_network(host, values, fleet, host_info.get("network"))
             problems += l1_result.problems + found
+            if MONITOR in here["components"]:
+                problems += retention_problems(host, host_info, values)
             clients += l1_result.clients
             publishers += l1_result.publishers
             networks += rows

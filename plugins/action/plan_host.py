@@ -8,11 +8,14 @@ from ansible_collections.aztec_ops.prover.plugins.action.compose_stack import as
 from ansible_collections.aztec_ops.prover.plugins.action.host_info import ActionModule as HostInfoAction
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import MONITOR
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import (
     ENGINE,
     GUARD,
+    METRICS,
     by_part,
     ends_running,
+    file_differences,
     guard_differences,
     project_differences,
     running_services,
@@ -36,8 +39,11 @@ class ActionModule(HostInfoAction):
             return to_builtin(templar.resolve_variable_expression(name))
 
         required = value("port_guard_required_by_docker")
-        sections = [{**value(f"__{one}_desired_guard"), "required_by_docker": required} for one in components]
+        guarded = [*components, *(["host_metrics"] if arguments["digest_files"] else [])]
+        sections = [{**value(f"__{one}_desired_guard"), "required_by_docker": required} for one in guarded]
         differences = {GUARD: guard_differences(sections, host_info), ENGINE: value("__docker_engine_differences")}
+        if arguments["digest_files"]:
+            differences[METRICS] = file_differences(value("__host_metrics_desired"), host_info["digests"])
         problems, stopped, stops = [], [], []
         engine_stops = value("__docker_engine_stops_containers")
         for component in components:
@@ -66,5 +72,5 @@ class ActionModule(HostInfoAction):
             "problems": problems,
             "stopped": stopped,
             "stops": {"components": stops, "engine": engine_stops},
-            "component_images": {component: value(f"__{component}_image") for component in components},
+            "component_images": {one: value(f"__{one}_image") for one in components if one != MONITOR},
         }

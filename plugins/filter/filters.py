@@ -16,6 +16,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.ope
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import engine_plan
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory import addresses
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor import alerting
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.host_program import (
+    host_metrics_program,
+    measured_components,
+)
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import monitor_images
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import otlp_environment
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import l1_queries
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.unreachable_broker import unreachable_broker
@@ -46,7 +53,8 @@ FUNCTIONS = (
     *(unreachable_broker, crs.crs_delivery, crs.crs_to_copy, dotenv, release, yaml_scalar, running_components),
     *(addresses.broker_url, addresses.publications, agent_count, checked_key, engine_plan, fleet, l1_queries),
     *(ethereum.ethereum_address, ethereum.ethereum_checksum, ethereum.keystore, ethereum.publisher_environment),
-    prover_id,
+    *(alerting.alert_rules, alerting.notification_results, alerting.rule_files, monitor_images, otlp_environment),
+    *(host_metrics_program, measured_components, prover_id),
 )
 
 

@@ -45,6 +45,11 @@ options:
     type: list
     elements: str
     default: []
+  digest_files:
+    description: Files whose SHA-256 is returned. They must not contain secrets.
+    type: list
+    elements: str
+    default: []
   connect:
     description: HTTP servers to connect to from the host. The module sends C(GET /status) to each.
     type: list
@@ -227,6 +232,9 @@ host_info:
       elements: dict
     files:
       description: Sizes of the files in O(list_directories) in bytes, by path.
+      type: dict
+    digests:
+      description: SHA-256 of O(digest_files) in hexadecimal digits, by path. Empty for a file that does not exist.
       type: dict
     images:
       description: C(id) and C(digests) of the images on the host, by reference.
@@ -431,6 +439,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "os": hardware.operating_system(root),
             "hardware": hardware.hardware(root, list(paths)),
             "files": hardware.file_sizes(root, params["list_directories"]),
+            "digests": {path: docker.file_digest(root / path.lstrip("/")) for path in params["digest_files"]},
             "listening": network.listening(root),
             "nft": nft.result(),
             "engine": {**found, "containers": [], "volumes": []},
@@ -511,6 +520,7 @@ def main() -> None:
             "data_directories": {"type": "dict", "default": {}},
             "paths": {"type": "list", "elements": "str", "default": ["/"]},
             "list_directories": {"type": "list", "elements": "str", "default": []},
+            "digest_files": {"type": "list", "elements": "str", "default": []},
             "connect": {
                 "type": "list",
                 "elements": "dict",

@@ -22,7 +22,7 @@ from tests.bad_input.harness import (
 
 TABLES = (
     *("fleet", "publisher", "l1", "addresses", "ports", "components"),
-    *("environment", "engine", "secrets", "releases", "options"),
+    *("environment", "monitoring", "engine", "secrets", "releases", "options"),
 )
 
 

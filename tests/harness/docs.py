@@ -94,7 +94,8 @@ def settings() -> str:
     specs = read_specs(ROLES)
     tests = yaml.safe_load((ROOT / "tests/rendered/settings.yml").read_text(encoding="utf-8"))
     lines = [SETTINGS_HEAD]
-    for role in ("preflight", "prover_node", "prover_broker", "prover_agent", "docker_engine", "port_guard"):
+    components = ("prover_node", "prover_broker", "prover_agent")
+    for role in ("preflight", *components, "docker_engine", "port_guard", "prover_monitor", "host_metrics"):
         main = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"][
             "main"
         ]

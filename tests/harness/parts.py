@@ -24,7 +24,7 @@ from lab.fleet.images import Images
 from lab.fleet.settings import LabError, cache_directory, load
 from lab.fleet.system import need, run
 
-COMPOSE_SUITE = "trixie"  # the first Debian suite with docker-compose version 2
+SUITE = "trixie"  # the first Debian suite with docker-compose version 2
 # PyPI's package of all collections, for ansible-core 2.19. Its collections also support newer versions.
 GALAXY_PACKAGE = "ansible==12.3.0"
 GALAXY = ("community.sops", "community.hashi_vault", "community.library_inventory_filtering_v1")
@@ -40,14 +40,16 @@ def has_compose(environment: dict[str, str]) -> bool:
     return result.returncode == 0
 
 
-def unpack_compose(mirror: str, plugins: Path) -> None:
-    """Extract Compose from Debian's package, which apt downloads to a separate directory and verifies."""
-    work = plugins.parent / "compose.work"
+def unpack(mirror: str, package: str, work: Path) -> Path:
+    """Extract a Debian package, which apt downloads to a separate directory and verifies. Return the directory.
+
+    work: a directory that is emptied first and removed by the caller.
+    """
     shutil.rmtree(work, ignore_errors=True)
     for directory in ("lists/partial", "archives/partial"):
         (work / directory).mkdir(parents=True)
     (work / "status").touch()
-    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {COMPOSE_SUITE} main\n")
+    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {SUITE} main\n")
     options = {
         "Dir::State::lists": work / "lists",
         "Dir::State::status": work / "status",
@@ -58,13 +60,18 @@ def unpack_compose(mirror: str, plugins: Path) -> None:
     }
     apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
     run([*apt, "update"], cwd=work)
-    run([*apt, "download", "docker-compose"], cwd=work)
-    (package,) = work.glob("docker-compose_*.deb")
-    run(["dpkg", "-x", package, work / "root"])
-    (program,) = (work / "root/usr").glob("**/cli-plugins/docker-compose")
-    plugins.mkdir(parents=True, exist_ok=True)
-    shutil.copy(program, plugins / "docker-compose")
-    shutil.rmtree(work)
+    run([*apt, "download", package], cwd=work)
+    (file,) = work.glob(f"{package}_*.deb")
+    run(["dpkg", "-x", file, work / "root"])
+    return work / "root"
+
+
+def debian_mirror() -> str:
+    """Return the Debian mirror of this machine's apt. Raise LabError if there is none."""
+    mirror = load().mirror
+    if mirror is None:
+        raise LabError("this machine's apt names no Debian mirror: set AZTEC_LAB_MIRROR to one")
+    return mirror
 
 
 def compose() -> dict[str, str]:
@@ -74,11 +81,49 @@ def compose() -> dict[str, str]:
         return {}
     config = cache_directory() / "docker-config"
     if not has_compose({**os.environ, "DOCKER_CONFIG": str(config)}):
-        mirror = load().mirror
-        if mirror is None:
-            raise LabError("this machine's apt names no Debian mirror: set AZTEC_LAB_MIRROR to one")
-        unpack_compose(mirror, config / "cli-plugins")
+        work = config / "compose.work"
+        (program,) = (unpack(debian_mirror(), "docker-compose", work) / "usr").glob("**/cli-plugins/docker-compose")
+        (config / "cli-plugins").mkdir(exist_ok=True)
+        shutil.copy(program, config / "cli-plugins" / "docker-compose")
+        shutil.rmtree(work)
     return {"DOCKER_CONFIG": str(config)}
+
+
+# Programs of the monitor by their Debian package. They are the ones that the lab's monitor runs.
+MONITOR_PROGRAMS = {
+    "prometheus": ("usr/bin/prometheus",),
+    "promtool": ("usr/bin/promtool",),
+    "prometheus-alertmanager": ("usr/bin/prometheus-alertmanager", "usr/bin/amtool"),
+}
+
+
+# Debian's Alertmanager reads its templates from this directory, whatever its settings are.
+TEMPLATES = Path("/usr/share/prometheus/alertmanager")
+
+
+def monitor() -> Path:
+    """Return a directory with prometheus, promtool, prometheus-alertmanager and amtool, from Debian's packages.
+
+    The templates of Alertmanager are installed on this machine.
+    """
+    directory = cache_directory() / f"monitor-{SUITE}"
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    with (cache_directory() / "monitor.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.is_dir():
+            with tempfile.TemporaryDirectory(dir=cache_directory()) as work:
+                made = Path(work) / "made"
+                made.mkdir()
+                for package, programs in MONITOR_PROGRAMS.items():
+                    root = unpack(debian_mirror(), package, Path(work) / package)
+                    for program in programs:
+                        shutil.copy(root / program, made)
+                templates = Path(work) / "prometheus-alertmanager/root" / TEMPLATES.relative_to("/")
+                shutil.copytree(templates, made / "templates")
+                made.rename(directory)
+        if not TEMPLATES.is_dir():
+            shutil.copytree(directory / "templates", TEMPLATES)
+    return directory
 
 
 def galaxy(wanted: tuple[str, ...] = GALAXY, suffix: str = "") -> Path:

@@ -154,6 +154,9 @@ FOLLOWED = [
         "does not run yet: see its log; the other batches",
         "tests/rendered/test_operations.py::test_a_batch_whose_agents_run_has_not_failed",
     ),
+    # the monitor
+    ("promtool refuses {} ({}): correct the rule", "tests/monitor/test_alerts.py::test_promtool_refuses_a_rule"),
+    ("no receiver is set: set one, as", "tests/monitor/test_rendered.py::test_a_test_alert_needs_a_receiver"),
     # removals
     ("is kept, because the container", f"{_COMPOSE}::test_absent_keeps_what_another_project_uses"),
     ("became unreachable, see above: run the same command again", f"{_REMOVAL}::test_a_removed_agent_leaves_nothing"),
@@ -238,6 +241,7 @@ LEADS_ON = (
     "These files and images ran before: check what else has changed on the host",
     "Its files were not changed: see its log",
     "the container engine stopped responding",
+    "did not get the alert: read docker logs prover-monitor-alertmanager",
     "(broker or node) failed, see above; no container was restarted: fix it and run again",
     "The broker was not deployed, see above: correct the error and run again",
     "The broker did not start with the new version, see above",

@@ -23,7 +23,7 @@ from tests.remedies.tables import TABLES
 
 INVENTORIES = (
     *("fleet", "publisher", "l1", "addresses", "ports", "components"),
-    *("environment", "engine", "secrets", "releases", "options"),
+    *("environment", "monitoring", "engine", "secrets", "releases", "options"),
 )
 
 

@@ -13,9 +13,11 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import component_names
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.host_metrics import METRICS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import MONITOR
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
     RANGES,
     range_of,
@@ -87,7 +89,7 @@ def test_every_range_has_an_option() -> None:
 
 def templated_defaults(role: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return a role's defaults, templated by Ansible, on a host that has nothing but the given variables."""
-    names = {f"__{role}_names": component_names(role)} if role in COMPONENTS else {}
+    names = {f"__{role}_names": component_names(role)} if role in (*COMPONENTS, MONITOR) else {}
     raw = {**SPECS.defaults[role], **given, **names}
     variables = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in raw.items()}
     templar = Templar(loader=DataLoader(), variables={"inventory_hostname": "host", **variables})
@@ -186,8 +188,9 @@ def test_what_is_read_or_set_is_declared(role: str) -> None:
     assert sorted(name for name in used if COLLECTION_NAME.fullmatch(name) and name not in DECLARED) == []
 
 
-# Names of Docker and nftables objects, and of groups of site.yml, with the prefix of variables.
+# Names of Docker and nftables objects, of metrics, and of groups of site.yml, with the prefix of variables.
 NO_VARIABLES = {
+    *METRICS,
     *("aztec_prover", STATUS_GROUP, REPLACE_GROUP, ENGINE_GROUP, operations.REBOOT_GROUP),
     *(*GROUPS, *operations.GROUPS.values(), operations.REBOOT_AGENTS_GROUP),
     *(*removal.GROUPS.values(), removal.WAIT_GROUP, removal.ADMISSION_GROUP, removal.ENGINE_GROUP),

@@ -22,9 +22,10 @@ ROOT = Path(__file__).parents[2]
 SCALE_OUT = ROOT / "tests/inventories/scale_out"
 SINGLE_ROLE = ROOT / "tests/inventories/single_role"
 BARE_HOSTS = ROOT / "tests/inventories/bare_hosts"
+MONITOR = ROOT / "tests/inventories/monitor"
 MOVED_BROKER = ROOT / "tests/inventories/moved_broker"
 # The inventories with machines that the lab's own does not contain.
-OTHERS = [SCALE_OUT, SINGLE_ROLE, BARE_HOSTS, MOVED_BROKER]
+OTHERS = [SCALE_OUT, SINGLE_ROLE, BARE_HOSTS, MOVED_BROKER, MONITOR]
 OUTPUT = ROOT / "tests/output"
 HEALTHY_WITHIN = 180
 # What ansible-core prints for a prompt in a run without a terminal.

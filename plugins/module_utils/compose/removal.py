@@ -103,15 +103,15 @@ def remove(stack: Any, actions: list[dict], containers: list[Container]) -> dict
         elif action["do"] == "remove_image":
             stack.report_progress(f"removing image {what}")
             stack.run_checked(f"Removing image {what}", "image", "rm", what, seconds=stack.work_seconds())
-        elif action["do"] == "remove_data":
+        # With its last key file, the directory of the key files is removed.
+        elif action["do"] == "remove_data" and os.path.isdir(what):
             stack.report_progress(f"removing {what}")
             remove_tree(what)
         elif action["do"] == "unlink" and what != ".stack":
             stack.storage.remove(what, [])
     # At the end: an interrupted run continues then, and nothing else works on the project before.
     shutil.rmtree(stack.storage.own, ignore_errors=True)
-    for path in dict.fromkeys((*stack.desired.directories, stack.desired.directory)):
-        remove_empty(path, parents=stack.module.params["remove_data"])
+    remove_empty(stack.desired.directory, parents=stack.module.params["remove_network"])
     return {"changed": bool(actions), "actions": stack.done, "status": {}}
 
 

@@ -29,6 +29,9 @@ class Requirements:
     cpu_flags: tuple = ("adx", "avx2", "bmi2")
 
 
+# This collection's own figures, whatever the release line.
+OWN = {"prover_monitor": Requirements(cores=1, vcpus=2, memory_gb=4, disk_gb=50, disk_kind="hdd", cpu_flags=())}
+
 # "Running a Prover" of 2.1.5.
 GUIDE_2_1 = {
     "prover_node": Requirements(cores=2, vcpus=4, memory_gb=16, disk_gb=1000, disk_kind="nvme", link_mbps=25),

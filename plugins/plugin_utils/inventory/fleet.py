@@ -22,11 +22,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.address
     ip_of,
     resolve_all,
     route_to_host,
+    url_host,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
     BROKER,
+    MONITOR,
     NODE,
     agents_of,
     as_bool,
@@ -38,12 +40,16 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
     option_variable,
     release_on,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import monitor_images
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import PATH
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.publisher.prover_id import (
     funding_account,
     node_prover_id,
     publisher_addresses,
 )
 
+# The port of node_exporter.
+EXPORTER_PORT = 9100
 # The IPv6 subnet of a Docker network whose containers need IPv6: a unique local prefix (RFC 4193).
 DOCKER_IPV6_SUBNET = "fd61:7a74:6563::/64"
 
@@ -111,6 +117,31 @@ def fleet_problem(found: Mapping) -> str | None:
     return None
 
 
+def monitor_values(host: str, variables: Mapping, own: list[str], hosts: dict) -> dict:
+    """Return the values of the monitor, and add the endpoint for metrics to the values of each host.
+
+    own: the monitor's addresses. hosts: host -> its values, of which addresses is read. admitted: who may send metrics.
+    targets: where Prometheus queries node_exporter.
+    """
+    port, targets, sources = option_value(variables, MONITOR, "otlp_port"), [], set()
+    for name, values in hosts.items():
+        sources.update(map(ipaddress.ip_network, values["addresses"]))
+        # By an IP version that the host has itself.
+        address = route_to_host(own, values["addresses"]) or own[0]
+        values["otlp_endpoint"] = f"http://{url_host(address)}:{int(port)}{PATH}"
+        back = "127.0.0.1" if name == host else route_to_host(values["addresses"], own)
+        if back:
+            target = f"{url_host(back)}:{EXPORTER_PORT}"
+            targets.append({"host": name, "address": back, "target": target})
+    ordered = sorted(sources, key=lambda network: (network.version, network.network_address, network.prefixlen))
+    return {"host": host, "addresses": own, "admitted": [str(network) for network in ordered], "targets": targets}
+
+
+def monitor_image_set(variables: Mapping, components: Collection) -> set[str]:
+    """Return the images of the monitor on its host, none on another host."""
+    return set(monitor_images(variables.get(f"{MONITOR}_images") or {}).values()) if MONITOR in components else set()
+
+
 def fleet(
     hostvars: dict,
     groups: Mapping,
@@ -136,6 +167,9 @@ def fleet(
     for component, hosts in members.items():
         for host in hosts:
             running.setdefault(host, []).append(component)
+    monitor = next(iter(groups.get(MONITOR) or []), None)
+    if monitor:
+        running.setdefault(monitor, []).append(MONITOR)
     node, broker = members[NODE][0], members[BROKER][0]
     announced = p2p_address(node, hostvars[node])
     names = {host: address_name(host, hostvars[host]) for host in running if host not in without_address}
@@ -160,6 +194,7 @@ def fleet(
     hosts = {}
     for host, components in running.items():
         values = hostvars[host]
+        aztec = [one for one in components if one != MONITOR]
         # A host reaches the broker by an IP version that it has itself.
         address = route_to_host(addresses[broker], addresses.get(host, [])) or addresses[broker][0]
         # On the broker's host, components use the Docker network, which the port guard does not filter.
@@ -177,14 +212,14 @@ def fleet(
         if host in left_out:
             hosts[host]["left_out"] = left_out[host]
             continue
-        needs_subnet = needs_ipv6(addresses[host], broker_hosts(values, components, broker_host).values())
-        is_set = all(option_variable(values, one, "docker_ipv6_subnet") for one in components)
+        needs_subnet = needs_ipv6(addresses[host], broker_hosts(values, aztec, broker_host).values())
+        is_set = all(option_variable(values, one, "docker_ipv6_subnet") for one in aztec)
         hosts[host].update(
             {
                 "no_proxy": list(dict.fromkeys([*direct, *set_broker_hosts(values)])),
                 "docker_ipv6_subnet": docker_ipv6_subnet(instance) if needs_subnet and not is_set else "",
                 # What host_info has to inspect on the host.
-                "images": sorted({image_of(values, component) for component in components}),
+                "images": sorted({image_of(values, one) for one in aztec} | monitor_image_set(values, components)),
                 "paths": {component: list(directories(values, component).values())[-1] for component in components},
                 "project_directories": {
                     names_of(values, component)["project"]: directories(values, component)[f"{component}_directory"]
@@ -193,13 +228,15 @@ def fleet(
                 **({"agents": agents_of(values)} if AGENT in components else {}),
             }
         )
+    monitored = monitor_values(monitor, hostvars[monitor], addresses[monitor], hosts) if monitor else {}
+    with_projects = (*COMPONENTS, MONITOR) if monitor else COMPONENTS
     return {
         "version": option_value(hostvars[broker], BROKER, "version"),
         "network": option_value(hostvars[broker], BROKER, "network"),
         "line": release_on(hostvars[broker], BROKER).line,
         "inventory": inventory_name(hostvars[node].get("aztec_inventory_name"), hostvars[node].get("inventory_dir")),
         "instance": instance,
-        "projects": [names_of(hostvars[node], component)["project"] for component in COMPONENTS],
+        "projects": [names_of(hostvars[node], component)["project"] for component in with_projects],
         "broker": {
             "host": broker,
             "port": port,
@@ -218,6 +255,7 @@ def fleet(
         },
         "agents_at_once": str(hostvars[broker].get("aztec_agents_at_once", default_value("aztec_agents_at_once"))),
         "node": {"host": node, "p2p_ip": p2p_ip[0] if isinstance(p2p_ip, list) else announced},
+        "monitor": monitored,
         "agents": [host for host in members[AGENT] if host not in left_out],
         "prover_id": node_prover_id(hostvars[node]),
         "publishers": publisher_addresses(hostvars[node]),

@@ -15,7 +15,12 @@ from ansible import context
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, Specs
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    BROKER,
+    MONITOR,
+    NODE,
+    members_of,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import (
     Text,
     holds_secret,
@@ -153,8 +158,9 @@ def unused_variables(written: Mapping, specs: Specs, components: Sequence) -> se
     names = set()
     for name, value in written.items():
         owner = specs.owner(name)
-        readers = (owner,) if owner in COMPONENTS else FLEET_URLS.get(name)
-        template = owner in COMPONENTS or "{{" in _text(value) or "{%" in _text(value)
+        of_component = owner in (*COMPONENTS, MONITOR)
+        readers = (owner,) if of_component else FLEET_URLS.get(name)
+        template = of_component or "{{" in _text(value) or "{%" in _text(value)
         if readers and template and not set(readers) & set(components):
             names.add(name)
     return names
@@ -206,12 +212,12 @@ def variable_texts(task_vars: Mapping) -> list:
 def resolve_inventory(hostvars, groups: Mapping, group_names: Mapping, specs: Specs) -> tuple:
     """Return three dicts by host: resolved variables, variables that can contain a key, and variables as written.
 
-    The first contains only the hosts of the fleet, each without the variables that it does not use.
+    The first contains only the hosts of the fleet and the monitor, each without the variables that it does not use.
     """
     written = {host: hostvars.raw_get(host) for host in groups["all"]}
-    members, hosts = members_of(groups, group_names), {}
+    members, hosts = {**members_of(groups, group_names), MONITOR: list(groups.get(MONITOR) or [])}, {}
     for host in dict.fromkeys(host for some in members.values() for host in some):
-        unused = unused_variables(written[host], specs, [one for one in COMPONENTS if host in members[one]])
+        unused = unused_variables(written[host], specs, [one for one in members if host in members[one]])
         missing = missing_environment(written[host], specs)
         hosts[host] = resolve_variables(hostvars[host], specs, unused)
         hosts[host].update({name: missing[name] for name in missing if name not in unused})

@@ -15,6 +15,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argumen
 
 NODE, BROKER, AGENT = COMPONENTS
 
+# The group of the monitor. It does not prove anything, so that it is not one of the components of a release line.
+MONITOR = "prover_monitor"
+
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

@@ -13,6 +13,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argumen
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import (
     addresses,
     host_resources,
+    monitor,
     publishers,
     releases,
     reserved_settings,
@@ -20,7 +21,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks 
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.context import Context
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE, members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    AGENT,
+    BROKER,
+    MONITOR,
+    NODE,
+    members_of,
+)
 
 # The checks of a fleet and of a single role, in the order in which they add problems.
 COMMON_CHECKS = (
@@ -105,6 +112,7 @@ def check_inventory(
     for check in COMMON_CHECKS:
         check(context)
     publishers.check_other_users(context, keys or {}, groups)
+    monitor.check_monitor(context, hosts, groups, resolve_one)
     for check in FLEET_CHECKS:
         check(context)
     if search:
@@ -136,7 +144,9 @@ def _registry_query(context: Context, values: Mapping) -> dict:
     if not hosts:
         return {"host": "", "images": [], "mirrors": []}
     mirrors = context.usable(hosts[0]).get("docker_engine_registry_mirrors") or []
-    images = {image for host in hosts for image in values["hosts"][host]["images"]}
+    monitor = values["monitor"].get("host")
+    queried = [*hosts, *([monitor] if monitor in context.run else [])]
+    images = {image for host in queried for image in values["hosts"][host]["images"]}
     return {"host": hosts[0], "images": sorted(images), "mirrors": list(mirrors)}
 
 
@@ -155,6 +165,9 @@ def check_role_arguments(role: str, host: str, values: Mapping, specs: Specs) ->
     own = {name: value for name, value in values.items() if specs.owner(name) in (None, *roles)}
     context = Context({host: own}, members, specs, standalone=True)
     context.resolve(resolve_none)
+    if role == MONITOR:
+        monitor.check_settings(context, host, own)
+        return context.problems
     variables.check_names(context, tuple(f"{one}_" for one in roles if one != "preflight"))
     for check in (*COMMON_CHECKS, addresses.check_p2p):
         check(context)

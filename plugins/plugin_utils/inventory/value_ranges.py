@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES, parse_version
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of, is_numeric
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import endpoint_problem
 
 # The networks and domains of inventories/prod, which is an example.
 _EXAMPLES = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
@@ -30,6 +31,10 @@ TOO_LONG = 10**15
 
 # The heartbeat interval of an agent, in milliseconds, at which the broker gives its job to another agent.
 JOB_TIMEOUT_MS = 30000
+
+# The least length of a password, and words of which passwords are known that are tried first.
+SHORTEST_PASSWORD = 12
+_KNOWN_PASSWORDS = ("admin", "changeme", "grafana", "password", "prom-operator", "secret", "123456")
 
 # The engine's own networks, which the components cannot use.
 ENGINE_NETWORKS = ("bridge", "default", "host", "none")
@@ -260,6 +265,7 @@ _AMOUNT = _number(0, math.inf, "is not an amount of ETH", "set a number from 0, 
 _POLL_INTERVAL = _number(
     1, JOB_TIMEOUT_MS - 1, "is out of range", "set milliseconds below 30000, when the broker reassigns a job"
 )
+_INTERVAL = _number(5, 300, "is out of range", "set seconds from 5 to 300")
 _DRAIN_TIMEOUT = _number(
     1, math.inf, "is not a number from 1", "set seconds from 1, or aztec_drain: false to not wait"
 )
@@ -434,6 +440,22 @@ def _admitted(value: object) -> tuple | None:
     return found
 
 
+def _otlp_endpoint(value: object) -> tuple | None:
+    return url_problem(value) or endpoint_problem(str(value))
+
+
+def _password(value: object) -> tuple | None:
+    text = str(value)
+    if any(word in text.lower() for word in _KNOWN_PASSWORDS) and len(text) < 2 * SHORTEST_PASSWORD:
+        return "is a well-known password", "set a random one in the vault: docs/secrets.md"
+    if len(text) < SHORTEST_PASSWORD:
+        return f"has fewer than {SHORTEST_PASSWORD} characters", "set a longer one in the vault: docs/secrets.md"
+    # Grafana reads it from a file and removes spaces at both ends.
+    if not text.isprintable() or text != text.strip():
+        return "begins or ends with a space, or contains a line break", "set another one in the vault: docs/secrets.md"
+    return None
+
+
 @dataclass(frozen=True)
 class Range:
     """The values of an option. form and unit describe them; problem returns (what is wrong, what to do) or None.
@@ -597,6 +619,59 @@ RANGES = {
     **dict.fromkeys(
         ("admits", "sources", "port_guard_ports.addresses"), Range("an address or a CIDR", _source, each=True)
     ),
+    **dict.fromkeys(("monitor_admitted", "metrics_admitted"), Range("an address or a CIDR", _source, each=True)),
+    "host_metrics_interval": Range("from 5 to 300", _INTERVAL, unit="seconds"),
+    "otlp_endpoint": Range("a URL of http or https that ends with C(/v1/metrics)", _otlp_endpoint, empty=True),
+    "otlp_interval": Range("from 5 to 300", _INTERVAL, unit="seconds"),
+    "scrape_interval": Range("from 5 to 300", _INTERVAL, unit="seconds"),
+    "retention_days": Range("from 1", _FROM_ONE, unit="days"),
+    "retention_gb": Range("from 1", _FROM_ONE, unit="GB"),
+    "grafana_admin_password": Range("12 characters or more", _password),
+    "rule_files": Range("a path of the controller", each=True),
+    "telegram_chat_id": Range(
+        "a number, negative for a group",
+        _matches("-?[0-9]{1,20}", "is not the ID of a chat", "set the number that getUpdates of the bot shows"),
+        empty=True,
+    ),
+    "telegram_bot_token": Range(
+        "digits, a colon and the secret",
+        _matches(
+            "[0-9]{5,20}:[A-Za-z0-9_-]{30,}", "is not the token of a bot", "set the one of BotFather", quoted=False
+        ),
+        empty=True,
+    ),
+    "slack_channel": Range(
+        "C(#) or C(@) and a name",
+        _matches("[#@][^\\s#@]{1,80}", "is not a channel", "write it as #name"),
+        empty=True,
+    ),
+    "pagerduty_routing_key": Range(
+        "32 letters and digits",
+        _matches(
+            "[A-Za-z0-9]{32}", "is not an integration key", "set the one of Events API v2", quoted=False
+        ),
+        empty=True,
+    ),
+    **dict.fromkeys(
+        ("email_to", "email_from"),
+        Range(
+            "an e-mail address",
+            _matches(r"[^\s@,]+@[^\s@,]+", "is not an e-mail address", "write it as name@host"),
+            empty=True,
+        ),
+    ),
+    "email_smarthost": Range(
+        "C(host:port)",
+        _matches(r"[A-Za-z0-9.\[\]:-]+:[0-9]{1,5}", "is not a server with its port", "write it as host:587"),
+        empty=True,
+    ),
+    "email_user": Range("a name", empty=True),
+    "email_password": Range("a password", empty=True),
+    **dict.fromkeys(("webhook_url", "watchdog_url"), Range(_HTTP_URL, url_problem, empty=True)),
+    "webhook_token": Range("a token", empty=True),
+    "monitor_targets.host": Range("a name of the inventory"),
+    "monitor_targets.address": Range("an IP address", address_problem),
+    "monitor_targets.target": Range("C(address:port)"),
     "group": Range("the name of a group of the inventory"),
     **dict.fromkeys(
         ("docker_engine_data_root", "docker_engine_containerd_root"),

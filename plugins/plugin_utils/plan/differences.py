@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,21 +12,24 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions i
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import Container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.plan import guard_actions
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, MONITOR, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 
 PLAN_HEADS = ("HOST", "PART", "CHANGE")
 # The parts of a host, in the order in which they are applied, and how the plan names them.
-HOST, GUARD, ENGINE, IMAGES = "host", "guard", "engine", "images"
+HOST, GUARD, ENGINE, IMAGES, METRICS = "host", "guard", "engine", "images", "metrics"
 PARTS = {
     **{HOST: "host", GUARD: "port guard", ENGINE: "Docker", IMAGES: "images"},
     **{BROKER: "broker", AGENT: "agent", NODE: "node"},
+    **{METRICS: "metrics", MONITOR: "monitor"},
 }
 # The groups of the hosts that the plays of site.yml work on, and the parts that put a host in it.
 GROUPS = {
     "aztec_plan_prepare": (GUARD, ENGINE, IMAGES),
     "aztec_plan_broker": (BROKER,),
     "aztec_plan_agents_and_node": (AGENT, NODE),
+    "aztec_plan_metrics": (METRICS,),
+    "aztec_plan_monitor": (MONITOR,),
 }
 # The group of the hosts whose running agents stop during the change. They are changed in batches.
 REPLACE_GROUP = "aztec_plan_replace"
@@ -73,6 +77,20 @@ def guard_differences(sections: Sequence[Mapping], host_info: Mapping) -> list[s
         return ["install nftables and the port guard"]
     actions = guard_actions(sections, host_info["guard"])
     return actions if not actions or host_info["guard"]["installed"] else ["install the port guard"]
+
+
+def file_differences(desired: Mapping[str, str | None], digests: Mapping[str, str]) -> list[str]:
+    """Return what differs between files of a host and the desired ones, [] for nothing.
+
+    desired: path -> content, None for a file of a package, whose content is not compared. digests: from host_info.
+    """
+    packages = [path for path, content in desired.items() if content is None and not digests[path]]
+    written = [
+        path
+        for path, content in desired.items()
+        if content is not None and digests[path] != hashlib.sha256(content.encode()).hexdigest()
+    ]
+    return [*(f"install {path}" for path in packages), *(f"write {path}" for path in written)]
 
 
 def by_part(component: str, directory: str, actions: Sequence[dict]) -> dict[str, list[str]]:

@@ -9,18 +9,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, MONITOR, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
     Problem,
     count_hosts,
     leave_out_agents,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import ENGINE, join_hosts
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import ENGINE, METRICS, join_hosts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations import STOP_ORDER
 
+# What is removed from a host, in this order. The metrics are removed with everything else.
+PARTS = (*STOP_ORDER, MONITOR, METRICS)
 # The groups of the hosts that the plays work on.
-GROUPS = {component: f"aztec_removal_{component}" for component in STOP_ORDER}
+GROUPS = {part: f"aztec_removal_{part}" for part in PARTS}
 WAIT_GROUP, ADMISSION_GROUP, ENGINE_GROUP = "aztec_removal_wait", "aztec_removal_admission", "aztec_removal_engine"
 
 DELETE = "if the machine is lost, delete it from the inventory and run site.yml, which ends its admission at the broker"
@@ -46,8 +48,8 @@ class Request:
 class RemovalPlan:
     """The plan of a removal.
 
-    removed: host -> its components to remove, in STOP_ORDER. lines: host -> part -> lines, for plan_text. absent: host
-    -> why it does not take part. confirmation: what has to be typed, '' if nothing has to be.
+    removed: host -> its components to remove, in the order of PARTS. lines: host -> part -> lines, for plan_text.
+    absent: host -> why it does not take part. confirmation: what has to be typed, '' if nothing has to be.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -100,8 +102,8 @@ def removal_plan(
             continue
         found = {
             component: remains(info, components[host][component])
-            for component in STOP_ORDER
-            if not request.components or component in request.components
+            for component in PARTS
+            if component in components[host] and (not request.components or component in request.components)
         }
         existing = {component: parts for component, parts in found.items() if any(parts.values())}
         problems += _host_problems(request, host, existing, components[host], info, fleet)

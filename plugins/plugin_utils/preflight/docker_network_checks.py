@@ -20,7 +20,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_netwo
     specific_routes,
     subnet_of,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, MONITOR
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 
 # The proposals for docker0. They differ from the first of SPARE_POOLS, which is the proposal for the fleet's network:
@@ -263,6 +263,9 @@ def docker_network_problems(name: str, host_info: Mapping, settings: Mapping, en
     own = {setting.docker_network for setting in settings.values() if setting.docker_network}
     problems = [*default_bridge_problems(host), *pool_problems(host), *foreign_network_problems(host, own)]
     for component, setting in settings.items():
+        # The monitor's containers are in the host's network.
+        if component == MONITOR:
+            continue
         problems += subnet_problems(host, component, setting.docker_network, setting.docker_ipv4_subnet)
         problems += mtu_problems(host, component, setting.docker_network, setting.docker_mtu)
     # The components of a host share one network.

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import CONTAINERD_ROOT, DATA_ROOT
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.minimum_hardware import Requirements
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.minimum_hardware import OWN, Requirements
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, Release
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.docker_engine.plan import containerd_store
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
@@ -69,6 +69,11 @@ def image_bytes(images: list, present: Mapping, release: Release) -> int:
     return int(layers) + 2 * with_crs * sum(file.least_bytes for file in release.crs_files)
 
 
+def requirements_of(line: str) -> dict[str, Requirements]:
+    """Return the minimum hardware of each component of a release line, and of the monitor."""
+    return {**RELEASES[line].requirements, **OWN}
+
+
 def minimum_memory(memory_gb: int) -> int:
     """Return the bytes that a machine with memory_gb reports at least."""
     return int(memory_gb * GB * (1 - MEMORY_RESERVED))
@@ -78,6 +83,12 @@ def _mount_of(path: str, disks: Mapping) -> str | None:
     """Return the key of the disk that contains a path: the longest key that is the path or a parent of it."""
     parents = [known for known in disks if path == known or path.startswith(known.rstrip("/") + "/")]
     return max(parents, key=len, default=None)
+
+
+def disk_of(path: str, disks: Mapping) -> Mapping | None:
+    """Return the disk that contains a path, None if it is not known."""
+    mount = _mount_of(path, disks)
+    return None if mount is None else disks[mount]
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ def compare(host_info: Mapping, counts: Mapping, line: str, paths: Mapping | Non
     directory of each component, / by default. The number of vCPUs is decisive, and the cores are for information.
     """
     required = [
-        (RELEASES[line].requirements[name], int(count), (paths or {}).get(name, "/"))
+        (requirements_of(line)[name], int(count), (paths or {}).get(name, "/"))
         for name, count in counts.items()
         if int(count) > 0
     ]
@@ -185,7 +196,7 @@ def agent_count(host_info: Mapping, count, line: str, other_components: Sequence
         if number < 1:
             raise ValueError(f"the number of agents is {number}: set 1 or more, or auto")
         return number
-    hardware, requirements = host_info.get("hardware", {}), RELEASES[line].requirements
+    hardware, requirements = host_info.get("hardware", {}), requirements_of(line)
     agent, others = requirements["prover_agent"], [requirements[name] for name in other_components]
     vcpus = hardware.get("vcpus", 0) - sum(other.vcpus for other in others)
     memory = hardware.get("memory_bytes", 0) - sum(minimum_memory(other.memory_gb) for other in others)

@@ -26,7 +26,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.address
     published_addresses,
     resolve,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE, as_bool
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, MONITOR, NODE, as_bool
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.automatic_update_checks import (
     automatic_update_problems,
@@ -115,7 +115,9 @@ def port_problems(host: str, host_info: Mapping, settings: Mapping, instance: st
                 process = socket.get("process") or ""
                 by_engine = process in _ENGINE_PROCESSES or not process
                 owner = published.get((protocol, number)) if by_engine else None
-                own = owner["project"] == project if owner else by_engine and _is_running(host_info, project)
+                # The processes of the monitor listen in the host's network.
+                own_process = by_engine or component == MONITOR
+                own = owner["project"] == project if owner else own_process and _is_running(host_info, project)
                 same = (socket["protocol"], socket["port"]) == (protocol, number)
                 if same and not own and _conflicts(socket["address"], loopback_only):
                     who = "another container" if process in _ENGINE_PROCESSES else process or "another process"

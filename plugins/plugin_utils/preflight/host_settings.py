@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argumen
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
     BROKER,
+    MONITOR,
     NODE,
     option_value,
 )
@@ -22,6 +23,12 @@ PUBLISHED = {
     NODE: (("port", "tcp", True), ("p2p_port", "tcp", False), ("p2p_port", "udp", False)),
     BROKER: (("port", "tcp", False),),
     AGENT: (),
+    MONITOR: (
+        ("otlp_port", "tcp", False),
+        ("prometheus_port", "tcp", True),
+        ("alertmanager_port", "tcp", True),
+        ("grafana_port", "tcp", True),
+    ),
 }
 TEXT_OPTIONS = ("memory_limit", "docker_network", "docker_bridge", "docker_ipv4_subnet")
 
@@ -66,6 +73,15 @@ class EngineSettings:
         return str(self.options.get("data-root", ""))
 
 
+def component_options(value: Callable) -> dict:
+    """Return the settings that node, broker and agents have in common. value: returns that of an option."""
+    return {
+        "cpu_limit": float(value("cpu_limit")),
+        "docker_mtu": as_int(value("docker_mtu")) or 0,
+        **{option: str(value(option)) for option in TEXT_OPTIONS},
+    }
+
+
 def component_settings(values: Mapping, components: Sequence, specs: Specs) -> dict[str, ComponentSettings]:
     """Return the settings of each component of a host."""
     settings = {}
@@ -78,11 +94,9 @@ def component_settings(values: Mapping, components: Sequence, specs: Specs) -> d
                 for option, protocol, loopback_only in PUBLISHED[component]
             ),
             requirements=str(value("requirements")),
+            **(component_options(value) if component != MONITOR else {}),
             count=value("count") if component == AGENT else 1,
-            cpu_limit=float(value("cpu_limit")),
             publish_addresses=tuple(addresses) if isinstance(addresses, list) else None,
-            docker_mtu=as_int(value("docker_mtu")) or 0,
-            **{option: str(value(option)) for option in TEXT_OPTIONS},
         )
     return settings
 

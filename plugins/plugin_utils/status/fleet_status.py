@@ -23,8 +23,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health impor
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE as CRS_SERVICE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, MONITOR, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import IMAGES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.units import duration
 
@@ -385,6 +386,33 @@ def check_container(
     )
 
 
+def check_monitor(report: Report, host: str, host_info: dict, fleet: Mapping) -> None:
+    """Add the rows and problems of the monitor's services."""
+    instance, now = fleet.get("instance", ""), host_info["time"]
+    names = component_names(MONITOR, instance)
+    project = host_info["projects"].get(names["project"], {})
+    if names["project"] in (host_info.get("busy_projects") or []):
+        report.notes.append((host, MONITOR, CHANGING))
+        return
+    found = {container["service"]: container for container in project.get("containers", [])}
+    for service in IMAGES:
+        container = found.get(service)
+        shown = f"monitor {service}"
+        if container is None:
+            report.add_row(host, shown, "-", "MISSING")
+            if host_info["engine"]["serves"]:
+                report.problems.append((host, shown, "does not have a container: run site.yml"))
+            continue
+        wrong = state_problem(container, now)
+        if not wrong and container["health"] == "unhealthy":
+            wrong = f"is unhealthy: {container.get('log_error') or 'see its log'}"
+        guard = guard_cell(host_info["guard"], names["guard_section"])
+        problems = [wrong, guard_problem(host_info["guard"], names["guard_section"])]
+        report.problems += [(host, shown, text) for text in problems if text]
+        cells = container["restarts"], container["health"] or "-", "-", "-", "-", guard
+        report.add_row(host, shown, short_image(container), container["state"], *cells)
+
+
 def add_stopped(report: Report, host: str, component: str, containers: list, expected: Sequence[str]) -> None:
     """Add the rows of a component that stop.yml stopped. A container that runs nevertheless is a problem."""
     images = {container["service"]: container for container in containers}
@@ -562,6 +590,8 @@ def fleet_report(
                 # Another run replaces these containers, so their problems are temporary.
                 del report.problems[problems_before:], checked[checked_before:]
                 report.notes.append((host, component, CHANGING))
+        if MONITOR in components:
+            check_monitor(report, host, host_info, fleet)
     check_consistency(report, checked)
     check_other_hosts(report, others or {}, fleet)
     return report

@@ -8,6 +8,7 @@ from tests.remedies.tables.fleets import FLEETS
 from tests.remedies.tables.hosts import HOSTS
 from tests.remedies.tables.keys import KEYS_AND_VAULTS
 from tests.remedies.tables.l1 import L1
+from tests.remedies.tables.monitor import MONITORS
 from tests.remedies.tables.networks import NETWORKS
 from tests.remedies.tables.operations import OPERATIONS
 from tests.remedies.tables.others import OTHERS
@@ -19,6 +20,7 @@ TABLES = {
     "hosts": HOSTS,
     "engines": ENGINES,
     "networks": NETWORKS,
+    "monitors": MONITORS,
     "keys": KEYS_AND_VAULTS,
     "l1": L1,
     "running": RUNNING,

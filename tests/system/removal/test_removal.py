@@ -101,6 +101,8 @@ def test_an_agent_that_left_its_group_is_named(fleet: Fleet, before: dict[str, s
     fleet.wait_until_healthy(AGENT, "prover-agent")
     assert LEFT in run("site", "-i", str(FORMER))
     assert LEFT in run("status", "-i", str(FORMER))
+    assert LEFT not in run("status", "-i", str(FORMER), "-e", "aztec_unmanaged=true")
+    fleet.execute(AGENT, "touch /opt/aztec/prover-agent/crs/downloaded")
     run("remove", "-i", str(FORMER), "--limit", AGENT, "-e", "keep_data=true")
     left = fleet.execute(AGENT, ["find", "/opt/aztec", "/etc/aztec-port-guard", "-type", "d"], check=False).out.split()
     assert left == ["/opt/aztec", "/opt/aztec/prover-agent", "/opt/aztec/prover-agent/crs"]

@@ -186,6 +186,8 @@ STATUS = "aztec_plan_status"
             {"n": {"images": ["x"], "prover_node": ["y"]}, "a": {}},
             {"n": ["aztec_plan_prepare", "aztec_plan_agents_and_node", STATUS], "a": [STATUS]},
         ),
+        ({"b": {}, "a": {"metrics": ["x"]}}, {"a": ["aztec_plan_metrics", STATUS]}),
+        ({"b": {}, "m": {"prover_monitor": ["x"]}}, {"m": ["aztec_plan_monitor", STATUS]}),
     ],
 )
 def test_selected_hosts(differences: dict, selected: dict) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.removal import (
     RemovalPlan,
     Request,
@@ -258,3 +259,26 @@ def test_a_host_that_is_left_out_has_no_part() -> None:
     found = hosts("agent-1", "agent-2")
     plan = removal_plan(Request(), found, dict.fromkeys(found, COMPONENTS), fleet)
     assert plan.absent == {"agent-2": "x is wrong"}
+
+
+def test_a_monitor_and_the_metrics_are_removed_with_their_host() -> None:
+    """The metrics have no project: their guard section shows that they exist."""
+    monitor = {
+        "project": "aztec-prover-monitor",
+        "directory": "/opt/aztec/prover-monitor",
+        "directories": ["/opt/aztec/prover-monitor/data"],
+        "guard_section": "prover_monitor",
+    }
+    metrics = {"project": "x", "directory": "/usr/local/lib/x", "directories": [], "guard_section": "host_metrics"}
+    found = info(AGENT)
+    found["projects"]["aztec-prover-monitor"] = {"containers": [{"name": "prover-monitor-grafana"}]}
+    found["guard"]["section_texts"].update(prover_monitor="{}", host_metrics="{}")
+    found["directories"] += ["/opt/aztec/prover-monitor", "/opt/aztec/prover-monitor/data"]
+    components = {"agent-1": {**COMPONENTS, "prover_monitor": monitor, "metrics": metrics}}
+    plan = removal_plan(Request(), {"agent-1": found}, components, FLEET)
+    assert plan.removed == {"agent-1": [AGENT, "prover_monitor", "metrics"]}
+    assert plan.lines["agent-1"]["metrics"] == ["remove its section of the port guard"]
+    assert "remove prover-monitor-grafana" in plan.lines["agent-1"]["prover_monitor"]
+    assert plan_text(plan.lines)
+    plan = removal_plan(Request(components=[AGENT]), {"agent-1": found}, components, FLEET)
+    assert plan.removed == {"agent-1": [AGENT]}

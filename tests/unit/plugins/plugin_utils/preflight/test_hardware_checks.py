@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import (
+    compare,
     image_bytes,
     image_name,
 )
@@ -17,6 +18,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_ch
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_settings import (
     ComponentSettings,
     EngineSettings,
+    component_settings,
     engine_settings,
 )
 
@@ -308,3 +310,28 @@ def test_a_root_that_holds_something_is_not_moved() -> None:
         "and run again"
     ]
     assert lines(seen, engine=EngineSettings(options={"data-root": DATA})) == []
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "memory_gb", "disk_gb", "short"),
+    [(2, 4, 50, []), (1, 4, 50, ["vCPUs"]), (2, 2, 50, ["memory"]), (2, 4, 40, ["disk of /opt/aztec"])],
+)
+def test_a_monitor_needs_little(vcpus: int, memory_gb: int, disk_gb: int, short: list) -> None:
+    disks = {"/opt/aztec": volume(disk_gb * GB, size=disk_gb * GB)}
+    hardware = {"vcpus": vcpus, "cores": vcpus, "memory_bytes": memory_gb * GB, "disks": disks}
+    rows = compare({"hardware": hardware}, {"prover_monitor": 1}, "6", {"prover_monitor": "/opt/aztec"})
+    assert [row.what for row in rows if row.state == "insufficient"] == short
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({}, "fail"),
+        ({"aztec_requirements": "warn"}, "warn"),
+        ({"aztec_requirements": "warn", "prover_monitor_requirements": "ignore"}, "ignore"),
+    ],
+)
+def test_requirements_of_a_monitor(values: dict, wanted: str) -> None:
+    settings = component_settings(values, ["prover_monitor"], read_specs(ROLES))["prover_monitor"]
+    assert settings.requirements == wanted
+    assert [port for _name, _protocol, port, _loopback in settings.ports] == [4318, 9090, 9093, 3000]

@@ -832,3 +832,37 @@ def test_a_container_that_runs_although_it_was_stopped_is_a_problem() -> None:
     infos["agent-1"]["projects"]["aztec-prover-agent"]["compared"] = {"stopped": True}
     (problem,) = fleet_report(infos, FLEET).problems
     assert problem[2].startswith("runs, although stop.yml stopped it: ")
+
+
+def monitored(**changes):
+    """Return the report of a fleet with a monitor on a host of its own, with these changes to its Prometheus."""
+    names = ("prometheus", "alertmanager", "grafana", "otlp")
+    services = {name: container(name, status=dict(NO_ANSWER)) for name in names}
+    services["prometheus"].update(changes)
+    found = {**fleet(), "monitor-1": host_info(["prover_monitor"])}
+    project = {"containers": [one for one in services.values() if one["state"] != "missing"]}
+    found["monitor-1"]["projects"]["aztec-prover-monitor"] = project
+    return fleet_report(found, {**FLEET, "hosts": {**FLEET["hosts"], "monitor-1": {"components": ["prover_monitor"]}}})
+
+
+def test_healthy_monitor():
+    """Each service of the monitor is a row. It does not respond at /status, which is not a problem."""
+    report = monitored()
+    assert (report.problems, report.notes) == ([], [])
+    assert [row[1] for row in report.rows if row[0] == "monitor-1"] == [
+        *("monitor prometheus", "monitor alertmanager", "monitor grafana", "monitor otlp")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"state": "missing"}, "does not have a container: run site.yml"),
+        ({"state": "exited", "exit_code": 137}, "is exited with exit code 137"),
+        ({"health": "unhealthy"}, "is unhealthy: see its log"),
+    ],
+)
+def test_problems_of_a_monitor(changes, problem):
+    """One line for a service that does not work."""
+    ((host, service, text),) = monitored(**changes).problems
+    assert (host, service) == ("monitor-1", "monitor prometheus") and text.startswith(problem)
