@@ -110,7 +110,9 @@ def test_an_agent_that_left_its_group_is_named(fleet: Fleet, before: dict[str, s
     assert LEFT not in run("status", "-i", str(FORMER))
     assert projects(fleet, AGENT) == []
     remaining = added(before, traces(fleet, AGENT))
-    assert [path for path in remaining.get("files", []) if "aztec" in path] == ["/etc/docker/.aztec_ops_prover"]
+    assert [path for path in remaining.get("files", []) if "aztec" in path] == [
+        "/etc/docker/.aztec_ops_prover", "/etc/systemd/system/containerd.service.d/aztec.conf",
+    ]
     assert not [name for name in remaining.get("interfaces", []) if name != "docker0"]
     assert not [name for name in remaining.get("tables", []) if "aztec" in name]
     fleet.execute(AGENT, ["docker", "info"])
@@ -130,6 +132,15 @@ def test_the_engine_stays_while_others_need_it(fleet: Fleet, before: dict[str, s
     fleet.execute(AGENT, "dpkg --purge needs-docker")
     run("remove", *here)
     assert added(before, traces(fleet, AGENT)) == {}
+
+
+def test_an_unreachable_host_is_named(fleet: Fleet, before: dict[str, set[str]]) -> None:
+    """With what to do about its admission."""
+    assert before
+    fleet.stop_machine(AGENT)
+    shown = refused("remove", "-i", str(FORMER), "--limit", AGENT)
+    assert "delete it from the inventory and run site.yml, which ends its admission at the broker" in shown
+    fleet.start_machine(AGENT)
 
 
 def test_the_broker_cannot_be_removed_while_it_is_needed() -> None:
