@@ -17,5 +17,5 @@ class ActionModule(PipelinedActionBase):
         reason = arguments.get("left_out")
         if reason:
             return {"unreachable": True, "msg": f"left out of this run: {reason}"}
-        failure = self.pipelining_failure(bool(arguments.get("l1") or arguments.get("l1_urls")))
+        failure = self.pipelining_failure(any(map(arguments.get, ("l1", "l1_urls", "admin_key"))))
         return failure or self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)

@@ -122,6 +122,7 @@ def check_names(names: list, known: Mapping | None = None) -> None:
     known: more prefixes of variables -> their options.
     """
     own = {"publisher_key": {f"{PREFIX}{name}": {} for name in OPTIONS if name != "group"}}
+    own["admin_api_key"] = {"admin_api_key": {}}
     specs = Specs({**own, **(known or {})}, {})
     for name, near in unknown_variables(names, specs).items():
         raise ValueError(f"unknown variable {name}: " + (f"did you mean {near}?" if near else "remove it"))
@@ -155,12 +156,16 @@ class Vault:
 
     def with_account(self, account: wallet.Account, slot: str = CURRENT) -> str:
         """Return the text with an account added."""
+        return self.with_variables(variables_of(account, slot), (KEYS[slot], MNEMONICS[slot]))
+
+    def with_variables(self, variables: Mapping, taken: Sequence = ()) -> str:
+        """Return the text with variables added: name -> (value, comment). taken: names that must not be set either."""
         try:
             names = [name for name, _value in vault_file.variables_in(self.text)]
-            text = vault_file.with_added(self.text, variables_of(account, slot))
+            text = vault_file.with_added(self.text, variables)
         except ValueError as error:
             raise ValueError(f"{self.file}: {error}") from None
-        for name in (KEYS[slot], MNEMONICS[slot]):
+        for name in dict.fromkeys((*taken, *variables)):
             if name in names:
                 raise ValueError(already_set(name, f"in {self.file}"))
         return text
@@ -238,7 +243,7 @@ class ActionModule(CollectionActionBase):
         secrets = vault_secrets()
         vault = open_vault(path, secrets, request.vault_id)
         vault.with_account(PLACEHOLDER)
-        self._check_not_set(task_vars, folder, groups, hosts)
+        self._check_not_set(task_vars, folder, groups, hosts, (KEYS[CURRENT], MNEMONICS[CURRENT]))
         if not path.exists() and not self._task.check_mode:
             self._confirm(vault.secret, path)
         account = self._account(request)
@@ -255,9 +260,8 @@ class ActionModule(CollectionActionBase):
         done["msg"] = f"Fund {account.address}; its key is in {done['file']}."
         return done, account
 
-    def _check_not_set(self, task_vars: Mapping, folder: Path, groups: list, hosts: list) -> None:
-        """Raise ValueError if the inventory sets a key already, anywhere."""
-        names = (KEYS[CURRENT], MNEMONICS[CURRENT])
+    def _check_not_set(self, task_vars: Mapping, folder: Path, groups: list, hosts: list, names: Sequence) -> None:
+        """Raise ValueError if the inventory sets one of these variables already, anywhere."""
         for host in hosts or [""]:
             try:
                 variables = task_vars["hostvars"][host] if host else task_vars

@@ -79,9 +79,21 @@ options:
   rpc:
     description:
       - JSON-RPC methods of the release line. C(l2_tips) and C(epoch_jobs) are called on a node, C(agent_status) on an
-        agent. An empty method is not called.
+        agent, and with O(earning) C(peers) and C(admin_jobs) on a node. An empty method is not called.
     type: dict
     default: {}
+  earning:
+    description:
+      - With O(probe), also query whether the prover earns. C(prover_id) is the address that receives the
+        rewards, C(epochs) is of how many of the last epochs the proofs are read from the L1.
+      - A node then also has C(peers) and C(proofs), a broker C(open_jobs), by its log.
+    type: dict
+    default: {}
+  admin_key:
+    description:
+      - Key of the node's admin API, to which C(admin_jobs) of O(rpc) is sent with O(earning). Empty if it has no key.
+    type: str
+    default: ""
   rollup_slots:
     description:
       - Storage slots of the rollup with the values that a working program sends as headers, by the header's name in
@@ -336,6 +348,11 @@ def invalid_argument(params: dict) -> str | None:
     for name, method in params["rpc"].items():
         if not isinstance(method, str):
             return f"rpc: {name} is not a string: use the name of a method"
+    earning = params["earning"]
+    if earning and not (
+        re.fullmatch(r"0x[0-9a-fA-F]{40}", str(earning.get("prover_id"))) and isinstance(earning.get("epochs"), int)
+    ):
+        return "earning: does not contain an address and a number: set prover_id and epochs"
     for name, slot in params["rollup_slots"].items():
         if not isinstance(slot, str) or not re.fullmatch(r"0x[0-9a-f]{1,64}", slot):
             return f"rollup_slots: {name} is not a slot: use 0x and up to 64 hex digits"
@@ -454,7 +471,11 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             ]
             if params["probe"]:
                 l1_urls = [url.strip() for url in params["l1_urls"].split(",") if url.strip()]
-                prober = Prober(engine, run, params["rpc"], l1_urls, root, info["time"], params["rollup_slots"])
+                prober = Prober(
+                    *(engine, run, params["rpc"], l1_urls, root, info["time"], params["rollup_slots"]),
+                    earning=params["earning"],
+                    admin_key=params["admin_key"],
+                )
                 probes = [pool.submit(prober.probe, shown["service"], inspected) for _name, shown, inspected in pairs]
                 for (_name, shown, _inspected), probe in zip(pairs, probes):
                     shown.update(probe.result())
@@ -511,6 +532,8 @@ def main() -> None:
             "log_lines": {"type": "int", "default": 0},
             "rpc": {"type": "dict", "default": {}},
             "rollup_slots": {"type": "dict", "default": {}},
+            "earning": {"type": "dict", "default": {}},
+            "admin_key": {"type": "str", "default": "", "no_log": True},
             "l1_urls": {"type": "str", "default": "", "no_log": True},
             "l1": {"type": "str", "default": "", "no_log": True},
             "registry": {"type": "dict", "default": {}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.bad_input.commands import run
@@ -17,8 +19,9 @@ KEPT = "the broker keeps admitting the addresses that it admits now"
 @pytest.mark.parametrize(
     ("playbook", "groups"),
     [
-        *((f"{name}.yml", GROUPS) for name in ("site", "preflight", "verify", "stop", "start", "restart", "reboot")),
-        *(("rotate_key.yml", "prover_node"), ("rewards.yml", "prover_node")),
+        *((f"{name}.yml", GROUPS) for name in ("site", "preflight", "verify", "status")),
+        *((f"{name}.yml", GROUPS) for name in ("stop", "start", "restart", "reboot")),
+        *((f"{name}.yml", "prover_node") for name in ("rotate_key", "rewards", "prove_again")),
     ],
 )
 def test_no_inventory(playbook: str, groups: str) -> None:
@@ -112,3 +115,27 @@ def test_verify_shows_who_was_left_out(tmp_path, endpoint) -> None:
     assert "agent-2 prover_agent - UNREACHABLE" in rows
     wrong = f"was left out of this run: {UNKNOWN} on the controller: correct it, then run again"
     assert f"agent-1 prover_agent {wrong}" in rows
+
+
+def test_a_prover_whose_hosts_are_unreachable_does_not_earn(tmp_path, endpoint) -> None:
+    """The table tells it, and its state adds no line. In JSON, it is one line of the output."""
+    inventory = write_inventory(tmp_path, endpoint, {})
+    shown = play(inventory, playbook="status.yml")
+    assert shown.returncode == 2, shown.stdout
+    rows = [" ".join(line.split()) for line in shown.stdout.splitlines()]
+    assert "node-1 prover_node - UNREACHABLE" in rows
+    assert "STATE down: node or broker do not run" in rows
+    assert "AGENTS 0 proving, 0 idle" in rows
+    problems = "3 problems in the fleet, in the table above."
+    assert problems in shown.stdout
+    shown = play(inventory, "-e", "status_format=json", playbook="status.yml")
+    assert shown.returncode == 2, shown.stdout
+    (line,) = [line for line in shown.stdout.splitlines() if line.startswith("{")]
+    found = json.loads(line)
+    assert (found["earning"]["state"], found["earning"]["good"]) == ("down", False)
+    assert {one["state"] for one in found["components"]} == {"UNREACHABLE"}
+    assert len(found["problems"]) == 3
+    # Without the node's host, only the table of the components tells something.
+    shown = play(inventory, "--limit", "agent-1", playbook="status.yml")
+    assert "agent-1 prover_agent is unreachable" in " ".join(shown.stdout.split())
+    assert "is not earning, the node is not in this run: include its host in --limit" in " ".join(shown.stdout.split())

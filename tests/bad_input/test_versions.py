@@ -24,6 +24,11 @@ KNOWN = "choose from prover_node, prover_broker, prover_agent"
         ("pull.yml", ("-e", "aztec_next_version=latest"), 'the version is "latest", which is not a version'),
         ("logs.yml", ("-e", "logs_lines=0"), "logs_lines 0 is not a number of lines: set a number from 1 to 10000"),
         ("logs.yml", ("-e", "logs_lines=all"), "logs_lines all is not a number of lines"),
+        ("status.yml", ("-e", "status_epochs=0"), "status_epochs 0 is not a number of epochs: set a number from"),
+        ("status.yml", ("-e", "status_epochs=all"), "status_epochs all is not a number of epochs"),
+        ("status.yml", ("-e", "status_format=xml"), "status_format xml is not a format: choose one of table, json"),
+        ("prove_again.yml", (), "epoch is not set: add -e epoch=NUMBER"),
+        ("prove_again.yml", ("-e", "epoch=last"), "epoch last is not an epoch: set a number from 0"),
         ("logs.yml", ("-e", "aztec_components=agent"), f"is not a component {KNOWN}"),
         (
             "logs.yml",

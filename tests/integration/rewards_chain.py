@@ -129,6 +129,11 @@ class Chain:
         slots = self.value("getEpochDuration()", "uint256", rollup)
         self.put(rollup, slot_of("uint256", 1, STATE + LOGS) + SLOT, max(rewards) * slots)
 
+    def add_checkpoint(self, checkpoint: int, slot: int, rollup: str = ROLLUP) -> None:
+        """Add a checkpoint to those that are not proven. The first one is proven."""
+        self.put(rollup, STATE, checkpoint << 128 | 1)
+        self.put(rollup, slot_of("uint256", checkpoint, STATE + LOGS) + SLOT, slot)
+
     def begin(self) -> None:
         """Make the newest block the begin of the rollup's epochs: the lab's state is older."""
         at = int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)

@@ -227,6 +227,41 @@ def test_a_new_publisher_and_no_trace_of_its_secrets(place) -> None:
     assert place.tree() == before
 
 
+ADMIN_KEY = "prover_node_admin_api_key"
+
+
+def test_the_key_of_the_admin_api(place) -> None:
+    """It is added to the publisher's key, not shown, and never overwritten."""
+    assert place.keys().status == 0
+    before = yaml.safe_load(place.clear())
+    checked = place.keys({}, "-e", "admin_api_key=true", "--check")
+    assert checked.status == 0, checked.output
+    assert yaml.safe_load(place.clear()) == before
+    run = place.keys({}, "-e", "admin_api_key=true", "-vvvv", "--diff")
+    assert run.status == 0, run.output
+    stored = yaml.safe_load(place.clear())
+    key = stored.pop(ADMIN_KEY)
+    assert stored == before
+    assert re.fullmatch("[0-9a-f]{64}", key)
+    assert place.leaks(run, key, PASSWORD) == []
+    again = place.keys({}, "-e", "admin_api_key=true")
+    assert again.message() == (
+        f"{ADMIN_KEY} is already set in {place.vault}, and keys are never overwritten: "
+        "remove it there first if it is not needed; nothing was written."
+    )
+    assert yaml.safe_load(place.clear())[ADMIN_KEY] == key
+
+
+def test_a_hash_without_the_key_of_the_admin_api(place) -> None:
+    """A new key would not be that of the hash."""
+    (place.inventory / "group_vars/all").mkdir(parents=True)
+    own = place.inventory / "group_vars/all/main.yml"
+    own.write_text(f"prover_node_admin_api_key_hash: {'ab' * 32}\n")
+    run = place.keys({}, "-e", "admin_api_key=true")
+    assert run.message().startswith(f"{ADMIN_KEY}_hash is already set in {own}")
+    assert not place.vault.exists()
+
+
 def test_the_mnemonic_is_shown_on_request_and_the_search_finds_it(place) -> None:
     run = place.keys({"show_mnemonic": True, "qr": "address"}, ANSIBLE_FORCE_COLOR="1")
     stored = yaml.safe_load(place.clear())

@@ -98,6 +98,7 @@ NO_LINES = {
     "Creating network {} on bridge {} failed: {}": _OTHERS,
     "left out of this run: {}": _WHOLE,
     "rewards: {}": _WHOLE,
+    "prove_again: {}": _WHOLE,
     "rewards: the L1 could not be queried from the node's host: {}": _OTHERS,
     "{} failed on this host: {}": _OTHERS,
     "{}: the state of its job stays on the host until a later run removes it: {}": _NOTE,

@@ -121,6 +121,7 @@ FLEETS: dict[str, dict[str, Any]] = {
             "prover_node_web3signer_url": "https://signer.lan:9000/S3cret",
             "prover_node_publisher_addresses": [ADDRESS.lower(), "0x00000000000000000000000000000000000000AA"],
             "prover_node_funding_account_address": OTHER_ADDRESS.lower(),
+            "prover_node_admin_api_key": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
             "prover_node_funding_threshold": 0.00002,
             "prover_node_funding_amount": 2.5,
             "aztec_version": "5.2.0",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -170,6 +171,15 @@ def test_an_account_that_tops_up() -> None:
     amounts = ("PUBLISHER_FUNDING_THRESHOLD", "PUBLISHER_FUNDING_AMOUNT")
     found = {fleet: [values_of(arguments).get(name) for name in amounts] for fleet, arguments in seen.items()}
     assert found == {"operated": ["0.5", "1.0"], "carried": ["0.00002", "2.5"], "6.0.0": [None, None]}
+
+
+def test_the_key_of_the_admin_api_stays_on_the_controller() -> None:
+    """The node gets its SHA-256, as of the text, or the hash that is set instead of the key."""
+    key = FLEETS["carried"]["vars"]["prover_node_admin_api_key"]
+    name = "AZTEC_ADMIN_API_KEY_HASH"
+    found = {fleet: values_of(rendered(fleet)["prover_node"]).get(name) for fleet in ("carried", "operated", "6.0.0")}
+    assert found == {"carried": hashlib.sha256(key.encode()).hexdigest(), "operated": "ab" * 32, "6.0.0": None}
+    assert all(key not in text for arguments in rendered("carried").values() for text in files_of(arguments).values())
 
 
 @pytest.mark.parametrize("fleet", FLEETS)

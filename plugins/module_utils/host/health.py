@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec import broker_queue
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.agent_status import agent_methods
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import read_cached
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
@@ -39,7 +40,9 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network impo
     parse_sockets,
     query_status,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.node_jobs import admin_headers, node_url
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import inside
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.proofs import L1_SLOT_SECONDS, read_proofs
 
 # Seconds. While an agent computes a proof it does not respond: the same thread does both.
 TIMEOUT = 10
@@ -47,6 +50,8 @@ TIMEOUT = 10
 TOTAL_TIMEOUT = 3 * TIMEOUT
 LOG_SECONDS = 600
 LOG_LINES = 400
+# Of a broker's log, since its start: two or three lines for each of the hundreds of jobs of an epoch.
+QUEUE_LINES = 5000
 # Characters of a log line that is shown to the operator.
 LINE_LENGTH = 2000
 # Seconds after which a contact counts as lost: many times the longest usual poll interval.
@@ -84,9 +89,9 @@ def environment_redactor(env: dict[str, str]) -> Redactor:
     return Redactor(secrets)
 
 
-def call(url: str, method: str, *params: Any, seconds: float = TIMEOUT) -> Any:
+def call(url: str, method: str, *params: Any, seconds: float = TIMEOUT, headers: dict | None = None) -> Any:
     """Return the result of a JSON-RPC call. Raise RequestError or ErrorResponse."""
-    with closing(ApiClient(url, seconds)) as client:
+    with closing(ApiClient(url, seconds, headers)) as client:
         return client.rpc(method, *params)
 
 
@@ -298,6 +303,23 @@ def epoch_jobs(result: Any) -> list[dict[str, Any]]:
     return [{"epoch": number(str(epoch)), "state": printable(str(state), 40)} for epoch, state in found]
 
 
+def connected_peers(result: Any) -> int | None:
+    """Return how many peers a node is connected to, by the result of p2p_getPeers, None where it is something else."""
+    return sum(inside(one, "status") == "connected" for one in result) if isinstance(result, list) else None
+
+
+def l1_proofs(urls: list[str], rollup: dict[str, Any], prover: str, epochs: int, slot_seconds: int) -> dict[str, Any]:
+    """Return the result of read_proofs from the first URL that responds, or {error}. rollup: from l1_tips."""
+    error = rollup["error"] or ("" if urls else "no L1 URL is known")
+    for position, url in enumerate(urls if not error else [], 1):
+        try:
+            with closing(ApiClient(url, TIMEOUT)) as client:
+                return {**read_proofs(client.rpc, rollup, prover, epochs, slot_seconds), "error": ""}
+        except (RequestError, ErrorResponse) as problem:
+            error = f"L1 URL {position} {problem}"
+    return {"error": error}
+
+
 def network_name(env: dict[str, str], inspected: dict[str, Any]) -> str:
     """Return the name of a container's Aztec network, '' for none."""
     command = [str(word) for word in (inspected.get("Path"), *(inspected.get("Args") or [])) if word]
@@ -382,6 +404,8 @@ class Prober:
     """Queries the state of containers.
 
     run: runs commands. rpc: RPC methods. l1_urls: the container's own if empty. slots: the rollup's storage, by header.
+    earning: {prover_id, epochs} to query whether the prover earns, {} otherwise. admin_key: of the node's
+    admin API, '' for none.
     """
 
     engine: docker_engine.Engine
@@ -391,13 +415,17 @@ class Prober:
     root: Path
     now: float
     slots: dict[str, str] = field(default_factory=dict)
+    earning: dict[str, Any] = field(default_factory=dict)
+    admin_key: str = field(default="", repr=False)
 
-    def log(self, inspected: dict[str, Any], seconds: float = LOG_SECONDS) -> list[tuple[float, str]]:
+    def log(
+        self, inspected: dict[str, Any], seconds: float = LOG_SECONDS, lines: int = LOG_LINES
+    ) -> list[tuple[float, str]]:
         """Return a container's last log lines of so many seconds, none where the engine keeps no log."""
         try:
             raw = self.engine.get(
                 f"/containers/{inspected['Id']}/logs", stdout="1", stderr="1", timestamps="1",
-                tail=str(LOG_LINES), since=str(max(0, int(self.now - seconds))),
+                tail=str(lines), since=str(max(0, int(self.now - seconds))),
             )
         except docker_engine.EngineError:
             return []
@@ -443,6 +471,11 @@ class Prober:
         elif is_service_of(service, "prover_broker"):
             self.probe_waiting(found, host, port, env, inspected)
             found["clients"] = remote_clients(self.sockets(pid), port, container_subnets(inspected))
+            if self.earning:
+                kept = number(env.get("PROVER_BROKER_MAX_EPOCHS_TO_KEEP_RESULTS_FOR", ""), 16)
+                rows = self.log(inspected, self.now, QUEUE_LINES)
+                jobs = broker_queue.open_jobs(rows, broker_queue.KEPT_EPOCHS if kept is None else kept)
+                found["open_jobs"] = None if jobs is None else len(jobs)
         return found
 
     def probe_waiting(self, found: dict[str, Any], host: str, port: int, env: dict, inspected: dict) -> None:
@@ -482,15 +515,26 @@ class Prober:
         jobs = self.rpc.get("epoch_jobs")
         queried = found["status"]["code"] is not None and jobs
         result = self.rpc_result(url, jobs) if queried else None
+        admin_jobs = self.rpc.get("admin_jobs")
+        if self.earning and found["status"]["code"] is not None and admin_jobs:
+            result = self.rpc_result(node_url(inspected, True), admin_jobs, headers=admin_headers(self.admin_key))
+            found["jobs_error"] = str(inside(result, "error") or "")
         if isinstance(result, list):
             found["epoch_jobs"] = epoch_jobs(result)
         found["synced"] = sync_progress(log)
         urls = self.l1_urls or [item for item in env.get("ETHEREUM_HOSTS", "").split(",") if item]
         found["l1"] = l1_tips(urls, registry_address(env, inspected, self.root), self.slots)
+        if self.earning:
+            peers = self.rpc.get("peers")
+            listed = self.rpc_result(url, peers) if found["status"]["code"] is not None and peers else None
+            found["peers"] = connected_peers(listed)
+            slot_seconds = number(env.get("ETHEREUM_SLOT_DURATION", ""), 16) or L1_SLOT_SECONDS
+            wanted = str(self.earning["prover_id"]), int(self.earning["epochs"])
+            found["proofs"] = l1_proofs(urls, found["l1"], *wanted, slot_seconds)
 
-    def rpc_result(self, url: str, method: str, seconds: float = TIMEOUT) -> Any:
+    def rpc_result(self, url: str, method: str, seconds: float = TIMEOUT, headers: dict | None = None) -> Any:
         """Return the result of a JSON-RPC call, or {error: text}."""
         try:
-            return call(url, method, seconds=max(0, seconds))
+            return call(url, method, seconds=max(0, seconds), headers=headers)
         except (RequestError, ErrorResponse) as error:
             return {"error": "timed out" if getattr(error, "kind", "") == "timeout" else str(error)}

@@ -129,7 +129,16 @@ _FOUR = Release(
     environment={"prover_node": {}, "prover_broker": _BODY_SIZE, "prover_agent": {}},
     # Agents' methods have the same names in every line (5 and 6: from source code, not run).
     # 4 serves the node's epoch jobs at the RPC port (4.1.2, run), 5 and 6 only at the admin port, which needs a key.
-    rpc={"agent_status": "agent_getStatus", "l2_tips": "node_getL2Tips", "epoch_jobs": "prover_getJobs"},
+    # So it is with startProof, where admin_jobs is the name of the former method there (upstream's migration notes).
+    # p2p_getPeers is in every line (2.1 and 4: source; 6.0.0-rc.1: requests that operators recorded).
+    rpc={
+        "agent_status": "agent_getStatus",
+        "l2_tips": "node_getL2Tips",
+        "epoch_jobs": "prover_getJobs",
+        "peers": "p2p_getPeers",
+        "admin_jobs": "",
+        "start_proof": "prover_startProof",
+    },
     networks=("testnet", "mainnet", "staging-public", "staging-ignition", "next-net", "devnet"),
     numbered_devnets_since=(4, 2),
     requirements=GUIDE_4,
@@ -152,7 +161,12 @@ _TWO = replace(
     # --archiver has no effect in 2.1 (the first flag decides the mode). It is in Aztec's guide.
     start_flags={**_FOUR.start_flags, "prover_node": ["--prover-node", "--archiver"]},
     environment={component: {"AUTO_UPDATE": "disabled"} for component in COMPONENTS},
-    rpc={**_FOUR.rpc, "l2_tips": "proverNode_getL2Tips", "epoch_jobs": "proverNode_getJobs"},
+    rpc={
+        **_FOUR.rpc,
+        "l2_tips": "proverNode_getL2Tips",
+        "epoch_jobs": "proverNode_getJobs",
+        "start_proof": "proverNode_startProof",
+    },
     networks=("testnet", "mainnet", "staging-public", "staging-ignition"),
     numbered_devnets_since=None,
     requirements=GUIDE_2_1,
@@ -170,7 +184,7 @@ _FIVE = replace(
         "prover_agent": _NO_SHUTDOWN,
     },
     # From 5 on getChainTips, of the same shape, replaces getL2Tips (upstream's migration notes).
-    rpc={**_FOUR.rpc, "l2_tips": "aztec_getChainTips", "epoch_jobs": ""},
+    rpc={**_FOUR.rpc, "l2_tips": "aztec_getChainTips", "epoch_jobs": "", "admin_jobs": "prover_getJobs"},
     # foundation/src/config/network_name.ts of 5 and 6.
     networks=("testnet", "mainnet", "staging", "next-net", "devnet"),
     numbered_devnets_since=(5, 0),
@@ -256,6 +270,7 @@ CONSENSUS_ENVIRONMENT = (
 # The first version that supports an option of the roles, by the option's name without its component. The source is
 # 4.1.2 (file stores, but not funding), or upstream's documentation.
 OPTION_SINCE = {
+    "admin_api_key": (4, 1, 0),
     "admin_api_key_hash": (4, 1, 0),
     "blob_file_store_urls": (4, 1, 0),
     "tx_file_store_urls": (4, 1, 0),

@@ -17,6 +17,9 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
 # Facts that the role preflight sets: its README describes them.
 FACTS = ("preflight_fleet", "preflight_host_info")
 
+# Variables that most inventories set, preferred to similar ones as the meaning of an unknown name.
+COMMON = ("prover_node_publisher_private_key",)
+
 # Roles whose variables may be set on any host. Variables of a component count only on its own hosts.
 FLEET_ROLES = ("preflight", "docker_engine", "port_guard")
 
@@ -65,6 +68,20 @@ def default_value(name: str):
     return specs.options[role][name].get("default") if role else None
 
 
+def nearest_name(name: str, known: Iterable) -> str | None:
+    """Return the known name that an unknown one most likely means, None for none.
+
+    If a name lacks the words by which several names differ, such as prover_private_key, it means the common one.
+    """
+    near = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
+
+    def covered(one: str) -> int:
+        return sum(block.size for block in difflib.SequenceMatcher(None, name, one).get_matching_blocks())
+
+    usual = [one for one in near if one in COMMON and covered(one) >= covered(near[0])]
+    return next(iter([*usual, *near]), None)
+
+
 def unknown_variables(names: Iterable, specs: Specs, prefixes: tuple | None = None) -> dict:
     """Return the unknown names that look like variables of the collection, each with the nearest known name or None.
 
@@ -76,7 +93,7 @@ def unknown_variables(names: Iterable, specs: Specs, prefixes: tuple | None = No
         if specs.owner(name) or name in FACTS or name.startswith(("_", "ansible_")):
             continue
         if name.startswith(prefixes):
-            unknown[name] = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
+            unknown[name] = nearest_name(name, known)
             continue
         # A typo in the prefix itself. A variable of the operator, such as vault_prover_id, is not a near match.
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)

@@ -42,6 +42,7 @@ COMMON_CHECKS = (
     releases.check_snapshots,
     publishers.check_publisher,
     publishers.check_funding,
+    publishers.check_admin_key,
     addresses.check_urls,
     addresses.check_broker_hosts,
     addresses.check_sources,

@@ -39,6 +39,9 @@ _KNOWN_PASSWORDS = ("admin", "changeme", "grafana", "password", "prom-operator",
 # The engine's own networks, which the components cannot use.
 ENGINE_NETWORKS = ("bridge", "default", "host", "none")
 
+# The least random bits of the admin API's key, and the least number of different characters in it.
+ADMIN_KEY_BITS, ADMIN_KEY_CHARACTERS = 128, 8
+
 _LABEL = r"\w(?:[\w-]{0,61}\w)?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _LEVEL = "(silent|fatal|error|warn|info|verbose|debug|trace)"
@@ -236,6 +239,23 @@ def _matches(
         return (f"{describe_value(value)} {wrong}" if quoted else wrong), remedy
 
     return problem
+
+
+def admin_key_problem(value: object) -> tuple[str, str] | None:
+    """Return what is wrong with the key of the admin API, which the node gets as a hash, or None.
+
+    Whoever reads the hash can search for a key with less than ADMIN_KEY_BITS. The bits are those of a random key with
+    these kinds of characters, so that a longer key that a person made up is accepted.
+    """
+    text = str(value)
+    remedy = "set 32 or more random hex digits, or remove it and run keys.yml -e admin_api_key=true"
+    if not re.fullmatch(r"[A-Za-z0-9+/=_.-]+", text):
+        return "contains characters other than letters, digits and + / = _ . -", remedy
+    kinds = (("[0-9]+", 10), ("[0-9a-f]+|[0-9A-F]+", 16), ("[a-z]+|[A-Z]+", 26), ("[0-9a-z]+|[0-9A-Z]+", 36))
+    size = next((size for pattern, size in kinds if re.fullmatch(pattern, text)), 62)
+    if len(text) * math.log2(size) < ADMIN_KEY_BITS or len(set(text)) < ADMIN_KEY_CHARACTERS:
+        return f"has less than {ADMIN_KEY_BITS} random bits, so that its hash can be searched", remedy
+    return None
 
 
 _PORT = _number(1, 65535, "is not a port", "set a number from 1 to 65535")
@@ -572,6 +592,7 @@ RANGES = {
     ),
     "priority_fee_bump_percentage": Range("from 1 to 1000, or 0 for Aztec's own", _BUMP, unit="percent"),
     "priority_fee_retry_bump_percentage": Range("from 10 to 1000, or 0 for Aztec's own", _RETRY_BUMP, unit="percent"),
+    "admin_api_key": Range("at least 128 random bits as letters and digits", admin_key_problem, empty=True),
     "admin_api_key_hash": Range(
         "64 hex digits",
         _matches("[0-9A-Fa-f]{64}", "is not a SHA-256", "set the 64 hex digits that sha256sum prints", quoted=False),

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# The states of a job that has ended (EpochProvingJobTerminalState of 2.1 to 6).
-ENDED = ("completed", "failed", "stopped", "timed-out", "reorg")
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.node_jobs import ENDED
 
 
 def epochs_in_work(host_info: Mapping, project: str) -> dict[int, str] | None:

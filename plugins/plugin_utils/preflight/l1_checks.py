@@ -153,6 +153,19 @@ def top_up_problems(host: str, funder: str, balances: Mapping, amount: int, prob
     return [*problems, Problem(host, "prover_node_funding_amount", wrong, f"send ETH to {funder}", "warning")]
 
 
+def threshold_problems(host: str, settings: L1Settings, cost: int) -> list[Problem]:
+    """Return the problem of a threshold for top-ups at which a publisher can be left without enough for a proof.
+
+    cost: wei of one submission, 0 if unknown.
+    """
+    below = settings.top_up_below
+    if not below or below >= cost:
+        return []
+    wrong = f"is {ether(below)}, and one proof costs {ether(cost)} now, so that a publisher between them gets no top-up"
+    enough = ether(LOW_BALANCE_PROOFS * cost + WEI_PER_ETH // 10**6)
+    return [Problem(host, "prover_node_funding_threshold", wrong, f"set it to {enough} or more", "warning")]
+
+
 def publisher_rows(host: str, fleet: Mapping, balances: Mapping, cost: int, top_up: int) -> list[tuple]:
     """Return the rows of the publishers and the funding account in the table."""
 
@@ -202,6 +215,7 @@ def check_l1(
         balances = values_by_address(execution, "balances", settings.chain_id)
         found = balance_problems(host, variable, fleet["publishers"], balances, settings, cost, starts)
         problems += top_up_problems(host, funder, balances, settings.top_up, found) if funder else found
+        problems += threshold_problems(host, settings, cost) if funder else []
         publishers = publisher_rows(host, fleet, balances, cost, settings.top_up)
     if settings.checks == "warn":
         problems = [replace(problem, level="warning") for problem in problems]

@@ -50,7 +50,8 @@ class L1Settings:
 
     not_checked: why chain_id or registry is unknown. trace_level: the level of the problem that a client does not trace
     transactions, '' if no traces are required. max_fee: wei for each gas. fee_bump: percent of the priority fee.
-    top_up: wei of one top-up of a publisher by the funding account. needs_balance: whether a node that starts does not
+    top_up: wei of one top-up of a publisher by the funding account. top_up_below: wei below which it gets one, 0 for
+    never. needs_balance: whether a node that starts does not
     prove until one of its publishers can pay for the submission.
     """
 
@@ -69,6 +70,7 @@ class L1Settings:
     max_fee: int = MAX_FEE_GWEI * GWEI
     fee_bump: int = FEE_BUMP_PERCENT
     top_up: int = 0
+    top_up_below: int = 0
     needs_balance: bool = False
 
 
@@ -187,6 +189,7 @@ def l1_settings(values: Mapping, network: str, components: Sequence, line: str =
         max_fee=int(max_fee * GWEI),
         fee_bump=int(value("prover_node_priority_fee_bump_percentage") or FEE_BUMP_PERCENT),
         top_up=int(Decimal(str(value("prover_node_funding_amount") or 0)) * WEI_PER_ETH),
+        top_up_below=int(Decimal(str(value("prover_node_funding_threshold") or 0)) * WEI_PER_ETH),
         needs_balance=release is not None and release.balance_required and not dry_run,
     )
 

@@ -18,6 +18,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_con
     compare,
     config_urls,
 )
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import KINDS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import NODE, environment_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import Problem
@@ -39,13 +40,17 @@ def network_config_urls(values: Mapping) -> list:
     return config_urls(str(environment_of(values, NODE).get("NETWORK_CONFIG_LOCATION") or ""))
 
 
-def l1_queries(values: Mapping, fleet: Mapping, host: str) -> str:
+def l1_queries(values: Mapping, fleet: Mapping, host: str, balances_only: bool = False) -> str:
     """Return the queries of a host to its L1 clients and, on the node's host, for the network's configuration.
 
-    The result is JSON text, because it contains API keys; '' if there are no queries, as with aztec_l1_checks "ignore".
+    balances_only: only the queries for chain, balances and fees. The result is JSON text, because it contains API keys;
+    '' if there are no queries, as with aztec_l1_checks "ignore".
     """
     here = fleet["hosts"][host]
     queries = {} if here.get("left_out") else client_queries(values, fleet, host)
+    if queries and balances_only:
+        targets = [{name: one[name] for name in ("url", "headers")} for one in queries["execution"]]
+        return json.dumps({**queries, **{kind: [] for kind in KINDS}, "execution": targets})
     urls = network_config_urls(values) if NODE in here["components"] else []
     if queries and urls:
         cache = cached_path(here["paths"][NODE], fleet["network"])

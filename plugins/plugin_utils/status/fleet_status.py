@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.agent_status import parse_work
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.network_config import compare
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import (
@@ -64,13 +65,15 @@ MAX_BLOCKS_BEHIND = 2
 class Report:
     """The rows of the table, and the problems and notes as (host, component, text).
 
-    stopped: the number of rows of components that were stopped on purpose.
+    stopped: the number of rows of components that were stopped on purpose. jobs: whether the rows of agents contain
+    their jobs.
     """
 
     rows: list = field(default_factory=list)
     problems: list = field(default_factory=list)
     notes: list = field(default_factory=list)
     stopped: int = 0
+    jobs: bool = False
 
     def add_row(self, host: str, component: str, image: str, state: str, *cells: object) -> None:
         """Add a row. Missing cells are '-'."""
@@ -115,6 +118,23 @@ def agent_states(container: dict) -> list[str]:
             status = "busy" if is_busy(container, response["error"]) else "no response"
         states.append(printable(str(status), MAX_STATUS_LENGTH))
     return states
+
+
+def agent_jobs(container: dict, now: float) -> list[str]:
+    """Return the same states, with the job of each agent that proves: proving epoch 4 PARITY_BASE for 3 s."""
+    responses = (container.get("rpc") or {}).values()
+    return [job_of(one, now) or state for one, state in zip(responses, agent_states(container))]
+
+
+def job_of(response: object, now: float) -> str:
+    """Return what an agent proves by its response, '' where it does not prove."""
+    work = parse_work(response)
+    if work is None or not work.job:
+        return ""
+    # The ID of a job is epoch:type:digest.
+    epoch, sep, rest = work.job.partition(":")
+    job = f"epoch {epoch} {rest.partition(':')[0]}" if sep and epoch.isdecimal() else work.job
+    return f"proving {job}" + (f" for {duration(now - work.started)}" if work.started > 0 else "")
 
 
 def guard_problem(guard: dict, section: str) -> str:
@@ -357,7 +377,8 @@ def check_container(
         container["restarts"],
         container["health"] or "-",
         status["headers"].get(VERSION_HEADERS[0], "-"),
-        (component == AGENT and ", ".join(agent_states(container))) or "-",
+        (component == AGENT and ", ".join(agent_jobs(container, now) if report.jobs else agent_states(container)))
+        or "-",
         broker_cell(container),
         guard_cell(host_info["guard"], section),
         block_cell(container) if component == NODE else "-",
@@ -506,13 +527,15 @@ def check_other_hosts(report: Report, others: Mapping, fleet: Mapping) -> None:
             report.notes.append((host, ", ".join(found), f"{wrong}: run remove.yml --limit {host}"))
 
 
-def fleet_report(host_infos: Mapping, fleet: Mapping, others: Mapping | None = None) -> Report:
+def fleet_report(
+    host_infos: Mapping, fleet: Mapping, others: Mapping | None = None, jobs: bool = False
+) -> Report:
     """Return the status of a fleet. host_infos: host -> host info, or a text that explains why it is missing.
 
-    others: host -> host info of hosts outside of the groups.
+    others: host -> host info of hosts outside of the groups. jobs: display the jobs of agents.
     """
     instance = fleet.get("instance", "")
-    report, canonical = Report(), canonical_rollup(host_infos, instance)
+    report, canonical = Report(jobs=jobs), canonical_rollup(host_infos, instance)
     checked = []
     for host, host_info in host_infos.items():
         here = fleet["hosts"].get(host, {})
@@ -572,6 +595,17 @@ def fleet_report(host_infos: Mapping, fleet: Mapping, others: Mapping | None = N
     check_consistency(report, checked)
     check_other_hosts(report, others or {}, fleet)
     return report
+
+
+def report_values(report: Report) -> dict:
+    """Return the report for machines: components, notes and problems, each a list of dicts of texts and numbers."""
+    names = [head.lower().replace(" ", "_") for head in HEADS]
+    heads = ("host", "component", "text")
+    return {
+        "components": [dict(zip(names, row)) for row in report.rows],
+        "notes": [dict(zip(heads, note)) for note in report.notes],
+        "problems": [dict(zip(heads, problem)) for problem in report.problems],
+    }
 
 
 def report_table(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.remedies.tables.earning import EARNING
 from tests.remedies.tables.engines import ENGINES
 from tests.remedies.tables.fleets import FLEETS
 from tests.remedies.tables.hosts import HOSTS
@@ -28,4 +29,5 @@ TABLES = {
     "others": OTHERS,
     "fleets": FLEETS,
     "upgrades": UPGRADES,
+    "earning": EARNING,
 }

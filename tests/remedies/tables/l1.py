@@ -229,6 +229,11 @@ L1 = cases(
     ("below aztec_l1_balance_warn", holds(4 * COST), holds(ETH)),
     (f"send ETH to {OTHER}", holds(ETH, AMOUNT - 1), holds(ETH, AMOUNT)),
     ("wait a few minutes for the node to top it up", holds(0, AMOUNT), holds(AMOUNT, AMOUNT)),
+    (
+        "so that a publisher between them gets no top-up: set it to 0.015751 ETH or more",
+        holds(ETH, AMOUNT, prover_node_funding_threshold=0.001),
+        holds(ETH, AMOUNT, prover_node_funding_threshold=0.015751),
+    ),
     # what the network runs
     ("but aztec_version is the older 5.2.0", network("5.2.0", "5.2.1"), network("5.2.1")),
     ("continue if you prepare for a hard fork", network("6.0.0", "5.2.0"), network("6.0.0"), network("5.2.0")),

@@ -5,6 +5,7 @@ The rollup of the lab's L1 gets another VK tree root, as with a hard fork, and g
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -53,6 +54,13 @@ def another_canonical_rollup(fleet: Fleet) -> Iterator[str]:
         rpc(url, "anvil_setCode", other, "0x")
 
 
+def earning() -> tuple[int, str]:
+    """Return the exit code of status.yml, and its state of the prover."""
+    run = playbook("playbooks/status.yml", "-e", "status_format=json")
+    (document,) = [line for line in run.stdout.splitlines() if line.startswith("{")]
+    return run.returncode, json.loads(document)["earning"]["state"]
+
+
 def post(fleet: Fleet, service: str) -> str:
     """Return the status code of a POST to a service, 000 while it does not answer."""
     command = f"curl -s -o /dev/null -w '%{{http_code}}' -X POST http://127.0.0.1:{PORTS[service]}/"
@@ -68,6 +76,7 @@ def test_a_node_that_follows_a_previous_rollup(fleet: Fleet) -> None:
     """A running node reports the rollup that was the canonical one at its start. A broker reports none."""
     with another_canonical_rollup(fleet) as other:
         run = playbook("playbooks/verify.yml")
+        assert earning() == (2, "wrong rollup")
     assert run.returncode == 2, run.stdout
     assert "1 problem in the fleet, in the table above." in run.stdout, run.stdout
     line = f"{NODE} prover_node follows the rollup {fleet.settings.rollup}, "
@@ -101,6 +110,8 @@ def test_a_rollup_that_is_not_its_own(fleet: Fleet, tmp_path: Path) -> None:
         for component in ("prover_node", "prover_broker"):
             assert [row for row in rows(run) if row.startswith(f"{NODE} {component} {line}")], run.stdout
             assert [row for row in rows(run) if re.match(rf"{NODE} {component} \S+ \S+ STANDBY 0 \w+ - .* OTHER$", row)]
+
+        assert earning() == (2, "standby")
 
     def active() -> bool:
         return all(post(fleet, service) not in ("404", "000") for service in PORTS)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ ZERO_ADDRESS = "0x" + "0" * 40
 ONE_KEY, SEVERAL_KEYS = "prover_node_publisher_private_key", "prover_node_publisher_private_keys"
 SIGNER_URL, SIGNER_ADDRESSES = "prover_node_web3signer_url", "prover_node_publisher_addresses"
 FUNDING_KEY, FUNDING_ADDRESS = "prover_node_funding_account_private_key", "prover_node_funding_account_address"
+ADMIN_KEY, ADMIN_KEY_HASH = "prover_node_admin_api_key", "prover_node_admin_api_key_hash"
 FUNDING_AMOUNTS = ("prover_node_funding_threshold", "prover_node_funding_amount")
 
 
@@ -166,6 +168,15 @@ def check_funding(context: Context) -> None:
             if Publishers(context.hosts[host]).used_by("publisher_addresses", values[account]):
                 wrong = "is one of the publishers, which cannot top itself up"
                 context.add(host, account, (wrong, "set a separate account"))
+
+
+def check_admin_key(context: Context) -> None:
+    """Check that the hash of the admin API's key is that of the key, if both are set."""
+    for host in context.members[NODE]:
+        values = context.usable(host)
+        key, digest = (str(values.get(name) or "") for name in (ADMIN_KEY, ADMIN_KEY_HASH))
+        if key and digest and hashlib.sha256(key.encode()).hexdigest() != digest.lower():
+            context.add(host, ADMIN_KEY_HASH, (f"is not the SHA-256 of {ADMIN_KEY}", f"remove {ADMIN_KEY_HASH}"))
 
 
 def check_other_users(context: Context, keys: Mapping, groups: Mapping) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.common.http_clien
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import redact_patterns
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host import health as hp
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.network import parse_sockets
+from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import proofs as hp_proofs
 
 NOW = 1795405649.0
 HOST, PORT = "172.31.77.51", 8080
@@ -583,3 +584,86 @@ def test_subnets_of_a_container() -> None:
 def test_epoch_jobs(answer, jobs) -> None:
     """The answer of prover_getJobs, also from a program that is none of Aztec's."""
     assert hp.epoch_jobs(answer) == jobs
+
+
+@pytest.mark.parametrize(
+    ("result", "count"),
+    [
+        ([], 0),
+        ([{"status": "connected", "id": "a"}, {"status": "dialing"}, {"status": "connected"}, 1, None], 2),
+        ({"error": "timed out"}, None),
+        (None, None),
+    ],
+)
+def test_connected_peers(result, count) -> None:
+    assert hp.connected_peers(result) == count
+
+
+US = "0x" + "ab" * 20
+TIPS = {"rollup": "0x" + "11" * 20, "unit": "checkpoint", "pending": 3, "proven": 2, "error": ""}
+# Epochs of 2 slots of 24 s. The newest block is in epoch 5.
+PROOFS = {
+    "eth_getBlockByNumber": {"number": "0x50", "timestamp": hex(1000 + 5 * 48)},
+    "0x723d8e96": word(1000), "0x5d3ea8f1": word(2), "0xc4014c12": word(24), "0x25b22366": word(1),
+    "eth_getLogs": [{
+        "topics": [hp_proofs.PROOF_VERIFIED, word(2), "0x" + "0" * 24 + "ab" * 20], "blockNumber": "0x4f",
+        "transactionHash": "0x" + "5e" * 32,
+    }],
+    "0x483315b3" + "0" * 63 + "2": word(4), "0x483315b3" + "0" * 63 + "3": word(4),
+}
+
+
+def test_proofs_on_the_l1(rpc_server) -> None:
+    """They come from the first URL that responds. No error contains a part of a URL."""
+    found = hp.l1_proofs(["http://127.0.0.1:1/", rpc_server(PROOFS)], TIPS, US, 3, 12)
+    assert (found["error"], found["epoch"], found["accepted"]) == ("", 5, [{"epoch": 4, "prover": US}])
+    refused = {name: answer for name, answer in PROOFS.items() if name != "eth_getLogs"}
+    found = hp.l1_proofs([rpc_server(refused) + "S3cretPath"], TIPS, US, 3, 12)
+    assert found == {"error": "L1 URL 1 rejects eth_getLogs: *** is wrong"}
+    assert hp.l1_proofs(["http://127.0.0.1:1/"], {**TIPS, "error": "x"}, US, 3, 12) == {"error": "x"}
+    assert hp.l1_proofs([], TIPS, US, 3, 12) == {"error": "no L1 URL is known"}
+
+
+def test_probe_of_what_earns(rpc_server, plain_server, tmp_path, monkeypatch) -> None:
+    """A node's peers and proofs, and a broker's jobs, are queried only if that is requested."""
+    url = rpc_server({**ROLLUP, "0x9891be8e": word(3), "0x1f8352e9": word(2), **PROOFS})
+    monkeypatch.setattr(hp, "query_status", lambda *_arguments: {**hp.NO_STATUS, "code": 200, "headers": {"x": "y"}})
+    inspected = {
+        "Id": "1",
+        "Config": {"Env": [f"AZTEC_PORT={url.rpartition(':')[2].strip('/')}", "REGISTRY_CONTRACT_ADDRESS=0x1"]},
+        "State": {"Status": "running", "Pid": 0},
+        "NetworkSettings": {"Networks": {"one": {"IPAddress": "127.0.0.1"}}},
+    }
+    engine = LogEngine("2026-11-26T16:57:20Z INFO: New proving job id=4:ROOT_ROLLUP:aa epochNumber=4")
+    inspected["Config"]["Tty"] = True
+    for earning in ({}, {"prover_id": US, "epochs": 3}):
+        prober = hp.Prober(engine, None, {"peers": "p2p_getPeers"}, [url], tmp_path, NOW, {}, earning)
+        node, broker = (prober.probe(service, inspected) for service in ("prover-node", "prover-broker"))
+        assert ("proofs" in node, "peers" in node, "open_jobs" in broker) == (bool(earning),) * 3
+    assert (node["peers"], node["proofs"]["last"]["epoch"], broker["open_jobs"]) == (None, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "jobs", "error"),
+    [
+        ({"prover_getJobs": [{"epochNumber": 7, "status": "processing"}]}, [{"epoch": 7, "state": "processing"}], ""),
+        ({}, None, "rejects prover_getJobs: S3cretPath is wrong"),
+    ],
+)
+def test_jobs_of_the_admin_api(rpc_server, tmp_path, monkeypatch, answers, jobs, error) -> None:
+    """They are queried only with the other queries on earning."""
+    monkeypatch.setattr(hp, "query_status", lambda *_arguments: {**hp.NO_STATUS, "code": 200, "headers": {"x": "y"}})
+    port = rpc_server(answers).rpartition(":")[2].strip("/")
+    inspected = {
+        "Id": "1",
+        "Config": {"Env": ["AZTEC_PORT=1", f"AZTEC_ADMIN_PORT={port}"], "Tty": True},
+        "State": {"Status": "running", "Pid": 0},
+        "NetworkSettings": {"Networks": {"one": {"IPAddress": "127.0.0.1"}}},
+    }
+    for earning in ({}, {"prover_id": US, "epochs": 3}):
+        rpc = {"epoch_jobs": "", "admin_jobs": "prover_getJobs"}
+        prober = hp.Prober(LogEngine(), None, rpc, [], tmp_path, NOW, {}, earning, "key")
+        found = prober.probe("prover-node", inspected)
+        assert found.get("epoch_jobs") == (jobs if earning else None)
+        assert found.get("jobs_error") == (error if earning else None)
+    assert "key" not in repr(prober)

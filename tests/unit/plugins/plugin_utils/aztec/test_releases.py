@@ -136,7 +136,7 @@ def test_every_line_has_all_values(line: str) -> None:
     }
     for by_component in ("start_flags", "environment", "requirements", "stop_grace_period"):
         assert set(release[by_component]) == set(COMPONENTS)
-    assert set(release["rpc"]) == {"agent_status", "l2_tips", "epoch_jobs"}
+    assert set(release["rpc"]) == {"agent_status", "l2_tips", "epoch_jobs", "peers", "admin_jobs", "start_proof"}
     assert {"testnet", "mainnet"} <= set(release["networks"])
     assert release["entrypoint"][0] == "node"
     assert all(value for values in release["environment"].values() for value in values.values())
@@ -182,6 +182,7 @@ def test_tables_of_names() -> None:
     assert len(CONSENSUS_ENVIRONMENT) == len(set(CONSENSUS_ENVIRONMENT)) == 48
     assert {"L1_CHAIN_ID", "ETHEREUM_SLOT_DURATION", "SLASH_GRACE_PERIOD_L2_SLOTS"} <= set(CONSENSUS_ENVIRONMENT)
     assert OPTION_SINCE == {
+        "admin_api_key": (4, 1, 0),
         "admin_api_key_hash": (4, 1, 0),
         "blob_file_store_urls": (4, 1, 0),
         "tx_file_store_urls": (4, 1, 0),

@@ -97,6 +97,10 @@ VALUES = {
     "funding_amount": ([0, "1", 0.00002], [-1, "none", float("inf"), -0.00002]),
     "priority_fee_bump_percentage": ([0, 1, "30", 1000], [-1, 1001, 0.5, "30 %"]),
     "priority_fee_retry_bump_percentage": ([0, 10, 1000], [1, 9, 1001, ""]),
+    "admin_api_key": (
+        ["", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kB7/qXz0_pL-w=TnVr4+8.", "abcdefghijklmnopqrstuvwxyzab"],
+        ["0f1e2d3c4b5a69788796a5b4c3d2e1f", "kB7/qXz0_pL-w=TnVr4", "0123456789" * 3, "ab" * 32, "a b" * 20, "\u00e4"],
+    ),
     "p2p_private_key": (
         ["", "08021220" + "0a" * 32],
         ["0x" + "0a" * 32, "08021220" + "0a" * 31, "08021220" + "0a" * 32 + "0", "08021220" + "0A" * 32],

@@ -860,6 +860,21 @@ def test_the_lines_on_an_account_that_tops_publishers_up(six: dict) -> None:
     assert empty.remedy == f"wait a few minutes for the node to top it up from {OTHER}, or send ETH to it"
 
 
+@pytest.mark.parametrize(("threshold", "warns"), [("0", False), ("0.001", True), ("0.0039", True), ("0.004", False)])
+def test_a_threshold_for_top_ups(six: dict, threshold: str, warns: bool) -> None:
+    """A proof costs 0.0039375 ETH. A publisher with less, but more than the threshold, would stay without a top-up."""
+    answers = {"execution": [execution(balances={PUBLISHER: str(ETH), OTHER: str(ETH)}, fees=ONE_GWEI)]}
+    values = {**VALUES, "prover_node_funding_amount": 0.5, "prover_node_funding_threshold": threshold}
+    answers["consensus"] = [consensus()]
+    problems = check_l1("node-2", values, {**six, "funder": OTHER}, answers, True).problems
+    found = [one for one in problems if one.variable == "prover_node_funding_threshold"]
+    assert bool(found) == warns
+    for one in found:
+        wrong = f"is {ether(Decimal(threshold) * ETH)}, and one proof costs 0.003937 ETH now, so that a publisher "
+        assert one.wrong == wrong + "between them gets no top-up"
+        assert (one.remedy, one.level) == ("set it to 0.015751 ETH or more", "warning")
+
+
 @pytest.mark.parametrize(("wei", "text"), [(10**9, "1 gwei"), (1_125_999_999, "1.125 gwei"), (1, "0 gwei")])
 def test_gwei(wei: int, text: str) -> None:
     assert gwei(wei) == text
