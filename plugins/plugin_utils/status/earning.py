@@ -229,7 +229,7 @@ def judge_epochs(facts: Facts) -> Judgement:
         wrong = f"proved none of the last {count}, of which {in_range(missed)} needed a proof"
         return Judgement("not earning", f"{wrong}: see the log of the node with logs.yml")
     if in_work(facts):
-        return Judgement("proving", "works on its first proof")
+        return Judgement("proving", f"works on a proof, and has not proved any of the last {count} yet")
     if OPEN in states:
         waiting = [epoch for epoch, state in facts.epochs.items() if state == OPEN]
         wrong = f"does not work on {in_range(waiting)}, which needs a proof"

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from lab.fleet import network, proof
 from lab.fleet.l1 import rpc
 from tests.system.fleet import Fleet, last_run, playbook, wait_for
@@ -28,7 +30,8 @@ STATUS = "playbooks/status.yml"
 
 def status(*arguments: str, report: Path | None = None) -> tuple[subprocess.CompletedProcess[str], dict]:
     """Run status.yml. Return the run and what it reports on earning."""
-    run = playbook(STATUS, "-e", "status_format=json", *arguments, report=report)
+    # An epoch of the lab takes seconds: 10 would be the last few minutes.
+    run = playbook(STATUS, "-e", "status_format=json", "-e", "status_epochs=50", *arguments, report=report)
     documents = [line for line in run.stdout.splitlines() if line.startswith("{")]
     assert len(documents) == 1, run.stdout
     return run, json.loads(documents[0])["earning"]
@@ -116,7 +119,7 @@ def test_earning(fleet: Fleet, tmp_path: Path) -> None:
         assert [one for one in rows if re.fullmatch(row, one)], shown.stdout
 
 
-def test_no_agents_then_poor_then_proven_again(fleet: Fleet) -> None:
+def test_no_agents_then_poor_then_proven_again(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs wait without agents. The node does not repeat a submission that an empty publisher could not pay."""
     failed_before = failures(fleet)
 
@@ -140,9 +143,12 @@ def test_no_agents_then_poor_then_proven_again(fleet: Fleet) -> None:
     for wrong, line in (("99999999", "epoch 99999999 has not ended"), ("next", "epoch next is not an epoch")):
         run = playbook("playbooks/prove_again.yml", "-e", f"epoch={wrong}")
         assert run.returncode == 2 and line in run.stdout, run.stdout
-    run = playbook("playbooks/prove_again.yml", "-e", f"epoch={epoch}", "--check")
-    assert run.returncode == 0 and f"would start the proof of epoch {epoch}" in run.stdout, run.stdout
-    run = playbook("playbooks/prove_again.yml", "-e", f"epoch={epoch}")
+    # Ansible's own callback does not show the verdict.
+    with monkeypatch.context() as shown:
+        shown.setenv("ANSIBLE_STDOUT_CALLBACK", "aztec_ops.prover.fleet")
+        run = playbook("playbooks/prove_again.yml", "-e", f"epoch={epoch}", "--check")
+        assert run.returncode == 0 and f"would start the proof of epoch {epoch}" in run.stdout, run.stdout
+        run = playbook("playbooks/prove_again.yml", "-e", f"epoch={epoch}")
     assert run.returncode == 0, run.stdout
     assert f"the proof of epoch {epoch} has started" in run.stdout
     wait_for(f"the proof of epoch {epoch}", lambda: int(epoch) in submitted(fleet), WITHIN)
