@@ -28,6 +28,9 @@ WORKING = status.Facts(
 PROVING = status.Agents(idle=1, proving=1, oldest=3.0)
 
 
+AGAIN = "works on a proof, and has not proved any of the last 1 epoch yet"
+
+
 @pytest.mark.parametrize(
     ("changes", "state", "text"),
     [
@@ -39,9 +42,9 @@ PROVING = status.Agents(idle=1, proving=1, oldest=3.0)
         ),
         ({"epochs": {9: "empty"}}, "idle", "no epoch needs a proof"),
         ({"epochs": {}}, "idle", "no epoch needs a proof"),
-        ({"epochs": {9: "open"}, "jobs": {9: "processing"}}, "proving", "works on a proof, and has not proved any of the last 1 epoch yet"),
-        ({"epochs": {9: "open"}, "jobs": None, "agents": PROVING}, "proving", "works on a proof, and has not proved any of the last 1 epoch yet"),
-        ({"epochs": {9: "open"}, "jobs": None, "open_jobs": 2}, "proving", "works on a proof, and has not proved any of the last 1 epoch yet"),
+        ({"epochs": {9: "open"}, "jobs": {9: "processing"}}, "proving", AGAIN),
+        ({"epochs": {9: "open"}, "jobs": None, "agents": PROVING}, "proving", AGAIN),
+        ({"epochs": {9: "open"}, "jobs": None, "open_jobs": 2}, "proving", AGAIN),
         ({"epochs": {7: "others", 8: "lost"}, "since": 9}, "idle", "no epoch needs a proof"),
         (
             {"epochs": None, "l1_error": "L1 URL 1 x", "jobs": {9: "processing"}},
