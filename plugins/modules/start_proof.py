@@ -9,7 +9,7 @@ module: start_proof
 short_description: Start the proof of an epoch on the node of a host
 version_added: 1.0.0
 description:
-  - The part of M(aztec_ops.prover.prove_again) that runs on the node's host, from where the ports of the node's
+  - The part of C(prove_again) that runs on the node's host, from where the ports of the node's
     container are reachable.
   - Does nothing if the node works on the epoch already.
 options:
