@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.plan_action import GATHERED
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
@@ -64,9 +65,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network
     check_network,
     registry_problems,
 )
-
-# The variable in which the role preflight registers the result of each host.
-GATHERED = "__preflight_gathered"
 
 # The note on a component that stays stopped.
 STOPPED = "is stopped, and is left as it is", "run start.yml to start it"

@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleError
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.plan_action import PlanActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
-    count_errors,
     count_hosts,
-    problem_table,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import component_list
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text
@@ -22,11 +20,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations i
     operation_plan,
 )
 
-# The variable in which the role preflight registers the result of each host.
-GATHERED = "__preflight_gathered"
 
-
-class ActionModule(CollectionActionBase):
+class ActionModule(PlanActionBase):
     """Run once for all hosts. Display problems and plan as tables, and fail with one line if there is an error."""
 
     argument_spec = {
@@ -41,21 +36,14 @@ class ActionModule(CollectionActionBase):
         wrong = fleet_problem(fleet)
         if wrong:
             raise AnsibleError(f"plan_operation: {wrong}")
-        host_infos = {}
-        for host in task_vars["ansible_play_hosts_all"]:
-            if host in fleet["hosts"]:
-                gathered = to_builtin(task_vars["hostvars"][host].get(GATHERED) or {})
-                host_infos[host] = gathered.get("host_info")
+        taking_part = [host for host in task_vars["ansible_play_hosts_all"] if host in fleet["hosts"]]
+        host_infos = {host: self.host_info(task_vars, host) for host in taking_part}
         chosen = component_list(to_builtin(arguments["components"]))
         plan = operation_plan(operation, chosen, host_infos, fleet)
         hosts = list(host_infos)
-        errors = any(one.level == "error" for one in plan.problems)
-        if plan.problems:
-            color = "red" if errors else "yellow"
-            self._display.display(f"\n{problem_table(plan.problems, hosts)}", color=color)
-        if errors:
-            msg = f"{count_errors(plan.problems, hosts)} on the hosts, in the table above; nothing was changed."
-            return {"selected": [], "failed": True, "msg": msg}
+        failure = self.failure_of(plan.problems, hosts)
+        if failure:
+            return failure
         lines = {host: found for host, found in plan.lines.items() if found}
         if lines:
             self._display.display(f"\n{plan_text(lines)}")

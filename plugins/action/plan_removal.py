@@ -5,13 +5,9 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleError
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.base import CollectionActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.plan_action import PlanActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
-    count_errors,
-    problem_table,
-)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import component_list
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.removal import (
@@ -21,11 +17,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.removal impo
     removal_plan,
 )
 
-# The variable in which the role preflight registers the result of each host.
-GATHERED = "__preflight_gathered"
 
-
-class ActionModule(CollectionActionBase):
+class ActionModule(PlanActionBase):
     """Run once for all hosts. Display problems and plan as tables, and fail with one line if there is an error."""
 
     argument_spec = {
@@ -46,24 +39,19 @@ class ActionModule(CollectionActionBase):
         if wrong:
             raise AnsibleError(f"plan_removal: {wrong}")
         hosts = list(removed)
-        gathered = {host: to_builtin(task_vars["hostvars"][host].get(GATHERED) or {}) for host in hosts}
-        host_infos = {host: found.get("host_info") for host, found in gathered.items()}
+        host_infos = {host: self.host_info(task_vars, host) for host in hosts}
         words = {name: arguments[name] for name in ("limited", "reset", "confirm", "keep_data", "engine")}
         request = Request(components=component_list(to_builtin(arguments["components"])), **words)
         plan = removal_plan(request, host_infos, removed, fleet)
-        errors = any(one.level == "error" for one in plan.problems)
         if plan.lines:
             self._display.display(f"\n{plan_text(plan.lines)}")
-        if plan.problems:
-            color = "red" if errors else "yellow"
-            self._display.display(f"\n{problem_table(plan.problems, hosts)}", color=color)
-        if errors:
-            msg = f"{count_errors(plan.problems, hosts)} on the hosts, in the table above; nothing was changed."
-            return {"selected": [], "failed": True, "msg": msg}
+        failure = self.failure_of(plan.problems, hosts)
+        if failure:
+            return failure
         managed = {host: bool(info and info["engine"]["managed"]) for host, info in host_infos.items()}
         return {
             "absent": plan.absent,
-            "selected": removal_groups(plan, fleet, managed),
+            "selected": removal_groups(plan, managed),
             "confirmation": plan.confirmation,
             "sources": remaining_sources(fleet, plan.removed),
             "in_groups": [host for host in plan.lines if fleet["hosts"].get(host, {}).get("components")],

@@ -206,7 +206,7 @@ def _fleet_problems(
     return found
 
 
-def removal_groups(plan: RemovalPlan, fleet: Mapping, engine: Mapping[str, bool]) -> list[dict]:
+def removal_groups(plan: RemovalPlan, engine: Mapping[str, bool]) -> list[dict]:
     """Return {host, groups} for each host on which the plays of a removal work.
 
     engine: host -> whether it has a Docker to remove.

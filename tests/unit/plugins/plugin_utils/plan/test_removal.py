@@ -162,7 +162,7 @@ def test_reset_removes_agents_node_and_broker() -> None:
     assert plan.removed == {"node-1": [NODE, BROKER], "agent-1": [AGENT], "agent-2": [AGENT]}
     assert plan.lines["agent-1"]["engine"] == ["remove Docker, its settings, images and package sources"]
     assert remaining_sources(FLEET, plan.removed) is None
-    groups = {one["host"]: one["groups"] for one in removal_groups(plan, FLEET, {"node-1": True, "agent-1": False})}
+    groups = {one["host"]: one["groups"] for one in removal_groups(plan, {"node-1": True, "agent-1": False})}
     assert groups == {
         "node-1": ["aztec_removal_prover_node", "aztec_removal_prover_broker", "aztec_removal_wait",
                    "aztec_removal_admission", "aztec_removal_engine"],
@@ -173,11 +173,11 @@ def test_reset_removes_agents_node_and_broker() -> None:
 
 def test_the_nodes_wait_covers_that_of_a_broker_on_another_host() -> None:
     plan = RemovalPlan(removed={"b": [BROKER], "n": [NODE]}, lines={"b": {BROKER: ["x"]}, "n": {NODE: ["x"]}})
-    groups = {one["host"]: one["groups"] for one in removal_groups(plan, FLEET, {})}
+    groups = {one["host"]: one["groups"] for one in removal_groups(plan, {})}
     assert "aztec_removal_wait" not in groups["b"]
     assert "aztec_removal_wait" in groups["n"]
     only_broker = RemovalPlan(removed={"b": [BROKER]}, lines={"b": {BROKER: ["x"]}})
-    assert removal_groups(only_broker, FLEET, {}) == [
+    assert removal_groups(only_broker, {}) == [
         {"host": "b", "groups": ["aztec_removal_prover_broker", "aztec_removal_wait"]}
     ]
 
