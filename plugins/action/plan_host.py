@@ -27,12 +27,16 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.host_in
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.network_version_checks import l1_queries
 
 # Variables that others read many times, in the order in which they depend on each other. They are evaluated once.
-FLEET_VARIABLES = ("aztec_version", "aztec_release_line", "aztec_environment", "component_header", "component_roles_path")
-ENGINE_VARIABLES = (
+FLEET_VARIABLES = (
+    *("aztec_version", "aztec_release_line", "aztec_environment", "component_header", "component_roles_path"),
     *("docker_engine_registry_mirrors", "__docker_engine_options", "__docker_engine_no_proxy", "__docker_engine_plan"),
-    *("__docker_engine_daemon_json", "__docker_engine_new", "__docker_engine_managed", "__docker_engine_restart_docker"),
+    *("__docker_engine_daemon_json", "__docker_engine_new", "__docker_engine_managed"),
+    "__docker_engine_restart_docker",
 )
-COMPONENT_VARIABLES = ("__{}_names", "{}_version", "{}_release_line", "__{}_release", "{}_directory", "{}_docker_bridge")
+COMPONENT_VARIABLES = (
+    *("__{}_names", "{}_version", "{}_release_line", "__{}_release"),
+    *("{}_directory", "{}_docker_bridge"),
+)
 AGENT_VARIABLES = (
     *("__prover_agent_image_name", "__prover_agent_other_components", "__prover_agent_count", "__prover_agent_layout"),
     *("__prover_agent_crs_delivery", "__prover_agent_guard"),
@@ -74,7 +78,7 @@ class ActionModule(HostInfoAction):
         host_info = available["preflight_host_info"] = result["host_info"]
         of_components = [name.format(one) for one in components for name in COMPONENT_VARIABLES]
         of_agents = AGENT_VARIABLES if AGENT in components else ()
-        for name in (*FLEET_VARIABLES, *ENGINE_VARIABLES, *of_components, *of_agents):
+        for name in (*FLEET_VARIABLES, *of_components, *of_agents):
             if name in available:
                 available[name] = value(name)
         required = value("port_guard_required_by_docker")

@@ -10,8 +10,8 @@ author: Aztec Ops (@aztec-ops)
 version_added: 1.0.0
 short_description: Render templates with the variables of the host
 description:
-  - Does the same as P(ansible.builtin.template#lookup) for a template without includes, without copying all variables of the host.
-    With a large fleet, the copy costs more than everything else in a template.
+  - Does the same as P(ansible.builtin.template#lookup) for a template without includes, but does not copy all variables
+    of the host. With a large fleet, the copy costs more than everything else in a template.
 options:
   _terms:
     description: Absolute paths of the templates.

@@ -143,7 +143,8 @@ def returned(values: dict[str, Any]) -> list[list[str]]:
 def plugins() -> str:
     """Return the content of docs/plugins.md."""
     lines = [PLUGINS_HEAD]
-    for kind, directory in (("module", "modules"), ("filter", "filter"), ("lookup", "lookup"), ("callback", "callback")):
+    for kind in ("module", "filter", "lookup", "callback"):
+        directory = "modules" if kind == "module" else kind
         files = sorted({path.stem for path in (ROOT / "plugins" / directory).glob("*.*")})
         documented = [name for name in files if kind != "filter" or (ROOT / "plugins/filter" / f"{name}.yml").is_file()]
         lines += [f"## {kind.capitalize()}s", ""]
