@@ -1,4 +1,4 @@
-"""Ansible's commands, each in its own process, forked from one that has Ansible loaded.
+"""Ansible's commands, each in its own process, forked from one that has Ansible and the collection's plugins loaded.
 
 Loading takes most of the time of a run that ends at its first check, and there are hundreds of runs. Run as a program,
 it reads one command per line in JSON, and prints its exit code.
@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {"ansible-playbook": ("ansible.cli.playbook", "PlaybookCLI"), "ansible": ("ansible.cli.adhoc", "AdHocCLI")}
+COLLECTION = "ansible_collections.aztec_ops.prover"
 LONGEST = 180
 
 
@@ -68,10 +70,29 @@ def obey(command: list, environment: dict, output: str) -> int:
         sys.stderr.flush()
 
 
-def main() -> None:
-    """Load Ansible, then run commands."""
+def load() -> None:
+    """Load Ansible, and the plugins with which a run begins. Each run finds them as if it had loaded them itself."""
     for module in ("eth_keys", "eth_utils", *(module for module, _name in CLASSES.values())):
         import_module(module)
+    loader = import_module("ansible.plugins.loader")
+    loader.init_plugin_loader()
+    # Each command calls it again.
+    warnings.filterwarnings("ignore", "AnsibleCollectionFinder has already been configured")
+    for kind in ("become", "callback", "connection", "inventory", "shell", "strategy"):
+        list(getattr(loader, f"{kind}_loader").all(class_only=True))
+    for path in (ROOT / "plugins").glob("plugin_utils/**/*.py"):
+        import_module(".".join((COLLECTION, *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"))
+    for path in (ROOT / "plugins").glob("action/*.py"):
+        loader.action_loader.get(f"aztec_ops.prover.{path.stem}", class_only=True)
+    for path in (ROOT / "plugins").glob("filter/*.yml"):
+        loader.filter_loader.get(f"aztec_ops.prover.{path.stem}")
+    specs = import_module(f"{COLLECTION}.plugins.plugin_utils.inventory.argument_specs")
+    specs.read_specs(specs.ROLES)
+
+
+def main() -> None:
+    """Load Ansible and the plugins, then run commands."""
+    load()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
