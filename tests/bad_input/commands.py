@@ -23,18 +23,23 @@ COLLECTION = "ansible_collections.aztec_ops.prover"
 LONGEST = 180
 
 
-@functools.cache
-def loaded() -> subprocess.Popen:
-    """Start the program once per process. It ends with the process that started it."""
+def variables() -> dict:
+    """Return the environment of each command."""
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
     environment["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests/plugins/callback")
     environment["ANSIBLE_CALLBACKS_ENABLED"] = "dump_results"
     environment["DUMP_RESULTS_REPORT"] = os.devnull
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    return environment
+
+
+@functools.cache
+def loaded() -> subprocess.Popen:
+    """Start the program once per process. It ends with the process that started it."""
     return subprocess.Popen(
         [sys.executable, __file__],
         cwd=ROOT,
-        env=environment,
+        env=variables(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

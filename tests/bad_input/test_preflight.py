@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bad_input.commands import run
+from tests.bad_input.commands import run, variables
 from tests.bad_input.harness import KEY, ROOT, TOOLS, assert_clean, assert_refused, play, table_of, write_inventory
 
 NAME, ID = "prover_node_publisher_private_key", "prover_node_prover_id"
@@ -43,6 +43,20 @@ aztec_l1_execution_urls: [rpc.lan/S3cret]
         "agent-1, agent-2 | prover_agent_count | 0 is neither auto nor a number from 1 | set a number from 1, or auto",
     ]
     assert_refused(play(write_inventory(tmp_path, endpoint, row), "-vvv"), endpoint, lines)
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "preflight.yml"])
+def test_a_forked_command_shows_what_the_command_shows(playbook: str, tmp_path, endpoint) -> None:
+    inventory = write_inventory(tmp_path, endpoint, {"node-1": f"{ID}: '{{{{ nothing }}}}'"})
+    command = ["ansible-playbook", "-vvv", "-i", str(inventory), f"playbooks/{playbook}"]
+    there = {"cwd": ROOT, "env": variables(), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    real = subprocess.run(command, **there, check=False, text=True)
+    forked = run(*command)
+    assert forked.returncode == real.returncode == 2
+    assert "1 problem in the inventory" in forked.stdout
+    # The path of the command is another.
+    shown, expected = (text.partition("python version")[2] for text in (forked.stdout, real.stdout))
+    assert shown == expected and expected
 
 
 @pytest.mark.parametrize("playbook", ["site.yml", "preflight.yml", "verify.yml"])
