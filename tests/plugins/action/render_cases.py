@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Template the same arguments for many cases in one process, where Ansible compiles each template once."""
+"""Template the same arguments for many cases in one process, where Jinja compiles each template once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
+from jinja2 import Environment
+
+COMPILED: dict[tuple, Any] = {}
+COMPILE = Environment.compile
+
+
+def compile_once(self: Environment, source: Any, *arguments: Any, **named: Any) -> Any:
+    """Return the code of a template as Jinja does, which compiles it each time that it is used."""
+    # Ansible reads backslashes in playbooks and in files of templates differently.
+    if not isinstance(source, str) or "\\" in source:
+        return COMPILE(self, source, *arguments, **named)
+    # There is one lexer for each combination of settings that change what is compiled.
+    key = (type(self), self.lexer, str(source), *arguments, *named.items())
+    if key not in COMPILED:
+        COMPILED[key] = COMPILE(self, source, *arguments, **named)
+    return COMPILED[key]
 
 
 def trusted(value: Any) -> Any:
@@ -27,6 +43,8 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write the arguments of each case, templated by Ansible as they are for any module."""
+        # This process ends with the task.
+        Environment.compile = compile_once
         arguments = trusted(json.loads(Path(self._task.args["arguments"]).read_text(encoding="utf-8")))
         cases = json.loads(Path(self._task.args["cases"]).read_text(encoding="utf-8"))
         scopes = trusted(json.loads(Path(self._task.args["scopes"]).read_text(encoding="utf-8")))
