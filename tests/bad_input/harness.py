@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,16 +63,21 @@ class Endpoint:
         return {"ansible_ssh_common_args": f"-o ConnectTimeout=5 -o ProxyCommand='{self.program} %h %p'"}
 
 
-def rows(table: str) -> list[dict]:
-    """Return the rows of a table, with `expected` as a list of lines, each as the run shows it.
+@cache
+def written(table: str) -> list[dict]:
+    """Return the rows of a table, with `expected` as a list of lines, each as it is written there.
 
     then: replacements for the row's other keys, one for each remedy in the lines. tests/remedies uses them.
     """
-    found = yaml.safe_load((TABLES / f"{table}.yml").read_text(encoding="utf-8"))
+    found = yaml.load((TABLES / f"{table}.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)
     for row in found:
-        lines = row["expected"] if isinstance(row["expected"], list) else [row["expected"]]
-        row["expected"] = [plain(line) for line in lines]
+        row["expected"] = row["expected"] if isinstance(row["expected"], list) else [row["expected"]]
     return found
+
+
+def rows(table: str) -> list[dict]:
+    """Return the rows of a table, with `expected` as a list of lines, each as the run shows it."""
+    return [{**row, "expected": [plain(line) for line in row["expected"]]} for row in written(table)]
 
 
 def parameters(*tables: str) -> list:

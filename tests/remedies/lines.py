@@ -134,15 +134,16 @@ class _Module:
             for target in node.targets
             if isinstance(target, ast.Name)
         }
-        self.own = {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)}
+        self.nodes = list(ast.walk(self.tree))
+        self.own = {node.name: node for node in self.nodes if isinstance(node, ast.FunctionDef)}
         self.imported = {
             name.asname or name.name: ((node.module or "").rpartition("plugins.")[2], name.name)
-            for node in ast.walk(self.tree)
+            for node in self.nodes
             if isinstance(node, ast.ImportFrom)
             for name in node.names
         }
         self.touched: set = set()
-        self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+        self.parents = {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
 
     def function_of(self, node: ast.AST) -> ast.AST:
         """Return the innermost function around a node, or the module."""
@@ -301,7 +302,7 @@ class _Module:
 
     def lines(self) -> Iterator[Line]:
         """Return the module's lines; one may come several times."""
-        pairs = [pair for node in ast.walk(self.tree) for pair in self._pairs(node)]
+        pairs = [pair for node in self.nodes for pair in self._pairs(node)]
         inside: set = set()
         for wrong, remedy in pairs:
             self.touched.clear()
@@ -312,7 +313,7 @@ class _Module:
                     yield Line(_filled(f"{one}: {other}"), self._place(scope))
             inside |= self.touched
         found: dict = {}
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             text = isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp))
             # A text that is a statement of its own is a docstring.
             if text and node not in inside and not isinstance(self.parents[node], ast.Expr):
@@ -390,12 +391,11 @@ _TEXTS = (
 )
 
 
-def _own(function: ast.AST) -> Iterator[ast.AST]:
+@cache
+def _own(function: ast.AST) -> list[ast.AST]:
     """Return the nodes of a function without those of functions inside it."""
-    for node in ast.iter_child_nodes(function):
-        if not isinstance(node, (ast.FunctionDef, ast.Lambda)):
-            yield node
-            yield from _own(node)
+    own = [node for node in ast.iter_child_nodes(function) if not isinstance(node, (ast.FunctionDef, ast.Lambda))]
+    return [inner for node in own for inner in (node, *_own(node))]
 
 
 def _lines_in(text: str) -> list[str]:
@@ -473,7 +473,7 @@ def module_lines(*paths: Path) -> list[Line]:
     read = [_Module(path, modules, calls) for path in paths]
     for module in read:
         modules[module.dotted] = module
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 calls.setdefault(name, []).append((module, node))
@@ -521,10 +521,16 @@ def _tasks(value: object) -> Iterator[dict]:
             yield from _tasks(item)
 
 
+@cache
+def every_line() -> list[Line]:
+    """Return the lines of all places."""
+    return [*code_lines(), *task_lines(), *script_lines()]
+
+
 def lines() -> list[Line]:
     """Return every line that the product can print, each text once."""
     found: dict = {}
-    for line in [*code_lines(), *task_lines(), *script_lines()]:
+    for line in every_line():
         if line.text not in NO_LINES:
             found.setdefault(line.text, line)
     return list(found.values())
@@ -532,7 +538,7 @@ def lines() -> list[Line]:
 
 def unused_exceptions() -> list[str]:
     """Return the entries of NO_LINES that nothing in the code is any more."""
-    there = {line.text for line in [*code_lines(), *task_lines(), *script_lines()]}
+    there = {line.text for line in every_line()}
     return [text for text in NO_LINES if text not in there]
 
 

@@ -22,7 +22,7 @@ _PLUGINS = "ansible_collections.aztec_ops.prover.plugins.modules"
 
 def arguments(name: str, given: dict) -> dict:
     """Return a module's arguments with the defaults that its documentation names."""
-    options = yaml.safe_load(import_module(f"{_PLUGINS}.{name}").DOCUMENTATION)["options"]
+    options = _options(name)
     texts = {
         key: json.dumps(value) if key == "files" and not isinstance(value, str) else value
         for key, value in given.items()
@@ -30,6 +30,12 @@ def arguments(name: str, given: dict) -> dict:
     checked = ArgumentSpecValidator(_spec(options)).validate(texts)
     assert not checked.error_messages, checked.error_messages
     return checked.validated_parameters
+
+
+@cache
+def _options(name: str) -> dict:
+    """Return the options of a module as its documentation describes them."""
+    return yaml.safe_load(import_module(f"{_PLUGINS}.{name}").DOCUMENTATION)["options"]
 
 
 @cache

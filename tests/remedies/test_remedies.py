@@ -11,10 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.bad_input.harness import TABLES as BAD_INPUT
-from tests.bad_input.harness import rows
+from tests.bad_input.harness import rows, written
 from tests.remedies import inventories, modules
 from tests.remedies.case import Case
 from tests.remedies.followed import FOLLOWED, LEADS_ON
@@ -45,8 +43,7 @@ def followed_rows(*tables: str) -> list:
 
 def texts_of(table: str, number: int) -> list[str]:
     """Return the lines of a row as "what is wrong: what to do"; those of an inventory have host and variable before."""
-    row = yaml.safe_load((BAD_INPUT / f"{table}.yml").read_text(encoding="utf-8"))[number - 1]
-    found = row["expected"] if isinstance(row["expected"], list) else [row["expected"]]
+    found = written(table)[number - 1]["expected"]
     cells = [" ".join(printed.removesuffix("...").split()).split(" | ") for printed in found]
     return [": ".join(one[2:] if len(one) > 2 else one).removeprefix("(warning) ") for one in cells]
 
