@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import cache
 
 try:
     from eth_keys import keys as eth_keys
@@ -46,7 +47,12 @@ def ethereum_private_key(key: object) -> str:
 def ethereum_address(key: object) -> str:
     """Return the EIP-55 address of a private key (hex text, with or without 0x)."""
     _require()
-    secret = bytes.fromhex(ethereum_private_key(key)[2:])
+    return _address_of(bytes.fromhex(ethereum_private_key(key)[2:]))
+
+
+@cache
+def _address_of(secret: bytes) -> str:
+    """Return the address of a key. Several checks of an inventory need it."""
     return eth_keys.PrivateKey(secret).public_key.to_checksum_address()
 
 
