@@ -20,12 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {"ansible-playbook": ("ansible.cli.playbook", "PlaybookCLI"), "ansible": ("ansible.cli.adhoc", "AdHocCLI")}
 COLLECTION = "ansible_collections.aztec_ops.prover"
-LONGEST = 180
+LONGEST = 600
 
 
 def variables() -> dict:
     """Return the environment of each command."""
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
+    environment["ANSIBLE_ACTION_PLUGINS"] = str(ROOT / "tests/plugins/action")
     environment["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests/plugins/callback")
     environment["ANSIBLE_CALLBACKS_ENABLED"] = "dump_results"
     environment["DUMP_RESULTS_REPORT"] = os.devnull

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.rendered.render import ROOT
+from tests.bad_input.commands import ROOT, run
 
 OPERATE = {"stop": "stopped", "start": "started", "restart": "restarted"}
 # The modules that are replaced, and the roles that the copies include.
@@ -75,17 +73,6 @@ def run_play(where: Path, play: dict[str, Any], results: dict[str, dict]) -> Run
     end["tasks"] = [{"write_arguments": {"groups": "{{ groups }}", "__file": str(groups)}}]
     (where / "play.yml").write_text(yaml.safe_dump([{**own, **play}, end]))
     variables = {"script_calls": str(calls), "script_results": results, "ansible_python_interpreter": sys.executable}
-    paths = {"ANSIBLE_ACTION_PLUGINS": str(ROOT / "tests/plugins/action"), "ANSIBLE_ROLES_PATH": str(where / "roles")}
-    run = subprocess.run(
-        [
-            *(str(Path(sys.executable).parent / "ansible-playbook"), str(where / "play.yml"), "-i", "host,"),
-            *("-e", json.dumps(variables)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    shown = run("ansible-playbook", str(where / "play.yml"), "-i", "host,", "-e", json.dumps(variables))
     found = json.loads(groups.read_text())["groups"] if groups.exists() else {}
-    return Run(calls.read_text().splitlines(), found, run.stdout + run.stderr, run.returncode)
+    return Run(calls.read_text().splitlines(), found, shown.stdout, shown.returncode)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.bad_input.commands import ROOT, run
 from tests.rendered.fleets import COMPONENTS, FLEETS, HOST_INFO, host_of
 
-ROOT = Path(__file__).parents[2]
 MODULE = "aztec_ops.prover.compose_stack"
 
 
@@ -44,20 +42,9 @@ def play(fleet: str, component: str, where: Path) -> dict[str, Any]:
 
 def ansible_playbook(playbook: Path, *arguments: str) -> None:
     """Run a playbook with the tests' own action plugins; fails where it fails, and where ansible-core warns."""
-    run = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), str(playbook), *arguments],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_ACTION_PLUGINS": str(ROOT / "tests/plugins/action"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "WARNING]" not in run.stdout + run.stderr, run.stdout + run.stderr
+    shown = run("ansible-playbook", str(playbook), *arguments)
+    assert shown.returncode == 0, shown.stdout
+    assert "WARNING]" not in shown.stdout, shown.stdout
 
 
 def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:
