@@ -207,6 +207,17 @@ def test_no_alert_fires(fleet: Fleet) -> None:
     wait_for("the watchdog's call", lambda: "/watchdog" in fleet.execute(HOST, lines).out, WITHIN)
 
 
+def test_the_monitor_stops_and_starts() -> None:
+    """As another component does. The status shows it as stopped, and its logs are displayed."""
+    only = ("-i", str(MONITOR), "--limit", HOST)
+    assert "=== monitor-1: prover_monitor" in playbook("playbooks/logs.yml", *only).stdout
+    for name, state in (("stop", "stopped"), ("start", "running"), ("restart", "running")):
+        run = playbook(f"playbooks/{name}.yml", *only)
+        rows = [line.split() for line in run.stdout.splitlines()]
+        states = {row[2]: row[4] for row in rows if row[:2] == [HOST, "monitor"]}
+        assert (run.returncode, states) == (0, dict.fromkeys(IMAGES, state)), run.stdout[-3000:]
+
+
 def test_a_test_alert_arrives(fleet: Fleet) -> None:
     """alert_test.yml reports that the webhook got the alert."""
     since = clock(fleet)
