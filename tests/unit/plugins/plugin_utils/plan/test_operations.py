@@ -305,8 +305,8 @@ def test_a_monitor_starts_without_the_broker() -> None:
     stopped = {"monitor_1": info(prover_monitor=project("exited", stopped=True)), "node_1": STOPPED_BROKER}
     plan = operation_plan("start", (MONITOR,), monitored(**stopped), MONITORED)
     assert (plan.problems, plan.operated["monitor-1"]) == ([], [MONITOR])
-    alone = {"monitor-1": {**stopped["monitor_1"], "connect": [DOWN]}}
-    assert operation_plan("start", (), alone, MONITORED).problems == []
+    limited = {"monitor-1": {**stopped["monitor_1"], "connect": [DOWN]}}
+    assert operation_plan("start", (), limited, MONITORED).problems == []
 
 
 def test_a_monitor_with_a_problem_does_not_end_an_operation() -> None:
