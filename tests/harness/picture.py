@@ -37,7 +37,7 @@ TITLES = (
 )
 # Points of a line, and lines of a panel, with which the others are one more.
 POINTS, LINES = 120, 5
-# Readable on white, which is the background, and told apart with color blindness (Okabe and Ito).
+# Readable on white, which is the background, and distinguishable with color blindness (Okabe and Ito).
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#555555")
 SCALES = {"percentunit": (100, " %"), "bytes": (1e-6, " MB"), "ms": (1e-3, " s"), "ETH": (1, " ETH")}
 WIDTH, ROW, LEFT, TOP = 1200, 180, 70, 80

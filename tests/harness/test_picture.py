@@ -52,17 +52,17 @@ def test_the_panels_are_those_of_the_dashboard() -> None:
 
 
 def test_a_picture_contains_title_time_axis_and_labels() -> None:
-    asked = []
+    queries = []
 
     def query(expression: str, start: float, end: float, step: float) -> dict[str, Any]:
-        asked.append((expression, start, end, step))
+        queries.append((expression, start, end, step))
         return ANSWER
 
     text = draw(query, START, START + 1800)
     root = ElementTree.fromstring(text)
     shown = [element.text for element in root.iter() if element.tag.endswith("text")]
     assert {TITLE, *TITLES, "agent-1", "agent-2", "100 %", "04:46"} <= set(shown)
-    assert {one[1:] for one in asked} == {(START, START + 1800, 1800 / POINTS)}
+    assert {one[1:] for one in queries} == {(START, START + 1800, 1800 / POINTS)}
     assert len(text) < 100_000
     # Readable on a dark page: the background is part of the picture.
     assert re.search(r'<rect width="1200" height="\d+" rx="10" fill="#ffffff"/>', text)
@@ -95,7 +95,7 @@ def test_many_lines(stack: bool, label: str, points: tuple) -> None:
     assert len(lines_of({"unit": "short", "stack": stack}, {"{{name}}": answer(6)})) == 6
 
 
-def test_a_panel_without_data_says_so() -> None:
+def test_a_panel_without_data() -> None:
     assert lines_of(CPU, {"{{host_name}}": NOTHING}) == []
     assert any(">no data<" in part for part in panel_elements(CPU, [], START, START + 60, 0, 0))
 
