@@ -33,8 +33,9 @@ MONITOR_HOST, RECORDED_AGENT = "monitor-1", "agent-1"
 COMPONENTS = (("node-1", "prover-node"), ("node-1", "prover-broker"), ("agent-1", "prover-agent"))
 AGENTS = ("agent-1", "agent-2", "agent-3")
 SETTLE_SECONDS = 60
-# Of the load, in seconds, as by default in production.
+# The default intervals of production, in seconds. Those of the lab are shorter.
 INTERVAL = 30
+INTERVALS = {"aztec_otlp_interval": 30, "prover_monitor_scrape_interval": INTERVAL, "host_metrics_interval": 60}
 # Lines of the text format: the series, and its value.
 _LINE = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]*(?:\{.*\})?) (\S+)")
 
@@ -181,11 +182,11 @@ class Monitored:
         make([AGENTS[-1]], [SCALE_OUT, MONITOR]).close()
         self.fleet = Fleet()
 
-    def deploy(self, telemetry: bool) -> None:
+    def deploy(self, telemetry: bool, *arguments: str) -> None:
         """Run site.yml with or without the monitor's group, and wait until the fleet proves again."""
         from tests.system.fleet import playbook
 
-        run = playbook("playbooks/site.yml", *self.inventories[telemetry])
+        run = playbook("playbooks/site.yml", *self.inventories[telemetry], *arguments)
         if run.returncode:
             raise RuntimeError(run.stdout[-4000:])
         for host, service in (*COMPONENTS[:2], *((name, "prover-agent") for name in AGENTS)):
@@ -236,7 +237,7 @@ def sent_per_minute(recorded: Recorded, pause: float) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for series, value in second.items():
         if series.startswith("lab_otlp_received_bytes_total{") and series in first:
-            found.setdefault(label_of(series, "job"), []).append((value - first[series]) / pause * 60)
+            found.setdefault(label_of(series, "job"), []).append((value - first[series]) * 60 / pause)
     return {job: sum(values) / len(values) for job, values in sorted(found.items())}
 
 
@@ -262,14 +263,15 @@ def result_table(results: Mapping[str, Any]) -> str:
 def measure_fleet(minutes: float) -> dict[str, Any]:
     """Measure the lab's fleet, and record its series. The fleet ends with its monitor."""
     fleet, seconds = Monitored(), 60 * minutes
-    fleet.deploy(telemetry=True)
+    fleet.deploy(True, "-e", json.dumps(INTERVALS))
     with_telemetry = fleet.cpu(seconds)
     recorded = fleet.recorded(seconds)
     RECORDED.write_text(json.dumps(asdict(recorded)))
     own = fleet.prometheus()
-    fleet.deploy(telemetry=False)
+    fleet.deploy(False)
     without = fleet.cpu(seconds)
-    fleet.deploy(telemetry=True)
+    # The intervals of the lab's inventory.
+    fleet.deploy(True)
     sent = sent_per_minute(recorded, seconds)
     return {"with": with_telemetry, "without": without, "sent": sent, "lab": asdict(own)}
 
