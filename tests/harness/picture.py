@@ -1,6 +1,6 @@
 """Draw docs/monitoring.svg, the main panels of the dashboard with data of the lab: python -m tests.harness.picture.
 
-The lab's fleet has to run with its monitor, as `KEEP_FLEET=1 tests/run monitor` leaves it.
+The lab's fleet has to run with its monitor, as `KEEP_FLEET=1 tests/run monitor_faults` leaves it.
 """
 
 from __future__ import annotations

@@ -279,11 +279,15 @@ FAULTS = (
     Fault("ProverBalanceLow", 60, balance(0), balance(100), frozenset({"ProverSubmissionFailed"})),
     Fault(
         "ProverHostDown",
-        60,
+        20,
         lambda fleet: fleet.stop_machine(AGENTS[1]),
         lambda fleet: fleet.start_machine(AGENTS[1]),
     ),
 )
+
+
+# Alerts that fired during a fault and do not follow from it, by the fault's alert.
+UNEXPECTED: dict[str, set[str]] = {}
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +299,7 @@ def times() -> Iterator[dict[str, dict[str, float]]]:
 
 
 def assert_alert(fleet: Fleet, fault: Fault, times: dict[str, dict[str, float]]) -> None:
-    """Make a fault and undo it. Assert that its alert arrives within its `for` and 90 s, and resolves, and no other."""
+    """Make a fault and undo it. Assert that its alert arrives within its `for` and 90 s, and resolves afterwards."""
     since = clock(fleet)
 
     def arrivals(status: str) -> list[tuple[float, dict[str, str]]]:
@@ -314,7 +318,7 @@ def assert_alert(fleet: Fleet, fault: Fault, times: dict[str, dict[str, float]])
     wait_for(f"the end of {fault.alert}", lambda: arrivals("resolved"), 420)
     times[fault.alert] = {"arrived": round(arrived - made, 1), "resolved": round(time.monotonic() - undone, 1)}
     print(fault.alert, times[fault.alert])
-    assert received(fleet).firing(since) - {fault.alert} - fault.follows == set()
+    UNEXPECTED[fault.alert] = received(fleet).firing(since) - {fault.alert} - fault.follows
     assert arrived - made <= limit
     for name in AGENTS:
         fleet.wait_until_healthy(name, "prover-agent")
@@ -355,3 +359,9 @@ def test_an_alert_for_a_disk_that_fills(
         begins=f"{free} < 0.4",
     )
     assert_alert(fleet, fault, times)
+
+
+def test_no_other_alert_fired() -> None:
+    """During the faults. The stage `monitor`, which selects one of them, begins with a fleet that did not prove."""
+    assert set(UNEXPECTED) == {*(fault.alert for fault in FAULTS), "ProverDiskFillsInADay"}
+    assert [f"{alert}: {sorted(others)}" for alert, others in UNEXPECTED.items() if others] == []
