@@ -3,7 +3,8 @@
 
 Takes OTLP over HTTP as JSON, as Aztec sends it, and offers the latest values for scraping at /metrics, with the names
 and labels that Prometheus' translation strategy UnderscoreEscapingWithSuffixes makes of them. Values of a process that
-has sent nothing for STALE_SECONDS are no longer offered, as Prometheus stops to show them.
+has sent nothing for STALE_SECONDS are no longer offered, as Prometheus stops to show them. RECEIVED counts the bytes of
+each process.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ STALE_SECONDS = 300
 ROUTE = "/api/v1/otlp/v1/metrics"
 # As in Prometheus' library otlptranslator; other units stay as they are.
 UNITS = {"ms": "milliseconds", "s": "seconds", "us": "microseconds", "ns": "nanoseconds", "By": "bytes", "%": "percent"}
+RECEIVED = "lab_otlp_received_bytes_total"
 PROMOTED = ("host.name", "service.version", "aztec.network")
 
 
@@ -89,14 +91,21 @@ def metric_samples(metric: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]
 
 
 class Store:
-    """The latest samples of each process."""
+    """The latest samples of each process, and how many bytes it has sent."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.processes: dict[str, tuple[float, dict[str, float]]] = {}
+        self.received: dict[str, int] = {}
 
-    def take(self, payload: dict[str, Any], now: float) -> None:
+    def take(self, payload: dict[str, Any], now: float, size: int = 0) -> None:
         found: dict[str, dict[str, float]] = {}
+        for one in payload["resourceMetrics"][:1]:
+            values = attribute_values(one["resource"]["attributes"])
+            job, instance = values.get("service.name", ""), values.get("service.instance.id", "")
+            series = f'{RECEIVED}{{instance="{instance}",job="{job}"}}'
+            self.received[series] = self.received.get(series, 0) + size
+            found[instance] = {series: self.received[series]}
         for name, labels, value in samples(payload):
             escaped = {
                 key: text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for key, text in labels.items()
@@ -127,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != ROUTE:
             self.reply(404, b"")
             return
-        self.store.take(json.loads(body), time.time())
+        self.store.take(json.loads(body), time.time(), len(body))
         self.reply(200, b"{}")
 
     def do_GET(self) -> None:

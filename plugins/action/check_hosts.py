@@ -26,6 +26,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     Problem,
     count_hosts,
     count_problems,
+    is_optional,
     leave_out_agents,
     merge_problems,
     problem_table,
@@ -141,7 +142,7 @@ class ActionModule(CollectionActionBase):
         problems = [*checked.problems, *problems, *registry_problems(host_infos, fleet, image_settings)]
         components = {host: fleet["hosts"][host]["components"] for host, host_info in host_infos.items() if host_info}
         agents = [host for host, names in components.items() if AGENT in names]
-        problems = leave_out_agents(problems, agents, [host for host in agents if components[host] == [AGENT]])
+        problems = leave_out_agents(problems, agents, [host for host in components if is_optional(components[host])])
         hosts = list(host_infos)
         joined = merge_problems(problems, hosts)
         errors = sum(problem.level == "error" for problem in joined)

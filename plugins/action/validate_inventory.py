@@ -19,7 +19,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_va
     resolve_inventory,
     variable_texts,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import members_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import MONITOR, members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import search_in
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_errors, problem_table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
@@ -60,6 +60,7 @@ class ActionModule(CollectionActionBase):
         problems, fleet = check_inventory(hosts, groups, specs, names, keys=keys, search=search, run=run)
         members = members_of(groups, names)
         roles = {*FLEET_ROLES, *(component for component in COMPONENTS if members[component])}
+        roles |= {MONITOR} if groups.get(MONITOR) else set()
         options = {name: one for role in specs.options if role in roles for name, one in specs.options[role].items()}
         sources = task_vars.get("ansible_inventory_sources") or ()
         places = Places(self._loader, sources, task_vars["playbook_dir"], options.__contains__)

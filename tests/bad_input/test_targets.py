@@ -22,6 +22,7 @@ KEPT = "the broker keeps admitting the addresses that it admits now"
         *((f"{name}.yml", GROUPS) for name in ("site", "preflight", "verify", "status")),
         *((f"{name}.yml", GROUPS) for name in ("stop", "start", "restart", "reboot")),
         *((f"{name}.yml", "prover_node") for name in ("rotate_key", "rewards", "prove_again")),
+        ("alert_test.yml", "prover_monitor"),
     ],
 )
 def test_no_inventory(playbook: str, groups: str) -> None:

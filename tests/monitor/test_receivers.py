@@ -7,7 +7,6 @@ requires.
 from __future__ import annotations
 
 import json
-import socket
 import socketserver
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import yaml
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.alerting import notification_results
 
 from tests.harness.parts import monitor
+from tests.monitor.local import free_port
 from tests.monitor.render import ROOT, render
 
 ALERT = {
@@ -100,11 +100,6 @@ class MailRequest(socketserver.StreamRequestHandler):
             if not in_message or line == ".":
                 self.wfile.write(f"{replies.get(line[:4].upper(), '250 ok')}\r\n".encode())
             in_message = line.upper() == "DATA" or (in_message and line != ".")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def get(url: str, body: Any = None) -> str:

@@ -155,6 +155,10 @@ FOLLOWED = [
         "tests/rendered/test_operations.py::test_a_batch_whose_agents_run_has_not_failed",
     ),
     # the monitor
+    (
+        "has expressions that are not checked, because the controller has no promtool",
+        "tests/unit/plugins/plugin_utils/inventory/checks/test_monitor.py::test_rule_files_without_promtool",
+    ),
     ("promtool refuses {} ({}): correct the rule", "tests/monitor/test_alerts.py::test_promtool_refuses_a_rule"),
     ("no receiver is set: set one, as", "tests/monitor/test_rendered.py::test_a_test_alert_needs_a_receiver"),
     # removals

@@ -16,7 +16,7 @@ from tests.rendered.settings import tasks_of
 STATES = {"stop": "stopped", "start": "started", "restart": "restarted"}
 
 
-@pytest.mark.parametrize("component", ["prover_node", "prover_broker", "prover_agent"])
+@pytest.mark.parametrize("component", ["prover_node", "prover_broker", "prover_agent", "prover_monitor"])
 @pytest.mark.parametrize("file", STATES)
 def test_a_role_operates_its_own_project(component: str, file: str) -> None:
     """A task of the role component has the arguments. Before it, a stop waits for the node."""
@@ -25,7 +25,7 @@ def test_a_role_operates_its_own_project(component: str, file: str) -> None:
     before, task = tasks[:place], tasks[place]
     assert task["vars"]["component_operation"] == STATES[file]
     assert task["vars"]["component_desired"] == f"{{{{ __{component}_desired }}}}"
-    assert bool(before) == (file != "start" and component != "prover_agent")
+    assert bool(before) == (file != "start" and component in ("prover_node", "prover_broker"))
 
 
 # (variables, drain_timeout, drain_method)

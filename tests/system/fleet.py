@@ -118,6 +118,12 @@ class Fleet:
         assert found is not None
         found.stop(timeout=60)
 
+    def machine_process(self, name: str) -> int:
+        """Return the process number of a machine's systemd on the machine that runs the lab."""
+        found = network.find(self.client, name)
+        assert found is not None
+        return int(found.attrs["State"]["Pid"])
+
     def start_machine(self, name: str) -> None:
         """Turn a machine on and wait until it has booted."""
         found = network.find(self.client, name)

@@ -21,7 +21,7 @@ FACTS = ("preflight_fleet", "preflight_host_info")
 COMMON = ("prover_node_publisher_private_key",)
 
 # Roles whose variables may be set on any host. Variables of a component count only on its own hosts.
-FLEET_ROLES = ("preflight", "docker_engine", "port_guard")
+FLEET_ROLES = ("preflight", "docker_engine", "port_guard", "host_metrics")
 
 
 @dataclass(frozen=True)

@@ -229,14 +229,13 @@ def fleet(
             }
         )
     monitored = monitor_values(monitor, hostvars[monitor], addresses[monitor], hosts) if monitor else {}
-    with_projects = (*COMPONENTS, MONITOR) if monitor else COMPONENTS
     return {
         "version": option_value(hostvars[broker], BROKER, "version"),
         "network": option_value(hostvars[broker], BROKER, "network"),
         "line": release_on(hostvars[broker], BROKER).line,
         "inventory": inventory_name(hostvars[node].get("aztec_inventory_name"), hostvars[node].get("inventory_dir")),
         "instance": instance,
-        "projects": [names_of(hostvars[node], component)["project"] for component in with_projects],
+        "projects": [names_of(hostvars[node], component)["project"] for component in (*COMPONENTS, MONITOR)],
         "broker": {
             "host": broker,
             "port": port,

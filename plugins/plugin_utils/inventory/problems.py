@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import BROKER, NODE
 
 # The level of a problem that excludes an agent from the run, and the prefix of each level in the table.
 LEFT_OUT = "left out"
@@ -29,13 +30,18 @@ class Problem:
     fleet: bool = False
 
 
-def leave_out_agents(problems: Sequence, agents: Collection, agent_only: Collection) -> list:
-    """Return problems with the errors of hosts that have only an agent at level LEFT_OUT, which does not end the run.
+def is_optional(components: Collection) -> bool:
+    """Return whether a run can continue without a host with these components: it has neither node nor broker."""
+    return not {NODE, BROKER} & set(components)
 
-    agents: hosts of the run that have an agent. agent_only: those of them without another component. If no agent would
-    remain, the errors stay errors, because a run that changes no agent must not change node and broker.
+
+def leave_out_agents(problems: Sequence, agents: Collection, optional: Collection) -> list:
+    """Return problems with the errors of optional hosts at level LEFT_OUT, which does not end the run.
+
+    agents: hosts of the run that have an agent. optional: see is_optional. If no agent would remain, the errors stay
+    errors, because a run that changes no agent must not change node and broker.
     """
-    own = [one for one in problems if one.level == "error" and one.host in agent_only and not one.fleet]
+    own = [one for one in problems if one.level == "error" and one.host in optional and not one.fleet]
     if set(agents) <= {one.host for one in own}:
         return list(problems)
     return [replace(one, level=LEFT_OUT) if one in own else one for one in problems]

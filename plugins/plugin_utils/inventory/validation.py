@@ -112,7 +112,7 @@ def check_inventory(
     for check in COMMON_CHECKS:
         check(context)
     publishers.check_other_users(context, keys or {}, groups)
-    monitor.check_monitor(context, hosts, groups, resolve_one)
+    monitor.check_monitor(context, hosts, groups, resolve_one, search, run)
     for check in FLEET_CHECKS:
         check(context)
     if search:
@@ -160,15 +160,14 @@ def check_role_arguments(role: str, host: str, values: Mapping, specs: Specs) ->
         raise ValueError(f"{name} is not resolved")
 
     # The arguments that count are the role's own, and those of the roles that it calls.
-    roles = (*FLEET_ROLES, role) if role in COMPONENTS else (role,)
+    roles = (*FLEET_ROLES, role) if role in (*COMPONENTS, MONITOR) else (role,)
     members = {component: [host] if component == role else [] for component in COMPONENTS}
     own = {name: value for name, value in values.items() if specs.owner(name) in (None, *roles)}
     context = Context({host: own}, members, specs, standalone=True)
     context.resolve(resolve_none)
+    variables.check_names(context, tuple(f"{one}_" for one in roles if one != "preflight"))
     if role == MONITOR:
         monitor.check_settings(context, host, own)
-        return context.problems
-    variables.check_names(context, tuple(f"{one}_" for one in roles if one != "preflight"))
     for check in (*COMMON_CHECKS, addresses.check_p2p):
         check(context)
     variables.check_required(context, role)

@@ -291,6 +291,10 @@ def _agents_at_once(value: object) -> tuple | None:
     return f"{describe_value(value)} is not a batch of hosts", "set a number from 1, or a percentage from 1% to 100%"
 
 
+# What aztec_components can contain.
+OPERATED = (*COMPONENTS, "prover_monitor")
+
+
 def component_list(value: object) -> list[str]:
     """Return the components in a list or in text with commas, in the given order."""
     found = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
@@ -299,8 +303,8 @@ def component_list(value: object) -> list[str]:
 
 def _components(value: object) -> tuple | None:
     for name in component_list(value):
-        if name not in COMPONENTS:
-            return f"{describe_value(name)} is not a component", f"choose from {', '.join(COMPONENTS)}"
+        if name not in OPERATED:
+            return f"{describe_value(name)} is not a component", f"choose from {', '.join(OPERATED)}"
     return None
 
 
@@ -496,7 +500,9 @@ RANGES = {
     "drain_timeout": Range("from 1", _DRAIN_TIMEOUT, unit="seconds"),
     "agents_at_once": Range("a number from 1, or a percentage from C(1%) to C(100%)", _agents_at_once),
     "aztec_components": Range(
-        "a list, or text with commas, of C(prover_node), C(prover_broker), C(prover_agent)", _components, empty=True
+        "a list, or text with commas, of C(prover_node), C(prover_broker), C(prover_agent), C(prover_monitor)",
+        _components,
+        empty=True,
     ),
     "timeout": Range("from 0", _FROM_ZERO, unit="seconds"),
     "memory_limit": Range("a size in C(k), C(m) or C(g), such as C(16g)", _SIZE, empty=True),

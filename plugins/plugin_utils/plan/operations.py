@@ -12,18 +12,19 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import STOPPED_FILE
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, MONITOR, NODE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import (
     LEFT_OUT,
     Problem,
+    is_optional,
     leave_out_agents,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import HOST
 
 STOP, START, RESTART, REBOOT = "stop", "start", "restart", "reboot"
 OPERATIONS = (STOP, START, RESTART, REBOOT)
-# The order in which components stop. They start in the opposite order.
-STOP_ORDER = (AGENT, NODE, BROKER)
+# The order in which the components of a host stop. They start in the opposite order.
+STOP_ORDER = (AGENT, MONITOR, NODE, BROKER)
 # The states of a component: its files do not exist, only they exist, stop.yml stopped it, stop.yml stopped it
 # but a container runs, a container runs, none runs.
 ABSENT, BARE, STOPPED, RUNS_AGAIN = "absent", "no containers", "stopped", "runs again"
@@ -40,7 +41,7 @@ GROUPS = {component: f"aztec_operation_{component}" for component in STOP_ORDER}
 REBOOT_GROUP, REBOOT_AGENTS_GROUP = "aztec_operation_reboot", "aztec_operation_reboot_agents"
 
 # The Compose projects of the roles, also with an instance name.
-_PROJECTS = re.compile(r"aztec-([a-z][a-z0-9]{0,8}-)?prover-(node|broker|agent)")
+_PROJECTS = re.compile(r"aztec-([a-z][a-z0-9]{0,8}-)?prover-(node|broker|agent|monitor)")
 
 LIMIT_AGAIN = "include it with --limit, or start it first with start.yml"
 
@@ -108,8 +109,8 @@ def operation_plan(
             serves = info["engine"]["serves"]
             plan.operated[host] = [one for one in components if serves and states[host][one] in OPERATED[operation]]
     agents = [host for host, found in wanted.items() if AGENT in found and not fleet["hosts"][host].get("left_out")]
-    agent_only = [host for host in wanted if fleet["hosts"][host]["components"] == [AGENT]]
-    plan.problems += leave_out_agents(problems, agents, agent_only)
+    optional = [host for host in wanted if is_optional(fleet["hosts"][host]["components"])]
+    plan.problems += leave_out_agents(problems, agents, optional)
     plan.absent.update({one.host: one.wrong for one in plan.problems if one.level == LEFT_OUT})
     plan.operated = {host: found for host, found in plan.operated.items() if host not in plan.absent}
     if operation in (START, RESTART):
@@ -202,5 +203,5 @@ def _broker_problems(
         Problem(host, component, wrong, remedy, fleet=True)
         for host in without
         for component in operated[host]
-        if component != BROKER
+        if component not in (BROKER, MONITOR)
     ]

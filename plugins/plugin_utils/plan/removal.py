@@ -14,13 +14,13 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problem
     LEFT_OUT,
     Problem,
     count_hosts,
+    is_optional,
     leave_out_agents,
 )
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import ENGINE, METRICS, join_hosts
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations import STOP_ORDER
 
 # What is removed from a host, in this order. The metrics are removed with everything else.
-PARTS = (*STOP_ORDER, MONITOR, METRICS)
+PARTS = (AGENT, NODE, BROKER, MONITOR, METRICS)
 # The groups of the hosts that the plays work on.
 GROUPS = {part: f"aztec_removal_{part}" for part in PARTS}
 WAIT_GROUP, ADMISSION_GROUP, ENGINE_GROUP = "aztec_removal_wait", "aztec_removal_admission", "aztec_removal_engine"
@@ -100,12 +100,12 @@ def removal_plan(
         if info is None:
             problems.append(Problem(host, "the host", "is unreachable", f"run again when it is reachable; {DELETE}"))
             continue
-        found = {
-            component: remains(info, components[host][component])
-            for component in PARTS
-            if component in components[host] and (not request.components or component in request.components)
-        }
-        existing = {component: parts for component, parts in found.items() if any(parts.values())}
+        found = {one: remains(info, components[host][one]) for one in PARTS if one in components[host]}
+        found = {component: parts for component, parts in found.items() if any(parts.values())}
+        existing = {one: parts for one, parts in found.items() if not request.components or one in request.components}
+        if existing and set(found) - set(existing) == {METRICS}:
+            # The metrics of a host are removed with its last component.
+            existing[METRICS] = found[METRICS]
         problems += _host_problems(request, host, existing, components[host], info, fleet)
         plan.removed[host] = list(existing)
         for component, parts in existing.items():
@@ -121,8 +121,8 @@ def removal_plan(
         if not existing and not (request.engine and info["engine"]["managed"]):
             wrong = "nothing to remove" if groups else "has nothing of the fleet"
             plan.problems.append(Problem(host, "the host", wrong, "delete it from the inventory", "note"))
-    agents = [host for host in host_infos if fleet["hosts"].get(host, {}).get("components", []) in ([], [AGENT])]
-    plan.problems += leave_out_agents(problems, list(host_infos), agents)
+    optional = [host for host in host_infos if is_optional(fleet["hosts"].get(host, {}).get("components", []))]
+    plan.problems += leave_out_agents(problems, list(host_infos), optional)
     plan.absent = {one.host: one.wrong for one in plan.problems if one.level == LEFT_OUT}
     plan.removed = {host: found for host, found in plan.removed.items() if host not in plan.absent}
     plan.lines = {host: found for host, found in plan.lines.items() if host not in plan.absent}
@@ -184,7 +184,7 @@ def _fleet_problems(
     broker = fleet["broker"]["host"]
     # Those of the run that have nothing to remove do not need the broker.
     done = {host for host in host_infos if host not in plan.absent}
-    chosen = request.components or STOP_ORDER
+    chosen = request.components or PARTS
     kept = {
         component: [
             host

@@ -320,7 +320,9 @@ def expected_services(component: str, here: dict, host_info: dict, line: str) ->
 
 
 def label(component: str, service: str) -> str:
-    """Return a component's name in the table, with its number if it is one of several."""
+    """Return a component's name in the table, with its number if it is one of several, or the monitor's service."""
+    if component == MONITOR:
+        return f"monitor {service}"
     return f"{component} {service.removeprefix(service_name(component)).lstrip('-')}".strip()
 
 
@@ -395,9 +397,12 @@ def check_monitor(report: Report, host: str, host_info: dict, fleet: Mapping) ->
         report.notes.append((host, MONITOR, CHANGING))
         return
     found = {container["service"]: container for container in project.get("containers", [])}
+    if (project.get("compared") or {}).get("stopped"):
+        add_stopped(report, host, MONITOR, list(found.values()), list(IMAGES))
+        return
     for service in IMAGES:
         container = found.get(service)
-        shown = f"monitor {service}"
+        shown = label(MONITOR, service)
         if container is None:
             report.add_row(host, shown, "-", "MISSING")
             if host_info["engine"]["serves"]:
@@ -518,10 +523,26 @@ def remains(host_info: Mapping, component: str, instance: str) -> bool:
     return bool(containers) or names["guard_section"] in host_info["guard"].get("section_texts", ())
 
 
+def check_left_over(report: Report, host: str, component: str, host_info: Mapping, fleet: Mapping) -> None:
+    """Add the containers of a component that is not in the host's groups, and that it has to be removed."""
+    instance = fleet.get("instance", "")
+    project = host_info["projects"].get(project_name(component, instance), {})
+    # Containers that another inventory manages are not left over from this one.
+    if other_inventory(project.get("inventories", []), fleet.get("inventory", "")):
+        return
+    containers = project.get("containers", [])
+    for container in containers:
+        report.add_row(host, component, short_image(container), container["state"])
+    if remains(host_info, component, instance):
+        wrong = "runs on a host that is not in its group" if containers else "was not removed from the host"
+        remedy = f"run remove.yml --limit {host} -e aztec_components={component}, or add the host to the group"
+        report.problems.append((host, component, f"{wrong}: {remedy}"))
+
+
 def check_other_hosts(report: Report, others: Mapping, fleet: Mapping) -> None:
     """Add a note on each host outside of the groups that still has components. others: host -> host info."""
     for host, host_info in others.items():
-        found = [one for one in COMPONENTS if remains(host_info, one, fleet.get("instance", ""))]
+        found = [one for one in (*COMPONENTS, MONITOR) if remains(host_info, one, fleet.get("instance", ""))]
         if found:
             wrong = "not in a group of the fleet any more, but not removed"
             report.notes.append((host, ", ".join(found), f"{wrong}: run remove.yml --limit {host}"))
@@ -553,15 +574,7 @@ def fleet_report(
             project = host_info["projects"].get(project_name(component, instance), {})
             containers = project.get("containers", [])
             if component not in components:
-                managed = other_inventory(project.get("inventories", []), fleet.get("inventory", ""))
-                # Containers that another inventory manages are not left over from this one.
-                for container in containers if not managed else []:
-                    report.add_row(host, component, short_image(container), container["state"])
-                if not managed and remains(host_info, component, instance):
-                    wrong = "runs on a host that is not in its group" if containers else "was not removed from the host"
-                    remedy = f"run remove.yml --limit {host} -e aztec_components={component}"
-                    remedy += ", or add the host to the group"
-                    report.problems.append((host, component, f"{wrong}: {remedy}"))
+                check_left_over(report, host, component, host_info, fleet)
                 continue
             problems_before, checked_before = len(report.problems), len(checked)
             fetches = [one for one in containers if one["service"] == CRS_SERVICE]
@@ -592,6 +605,8 @@ def fleet_report(
                 report.notes.append((host, component, CHANGING))
         if MONITOR in components:
             check_monitor(report, host, host_info, fleet)
+        else:
+            check_left_over(report, host, MONITOR, host_info, fleet)
     check_consistency(report, checked)
     check_other_hosts(report, others or {}, fleet)
     return report

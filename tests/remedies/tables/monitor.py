@@ -6,7 +6,9 @@ without the prefix `prover_monitor_`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.requirements import GB, retention_problems
@@ -33,12 +35,15 @@ def monitor(address: str = "10.0.0.40", **settings: object) -> Lines:
 
 
 def rule_file(text: str | None, name: str = "own.yml") -> Lines:
-    """Return what checks a rule file with this text, None for a file that does not exist."""
+    """Return what checks a rule file with this text, None for a file that does not exist. promtool accepts all."""
 
     def lines(folder: Path) -> list[str]:
         if text is not None:
             (folder / name).write_text(text)
-        return monitor(rule_files=[str(folder / name)])()
+        (folder / "promtool").write_text("#!/bin/sh\n")
+        (folder / "promtool").chmod(0o755)
+        with patch.dict(os.environ, PATH=str(folder)):
+            return monitor(rule_files=[str(folder / name)])()
 
     return in_folder(lines)
 

@@ -6,17 +6,23 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import shutil
+from collections.abc import Callable, Collection, Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (
     address_name,
     addresses_of,
     resolve_all,
 )
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FLEET_ROLES, ROLES
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks import addresses, host_resources
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.context import Context
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import type_problem
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.variables import (
+    check_names,
+    check_secrets,
+    check_types,
+    type_problem,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import UnresolvedValue
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import MONITOR
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
@@ -35,6 +41,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images im
 
 RULES = ROLES / MONITOR / "files" / "alerts.yml"
 MANUAL = "see docs/monitoring.md"
+# The port of node_exporter.
+EXPORTER_PORT = 9100
 PORTS = ("otlp_port", "prometheus_port", "alertmanager_port", "grafana_port")
 
 # A setting of a receiver -> what it requires. Both without the role's name.
@@ -97,11 +105,17 @@ def unknown_problem(name: object, known: list[str]) -> tuple:
 
 
 def check_monitor(
-    context: Context, hosts: Mapping, groups: Mapping, resolve_one: Callable, rules: Path = RULES
+    context: Context,
+    hosts: Mapping,
+    groups: Mapping,
+    resolve_one: Callable,
+    search: Callable | None = None,
+    run: Collection | None = None,
 ) -> None:
     """Check that there is at most one monitor, each variable of its host, and its address.
 
     hosts: host -> resolved variables. resolve_one: returns the addresses of a host name or raises ValueError.
+    search: returns where a secret is in clear text, or None. run: the hosts of the run, by default all.
     """
     members = list(groups.get(MONITOR) or [])
     if not members:
@@ -113,8 +127,40 @@ def check_monitor(
     if len(members) > 1:
         context.add("the inventory", MONITOR, (f"this group has {len(members)} hosts", "keep one host in it"))
     for host in members:
-        check_settings(context, host, hosts[host], rules)
         _check_address(context, host, hosts[host], resolve_one)
+        if host not in context.hosts and (run is None or host in run):
+            _check_host(context, host, hosts[host])
+        check_settings(context, host, hosts[host])
+        if search and (run is None or host in run):
+            roles = (MONITOR,) if host in context.hosts else (*FLEET_ROLES, MONITOR)
+            found = _own_context(context, host, hosts[host])
+            check_secrets(found, search, roles)
+            context.problems += found.problems
+
+
+def _own_context(context: Context, host: str, values: Mapping, others: Mapping | None = None) -> Context:
+    """Return a context with the monitor's host, which knows the errors of the fleet's context. others: more hosts."""
+    known = {"bad": set(context.bad), "resolved": context.resolved}
+    return Context({**(others or {}), host: values}, context.members, context.specs, run={host}, **known)
+
+
+def _check_host(context: Context, host: str, values: Mapping) -> None:
+    """Check the variables that a monitor on a host of its own has in common with the other hosts.
+
+    Their errors end a run with this host.
+    """
+    own = _own_context(context, host, values)
+    for check in (check_names, check_types, host_resources.check_engine):
+        check(own)
+    # These also read the other hosts, whose problems the fleet's context has.
+    wide = _own_context(own, host, values, context.hosts)
+    host_resources.check_instance(wide)
+    addresses.check_sources(wide)
+    if wide.addresses(host):
+        addresses.check_addresses(wide)
+    for one in (*own.problems, *wide.problems):
+        if one.host == host:
+            context.add(host, one.variable, (one.wrong, one.remedy), one.level, fleet=True)
 
 
 def _check_address(context: Context, host: str, values: Mapping, resolve_one: Callable) -> None:
@@ -129,21 +175,15 @@ def _check_address(context: Context, host: str, values: Mapping, resolve_one: Ca
         context.add(host, "aztec_address", (wrong, "set the address by which the fleet reaches the host"), fleet=True)
 
 
-def check_settings(context: Context, host: str, values: Mapping, rules: Path = RULES) -> None:
+def check_settings(context: Context, host: str, values: Mapping) -> None:
     """Check the variables of the monitor's host. Their errors end a run, whichever hosts it has."""
-    text = rules.read_text(encoding="utf-8")
+    text = RULES.read_text(encoding="utf-8")
     found: dict[str, tuple | None] = {}
     for name, option in context.specs.options[MONITOR].items():
         if name in values:
             found[name] = type_problem(name, option, values[name]) or range_problem(name, values[name])
         elif option.get("required"):
             found[name] = ("is not set", "set it")
-    for name in values:
-        if name.startswith(f"{MONITOR}_") and name not in context.specs.options[MONITOR]:
-            near = difflib.get_close_matches(name, list(context.specs.options[MONITOR]), n=1, cutoff=0.6)
-            manual = f"ansible-doc -t role aztec_ops.prover.{MONITOR}"
-            remedy = f"did you mean {near[0]}?" if near else f"remove it; {manual} lists all variables"
-            found[name] = ("is an unknown variable", remedy)
     usable = {
         name: value for name, value in values.items() if not found.get(name) and not isinstance(value, UnresolvedValue)
     }
@@ -162,15 +202,25 @@ def check_settings(context: Context, host: str, values: Mapping, rules: Path = R
         name = f"{MONITOR}_{option}"
         if usable.get(name):
             found[name] = check(usable[name])
-    _check_ports(context, usable, found)
+    name = f"{MONITOR}_rule_files"
+    if usable.get(name) and not found.get(name) and not shutil.which("promtool"):
+        wrong = "has expressions that are not checked, because the controller has no promtool"
+        remedy = "install it, such as with Debian's package prometheus, or run promtool check rules on the files"
+        context.add(host, name, (wrong, remedy), "note")
+    _check_ports(context, host, usable, found)
     for name, wrong in found.items():
         if wrong:
             context.add(host, name, wrong, fleet=True)
 
 
-def _check_ports(context: Context, usable: Mapping, found: dict) -> None:
+def _check_ports(context: Context, host: str, usable: Mapping, found: dict) -> None:
     """Add a problem for each port of the monitor that is used twice."""
-    used: dict = {as_int(usable.get("ansible_port", 22)): "ansible_port"}
+    used: dict = {as_int(usable.get("ansible_port", 22)): "ansible_port", EXPORTER_PORT: "node_exporter"}
+    for component in context.components(host):
+        # The admin port is not published.
+        options = [option for option in host_resources.PORTS[component] if option != "admin_port"]
+        settings = [context.usable_setting(host, component, option) for option in options]
+        used.update({as_int(value): name for name, value in filter(None, settings)})
     for name in (f"{MONITOR}_{option}" for option in PORTS):
         port = as_int(usable.get(name, context.specs.default(MONITOR, name[len(MONITOR) + 1 :])))
         if port in used and not found.get(name):

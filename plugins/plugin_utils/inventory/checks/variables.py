@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import (
     FLEET_ROLES,
@@ -147,13 +147,16 @@ def check_required(context: Context, role: str) -> None:
                 context.add(host, name, ("is not set", "set it"))
 
 
-def check_secrets(context: Context, search) -> None:
-    """Check that no secret is in clear text in the sources of variables. search: returns where one is, or None."""
+def check_secrets(context: Context, search, roles: Collection | None = None) -> None:
+    """Check that no secret is in clear text in the sources of variables. search: returns where one is, or None.
+
+    roles: those whose variables are checked, by default those of the host.
+    """
     for host, values in context.hosts.items():
         mode = values.get("aztec_plain_secrets", "warn")
         for name, value in context.usable(host).items() if mode in ("warn", "fail") else ():
             role = context.specs.owner(name)
-            if role in (*FLEET_ROLES, *context.components(host)):
+            if role in (roles or (*FLEET_ROLES, *context.components(host))):
                 found = plain_problem(secrets_of(name, context.specs.options[role][name], value), search)
                 if found:
                     context.add(host, name, found, "error" if mode == "fail" else "warning")

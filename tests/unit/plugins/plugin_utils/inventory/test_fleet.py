@@ -55,14 +55,14 @@ def test_node_and_broker_on_one_host() -> None:
     assert found["hosts"]["node-1"]["components"] == ["prover_node", "prover_broker"]
     assert found["hosts"]["agent-1"]["broker_host"] == "10.0.0.10"
     assert (found["version"], found["line"], found["network"]) == ("4.1.2", "4", "testnet")
-    assert found["projects"] == ["aztec-prover-node", "aztec-prover-broker", "aztec-prover-agent"]
+    assert found["projects"] == [f"aztec-prover-{name}" for name in ("node", "broker", "agent", "monitor")]
     assert (found["prover_id"], found["publishers"], found["agents"]) == (ID, [ID], ["agent-1"])
 
 
 def test_an_instance_is_part_of_all_names() -> None:
     found = fleet(*inventory(aztec_version="4.1.2", aztec_instance="main2", inventory_dir="/ops/inventories/prod"))
     assert (found["instance"], found["inventory"]) == ("main2", "prod")
-    assert found["projects"] == [f"aztec-main2-prover-{name}" for name in ("node", "broker", "agent")]
+    assert found["projects"] == [f"aztec-main2-prover-{name}" for name in ("node", "broker", "agent", "monitor")]
     guard = found["broker"]["guard"]
     assert (guard["section"], guard["bridges"]) == ("main2_prover_broker", ["aztec-main2"])
     assert found["hosts"]["node-1"]["broker_host"] == "prover-broker"

@@ -52,7 +52,7 @@ VALUES = {
     "next_version": (["", "6.0.1", "v4.1.2", "5.0.0-rc.1"], ["latest", "6.0", "6"]),
     "upgrade_wait": ([0, 3600, "60"], [-1]),
     "aztec_components": (
-        ["", [], "prover_agent", ["prover_node", "prover_broker"], "prover_node, prover_agent"],
+        ["", [], "prover_agent", ["prover_node", "prover_broker"], "prover_node, prover_monitor"],
         ["prover_agnet", ["prover_node", "agent"], {"prover_node": 1}],
     ),
     "timeout": ([0, 600, "5"], [-1]),

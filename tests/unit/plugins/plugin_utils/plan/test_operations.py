@@ -16,7 +16,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations i
     operation_plan,
 )
 
-NODE, BROKER, AGENT = "prover_node", "prover_broker", "prover_agent"
+NODE, BROKER, AGENT, MONITOR = "prover_node", "prover_broker", "prover_agent", "prover_monitor"
 FLEET: dict[str, Any] = {
     "inventory": "lab",
     "broker": {"host": "node-1"},
@@ -39,7 +39,8 @@ def project(state: str = "running", *, stopped: bool = False, inventory: str = "
 def info(*components: str, **changes: Any) -> dict[str, Any]:
     """Return host info with running components. changes: to the info, or to a project by its component."""
     projects = {f"aztec-{one.replace('_', '-')}": project() for one in components}
-    projects |= {f"aztec-{one.replace('_', '-')}": changes.pop(one) for one in (NODE, BROKER, AGENT) if one in changes}
+    own = [one for one in (NODE, BROKER, AGENT, MONITOR) if one in changes]
+    projects |= {f"aztec-{one.replace('_', '-')}": changes.pop(one) for one in own}
     found = {"engine": {"serves": True}, "connect": [], "busy_projects": [], "projects": projects}
     return {**found, **changes}
 
@@ -258,3 +259,66 @@ def test_groups_and_plan() -> None:
     plan = operation_plan("stop", (AGENT,), hosts(), FLEET)
     groups = {one["host"]: one["groups"] for one in operation_groups("stop", plan.operated, FLEET)}
     assert groups == {host: ["aztec_operation_prover_agent"] for host in ("agent-1", "agent-2")}
+
+
+MONITORED = {
+    **FLEET,
+    "hosts": {
+        "node-1": FLEET["hosts"]["node-1"],
+        "agent-1": {"components": [AGENT, MONITOR]},
+        "agent-2": FLEET["hosts"]["agent-2"],
+        "monitor-1": {"components": [MONITOR]},
+    },
+}
+
+
+def monitored(**changes: Any) -> dict[str, Any]:
+    """Return the host info of a running fleet with monitors on an agent's host and on a host of its own."""
+    return hosts(**{"agent_1": info(AGENT, MONITOR), "monitor_1": info(MONITOR), **changes})
+
+
+@pytest.mark.parametrize(("operation", "word"), [("stop", "stop"), ("restart", "restart"), ("reboot", "reboot")])
+def test_a_monitor_is_operated_like_the_other_components(operation: str, word: str) -> None:
+    """Agents of its host stop before it, and start after it. Its host is not one of those with agents only."""
+    plan = operation_plan(operation, (), monitored(), MONITORED)
+    assert plan.problems == []
+    assert plan.operated["monitor-1"] == [MONITOR]
+    assert plan.operated["agent-1"] == [AGENT, MONITOR]
+    groups = {one["host"]: one["groups"] for one in operation_groups(operation, plan.operated, MONITORED)}
+    own = f"aztec_operation_{MONITOR}"
+    assert groups["monitor-1"] == ["aztec_operation_reboot" if word == "reboot" else own]
+    assert groups["agent-1"] == (
+        ["aztec_operation_reboot"] if word == "reboot" else [f"aztec_operation_{AGENT}", own]
+    )
+
+
+def test_only_the_monitor() -> None:
+    plan = operation_plan("stop", (MONITOR,), monitored(), MONITORED)
+    assert {host: found for host, found in plan.operated.items() if found} == {
+        "agent-1": [MONITOR],
+        "monitor-1": [MONITOR],
+    }
+
+
+def test_a_monitor_starts_without_the_broker() -> None:
+    """It does not connect to it."""
+    stopped = {"monitor_1": info(prover_monitor=project("exited", stopped=True)), "node_1": STOPPED_BROKER}
+    plan = operation_plan("start", (MONITOR,), monitored(**stopped), MONITORED)
+    assert (plan.problems, plan.operated["monitor-1"]) == ([], [MONITOR])
+    limited = {"monitor-1": {**stopped["monitor_1"], "connect": [DOWN]}}
+    assert operation_plan("start", (), limited, MONITORED).problems == []
+
+
+def test_a_monitor_with_a_problem_does_not_end_an_operation() -> None:
+    plan = operation_plan("restart", (), monitored(monitor_1=None), MONITORED)
+    assert [(one.level, one.host, one.wrong) for one in plan.problems] == [
+        ("left out", "monitor-1", "is unreachable")
+    ]
+    assert "monitor-1" not in plan.operated
+    # If it is the only host of the run, it is an error.
+    assert [one.level for one in operation_plan("stop", (), {"monitor-1": None}, MONITORED).problems] == ["error"]
+
+
+def test_a_reboot_warns_of_a_monitor_that_left_its_group() -> None:
+    running = ["aztec-prover-agent", "aztec-prover-monitor"]
+    assert "runs aztec-prover-monitor as well" in lines("reboot", agent_1=info(AGENT, running_projects=running))[0]

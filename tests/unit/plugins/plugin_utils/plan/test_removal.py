@@ -261,8 +261,8 @@ def test_a_host_that_is_left_out_has_no_part() -> None:
     assert plan.absent == {"agent-2": "x is wrong"}
 
 
-def test_a_monitor_and_the_metrics_are_removed_with_their_host() -> None:
-    """The metrics have no project: their guard section shows that they exist."""
+def shared_with_monitor() -> tuple[dict, dict]:
+    """Return the host info of an agent's host with a monitor and metrics, and the components of each host."""
     monitor = {
         "project": "aztec-prover-monitor",
         "directory": "/opt/aztec/prover-monitor",
@@ -275,6 +275,12 @@ def test_a_monitor_and_the_metrics_are_removed_with_their_host() -> None:
     found["guard"]["section_texts"].update(prover_monitor="{}", host_metrics="{}")
     found["directories"] += ["/opt/aztec/prover-monitor", "/opt/aztec/prover-monitor/data"]
     components = {"agent-1": {**COMPONENTS, "prover_monitor": monitor, "metrics": metrics}}
+    return found, {host: components["agent-1"] for host in FLEET["hosts"]}
+
+
+def test_a_monitor_and_the_metrics_are_removed_with_their_host() -> None:
+    """The metrics have no project: their guard section shows that they exist."""
+    found, components = shared_with_monitor()
     plan = removal_plan(Request(), {"agent-1": found}, components, FLEET)
     assert plan.removed == {"agent-1": [AGENT, "prover_monitor", "metrics"]}
     assert plan.lines["agent-1"]["metrics"] == ["remove its section of the port guard"]
@@ -282,3 +288,20 @@ def test_a_monitor_and_the_metrics_are_removed_with_their_host() -> None:
     assert plan_text(plan.lines)
     plan = removal_plan(Request(components=[AGENT]), {"agent-1": found}, components, FLEET)
     assert plan.removed == {"agent-1": [AGENT]}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "removed"),
+    [((AGENT,), [AGENT]), ((AGENT, "prover_monitor"), [AGENT, "prover_monitor", "metrics"]), ((NODE,), [])],
+)
+def test_the_metrics_are_removed_with_the_last_component(chosen: tuple[str, ...], removed: list[str]) -> None:
+    found, components = shared_with_monitor()
+    plan = removal_plan(Request(components=chosen), {**hosts(), "agent-1": found}, components, FLEET)
+    assert plan.removed["agent-1"] == removed
+
+
+def test_an_unreachable_monitor_does_not_end_a_removal() -> None:
+    fleet = {**FLEET, "hosts": {**FLEET["hosts"], "monitor-1": {"components": ["prover_monitor"], "addresses": []}}}
+    infos = {**hosts("agent-1"), "monitor-1": None}
+    plan = removal_plan(Request(), infos, {host: COMPONENTS for host in infos}, fleet)
+    assert [(one.level, one.host) for one in plan.problems] == [("left out", "monitor-1")]

@@ -834,13 +834,14 @@ def test_a_container_that_runs_although_it_was_stopped_is_a_problem() -> None:
     assert problem[2].startswith("runs, although stop.yml stopped it: ")
 
 
-def monitored(**changes):
+def monitored(compared=None, **changes):
     """Return the report of a fleet with a monitor on a host of its own, with these changes to its Prometheus."""
     names = ("prometheus", "alertmanager", "grafana", "otlp")
     services = {name: container(name, status=dict(NO_ANSWER)) for name in names}
     services["prometheus"].update(changes)
     found = {**fleet(), "monitor-1": host_info(["prover_monitor"])}
-    project = {"containers": [one for one in services.values() if one["state"] != "missing"]}
+    containers = [one for one in services.values() if one["state"] != "missing"]
+    project = {"containers": containers, "compared": compared or {}}
     found["monitor-1"]["projects"]["aztec-prover-monitor"] = project
     return fleet_report(found, {**FLEET, "hosts": {**FLEET["hosts"], "monitor-1": {"components": ["prover_monitor"]}}})
 
@@ -866,3 +867,31 @@ def test_problems_of_a_monitor(changes, problem):
     """One line for a service that does not work."""
     ((host, service, text),) = monitored(**changes).problems
     assert (host, service) == ("monitor-1", "monitor prometheus") and text.startswith(problem)
+
+
+def test_stopped_monitor():
+    """stop.yml stopped it: its services are stopped, which is not a problem, unless one runs."""
+    report = monitored(compared={"stopped": True}, state="exited")
+    assert [(row[1], row[3]) for row in report.rows if row[0] == "monitor-1"] == [
+        (f"monitor {name}", "stopped") for name in ("prometheus", "alertmanager", "grafana", "otlp")
+    ]
+    running = [name for _host, name, text in report.problems if "runs, although stop.yml stopped it" in text]
+    assert running == ["monitor alertmanager", "monitor grafana", "monitor otlp"]
+    assert report.stopped == 4
+
+
+@pytest.mark.parametrize("host", ["agent-1", "other"])
+def test_monitor_that_left_its_group(host):
+    """On a host of the fleet it is a problem, on another host of the inventory a note."""
+    containers = [container("grafana", status=dict(NO_ANSWER))]
+    infos, others = fleet(), {"other": host_info([])}
+    left = (infos if host in infos else others)[host]
+    left["projects"]["aztec-prover-monitor"] = {"containers": containers}
+    report = fleet_report(infos, FLEET, others)
+    lines = [(found, name, text) for found, name, text in report.problems + report.notes]
+    if host == "other":
+        wrong = "not in a group of the fleet any more, but not removed: run remove.yml --limit other"
+        assert (report.problems, lines) == ([], [(host, "prover_monitor", wrong)])
+    else:
+        remedy = "run remove.yml --limit agent-1 -e aztec_components=prover_monitor, or add the host to the group"
+        assert lines == [(host, "prover_monitor", f"runs on a host that is not in its group: {remedy}")]

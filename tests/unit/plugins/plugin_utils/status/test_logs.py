@@ -12,7 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.logs impor
     log_blocks,
 )
 
-ALL = ["prover_node", "prover_broker", "prover_agent"]
+ALL = ["prover_node", "prover_broker", "prover_agent", "prover_monitor"]
 SERVES = {"serves": True, "error": ""}
 PROJECTS = {"aztec-prover-agent": "prover_agent"}
 FLEET = {"instance": "", "hosts": {"node-1": {"components": ["prover_node", "prover_broker"]}}}
@@ -49,6 +49,7 @@ def test_other_numbers_of_lines(lines: object) -> None:
         ("prover_agent", ["prover_agent"]),
         ("prover_agent, prover_node", ["prover_node", "prover_agent"]),
         (["prover_broker"], ["prover_broker"]),
+        ("prover_monitor", ["prover_monitor"]),
     ],
 )
 def test_chosen_components(value: object, components: list) -> None:

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import Secret
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import (
     check_inventory,
     check_role_arguments,
@@ -66,7 +69,8 @@ def test_without_a_monitor_nothing_is_sent() -> None:
     hosts, groups = good()
     _problems, fleet = check_inventory(hosts, groups, SPECS, None, resolve_one)
     assert fleet["monitor"] == {} and "otlp_endpoint" not in fleet["hosts"]["node-1"]
-    assert fleet["projects"] == ["aztec-prover-node", "aztec-prover-broker", "aztec-prover-agent"]
+    # A monitor that left its group is found.
+    assert "aztec-prover-monitor" in fleet["projects"]
 
 
 @pytest.mark.parametrize(
@@ -198,3 +202,115 @@ def test_a_wrong_endpoint(url: str, line: str) -> None:
 def test_a_role_without_a_fleet(values: dict, problems: list) -> None:
     found = check_role_arguments("prover_monitor", "monitor-1", values, SPECS)
     assert [(one.variable, one.wrong) for one in found] == problems
+
+
+# Variables of every host, on a host that is only a monitor: (variables, line).
+COMMON_VARIABLES = [
+    ({"docker_engine_lock_timeout": -1}, "docker_engine_lock_timeout | -1 is below 0 | set a number from 0"),
+    (
+        {"docker_engine_registry_mirrors": "http://10.0.0.3:5000"},
+        "docker_engine_registry_mirrors | is a text, not a list | write it as a list, [one, two]",
+    ),
+    (
+        {"docker_engine_source": "podman"},
+        "docker_engine_source | 'podman' is not a choice | choose one of docker, distribution",
+    ),
+    (
+        {"port_guard_required_by_docker": "sometimes"},
+        "port_guard_required_by_docker | is neither true nor false | set true or false",
+    ),
+    (
+        {"docker_engine_data_root": "/data", "docker_engine_daemon_options": {"data-root": "/other"}},
+        "docker_engine_data_root | is set, and so is data-root in docker_engine_daemon_options | set only one of them",
+    ),
+    ({"docker_engine_sourc": "x"}, "docker_engine_sourc | is an unknown variable | did you mean docker_engine_source?"),
+    ({"host_metrics_interval": 1}, "host_metrics_interval | 1 is out of range | set seconds from 5 to 300"),
+    (
+        {"aztec_address": "10.0.0.21"},
+        "aztec_address | 10.0.0.21 is also the address of agent-1 | set an address of its own for each host; add a "
+        "machine with several components once, to each group",
+    ),
+    (
+        {"aztec_instance": "main2"},
+        "aztec_instance | is 'main2', and not set on node-1 | set one value for the whole fleet",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "line"), COMMON_VARIABLES, ids=[next(iter(one)) for one, _line in COMMON_VARIABLES])
+def test_the_variables_of_every_host(given: dict, line: str) -> None:
+    lines, fleet = checked(given)
+    assert lines == [f"monitor-1 | {line}"] and fleet is None
+
+
+def test_a_fleet_wide_variable_is_one_problem_of_all_hosts() -> None:
+    lines, _fleet = checked({}, {"docker_engine_lock_timeout": -1})
+    assert sorted(lines) == [
+        f"{host} | docker_engine_lock_timeout | -1 is below 0 | set a number from 0"
+        for host in ("agent-1", "agent-2", "monitor-1", "node-1")
+    ]
+
+
+def test_a_monitor_outside_of_the_run_is_checked_for_what_the_fleet_needs() -> None:
+    """Its own variables, but not those of its engine."""
+    hosts, groups = good()
+    groups["prover_monitor"] = ["monitor-1"]
+    own = {"aztec_address": "10.0.0.40", "prover_monitor_grafana_admin_password": PASSWORD}
+    cases = (({"docker_engine_lock_timeout": -1}, []), ({"prover_monitor_otlp_port": 0}, ["otlp_port"]))
+    for given, variables in cases:
+        hosts["monitor-1"] = {**own, **given}
+        problems, _fleet = check_inventory(hosts, groups, SPECS, None, resolve_one, run=["agent-1"])
+        assert [one.variable for one in problems] == [f"prover_monitor_{name}" for name in variables]
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "other"),
+    [
+        ("prometheus", 9100, "node_exporter"),
+        ("grafana", 9090, "prover_monitor_prometheus_port"),
+        ("otlp", 8080, "prover_broker_port"),
+        ("otlp", 8081, "prover_node_port"),
+    ],
+)
+def test_a_port_that_is_used_twice(name: str, port: int, other: str) -> None:
+    lines, _fleet = checked({f"prover_monitor_{name}_port": port}, monitors=["node-1"])
+    assert len(lines) == 1, lines
+    assert f"port {port} is used twice on this host, also by {other}" in lines[0]
+
+
+def search_password(password: str, secret: Secret) -> str | None:
+    """Return where the password is in clear text, None for other secrets."""
+    return "in clear text in hosts.yml" if secret.text == password else None
+
+
+def test_a_secret_in_clear_text() -> None:
+    """It is reported for the monitor's host, wherever that is."""
+    for monitor in ("monitor-1", "node-1"):
+        hosts, groups = good()
+        groups["prover_monitor"] = [monitor]
+        own = {"aztec_address": "10.0.0.40", "prover_monitor_grafana_admin_password": PASSWORD}
+        hosts[monitor] = {**own, **hosts.get(monitor, {})}
+        search = partial(search_password, PASSWORD)
+        problems, _fleet = check_inventory(hosts, groups, SPECS, None, resolve_one, search=search)
+        assert [(one.host, one.variable, one.level) for one in problems] == [
+            (monitor, "prover_monitor_grafana_admin_password", "warning")
+        ]
+
+
+def test_a_role_without_a_fleet_checks_the_engine() -> None:
+    values = {"prover_monitor_grafana_admin_password": PASSWORD, "docker_engine_lock_timeout": -1}
+    found = check_role_arguments("prover_monitor", "monitor-1", values, SPECS)
+    assert [(one.variable, one.wrong) for one in found] == [("docker_engine_lock_timeout", "-1 is below 0")]
+
+
+def test_rule_files_without_promtool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their expressions are not checked, which is a note, until promtool is installed."""
+    rules = tmp_path / "own.yml"
+    rules.write_text("groups: [{name: own, rules: [{alert: Own, expr: up == 0}]}]")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (line,), fleet = checked({"prover_monitor_rule_files": [str(rules)]})
+    wrong = "has expressions that are not checked, because the controller has no promtool"
+    assert line.startswith(f"monitor-1 | prover_monitor_rule_files | {wrong} | install it") and fleet
+    (tmp_path / "promtool").write_text("#!/bin/sh\n")
+    (tmp_path / "promtool").chmod(0o755)
+    assert checked({"prover_monitor_rule_files": [str(rules)]})[0] == []
