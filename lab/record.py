@@ -8,14 +8,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import pty
 import re
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-import termios
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +21,9 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
 from lab.fleet.settings import ROOT, LabError
+from lab.terminal import run
 
 COLUMNS = 120
-ROWS = 50
 # The name of the folder in the recorded output.
 SHOWN = "~/prover"
 # rich's own format loads its font from the internet.
@@ -90,28 +86,13 @@ SESSIONS = {
 }
 
 
-def run(command: str, folder: Path, columns: int = COLUMNS) -> tuple[str, int]:
-    """Run a command in a pseudo terminal. Return its output and its exit code."""
+def environment() -> dict[str, str]:
+    """Return the environment of the commands: this collection and its tools, and no settings of Ansible."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHONPATH"))}
     for name in ("NO_COLOR", "COLUMNS", "LINES"):
         kept.pop(name, None)
-    environment = {**kept, "TERM": "xterm-256color", "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{kept['PATH']}"
-    leader, follower = pty.openpty()
-    try:
-        termios.tcsetwinsize(follower, (ROWS, columns))
-        ends = {"stdin": follower, "stdout": follower, "stderr": follower}
-        process = subprocess.Popen(shlex.split(command), cwd=folder, env=environment, start_new_session=True, **ends)
-    finally:
-        os.close(follower)
-    output = b""
-    with os.fdopen(leader, "rb", buffering=0) as terminal:
-        try:
-            while part := terminal.read(65536):
-                output += part
-        except OSError:
-            pass  # Linux reports the end of the last process with EIO.
-    return output.decode(errors="replace"), process.wait()
+    path = f"{Path(sys.executable).parent}:{kept['PATH']}"
+    return {**kept, "PATH": path, "TERM": "xterm-256color", "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
 
 
 def displayed(output: str, names: Sequence[tuple[str, str]]) -> str:
@@ -160,7 +141,7 @@ def edit(path: Path, pairs: Sequence[tuple[str, str]]) -> None:
 
 def write_folder(folder: Path, session: Session) -> None:
     """Write an operator's folder, with the lab's inventory or with mistakes. Raise LabError if init fails."""
-    output, code = run("ansible-playbook aztec_ops.prover.init -e dest=.", folder)
+    output, code = run("ansible-playbook aztec_ops.prover.init -e dest=.", folder, environment(), COLUMNS)
     if code != 0:
         raise LabError(f"init ended with {code}: {output}")
     inventory = folder / "inventories/prod"
@@ -182,7 +163,7 @@ def record(name: str, session: Session) -> str:
         names = ((str(folder), SHOWN), (str(ROOT), SHOWN))
         steps = []
         for command in session.commands:
-            output, code = run(command, folder)
+            output, code = run(command, folder, environment(), COLUMNS)
             steps.append((command, displayed(output, names)))
         if code != session.code:
             raise LabError(f"{command} ended with {code}, and not with {session.code}: {steps[-1][1]}")

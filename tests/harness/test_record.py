@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from lab.fleet.settings import LabError
-from lab.record import ROOT, SESSIONS, displayed, record, render, run
+from lab.record import ROOT, SESSIONS, displayed, environment, record, render
+from lab.terminal import run
 
 SVG = "{http://www.w3.org/2000/svg}"
 RED, END = "\x1b[0;31m", "\x1b[0m"
@@ -23,8 +24,20 @@ def texts(svg: str) -> list[tuple[float, float, str]]:
 
 def test_a_command_runs_in_a_terminal(tmp_path: Path) -> None:
     code = "import os, sys; print(sys.stdout.isatty(), os.get_terminal_size().columns, os.getcwd()); sys.exit(3)"
-    output, ended = run(f"python -c '{code}'", tmp_path, columns=77)
+    output, ended = run(f"python -c '{code}'", tmp_path, environment(), columns=77)
     assert (output, ended) == (f"True 77 {tmp_path}\r\n", 3)
+
+
+def test_prompts_get_answers(tmp_path: Path) -> None:
+    code = "from getpass import getpass; print([getpass(one) for one in ('First: ', 'Then (hidden):')])"
+    given = {"First:": "a b", r"\(hidden\):": "c"}
+    output, ended = run(f'python -c "{code}"', tmp_path, environment(), answers=given)
+    assert ended == 0 and output.endswith("['a b', 'c']\r\n"), output
+
+
+def test_a_command_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError, match=r"did not end in 1 s: x\r\n$"):
+        run("sh -c 'echo x; sleep 60'", tmp_path, environment(), seconds=1)
 
 
 def test_paths_of_this_machine_get_other_names() -> None:
