@@ -35,8 +35,9 @@ def run(
     try:
         termios.tcsetwinsize(follower, (ROWS, columns))
         ends = {"stdin": follower, "stdout": follower, "stderr": follower}
-        given = {"cwd": folder, "env": dict(environment), "start_new_session": True}
-        process = subprocess.Popen(shlex.split(command), **ends, **given)
+        # Prompts need the controlling terminal of a session, which a new session of Popen does not have.
+        words = ["setsid", "--ctty", *shlex.split(command)]
+        process = subprocess.Popen(words, cwd=folder, env=dict(environment), **ends)
     finally:
         os.close(follower)
     prompts = {re.compile(f"(?:{prompt})\\s*$"): answer for prompt, answer in (answers or {}).items()}
