@@ -14,6 +14,7 @@ from pathlib import Path
 
 import docker
 import pytest
+import requests
 
 from lab.fleet.images import Images
 from lab.fleet.system import need
@@ -121,9 +122,10 @@ class ImageOperator(Operator):
         )
         try:
             ended = container.wait(timeout=SECONDS)["StatusCode"]
-            output = container.logs().decode(errors="replace")
-        finally:
-            container.remove(force=True)
+        except requests.exceptions.RequestException:
+            ended = -1  # It did not end in this time.
+        output = container.logs().decode(errors="replace")
+        container.remove(force=True)
         assert ended == code, f"{shlex.join(runner)} in {self.image} ended with {ended}:\n{output[-20000:]}"
         return output
 
