@@ -197,9 +197,11 @@ def l1_settings(values: Mapping, network: str, components: Sequence, line: str =
 def client_queries(values: Mapping, fleet: Mapping, host: str) -> dict:
     """Return the queries of a host to its L1 clients, {} if there are none."""
     components = fleet["hosts"][host]["components"]
-    settings = l1_settings(values, fleet["network"], components)
     clients = l1_clients(values, components)
-    if settings.checks == "ignore" or not clients:
+    if not clients:
+        return {}
+    settings = l1_settings(values, fleet["network"], components)
+    if settings.checks == "ignore":
         return {}
     queries: dict = {kind: [] for kind in KINDS}
     for client in clients:
