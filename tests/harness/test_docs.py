@@ -54,7 +54,7 @@ def test_example_of_a_role(role: str) -> None:
     assert example and spec["argument_specs"]["main"]["examples"] == example[1]
 
 
-@pytest.mark.parametrize("pattern", ["modules/*", "filter/*.yml", "callback/*.py", "inventory/*.py"])
+@pytest.mark.parametrize("pattern", ["modules/*", "filter/*.yml", "callback/*.py", "inventory/*.py", "lookup/*.py"])
 def test_version_added(pattern: str) -> None:
     """Each plugin names the version that added it."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "plugins").glob(pattern) if path.is_file()}
