@@ -24,7 +24,6 @@ EXAMPLES = """
 # enable_plugins = aztec_ops.prover.require_plugin, host_list, script, auto, yaml, ini, toml
 """
 
-import sys
 from pathlib import Path
 
 from ansible.plugins.inventory import BaseInventoryPlugin
@@ -43,7 +42,7 @@ class InventoryModule(BaseInventoryPlugin):
     def parse(self, inventory, loader, path, cache=True):
         """Display the line and end the process: after an exception, Ansible tries all other plugins."""
         self.display.error(self._problem(path), wrap_text=False)
-        sys.exit(1)
+        raise SystemExit(1)
 
     @staticmethod
     def _problem(path: str) -> str:

@@ -61,4 +61,3 @@ def test_first_of_all_sources(tmp_path: Path) -> None:
     line = first_missing_plugin(sources, lambda _name: False)
     assert line.startswith(f"{tmp_path}/sub/2.yaml uses the inventory plugin a.b.c, which is not installed: ")
     assert first_missing_plugin(sources, lambda _name: True) == ""
-
