@@ -121,8 +121,8 @@ class Benchmark:
         """Return the command with which a tool brings the fleet to a state, in which agents have this log level."""
         inventory = ["-i", str(fleet.inventory)]
         site = [program("ansible-playbook"), *inventory, "playbooks/site.yml"]
-        # All agents at once and without a drain, as the other tools change them.
-        at_once = ("aztec_agents_at_once=100%", "aztec_drain=false")
+        # All agents at once and without a drain, as the other tools change them. They start slowly, on shared cores.
+        at_once = ("aztec_agents_at_once=100%", "aztec_drain=false", f"prover_agent_start_timeout={SETTLES_WITHIN}")
         site += [word for setting in (f"prover_agent_log_level={level}", *at_once) for word in ("-e", setting)]
         return {
             PING: [program("ansible"), *inventory, FLEET_GROUPS, "-m", "ansible.builtin.ping"],
