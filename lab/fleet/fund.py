@@ -46,7 +46,7 @@ def address_in(inventory: Path, arguments: list[str]) -> str:
             key = found["_meta"]["hostvars"].get(host, {}).get(name)
             if key:
                 return str(Account.from_key(key).address)
-    raise LabError(f"{inventory} has no publisher's key: run playbooks/keys.yml first, or name the address")
+    raise LabError(f"{inventory} has no publisher's key: run aztec_ops.prover.keys first, or name the address")
 
 
 def fund(found: Settings, address: str, ether: Decimal, seconds: float = 60) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -36,6 +37,13 @@ PRUNED = (
 )  # fmt: skip
 PRUNED_SUFFIXES = (".map", ".d.ts", ".d.mts", ".d.cts", ".md", ".tsbuildinfo")
 PRUNED_DIRECTORIES = ("_cjs", "viem/_types", "viem/src", "ox/_types")
+
+
+# For the wheels of SUITE's Python: what pip accepts there.
+WHEELS = ("--python-version", "3.13", "--implementation", "cp", "--only-binary", ":all:")
+GLIBC = ("2_41", "2_39", "2_36", "2_34", "2_31", "2_28", "2_27", "2_24", "2_17", "2_12", "2_5")
+PLATFORMS = tuple(f"manylinux_{one}_x86_64" for one in GLIBC)
+PLATFORMS += ("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64")
 
 
 def content_hash(*parts: str | Path) -> str:
@@ -140,6 +148,26 @@ class Images:
     def monitor(self) -> str:
         """Return the image of the programs of the lab's monitor."""
         return self._build("monitor", self.base(), IMAGES / "monitor", {"monitor": ROOT / "lab/monitor"})
+
+    def execution_environment_base(self) -> str:
+        """Return the image from which ansible-builder makes an execution environment."""
+        directory = IMAGES / "execution_environment"
+        return self._build("execution_environment", self.base(), directory, {"wheels": self.wheels(directory)})
+
+    def wheels(self, directory: Path) -> Path:
+        """Return a directory with the wheels of a requirements.txt, downloaded once and kept in the cache."""
+        requirements = directory / "requirements.txt"
+        target = self.settings.cache / f"wheels-{content_hash(requirements, *WHEELS, *PLATFORMS)}"
+        if target.exists():
+            return target
+        work = target.with_suffix(".work")
+        shutil.rmtree(work, ignore_errors=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", *WHEELS]
+        command += [word for platform in PLATFORMS for word in ("--platform", platform)]
+        with step("downloading wheels for the execution environment"):
+            run([*command, "--dest", work, "--requirement", requirements])
+        work.rename(target)
+        return target
 
     def anvil(self) -> Path:
         """Return the path of anvil, the program of the lab's L1."""

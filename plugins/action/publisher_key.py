@@ -335,7 +335,8 @@ class ActionModule(CollectionActionBase):
         show(f"Its secrets are in {file}, encrypted. Keep a copy of that file and of its vault password.")
         show("PROVER_ID is this address, unless prover_node_prover_id is set.")
         self._show_secrets(request, account)
-        show("Once it is funded, playbooks/preflight.yml shows its balance. Then playbooks/site.yml runs the prover.\n")
+        show("Once it is funded, aztec_ops.prover.preflight shows its balance.")
+        show("Then aztec_ops.prover.site runs the prover.\n")
 
     def _show_address(self, request: Request, address: str, what: str) -> None:
         """Show an address to fund as text and as a QR code."""

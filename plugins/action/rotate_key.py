@@ -75,10 +75,10 @@ def check_source(values: Mapping) -> None:
     if str(values.get("prover_node_key_source")) == "web3signer":
         raise ValueError(
             "the key is in a web3signer: add another key there, then change prover_node_publisher_addresses "
-            "and run playbooks/site.yml"
+            "and run aztec_ops.prover.site"
         )
     if values.get(SEVERAL_KEYS):
-        raise ValueError(f"{SEVERAL_KEYS} has several keys: replace one of them there and run playbooks/site.yml")
+        raise ValueError(f"{SEVERAL_KEYS} has several keys: replace one of them there and run aztec_ops.prover.site")
 
 
 def l1_queries(task_vars: Mapping, fleet: Mapping) -> tuple:
@@ -224,8 +224,8 @@ class ActionModule(publisher_key.ActionModule):
         path, layer = next(((file, one) for file, one, values in files if KEYS[CURRENT] in values), (None, ""))
         if path is None:
             raise ValueError(
-                f"{KEYS[CURRENT]} is not in a vars file of the inventory: make a key with playbooks/keys.yml, "
-                "or change it where it is set and run playbooks/site.yml"
+                f"{KEYS[CURRENT]} is not in a vars file of the inventory: make a key with aztec_ops.prover.keys, "
+                "or change it where it is set and run aztec_ops.prover.site"
             )
         for file, _layer, values in files:
             if file != path:
@@ -235,7 +235,7 @@ class ActionModule(publisher_key.ActionModule):
             if not isinstance(value, str) or "{{" in value or "{%" in value:
                 raise ValueError(
                     f"{KEYS[CURRENT]} in {shown(file)} is a template or an encrypted value of its own: "
-                    "change it at its source and run playbooks/site.yml"
+                    "change it at its source and run aztec_ops.prover.site"
                 )
         return path, layer
 

@@ -22,6 +22,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_va
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import MONITOR, members_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.plain_secrets import search_in
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_errors, problem_table
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.sources import first_missing_plugin
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.validation import check_inventory
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.variable_places import Places, precedence_notes
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.project.requirements import (
@@ -43,6 +44,11 @@ class ActionModule(CollectionActionBase):
             problem = requirements_problem(Path(C.CONFIG_FILE).parent, own_version())
             if problem:
                 raise AnsibleError(problem)
+        # With another ansible.cfg than that of the collection, Ansible continues without the hosts of such a file.
+        sources = [str(one) for one in task_vars.get("ansible_inventory_sources") or ()]
+        missing = first_missing_plugin(sources)
+        if missing:
+            raise AnsibleError(missing)
         for component, name in arguments["groups"].items():
             if component not in COMPONENTS:
                 raise AnsibleError(
@@ -62,7 +68,6 @@ class ActionModule(CollectionActionBase):
         roles = {*FLEET_ROLES, *(component for component in COMPONENTS if members[component])}
         roles |= {MONITOR} if groups.get(MONITOR) else set()
         options = {name: one for role in specs.options if role in roles for name, one in specs.options[role].items()}
-        sources = task_vars.get("ansible_inventory_sources") or ()
         places = Places(self._loader, sources, task_vars["playbook_dir"], options.__contains__)
         problems += precedence_notes(places, run or list(hosts), written, options)
         if problems:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rotate_key
-short_description: Replace the publisher's key, one step of playbooks/rotate_key.yml
+short_description: Replace the publisher's key, one step of aztec_ops.prover.rotate_key
 version_added: 1.0.0
 description:
   - Changes the vault file of the inventory that sets C(prover_node_publisher_private_key). Its other content,

@@ -224,16 +224,38 @@ def test_requirements_without_a_version(operator: Operator, tmp_path: Path) -> N
     assert "does not set the version" not in operator.init(tmp_path, "dest=.")
 
 
-def test_inventory_plugin_that_is_not_installed(operator: Operator, tmp_path: Path) -> None:
-    """The run ends before any play. Without the setting in ansible.cfg it would continue without the plugin's hosts."""
+@pytest.mark.parametrize(
+    ("plugin", "remedy"),
+    [
+        ("amazon.aws.aws_ec2", "run ansible-galaxy collection install amazon.aws, or correct the name"),
+        ("hetzner.hcloud.hcloud", "run ansible-galaxy collection install hetzner.hcloud, or correct the name"),
+        ("aztec_ops.prover.missing", "run ansible-galaxy collection install aztec_ops.prover, or correct the name"),
+        ("missing", "write its full name with the collection, such as amazon.aws.aws_ec2"),
+    ],
+)
+def test_inventory_plugin_that_is_not_installed(operator: Operator, tmp_path: Path, plugin: str, remedy: str) -> None:
+    """The run ends before any play, with one line, and so do Ansible's other commands."""
     operator.init(tmp_path, "dest=.")
-    cloud = tmp_path / "inventories/prod/missing.yml"
-    cloud.write_text("plugin: missing.missing.missing\n", encoding="utf-8")
+    cloud = tmp_path / "inventories/prod/cloud.yml"
+    cloud.write_text(f"plugin: {plugin}\n", encoding="utf-8")
     preflight = ("ansible-playbook", "aztec_ops.prover.preflight", "-i", "inventories/prod")
-    done = operator.run(tmp_path, *preflight)
-    assert done.returncode == 1, done.stdout
-    assert "specifies unknown plugin 'missing.missing.missing'" in done.stdout
-    assert f"Completely failed to parse inventory source {cloud}" in done.stdout
-    assert "PLAY" not in done.stdout
-    cloud.unlink()
+    line = f"[ERROR]: {cloud} uses the inventory plugin {plugin}, which is not installed: {remedy}\n"
+    for command in (preflight, ("ansible-inventory", "-i", "inventories/prod", "--graph")):
+        done = operator.run(tmp_path, *command)
+        assert (done.returncode, done.stdout) == (1, line)
+    # From another folder, without this ansible.cfg, the checks find it. Ansible displays its own warnings before.
+    done = operator.run(operator.home, *preflight[:-1], str(tmp_path / "inventories/prod"))
+    assert done.returncode == 2 and line.removeprefix("[ERROR]: ").strip() in done.stdout, done.stdout
+    assert "WHAT IS WRONG" not in done.stdout
+    cloud.write_text("plugin: ansible.builtin.constructed\n", encoding="utf-8")
     assert "WHAT IS WRONG" in operator.run(tmp_path, *preflight).stdout
+
+
+def test_inventory_plugin_that_fails(operator: Operator, tmp_path: Path) -> None:
+    """Ansible's own error ends the run: without it, the broker's port would be closed to the hosts of the plugin."""
+    operator.init(tmp_path, "dest=.")
+    cloud = tmp_path / "inventories/prod/later.yml"
+    cloud.write_text("plugin: ansible.builtin.constructed\nstrict: true\ngroups: {x: missing}\n", encoding="utf-8")
+    done = operator.run(tmp_path, "ansible-playbook", "aztec_ops.prover.preflight", "-i", "inventories/prod")
+    assert done.returncode == 1 and f"Completely failed to parse inventory source {cloud}" in done.stdout, done.stdout
+    assert "PLAY" not in done.stdout

@@ -222,7 +222,7 @@ def test_other_changes_than_the_key_are_rejected(place: Place) -> None:
     before, staged = place.tree(), keys(place)
     run = place.run(command(place, {}, "-vvvv", "--diff"), DOCKER_HOST=os.environ["DOCKER_HOST"])
     assert run.message() == (
-        "node-1: more than the key would change on this host: run playbooks/site.yml first (with --check --diff it "
+        "node-1: more than the key would change on this host: run aztec_ops.prover.site first (with --check --diff it "
         "shows what), then the same command again; the node keeps its current key"
     )
     assert sum("TASK [aztec_ops.prover.component : Apply the Compose project]" in line for line in run.lines) == 2
@@ -408,7 +408,7 @@ REFUSED = {
         {"rotate_key_confirm": True},
         f'{KEY}: "{OLD}"\n{NEXT}: "{FIRST_KEY}"\n',
         {},
-        f"the new key in {{vault}}, of {FIRST}, is not in use yet: run playbooks/rotate_key.yml first",
+        f"the new key in {{vault}}, of {FIRST}, is not in use yet: run aztec_ops.prover.rotate_key first",
     ),
     "a mnemonic without its key": (
         {},

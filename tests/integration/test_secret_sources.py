@@ -61,7 +61,6 @@ class Place:
         (self.inventory / "group_vars/all").mkdir(parents=True)
         (self.inventory / "hosts.yml").write_text(HOSTS, encoding="utf-8")
         self.file("group_vars/all/main.yml", yaml.safe_dump({**MAIN, **self.endpoint.variables()}))
-        (self.folder / "playbooks").symlink_to(ROOT / "playbooks")
         home = folder / "home"
         home.mkdir()
         (folder / "password").write_text(PASSWORD, encoding="utf-8")

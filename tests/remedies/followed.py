@@ -25,6 +25,7 @@ FOLLOWED = [
     ("cannot be written ({}): choose", f"{_FOLDER}::test_refused_and_then_as_the_line_states"),
     ("in {} is not valid", f"{_FOLDER}::test_folder_for_another_version"),
     ("run ansible-galaxy collection install --upgrade", f"{_FOLDER}::test_folder_for_another_version"),
+    ("uses the inventory plugin", f"{_FOLDER}::test_inventory_plugin_that_is_not_installed"),
     ("does not set the version of", f"{_FOLDER}::test_requirements_without_a_version"),
     ("edit inventories/{}/hosts.yml and group_vars", f"{_FOLDER}::test_from_an_empty_folder_to_the_first_connection"),
     # a publisher's key and its rotation

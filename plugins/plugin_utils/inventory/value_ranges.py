@@ -107,11 +107,20 @@ def _is_subnet(text: str) -> bool:
         return False
 
 
+# The value of the examples in docs/cloud_inventories.md for a machine without a private address.
+NO_PRIVATE_ADDRESS = "no private address"
+
+
 def _never_an_address(value: object) -> tuple | None:
     """Return what is wrong with text that cannot be a host for any purpose, and what to do."""
     text = str(value)
     if ip_of(text) is not None:
         return None
+    if text == NO_PRIVATE_ADDRESS:
+        return (
+            "is missing: the cloud has no private address for the machine",
+            "attach the machine to the fleet's private network, or set aztec_address in its host_vars",
+        )
     if "://" in text:
         return "is a URL", "set only the host in it, without scheme, port and path"
     address, slash, _length = text.partition("/")

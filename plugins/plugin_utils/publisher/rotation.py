@@ -63,7 +63,7 @@ def plan_of(addresses: Mapping, file: str, confirm: bool = False, rollback: bool
         raise ValueError(f"{file} has both {KEYS[NEXT]} and {KEYS[PREVIOUS]}: remove the one that is not needed")
     if confirm and staged:
         raise ValueError(
-            f"the new key in {file}, of {addresses[NEXT]}, is not in use yet: run playbooks/rotate_key.yml first"
+            f"the new key in {file}, of {addresses[NEXT]}, is not in use yet: run aztec_ops.prover.rotate_key first"
         )
     if confirm and kept:
         return Plan("confirm", CURRENT, {PREVIOUS: None})
@@ -118,7 +118,7 @@ def reasons_to_keep(
     if prover_id == old:
         reasons.append(
             f"rewards still go to {old}, which is PROVER_ID: set prover_node_prover_id to another address and run "
-            "playbooks/site.yml"
+            "aztec_ops.prover.site"
         )
     if not rewards_moved:
         reasons.append(

@@ -425,7 +425,7 @@ KEYS_AND_VAULTS = cases(
     ),
     ("is the same key as", planned({CURRENT: A, NEXT: A}), planned({CURRENT: A})),
     (
-        "is not in use yet: run playbooks/rotate_key.yml first",
+        "is not in use yet: run aztec_ops.prover.rotate_key first",
         planned(BOTH, confirm=True),
         planned({CURRENT: B, PREVIOUS: A}, confirm=True),
     ),

@@ -27,6 +27,7 @@ KEY, NEXT, PREVIOUS = (f"prover_node_{place}publisher_private_key" for place in 
 VAULT = "group_vars/all/vault.yml"
 TOOLS = Path(sys.executable).parent
 WITHIN = 420
+FIRST = "run aztec_ops.prover.site first"
 
 
 @dataclass
@@ -133,7 +134,7 @@ def test_two_commands_from_nothing_to_a_funded_key(user: User) -> None:
     made = user.playbook("keys.yml")
     address = user.addresses()[KEY]
     assert address in made
-    assert_line(lambda line: "playbooks/preflight.yml shows its balance" in line, made)
+    assert_line(lambda line: "aztec_ops.prover.preflight shows its balance" in line, made)
 
     verified = user.run("lab/fund", address)
     assert_line(re.compile(rf"{NODE} {address} 1 ETH \d+ proofs$").match, verified)
@@ -180,7 +181,7 @@ def test_other_changes_than_the_key_are_rejected(fleet: Fleet, user: User, new: 
     vault, before = (user.inventory / VAULT).read_bytes(), container(fleet)
     pending = json.dumps({"prover_node_environment": {"NOT_YET": "there"}})
     lines = user.playbook("rotate_key.yml", "-e", pending, "-e", "rotate_key_wait=120", code=2)
-    assert error(lines).startswith(f"{NODE}: more than the key would change on this host: run playbooks/site.yml first")
+    assert error(lines).startswith(f"{NODE}: more than the key would change on this host: {FIRST}")
     assert not any(line.endswith("s left") for line in lines)
     assert ((user.inventory / VAULT).read_bytes(), container(fleet)) == (vault, before)
     assert new in user.addresses().values()
@@ -234,7 +235,7 @@ def test_changes_of_others_during_the_wait_are_kept(fleet: Fleet, user: User, ol
         lines = user.end(process, code=2)
     finally:
         fleet.execute(NODE, f"mv /root/kept {environment}")
-    assert error(lines).startswith(f"{NODE}: more than the key would change on this host: run playbooks/site.yml first")
+    assert error(lines).startswith(f"{NODE}: more than the key would change on this host: {FIRST}")
     assert ((user.inventory / VAULT).read_bytes(), container(fleet)) == (vault, before)
     assert publishers(fleet) == [old]
 

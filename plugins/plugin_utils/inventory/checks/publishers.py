@@ -216,7 +216,7 @@ def check_registry(context: Context) -> None:
 
 def check_rotation(context: Context) -> None:
     """Warn about a rotation that is not finished, and about an old key that is still kept."""
-    command = "run playbooks/rotate_key.yml"
+    command = "run aztec_ops.prover.rotate_key"
     remedies = {
         "next": (
             "a new publisher's key is staged but not used yet",

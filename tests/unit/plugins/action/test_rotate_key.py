@@ -118,7 +118,7 @@ def test_sources_whose_keys_are_changed_in_another_way() -> None:
     assert refusal(check_source, {"prover_node_key_source": "web3signer"}).startswith("the key is in a web3signer: add")
     several = {"prover_node_publisher_private_keys": ["S3cret", "S3cret"]}
     assert refusal(check_source, several) == (
-        "prover_node_publisher_private_keys has several keys: replace one of them there and run playbooks/site.yml"
+        "prover_node_publisher_private_keys has several keys: replace one of them there and run aztec_ops.prover.site"
     )
 
 

@@ -147,7 +147,7 @@ def test_whether_an_account_can_pay_for_long(balance: int, warn: str, expected: 
 
 
 GO_TO_OLD = (
-    "rewards still go to 0xA, which is PROVER_ID: set prover_node_prover_id to another address and run playbooks/"
+    "rewards still go to 0xA, which is PROVER_ID: set prover_node_prover_id to another address and run "
 )
 MAY_BE_OF_OLD = "only the key of 0xA can move the rewards of its proofs: claim and move them, then add"
 

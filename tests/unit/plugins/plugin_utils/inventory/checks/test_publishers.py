@@ -164,9 +164,9 @@ def test_an_unfinished_rotation() -> None:
     for name, command in (
         (
             "prover_node_next_publisher_private_key",
-            "run playbooks/rotate_key.yml, or discard it as docs/keys.md describes",
+            "run aztec_ops.prover.rotate_key, or discard it as docs/keys.md describes",
         ),
-        ("prover_node_previous_publisher_private_key", "run playbooks/rotate_key.yml -e rotate_key_confirm=true"),
+        ("prover_node_previous_publisher_private_key", "run aztec_ops.prover.rotate_key -e rotate_key_confirm=true"),
     ):
         hosts, groups = good()
         for values in hosts.values():
