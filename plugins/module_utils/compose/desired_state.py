@@ -39,8 +39,13 @@ class DesiredState:
         self.secrets = {name: self.values[name] for name in params["secret_variables"] if name in self.values}
         self.files = key_files(params["files"])
         self.redactor = Redactor(self.secrets, list(map(str, self.files.values())))
-        self.network = params["network"]
-        self.timeout = float(max(params["wait_timeout"], 1))
+        # The plan, other than the module, receives numbers of the command line (-e) as text.
+        network = params["network"]
+        self.network = network and {**network, "mtu": int(network.get("mtu") or 0)}
+        wait = int(params["wait_timeout"])
+        if wait < 0:
+            raise Problem(f"wait_timeout {wait} is below 0: use seconds from 0")
+        self.timeout = float(max(wait, 1))
         self.inventory = inventory_of(f"# {params['header']}")
         self.data_directory = self._below(params["data_directory"]) if params["data_directory"] else None
         self.directories = [self._below(path) for path in params["directories"]]
@@ -80,8 +85,6 @@ class DesiredState:
         for path in (self.directory, *self.directories, self.data_directory or ""):
             if "\0" in path:
                 raise Problem(f"directory {path!r} contains a NUL character: remove it, a path cannot contain one")
-        if params["wait_timeout"] < 0:
-            raise Problem(f"wait_timeout {params['wait_timeout']} is below 0: use seconds from 0")
         wrong = (self.network and files.network_problem(self.network)) or files.files_problem(self.files)
         if not wrong and self.state in ("present", "pulled"):
             base, override = params["_model"], params["override"]

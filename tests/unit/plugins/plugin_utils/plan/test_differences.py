@@ -94,6 +94,17 @@ def test_differences(changes: dict, actions: list) -> None:
     assert project_differences(DESIRED, MODEL, host(**changes)) == actions
 
 
+@pytest.mark.parametrize("given", [{"wait_timeout": 300}, {"mtu": 0}, {"mtu": 1500}, {"mtu": 1400}])
+def test_a_number_of_the_command_line_is_text(given: dict) -> None:
+    """-e sets a variable to text: it is compared as the number."""
+
+    def found(changes: dict) -> list:
+        network = {**DESIRED["network"], "mtu": changes.get("mtu", 0)}
+        return project_differences({**DESIRED, **changes, "network": network}, MODEL, host())
+
+    assert found({name: str(value) for name, value in given.items()}) == found(given)
+
+
 def test_a_file_that_is_not_desired_is_removed() -> None:
     compared = host()["projects"]["p"]["compared"]
     changes = {"state": {"files": ["keys/k.json", "old"]}, "files": {**compared["files"], "old": "x"}}
