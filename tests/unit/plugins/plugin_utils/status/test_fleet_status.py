@@ -888,7 +888,7 @@ def test_monitor_that_left_its_group(host):
     left = (infos if host in infos else others)[host]
     left["projects"]["aztec-prover-monitor"] = {"containers": containers}
     report = fleet_report(infos, FLEET, others)
-    lines = [(found, name, text) for found, name, text in report.problems + report.notes]
+    lines = report.problems + report.notes
     if host == "other":
         wrong = "not in a group of the fleet any more, but not removed: run remove.yml --limit other"
         assert (report.problems, lines) == ([], [(host, "prover_monitor", wrong)])
