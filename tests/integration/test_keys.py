@@ -460,7 +460,6 @@ REFUSED = {
         "the inventory {inventory}/hosts.yml is a single file",
     ),
     "two inventories": ({}, ["-i", "{inventory}", "-i", "{inventory}/hosts.yml"], {}, "2 inventories are given"),
-    "no inventory": ({}, ["-i", "{inventory}/gone"], {}, "the inventory {inventory}/gone does not exist"),
     "a list of hosts": ({}, ["-i", "a,b"], {}, "the inventory is a list of hosts"),
     "a plain vault file": (
         {},
@@ -587,6 +586,15 @@ def test_rejected_in_one_line_before_anything_is_written(place, case: str) -> No
     assert place.leaks(ended, FIRST_KEY, WORDS, "S3cret", STORE_PASSWORD, "coost") == (
         ["inventory/" + name for name, text in files.items() if "S3cret" in text]
     )
+
+
+def test_an_inventory_that_does_not_exist(place) -> None:
+    """Ansible itself refuses it, and nothing is written."""
+    before, gone = place.tree(), place.inventory / "gone"
+    shown = run(*place.command(give_all(place, {}), "-i", str(gone)), HOME=place.environment["HOME"])
+    message = Run(shown.returncode, shown.stdout).message()
+    assert message.startswith(f"[ERROR]: Completely failed to parse inventory source {gone}"), message
+    assert place.tree() == before
 
 
 def test_a_vault_file_s_other_password_is_one_line(place) -> None:
