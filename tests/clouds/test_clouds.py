@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import yaml
 
 from tests.bad_input.harness import EVERYWHERE, Endpoint, table_of
 from tests.clouds import hetzner
+from tests.clouds.ec2 import serve
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -118,17 +117,7 @@ def test_every_option_is_documented(name: str) -> None:
 @pytest.fixture(scope="module")
 def ec2() -> Iterator[str]:
     """Serve moto's EC2 with the machines and return its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen([TOOLS / "moto_server", "-p", str(port)], stdout=-3, stderr=-3)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _attempt in range(150):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
+    with serve(TOOLS / "moto_server") as url:
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-central-1"}
         client = boto3.client("ec2", endpoint_url=url, **keys)
         image = client.describe_images()["Images"][0]["ImageId"]
@@ -137,9 +126,6 @@ def ec2() -> Iterator[str]:
             specification = [{"ResourceType": "instance", "Tags": pairs}]
             client.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=specification)
         yield url
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def test_aws_ec2(ec2: str, tmp_path: Path) -> None:

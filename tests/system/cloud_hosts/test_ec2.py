@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 import yaml
 
 from lab.fleet.settings import Settings
+from tests.clouds.ec2 import serve
 from tests.harness.readme import ROOT
 from tests.system.fleet import Fleet
 from tests.system.readme_to_proof import MAIN, connection, lab_values
@@ -60,17 +59,7 @@ def settings_of(settings: Settings) -> dict:
 @pytest.fixture
 def ec2(fleet: Fleet) -> Iterator[str]:
     """Serve moto's EC2 with the lab's machines, and return its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen([PYTHON.parent / "moto_server", "-p", str(port)], stdout=-3, stderr=-3)
-    try:
-        for _attempt in range(150):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        url = f"http://127.0.0.1:{port}"
+    with serve(PYTHON.parent / "moto_server") as url:
         machines = [
             {"name": one.name, "address": one.address, "tags": {"aztec_fleet": "prod", **TAGS[one.name]}}
             for one in fleet.settings.machines
@@ -78,9 +67,6 @@ def ec2(fleet: Fleet) -> Iterator[str]:
         program = ROOT / "tests/clouds/start_machines.py"
         run(ROOT, str(PYTHON), str(program), url, json.dumps(machines), fleet.settings.ipv4_network)
         yield url
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def test_a_preflight_of_instances(fleet: Fleet, ec2: str, tmp_path: Path) -> None:
