@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.bad_input.harness import Endpoint
@@ -20,6 +21,11 @@ def test_the_readme_has_the_commands_in_their_order(tmp_path: Path) -> None:
     assert list(operator.commands()) == ["ansible", "keys", "preflight", "site", "status"]
     # The two commands at the top are the same.
     assert "".join(f"{operator.commands()[name]}\n" for name in ("preflight", "site")) in README.partition("\n## ")[0]
+
+
+def test_continuous_integration_finds_its_command() -> None:
+    """`.ci/run` runs the first such line of a fenced block."""
+    assert re.search(r"^```\w*\ntests/run\n```$", README, re.MULTILINE)
 
 
 def test_from_an_empty_folder_to_the_first_connection(tmp_path: Path) -> None:
