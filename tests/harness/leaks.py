@@ -168,7 +168,10 @@ def host_places(root: Path) -> list[Path]:
 
 
 # Where a secret is allowed on a host. Docker keeps its files below directories that only root can enter.
-MANAGED_FILES = re.compile(r"/opt/aztec/prover-(?:node|broker)/(?:\.stack/good-[0-9]+/)?(?:\.env|keys/prover\.json)\Z")
+MANAGED_FILES = re.compile(
+    r"/opt/aztec/prover-(?:node|broker)/(?:\.stack/good-[0-9]+/)?(?:\.env|keys/prover\.json)\Z"
+    r"|/opt/aztec/prover-monitor/(?:\.stack/good-[0-9]+/)?(?:alertmanager|grafana)/secrets/\w+\Z"
+)
 DOCKER_FILES = re.compile(
     r"/var/lib/docker/containers/[0-9a-f]{64}/config\.v2\.json\Z"
     r"|/var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db\Z"

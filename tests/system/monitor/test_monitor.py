@@ -6,6 +6,7 @@ Prometheus and Alertmanager are Debian's, with the differences in lab/monitor/pr
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images im
 from lab.fleet import registry
 from lab.fleet.images import Images
 from lab.fleet.l1 import rpc
+from tests.harness.leaks import Secrets, host_places, misplaced
 from tests.harness.machines import make
 from tests.monitor.test_metrics import ONLY_5_AND_6, PANELS, QUERIES, names, used
 from tests.system.fleet import MONITOR, OUTPUT, Fleet, last_run, playbook, wait_for
@@ -33,6 +35,8 @@ LOOPBACK = (9090, 9093, 3000)
 PUBLISHER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 # The time within which an alert arrives, in addition to its `for`.
 WITHIN = 90
+# Files of the monitor that contain secrets of its inventory.
+WITH_SECRETS = ("grafana/secrets/admin_password", "alertmanager/secrets/webhook_token")
 HOOK = """
 import http.server, json, time
 class Hook(http.server.BaseHTTPRequestHandler):
@@ -218,6 +222,28 @@ def test_the_monitor_stops_and_starts() -> None:
         rows = [line.split() for line in run.stdout.splitlines()]
         states = {row[2]: row[4] for row in rows if row[:2] == [HOST, "monitor"] and len(row) > 4}
         assert (run.returncode, states) == (0, dict.fromkeys(IMAGES, state)), run.stdout[-3000:]
+
+
+def test_secrets_are_only_in_the_monitors_files(fleet: Fleet, tmp_path: Path) -> None:
+    """Two passwords of Grafana and the receiver's token are in files of root, and in no output, not even with -vvv."""
+    values = yaml.safe_load((MONITOR / "hosts.yml").read_text())["prover_monitor"]["hosts"][HOST]
+    names = ("prover_monitor_grafana_admin_password", "prover_monitor_webhook_token")
+    new = secrets.token_hex(14)
+    known = Secrets({**{name: values[name] for name in names}, "new password": new}, tmp_path)
+    # The second run restores the first password.
+    for arguments in (("-e", f"prover_monitor_grafana_admin_password={new}"), ()):
+        run = site("-vvv", "--diff", *arguments)
+        assert run.returncode == 0, run.stdout[-4000:]
+        assert "grafana/secrets/admin_password" in run.stdout
+        assert known.in_text(f"{run.stdout}{run.stderr}".encode()) == set()
+    journal = fleet.execute(HOST, "journalctl --all --output export --no-pager").out.encode()
+    assert b"Invoked with" in journal and known.in_text(journal) == set()
+    root = Path(f"/proc/{fleet.machine_process(HOST)}/root")
+    # The receiver of the test stores what it gets in /root.
+    found = known.in_files([place for place in host_places(root) if place.name != "root"])
+    assert misplaced(root, found) == []
+    inside = {str(path.relative_to(root)) for path in found}
+    assert {f"opt/aztec/prover-monitor/{name}" for name in WITH_SECRETS} <= inside
 
 
 def test_a_test_alert_arrives(fleet: Fleet) -> None:
