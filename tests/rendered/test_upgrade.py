@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.bad_input.commands import run
 from tests.rendered.render import ROOT, ansible_playbook
 from tests.rendered.templates import compose_files
 
@@ -153,3 +154,55 @@ def test_an_upgrade_does_not_wait_for_a_submission_in_its_interruption() -> None
     tasks = [task for play in plays for one in play.get("tasks", []) for task in one.get("block", [one])]
     waits = [task for task in tasks if task["name"] == "Wait for the node's submission"]
     assert ["groups['aztec_plan_upgrade'] | default([]) | length == 0" in task["when"] for task in waits] == [True] * 2
+
+
+# The groups of the hosts of an upgrade. The agents of agent-2 change without their version.
+UPGRADED = {
+    "broker-1": ["aztec_plan_broker", "aztec_run_upgrade_failed"],
+    "node-1": ["aztec_plan_upgrade", "aztec_plan_agents_and_node"],
+    "agent-1": ["aztec_plan_upgrade_agents", "aztec_plan_agents_and_node"],
+    "agent-2": ["aztec_plan_replace"],
+}
+
+
+def after_the_broker(groups: dict[str, list[str]], where: Path) -> tuple[list[str], str]:
+    """Return the roles that the plays of site.yml after that of the broker run, as `host role file`, and the output."""
+    plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    names = [play["name"] for play in plays]
+    plays = plays[names.index("End a failed upgrade") : names.index("End the upgrade")]
+    for play in plays:
+        play["vars"].pop("preflight_host_info")
+        for task in [inner for one in play["tasks"] for inner in one.get("block", [one])]:
+            role = task.pop("ansible.builtin.include_role", None)
+            task.pop("ansible.builtin.include_tasks", None)
+            if role:
+                call = f"{role['name'].rpartition('.')[2]} {role.get('tasks_from', 'main')}"
+                task["ansible.builtin.raw"] = f"echo {{{{ inventory_hostname }}}} {call} >> {where / 'calls'}"
+                task["vars"] = {}
+            elif not {"ansible.builtin.fail", "ansible.builtin.group_by"} & set(task):
+                task["ansible.builtin.debug"] = {"msg": task["name"]}
+    values = {"agents_at_once": 1, "stops": {host: {"components": []} for host in groups}}
+    parts = {"node": "prover_node", "agent": "prover_agent", "broker": "prover_broker"}
+    components = {host: {"components": [parts[host.partition("-")[0]]]} for host in groups}
+    variables = {"__preflight_checked": values, "preflight_fleet": {"hosts": components}, "ansible_become": False}
+    added = [{"name": host, "groups": names, **variables, **LOCAL} for host, names in groups.items()]
+    tasks = [{"ansible.builtin.add_host": one} for one in added]
+    first = {"hosts": "localhost", "gather_facts": False, "tasks": tasks}
+    (where / "play.json").write_text(json.dumps([first, *plays]))
+    shown = run("ansible-playbook", str(where / "play.json"), "-i", "localhost,", "-c", "local")
+    calls = where / "calls"
+    return sorted(calls.read_text().splitlines()) if calls.exists() else [], shown.stdout
+
+
+def test_a_failed_upgrade_of_the_broker_changes_neither_node_nor_agents(tmp_path: Path) -> None:
+    """They would reject the broker."""
+    calls, output = after_the_broker(UPGRADED, tmp_path)
+    assert calls == ["agent-1 prover_agent start"], output
+    assert "The broker did not start with the new version" in output
+
+
+def test_after_an_upgrade_of_the_broker_node_and_agents_are_changed(tmp_path: Path) -> None:
+    done = {host: [name for name in names if name != "aztec_run_upgrade_failed"] for host, names in UPGRADED.items()}
+    calls, output = after_the_broker(done, tmp_path)
+    wanted = ["agent-1 prover_agent main", "agent-2 prover_agent main", "node-1 prover_node main"]
+    assert calls == wanted, output
