@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping, Sequence
+import posixpath
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
@@ -174,7 +175,26 @@ def _host_problems(
         if others:
             wrong = f"Docker is still needed for {join_hosts(others)}"
             found.append(Problem(host, "remove_engine", wrong, "remove them, or run without remove_engine"))
+        for root, path in _kept_in_engine(request, existing, components, info):
+            wrong = f"removes {root} of Docker, which contains {path}, and that is kept"
+            found.append(Problem(host, "remove_engine", wrong, f"move {path} away, or run without remove_engine"))
     return found
+
+
+def _kept_in_engine(
+    request: Request, existing: Mapping, components: Mapping, info: Mapping
+) -> Iterator[tuple[str, str]]:
+    """Yield (root of the engine, path) of each directory of a component that is kept and would be removed with Docker.
+
+    existing: the components that are removed.
+    """
+    for name, component in components.items():
+        kept = component["directories"] if request.keep_data or name not in existing else []
+        kept = [*kept, *([component["directory"]] if name not in existing else [])]
+        for path in [path for path in kept if path in info["directories"]]:
+            for root in (info["engine"]["root"], info["engine"]["containerd_root"]):
+                if posixpath.normpath(path).startswith(f"{posixpath.normpath(root)}/"):
+                    yield root, path
 
 
 def _fleet_problems(

@@ -87,6 +87,12 @@ REMOVALS = cases(
         run({"agent-1": FOREIGN}),
     ),
     (
+        "removes /opt of Docker, which contains /opt/aztec/prover-agent/crs",
+        run({"agent-1": info(AGENT, root="/opt")}, engine=True, keep_data=True),
+        run(hosts("agent-1"), engine=True, keep_data=True),
+        run({"agent-1": info(AGENT, root="/opt")}, keep_data=True),
+    ),
+    (
         "did not install Docker",
         run({"agent-1": info(AGENT, managed=False)}, engine=True),
         run({"agent-1": info(AGENT, managed=False)}),

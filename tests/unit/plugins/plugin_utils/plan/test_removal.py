@@ -62,6 +62,7 @@ def info(*names: str, data: bool = True, **changes: Any) -> dict[str, Any]:
     }
     directories = [one["directory"] for one in own] + [path for one in own for path in one["directories"] if data]
     engine = {"serves": True, "managed": True, "source": "docker.io", "volumes": []}
+    engine.update(root="/var/lib/docker", containerd_root="/var/lib/containerd")
     engine["containers"] = [{"name": one["project"][6:], "project": one["project"]} for one in own]
     engine.update({name: changes.pop(name) for name in list(changes) if name in engine})
     found = {
@@ -249,6 +250,30 @@ FOREIGN["engine"]["containers"].append({"name": "web", "project": ""})
 def test_problems(found: dict, words: dict, expected: list) -> None:
     """A removal with an error touches nothing. One dead agent does not block the others."""
     assert lines(found, **words) == expected
+
+
+# (root, containerd_root, components of the host, options, the directories that would be removed with Docker)
+CRS = "/opt/aztec/prover-agent/crs"
+ROOTS = [
+    ("/opt", "/x", (AGENT,), {}, []),
+    ("/opt", "/x", (AGENT,), {"keep_data": True}, [("/opt", CRS)]),
+    ("/x", "/opt/aztec/", (AGENT,), {"keep_data": True}, [("/opt/aztec/", CRS)]),
+    ("/op", "/opt/aztec/prover-agent/crs/x", (AGENT,), {"keep_data": True}, []),
+    ("/opt", "/x", (AGENT,), {"components": [NODE]}, [("/opt", CRS), ("/opt", "/opt/aztec/prover-agent")]),
+]
+
+
+@pytest.mark.parametrize(("root", "containerd", "names", "words", "kept"), ROOTS)
+def test_docker_is_not_removed_with_data_that_is_kept(
+    root: str, containerd: str, names: tuple, words: dict, kept: list
+) -> None:
+    """Its directories are removed with all of their content."""
+    found = info(*names, root=root, containerd_root=containerd)
+    found["engine"]["containers"] = []
+    problems = planned({**hosts("node-1"), "agent-1": found}, engine=True, **words).problems
+    assert [one.wrong for one in problems if one.host == "agent-1" and "of Docker, which" in one.wrong] == [
+        f"removes {one} of Docker, which contains {path}, and that is kept" for one, path in kept
+    ]
 
 
 def test_a_host_that_is_left_out_has_no_part() -> None:
