@@ -48,10 +48,9 @@ class ActionModule(PlanActionBase):
         failure = self.failure_of(plan.problems, hosts)
         if failure:
             return failure
-        managed = {host: bool(info and info["engine"]["managed"]) for host, info in host_infos.items()}
         return {
             "absent": plan.absent,
-            "selected": removal_groups(plan, managed),
+            "selected": removal_groups(plan),
             "confirmation": plan.confirmation,
             "sources": remaining_sources(fleet, plan.removed),
             "in_groups": [host for host in plan.lines if fleet["hosts"].get(host, {}).get("components")],

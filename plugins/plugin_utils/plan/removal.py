@@ -226,18 +226,15 @@ def _fleet_problems(
     return found
 
 
-def removal_groups(plan: RemovalPlan, engine: Mapping[str, bool]) -> list[dict]:
-    """Return {host, groups} for each host on which the plays of a removal work.
-
-    engine: host -> whether it has a Docker to remove.
-    """
+def removal_groups(plan: RemovalPlan) -> list[dict]:
+    """Return {host, groups} for each host on which the plays of a removal work."""
     found = []
     for host in plan.lines:
         components = plan.removed.get(host, [])
         groups = [GROUPS[one] for one in components]
         groups += [WAIT_GROUP] if {NODE, BROKER} & set(components) else []
         groups += [ADMISSION_GROUP] if {NODE, AGENT} & set(components) else []
-        groups += [ENGINE_GROUP] if ENGINE in plan.lines[host] and engine.get(host) else []
+        groups += [ENGINE_GROUP] if ENGINE in plan.lines[host] else []
         found.append({"host": host, "groups": groups})
     # The node's own wait covers that of its broker.
     waiting = [one for one in found if WAIT_GROUP in one["groups"]]

@@ -158,27 +158,27 @@ def test_a_component_of_a_host_that_left_its_group() -> None:
 
 
 def test_reset_removes_agents_node_and_broker() -> None:
-    plan = planned(hosts(), reset=True, limited=False, engine=True)
-    assert plan.problems == []
+    plan = planned(hosts(agent_1=info(AGENT, managed=False)), reset=True, limited=False, engine=True)
+    assert [one.level for one in plan.problems] == ["note"]
     assert plan.removed == {"node-1": [NODE, BROKER], "agent-1": [AGENT], "agent-2": [AGENT]}
-    assert plan.lines["agent-1"]["engine"] == ["remove Docker, its settings, images and package sources"]
+    assert plan.lines["agent-2"]["engine"] == ["remove Docker, its settings, images and package sources"]
     assert remaining_sources(FLEET, plan.removed) is None
-    groups = {one["host"]: one["groups"] for one in removal_groups(plan, {"node-1": True, "agent-1": False})}
+    groups = {one["host"]: one["groups"] for one in removal_groups(plan)}
     assert groups == {
         "node-1": ["aztec_removal_prover_node", "aztec_removal_prover_broker", "aztec_removal_wait",
                    "aztec_removal_admission", "aztec_removal_engine"],
         "agent-1": ["aztec_removal_prover_agent", "aztec_removal_admission"],
-        "agent-2": ["aztec_removal_prover_agent", "aztec_removal_admission"],
+        "agent-2": ["aztec_removal_prover_agent", "aztec_removal_admission", "aztec_removal_engine"],
     }
 
 
 def test_the_nodes_wait_covers_that_of_a_broker_on_another_host() -> None:
     plan = RemovalPlan(removed={"b": [BROKER], "n": [NODE]}, lines={"b": {BROKER: ["x"]}, "n": {NODE: ["x"]}})
-    groups = {one["host"]: one["groups"] for one in removal_groups(plan, {})}
+    groups = {one["host"]: one["groups"] for one in removal_groups(plan)}
     assert "aztec_removal_wait" not in groups["b"]
     assert "aztec_removal_wait" in groups["n"]
     only_broker = RemovalPlan(removed={"b": [BROKER]}, lines={"b": {BROKER: ["x"]}})
-    assert removal_groups(only_broker, {}) == [
+    assert removal_groups(only_broker) == [
         {"host": "b", "groups": ["aztec_removal_prover_broker", "aztec_removal_wait"]}
     ]
 
