@@ -8,6 +8,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.plan_action import PlanActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import to_builtin
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import count_hosts
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import component_list
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.removal import (
@@ -54,4 +55,5 @@ class ActionModule(PlanActionBase):
             "confirmation": plan.confirmation,
             "sources": remaining_sources(fleet, plan.removed),
             "in_groups": [host for host in plan.lines if fleet["hosts"].get(host, {}).get("components")],
+            "verdict": f"{count_hosts(len(hosts))}, {len(plan.lines) or 'nothing'} to remove",
         }

@@ -54,7 +54,10 @@ LONG = {
     *("compose_stack", f"{COLLECTION}compose_stack"),
 }
 # Actions that check all hosts of a run. Their result can contain the verdict.
-CHECK_NAMES = ("check_hosts", "fleet_logs", "fleet_status", "prove_again", "rewards", "validate_inventory")
+CHECK_NAMES = (
+    *("check_hosts", "fleet_logs", "fleet_status", "plan_operation", "plan_removal", "prove_again", "rewards"),
+    "validate_inventory",
+)
 CHECKS = {f"{COLLECTION}{name}" for name in CHECK_NAMES}
 # The message of a failed action that displayed its problems as a table.
 IN_TABLE = re.compile(r"\bin the table above\b", re.IGNORECASE)

@@ -15,6 +15,7 @@ import termios
 from pathlib import Path
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.callback.fleet import CHECK_NAMES
 
 PLUGINS = Path(__file__).parents[4] / "plugins"
 PLAYBOOK = [sys.executable, "-c", "from ansible.cli.playbook import main; main()"]
@@ -284,6 +285,13 @@ def test_golden_output(runs: Runs, plays: str, arguments: list[str], code: int, 
     """Without a terminal, lines are whole and have no colours."""
     runs.environment.pop("ANSIBLE_NOCOLOR")
     assert runs.run(plays, *arguments) == (shown, "", code)
+
+
+def test_each_action_with_a_verdict_has_it_displayed() -> None:
+    """In check mode, the plan of an operation or a removal is the last result of a run."""
+    actions = {path.stem for path in (PLUGINS / "action").glob("*.py") if '"verdict"' in path.read_text()}
+    assert {"check_hosts", "plan_operation", "plan_removal"} <= actions
+    assert actions <= set(CHECK_NAMES)
 
 
 @pytest.mark.parametrize(
