@@ -8,6 +8,7 @@ The host compares before it applies, and the controller does so with the result 
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docke
 
 # States of a project that need its containers, and none of its desired files.
 RUN_STATES = ("stopped", "started", "restarted")
+# Statuses of a container that a start changes.
+STARTABLE = ("exited", "created", "dead", "paused")
 
 
 @dataclass
@@ -128,23 +131,24 @@ def _file_actions(desired: DesiredState, found: OnHost) -> list:
     return [*actions, *({"do": "unlink", "what": name} for name in unknown)]
 
 
+def startable(containers: Iterable[states.Container]) -> list[states.Container]:
+    """Return the containers that a start of their project starts: they ended, were never started, or are paused."""
+    return [each for each in containers if each.state == "failed" and each.status in STARTABLE]
+
+
 def _run_actions(desired: DesiredState, found: OnHost) -> list:
     """Return the actions that stop, start or restart the containers that exist."""
     if not found.containers:
         raise Problem(f"{desired.project} is not deployed on this host: run site.yml first")
     running = [each for each in found.containers if each.status in ("running", "restarting", "paused")]
-    starts = [
-        {"do": "start", "service": each.service, "why": f"it was {each.status}"}
-        for each in found.containers
-        if each.state == "failed" and each.status in ("exited", "created", "dead")
-    ]
+    ended = startable(found.containers)
+    starts = [{"do": "start", "service": each.service, "why": f"it was {each.status}"} for each in ended]
     if desired.state == "started":
-        starts += [{"do": "start", "service": each.service, "why": "it was paused"}
-                   for each in running if each.status == "paused"]
         return [*([{"do": "release", "what": STOPPED_FILE}] if found.stopped else []), *starts]
     if desired.state == "restarted":
         # What was stopped stays stopped.
         restarts = [{"do": "restart", "service": each.service, "why": "it was requested"} for each in running]
+        starts = [one for one, each in zip(starts, ended) if each not in running]
         return [] if found.stopped else [*restarts, *starts]
     actions = [{"do": "stop", "service": each.service, "why": "it was requested"} for each in running]
     keep = desired.stay_stopped and not found.stopped

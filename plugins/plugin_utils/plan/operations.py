@@ -8,7 +8,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import startable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import Container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import other_inventory
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import COMPOSE_FILE
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project_directory import STOPPED_FILE
@@ -26,15 +28,15 @@ OPERATIONS = (STOP, START, RESTART, REBOOT)
 # The order in which the components of a host stop. They start in the opposite order.
 STOP_ORDER = (AGENT, MONITOR, NODE, BROKER)
 # The states of a component: its files do not exist, only they exist, stop.yml stopped it, stop.yml stopped it
-# but a container runs, a container runs, none runs.
+# but a container runs, its containers run, some of them run and others ended or are paused, none runs.
 ABSENT, BARE, STOPPED, RUNS_AGAIN = "absent", "no containers", "stopped", "runs again"
-RUNNING, ENDED = "running", "ended"
+RUNNING, PARTLY, ENDED = "running", "partly running", "ended"
 # The states in which an operation works on a component. What was stopped stays stopped until it is started.
 OPERATED = {
-    STOP: (RUNNING, ENDED, RUNS_AGAIN),
-    START: (STOPPED, ENDED, RUNS_AGAIN),
-    RESTART: (RUNNING, ENDED),
-    REBOOT: (RUNNING, ENDED),
+    STOP: (RUNNING, PARTLY, ENDED, RUNS_AGAIN),
+    START: (STOPPED, PARTLY, ENDED, RUNS_AGAIN),
+    RESTART: (RUNNING, PARTLY, ENDED),
+    REBOOT: (RUNNING, PARTLY, ENDED),
 }
 # The groups of the hosts that the plays work on: one for each component, and those of reboot.yml.
 GROUPS = {component: f"aztec_operation_{component}" for component in STOP_ORDER}
@@ -68,7 +70,8 @@ def component_state(project: Mapping) -> str:
     runs = any(one["state"] == "running" for one in containers)
     if compared.get("stopped"):
         return RUNS_AGAIN if runs else STOPPED
-    return RUNNING if runs else ENDED
+    starts = startable([Container(**one) for one in compared.get("containers") or []])
+    return (PARTLY if starts else RUNNING) if runs else ENDED
 
 
 def operation_plan(
@@ -190,7 +193,7 @@ def _broker_problems(
     """Return where node or agents would start without a broker."""
     broker = fleet["broker"]["host"]
     if broker in states:
-        runs = states[broker][BROKER] in (RUNNING, RUNS_AGAIN) or BROKER in operated.get(broker, ())
+        runs = states[broker][BROKER] in (RUNNING, PARTLY, RUNS_AGAIN) or BROKER in operated.get(broker, ())
         without = [] if runs else list(operated)
         wrong = f"needs the broker on {broker}, which does not run"
         remedy = "start it with the same command, or before: run start.yml with -e aztec_components=prover_broker"

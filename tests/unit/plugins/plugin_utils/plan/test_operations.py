@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import container as docker_container
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import component_list
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import plan_text
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations import (
@@ -34,6 +36,23 @@ def project(state: str = "running", *, stopped: bool = False, inventory: str = "
     containers = [{"state": state, "service": "s"}] if state else []
     compared = {"files": {"compose.yml": "x"} if state else {}, "stopped": stopped}
     return {"containers": containers, "compared": compared, "inventories": [inventory]}
+
+
+def container(status: str, exit_code: int = 0, policy: str = "unless-stopped") -> dict[str, Any]:
+    """Return a container as `compared` of host_info has it."""
+    found = docker_container({
+        "Id": status, "State": {"Status": status, "ExitCode": exit_code},
+        "HostConfig": {"RestartPolicy": {"Name": policy}},
+    })
+    return asdict(found)
+
+
+def agents(*containers: dict[str, Any], stopped: bool = False) -> dict[str, Any]:
+    """Return a project with several containers."""
+    found = project(stopped=stopped)
+    found["containers"] = [{"state": one["status"], "service": "s"} for one in containers]
+    found["compared"]["containers"] = list(containers)
+    return found
 
 
 def info(*components: str, **changes: Any) -> dict[str, Any]:
@@ -80,6 +99,14 @@ def test_the_components_of_an_operation(given: object, found: list[str]) -> None
         (project(stopped=True), "runs again"),
         (project("exited", stopped=True), "stopped"),
         (project(""), "absent"),
+        (agents(container("running"), container("running")), "running"),
+        (agents(container("running"), container("exited", 1)), "partly running"),
+        (agents(container("running"), container("exited")), "partly running"),
+        (agents(container("running"), container("paused")), "partly running"),
+        (agents(container("running"), container("restarting", 1)), "running"),
+        (agents(container("running"), container("exited", policy="no")), "running"),
+        (agents(container("exited"), container("exited", 1)), "ended"),
+        (agents(container("running"), container("exited"), stopped=True), "runs again"),
         ({"containers": []}, "absent"),
         ({"containers": [], "compared": {"files": {"compose.yml": "x"}}}, "no containers"),
         ({"containers": [], "compared": {"files": {"compose.yml": "x"}, "stopped": True}}, "no containers"),
@@ -113,6 +140,18 @@ def test_a_container_that_someone_started_after_a_stop_is_stopped_or_started_aga
     again = {"agent_1": info(prover_agent=project(stopped=True))}
     operated = {one: operation_plan(one, (), hosts(**again), FLEET).operated["agent-1"] for one in OPERATIONS}
     assert operated == {"stop": [AGENT], "start": [AGENT], "restart": [], "reboot": []}
+
+
+def test_a_start_starts_the_agents_of_a_host_that_ended() -> None:
+    """The service that fills the CRS directory has ended as intended."""
+    crs = container("exited", policy="no")
+    found = {
+        "agent_1": info(prover_agent=agents(crs, container("running"), container("exited", 137))),
+        "agent_2": info(prover_agent=agents(crs, container("running"), container("running"))),
+    }
+    operated = {one: operation_plan(one, (), hosts(**found), FLEET).operated for one in OPERATIONS}
+    assert {one: operated[one]["agent-1"] for one in OPERATIONS} == {one: [AGENT] for one in OPERATIONS}
+    assert operated["start"]["agent-2"] == []
 
 
 STOPPED_BROKER = info(NODE, prover_broker=project("exited", stopped=True))
