@@ -149,6 +149,29 @@ def test_a_broker_that_fails_without_an_upgrade(host: dict, deploy: dict, tmp_pa
         ansible_playbook(tmp_path / "play.json", "-i", "localhost,", "-c", "local")
 
 
+@pytest.mark.parametrize(
+    ("host", "failed"), [(LOCAL, []), (NO_HOST, ["broker-1"])], ids=["crash", "unreachable"]
+)
+def test_an_agent_next_to_the_broker_that_does_not_stop(host: dict, failed: list[str], tmp_path: Path) -> None:
+    """The broker is changed, or its failure recorded: the agents that were stopped start again in both cases."""
+    plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    stop = next(one for one in plays if one["name"] == "Stop the agents of the previous version")
+    (task,) = stop["tasks"]
+    fail = {"ansible.builtin.fail": {"msg": "the agent does not stop"}}
+    # The role's last task fails for a host that became unreachable.
+    lost = [PING, {**fail, "when": "component_result is unreachable"}]
+    task["block"] = lost if failed else [fail]
+    first, deploy = deploy_broker(True, {**host, "ansible_become": False}, PING)
+    first["tasks"][0]["ansible.builtin.add_host"]["groups"] += ",aztec_plan_upgrade_agents"
+    that = [f"groups['aztec_run_upgrade_failed'] | default([]) == {failed}"]
+    check = {"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.assert": {"that": that}}]}
+    reached = {"hosts": "broker-1", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": "reached"}}]}
+    (tmp_path / "play.json").write_text(json.dumps([first, stop, deploy, check, reached]))
+    shown = run("ansible-playbook", str(tmp_path / "play.json"), "-i", "localhost,", "-c", "local")
+    assert shown.returncode == 0, shown.stdout
+    assert "reached" in shown.stdout
+
+
 def test_an_upgrade_does_not_wait_for_a_submission_in_its_interruption() -> None:
     plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
     tasks = [task for play in plays for one in play.get("tasks", []) for task in one.get("block", [one])]
