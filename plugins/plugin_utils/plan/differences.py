@@ -12,7 +12,13 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions i
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.containers import Container
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.desired_state import DesiredState
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.plan import guard_actions
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, MONITOR, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    AGENT,
+    BROKER,
+    MONITOR,
+    NODE,
+    as_bool,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 
 PLAN_HEADS = ("HOST", "PART", "CHANGE")
@@ -75,6 +81,9 @@ def guard_differences(sections: Sequence[Mapping], host_info: Mapping) -> list[s
     """Return what port_guard changes on a host when it applies these sections, [] for nothing."""
     if not host_info["nft"]["installed"]:
         return ["install nftables and the port guard"]
+    # Other than the module, the plan receives a boolean of the command line (-e) as text.
+    required = [as_bool(one.get("required_by_docker", True)) is not False for one in sections]
+    sections = [{**one, "required_by_docker": value} for one, value in zip(sections, required)]
     actions = guard_actions(sections, host_info["guard"])
     return actions if not actions or host_info["guard"]["installed"] else ["install the port guard"]
 

@@ -29,6 +29,8 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences 
     with_consequences,
 )
 
+from tests.unit.plugins.module_utils.port_guard.test_plan import facts
+
 SALT = "0a1b"
 IMAGE = "aztec:1"
 MODEL = {"services": {"s": {"image": IMAGE, "env_file": [".env"]}}}
@@ -167,6 +169,14 @@ def test_by_part(actions: list, parts: dict) -> None:
 
 def test_a_host_without_nftables_gets_it() -> None:
     assert guard_differences([], {"nft": {"installed": False}}) == ["install nftables and the port guard"]
+
+
+@pytest.mark.parametrize(("given", "value"), [("false", False), ("no", False), ("true", True), (False, False)])
+def test_a_boolean_of_the_command_line_is_text(given: object, value: bool) -> None:
+    """The module makes a boolean of it, so that the section on the host has one."""
+    section = {"section": "own", "required_by_docker": given}
+    guard = {**facts({"section": "own", "required_by_docker": value}), "installed": True}
+    assert guard_differences([section], {"nft": {"installed": True}, "guard": guard}) == []
 
 
 @pytest.mark.parametrize(
