@@ -23,6 +23,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.
     check_types,
     type_problem,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import EXPORTER_PORT
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import UnresolvedValue
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import MONITOR
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import (
@@ -41,8 +42,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images im
 
 RULES = ROLES / MONITOR / "files" / "alerts.yml"
 MANUAL = "see docs/monitoring.md"
-# The port of node_exporter.
-EXPORTER_PORT = 9100
 PORTS = ("otlp_port", "prometheus_port", "alertmanager_port", "grafana_port")
 
 # A setting of a receiver -> what it requires. Both without the role's name.

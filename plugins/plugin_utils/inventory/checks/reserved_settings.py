@@ -76,8 +76,6 @@ ENVIRONMENT = {
 }
 # Options that several components have and one fleet-wide variable sets.
 FLEET_WIDE = ("l1_execution_urls", "log_json", "proof_store")
-# What the roles set and the operator may override, because nothing else relies on it.
-FREE = ("HARDWARE_CONCURRENCY", "LOG_LEVEL")
 
 # Key of the Compose service -> the option that manages it, empty for none.
 SERVICE = {

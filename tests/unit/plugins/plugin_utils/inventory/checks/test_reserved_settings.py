@@ -11,7 +11,6 @@ import yaml
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.reserved_settings import (
     ENVIRONMENT,
-    FREE,
     SERVICE,
     public_secret_problem,
     reserved_environment_problem,
@@ -21,6 +20,9 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.
 # What no variable of a role names: the filter publisher_environment gives the keys' names, and to a signer leads a key
 # store in place of Aztec's own two variables.
 PUBLISHERS = {f"PROVER_PUBLISHER_{what}" for what in ("PRIVATE_KEY", "PRIVATE_KEYS", "ADDRESSES")} | {"WEB3_SIGNER_URL"}
+
+# What the roles set and the operator may override, because nothing else relies on it.
+FREE = {"HARDWARE_CONCURRENCY", "LOG_LEVEL"}
 
 ROLES = Path(__file__).resolve().parents[6] / "roles"
 
@@ -41,7 +43,7 @@ def test_every_name_that_a_role_sets_is_reserved_or_free(component: str) -> None
     variables.pop("__prover_agent_crs_environment", None)
     found = names_set(variables)
     assert "AZTEC_PORT" in found
-    assert found - set(FREE) <= set(ENVIRONMENT[component])
+    assert found - FREE <= set(ENVIRONMENT[component])
     # The admin port is closed on every host and for every component.
     assert set(ENVIRONMENT[component]) - found - PUBLISHERS <= {"AZTEC_ADMIN_PORT"}
 
