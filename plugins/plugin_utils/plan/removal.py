@@ -119,7 +119,8 @@ def removal_plan(
             data |= (bool(parts["data"]) and not request.keep_data) or component == NODE
         if request.engine and info["engine"]["managed"]:
             plan.lines.setdefault(host, {})[ENGINE] = ["remove Docker, its settings, images and package sources"]
-        if not existing and not (request.engine and info["engine"]["managed"]):
+        # A host with other components than the requested ones is still needed.
+        if not found and not (request.engine and info["engine"]["managed"]):
             wrong = "nothing to remove" if groups else "has nothing of the fleet"
             plan.problems.append(Problem(host, "the host", wrong, "delete it from the inventory", "note"))
     optional = [host for host in host_infos if is_optional(fleet["hosts"].get(host, {}).get("components", []))]

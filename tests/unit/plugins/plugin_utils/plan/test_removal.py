@@ -245,6 +245,9 @@ FOREIGN["engine"]["containers"].append({"name": "web", "project": ""})
         ({"agent-1": info()}, {}, ["note agent-1 the host: nothing to remove: delete it from the inventory"]),
         ({"spare": info()}, {}, ["note spare the host: has nothing of the fleet: delete it from the inventory"]),
         ({"agent-1": info()}, {"engine": True}, []),
+        (hosts(), {"components": [AGENT], "reset": True},
+         ["warning the fleet prover_agent: no agent remains, so that no epoch is proven: add an agent and run "
+          "site.yml"]),
     ],
 )
 def test_problems(found: dict, words: dict, expected: list) -> None:
