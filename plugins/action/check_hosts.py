@@ -39,6 +39,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences 
     plan_text,
     selected_hosts,
 )
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations import engine_restart_problems
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.upgrade import (
     UPGRADE_AGENTS_GROUP,
     changed_components,
@@ -139,6 +140,8 @@ class ActionModule(CollectionActionBase):
         problems += split_problems(changed, host_infos, fleet)
         restarts = [one for one in differences if differences[one].get(ENGINE) and engine_ends_components(stops[one])]
         problems += engine_problems(changed, restarts, host_infos, fleet)
+        for host in [one for one in differences if differences[one].get(ENGINE) and stops[one].get("engine")]:
+            problems += engine_restart_problems(host, host_infos[host], fleet["hosts"][host]["components"], fleet)
         problems = [*checked.problems, *problems, *registry_problems(host_infos, fleet, image_settings)]
         components = {host: fleet["hosts"][host]["components"] for host, host_info in host_infos.items() if host_info}
         agents = [host for host, names in components.items() if AGENT in names]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.actions import startable
@@ -152,6 +152,23 @@ def _project(info: Mapping, component: str, fleet: Mapping) -> Mapping:
     return info["projects"].get(project_name(component, fleet.get("instance", "")), {})
 
 
+def other_provers(info: Mapping, components: Sequence[str], fleet: Mapping) -> list[str]:
+    """Return the running Compose projects of the roles on a host, other than those of these components."""
+    own = [project_name(component, fleet.get("instance", "")) for component in components]
+    return [one for one in info.get("running_projects") or [] if _PROJECTS.fullmatch(one) and one not in own]
+
+
+def engine_restart_problems(
+    host: str, info: Mapping, components: Sequence[str], fleet: Mapping
+) -> Iterator[Problem]:
+    """Yield a warning if another prover runs on a host whose containers stop with Docker in this run."""
+    others = other_provers(info, components, fleet)
+    if others:
+        wrong = f"changes, which ends {', '.join(others)} as well, without draining"
+        remedy = "if that is not intended, stop it with its own inventory first"
+        yield Problem(host, "Docker", wrong, remedy, "warning")
+
+
 def _host_problems(
     operation: str, host: str, components: Sequence[str], info: Mapping, states: Mapping[str, str], fleet: Mapping
 ) -> list[Problem]:
@@ -164,8 +181,7 @@ def _host_problems(
         wrong = "is not usable on this host, so that its components are not stopped before the reboot"
         remedy = "if that is not intended, start Docker, then run the same command again"
         found.append(Problem(host, "Docker", wrong, remedy, "warning"))
-    own = [project_name(component, fleet.get("instance", "")) for component in components]
-    others = [one for one in info.get("running_projects") or [] if _PROJECTS.fullmatch(one) and one not in own]
+    others = other_provers(info, components, fleet)
     if operation == REBOOT and others:
         wrong = f"runs {', '.join(others)} as well, which the reboot ends without draining"
         remedy = "if that is not intended, stop it with its own inventory first"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.aztec_ops.prover.plugins.action.fleet_status import run_problems
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations import operation_plan
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations import (
+    engine_restart_problems,
+    operation_plan,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import fleet_report
 
 from tests.remedies.case import Lines, cases, problem_lines
@@ -27,6 +30,12 @@ def run(operation: str, *chosen: str, infos: dict | None = None, **changes: Any)
     )
 
 
+def engine(*projects: str) -> Lines:
+    """Return what checks an agent's host, whose Docker restarts, with these running projects."""
+    infos = info(AGENT, running_projects=["aztec-prover-agent", *projects])
+    return lambda: problem_lines(engine_restart_problems("agent-1", infos, [AGENT], FLEET))
+
+
 def status(*, stopped: bool, state: str) -> Lines:
     """Return what reports a fleet whose agent has this mark and this state of its container."""
 
@@ -44,6 +53,7 @@ def ended(failed: list[str], unchanged: list[str]) -> Lines:
 
 
 OPERATIONS = cases(
+    ("as well, without draining", engine("aztec-main2-prover-agent"), engine()),
     (
         "needs the broker on node-1, which does not run",
         run("start", AGENT, **WITHOUT_BROKER),

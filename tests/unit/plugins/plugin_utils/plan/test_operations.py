@@ -14,6 +14,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences 
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.operations import (
     OPERATIONS,
     component_state,
+    engine_restart_problems,
     operation_groups,
     operation_plan,
 )
@@ -282,6 +283,17 @@ def test_a_reboot_warns_of_components_that_it_does_not_drain() -> None:
     assert operation_plan("reboot", (), hosts(**shared), FLEET).operated["agent-1"] == [AGENT]
     assert lines("restart", **shared) == []
     assert lines("reboot", agent_1=info(AGENT, running_projects=["aztec-prover-agent", "web"])) == []
+
+
+def test_a_restart_of_docker_warns_of_another_prover_on_the_host() -> None:
+    running = ["aztec-main2-prover-agent", "aztec-prover-agent", "web"]
+    (problem,) = engine_restart_problems("agent-1", info(AGENT, running_projects=running), [AGENT], FLEET)
+    assert (problem.level, problem.variable) == ("warning", "Docker")
+    assert problem.wrong == "changes, which ends aztec-main2-prover-agent as well, without draining"
+    assert list(engine_restart_problems("agent-1", info(AGENT, running_projects=running[1:]), [AGENT], FLEET)) == []
+    second = {**FLEET, "instance": "main2"}
+    (problem,) = engine_restart_problems("agent-1", info(AGENT, running_projects=running), [AGENT], second)
+    assert problem.wrong == "changes, which ends aztec-prover-agent as well, without draining"
 
 
 def test_groups_and_plan() -> None:
