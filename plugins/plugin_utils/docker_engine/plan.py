@@ -8,6 +8,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import bypass_list
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import CONTAINERD_ROOT, DATA_ROOT
@@ -101,8 +102,10 @@ def other_sources(host_info: Mapping, url: str) -> tuple[list[str], list[str]]:
         if all(other["uri"].rstrip("/") == wanted[0] for other in entries if other["path"] == path):
             disabled.add(path)
         elif key != KEYRING and not problems:
+            parts = urlsplit(url)
+            shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
             problems.append(
-                f"{path} has {url} with another key ({key or 'none'}), and other repositories: "
+                f"{path} has {shown} with another key ({key or 'none'}), and other repositories: "
                 "remove that entry, the role writes its own"
             )
     return sorted(disabled), problems

@@ -160,6 +160,16 @@ def test_source_among_others(key):
     assert engine_plan(seen, "distribution", "", APT_URL)["action"] == "install"
 
 
+def test_a_problem_of_a_repository_does_not_show_its_password():
+    entries = [entry(uri="https://other.example"), entry(uri="https://me:S3cret@mirror.lan:8443/linux/debian")]
+    plan = engine_plan(look(apt_sources=entries), "docker", "", "https://me:S3cret@mirror.lan:8443/linux")
+    assert plan["action"] == "refuse"
+    assert [text.partition(" with ")[0] for text in plan["problems"]] == [
+        f"{LIST} has https://mirror.lan:8443/linux/debian"
+    ]
+    assert "S3cret" not in str(plan["problems"])
+
+
 @pytest.mark.parametrize(
     ("mirrors", "options", "wanted"),
     [
