@@ -82,4 +82,4 @@ def test_a_preflight_of_instances(fleet: Fleet, ec2: str, tmp_path: Path) -> Non
     (agents,) = re.findall(r"@prover_agent:\n((?:  \|  \|--.*\n)+)", graph)
     assert sorted(re.findall(r"[a-z]+-\d", agents)) == ["agent-1", "agent-2"], graph
     shown = run(tmp_path, "ansible-playbook", "aztec_ops.prover.preflight", "-i", "inventories/prod", **cloud)
-    assert re.search(r"^3 hosts, 0 changed, 0 failed, 0 unreachable$", shown, re.MULTILINE), shown
+    assert re.search(r"^3 hosts, no errors$", shown, re.MULTILINE), shown
