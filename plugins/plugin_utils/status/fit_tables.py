@@ -13,7 +13,7 @@ GAP = "  "
 # The line below the heads of a table. Its dashes give the widths of the columns.
 RULER = re.compile(rf"-+(?:{GAP}-+)+")
 # A column does not become narrower than this number of characters by wrapping.
-MIN_COLUMN = 12
+MIN_COLUMN = 8
 # Before all lines of a wrapped cell except the first one, so that they do not look like another row.
 INDENT = "  "
 

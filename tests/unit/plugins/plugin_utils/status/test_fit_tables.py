@@ -140,16 +140,19 @@ PART    agent
 CHANGE  set up /opt/aztec/prover-agent
         start the agent
 """
-TWELVE = table([("1", "one two three four", "one two three four")], ("NUMBER", "SOME", "OTHER"))
-TWELVE_34 = """\
-NUMBER  SOME          OTHER
-------  ------------  ------------
-1       one two       one two
-          three four    three four"""
-TWELVE_33 = """\
+EIGHT = table([("1", "one two three four", "one two three four")], ("NUMBER", "SOME", "OTHER"))
+EIGHT_26 = """\
+NUMBER  SOME      OTHER
+------  --------  --------
+1       one two   one two
+          three     three
+          four      four"""
+EIGHT_25 = """\
 NUMBER  1
-SOME    one two three four
-OTHER   one two three four"""
+SOME    one two three
+          four
+OTHER   one two three
+          four"""
 # The first URL is longer than the line, and the second one is longer than a column next to the heads.
 CLIENTS_40 = f"""\
 HOST    node-1
@@ -181,8 +184,8 @@ STATUS  FAILED"""
         pytest.param(CLIENTS, 40, CLIENTS_40, id="URLs, 40"),
         pytest.param(f"\n{PLAN}\n{PLAN}", 80, f"\n{PLAN_80}\n{PLAN_80}", id="two tables"),
         pytest.param(f"Before:\n{PLAN}After: {URL}", 40, f"Before:\n{PLAN_40}After: {URL}", id="text around a table"),
-        pytest.param(TWELVE, 34, TWELVE_34, id="columns of 12"),
-        pytest.param(TWELVE, 33, TWELVE_33, id="columns of 11"),
+        pytest.param(EIGHT, 26, EIGHT_26, id="columns of 8"),
+        pytest.param(EIGHT, 25, EIGHT_25, id="columns of 7"),
         pytest.param("A  B\n-  -\n   1", 3, "A\nB\n  1", id="the first row has an empty first cell"),
         pytest.param("A  B\n-  -", 3, "A\nB", id="only heads"),
     ],
