@@ -193,6 +193,23 @@ def test_upgrade_and_rollback(fleet: Fleet, next_version: str) -> None:
     assert f"another run changes the fleet to {now}" in shown(found[0])
 
 
+def test_a_broker_that_does_not_start_ends_the_upgrade(fleet: Fleet, next_version: str) -> None:
+    """Node and agents keep the version, and the next epoch is proven."""
+    now = fleet.settings.aztec_version
+    broken = {"aztec_version": next_version, "prover_broker_environment": {"NODE_OPTIONS": "--not-an-option"}}
+    run = playbook("playbooks/upgrade.yml", "-e", json.dumps(broken))
+    assert run.returncode == 2, run.stdout
+    line = "the agents run with the previous version, and the node was not changed"
+    assert line in shown(run), run.stdout
+    assert versions(fleet) == {now}
+    assert fleet.execute(NODE, ["test", "-L", MARK], check=False).code != 0
+    for host, service in SERVICES:
+        fleet.wait_until_healthy(host, service)
+    prove(fleet, NODE, NODE, [(agent, "prover-agent") for agent in AGENTS])
+    # It names what failed as well.
+    assert "NODE_OPTIONS" in run.stdout
+
+
 def write(fleet: Fleet, path: str, text: str) -> None:
     """Replace the content of a file of root on the node's host."""
     fleet.execute(NODE, ["sh", "-c", f"umask 077; cat > {path} <<'END'\n{text}\nEND"])
