@@ -8,6 +8,7 @@ its health check takes its place.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -63,6 +64,8 @@ def main() -> None:
         os.execv(ALERTMANAGER, [ALERTMANAGER, *arguments])
     else:
         address = os.environ["GF_SERVER_HTTP_ADDR"], int(os.environ["GF_SERVER_HTTP_PORT"])
+        # The first process of a container ignores signals that it does not handle.
+        signal.signal(signal.SIGTERM, lambda *_arguments: sys.exit(0))
         HTTPServer(address, Health).serve_forever()
 
 
