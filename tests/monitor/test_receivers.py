@@ -212,18 +212,30 @@ def test_each_receiver_gets_the_format_of_its_vendor(vendors: Vendors, tmp_path:
     assert "/watchdog" not in bodies
 
 
+def send_test_alerts(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
+    """Run alert_test.yml for an Alertmanager at this port of the machine."""
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **RECEIVERS}
+    host["prover_monitor_alertmanager_port"] = port
+    inventory = folder / "hosts.yml"
+    inventory.write_text(json.dumps({"prover_monitor": {"hosts": {"monitor-1": host}}}))
+    command = ["ansible-playbook", "-v", ROOT / "playbooks/alert_test.yml", "-i", inventory]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_playbook_without_a_running_alertmanager(tmp_path: Path) -> None:
+    run = send_test_alerts(tmp_path, free_port())
+    assert run.returncode == 2, run.stdout + run.stderr
+    line = "Alertmanager does not respond on monitor-1: run status.yml, and start.yml if the monitor is stopped"
+    assert line in " ".join(run.stdout.split())
+
+
 def test_the_playbook_sends_one_alert_to_each_receiver(vendors: Vendors, tmp_path: Path) -> None:
     """alert_test.yml reports each receiver, and the e-mail has the headers and the text of the alert."""
     files, base = rendered(vendors, tmp_path / "render")
-    inventory = tmp_path / "hosts.yml"
     with Mail() as mail:
         threading.Thread(target=mail.serve_forever, daemon=True).start()
         with alertmanager(files, base, tmp_path, mail.server_address[1]) as url:
-            host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **RECEIVERS}
-            host["prover_monitor_alertmanager_port"] = int(url.rpartition(":")[2])
-            inventory.write_text(json.dumps({"prover_monitor": {"hosts": {"monitor-1": host}}}))
-            command = ["ansible-playbook", "-v", ROOT / "playbooks/alert_test.yml", "-i", inventory]
-            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            run = send_test_alerts(tmp_path, int(url.rpartition(":")[2]))
         mail.shutdown()
     assert run.returncode == 0, run.stdout + run.stderr
     assert [name for name in (*WANTED, "email") if f"{name}: sent" not in run.stdout] == [], run.stdout
