@@ -302,6 +302,7 @@ FAULTS = (
         60,
         containers("kill", "prover-broker", (NODE,)),
         containers("start", "prover-broker", (NODE,)),
+        labels=frozenset({("component", "prover_broker")}),
     ),
     Fault("ProverBalanceLow", 60, balance(0), balance(100), frozenset({"ProverSubmissionFailed"})),
     Fault(
