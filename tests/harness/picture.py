@@ -40,8 +40,10 @@ POINTS, LINES = 120, 5
 # Readable on white, which is the background, and distinguishable with color blindness (Okabe and Ito).
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#555555")
 SCALES = {"percentunit": (100, " %"), "bytes": (1e-6, " MB"), "ms": (1e-3, " s"), "ETH": (1, " ETH")}
-WIDTH, ROW, LEFT, TOP = 1200, 180, 70, 80
-PLOT_WIDTH, PLOT_HEIGHT = 330, 110
+WIDTH, ROW, LEFT, TOP = 1200, 180, 80, 80
+PLOT_WIDTH, PLOT_HEIGHT = 300, 110
+# The characters for which the place next to a plot suffices.
+LONGEST_LABEL = 26
 
 Point = tuple[float, float]
 
@@ -60,9 +62,12 @@ class Line:
 
 
 def legend(template: str, metric: dict[str, str]) -> str:
-    """Return the label of a series, as Grafana fills in the names in double braces. Addresses are shortened."""
+    """Return the label of a series, as Grafana fills in the names in double braces. Long ones are shortened."""
     filled = re.sub(r"\{\{(\w+)\}\}", lambda match: metric.get(match.group(1), ""), template).strip()
-    return re.sub(r"(0x[0-9a-fA-F]{4})[0-9a-fA-F]{32}([0-9a-fA-F]{4})", r"\1…\2", filled)
+    label = re.sub(r"(0x[0-9a-fA-F]{4})[0-9a-fA-F]{32}([0-9a-fA-F]{4})", r"\1…\2", filled)
+    # Labels often differ only at the end.
+    half = LONGEST_LABEL // 2
+    return label if len(label) <= LONGEST_LABEL else f"{label[: half - 1]}…{label[-half:]}"
 
 
 def lines_of(panel: dict[str, Any], answers: dict[str, dict[str, Any]]) -> list[Line]:

@@ -112,6 +112,7 @@ def test_labels() -> None:
     assert legend("{{job}} {{host_name}}", metric) == "aztec-prover-agent agent-1"
     assert legend("{{sender}}", metric) == "0x3C44…93BC"
     assert legend("resolved", metric) == "resolved"
+    assert legend("CHECKPOINT_ROOT_SINGLE_BLOCK_ROLLUP", metric) == "CHECKPOINT_R…_BLOCK_ROLLUP"
 
 
 def test_a_line_is_interrupted_where_data_is_missing() -> None:
