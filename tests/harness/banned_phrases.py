@@ -22,6 +22,7 @@ EXCLUDED = (
     "LICENSE",
     "*.json",
     "*.gz",
+    "docs/*.svg",
     "tests/rendered/golden/*",
     "tests/harness/banned_phrases.yml",
     "tests/harness/test_banned_phrases.py",
