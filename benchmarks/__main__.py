@@ -25,6 +25,7 @@ from lab.fleet.settings import LabError
 TOOLS = ROOT / "benchmarks/tools"
 OUTPUT = ROOT / "tests/output"
 RESULTS = OUTPUT / "benchmark.json"
+PAGE = ROOT / "docs/performance.md"
 PYINFRA_VERSION = "pyinfra==3.10.0"
 PYINFRA_ARGUMENTS = ["--chdir", str(TOOLS), "-y", "pyinfra_inventory.py", "pyinfra_deploy.py"]
 LEVELS = ("info", "verbose")
@@ -62,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
         "--scenarios", type=lambda text: names(text, scenarios), default=list(scenarios), help=",".join(scenarios)
     )
     made.add_argument("--change-agents", type=int, default=10, help="size of the fleet for change and add (10)")
-    made.add_argument("--page", type=Path, default=ROOT / "docs/performance.md", help="the page to write")
     made.add_argument("--keep", action="store_true", help="keep the lab's machines")
     made.add_argument("--add", action="store_true", help="keep the last results of what is not measured again")
     made.add_argument("--render", action="store_true", help="only write the page again, from the last results")
@@ -317,20 +317,20 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {gib:.0f} GiB, {software}"
 
 
-def write_page(path: Path) -> None:
+def write_page() -> None:
     """Write the page and its plot from the last results."""
     found = Saved.load()
-    image = path.with_suffix(".svg")
+    image = PAGE.with_suffix(".svg")
     image.write_text(plot(found.runs))
-    previous = path.read_text() if path.exists() else ""
-    path.write_text(page(found.runs, found.counts, found.facts, image.name, previous))
-    say(f"wrote {path} and {image}")
+    previous = PAGE.read_text() if PAGE.exists() else ""
+    PAGE.write_text(page(found.runs, found.counts, found.facts, image.name, previous))
+    say(f"wrote {PAGE} and {image}")
 
 
 def main() -> int:
     arguments = parser().parse_args()
     if arguments.render:
-        write_page(arguments.page)
+        write_page()
         return 0
     OUTPUT.mkdir(exist_ok=True)
     interpreter = subprocess.check_output(["lab/python", PYINFRA_VERSION], cwd=ROOT, text=True).strip()
@@ -357,7 +357,7 @@ def main() -> int:
             if not arguments.keep:
                 subprocess.run(["lab/down"], cwd=ROOT, check=True)
     if benchmark.runs:
-        write_page(arguments.page)
+        write_page()
     for failure in benchmark.failures:
         print(f"benchmarks/run: {failure}", file=sys.stderr)
     return 1 if benchmark.failures else 0
