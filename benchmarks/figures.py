@@ -222,10 +222,12 @@ def plot(runs: Iterable[Run]) -> str:
     for left, what, title in ((60, "wall", "no change: wall time, s"), (500, "cpu", "no change: controller CPU, s")):
         top = max((getattr(one, what) for one in results.runs), default=1)
         parts += panel(left, title, sizes, top, partial(results.values, "no_change", what=what))
-    for index, (tool, color) in enumerate(COLORS.items()):
-        x = 60 + 165 * index
+    x = 60
+    for tool, color in COLORS.items():
+        name = TITLES[tool].replace("`", "")
         parts.append(f'<rect x="{x}" y="372" width="12" height="12" fill="{color}"/>')
-        parts.append(f'<text x="{x + 18}" y="383">{TITLES[tool].replace("`", "")}</text>')
+        parts.append(f'<text x="{x + 18}" y="383">{name}</text>')
+        x += 40 + 7 * len(name)
     style = "<style>text{font:12px sans-serif;fill:#222}line{stroke:#ccc}</style>"
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 400" role="img">'
     return "\n".join([head, "<title>Runs without changes</title>", style, *parts, "</svg>"]) + "\n"
