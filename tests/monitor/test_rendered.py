@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.plan.differences import file_differences
 
@@ -167,16 +168,23 @@ def test_host_metrics_settings(tmp_path: Path) -> None:
     assert file_differences(wanted, {**digests, paths[2]: "0"}) == [f"write {paths[2]}"]
 
 
-def test_a_test_alert_needs_a_receiver(tmp_path: Path) -> None:
-    """Without a receiver, alert_test.yml ends before it connects to the host."""
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "no receiver is set"),
+        ({"prover_monitor_webhook_url": "http://127.0.0.1:9/"}, "Alertmanager does not respond on monitor-1"),
+    ],
+)
+def test_a_test_alert_needs_a_receiver(tmp_path: Path, given: dict[str, str], message: str) -> None:
+    """Without a receiver, alert_test.yml ends before it connects to the host; with one, if Alertmanager is away."""
     inventory = tmp_path / "hosts.yml"
-    message = "no receiver is set"
-    for given, expected in (({}, True), ({"prover_monitor_webhook_url": "http://127.0.0.1:9/"}, False)):
-        host = {"ansible_connection": "local", "prover_monitor_alertmanager_port": 9, **given}
-        inventory.write_text(json.dumps({"prover_monitor": {"hosts": {"monitor-1": host}}}))
-        command = ["ansible-playbook", ROOT / "playbooks/alert_test.yml", "-i", inventory, "--check"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (message in result.stdout) == expected, result.stdout + result.stderr
+    host = {"ansible_connection": "local", "prover_monitor_alertmanager_port": 9, **given}
+    inventory.write_text(json.dumps({"prover_monitor": {"hosts": {"monitor-1": host}}}))
+    command = ["ansible-playbook", ROOT / "playbooks/alert_test.yml", "-i", inventory, "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    messages = ("no receiver is set", "Alertmanager does not respond on monitor-1")
+    assert [one for one in messages if one in result.stdout] == [message], result.stdout + result.stderr
+    assert result.returncode == 2
 
 
 def test_what_is_removed(tmp_path: Path) -> None:

@@ -162,6 +162,10 @@ FOLLOWED = [
     ),
     ("promtool refuses {} ({}): correct the rule", "tests/monitor/test_alerts.py::test_promtool_refuses_a_rule"),
     ("no receiver is set: set one, as", "tests/monitor/test_rendered.py::test_a_test_alert_needs_a_receiver"),
+    (
+        "Alertmanager does not respond on {}: run status.yml",
+        "tests/system/monitor/test_monitor.py::test_the_monitor_stops_and_starts",
+    ),
     # removals
     ("is kept, because the container", f"{_COMPOSE}::test_absent_keeps_what_another_project_uses"),
     ("became unreachable, see above: run the same command again", f"{_REMOVAL}::test_a_removed_agent_leaves_nothing"),

@@ -215,7 +215,7 @@ def test_no_alert_fires(fleet: Fleet) -> None:
 
 
 def test_the_monitor_stops_and_starts() -> None:
-    """As another component does. The status shows it as stopped, and its logs are displayed."""
+    """As another component does: logs are displayed, its state is in the status. alert_test.yml needs it running."""
     only = ("-i", str(MONITOR), "--limit", HOST)
     assert "=== monitor-1: prover_monitor" in playbook("playbooks/logs.yml", *only).stdout
     for name, state in (("stop", "stopped"), ("start", "running"), ("restart", "running")):
@@ -223,6 +223,11 @@ def test_the_monitor_stops_and_starts() -> None:
         rows = [re.split(" {2,}", line) for line in run.stdout.splitlines()]
         states = {row[1]: row[3] for row in rows if row[0] == HOST and row[1].startswith("monitor ")}
         assert (run.returncode, states) == (0, {f"monitor {one}": state for one in IMAGES}), run.stdout[-3000:]
+        if name != "restart":
+            alert = playbook("playbooks/alert_test.yml", *only)
+            line = f"Alertmanager does not respond on {HOST}: run status.yml, and start.yml if the monitor is stopped"
+            stopped = state == "stopped"
+            assert (alert.returncode != 0, line in alert.stdout) == (stopped, stopped), alert.stdout[-3000:]
 
 
 def test_secrets_are_only_in_the_monitors_files(fleet: Fleet, tmp_path: Path) -> None:
