@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Replies to each request as an idle agent, and queries the broker's status every 10 seconds.
+# Replies to each request as an idle agent, and queries the broker's status every 2 seconds over one connection, as agents do.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -7,12 +7,15 @@ use IO::Socket::INET;
 my ($host, $port) = $ENV{PROVER_BROKER_HOST} =~ m{//([^:/]+):(\d+)} or die "PROVER_BROKER_HOST is not a URL with a port\n";
 my $parent = $$;
 if (fork() == 0) {
+    $SIG{PIPE} = 'IGNORE';
     while (getppid() == $parent) {
-        if (my $broker = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Timeout => 5)) {
-            print $broker "GET /status HTTP/1.0\r\n\r\n";
-            1 while <$broker>;
+        my $broker = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Timeout => 5);
+        while ($broker && getppid() == $parent) {
+            print $broker "GET /status HTTP/1.1\r\nHost: $host\r\n\r\n";
+            sysread($broker, my $reply, 4096) or last;
+            sleep 2;
         }
-        sleep 10;
+        sleep 2;
     }
     exit 0;
 }

@@ -154,17 +154,19 @@ def is_broker(address: str, host: str) -> bool:
 
 
 def latest_connection(text: str, host: str, port: int, now: float) -> tuple[float, str]:
-    """Return (Unix time, source) of the latest contact in the output of `ss -Htino`, (0, '') for none.
+    """Return (Unix time, source) of the latest contact in the output of `ss -Htin state connected`, (0, '') for none.
 
-    A connection that never received data does not count.
+    A connection that never received data does not count. One that the broker closed does, since an agent that is busy
+    closes it late: the end itself counts as one byte, but not in the time of the last data.
     """
     times = []
     for line in re.sub(r"\n\s+", " ", text).splitlines():
         fields = line.split()
-        # With a state filter, ss omits the state column: Recv-Q, Send-Q, local, peer.
-        address, _sep, peer_port = fields[3].rpartition(":") if len(fields) > 3 else ("", "", "")
+        # State, Recv-Q, Send-Q, local, peer.
+        address, _sep, peer_port = fields[4].rpartition(":") if len(fields) > 4 else ("", "", "")
         last, received = (re.search(rf"\b{name}:(\d+)", line) for name in ("lastrcv", "bytes_received"))
-        if peer_port == str(port) and is_broker(address, host) and last and received and int(received.group(1)):
+        with_data = last and received and int(received.group(1)) > (fields[0] != "ESTAB")
+        if peer_port == str(port) and is_broker(address, host) and with_data:
             times.append(now - int(last.group(1)) / 1000)
     return (max(times), "connection") if times else (0.0, "")
 
@@ -440,7 +442,7 @@ class Prober:
         """Return the latest contact over the sockets of a container: from ss, without it from the kernel's table."""
         rows = self.sockets(pid)
         code, out, _err = self.run(
-            ["nsenter", f"--net=/proc/{pid}/ns/net", "ss", "-Htin", "state", "established", "dport", "=", f":{port}"]
+            ["nsenter", f"--net=/proc/{pid}/ns/net", "ss", "-Htin", "state", "connected", "dport", "=", f":{port}"]
         )
         if code != 0:
             return latest_table_entry(rows, host, port, self.now)

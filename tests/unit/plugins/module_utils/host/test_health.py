@@ -23,12 +23,13 @@ NOW = 1795405649.0
 HOST, PORT = "172.31.77.51", 8080
 
 SS = """\
-0      0      172.18.0.2:60732 172.31.77.51:8080
+TIME-WAIT 0    0      172.18.0.2:60731 172.31.77.51:8080 timer:(timewait,54sec,0)
+ESTAB 0      0      172.18.0.2:60732 172.31.77.51:8080
 \t bbr wscale:10,10 rto:204 rtt:1.856/1.791 bytes_sent:684147 bytes_acked:684148 bytes_received:1181290 segs_out:1036 \
 lastsnd:756 lastrcv:756 lastack:756 pacing_rate 3009576600bps
-0      0      172.18.0.2:60733 172.31.77.52:8080
+ESTAB 0      0      172.18.0.2:60733 172.31.77.52:8080
 \t bbr bytes_sent:10 bytes_received:10 lastsnd:5 lastrcv:5 lastack:5
-0      7      172.18.0.2:60734 172.31.77.51:8080
+ESTAB 0      7      172.18.0.2:60734 172.31.77.51:8080
 \t bbr bytes_sent:10 lastsnd:5 lastrcv:9000 lastack:5
 """
 TABLE = """\
@@ -83,6 +84,13 @@ def test_parse_time(text, wanted):
 def test_contact_by_ss(host, wanted):
     """Use the kernel's time of the last data. A connection without data does not prove anything."""
     assert hp.latest_connection(SS, host, PORT, NOW)[0] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("received", "wanted"), [(1187482, NOW - 9.044), (1, 0.0), (0, 0.0)])
+def test_contact_of_a_busy_agent(received, wanted):
+    """The broker closes a connection after 5 s without a request, and a busy agent does not close it yet."""
+    text = f"CLOSE-WAIT 1  0  172.18.0.2:51474 {HOST}:{PORT}\n\t bytes_received:{received} lastsnd:9048 lastrcv:9044\n"
+    assert hp.latest_connection(text, HOST, PORT, NOW)[0] == pytest.approx(wanted)
 
 
 def test_contact_by_table():
