@@ -78,9 +78,12 @@ def test_changelog_is_generated_from_the_fragments(clone: Path) -> None:
     run(clone, "antsibull-changelog", "lint")
     releases = yaml.safe_load((clone / "changelogs/changelog.yaml").read_text(encoding="utf-8"))["releases"]
     assert VERSION in releases
-    recorded = {name for release in releases.values() for name in release["fragments"]}
-    remedy = "run antsibull-changelog release --update-existing"
-    assert sorted({path.name for path in (clone / "changelogs/fragments").iterdir()} - recorded) == [], remedy
+    remedy = "remove the changes and fragments of this release from changelog.yaml, then release --update-existing"
+    recorded = {entry for release in releases.values() for entries in release["changes"].values() for entry in entries}
+    for path in (clone / "changelogs/fragments").iterdir():
+        for entries in yaml.safe_load(path.read_text(encoding="utf-8")).values():
+            missing = [entry for entry in entries if isinstance(entries, list) and entry not in recorded]
+            assert missing == [], f"{path.name}: {remedy}"
     date = releases[VERSION]["release_date"]
     run(clone, "antsibull-changelog", "release", "--update-existing", "--date", str(date))
     for name in ("CHANGELOG.md", "changelogs/changelog.yaml"):
