@@ -20,6 +20,7 @@ display = Display()
 
 POLL_FIRST = 3.0
 POLL_LONGEST = 15.0
+WITHOUT_KEY = "without prover_node_admin_api_key (keys.yml -e admin_api_key=true), the node does not report its epochs"
 # After that many queries in a row without an answer, the wait ends.
 MOST_MISSES = 5
 
@@ -29,19 +30,23 @@ class ActionModule(PipelinedActionBase):
 
     argument_spec = {
         "project": {"type": "str", "required": True},
-        "method": {"type": "str", "required": True},
+        "rpc": {"type": "dict", "required": True},
+        "admin_key": {"type": "str", "default": "", "no_log": True},
         "seconds": {"type": "int", "required": True},
     }
 
     def execute(self, arguments: dict, task_vars: dict | None) -> dict:
         """Return the epochs that have ended, and those that are still in work."""
         here = (task_vars or {}).get("inventory_hostname", "")
-        if not arguments["method"]:
-            display.display(f"  {here}: the node of this release does not report its epochs, so the run does not wait")
+        rpc, key = arguments["rpc"], arguments["admin_key"]
+        if not any(rpc.values()):
+            # From release line 5 on.
+            display.display(f"  {here}: {WITHOUT_KEY}, so the run does not wait")
             return {"ended": [], "in_work": [], "known": False}
-        module_args = {
-            "projects": [arguments["project"]], "probe": True, "rpc": {"epoch_jobs": arguments["method"]},
-        }
+        failure = self.pipelining_failure(bool(key))
+        if failure:
+            return failure
+        module_args = {"projects": [arguments["project"]], "probe": True, "rpc": rpc, "admin_key": key}
         end, pause, misses = time.monotonic() + arguments["seconds"], POLL_FIRST, 0
         first: dict | None = None
         left: dict = {}

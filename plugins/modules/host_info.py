@@ -79,7 +79,9 @@ options:
   rpc:
     description:
       - JSON-RPC methods of the release line. C(l2_tips) and C(epoch_jobs) are called on a node, C(agent_status) on an
-        agent, and with O(earning) C(peers) and C(admin_jobs) on a node. An empty method is not called.
+        agent, and with O(earning) C(peers) on a node. An empty method is not called.
+      - C(admin_jobs) is called at the node's admin port with O(earning) or O(admin_key), unless C(epoch_jobs) has
+        returned the jobs.
     type: dict
     default: {}
   earning:
@@ -91,7 +93,7 @@ options:
     default: {}
   admin_key:
     description:
-      - Key of the node's admin API, to which C(admin_jobs) of O(rpc) is sent with O(earning). Empty if it has no key.
+      - Key of the node's admin API, to which C(admin_jobs) of O(rpc) is sent. Empty if it has no key.
     type: str
     default: ""
   rollup_slots:

@@ -105,7 +105,7 @@ NO_LINES = {
     "{}: no progress for now: {}": _NOTE,
     "{}: {}; {} s left": _NOTE,
     "{} {} failed on the host: {}": _OTHERS,
-    "{}: the node of this release does not report its epochs, so the run does not wait": _NOTE,
+    "{}: {}, so the run does not wait": _NOTE,
     "{}: the node does not report its epochs now, so the run does not wait": _NOTE,
     "{}: the node does not report its epochs now, query {} of {}": _NOTE,
     "{}: the node no longer reports its epochs, and {} is interrupted": _NOTE,

@@ -68,6 +68,35 @@ def test_the_wait_for_the_epoch(tmp_path: Path) -> None:
     assert [files[f"skip {number}"].exists() for number in range(len(skipped))] == [True, False, False, False]
 
 
+AT_RPC, AT_ADMIN = "proverNode_getJobs", "prover_getJobs"
+# (version, key of the node's host, methods)
+METHODS = [
+    ("2.1.5", "", {"epoch_jobs": AT_RPC, "admin_jobs": ""}),
+    ("4.1.2", "", {"epoch_jobs": AT_ADMIN, "admin_jobs": ""}),
+    ("4.1.2", "a-key", {"epoch_jobs": AT_ADMIN, "admin_jobs": ""}),
+    ("6.0.1", "", {"epoch_jobs": "", "admin_jobs": ""}),
+    ("6.0.1", "a-key", {"epoch_jobs": AT_ADMIN, "admin_jobs": AT_ADMIN}),
+]
+
+
+@pytest.mark.parametrize(("version", "key", "methods"), METHODS)
+def test_where_the_epochs_are_reported(version: str, key: str, methods: dict, tmp_path: Path) -> None:
+    """The broker's host waits for the node with the key of the node's host."""
+    that = [f"__prover_node_epochs_rpc == {methods}", f"__prover_node_admin_key == '{key}'"]
+    tasks = [{"ansible.builtin.add_host": {"name": "node-1", **({"prover_node_admin_api_key": key} if key else {})}}]
+    files = [str(ROOT / "roles/prover_node" / folder / "main.yml") for folder in ("defaults", "vars")]
+    variables = {"aztec_version": version, "preflight_fleet": {"node": {"host": "node-1"}}}
+    plays = [
+        {"hosts": "broker-1", "gather_facts": False, "tasks": tasks},
+        {
+            "hosts": "broker-1", "gather_facts": False, "vars_files": files, "vars": variables,
+            "tasks": [{"ansible.builtin.assert": {"that": that}}],
+        },
+    ]
+    (tmp_path / "play.json").write_text(json.dumps(plays))
+    ansible_playbook(tmp_path / "play.json", "-i", "broker-1,")
+
+
 WORKS = {"state": "running", "epoch_jobs": [{"epoch": 7, "state": "processing"}]}
 SUBMITS = {"state": "running", "epoch_jobs": [{"epoch": 7, "state": "publishing-proof"}]}
 SILENT = {"state": "running"}

@@ -514,11 +514,11 @@ class Prober:
         if found["status"]["code"] is not None and method:
             found["rpc"][method] = self.rpc_result(url, method)
         found["tips"] = node_tips(found["rpc"].get(method))
-        jobs = self.rpc.get("epoch_jobs")
-        queried = found["status"]["code"] is not None and jobs
-        result = self.rpc_result(url, jobs) if queried else None
-        admin_jobs = self.rpc.get("admin_jobs")
-        if self.earning and found["status"]["code"] is not None and admin_jobs:
+        running = found["status"]["code"] is not None
+        jobs, admin_jobs = (self.rpc.get(name) for name in ("epoch_jobs", "admin_jobs"))
+        result = self.rpc_result(url, jobs) if running and jobs else None
+        # An earlier release reports them at the RPC port.
+        if running and admin_jobs and (self.earning or self.admin_key) and not isinstance(result, list):
             result = self.rpc_result(node_url(inspected, True), admin_jobs, headers=admin_headers(self.admin_key))
             found["jobs_error"] = str(inside(result, "error") or "")
         if isinstance(result, list):

@@ -31,16 +31,22 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list:
     return texts
 
 
-def wait(answers: list, method: str = "prover_getJobs", seconds: int = 3600) -> dict:
+RPC_PORT = {"epoch_jobs": "prover_getJobs", "admin_jobs": ""}
+ADMIN_PORT = {"epoch_jobs": "prover_getJobs", "admin_jobs": "prover_getJobs"}
+
+
+def wait(answers: list, rpc: dict = RPC_PORT, seconds: int = 3600, key: str = "", pipelines: bool = True) -> dict:
     made = wait_for_epochs.ActionModule.__new__(wait_for_epochs.ActionModule)
     left = iter(answers)
 
     def execute(module_name: str, module_args: dict, task_vars: dict) -> dict:
-        assert module_args == {"projects": [PROJECT], "probe": True, "rpc": {"epoch_jobs": method}}
+        assert module_args == {"projects": [PROJECT], "probe": True, "rpc": rpc, "admin_key": key}
         return next(left)
 
     made._execute_module = execute
-    arguments = {"project": PROJECT, "method": method, "seconds": seconds}
+    made._task = SimpleNamespace(action="aztec_ops.prover.wait_for_epochs")
+    made._connection = SimpleNamespace(has_pipelining=pipelines, become=None, transport="winrm")
+    arguments = {"project": PROJECT, "rpc": rpc, "admin_key": key, "seconds": seconds}
     return made.execute(arguments, {"inventory_hostname": "node-1"})
 
 
@@ -64,9 +70,15 @@ def test_the_wait_is_bounded(shown: list) -> None:
     assert len(shown) == 3
 
 
-def test_a_release_that_does_not_report_its_epochs(shown: list) -> None:
-    assert wait([], method="") == UNKNOWN
-    assert shown == ["  node-1: the node of this release does not report its epochs, so the run does not wait"]
+def test_a_release_that_reports_its_epochs_only_with_a_key(shown: list) -> None:
+    assert wait([], rpc={"epoch_jobs": "", "admin_jobs": ""}) == UNKNOWN
+    assert shown == [f"  node-1: {wait_for_epochs.WITHOUT_KEY}, so the run does not wait"]
+    assert wait([node((7, "processing")), node()], rpc=ADMIN_PORT, key="a key")["ended"] == [7]
+
+
+def test_the_key_is_not_written_to_a_file_on_the_host(shown: list) -> None:
+    result = wait([], rpc=ADMIN_PORT, key="a key", pipelines=False)
+    assert result["failed"] and "the connection winrm would leave secrets in a file on the host" in result["msg"]
 
 
 def test_a_node_that_does_not_respond(shown: list) -> None:

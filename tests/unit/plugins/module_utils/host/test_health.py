@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import product
 
 import pytest
 from ansible_collections.aztec_ops.prover.plugins.module_utils.aztec.networks import NETWORKS
@@ -659,7 +660,7 @@ def test_probe_of_what_earns(rpc_server, plain_server, tmp_path, monkeypatch) ->
     ],
 )
 def test_jobs_of_the_admin_api(rpc_server, tmp_path, monkeypatch, answers, jobs, error) -> None:
-    """They are queried only with the other queries on earning."""
+    """They are queried with the other queries on earning, and with a key."""
     monkeypatch.setattr(hp, "query_status", lambda *_arguments: {**hp.NO_STATUS, "code": 200, "headers": {"x": "y"}})
     port = rpc_server(answers).rpartition(":")[2].strip("/")
     inspected = {
@@ -668,10 +669,27 @@ def test_jobs_of_the_admin_api(rpc_server, tmp_path, monkeypatch, answers, jobs,
         "State": {"Status": "running", "Pid": 0},
         "NetworkSettings": {"Networks": {"one": {"IPAddress": "127.0.0.1"}}},
     }
-    for earning in ({}, {"prover_id": US, "epochs": 3}):
-        rpc = {"epoch_jobs": "", "admin_jobs": "prover_getJobs"}
-        prober = hp.Prober(LogEngine(), None, rpc, [], tmp_path, NOW, {}, earning, "key")
+    own = {"prover_id": US, "epochs": 3}
+    for method, earning, key in product(("", "prover_getJobs"), ({}, own), ("", "a-key")):
+        rpc = {"epoch_jobs": method, "admin_jobs": "prover_getJobs"}
+        prober = hp.Prober(LogEngine(), None, rpc, [], tmp_path, NOW, {}, earning, key)
         found = prober.probe("prover-node", inspected)
-        assert found.get("epoch_jobs") == (jobs if earning else None)
-        assert found.get("jobs_error") == (error if earning else None)
-    assert "key" not in repr(prober)
+        queried = bool(earning or key)
+        assert found.get("epoch_jobs") == (jobs if queried else None)
+        assert found.get("jobs_error") == (error if queried else None)
+        assert "a-key" not in repr(prober)
+
+
+def test_jobs_at_the_rpc_port(rpc_server, tmp_path, monkeypatch) -> None:
+    """The admin port of a node that reports them at the RPC port is not queried."""
+    monkeypatch.setattr(hp, "query_status", lambda *_arguments: {**hp.NO_STATUS, "code": 200, "headers": {"x": "y"}})
+    port = rpc_server({"prover_getJobs": [{"epochNumber": 7, "status": "processing"}]}).rpartition(":")[2].strip("/")
+    inspected = {
+        "Id": "1",
+        "Config": {"Env": [f"AZTEC_PORT={port}", "AZTEC_ADMIN_PORT=1"], "Tty": True},
+        "State": {"Status": "running", "Pid": 0},
+        "NetworkSettings": {"Networks": {"one": {"IPAddress": "127.0.0.1"}}},
+    }
+    rpc = {"epoch_jobs": "prover_getJobs", "admin_jobs": "prover_getJobs"}
+    found = hp.Prober(LogEngine(), None, rpc, [], tmp_path, NOW, admin_key="key").probe("prover-node", inspected)
+    assert (found["epoch_jobs"], found.get("jobs_error")) == ([{"epoch": 7, "state": "processing"}], None)
