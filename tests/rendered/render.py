@@ -40,11 +40,12 @@ def play(fleet: str, component: str, where: Path) -> dict[str, Any]:
     }
 
 
-def ansible_playbook(playbook: Path, *arguments: str) -> None:
-    """Run a playbook with the tests' own action plugins; fails where it fails, and where ansible-core warns."""
+def ansible_playbook(playbook: Path, *arguments: str) -> str:
+    """Return the output of a playbook, with the tests' own action plugins. Fail where it fails or warns."""
     shown = run("ansible-playbook", str(playbook), *arguments)
     assert shown.returncode == 0, shown.stdout
     assert "WARNING]" not in shown.stdout, shown.stdout
+    return shown.stdout
 
 
 def render(fleet: str, where: Path) -> dict[str, dict[str, Any]]:

@@ -147,3 +147,25 @@ def test_settings_that_are_rejected_stop_no_containers(tmp_path: Path) -> None:
 
 def test_containers_do_not_start_where_the_engine_does_not_serve(tmp_path: Path) -> None:
     assert change(tmp_path, serves=False, start={"failed": True, "msg": "BROKEN"})[0] == CHANGE
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("configure.yml", "Write daemon.json"), ("repository.yml", "Write the apt source")]
+)
+@pytest.mark.parametrize(("user", "shown"), [("", True), ("me:S3cret@", False)])
+def test_the_diff_of_a_file_does_not_show_a_password(
+    file: str, name: str, user: str, shown: bool, tmp_path: Path
+) -> None:
+    tasks = yaml.safe_load((ROLE / "tasks" / file).read_text(encoding="utf-8"))
+    task = next(one for entry in tasks for one in entry.get("block", [entry]) if one["name"] == name)
+    task["ansible.builtin.copy"] |= {"dest": str(tmp_path / "written"), "backup": False, "validate": "true %s"}
+    url = f"http://{user}mirror.lan"
+    variables = {
+        "preflight_host_info": {"os": {"codename": "any"}}, "__docker_engine_daemon_json": url,
+        "__docker_engine_plan": {"repository": url},
+    }
+    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": [task]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    output = ansible_playbook(tmp_path / "play.yml", "-i", "localhost,", "-c", "local", "--diff")
+    assert (url in output, "S3cret" in output) == (shown, False)
+    assert url in (tmp_path / "written").read_text(encoding="utf-8")

@@ -126,6 +126,11 @@ def parse_dpkg_status(text: str, names: tuple) -> dict[str, str]:
     return found
 
 
+def without_credentials(url: str) -> str:
+    """Return a URL without user name and password."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
 def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
     """Return file, URI, suite and key of each enabled entry of an apt source file (one-line or deb822 format)."""
     found = []
@@ -145,8 +150,8 @@ def parse_apt_sources(path: str, text: str) -> list[dict[str, str]]:
             if match:
                 signed = re.search(r"signed-by=(\S+)", match.group(1) or "", re.IGNORECASE)
                 found.append((match.group(2), match.group(3), signed.group(1) if signed else ""))
-    # The URI can contain a password. A key that is embedded in the file has several lines.
-    plain = [(re.sub(r"//[^/@]*@", "//", uri), suite, "embedded" if "\n" in key else key) for uri, suite, key in found]
+    # A key that is embedded in the file has several lines.
+    plain = [(without_credentials(uri), suite, "embedded" if "\n" in key else key) for uri, suite, key in found]
     return [dict(zip(("path", "uri", "suite", "signed_by"), (path, *one))) for one in plain]
 
 

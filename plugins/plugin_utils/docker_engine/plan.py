@@ -8,10 +8,13 @@ import posixpath
 import re
 import shlex
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.project import bypass_list
-from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import CONTAINERD_ROOT, DATA_ROOT
+from ansible_collections.aztec_ops.prover.plugins.module_utils.host.docker_engine import (
+    CONTAINERD_ROOT,
+    DATA_ROOT,
+    without_credentials,
+)
 
 COMPOSE_MINIMUM = (2, 20, 0)
 
@@ -93,19 +96,19 @@ def other_sources(host_info: Mapping, url: str) -> tuple[list[str], list[str]]:
 
     apt does not work at all if two sources of a repository and suite have different keys.
     """
-    entries, wanted = host_info["engine"]["apt_sources"], (url.rstrip("/"), host_info["os"]["codename"])
+    # Host info has no credentials.
+    plain, codename = without_credentials(url).rstrip("/"), host_info["os"]["codename"]
+    entries = host_info["engine"]["apt_sources"]
     disabled, problems = set(), []
     for entry in entries:
         path, key = entry["path"], entry["signed_by"]
-        if path == REPOSITORY_FILE or (entry["uri"].rstrip("/"), entry["suite"]) != wanted:
+        if path == REPOSITORY_FILE or (entry["uri"].rstrip("/"), entry["suite"]) != (plain, codename):
             continue
-        if all(other["uri"].rstrip("/") == wanted[0] for other in entries if other["path"] == path):
+        if all(other["uri"].rstrip("/") == plain for other in entries if other["path"] == path):
             disabled.add(path)
         elif key != KEYRING and not problems:
-            parts = urlsplit(url)
-            shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
             problems.append(
-                f"{path} has {shown} with another key ({key or 'none'}), and other repositories: "
+                f"{path} has {plain} with another key ({key or 'none'}), and other repositories: "
                 "remove that entry, the role writes its own"
             )
     return sorted(disabled), problems

@@ -161,7 +161,8 @@ def test_source_among_others(key):
 
 
 def test_a_problem_of_a_repository_does_not_show_its_password():
-    entries = [entry(uri="https://other.example"), entry(uri="https://me:S3cret@mirror.lan:8443/linux/debian")]
+    """The host's entry has no password, since host info removes it."""
+    entries = [entry(uri="https://other.example"), entry(uri="https://mirror.lan:8443/linux/debian")]
     plan = engine_plan(look(apt_sources=entries), "docker", "", "https://me:S3cret@mirror.lan:8443/linux")
     assert plan["action"] == "refuse"
     assert [text.partition(" with ")[0] for text in plan["problems"]] == [
