@@ -14,7 +14,6 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component
 )
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.inventory_header import inventory_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard.nft import network_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import (
     address_name,
     addresses_of,
@@ -27,6 +26,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.address
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import default_value
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
+    ALL_COMPONENTS,
     BROKER,
     MONITOR,
     NODE,
@@ -235,7 +235,7 @@ def fleet(
         "line": release_on(hostvars[broker], BROKER).line,
         "inventory": inventory_name(hostvars[node].get("aztec_inventory_name"), hostvars[node].get("inventory_dir")),
         "instance": instance,
-        "projects": [names_of(hostvars[node], component)["project"] for component in (*COMPONENTS, MONITOR)],
+        "projects": [names_of(hostvars[node], component)["project"] for component in ALL_COMPONENTS],
         "broker": {
             "host": broker,
             "port": port,

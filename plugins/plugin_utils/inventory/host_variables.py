@@ -13,9 +13,9 @@ from pathlib import Path
 
 from ansible import context
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import FACTS, Specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    ALL_COMPONENTS,
     BROKER,
     MONITOR,
     NODE,
@@ -158,7 +158,7 @@ def unused_variables(written: Mapping, specs: Specs, components: Sequence) -> se
     names = set()
     for name, value in written.items():
         owner = specs.owner(name)
-        of_component = owner in (*COMPONENTS, MONITOR)
+        of_component = owner in ALL_COMPONENTS
         readers = (owner,) if of_component else FLEET_URLS.get(name)
         template = of_component or "{{" in _text(value) or "{%" in _text(value)
         if readers and template and not set(readers) & set(components):

@@ -17,6 +17,7 @@ NODE, BROKER, AGENT = COMPONENTS
 
 # The group of the monitor. It does not prove anything, so that it is not one of the components of a release line.
 MONITOR = "prover_monitor"
+ALL_COMPONENTS = (*COMPONENTS, MONITOR)
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 

@@ -23,6 +23,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
     AGENT,
+    ALL_COMPONENTS,
     BROKER,
     MONITOR,
     NODE,
@@ -160,7 +161,7 @@ def check_role_arguments(role: str, host: str, values: Mapping, specs: Specs) ->
         raise ValueError(f"{name} is not resolved")
 
     # The arguments that count are the role's own, and those of the roles that it calls.
-    roles = (*FLEET_ROLES, role) if role in (*COMPONENTS, MONITOR) else (role,)
+    roles = (*FLEET_ROLES, role) if role in ALL_COMPONENTS else (role,)
     members = {component: [host] if component == role else [] for component in COMPONENTS}
     own = {name: value for name, value in values.items() if specs.owner(name) in (None, *roles)}
     context = Context({host: own}, members, specs, standalone=True)

@@ -17,8 +17,9 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.port_guard import nft
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES, parse_version
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import RELEASES, parse_version
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of, is_numeric
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import ALL_COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.otlp import endpoint_problem
 
 # The networks and domains of inventories/prod, which is an example.
@@ -300,10 +301,6 @@ def _agents_at_once(value: object) -> tuple | None:
     return f"{describe_value(value)} is not a batch of hosts", "set a number from 1, or a percentage from 1% to 100%"
 
 
-# What aztec_components can contain.
-OPERATED = (*COMPONENTS, "prover_monitor")
-
-
 def component_list(value: object) -> list[str]:
     """Return the components in a list or in text with commas, in the given order."""
     found = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
@@ -312,8 +309,8 @@ def component_list(value: object) -> list[str]:
 
 def _components(value: object) -> tuple | None:
     for name in component_list(value):
-        if name not in OPERATED:
-            return f"{describe_value(name)} is not a component", f"choose from {', '.join(OPERATED)}"
+        if name not in ALL_COMPONENTS:
+            return f"{describe_value(name)} is not a component", f"choose from {', '.join(ALL_COMPONENTS)}"
     return None
 
 

@@ -23,7 +23,13 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.health impor
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.crs import SERVICE as CRS_SERVICE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS, RELEASES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.addresses import ip_of
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import AGENT, BROKER, MONITOR, NODE
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import (
+    AGENT,
+    ALL_COMPONENTS,
+    BROKER,
+    MONITOR,
+    NODE,
+)
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.monitor.images import IMAGES
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.preflight.hardware_checks import agent_count
@@ -542,7 +548,7 @@ def check_left_over(report: Report, host: str, component: str, host_info: Mappin
 def check_other_hosts(report: Report, others: Mapping, fleet: Mapping) -> None:
     """Add a note on each host outside of the groups that still has components. others: host -> host info."""
     for host, host_info in others.items():
-        found = [one for one in (*COMPONENTS, MONITOR) if remains(host_info, one, fleet.get("instance", ""))]
+        found = [one for one in ALL_COMPONENTS if remains(host_info, one, fleet.get("instance", ""))]
         if found:
             wrong = "not in a group of the fleet any more, but not removed"
             report.notes.append((host, ", ".join(found), f"{wrong}: run remove.yml --limit {host}"))

@@ -10,8 +10,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
 from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import COMPONENTS
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import MONITOR
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options import ALL_COMPONENTS
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.value_ranges import component_list
 
 # The module host_info has the same limit.
@@ -28,7 +27,7 @@ def lines_problem(lines: object) -> str | None:
 def chosen_components(value: object) -> list[str]:
     """Return the components of aztec_components, which validate_inventory has checked, all if it is empty."""
     chosen = component_list(value)
-    return [name for name in (*COMPONENTS, MONITOR) if not chosen or name in chosen]
+    return [name for name in ALL_COMPONENTS if not chosen or name in chosen]
 
 
 def log_blocks(host: str, host_info: object, projects: Mapping[str, str]) -> list[list[str]]:
