@@ -18,15 +18,11 @@ display = Display()
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# Seconds between two queries of a job. Those of the first minute are shorter: an upgrade waits for the end of a start.
-POLL_FIRST = 1.0
-POLL_SOON = 1.5
-SOON_SECONDS = 60.0
-POLL_LONGEST = 5.0
-# Seconds after which the details of a pull are shown again.
-DETAIL_SECONDS = 5.0
-# Queries that may fail in a row, POLL_LONGEST apart: a minute, in which sshd restarts or a connection returns.
+# Seconds that a query waits on the host for the end of a job, and thus the interval of its progress.
+WAIT_SECONDS = 4.0
+# Queries that may fail in a row, and the seconds between them: a minute, for a restart of sshd or a lost connection.
 MAX_FAILURES = 12
+FAILURE_SECONDS = 5.0
 
 
 def as_json_text(value: object) -> object:
@@ -102,27 +98,26 @@ class ActionModule(PipelinedActionBase):
     def _query(self, phase: str, arguments: dict, job: str, task_vars: dict | None) -> dict:
         """Call the module for a running job. These calls do not contain secrets."""
         project = {key: arguments[key] for key in ("project", "directory")}
-        return self._call({**project, "state": "absent", "_phase": phase, "_job": job}, task_vars)
+        phase_of_job = {"_phase": phase, "_job": job, "_wait": WAIT_SECONDS if phase == "progress" else 0.0}
+        return self._call({**project, "state": "absent", **phase_of_job}, task_vars)
 
     def _follow(self, arguments: dict, job: str, task_vars: dict | None) -> dict:
         """Show the progress of a job until it ends, and return its result."""
         project = arguments["project"]
         here = f"{(task_vars or {}).get('inventory_hostname', '')}: {project}"
-        pause, shown, failures, shown_at = POLL_FIRST, "", 0, 0.0
+        shown, failures = "", 0
         limit = job_limit(int(arguments.get("wait_timeout") or 120), int(arguments.get("drain_timeout") or 0))
         # The job ends at its own limit. Wait longer than that, to see its result.
-        begun = time.monotonic()
-        end = begun + limit + MAX_FAILURES * POLL_LONGEST
+        end = time.monotonic() + limit + MAX_FAILURES * FAILURE_SECONDS
         while time.monotonic() < end:
-            time.sleep(pause)
-            pause = min(pause * 1.5, POLL_SOON if time.monotonic() - begun < SOON_SECONDS else POLL_LONGEST)
             now = self._query("progress", arguments, job, task_vars)
             wrong = trouble(now)
             if wrong:
-                pause, shown, failures = POLL_LONGEST, "", failures + 1
+                shown, failures = "", failures + 1
                 if failures == 1:
                     display.display(f"  {here}: no progress for now: {wrong}")
                 if failures < MAX_FAILURES:
+                    time.sleep(FAILURE_SECONDS)
                     continue
                 what = f"the result of the work on {project} is unknown, as the host does not respond ({wrong})"
                 return unknown(f"{what}: it continues there, run the same command again", now)
@@ -136,8 +131,8 @@ class ActionModule(PipelinedActionBase):
                 interrupted = f"the work on {project} was interrupted on the host: run the same command again"
                 return now.get("result") or unknown(interrupted)
             text, detail = (printable(str(now.get(key) or ""), 200) for key in ("text", "detail"))
-            if text and (text != shown or (detail and time.monotonic() - shown_at >= DETAIL_SECONDS)):
-                shown, shown_at = text, time.monotonic()
+            if text and (text != shown or detail):
+                shown = text
                 display.display(f"  {here}: {shown}{detail and f', {detail}'}")
         hangs = f"the work on {project} continues after its limit of {limit} s"
         return unknown(f"{hangs}: check what hangs on the host, then run the same command again")

@@ -187,6 +187,10 @@ options:
     description: Name of the job. Set by the action plugin, never manually.
     type: str
     default: ""
+  _wait:
+    description: Seconds to wait for the end of the job. Set by the action plugin, never manually.
+    type: float
+    default: 0
 notes:
   - Needs Docker Compose 2.20 or newer on the host. In check mode Docker may be missing.
 attributes:
@@ -335,6 +339,7 @@ def main() -> None:
                 "default": "apply",
             },
             "_job": {"type": "str", "default": ""},
+            "_wait": {"type": "float", "default": 0},
         },
         required_if=[("state", "present", ["compose"]), ("state", "pulled", ["compose"])],
         supports_check_mode=True,
@@ -343,7 +348,8 @@ def main() -> None:
     phase = module.params["_phase"]
     try:
         if phase == "progress":
-            module.exit_json(changed=False, **progress(module.params["directory"], module.params["_job"]))
+            shown = (module.params[name] for name in ("directory", "_job", "_wait"))
+            module.exit_json(changed=False, **progress(*shown))
         if phase == "forget":
             Job(module.params["_job"]).forget()
             module.exit_json(changed=False)

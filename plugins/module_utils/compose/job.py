@@ -31,6 +31,8 @@ JOB_LIMIT = 7200
 # Seconds after its limit for which the result of a job is kept: the controller may query it late.
 JOB_KEPT = 3600
 JOB_NAME = re.compile(r"[0-9a-f]{16}")
+# Seconds between two looks at a job that is waited for.
+POLL_SECONDS = 0.1
 # Seconds in which systemd moves a process to its own unit.
 UNIT_WAIT = 15
 
@@ -193,12 +195,19 @@ def leave_session(unit: str) -> str:
     return f"systemd has not moved it within {UNIT_WAIT} s"
 
 
-def progress(directory: str, name: str) -> dict:
-    """Return what a job does now, whether it runs, and its result. directory: that of the project."""
-    job = Job(name)
-    # In this order: the result is written before the job ends.
-    alive = job.alive()
-    state = {"text": "", "detail": "", "alive": alive, "result": job.result()}
+def progress(directory: str, name: str, seconds: float = 0) -> dict:
+    """Return what a job does now, whether it runs, and its result. directory: that of the project.
+
+    seconds: how long to wait for the end of the job, so that it is known at once, with few queries.
+    """
+    job, end = Job(name), time.monotonic() + seconds
+    while True:
+        # In this order: the result is written before the job ends.
+        alive = job.alive()
+        state = {"text": "", "detail": "", "alive": alive, "result": job.result()}
+        if state["result"] or not alive or time.monotonic() >= end:
+            break
+        time.sleep(POLL_SECONDS)
     storage, found = ProjectDirectory(directory), {}
     # The job writes an invalid file again with its next step.
     with suppress(Problem):

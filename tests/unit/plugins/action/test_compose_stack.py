@@ -13,28 +13,8 @@ from ansible_collections.aztec_ops.prover.plugins.action import compose_stack
 ARGUMENTS = {"project": "p", "directory": "/d", "env": "A=S3cret\n", "secret_variables": ["A"], "files": {"k": "v"}}
 
 
-def plugin(answers, check_mode=False):
-    """Return a plugin whose calls return the given answers, and the list of its calls, each by its phase."""
-    made = compose_stack.ActionModule.__new__(compose_stack.ActionModule)
-    made._task = SimpleNamespace(args=dict(ARGUMENTS), check_mode=check_mode, action="aztec_ops.prover.compose_stack")
-    made._connection = SimpleNamespace(has_pipelining=True, become=None, transport="ssh")
-    calls, left = [], iter(answers)
-
-    def execute(module_args, task_vars):
-        calls.append(module_args["_phase"])
-        execute.arguments = module_args
-        execute.secret = [*getattr(execute, "secret", []), bool({"env", "files"} & set(module_args))]
-        answer = next(left)
-        if isinstance(answer, BaseException):
-            raise answer
-        return dict(answer)
-
-    made._execute_module = execute
-    return made, calls
-
-
 class Clock:
-    """A clock that only advances in sleep()."""
+    """A clock that only advances in sleep(), and while a query waits on the host."""
 
     def __init__(self):
         self.now = 0.0
@@ -46,12 +26,34 @@ class Clock:
         self.now += seconds
 
 
+def plugin(answers, check_mode=False):
+    """Return a plugin whose calls return the given answers, and the list of its calls, each by its phase."""
+    made = compose_stack.ActionModule.__new__(compose_stack.ActionModule)
+    made._task = SimpleNamespace(args=dict(ARGUMENTS), check_mode=check_mode, action="aztec_ops.prover.compose_stack")
+    made._connection = SimpleNamespace(has_pipelining=True, become=None, transport="ssh")
+    made.clock = Clock()
+    calls, left = [], iter(answers)
+
+    def execute(module_args, task_vars):
+        calls.append(module_args["_phase"])
+        execute.arguments = module_args
+        made.clock.sleep(module_args.get("_wait", 0))
+        execute.secret = [*getattr(execute, "secret", []), bool({"env", "files"} & set(module_args))]
+        answer = next(left)
+        if isinstance(answer, BaseException):
+            raise answer
+        return dict(answer)
+
+    made._execute_module = execute
+    return made, calls
+
+
 def run(made, output=None):
     """Run the plugin and return its result. Add what it prints to a list."""
     output = [] if output is None else output
     display = mock.Mock(display=output.append, warning=output.append)
     with (
-        mock.patch.object(compose_stack, "time", Clock()),
+        mock.patch.object(compose_stack, "time", made.clock),
         mock.patch.object(compose_stack, "display", display),
         mock.patch.object(ActionBase, "run", return_value={}),
     ):
@@ -96,7 +98,7 @@ def test_job_that_is_killed_is_a_failure_and_not_waited_for():
 
 
 def test_job_that_never_ends_is_given_up_and_not_forgotten():
-    made, calls = plugin([STARTED, *[BUSY] * 1600])
+    made, calls = plugin([STARTED, *[BUSY] * 2000])
     result = run(made)
     assert result["failed"] and result["known"] is False
     assert result["msg"] == (
@@ -185,12 +187,13 @@ def test_failure_of_the_module_itself_is_returned():
     assert calls == ["start"]
 
 
-def test_details_of_a_pull_are_shown_again_every_few_seconds():
+def test_details_of_a_pull_are_shown_every_few_seconds():
     polls = [{**BUSY, "detail": f"{number} MB"} for number in range(9)]
-    made, dummy = plugin([STARTED, *polls, ENDED, {}])
+    made, dummy = plugin([STARTED, *polls, BUSY, ENDED, {}])
     output = []
     run(made, output)
-    assert output == [f"  h: p: pull x, {number} MB" for number in (0, 4, 8)]
+    assert output == [f"  h: p: pull x, {number} MB" for number in range(9)]
+    assert made.clock.now == 11 * 4
 
 
 @pytest.mark.parametrize(("state", "sent"), [("pulled", set()), ("present", {"env", "files"})])

@@ -127,6 +127,17 @@ def test_result_of_another_form_is_named(disk, jobs, text: str) -> None:
     assert done(again) == {"changed": False}
 
 
+def test_progress_waits_for_the_end_of_a_job(disk, jobs) -> None:
+    """It ends with the job, or after the given time."""
+    job = stack_job.Job(JOB)
+    job.start(lambda: [time.sleep(1.5), {"changed": True}][1], 60)
+    began = time.monotonic()
+    assert stack_job.progress(disk.directory, JOB, 0.3)["result"] is None
+    assert 0.3 <= time.monotonic() - began < 1.2
+    assert stack_job.progress(disk.directory, JOB, 30)["result"] == {"changed": True}
+    assert time.monotonic() - began < 10
+
+
 def done(job: stack_job.Job) -> dict | None:
     """Wait for a job to end and return its result."""
     end = time.monotonic() + 10
