@@ -18,7 +18,7 @@ display = Display()
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# Seconds that a query waits on the host for the end of a job, and thus the interval of its progress.
+# Seconds that a query waits on the host for the end of a job. Its progress is shown in this interval.
 WAIT_SECONDS = 4.0
 # Queries that may fail in a row, and the seconds between them: a minute, for a restart of sshd or a lost connection.
 MAX_FAILURES = 12
