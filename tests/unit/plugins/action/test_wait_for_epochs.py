@@ -35,9 +35,9 @@ RPC_PORT = {"epoch_jobs": "prover_getJobs", "admin_jobs": ""}
 ADMIN_PORT = {"epoch_jobs": "prover_getJobs", "admin_jobs": "prover_getJobs"}
 
 
-def wait(answers: list, rpc: dict = RPC_PORT, seconds: int = 3600, key: str = "", pipelines: bool = True) -> dict:
+def wait(answers: list, rpc: dict | None = None, seconds: int = 3600, key: str = "", pipelines: bool = True) -> dict:
     made = wait_for_epochs.ActionModule.__new__(wait_for_epochs.ActionModule)
-    left = iter(answers)
+    left, rpc = iter(answers), rpc or RPC_PORT
 
     def execute(module_name: str, module_args: dict, task_vars: dict) -> dict:
         assert module_args == {"projects": [PROJECT], "probe": True, "rpc": rpc, "admin_key": key}
