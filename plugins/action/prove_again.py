@@ -11,6 +11,7 @@ from ansible_collections.aztec_ops.prover.plugins.action.host_info import MODULE
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.publishers import ADMIN_KEY
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     resolve_variables,
@@ -20,7 +21,6 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.options
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.earning import component_state
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.fleet_status import inactive_state
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.status.prove_again import (
-    ADMIN_KEY,
     EPOCHS,
     epoch_problem,
     key_problem,

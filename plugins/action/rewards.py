@@ -12,7 +12,9 @@ from functools import partial
 from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.action.publisher_key import typed_options
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.publishers import ADMIN_KEY
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.host_variables import (
     resolve_variables,
@@ -98,6 +100,13 @@ def session_of(values: Mapping, fleet: Mapping, send_query: Callable) -> Session
     return Session(send_query, targets, settings.seconds, network)
 
 
+def node_query(values: Mapping, fleet: Mapping) -> dict:
+    """Return the query for the jobs of the fleet's node, as module_utils/host/node_jobs.py describes it."""
+    rpc = release_of(fleet["version"], fleet["line"]).rpc
+    method, admin = rpc["admin_jobs"] or rpc["epoch_jobs"], bool(rpc["admin_jobs"])
+    return {"projects": fleet["projects"], "jobs": method, "admin": admin, "key": str(values.get(ADMIN_KEY) or "")}
+
+
 class ActionModule(PipelinedActionBase):
     """Query the L1 from the node's host, and sign on the controller. Nothing is sent while there is an error."""
 
@@ -123,7 +132,7 @@ class ActionModule(PipelinedActionBase):
         """Do the work. Raise ValueError for an error that leaves nothing to display."""
         host = task_vars["inventory_hostname"]
         values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
-        session = session_of(values, fleet, partial(self._send_query, fleet["projects"], task_vars))
+        session = session_of(values, fleet, partial(self._send_query, node_query(values, fleet), task_vars))
         wanted = wanted_of(request, values, from_epoch_given)
         found = session.rewards(wanted)
         self._display.display(f"\nRewards of {wanted.prover} on {fleet['network']}\n\n{rewards_table(found.rollups)}")
@@ -171,9 +180,9 @@ class ActionModule(PipelinedActionBase):
         verdict = f"{count_problems(len(errors))} in the table above, nothing was sent"
         return {"failed": True, "msg": verdict, "verdict": verdict}
 
-    def _send_query(self, projects: list, task_vars: Mapping, query: Mapping, with_node: bool) -> tuple:
+    def _send_query(self, node: Mapping, task_vars: Mapping, query: Mapping, with_node: bool) -> tuple:
         """Send a query from the node's host. Return what session.Session expects."""
-        arguments = {"query": json.dumps(query), "node_projects": projects if with_node else []}
+        arguments = {"query": json.dumps({**query, "node": node} if with_node else query)}
         result = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         if "l1_calls" not in result:
             raise AnsibleError(f"rewards: the L1 could not be queried from the node's host: {result.get('msg', '')}")

@@ -16,15 +16,12 @@ options:
     description:
       - JSON text with C(targets) (each with C(url) and C(headers)), C(seconds), C(calls) (lists of a method and its
         parameters), and optionally C(transaction), with C(raw), its hash as C(transaction), and C(wait).
+      - With C(node), a node that runs in one of its C(projects) is queried for its proving jobs with the method
+        C(jobs), at the admin port with C(key) if C(admin) is true.
       - The text contains API keys and is never shown.
       - The first client that responds to all calls is used, also for the transaction.
     type: str
     required: true
-  node_projects:
-    description: Compose projects whose running node is queried for its proving jobs.
-    type: list
-    elements: str
-    default: []
 author:
   - Aztec Ops (@aztec-ops)
 attributes:
@@ -52,7 +49,7 @@ l1_calls:
   returned: always
   type: dict
 node:
-  description: C(running), C(states) and C(error) of the node's proving jobs, null without O(node_projects).
+  description: C(running), C(states) and C(error) of the node's proving jobs, null without C(node).
   returned: always
   type: dict
 """
@@ -71,14 +68,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "query": {"type": "str", "required": True, "no_log": True},
-            "node_projects": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    query, projects = json.loads(module.params["query"]), module.params["node_projects"]
+    query = json.loads(module.params["query"])
+    jobs = query.pop("node", None)
     if module.check_mode:
         query.pop("transaction", None)
-    node = node_jobs(Engine(os.environ.get("DOCKER_HOST", "")), projects) if projects else None
+    node = node_jobs(Engine(os.environ.get("DOCKER_HOST", "")), jobs) if jobs else None
     found = query_calls(query)
     module.exit_json(changed=bool((found["sent"] or {}).get("receipt")), l1_calls=found, node=node)
 

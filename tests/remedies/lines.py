@@ -105,7 +105,8 @@ NO_LINES = {
     "{}: no progress for now: {}": _NOTE,
     "{}: {}; {} s left": _NOTE,
     "{} {} failed on the host: {}": _OTHERS,
-    "{}: {}, so the run does not wait": _NOTE,
+    "{}: without prover_node_admin_api_key (keys.yml -e admin_api_key=true), the node does not report its epochs, "
+    "so the run does not wait": _NOTE,
     "{}: the node does not report its epochs now, so the run does not wait": _NOTE,
     "{}: the node does not report its epochs now, query {} of {}": _NOTE,
     "{}: the node no longer reports its epochs, and {} is interrupted": _NOTE,

@@ -23,32 +23,37 @@ SECONDS = 10
 START_SECONDS = 180
 # The states of a job that has ended (EpochProvingJobTerminalState of 2.1 to 6).
 ENDED = ("completed", "failed", "stopped", "timed-out", "reorg")
-# Of release line 4, on the RPC port. From 5 on it is on the admin port and requires a key.
-METHOD = "prover_getJobs"
 
 
-def node_jobs(engine: docker_engine.Engine, projects: list[str]) -> dict[str, Any]:
-    """Return the states of the proving jobs of the nodes that run in these Compose projects.
+def node_jobs(engine: docker_engine.Engine, query: dict[str, Any]) -> dict[str, Any]:
+    """Return the states of the proving jobs of nodes that run.
 
+    query: their Compose projects, and jobs, admin and key as for start_proof.
     running: the number of nodes. states: those of their jobs. error: why the states are not known, '' where they are.
     """
     found: dict[str, Any] = {"running": 0, "states": [], "error": ""}
     try:
-        for project in projects:
+        for project in query["projects"]:
             for facts, inspected in docker_engine.project_containers(engine, project):
                 status = (inspected.get("State") or {}).get("Status")
                 if is_service_of(facts["service"], "prover_node") and status not in ("exited", "created", "dead"):
                     found["running"] += 1
-                    found["states"] += job_states(inspected)
+                    found["states"] += job_states(inspected, query)
     except (docker_engine.EngineError, RequestError, ErrorResponse) as error:
         found["error"] = str(error)
     return found
 
 
-def job_states(inspected: dict[str, Any]) -> list[str]:
+def job_states(inspected: dict[str, Any], query: dict[str, Any]) -> list[str]:
     """Return the states of a node's jobs. Raise RequestError or ErrorResponse."""
-    with closing(ApiClient(node_url(inspected, admin=False), SECONDS)) as client:
-        return [str(job.get("status")) for job in jobs_of(client, METHOD)]
+    url, headers = port_of(inspected, query)
+    with closing(ApiClient(url, SECONDS, headers)) as client:
+        return [str(job.get("status")) for job in jobs_of(client, query["jobs"])]
+
+
+def port_of(inspected: dict[str, Any], query: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return URL and headers for the port of a node that has the jobs."""
+    return node_url(inspected, query["admin"]), admin_headers(query["key"] if query["admin"] else "")
 
 
 def node_url(inspected: dict[str, Any], admin: bool) -> str:
@@ -85,7 +90,7 @@ def start_proof(inspected: dict[str, Any], query: dict[str, Any]) -> dict[str, s
     start it.
     """
     found = {"before": "", "after": "", "kind": "", "error": ""}
-    url, headers = node_url(inspected, query["admin"]), admin_headers(query["key"] if query["admin"] else "")
+    url, headers = port_of(inspected, query)
     epoch = query["epoch"]
     try:
         with closing(ApiClient(url, SECONDS, headers)) as client:

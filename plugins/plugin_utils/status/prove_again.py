@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.printable import printable
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.publishers import ADMIN_KEY
 
 # Of how many of the last epochs the proofs are read. Networks accept proofs for one epoch.
 EPOCHS = 25
-ADMIN_KEY = "prover_node_admin_api_key"
 NODE_PROBLEMS = {
     "missing": "the node is not in this run: include its host in --limit",
     "down": "the node does not run: see verify.yml",

@@ -429,7 +429,7 @@ OTHERS = cases(
     ("the result of the work", applied(STARTED, *[LOST_ANSWER] * 12), applied(STARTED, ENDED, {})),
     (
         "continues after its limit",
-        applied(STARTED, *[{"alive": True, "text": "x"}] * 1600),
+        applied(STARTED, *[{"alive": True, "text": "x"}] * 2000),
         applied(STARTED, ENDED, {}),
     ),
     ("set ansible_become_method: sudo", connected(become=become("su", False)), connected(become=become("sudo", True))),

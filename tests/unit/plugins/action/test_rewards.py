@@ -12,6 +12,7 @@ import yaml
 from ansible_collections.aztec_ops.prover.plugins.action.rewards import (
     OPTIONS,
     Request,
+    node_query,
     request_of,
     session_of,
     wanted_of,
@@ -97,3 +98,14 @@ def test_the_l1_of_the_node() -> None:
 def test_an_unknown_l1(values, line) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
         session_of({**VALUES, **values}, {"network": "next-net"}, None)
+
+
+@pytest.mark.parametrize(
+    ("version", "line", "admin"), [("4.1.2", "4", False), ("6.0.0", "6", True)]
+)
+@pytest.mark.parametrize("key", ["", "a-key"])
+def test_where_the_node_is_queried(version, line, admin, key) -> None:
+    fleet = {"version": version, "line": line, "projects": ["aztec-prover-node"]}
+    assert node_query({"prover_node_admin_api_key": key}, fleet) == {
+        "projects": ["aztec-prover-node"], "jobs": "prover_getJobs", "admin": admin, "key": key
+    }

@@ -15,15 +15,20 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.node_jobs im
 JOBS = [{"uuid": "1", "status": "publishing-proof", "epochNumber": 7}, {"uuid": "2", "status": "completed"}]
 
 
+AT_RPC = {"projects": ["", "aztec-prover-node"], "jobs": "prover_getJobs", "admin": False, "key": ""}
+
+
 class Node(BaseHTTPRequestHandler):
-    """A node's RPC port."""
+    """A node's RPC port, or its admin port if it has a key."""
 
     answer: dict = {}
+    key = ""
 
     def do_POST(self) -> None:
         query = json.loads(self.rfile.read(int(self.headers["content-length"])))
         assert query["method"] == "prover_getJobs"
-        body = json.dumps(self.answer).encode()
+        refused = {"error": {"message": "Unauthorized"}}
+        body = json.dumps(refused if self.headers.get("x-api-key", "") != self.key else self.answer).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -33,11 +38,13 @@ class Node(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-def container(port: int, service: str = "prover-node", status: str = "running") -> tuple:
+def container(
+    port: int, service: str = "prover-node", status: str = "running", variable: str = "AZTEC_PORT"
+) -> tuple:
     """Return what project_containers returns about a container in the host's network."""
     inspected = {
         "State": {"Status": status},
-        "Config": {"Env": [f"AZTEC_PORT={port}"]},
+        "Config": {"Env": [f"{name}={port if name == variable else 1}" for name in ("AZTEC_PORT", "AZTEC_ADMIN_PORT")]},
         "HostConfig": {"NetworkMode": "host"},
     }
     return {"service": service}, inspected
@@ -48,14 +55,14 @@ def fixture_jobs(monkeypatch):
     """Return a function that gives node_jobs of a node with this answer, in containers with these options."""
     servers = []
 
-    def found(answer: object, *containers: dict) -> dict:
-        handler = type("Made", (Node,), {"answer": answer})
+    def found(answer: object, *containers: dict, query: dict | None = None, key: str = "") -> dict:
+        handler = type("Made", (Node,), {"answer": answer, "key": key})
         servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
         threading.Thread(target=servers[-1].serve_forever, args=(0.02,), daemon=True).start()
         port = servers[-1].server_port
         pairs = [container(port, **options) for options in containers]
         monkeypatch.setattr(docker_engine, "project_containers", lambda _engine, project: pairs if project else [])
-        return node_jobs(docker_engine.Engine(), ["", "aztec-prover-node"])
+        return node_jobs(docker_engine.Engine(), query or AT_RPC)
 
     yield found
     for server in servers:
@@ -82,7 +89,16 @@ def test_jobs(jobs, answer, containers, expected) -> None:
     assert (found["running"], found["states"], found["error"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("key", "error"), [("a-key", ""), ("", "rejects prover_getJobs: Unauthorized")], ids=["key", "no key"]
+)
+def test_jobs_at_the_admin_port(jobs, key, error) -> None:
+    query = {**AT_RPC, "admin": True, "key": key}
+    found = jobs({"result": JOBS}, {"variable": "AZTEC_ADMIN_PORT"}, query=query, key="a-key")
+    assert (found["states"], found["error"]) == ([] if error else ["publishing-proof", "completed"], error)
+
+
 def test_without_an_engine(tmp_path) -> None:
-    found = node_jobs(docker_engine.Engine(f"unix://{tmp_path}/none"), ["aztec-prover-node"])
+    found = node_jobs(docker_engine.Engine(f"unix://{tmp_path}/none"), AT_RPC)
     assert (found["running"], found["states"]) == (0, [])
     assert found["error"] != ""
