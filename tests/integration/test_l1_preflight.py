@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 import yaml
 from ansible_collections.aztec_ops.prover.plugins.module_utils.common.redaction import forms
+from ansible_collections.aztec_ops.prover.plugins.module_utils.compose.component import project_name
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client as l1_probe
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1.client import query_l1
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.problems import table
@@ -740,9 +741,16 @@ def test_ignore_queries_no_client(tmp_path, chain, serve) -> None:
     assert len(serve.handlers[-1].requests) > 5
 
 
+INSTANCE = "tracing"
+
+
 @pytest.fixture(name="running_node")
 def fixture_running_node(tmp_path):
-    """Return the name of an image, and a function that runs it in a container like the node's."""
+    """Return the name of an image, and a function that runs it in a container like that of an instance's node.
+
+    Other tests use the same engine at the same time, as hosts of the fleet without an instance name: a container of
+    that fleet would be theirs too.
+    """
     busybox = shutil.which("busybox")
     assert busybox, "install busybox-static"
     archive, image, name = tmp_path / "image.tar", "l1-preflight.test/aztec:6.0.0", f"l1-preflight-{os.getpid()}"
@@ -753,7 +761,7 @@ def fixture_running_node(tmp_path):
     with tarfile.open(archive, "w") as made:
         made.add(busybox, "bin/busybox")
     docker("import", str(archive), image)
-    label = "com.docker.compose.project=aztec-prover-node"
+    label = f"com.docker.compose.project={project_name('prover_node', INSTANCE)}"
     command = ["/bin/busybox", "sleep", "600"]
     yield image.rpartition(":")[0], lambda: docker("run", "-d", "--name", name, "--label", label, image, *command)
     docker("rm", "-f", name)
@@ -767,6 +775,7 @@ def test_what_release_line_6_needs(tmp_path, chain, serve, running_node) -> None
     none = serve(Untracing, refuses=(TRACE, DEBUG), required_path=secret)
     values = {
         "aztec_version": "6.0.0",
+        "aztec_instance": INSTANCE,
         "prover_node_image": image,
         "aztec_l1_execution_urls": [chain],
         "aztec_l1_consensus_urls": [serve(Endpoint)],
