@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.action.host_info import MODULE as HOST_INFO
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import jobs_query, release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.publishers import ADMIN_KEY
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
@@ -55,11 +55,11 @@ class ActionModule(PipelinedActionBase):
         """Start the proof. Raise ValueError for an error that leaves the node as it is."""
         host = task_vars["inventory_hostname"]
         values = resolve_variables(task_vars["hostvars"][host], read_specs(ROLES))
-        rpc = release_of(fleet["version"], fleet["line"]).rpc
-        project, admin = names_of(values, NODE)["project"], bool(rpc["admin_jobs"])
-        key = str(values.get(ADMIN_KEY) or "")
+        release = release_of(fleet["version"], fleet["line"])
+        project, key = names_of(values, NODE)["project"], str(values.get(ADMIN_KEY) or "")
+        jobs = jobs_query(release, key)
         disabled = str(environment_of(values, NODE).get("AZTEC_DISABLE_ADMIN_API_KEY", "")).lower() in ("1", "true")
-        self._refuse(key_problem(admin, key, disabled))
+        self._refuse(key_problem(jobs["admin"], key, disabled))
         earning = {"prover_id": fleet["prover_id"], "epochs": EPOCHS}
         query = {"projects": [project], "probe": True, "earning": earning}
         result = self._execute_module(module_name=HOST_INFO, module_args=query, task_vars=task_vars)
@@ -72,8 +72,7 @@ class ActionModule(PipelinedActionBase):
         if self._task.check_mode:
             verdict = f"would start the proof of epoch {epoch}"
             return {"changed": True, "msg": verdict, "verdict": verdict}
-        query = {"project": project, "epoch": epoch, "admin": admin, "admin_key": key if admin else ""}
-        query.update(start=rpc["start_proof"], jobs=rpc["admin_jobs"] or rpc["epoch_jobs"])
+        query = {"project": project, "epoch": epoch, "start": release.rpc["start_proof"], **jobs}
         result = self._execute_module(module_name=MODULE, module_args=query, task_vars=task_vars)
         if "start_proof" not in result:
             return result

@@ -12,7 +12,7 @@ from functools import partial
 from ansible.errors import AnsibleError
 from ansible_collections.aztec_ops.prover.plugins.action.publisher_key import typed_options
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.action.pipelined_action import PipelinedActionBase
-from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import release_of
+from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases import jobs_query, release_of
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.argument_specs import ROLES, read_specs
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.checks.publishers import ADMIN_KEY
 from ansible_collections.aztec_ops.prover.plugins.plugin_utils.inventory.fleet import fleet_problem
@@ -102,9 +102,8 @@ def session_of(values: Mapping, fleet: Mapping, send_query: Callable) -> Session
 
 def node_query(values: Mapping, fleet: Mapping) -> dict:
     """Return the query for the jobs of the fleet's node, as module_utils/host/node_jobs.py describes it."""
-    rpc = release_of(fleet["version"], fleet["line"]).rpc
-    method, admin = rpc["admin_jobs"] or rpc["epoch_jobs"], bool(rpc["admin_jobs"])
-    return {"projects": fleet["projects"], "jobs": method, "admin": admin, "key": str(values.get(ADMIN_KEY) or "")}
+    release = release_of(fleet["version"], fleet["line"])
+    return {"projects": fleet["projects"], **jobs_query(release, str(values.get(ADMIN_KEY) or ""))}
 
 
 class ActionModule(PipelinedActionBase):

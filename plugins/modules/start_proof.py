@@ -85,8 +85,6 @@ def main() -> None:
             "admin_key": {"type": "str", "default": "", "no_log": True},
         },
     )
-    names = ("epoch", "jobs", "start", "admin")
-    query = {**{name: module.params[name] for name in names}, "key": module.params["admin_key"]}
     try:
         inspected = running_node(docker.Engine(os.environ.get("DOCKER_HOST", "")), module.params["project"])
     except docker.EngineError as error:
@@ -94,7 +92,7 @@ def main() -> None:
     if inspected is None:
         found = {"before": "", "after": "", "kind": "down", "error": "the node does not run"}
     else:
-        found = start_proof(inspected, query)
+        found = start_proof(inspected, module.params)
     module.exit_json(changed=not found["before"] and not found["error"], start_proof=found)
 
 

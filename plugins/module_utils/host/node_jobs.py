@@ -28,7 +28,7 @@ ENDED = ("completed", "failed", "stopped", "timed-out", "reorg")
 def node_jobs(engine: docker_engine.Engine, query: dict[str, Any]) -> dict[str, Any]:
     """Return the states of the proving jobs of nodes that run.
 
-    query: their Compose projects, and jobs, admin and key as for start_proof.
+    query: their Compose projects, and jobs, admin and admin_key as for start_proof.
     running: the number of nodes. states: those of their jobs. error: why the states are not known, '' where they are.
     """
     found: dict[str, Any] = {"running": 0, "states": [], "error": ""}
@@ -53,7 +53,7 @@ def job_states(inspected: dict[str, Any], query: dict[str, Any]) -> list[str]:
 
 def port_of(inspected: dict[str, Any], query: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """Return URL and headers for the port of a node that has the jobs."""
-    return node_url(inspected, query["admin"]), admin_headers(query["key"] if query["admin"] else "")
+    return node_url(inspected, query["admin"]), admin_headers(query["admin_key"] if query["admin"] else "")
 
 
 def node_url(inspected: dict[str, Any], admin: bool) -> str:
@@ -85,9 +85,9 @@ def state_of(jobs: list[dict[str, Any]], epoch: int) -> str:
 def start_proof(inspected: dict[str, Any], query: dict[str, Any]) -> dict[str, str]:
     """Start the proof of an epoch, unless the node works on it already.
 
-    query: jobs and start (methods), admin (whether they are at the admin port), key (of the admin API, '' for none) and
-    epoch. Return before and after, the states of the epoch's job ('' for none), and kind and error if the node does not
-    start it.
+    query: jobs and start (methods), admin (whether they are at the admin port), admin_key (of the admin API, '' for
+    none) and epoch. Return before and after, the states of the epoch's job ('' for none), and kind and error if the
+    node does not start it.
     """
     found = {"before": "", "after": "", "kind": "", "error": ""}
     url, headers = port_of(inspected, query)

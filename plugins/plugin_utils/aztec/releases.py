@@ -326,6 +326,19 @@ def release_of(version: object, line: object = "") -> Release:
     return own or RELEASES[given]
 
 
+def jobs_query(release: Release, admin_key: str) -> dict:
+    """Return how a node is queried for its jobs, as module_utils/host/node_jobs.py describes it.
+
+    admin_key: the key of its admin API, '' for none.
+    """
+    method = release.rpc["admin_jobs"]
+    return {
+        "jobs": method or release.rpc["epoch_jobs"],
+        "admin": bool(method),
+        "admin_key": admin_key if method else "",
+    }
+
+
 def networks_of(version: object, line: object = "") -> tuple[str, ...]:
     """Return the network names that a version accepts, with vN-devnet-N last if it accepts numbered devnets."""
     release = release_of(version, line)

@@ -15,7 +15,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host.node_jobs im
 JOBS = [{"uuid": "1", "status": "publishing-proof", "epochNumber": 7}, {"uuid": "2", "status": "completed"}]
 
 
-AT_RPC = {"projects": ["", "aztec-prover-node"], "jobs": "prover_getJobs", "admin": False, "key": ""}
+AT_RPC = {"projects": ["", "aztec-prover-node"], "jobs": "prover_getJobs", "admin": False, "admin_key": ""}
 
 
 class Node(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ def test_jobs(jobs, answer, containers, expected) -> None:
     ("key", "error"), [("a-key", ""), ("", "rejects prover_getJobs: Unauthorized")], ids=["key", "no key"]
 )
 def test_jobs_at_the_admin_port(jobs, key, error) -> None:
-    query = {**AT_RPC, "admin": True, "key": key}
+    query = {**AT_RPC, "admin": True, "admin_key": key}
     found = jobs({"result": JOBS}, {"variable": "AZTEC_ADMIN_PORT"}, query=query, key="a-key")
     assert (found["states"], found["error"]) == ([] if error else ["publishing-proof", "completed"], error)
 

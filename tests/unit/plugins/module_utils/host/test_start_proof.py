@@ -60,7 +60,8 @@ def fixture_start():
             "Config": {"Env": [f"{name}={port}" for name, port in ports.items()]},
             "HostConfig": {"NetworkMode": "host"},
         }
-        query = {"jobs": "prover_getJobs", "start": "prover_startProof", "epoch": 7, "admin": admin, "key": key}
+        query = {"jobs": "prover_getJobs", "start": "prover_startProof", "epoch": 7, "admin": admin}
+        query["admin_key"] = key
         return start_proof(inspected, query), jobs
 
     yield found
@@ -110,7 +111,7 @@ def test_a_node_that_does_not_start_it(start, node: dict, kind: str, error: str)
 
 def test_a_port_that_is_closed() -> None:
     inspected = {"Config": {"Env": ["AZTEC_PORT=1"]}, "HostConfig": {"NetworkMode": "host"}}
-    query = {"jobs": "prover_getJobs", "start": "prover_startProof", "epoch": 7, "admin": False, "key": ""}
+    query = {"jobs": "prover_getJobs", "start": "prover_startProof", "epoch": 7, "admin": False, "admin_key": ""}
     found = start_proof(inspected, query)
     assert (found["kind"], found["error"]) == ("connect", "is not reachable: connection refused")
 

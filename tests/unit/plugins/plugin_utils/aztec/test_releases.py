@@ -12,6 +12,7 @@ from ansible_collections.aztec_ops.prover.plugins.plugin_utils.aztec.releases im
     OPTION_SINCE,
     RELEASES,
     accepts_network,
+    jobs_query,
     networks_of,
     parse_version,
     release_of,
@@ -140,6 +141,20 @@ def test_every_line_has_all_values(line: str) -> None:
     assert {"testnet", "mainnet"} <= set(release["networks"])
     assert release["entrypoint"][0] == "node"
     assert all(value for values in release["environment"].values() for value in values.values())
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "admin"),
+    [
+        ("2.1", "proverNode_getJobs", False),
+        ("4", "prover_getJobs", False),
+        ("5", "prover_getJobs", True),
+        ("6", "prover_getJobs", True),
+    ],
+)
+@pytest.mark.parametrize("key", ["", "a-key"])
+def test_how_a_node_is_queried_for_its_jobs(line: str, method: str, admin: bool, key: str) -> None:
+    assert jobs_query(RELEASES[line], key) == {"jobs": method, "admin": admin, "admin_key": key if admin else ""}
 
 
 def test_what_the_lines_differ_in() -> None:
