@@ -29,6 +29,7 @@ JOB_ENDED = re.compile(r"Job id=(\S+) type=\S+ completed")
 OWN_TIME = re.compile(r"\[(\d\d:\d\d:\d\d\.\d{3})\]")
 DELAY = json.dumps({"prover_agent_environment": {"PROVER_TEST_DELAY_MS": str(JOB_SECONDS * 1000)}})
 GIVEN = ("-e", DELAY)
+AT_ONCE = ("-e", "aztec_drain=false", "-e", "aztec_agents_at_once=100%")
 
 
 @dataclass
@@ -145,7 +146,7 @@ def measure(fleet: Fleet, path: str, *arguments: str) -> Measured:
 @pytest.fixture(scope="module")
 def usual(fleet: Fleet) -> float:
     """Set the length of jobs, and return the seconds of an epoch without a change."""
-    run = playbook("playbooks/site.yml", *GIVEN)
+    run = playbook("playbooks/site.yml", *GIVEN, *AT_ONCE)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     after = time.time()
 
@@ -168,8 +169,7 @@ def test_a_setting_is_changed_on_all_agents(fleet: Fleet, usual: float) -> None:
     """With drain, then without it."""
     drained = measure(fleet, "playbooks/site.yml", "-e", "prover_agent_log_level=verbose")
     print(drained.text("a changed setting, drained"))
-    emergency = ("-e", "aztec_drain=false", "-e", "aztec_agents_at_once=100%")
-    at_once = measure(fleet, "playbooks/site.yml", *emergency)
+    at_once = measure(fleet, "playbooks/site.yml", *AT_ONCE)
     print(at_once.text("the same change without drain"))
     assert_cheap(drained, usual)
 
@@ -223,6 +223,6 @@ def test_all_is_stopped_and_started(fleet: Fleet, usual: float) -> None:
 
 def test_the_jobs_have_their_usual_length_again(fleet: Fleet) -> None:
     """The tests that follow use the fleet as the inventory describes it."""
-    run = playbook("playbooks/site.yml", "-e", "aztec_drain=false", "-e", "aztec_agents_at_once=100%")
+    run = playbook("playbooks/site.yml", *AT_ONCE)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     assert "PROVER_TEST_DELAY_MS" not in fleet.environment(AGENTS[0], SERVICE)

@@ -188,7 +188,7 @@ def test_look_up_of_a_name_takes_no_longer_than_the_limit(monkeypatch) -> None:
     begun = time.monotonic()
     with pytest.raises(socket.timeout):
         client.fetch("GET", "http://hangs.lan/", 0.2)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 2.5
 
 
 def test_each_address_of_a_name_has_its_share_of_the_time(server, monkeypatch) -> None:

@@ -162,12 +162,12 @@ def test_the_search_in_a_large_inventory_takes_no_time(tmp_path) -> None:
     for number in range(200):
         put(tmp_path / f"host_vars/agent-{number}.yml", "aztec_address: 10.0.0.1\n" * 20)
     put(tmp_path / "hosts.yml", "agent-1:\n  ansible_host: 10.0.0.21\n" * 200)
-    started = time.perf_counter()
+    started = time.process_time()
     search = search_in(read(variable_files([tmp_path])))
     for _host in range(200):
         for number in range(5):
             assert search(Secret("", "key", f"{KEY}{number}")) is None
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_no_secret_is_in_the_repr_of_an_object() -> None:
