@@ -348,8 +348,8 @@ def main() -> None:
     phase = module.params["_phase"]
     try:
         if phase == "progress":
-            shown = (module.params[name] for name in ("directory", "_job", "_wait"))
-            module.exit_json(changed=False, **progress(*shown))
+            values = (module.params[name] for name in ("directory", "_job", "_wait"))
+            module.exit_json(changed=False, **progress(*values))
         if phase == "forget":
             Job(module.params["_job"]).forget()
             module.exit_json(changed=False)
