@@ -35,13 +35,14 @@ def others(fleet: Fleet) -> dict[str, tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def joined(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Joined]:
-    """Turn agent-1 off, add agent-3 and run site.yml for it. Turn agent-1 on at the end."""
+    """Turn agent-1 off, add agent-3 and run site.yml for it. At the end, turn agent-1 on and agent-3 off."""
     make(["agent-3"], [SCALE_OUT]).close()
     before = others(fleet)
     fleet.stop_machine("agent-1")
     report = tmp_path_factory.mktemp("joined") / "calls.jsonl"
     run = playbook("playbooks/site.yml", "-i", str(SCALE_OUT), "--limit", "agent-3", report=report)
     yield Joined(run, report, before)
+    fleet.stop_machine("agent-3")
     fleet.start_machine("agent-1")
 
 

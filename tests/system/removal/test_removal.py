@@ -94,6 +94,21 @@ def test_a_removed_agent_leaves_nothing(fleet: Fleet, before: dict[str, set[str]
     prove(fleet, NODE, NODE, AGENTS)
 
 
+def test_an_agent_that_left_the_inventory_is_named(fleet: Fleet, before: dict[str, set[str]]) -> None:
+    """By its address, since the report knows no more about it. The broker no longer admits it, and the run succeeds."""
+    assert before
+    run("site", "-i", str(SCALE_OUT), "--limit", AGENT)
+    fleet.wait_until_healthy(AGENT, "prover-agent")
+    shown = playbook("playbooks/site.yml")
+    assert shown.returncode == 0, shown.stdout[-4000:] + shown.stderr
+    report = shown.stdout[shown.stdout.rindex("HOST ") :]
+    (line,) = (line for line in report.splitlines() if "not in the inventory, not admitted" in line)
+    assert str(fleet.machines[AGENT].address) in line
+    assert not any(str(fleet.machines[name].address) in line for name in ("agent-1", NODE))
+    assert "otherwise with docker compose down in its directory, /opt/aztec/prover-agent by default" in line
+    assert fleet.reach(AGENT, str(fleet.machines[NODE].address), 8080) == "filtered"
+
+
 def test_an_agent_that_left_its_group_is_named(fleet: Fleet, before: dict[str, set[str]]) -> None:
     """It can be added again. The command in the report removes it, and only the engine and what belongs to it stays."""
     assert before
