@@ -11,7 +11,7 @@ _HUNG = "tests/integration/test_hung_engine.py"
 _REMOVAL = "tests/system/removal/test_removal.py"
 _OPERATIONS = "tests/system/operations/test_operations.py"
 _REWARDS = "tests/integration/test_rewards.py"
-_GUARD = "tests/system/guard/test_3_recovery.py"
+_GUARD = "tests/system/guard/test_2_recovery.py"
 _FOLDER = "tests/harness/test_operator_folder.py"
 
 # A part of the line's text as `python -m tests.remedies.lines` lists it, and the test that applies the remedy.
@@ -225,7 +225,7 @@ FOLLOWED = [
     # The same again on a real machine: the rows of tables/running.py only have the facts.
     (
         "the port guard's tables are missing",
-        "tests/system/guard/test_2_fallback.py::test_missing_tables_of_a_unit_that_is_active",
+        "tests/system/guard_hosts/test_1_fallback.py::test_missing_tables_of_a_unit_that_is_active",
     ),
     ("the port guard's tables do not have an owner", f"{_GUARD}::test_remedies_of_verify_work"),
     ("delete the file, then run site.yml", f"{_GUARD}::test_remedies_of_verify_work"),
