@@ -13,7 +13,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -46,11 +45,11 @@ from cryptography.x509.oid import NameOID
 
 from lab import signer
 from lab.l1 import front
+from tests.bad_input import commands
 from tests.harness.parts import bridge_address
 from tests.integration.machine import python_of_a_host
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = Path(sys.executable).parent
 NO_BLOBS = "does not serve blobs:"
 REGISTRY = front.PARAMETERS["registryAddress"]
 # The servers of these tests use an address that containers would reach as well, since loopback addresses are rejected.
@@ -555,18 +554,7 @@ def play(folder: Path, values: dict, *arguments: str, playbook: str = "playbooks
         "prover_agent": {"hosts": {}},
     }
     (folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
-    environment["PATH"] = f"{TOOLS}:{environment['PATH']}"
-    return subprocess.run(
-        ["ansible-playbook", "-i", str(folder / "hosts.yml"), str(ROOT / playbook), *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    return commands.run("ansible-playbook", "-i", str(folder / "hosts.yml"), str(ROOT / playbook), *arguments)
 
 
 def quoted(text: str) -> str:
