@@ -827,8 +827,9 @@ class Played:
         self.project, self.cut, ssh = project, folder / "cut", folder / "ssh"
         ssh.write_text(SSH.format(cut=self.cut))
         ssh.chmod(0o755)
-        # It starts slowly, so that there is progress to show.
-        arguments = project.arguments(project.service(command=["sh", "-c", f"sleep 8; {SERVE}"]))
+        # It starts slowly, so that there is progress to show, and another query begins after the connection is cut: the
+        # one that is under way then can wait for 4 s on the host.
+        arguments = project.arguments(project.service(command=["sh", "-c", f"sleep 16; {SERVE}"]), wait_timeout=60)
         task = {"aztec_ops.prover.compose_stack": passed(arguments)}
         host = {"ansible_ssh_executable": str(ssh), "ansible_python_interpreter": sys.executable}
         play = folder / "play.json"
