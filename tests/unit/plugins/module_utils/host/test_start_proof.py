@@ -13,6 +13,7 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host import docke
 from ansible_collections.aztec_ops.prover.plugins.module_utils.host.node_jobs import running_node, start_proof
 
 KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+QUERY = {"jobs": "prover_getJobs", "start": "prover_startProof", "epoch": 7, "admin": False, "admin_key": ""}
 STARTED = {"before": "", "after": "initialized", "kind": "", "error": ""}
 
 
@@ -60,9 +61,7 @@ def fixture_start():
             "Config": {"Env": [f"{name}={port}" for name, port in ports.items()]},
             "HostConfig": {"NetworkMode": "host"},
         }
-        query = {"jobs": "prover_getJobs", "start": "prover_startProof", "epoch": 7, "admin": admin}
-        query["admin_key"] = key
-        return start_proof(inspected, query), jobs
+        return start_proof(inspected, {**QUERY, "admin": admin, "admin_key": key}), jobs
 
     yield found
     for server in servers:
@@ -111,8 +110,7 @@ def test_a_node_that_does_not_start_it(start, node: dict, kind: str, error: str)
 
 def test_a_port_that_is_closed() -> None:
     inspected = {"Config": {"Env": ["AZTEC_PORT=1"]}, "HostConfig": {"NetworkMode": "host"}}
-    query = {"jobs": "prover_getJobs", "start": "prover_startProof", "epoch": 7, "admin": False, "admin_key": ""}
-    found = start_proof(inspected, query)
+    found = start_proof(inspected, QUERY)
     assert (found["kind"], found["error"]) == ("connect", "is not reachable: connection refused")
 
 
