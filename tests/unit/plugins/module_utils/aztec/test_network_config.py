@@ -239,7 +239,7 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time() -> None:
     url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
     started = time.monotonic()
     found = nc.query_network(question(url, url, seconds=0.5))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     assert found["errors"][:2] == [f"{nc.origin(url)} does not respond within 0.5 s"] * 2
     silent.close()
 
@@ -248,12 +248,12 @@ def test_a_name_resolution_that_hangs_costs_a_bounded_time(monkeypatch) -> None:
     """The resolver has no time limit of its own."""
 
     def hang(*_args, **_more):
-        time.sleep(4)
+        time.sleep(30)
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     started = time.monotonic()
     found = nc.query_network(question("http://hangs.lan/x", seconds=0.2))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     assert found["errors"] == ["http://hangs.lan does not respond within 0.2 s", "there is no cached copy"]
     assert "done" not in found

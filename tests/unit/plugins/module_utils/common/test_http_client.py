@@ -96,14 +96,17 @@ def no_proxies(monkeypatch):
         ("/loop", "", "more than 5 redirects"),
         ("/none", "", "returns 404"),
         ("/long", "", "more than 1048576 bytes"),
-        ("/slow", "", "timed out"),
         ("/away", "", "the URL or a header is not valid"),
     ],
 )
 def test_key_of_a_repository(server, path: str, text: str, error: str) -> None:
+    assert fetch_key(server.url + path, 30) == {"text": text, "error": error}
+
+
+def test_key_that_never_ends_takes_no_longer_than_the_limit(server) -> None:
     begun = time.monotonic()
-    assert fetch_key(server.url + path, 0.5) == {"text": text, "error": error}
-    assert time.monotonic() - begun < 3
+    assert fetch_key(server.url + "/slow", 0.5) == {"text": "", "error": "timed out"}
+    assert time.monotonic() - begun < 10
 
 
 def test_key_of_a_closed_port() -> None:
@@ -184,11 +187,11 @@ def test_a_proxy_that_cannot_be_queried_is_named_by_its_variable(monkeypatch, pr
 
 
 def test_look_up_of_a_name_takes_no_longer_than_the_limit(monkeypatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_more: time.sleep(3))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_more: time.sleep(30))
     begun = time.monotonic()
     with pytest.raises(socket.timeout):
         client.fetch("GET", "http://hangs.lan/", 0.2)
-    assert time.monotonic() - begun < 2.5
+    assert time.monotonic() - begun < 10
 
 
 def test_each_address_of_a_name_has_its_share_of_the_time(server, monkeypatch) -> None:

@@ -24,7 +24,8 @@ from ansible_collections.aztec_ops.prover.plugins.module_utils.host import netwo
 from ansible_collections.aztec_ops.prover.plugins.module_utils.l1 import client as l1
 
 # Seconds that a query may take, and those after which the test ends it.
-LIMIT, GIVEN_UP = 0.4, 2.0
+# In seconds. These tests also run at the lowest priority, so that only the second one tells slow from endless.
+LIMIT, GIVEN_UP = 0.4, 10.0
 PACE = 0.05
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -50,7 +51,7 @@ SLOW: dict[str, Callable] = {
     "chunks by bytes": lambda peer: drip(peer, OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     "headers by bytes": lambda peer: drip(peer, OK + b"X-Long: ", b"x"),
     "status line by bytes": lambda peer: drip(peer, b"HTTP/1.1 200 ", b"x"),
-    "nothing": lambda peer: time.sleep(5),
+    "nothing": lambda peer: time.sleep(30),
 }
 LARGE: dict[str, Callable] = {
     "a body of 200 MB": lambda peer: flood(peer, OK + b"Content-Length: 209715200\r\n\r\n", b" " * MEGABYTE, 200),
@@ -162,7 +163,7 @@ def test_large_answers_take_little_memory(serve, question: str, fault: str, monk
     try:
         querying = threading.Thread(target=lambda: done.append(QUESTIONS[question](port)), daemon=True)
         querying.start()
-        querying.join(10)
+        querying.join(GIVEN_UP)
         assert done, "still waiting"
         assert tracemalloc.get_traced_memory()[1] < 16 * MEGABYTE
     finally:
@@ -268,7 +269,7 @@ def test_a_file_of_a_container_s_is_bounded(tmp_path) -> None:
         daemon=True,
     )
     querying.start()
-    querying.join(2)
+    querying.join(GIVEN_UP)
     assert done == [None]
 
 
@@ -294,7 +295,7 @@ CRS_LIMITS = {
     "ulimit -f 8388608": "ulimit -f 2048",
     "cd /var/lib/crs": "cd {directory}",
     "--retry 3": "--retry 0",
-    "--max-time 14400": "--max-time 1",
+    "--max-time 14400": "--max-time 3",
 }
 
 
@@ -316,7 +317,7 @@ def test_sources_of_the_crs_are_bounded(serve, source: str, tmp_path) -> None:
     given |= {"CRS_OPTIONAL": "", "CRS_DIGESTS": "", "CRS_LEAST_BYTES": "a.dat=1"}
     done = subprocess.run(
         ["sh", "-c", script, "download_crs.sh", "true"],
-        env={**os.environ, **given}, capture_output=True, text=True, check=False, timeout=5,
+        env={**os.environ, **given}, capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
     assert (done.returncode == 0) is good, done.stderr
     if good:

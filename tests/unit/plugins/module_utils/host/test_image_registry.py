@@ -147,7 +147,7 @@ def test_a_registry_that_does_not_respond_takes_no_longer_than_its_time() -> Non
         start = time.monotonic()
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         found = registry.find_images([f"{place}/aztec:1"], [], seconds=0.5)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
     assert found[0]["found"] is None and found[0]["errors"] == [f"{place} timed out"]
 
 
