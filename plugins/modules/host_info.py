@@ -262,6 +262,10 @@ host_info:
       description: Paths of O(paths) that are directories.
       type: list
       elements: str
+    timed_out:
+      description: Commands that did not end within 15 seconds, so that what they report is not known.
+      type: list
+      elements: str
     proxies:
       description: Variables that Docker's CLI adds to each container, without the URLs of the proxies.
       type: dict
@@ -405,15 +409,26 @@ def proxies() -> dict[str, str]:
     return {name: value if name in NO_PROXY else "set" for name, value in host_proxies().items()}
 
 
-def limited_runner(module: AnsibleModule) -> Callable:
-    """Return a function that runs a command for at most COMMAND_SECONDS: the engine can hang."""
+def limited_runner(module: AnsibleModule, timed_out: list[str]) -> Callable:
+    """Return a function that runs a command for at most COMMAND_SECONDS: the engine can hang.
+
+    timed_out: receives the commands that did not end in this time, whose result is not known.
+    """
     timeout = module.get_bin_path("timeout", opt_dirs=["/usr/bin", "/bin"], required=True)
-    return lambda command: module.run_command([timeout, "--kill-after=2", str(COMMAND_SECONDS), *command])
+
+    def run(command: list) -> tuple:
+        done = module.run_command([timeout, "--kill-after=2", str(COMMAND_SECONDS), *command])
+        if done[0] in docker.ENDED_BY_TIMEOUT:
+            timed_out.append(" ".join(command))
+        return done
+
+    return run
 
 
 def collect(module: AnsibleModule, root: Path) -> dict:
     """Return the information about the host."""
-    params, run = module.params, limited_runner(module)
+    params, timed_out = module.params, []
+    run = limited_runner(module, timed_out)
     engine = docker.Engine(os.environ.get("DOCKER_HOST", ""))
     with ThreadPoolExecutor(max_workers=8) as pool:
         connections = [
@@ -454,6 +469,7 @@ def collect(module: AnsibleModule, root: Path) -> dict:
             "busy_projects": working(),
             "proxies": proxies(),
             "directories": [path for path in paths if (root / path.lstrip("/")).is_dir()],
+            "timed_out": timed_out,
         }
         nft_path = module.get_bin_path("nft", opt_dirs=list(NFT_DIRECTORIES))
         info["guard"] = guard_facts(run, root, nft_path)

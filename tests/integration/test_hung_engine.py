@@ -98,7 +98,18 @@ def test_remedy_for_a_hanging_engine_works(tmp_path, monkeypatch) -> None:
 def test_host_info_of_a_hanging_engine_times_out() -> None:
     """The limits are ten seconds for the engine's socket, and `limit` for each command."""
     info = run("host_info", {"projects": ["aztec-prover-agent"], "probe": True}, 40)["host_info"]
-    assert (info["engine"]["serves"], info["engine"]["error"]) == (False, "timed out")
+    assert (info["engine"]["serves"], info["engine"]["error"], info["timed_out"]) == (False, "timed out", [])
+
+
+def test_commands_of_host_info_that_do_not_end_are_named(tmp_path, monkeypatch) -> None:
+    """A `docker` that ends too late, as on a host that is too busy, is not a missing one."""
+    (tmp_path / "docker").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    info = run("host_info", {}, 20)["host_info"]
+    assert (info["engine"]["compose"], info["timed_out"]) == (None, ["docker compose version --short"])
+    monkeypatch.undo()
+    assert run("host_info", {}, 20, limit=15)["host_info"]["timed_out"] == []
 
 
 @pytest.mark.parametrize("text", ["[]", '{"services": []}', "x"])

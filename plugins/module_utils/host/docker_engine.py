@@ -50,6 +50,8 @@ INFO_TIMEOUT_FACTOR = 3
 # Time limit for the key of Docker's packages, of 4 KB.
 KEY_SECONDS = 30
 Runner = Callable[[list], tuple]
+# Exit codes of timeout(1), which limits the time of the runner's commands. With SIGKILL, it kills itself as well.
+ENDED_BY_TIMEOUT = (124, 137, -9)
 
 
 class EngineError(Exception):
@@ -372,7 +374,7 @@ def has_rules(run: Runner, root: Path) -> bool:
     if "nat" in read_text(root / "proc/net/ip_tables_names").split() or not nft:
         return True
     places = (["chain", "ip", "nat", "DOCKER"], ["table", "ip", "docker-bridges"])
-    return any(run(["nft", "list", *place])[0] == 0 for place in places)
+    return any(run(["nft", "list", *place])[0] in (0, *ENDED_BY_TIMEOUT) for place in places)
 
 
 def image_facts(engine: Engine, references: list[str]) -> dict[str, Any]:

@@ -355,6 +355,8 @@ def engine_plan(
             f"the engine responds but does not return its state (docker info: {engine['error']}): see systemctl status "
             "docker, and if it hangs, run systemctl restart docker on the host"
         )
+    if host_info.get("timed_out"):
+        return refuse(f"{', '.join(host_info['timed_out'])} did not end in time: run again when the host is less busy")
     problems = usability_problems(host_info)
     if problems:
         return refuse(*problems)

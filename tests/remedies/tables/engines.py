@@ -96,6 +96,11 @@ ENGINES = cases(
         planned(bare_host(**{**THEIRS, "error": "timed out"})),
         planned(bare_host(**THEIRS)),
     ),
+    (
+        "docker compose version --short did not end in time: run again when the host is less busy",
+        planned({**bare_host(**{**THEIRS, "compose": None}), "timed_out": ["docker compose version --short"]}),
+        planned(bare_host(**THEIRS)),
+    ),
     ("boot it with systemd", planned(bare_host(systemd=False)), planned(bare_host())),
     (
         "(snap remove docker) and run again",

@@ -234,6 +234,8 @@ def test_rules_of_the_engine(tmp_path, folder, there, wanted):
     (tmp_path / folder).mkdir(parents=True)
     (tmp_path / folder / "nft").write_text("")
     assert he.engine_facts(engine, run, tmp_path)["rules"] is wanted
+    for code in he.ENDED_BY_TIMEOUT:
+        assert he.engine_facts(engine, lambda _command, code=code: (code, "", ""), tmp_path)["rules"] is True
     assert he.engine_facts(he.Engine("unix:///nowhere.sock"), run, tmp_path)["rules"] is True
     names = tmp_path / "proc/net/ip_tables_names"
     names.parent.mkdir(parents=True)

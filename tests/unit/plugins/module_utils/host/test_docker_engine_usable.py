@@ -113,6 +113,15 @@ def test_an_engine_that_does_not_report_its_state_is_not_changed(engine):
     assert plan(bare_host(**engine))[0] == "leave"
 
 
+@pytest.mark.parametrize("engine", [{}, SERVES, MANAGED])
+def test_an_engine_is_not_changed_if_commands_did_not_end(engine):
+    """Without their results, Compose or Docker's rules would seem to be missing."""
+    commands = ["docker compose version --short", "nft list chain ip nat DOCKER"]
+    action, problems = plan({**bare_host(**{**engine, "compose": None}), "timed_out": commands})
+    assert action == "refuse"
+    assert problems == [f"{', '.join(commands)} did not end in time: run again when the host is less busy"]
+
+
 def test_all_problems_are_reported_at_once():
     """An operator corrects a host only once."""
     action, problems = plan(bare_host(systemd=False, snap=True))
