@@ -107,6 +107,8 @@ def test_an_agent_that_left_the_inventory_is_named(fleet: Fleet, before: dict[st
     assert not any(str(fleet.machines[name].address) in line for name in ("agent-1", NODE))
     assert "otherwise with docker compose down in its directory, /opt/aztec/prover-agent by default" in line
     assert fleet.reach(AGENT, str(fleet.machines[NODE].address), 8080) == "filtered"
+    # An agent that is admitted again reports its lost contact until its next query.
+    run("remove", "-i", str(SCALE_OUT), "--limit", AGENT, "-e", "confirm=agent-3")
 
 
 def test_an_agent_that_left_its_group_is_named(fleet: Fleet, before: dict[str, set[str]]) -> None:
