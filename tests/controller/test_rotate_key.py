@@ -73,15 +73,20 @@ def groups_of(nodes: dict, agents: dict | None = None) -> dict:
     return {group: {"hosts": hosts} for group, hosts in groups.items()}
 
 
-@pytest.fixture(name="place")
-def fixture_place(tmp_path: Path) -> Place:
+def place_with_key(folder: Path) -> Place:
     """Return an inventory of one host, this machine, with a key in its vault."""
-    made = Place(tmp_path)
+    made = Place(folder)
     (made.inventory / "hosts.yml").write_text(json.dumps(groups_of({"node-1": FLEET})), encoding="utf-8")
     vaulted(made, made.vault, CLEAR, "prod")
-    (tmp_path / "steps.yml").write_text(STEPS, encoding="utf-8")
-    (tmp_path / "check.yml").write_text(CHECK, encoding="utf-8")
+    (folder / "steps.yml").write_text(STEPS, encoding="utf-8")
+    (folder / "check.yml").write_text(CHECK, encoding="utf-8")
     return made
+
+
+@pytest.fixture(name="place")
+def fixture_place(tmp_path: Path) -> Place:
+    """Return place_with_key of the test's directory."""
+    return place_with_key(tmp_path)
 
 
 def command(place: Place, options: dict, *arguments: str, book: str | Path = ROOT / "playbooks/rotate_key.yml") -> list:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from tests.controller.test_keys import PASSWORD, Place
-from tests.controller.test_rotate_key import (  # noqa: F401 (a fixture)
-    NEXT,
-    NEXT_WORDS,
-    OLD,
-    command,
-    fixture_place,
-    keys,
-    steps,
-)
+from tests.controller.test_keys import PASSWORD
+from tests.controller.test_rotate_key import NEXT, NEXT_WORDS, OLD, command, keys, place_with_key, steps
 
 
-def test_other_changes_than_the_key_are_rejected(place: Place) -> None:
+def test_other_changes_than_the_key_are_rejected(tmp_path: Path) -> None:
     """This machine does not have a prover node, so the files differ with both keys."""
+    place = place_with_key(tmp_path)
     steps(place, killed=True)
     before, staged = place.tree(), keys(place)
     run = place.run(command(place, {}, "-vvvv", "--diff"), DOCKER_HOST=os.environ["DOCKER_HOST"])
